@@ -1,0 +1,3 @@
+//! The `gemini-balance` program.
+
+fn main() {}
