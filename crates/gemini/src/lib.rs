@@ -1,1 +1,4 @@
-//! Being built.
+//! What is known of Google's Gemini API on the wire, without a socket, a clock or a thread: which operation a path
+//! names, what a fault means, how much an answer used. The lowest floor: it imports nothing of ours.
+
+pub mod fault;
