@@ -110,7 +110,7 @@ pub enum Wait {
     None,
     /// What the upstream named, in `RetryInfo.retryDelay` or `Retry-After`.
     For(Duration),
-    /// Until the next midnight in America/Los_Angeles, when daily quotas reset.
+    /// Until the next midnight in `America/Los_Angeles`, when daily quotas reset.
     DailyReset,
     /// The pool's own default for a rate limit without a hint, then growing.
     Backoff,
@@ -166,7 +166,7 @@ pub enum QuotaUnit {
 pub enum QuotaWindow {
     /// A minute.
     Minute,
-    /// A day that ends at midnight America/Los_Angeles.
+    /// A day that ends at midnight `America/Los_Angeles`.
     Day,
     /// Anything else.
     Other,

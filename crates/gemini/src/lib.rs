@@ -1,4 +1,8 @@
 //! What is known of Google's Gemini API on the wire, without a socket, a clock or a thread: which operation a path
 //! names, what a fault means, how much an answer used. The lowest floor: it imports nothing of ours.
 
+pub mod dialect;
 pub mod fault;
+pub mod operation;
+pub mod path;
+pub mod query;

@@ -1,0 +1,373 @@
+//! What a request asks for: version, verb, model, resource, whether the answer streams, and whether it is tied to the
+//! project of a key. Read from an accepted path; nothing here refuses one, since Google adds resources every month.
+
+use std::fmt;
+
+use crate::query;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The version in the path that goes upstream.
+    pub version: Version,
+    /// The custom method after the colon; for the Live API the method's name.
+    pub verb: Option<Verb>,
+    /// The model, when the path names it. The OpenAI layer names it in the body.
+    pub model: Option<ModelName>,
+    /// What follows the version, for everything but a model.
+    pub resource: Option<ResourceName>,
+    /// How the answer is framed when it is a success.
+    pub streaming: Streaming,
+    /// Whether a key's project owns what this reads or makes.
+    pub binding: Binding,
+}
+
+/// Whether an answer streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Streaming {
+    /// No.
+    No,
+    /// Server-sent events.
+    Sse,
+    /// One JSON array, an element an event.
+    JsonArray,
+    /// The path does not say: the request's body or the answer's content type does.
+    Unknown,
+}
+
+/// Whether the Google project of a key owns what an operation touches. Another project's key cannot reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Binding {
+    /// Any key will do, and a try whose fate is unknown may be made again.
+    Free,
+    /// Makes something that belongs to the key's project from then on. A try whose fate is unknown must not be made
+    /// again: it may have made one already.
+    Creates,
+    /// Touches what belongs to a project: only its keys will do.
+    Bound,
+}
+
+/// The API version of a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// `v1`
+    V1,
+    /// `v1beta`
+    V1Beta,
+    /// `v1alpha`
+    V1Alpha,
+    /// One yet to come.
+    Other(Box<str>),
+}
+
+/// A model's id as Google's quotas know it: decoded, without `models/`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelName(Box<str>);
+
+/// The resource of a path: what follows the version, decoded, without the verb, such as `files/abc` or
+/// `fileSearchStores/x/documents/d`. Of a collection only its name, such as `files`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ResourceName(Box<str>);
+
+macro_rules! verbs {
+    ($($name:ident = $wire:literal),* $(,)?) => {
+        /// A custom method: what follows the colon of a path.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub enum Verb {
+            $(#[doc = concat!("`", $wire, "`")] $name,)*
+            /// One that this gateway does not know; it is forwarded all the same.
+            Other(Box<str>),
+        }
+
+        impl Verb {
+            fn parse(wire: &str) -> Self {
+                match wire {
+                    $($wire => Self::$name,)*
+                    other => Self::Other(other.into()),
+                }
+            }
+
+            /// As on the wire.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$name => $wire,)*
+                    Self::Other(other) => other,
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    GenerateContent = "generateContent",
+    StreamGenerateContent = "streamGenerateContent",
+    CountTokens = "countTokens",
+    EmbedContent = "embedContent",
+    BatchEmbedContents = "batchEmbedContents",
+    Predict = "predict",
+    PredictLongRunning = "predictLongRunning",
+    BatchGenerateContent = "batchGenerateContent",
+    AsyncBatchEmbedContent = "asyncBatchEmbedContent",
+    GenerateAnswer = "generateAnswer",
+    GenerateText = "generateText",
+    GenerateMessage = "generateMessage",
+    EmbedText = "embedText",
+    BatchEmbedText = "batchEmbedText",
+    CountTextTokens = "countTextTokens",
+    CountMessageTokens = "countMessageTokens",
+    BidiGenerateContent = "BidiGenerateContent",
+    BidiGenerateContentConstrained = "BidiGenerateContentConstrained",
+    BidiGenerateMusic = "BidiGenerateMusic",
+}
+
+impl Verb {
+    /// Whether the method answers with a stream.
+    fn streams(&self) -> bool {
+        self.as_str()
+            .strip_prefix("stream")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    }
+
+    /// What a method of a model does beyond its answer. An unknown one is taken to make something: the safer error is
+    /// not to repeat it.
+    fn binding(&self) -> Binding {
+        match self {
+            Self::PredictLongRunning
+            | Self::BatchGenerateContent
+            | Self::AsyncBatchEmbedContent
+            | Self::Other(_) => Binding::Creates,
+            _ => Binding::Free,
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Version {
+    /// Reads `v`, a digit, digits and small letters: `v1`, `v1beta`, `v2alpha3`, `v1p1beta1`.
+    pub(crate) fn parse(segment: &str) -> Option<Self> {
+        match segment {
+            "v1" => Some(Self::V1),
+            "v1beta" => Some(Self::V1Beta),
+            "v1alpha" => Some(Self::V1Alpha),
+            _ => {
+                let (first, rest) = segment.strip_prefix('v')?.as_bytes().split_first()?;
+                let well_formed = first.is_ascii_digit()
+                    && rest.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+                well_formed.then(|| Self::Other(segment.into()))
+            }
+        }
+    }
+
+    /// As in the path.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::V1 => "v1",
+            Self::V1Beta => "v1beta",
+            Self::V1Alpha => "v1alpha",
+            Self::Other(other) => other,
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl ModelName {
+    /// Takes `gemini-x` and `models/gemini-x` alike; `None` when no name is left.
+    pub fn parse(name: &str) -> Option<Self> {
+        let name = name.strip_prefix("models/").unwrap_or(name);
+        (!name.is_empty()).then(|| Self(name.into()))
+    }
+
+    /// Without `models/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl ResourceName {
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its first segment, such as `files`.
+    pub fn collection(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(collection, _)| collection)
+    }
+
+    /// The name of what a project owns: `files/abc` of `files/abc` and of everything under it, the whole name of a
+    /// model's operation. `None` of a collection.
+    pub fn owned(&self) -> Option<&str> {
+        if self.collection() == "models" {
+            return Some(&self.0);
+        }
+        let (end, _) = self.0.match_indices('/').nth(1).unwrap_or((self.0.len(), ""));
+        (self.collection().len() < self.0.len()).then(|| &self.0[..end])
+    }
+}
+
+impl fmt::Display for ResourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Operation {
+    /// A short name for logs: the verb, else the collection (`chat/completions` of the OpenAI layer), else `models`.
+    pub fn name(&self) -> &str {
+        match (&self.verb, &self.resource) {
+            (Some(verb), _) => verb.as_str(),
+            (None, Some(resource)) if resource.as_str() == "chat/completions" => resource.as_str(),
+            (None, Some(resource)) => resource.collection(),
+            (None, None) => "models",
+        }
+    }
+
+    /// Of a native path, its version and what follows it (decoded, without slashes at its ends).
+    pub(crate) fn native(method: &str, version: Version, rest: &str, query: Option<&str>) -> Self {
+        let (name, verb) = split_verb(rest);
+        let (model, resource) = native_names(name);
+        let streaming = match &verb {
+            _ if says(query, "alt", "sse") => Streaming::Sse,
+            // An interaction can be read as a stream.
+            None if says(query, "stream", "true") => Streaming::Sse,
+            Some(verb) if verb.streams() && alt_is_json(query) => Streaming::JsonArray,
+            Some(verb) if verb.streams() => Streaming::Unknown,
+            None if !reads(method) => Streaming::Unknown,
+            Some(_) | None => Streaming::No,
+        };
+        let binding = match (&resource, &verb) {
+            (None, Some(verb)) => verb.binding(),
+            (None, None) => Binding::Free,
+            (Some(resource), _) => resource_binding(method, resource),
+        };
+        Self { version, verb, model, resource, streaming, binding }
+    }
+
+    /// Of `/upload/{version}/...` and `/download/{version}/...`.
+    pub(crate) fn media(method: &str, version: Version, rest: &str, query: Option<&str>) -> Self {
+        let (name, verb) = split_verb(rest);
+        let resource = resource_name(name);
+        // The start of an upload makes a file; its chunks name the session, which only the starting key can feed.
+        let starts = !reads(method) && !query.is_some_and(|query| has(query, "upload_id"));
+        let within_bound = resource.as_ref().is_some_and(|resource| resource.owned().is_some());
+        let binding = if starts && !within_bound { Binding::Creates } else { Binding::Bound };
+        Self { version, verb, model: None, resource, streaming: Streaming::No, binding }
+    }
+
+    /// Of `/ws/google.ai.generativelanguage.{version}.{service}.{method}`.
+    pub(crate) fn live(version: Version, method: &str) -> Self {
+        Self {
+            version,
+            verb: Some(Verb::parse(method)),
+            model: None,
+            resource: None,
+            streaming: Streaming::Unknown,
+            binding: Binding::Free,
+        }
+    }
+
+    /// Of `/{version}/openai/...`.
+    pub(crate) fn openai(method: &str, version: Version, rest: &str) -> Self {
+        let model = rest.strip_prefix("models/").and_then(ModelName::parse);
+        let resource = if rest == "models" || model.is_some() { None } else { resource_name(rest) };
+        let streaming = if reads(method) { Streaming::No } else { Streaming::Unknown };
+        let binding = match &resource {
+            None => Binding::Free,
+            Some(resource) => match resource.collection() {
+                "chat" | "completions" | "embeddings" | "images" | "audio" | "moderations" => Binding::Free,
+                _ => resource_binding(method, resource),
+            },
+        };
+        Self { version, verb: None, model, resource, streaming, binding }
+    }
+
+    /// Of `/$discovery/rest`, the API's description of itself.
+    pub(crate) fn discovery() -> Self {
+        Self {
+            version: Version::V1Beta,
+            verb: None,
+            model: None,
+            resource: resource_name("$discovery/rest"),
+            streaming: Streaming::No,
+            binding: Binding::Free,
+        }
+    }
+}
+
+/// Splits the verb off the last segment. Only letters make a verb: `environments/e/files/a:b.txt` has none.
+pub(crate) fn split_verb(rest: &str) -> (&str, Option<Verb>) {
+    match rest.rsplit_once(':') {
+        Some((name, verb)) if !verb.is_empty() && verb.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
+            (name, Some(Verb::parse(verb)))
+        }
+        _ => (rest, None),
+    }
+}
+
+/// The model and the resource of a native name. A tuned model is both: a model with quotas, and a project's own.
+fn native_names(name: &str) -> (Option<ModelName>, Option<ResourceName>) {
+    let (collection, id) = name.split_once('/').unwrap_or((name, ""));
+    match collection {
+        "models" => match id.find("/operations") {
+            Some(end) => (ModelName::parse(&id[..end]), resource_name(name)),
+            None => (ModelName::parse(id), None),
+        },
+        "tunedModels" => {
+            let end = id.find('/').unwrap_or(id.len());
+            let model =
+                (!id.is_empty()).then(|| ModelName::parse(&name[..=collection.len() + end])).flatten();
+            (model, resource_name(name))
+        }
+        "dynamic" => (ModelName::parse(name), None),
+        _ => (None, resource_name(name)),
+    }
+}
+
+/// A list is bound as well: it shows one project's own.
+fn resource_binding(method: &str, resource: &ResourceName) -> Binding {
+    match resource.owned() {
+        None if !reads(method) => Binding::Creates,
+        _ => Binding::Bound,
+    }
+}
+
+fn resource_name(name: &str) -> Option<ResourceName> {
+    (!name.is_empty()).then(|| ResourceName(name.into()))
+}
+
+fn reads(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
+fn has(query: &str, name: &str) -> bool {
+    query::values(query, |it| it == name).next().is_some()
+}
+
+fn says(query: Option<&str>, name: &str, value: &str) -> bool {
+    query.is_some_and(|query| {
+        query::values(query, |it| it.trim_start_matches('$') == name).any(|it| it == value)
+    })
+}
+
+/// Whether the answer's format is the default one. `$alt` is the system parameter's other name.
+fn alt_is_json(query: Option<&str>) -> bool {
+    query.is_none_or(|query| {
+        query::values(query, |it| matches!(it, "alt" | "$alt")).all(|alt| matches!(&*alt, "" | "json"))
+    })
+}

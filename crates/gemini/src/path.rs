@@ -1,0 +1,267 @@
+//! The request target: which of Google's surfaces it is for, where it goes upstream, and what it asks for. Every path
+//! is folded onto an allow-listed root here and refused if it could mean another one; the authority is never part of
+//! it. The HTTP face parses each request's target once; nothing after it looks at a raw path again.
+
+mod check;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+
+pub use crate::dialect::Dialect;
+use crate::operation::{self, Operation, Version};
+pub use crate::query::query_credentials;
+
+/// The most bytes a target may have, path and query together.
+pub const MAX_TARGET_BYTES: usize = 8 * 1024;
+
+/// Which of Google's rules hold upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Surface {
+    /// `/{version}/...`
+    Native,
+    /// `/upload/{version}/...`
+    Upload,
+    /// `/download/{version}/...`
+    Download,
+    /// `/ws/google.ai.generativelanguage.{version}...`: a WebSocket.
+    Live,
+    /// `/{version}/openai/...`: takes `Authorization: Bearer`.
+    OpenAi,
+}
+
+/// The form of the credential that the caller used. It decides the paths that both dialects know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CredentialForm {
+    /// `x-goog-api-key`
+    GoogHeader,
+    /// `?key=`
+    QueryKey,
+    /// `Authorization: Bearer`
+    Bearer,
+    /// None.
+    None,
+}
+
+/// Where an accepted request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The format in which the caller is to read the gateway's own errors.
+    pub dialect: Dialect,
+    /// Which rules hold upstream.
+    pub surface: Surface,
+    /// The upstream path: normalised, still percent-encoded, starting with one `/`.
+    pub path: String,
+    /// The upstream query: without its credentials, otherwise byte for byte. Never empty.
+    pub query: Option<String>,
+    /// What is asked for.
+    pub operation: Operation,
+}
+
+/// Why a target is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathError {
+    /// Over [`MAX_TARGET_BYTES`].
+    TooLong,
+    /// Not starting with `/`: an absolute URI, an authority, `*`.
+    NotAbsolute,
+    /// A `.` or `..` segment, raw or encoded.
+    DotSegment,
+    /// `%2f`.
+    EncodedSlash,
+    /// `\` or `%5c`.
+    Backslash,
+    /// A control character, raw or encoded.
+    ControlCharacter,
+    /// `%` without two hexadecimal digits after it.
+    MalformedEscape,
+    /// A raw byte that a URL holds only percent-encoded.
+    UnencodedByte(u8),
+    /// None of the roots that are served.
+    NotServed,
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => {
+                write!(f, "The request target is over {MAX_TARGET_BYTES} bytes; send what is long in the body.")
+            }
+            Self::NotAbsolute => f.write_str("The request target does not start with `/`; send a path, not a URL."),
+            Self::DotSegment => f.write_str("The path has a `.` or `..` segment; send the path it resolves to."),
+            Self::EncodedSlash => f.write_str("The path has an encoded slash (`%2F`); send `/`."),
+            Self::Backslash => f.write_str("The path has a backslash; send `/`."),
+            Self::ControlCharacter => {
+                f.write_str("The path or query has a control character; remove it, encoded or not.")
+            }
+            Self::MalformedEscape => {
+                f.write_str("The path has a `%` that two hexadecimal digits do not follow; encode it as `%25`.")
+            }
+            Self::UnencodedByte(byte) => {
+                write!(f, "The path or query has the raw byte 0x{byte:02X}; percent-encode it.")
+            }
+            Self::NotServed => f.write_str(
+                "No such path here. Served are /v1, /v1beta and /v1alpha, /upload and /download with a version, \
+                 /ws, and the OpenAI layer under /v1beta/openai, /openai/v1 or /v1.",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PathError {}
+
+/// Reads a request's target. `raw_path` and `raw_query` are as they came, without the `?`.
+pub fn parse(
+    method: &str,
+    raw_path: &str,
+    raw_query: Option<&str>,
+    form: CredentialForm,
+) -> Result<Target, PathError> {
+    if raw_path.len() + raw_query.map_or(0, str::len) > MAX_TARGET_BYTES {
+        return Err(PathError::TooLong);
+    }
+    check::path(raw_path)?;
+    raw_query.map_or(Ok(()), check::query)?;
+
+    let folded = fold(raw_path);
+    let route = Route::of(&folded, form).ok_or(PathError::NotServed)?;
+    let operation = route.operation(method, raw_query).ok_or(PathError::NotServed)?;
+    Ok(Target {
+        dialect: route.dialect(),
+        surface: route.surface,
+        path: route.upstream_path(),
+        query: raw_query.and_then(crate::query::without_credentials),
+        operation,
+    })
+}
+
+/// The dialect in which to answer a caller, whether or not its path can be accepted.
+pub fn dialect_of(raw_path: &str, form: CredentialForm) -> Dialect {
+    match Route::of(&fold(raw_path), form) {
+        Some(route) => route.dialect(),
+        None if form == CredentialForm::Bearer => Dialect::OpenAi,
+        None => Dialect::Gemini,
+    }
+}
+
+/// `//` as `/`: SDKs make it where a base URL ends in a slash.
+fn fold(path: &str) -> Cow<'_, str> {
+    if memchr::memmem::find(path.as_bytes(), b"//").is_none() {
+        return Cow::Borrowed(path);
+    }
+    let mut folded = String::with_capacity(path.len());
+    for character in path.chars() {
+        if !(character == '/' && folded.ends_with('/')) {
+            folded.push(character);
+        }
+    }
+    Cow::Owned(folded)
+}
+
+/// An allow-listed root and what follows it.
+struct Route<'p> {
+    surface: Surface,
+    /// The OpenAI layer's version; of the other surfaces the tail holds it.
+    openai_version: &'p str,
+    /// Empty or starting with `/`. Of the OpenAI layer: what follows `openai`; of the others the whole upstream path.
+    tail: &'p str,
+}
+
+impl<'p> Route<'p> {
+    /// `path` is folded, but otherwise as it came.
+    fn of(path: &'p str, form: CredentialForm) -> Option<Self> {
+        let as_is = |surface, tail| Some(Self { surface, openai_version: "", tail });
+        let openai = |openai_version, tail| Some(Self { surface: Surface::OpenAi, openai_version, tail });
+
+        let (root, rest) = first_segment(path);
+        let (second, tail) = first_segment(rest);
+        match root {
+            "openai" if second == "v1" => openai("v1beta", tail),
+            "openai" if Version::parse(second).is_some() => openai(second, tail),
+            "openai" => openai("v1beta", rest),
+            "upload" if Version::parse(second).is_some() => as_is(Surface::Upload, path),
+            "download" if Version::parse(second).is_some() => as_is(Surface::Download, path),
+            "ws" if live_method(second).is_some() => as_is(Surface::Live, path),
+            "$discovery" if rest == "/rest" => as_is(Surface::Native, path),
+            version if Version::parse(version).is_some() => match second {
+                "openai" => openai(version, tail),
+                // A base URL that holds a version, before a path that is not under one.
+                "upload" | "download" | "ws" => Self::of(rest, form).or(as_is(Surface::Native, path)),
+                second if version == "v1" && is_openais(second, rest, form) => openai("v1beta", rest),
+                _ => as_is(Surface::Native, path),
+            },
+            _ => None,
+        }
+    }
+
+    fn dialect(&self) -> Dialect {
+        match self.surface {
+            Surface::OpenAi => Dialect::OpenAi,
+            Surface::Native | Surface::Upload | Surface::Download | Surface::Live => Dialect::Gemini,
+        }
+    }
+
+    fn upstream_path(&self) -> String {
+        match self.surface {
+            Surface::OpenAi => ["/", self.openai_version, "/openai", self.tail].concat(),
+            _ => self.tail.to_owned(),
+        }
+    }
+
+    fn operation(&self, method: &str, query: Option<&str>) -> Option<Operation> {
+        // No slash is encoded, so decoding cannot move a segment's end. What is not UTF-8 stays as it came.
+        let decoded = |rest: &'p str| {
+            let rest = rest.trim_matches('/');
+            percent_decode_str(rest).decode_utf8().unwrap_or(Cow::Borrowed(rest))
+        };
+        let (root, rest) = first_segment(self.tail);
+        match self.surface {
+            Surface::OpenAi => {
+                Some(Operation::openai(method, Version::parse(self.openai_version)?, &decoded(self.tail)))
+            }
+            Surface::Native if root == "$discovery" => Some(Operation::discovery()),
+            Surface::Native => Some(Operation::native(method, Version::parse(root)?, &decoded(rest), query)),
+            Surface::Upload | Surface::Download => {
+                let (version, rest) = first_segment(rest);
+                Some(Operation::media(method, Version::parse(version)?, &decoded(rest), query))
+            }
+            Surface::Live => {
+                let (version, method) = live_method(rest.trim_matches('/'))?;
+                Some(Operation::live(version, method))
+            }
+        }
+    }
+}
+
+/// `/a/b` as `a` and `/b`.
+fn first_segment(path: &str) -> (&str, &str) {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.split_at(path.find('/').unwrap_or(path.len()))
+}
+
+/// The version and the method of `google.ai.generativelanguage.{version}.GenerativeService.{method}`; some write the
+/// last dot as a slash.
+fn live_method(name: &str) -> Option<(Version, &str)> {
+    let rest = name.strip_prefix("google.ai.generativelanguage.")?;
+    let (version, service) = rest.split_once('.')?;
+    let method = service.rsplit(['.', '/']).next().unwrap_or(service);
+    Some((Version::parse(version)?, method))
+}
+
+/// Whether a path under `/v1` is OpenAI's. `rest` is what follows `/v1`, `first` its first segment.
+fn is_openais(first: &str, rest: &str, form: CredentialForm) -> bool {
+    match first {
+        "assistants" | "audio" | "chat" | "completions" | "embeddings" | "fine_tuning" | "images"
+        | "moderations" | "realtime" | "responses" | "threads" | "vector_stores" | "videos" => true,
+        "models" | "files" | "batches" => form == CredentialForm::Bearer && !looks_native(rest),
+        _ => false,
+    }
+}
+
+/// Whether a path that both dialects could know has a form that only Google's has: a verb, a model's operations.
+fn looks_native(rest: &str) -> bool {
+    let rest = percent_decode_str(rest.trim_matches('/')).decode_utf8_lossy();
+    operation::split_verb(&rest).1.is_some()
+        || (rest.starts_with("models/") && rest.split('/').nth(2) == Some("operations"))
+}
