@@ -1,8 +1,13 @@
 //! What is known of Google's Gemini API on the wire, without a socket, a clock or a thread: which operation a path
 //! names, what a fault means, how much an answer used. The lowest floor: it imports nothing of ours.
 
+mod blame;
+pub mod classify;
 pub mod dialect;
+mod error_body;
 pub mod fault;
 pub mod operation;
 pub mod path;
 pub mod query;
+mod redact;
+mod stream_error;

@@ -1,0 +1,191 @@
+//! From an upstream answer that is not a success to its row of the blame table. Reasons and details decide; a
+//! message's text is matched only where Google sends nothing else, and from its start where it could quote a client,
+//! so that no request can be worded to cost a key.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error_body::{Said, believed};
+use crate::fault::{Fault, Kind, Quota, QuotaWindow, Wait};
+
+pub use crate::blame::{Hint, Row, TABLE};
+pub use crate::redact::redact;
+pub use crate::stream_error::{StreamError, stream_error};
+
+use crate::blame::Hint::Heeded;
+
+/// An upstream answer that is not a success.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The HTTP status; of an error inside a stream, the one that it states.
+    pub status: u16,
+    /// The `Retry-After` header.
+    pub retry_after: Option<&'a str>,
+    /// The body, its content coding undone.
+    pub body: &'a [u8],
+    /// Whether the request asked for `google_search` or `url_context`.
+    pub tools: bool,
+}
+
+/// Finds an answer's row. `now_wall_secs` is seconds since 1970, to read a date in `Retry-After` against.
+pub fn classify(answer: &Answer<'_>, now_wall_secs: i64) -> Fault {
+    let said = Said::read(answer.body);
+    let kind = kind(answer, &said);
+    let row = kind.row();
+    let named = || said.retry_delay.max(retry_after(answer.retry_after, now_wall_secs));
+    let wait = match row.hint {
+        Heeded => named().map_or(row.wait, Wait::For),
+        Hint::Ignored => row.wait,
+    };
+    Fault { kind, wait, quotas: said.quotas, project: said.project }
+}
+
+fn kind(answer: &Answer<'_>, said: &Said) -> Kind {
+    match answer.status {
+        429 => quota(answer, said),
+        402 => Kind::CreditsGone,
+        400 => reason(said).unwrap_or_else(|| bad_request(said)),
+        401 => reason(said).unwrap_or_else(|| unauthenticated(said)),
+        403 => reason(said).unwrap_or_else(|| permission_denied(said)),
+        404 => reason(said).unwrap_or_else(|| not_found(said)),
+        499 => Kind::Cancelled,
+        503 => Kind::Overloaded,
+        504 => Kind::DeadlineExceeded,
+        // Nobody will have implemented it by the next try.
+        501 => Kind::Client,
+        500..=599 => Kind::Internal,
+        _ => Kind::Client,
+    }
+}
+
+/// The reasons of Google's `error_reason.proto` that speak of the key or its project.
+fn reason(said: &Said) -> Option<Kind> {
+    Some(match said.reason.as_deref()? {
+        "API_KEY_INVALID" => Kind::KeyInvalid,
+        "ACCESS_TOKEN_TYPE_UNSUPPORTED" => Kind::KeyUnauthenticated,
+        "CONSUMER_SUSPENDED" | "CONSUMER_INVALID" => Kind::KeySuspended,
+        "BILLING_DISABLED" => Kind::BillingDisabled,
+        "SERVICE_DISABLED" => Kind::ServiceDisabled,
+        "API_KEY_SERVICE_BLOCKED"
+        | "API_KEY_HTTP_REFERRER_BLOCKED"
+        | "API_KEY_IP_ADDRESS_BLOCKED"
+        | "API_KEY_ANDROID_APP_BLOCKED"
+        | "API_KEY_IOS_APP_BLOCKED" => Kind::KeyRestricted,
+        _ => return None,
+    })
+}
+
+fn bad_request(said: &Said) -> Kind {
+    let starts = |words: &str| said.message.starts_with(words);
+    if said.reason.is_none()
+        && !said.quotes_request
+        && ["api key not valid", "api key not found", "api key expired", "please pass a valid api key"]
+            .into_iter()
+            .any(starts)
+    {
+        Kind::KeyInvalid
+    } else if starts("multiple authentication credentials") {
+        Kind::CredentialsMultiple
+    } else if starts("user location is not supported") {
+        Kind::LocationUnsupported
+    } else {
+        Kind::Client
+    }
+}
+
+fn unauthenticated(said: &Said) -> Kind {
+    if said.message.starts_with("api keys are not supported by this api") {
+        // A method that takes OAuth only, such as `files:register`: the key is well.
+        Kind::Client
+    } else if said.reason.as_deref() == Some("CREDENTIALS_MISSING") {
+        Kind::CredentialMissing
+    } else if said.is_google {
+        Kind::KeyUnauthenticated
+    } else {
+        // Something between here and Google is not a reason to retire a key.
+        Kind::Forbidden
+    }
+}
+
+fn permission_denied(said: &Said) -> Kind {
+    let starts = |words: &str| said.message.starts_with(words);
+    if starts("your api key was reported as leaked") {
+        Kind::KeySuspended
+    } else if starts("method doesn't allow unregistered callers") {
+        Kind::CredentialMissing
+    } else if said.reason.is_some() {
+        Kind::Forbidden
+    } else if starts("permission denied: consumer") && said.message.contains("has been suspended") {
+        Kind::KeySuspended
+    } else if starts("requests ") && said.message.contains("are blocked") {
+        Kind::KeyRestricted
+    } else if said.message.contains("has not been used in project") {
+        Kind::ServiceDisabled
+    } else if starts("you do not have permission to access")
+        || said.message.contains("may not exist")
+        || said.message.contains("or permission denied")
+    {
+        Kind::ResourceUnreachable
+    } else {
+        Kind::Forbidden
+    }
+}
+
+fn not_found(said: &Said) -> Kind {
+    if said.message.contains("no longer available to new users") {
+        Kind::ModelWithheld
+    } else if !said.is_google
+        || said.word.as_deref() == Some("model_not_found")
+        || said.message.starts_with("models/")
+        || said.message.contains("for api version")
+    {
+        Kind::Client
+    } else {
+        Kind::ResourceUnreachable
+    }
+}
+
+fn quota(answer: &Answer<'_>, said: &Said) -> Kind {
+    let window = |wanted| said.quotas.iter().any(|quota: &Quota| quota.window == wanted);
+    let says = |words: &str| said.message.contains(words);
+    // Of several the longest wait: a limit of zero, a day, a minute.
+    if says("prepayment credits") {
+        Kind::CreditsGone
+    } else if says("spending cap") {
+        Kind::SpendingCap
+    } else if said.quotas.iter().any(|quota| quota.limit == Some(0)) || says_limit_zero(&said.message) {
+        Kind::QuotaZero
+    } else if window(QuotaWindow::Day) || said.word.as_deref() == Some("quota_exceeded") {
+        Kind::QuotaDay
+    } else if window(QuotaWindow::Minute) {
+        Kind::QuotaMinute
+    } else if answer.tools
+        && says("exceeded your current quota")
+        && said.quotas.is_empty()
+        && said.retry_delay.is_none()
+    {
+        Kind::QuotaUnnamed
+    } else {
+        Kind::QuotaBare
+    }
+}
+
+/// Google leaves `quotaValue` out when it is zero (protobuf's default); the message still has it.
+fn says_limit_zero(message: &str) -> bool {
+    let words = "limit: 0";
+    message.match_indices(words).any(|(at, _)| {
+        !message[at + words.len()..].starts_with(|next: char| next.is_ascii_digit() || next == '.')
+    })
+}
+
+/// `Retry-After`, in seconds or as a date.
+fn retry_after(header: Option<&str>, now_wall_secs: i64) -> Option<Duration> {
+    let header = header?.trim();
+    let wait = if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        Duration::from_secs(header.parse().unwrap_or(u64::MAX))
+    } else {
+        let now = Duration::from_secs(u64::try_from(now_wall_secs).ok()?);
+        let then: SystemTime = httpdate::parse_http_date(header).ok()?;
+        then.duration_since(UNIX_EPOCH).ok()?.checked_sub(now)?
+    };
+    believed(wait)
+}

@@ -1,0 +1,203 @@
+//! Google's error bodies, read leniently: an object or a one-element array, a numeric or a string `code`, details that
+//! may be missing or odd, or no JSON at all. What was said is collected here; what it means is `classify`'s business.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::fault::{Quota, QuotaUnit, QuotaWindow};
+
+/// The longest wait that is believed.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A body beyond this is no error of Google's: its text is not read, its status decides.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// `QuotaFailure` violations kept of one answer. Google sends one to four.
+const MAX_QUOTAS: usize = 16;
+
+/// What an error body says.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// Whether it was an error object at all.
+    pub(crate) is_google: bool,
+    /// `code`, when it is one of the Interactions API's words.
+    pub(crate) word: Option<String>,
+    /// `message`, in small letters. Of a body that is not JSON, nothing.
+    pub(crate) message: String,
+    /// `reason` of an `ErrorInfo`.
+    pub(crate) reason: Option<String>,
+    /// The number of `projects/N`.
+    pub(crate) project: Option<Box<str>>,
+    /// Every violation of every `QuotaFailure`.
+    pub(crate) quotas: Vec<Quota>,
+    /// The longest `retryDelay` of a `RetryInfo`.
+    pub(crate) retry_delay: Option<Duration>,
+    /// Whether there is a `BadRequest` detail, which quotes the request.
+    pub(crate) quotes_request: bool,
+}
+
+impl Said {
+    /// Reads a decoded body.
+    pub(crate) fn read(body: &[u8]) -> Self {
+        if body.len() > MAX_BODY_BYTES {
+            return Self::default();
+        }
+        let Ok(document) = serde_json::from_slice::<Value>(body) else { return Self::default() };
+        let Some(error) = error_of(&document) else { return Self::default() };
+        let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
+
+        let mut said = Self {
+            is_google: true,
+            word: error.get("code").and_then(Value::as_str).map(str::to_owned),
+            message: text("message").to_ascii_lowercase(),
+            ..Self::default()
+        };
+        if let Some(words) = error.as_str() {
+            said.message = words.to_ascii_lowercase();
+        }
+        for detail in error.get("details").and_then(Value::as_array).into_iter().flatten() {
+            said.add(detail);
+        }
+        said
+    }
+
+    /// The HTTP status that the error states in itself, by number or by name.
+    fn stated_status(error: &Value) -> u16 {
+        let name = |key: &str| error.get(key).and_then(Value::as_str);
+        let number = match error.get("code") {
+            Some(Value::String(digits)) => digits.parse().ok(),
+            Some(code) => code.as_u64(),
+            None => None,
+        };
+        match number {
+            Some(number @ 400..=599) => u16::try_from(number).unwrap_or(500),
+            _ => name("status").or(name("code")).and_then(status_of_word).unwrap_or(500),
+        }
+    }
+
+    fn add(&mut self, detail: &Value) {
+        let kind = detail.get("@type").and_then(Value::as_str).unwrap_or_default();
+        let kind = kind.rsplit(['.', '/']).next().unwrap_or_default();
+        match kind {
+            "ErrorInfo" => {
+                let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+                self.reason = self.reason.take().or(text(detail.get("reason")));
+                let consumer = text(detail.pointer("/metadata/consumer"));
+                let project = consumer.as_deref().and_then(|consumer| consumer.strip_prefix("projects/"));
+                self.project = self.project.take().or(project.map(Box::from));
+            }
+            "QuotaFailure" => {
+                let violations = detail.get("violations").and_then(Value::as_array);
+                let room = MAX_QUOTAS.saturating_sub(self.quotas.len());
+                self.quotas.extend(violations.into_iter().flatten().take(room).map(quota));
+            }
+            "RetryInfo" => {
+                self.retry_delay = self.retry_delay.max(detail.get("retryDelay").and_then(duration));
+            }
+            "BadRequest" => self.quotes_request = true,
+            _ => {}
+        }
+    }
+}
+
+/// The HTTP status that an error document states, or `None` when the document is no error.
+pub(crate) fn stated_status(document: &[u8]) -> Option<u16> {
+    let document = serde_json::from_slice::<Value>(document).ok()?;
+    error_of(&document).map(Said::stated_status)
+}
+
+/// The error of `{"error":...}` or `[{"error":...}]`. OpenAI's objects may hold `"error":null`.
+fn error_of(document: &Value) -> Option<&Value> {
+    let object = match document {
+        Value::Array(elements) => elements.first()?,
+        other => other,
+    };
+    object.get("error").filter(|error| error.is_object() || error.is_string())
+}
+
+/// The words for which Google's HTTP mapping of `google.rpc.Code` and the Interactions API's notes give a status.
+fn status_of_word(word: &str) -> Option<u16> {
+    Some(match word {
+        "INVALID_ARGUMENT"
+        | "FAILED_PRECONDITION"
+        | "OUT_OF_RANGE"
+        | "invalid_request"
+        | "parameter_unknown" => 400,
+        "UNAUTHENTICATED" | "authentication" => 401,
+        "payment_required" => 402,
+        "PERMISSION_DENIED" | "permission_denied" => 403,
+        "NOT_FOUND" | "not_found" | "model_not_found" => 404,
+        "ALREADY_EXISTS" | "ABORTED" | "aborted" => 409,
+        "out_of_range" => 416,
+        "RESOURCE_EXHAUSTED" | "rate_limit_exceeded" | "quota_exceeded" | "too_many_requests" => 429,
+        "CANCELLED" => 499,
+        "INTERNAL" | "UNKNOWN" | "DATA_LOSS" | "api_error" => 500,
+        "UNIMPLEMENTED" | "unimplemented" => 501,
+        "UNAVAILABLE" | "service_unavailable" => 503,
+        "DEADLINE_EXCEEDED" | "deadline_exceeded" => 504,
+        _ => return None,
+    })
+}
+
+fn quota(violation: &Value) -> Quota {
+    let text = |name: &str| violation.get(name).and_then(Value::as_str).unwrap_or_default();
+    let id = text("quotaId");
+    // The metric tells the unit where the id is missing; its spelling has no capitals.
+    let metric = text("quotaMetric");
+    let unit = if id.contains("InputTokens") || metric.contains("input_token") {
+        QuotaUnit::InputTokens
+    } else if id.contains("Requests") || metric.ends_with("requests") {
+        QuotaUnit::Requests
+    } else {
+        QuotaUnit::Other
+    };
+    let window = if id.contains("PerDay") {
+        QuotaWindow::Day
+    } else if id.contains("PerMinute") {
+        QuotaWindow::Minute
+    } else {
+        QuotaWindow::Other
+    };
+    let limit = match violation.get("quotaValue") {
+        Some(Value::String(digits)) => digits.parse().ok(),
+        Some(number) => number.as_u64(),
+        None => None,
+    };
+    let model = violation.pointer("/quotaDimensions/model").and_then(Value::as_str);
+    Quota { id: id.into(), unit, window, limit, model: model.map(Box::from) }
+}
+
+/// A protobuf Duration in JSON: `"34s"`, `"38.2s"`; its `{seconds, nanos}` form is taken too. Nothing of zero, of
+/// less, or that cannot be read.
+fn duration(value: &Value) -> Option<Duration> {
+    let wait = match value {
+        Value::String(text) => {
+            let text = text.strip_suffix('s')?;
+            let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+            let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+            if seconds.is_empty() || !digits(seconds) || !digits(fraction) {
+                return None;
+            }
+            // Digits that overflow are a long time.
+            let seconds = seconds.parse().unwrap_or(u64::MAX);
+            let nanos = format!("{fraction:0<9.9}").parse().ok()?;
+            Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos))
+        }
+        Value::Object(fields) => {
+            let number = |name: &str| match fields.get(name) {
+                Some(Value::String(digits)) => digits.parse().ok(),
+                Some(number) => number.as_u64(),
+                None => Some(0),
+            };
+            Duration::from_secs(number("seconds")?).saturating_add(Duration::from_nanos(number("nanos")?))
+        }
+        _ => return None,
+    };
+    believed(wait)
+}
+
+/// A wait worth heeding: not zero, and no longer than a day.
+pub(crate) fn believed(wait: Duration) -> Option<Duration> {
+    (!wait.is_zero()).then(|| wait.min(MAX_WAIT))
+}

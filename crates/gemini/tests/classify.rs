@@ -1,0 +1,524 @@
+//! The blame table, answer by answer. What each kind asks for is stated here literally, so that no row can change
+//! unnoticed; the bodies are those of the wire notes.
+
+use std::time::Duration;
+
+use gemini::classify::{Answer, classify, stream_error};
+use gemini::fault::{Fault, Kind, Next, QuotaUnit, QuotaWindow, Scope, Wait};
+
+/// 2026-11-22T12:00:00Z
+const NOW: i64 = 1_795_348_800;
+
+fn fault(status: u16, body: &str) -> Fault {
+    classify(&Answer { status, retry_after: None, body: body.as_bytes(), tools: false }, NOW)
+}
+
+fn google(status: u16, name: &str, message: &str, details: &str) -> String {
+    format!(
+        r#"{{"error":{{"code":{status},"message":"{message}","status":"{name}","details":[{details}]}}}}"#
+    )
+}
+
+fn error_info(reason: &str, metadata: &str) -> String {
+    format!(
+        r#"{{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{reason}","domain":"googleapis.com","metadata":{{{metadata}}}}}"#
+    )
+}
+
+fn quota_failure(violations: &[(&str, Option<&str>)]) -> String {
+    let violations: Vec<_> = violations
+        .iter()
+        .map(|(id, value)| {
+            let value = value.map(|value| format!(r#","quotaValue":"{value}""#)).unwrap_or_default();
+            format!(
+                r#"{{"quotaMetric":"generativelanguage.googleapis.com/m","quotaId":"{id}","quotaDimensions":{{"location":"global","model":"gemini-x"}}{value}}}"#
+            )
+        })
+        .collect();
+    format!(
+        r#"{{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{}]}}"#,
+        violations.join(",")
+    )
+}
+
+fn retry_info(delay: &str) -> String {
+    format!(r#"{{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"{delay}"}}"#)
+}
+
+const EXCEEDED: &str = "You exceeded your current quota, please check your plan and billing details.";
+const MINUTE: &str = "GenerateRequestsPerMinutePerProjectPerModel-FreeTier";
+const DAY: &str = "GenerateRequestsPerDayPerProjectPerModel-FreeTier";
+const TOKENS: &str = "GenerateContentPaidTierInputTokensPerModelPerMinute";
+
+/// What a kind asks for, restated.
+fn treatment(kind: Kind) -> (Scope, Wait, Next) {
+    use Next::{OtherKey, OtherKeyOnce, Pause, PauseOnce, Return};
+    use Wait::{Backoff, DailyReset, Long, Retire};
+    match kind {
+        Kind::KeyInvalid | Kind::KeyUnauthenticated | Kind::KeySuspended => (Scope::Key, Retire, OtherKey),
+        Kind::CredentialsMultiple => (Scope::Gateway, Wait::None, OtherKey),
+        Kind::LocationUnsupported => (Scope::Gateway, Wait::None, OtherKeyOnce),
+        Kind::Client | Kind::Cancelled | Kind::DeadlineExceeded => (Scope::Client, Wait::None, Return),
+        Kind::CreditsGone => (Scope::Billing, Long, OtherKey),
+        Kind::BillingDisabled => (Scope::Project, Retire, OtherKey),
+        Kind::ServiceDisabled | Kind::SpendingCap => (Scope::Project, Long, OtherKey),
+        Kind::KeyRestricted => (Scope::Key, Backoff, OtherKey),
+        Kind::CredentialMissing => (Scope::Gateway, Wait::None, Return),
+        Kind::ResourceUnreachable => (Scope::Binding, Wait::None, Return),
+        Kind::Forbidden => (Scope::Key, Backoff, OtherKeyOnce),
+        Kind::ModelWithheld | Kind::QuotaZero => (Scope::ProjectModel, Long, OtherKey),
+        Kind::QuotaMinute | Kind::QuotaBare => (Scope::ProjectModel, Backoff, OtherKey),
+        Kind::QuotaDay => (Scope::ProjectModel, DailyReset, OtherKey),
+        Kind::QuotaUnnamed => (Scope::ProjectTool, Backoff, OtherKey),
+        Kind::Internal => (Scope::Model, Wait::None, PauseOnce),
+        Kind::Overloaded => (Scope::Model, Wait::None, Pause),
+        Kind::ConnectFailed => (Scope::Transport, Wait::None, Pause),
+        Kind::HeadLost | Kind::BodyLost => (Scope::Transport, Wait::None, PauseOnce),
+        other => panic!("{other:?} is a new kind: state its treatment here"),
+    }
+}
+
+/// One answer of every kind that an answer can have.
+fn samples() -> Vec<(u16, String, Kind)> {
+    let mut samples = Vec::new();
+    let mut add = |status, body: String, kind| samples.push((status, body, kind));
+    let invalid = "API key not valid. Please pass a valid API key.";
+    add(400, google(400, "INVALID_ARGUMENT", invalid, &error_info("API_KEY_INVALID", "")), Kind::KeyInvalid);
+    add(
+        400,
+        google(400, "INVALID_ARGUMENT", "API key expired. Please renew the API key.", ""),
+        Kind::KeyInvalid,
+    );
+    add(
+        400,
+        google(400, "INVALID_ARGUMENT", "API Key not found. Please pass a valid API key.", ""),
+        Kind::KeyInvalid,
+    );
+    add(
+        400,
+        r#"{"error":{"code":400,"message":"Please pass a valid API key","status":"INVALID_ARGUMENT"}}"#
+            .into(),
+        Kind::KeyInvalid,
+    );
+    add(
+        400,
+        google(
+            400,
+            "INVALID_ARGUMENT",
+            "Multiple authentication credentials received. Please pass only one.",
+            "",
+        ),
+        Kind::CredentialsMultiple,
+    );
+    add(
+        400,
+        google(400, "FAILED_PRECONDITION", "User location is not supported for the API use.", ""),
+        Kind::LocationUnsupported,
+    );
+    let unknown_name = r#"{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[]}"#;
+    add(
+        400,
+        google(400, "INVALID_ARGUMENT", "Invalid JSON payload received. Unknown name", unknown_name),
+        Kind::Client,
+    );
+    add(
+        400,
+        google(400, "INVALID_ARGUMENT", "Request payload size exceeds the limit: 20971520 bytes.", ""),
+        Kind::Client,
+    );
+    let oauth =
+        "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or";
+    let unsupported = error_info("ACCESS_TOKEN_TYPE_UNSUPPORTED", r#""method":"m","service":"s""#);
+    add(401, google(401, "UNAUTHENTICATED", oauth, &unsupported), Kind::KeyUnauthenticated);
+    add(401, google(401, "UNAUTHENTICATED", oauth, ""), Kind::KeyUnauthenticated);
+    add(402, google(402, "RESOURCE_EXHAUSTED", "Your prepay credits are gone.", ""), Kind::CreditsGone);
+    add(
+        429,
+        google(429, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted. Please go to AI Studio", ""),
+        Kind::CreditsGone,
+    );
+    let suspended = "Permission denied: Consumer 'api_key:AIza' has been suspended.";
+    add(
+        403,
+        google(403, "PERMISSION_DENIED", suspended, &error_info("CONSUMER_SUSPENDED", "")),
+        Kind::KeySuspended,
+    );
+    add(403, google(403, "PERMISSION_DENIED", suspended, ""), Kind::KeySuspended);
+    add(403, google(403, "PERMISSION_DENIED", "x", &error_info("CONSUMER_INVALID", "")), Kind::KeySuspended);
+    let leaked = "Your API key was reported as leaked. Please use another API key.";
+    add(403, google(403, "PERMISSION_DENIED", leaked, ""), Kind::KeySuspended);
+    add(403, google(403, "PERMISSION_DENIED", leaked, &error_info("SOMETHING_NEW", "")), Kind::KeySuspended);
+    add(
+        403,
+        google(403, "PERMISSION_DENIED", "x", &error_info("BILLING_DISABLED", "")),
+        Kind::BillingDisabled,
+    );
+    let help = r#"{"@type":"type.googleapis.com/google.rpc.Help","links":[]}"#;
+    let unused = "Generative Language API has not been used in project 7 before or it is disabled.";
+    let disabled = format!("{help},{}", error_info("SERVICE_DISABLED", r#""consumer":"projects/7""#));
+    add(403, google(403, "PERMISSION_DENIED", unused, &disabled), Kind::ServiceDisabled);
+    add(403, google(403, "PERMISSION_DENIED", unused, ""), Kind::ServiceDisabled);
+    for reason in [
+        "API_KEY_SERVICE_BLOCKED",
+        "API_KEY_HTTP_REFERRER_BLOCKED",
+        "API_KEY_IP_ADDRESS_BLOCKED",
+        "API_KEY_ANDROID_APP_BLOCKED",
+        "API_KEY_IOS_APP_BLOCKED",
+    ] {
+        add(403, google(403, "PERMISSION_DENIED", "x", &error_info(reason, "")), Kind::KeyRestricted);
+    }
+    add(
+        403,
+        google(403, "PERMISSION_DENIED", "Requests from referer <empty> are blocked.", ""),
+        Kind::KeyRestricted,
+    );
+    add(
+        403,
+        google(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers without", ""),
+        Kind::CredentialMissing,
+    );
+    let file = "You do not have permission to access the File x1 or it may not exist.";
+    add(403, google(403, "PERMISSION_DENIED", file, ""), Kind::ResourceUnreachable);
+    add(
+        403,
+        google(403, "PERMISSION_DENIED", "CachedContent not found (or permission denied)", ""),
+        Kind::ResourceUnreachable,
+    );
+    add(404, google(404, "NOT_FOUND", "Requested entity was not found.", ""), Kind::ResourceUnreachable);
+    add(403, google(403, "PERMISSION_DENIED", "The caller does not have permission", ""), Kind::Forbidden);
+    add(
+        404,
+        google(404, "NOT_FOUND", "This model models/gemini-x is no longer available to new users.", ""),
+        Kind::ModelWithheld,
+    );
+    let unknown_model =
+        "models/x is not found for API version v1beta, or is not supported for generateContent.";
+    add(404, google(404, "NOT_FOUND", unknown_model, ""), Kind::Client);
+    add(
+        429,
+        google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &quota_failure(&[(MINUTE, Some("5"))])),
+        Kind::QuotaMinute,
+    );
+    add(
+        429,
+        google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &quota_failure(&[(TOKENS, Some("250000"))])),
+        Kind::QuotaMinute,
+    );
+    add(
+        429,
+        google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &quota_failure(&[(DAY, Some("20"))])),
+        Kind::QuotaDay,
+    );
+    add(
+        429,
+        google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &quota_failure(&[(DAY, Some("0"))])),
+        Kind::QuotaZero,
+    );
+    let zero = "Quota exceeded for metric: m, limit: 0, model: gemini-x";
+    add(429, google(429, "RESOURCE_EXHAUSTED", zero, &quota_failure(&[(MINUTE, None)])), Kind::QuotaZero);
+    add(
+        429,
+        google(429, "RESOURCE_EXHAUSTED", "Your project has exceeded its monthly spending cap.", ""),
+        Kind::SpendingCap,
+    );
+    let bare = "Resource has been exhausted (e.g. check quota).";
+    add(429, google(429, "RESOURCE_EXHAUSTED", bare, ""), Kind::QuotaBare);
+    add(499, google(499, "CANCELLED", "The operation was cancelled.", ""), Kind::Cancelled);
+    add(500, google(500, "INTERNAL", "An internal error has occurred.", ""), Kind::Internal);
+    add(
+        503,
+        google(503, "UNAVAILABLE", "The model is overloaded. Please try again later.", ""),
+        Kind::Overloaded,
+    );
+    add(
+        503,
+        google(503, "UNAVAILABLE", "This model is currently experiencing high demand.", ""),
+        Kind::Overloaded,
+    );
+    add(
+        504,
+        google(504, "DEADLINE_EXCEEDED", "Deadline expired before operation could complete.", ""),
+        Kind::DeadlineExceeded,
+    );
+    samples
+}
+
+#[test]
+fn every_answer_of_the_wire_notes_finds_its_row_in_every_form() {
+    for (status, body, kind) in samples() {
+        let pretty =
+            serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&body).unwrap()).unwrap();
+        let string_code = body.replacen(&format!(r#""code":{status}"#), &format!(r#""code":"{status}""#), 1);
+        for form in [body.clone(), format!("[{body}]"), format!("[\n{pretty}\n]\n"), pretty, string_code] {
+            let fault = fault(status, &form);
+            assert_eq!(fault.kind, kind, "{status} {form}");
+            assert_eq!((fault.scope(), fault.wait, fault.next()), treatment(kind), "{form}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_is_among_the_samples_but_those_of_tools_and_transport() {
+    let sampled: Vec<_> = samples().into_iter().map(|(_, _, kind)| kind).collect();
+    for row in gemini::classify::TABLE {
+        let elsewhere =
+            matches!(row.kind, Kind::QuotaUnnamed | Kind::ConnectFailed | Kind::HeadLost | Kind::BodyLost);
+        assert!(elsewhere || sampled.contains(&row.kind), "{:?}", row.kind);
+        assert_eq!((row.scope, row.wait, row.next), treatment(row.kind), "{:?}", row.kind);
+        assert!(row.words.ends_with('.'));
+    }
+}
+
+#[test]
+fn a_lost_connection_is_a_fault_of_the_transport() {
+    for (fault, kind) in [
+        (Fault::connect_failed(), Kind::ConnectFailed),
+        (Fault::head_lost(), Kind::HeadLost),
+        (Fault::body_lost(), Kind::BodyLost),
+    ] {
+        assert_eq!(fault.kind, kind);
+        assert_eq!((fault.scope(), fault.wait, fault.next()), treatment(kind));
+    }
+}
+
+#[test]
+fn the_status_decides_where_the_body_says_nothing() {
+    for body in [
+        "",
+        "<html>quota exceeded, API key not valid</html>",
+        "null",
+        "[]",
+        "{}",
+        r#"{"error":null}"#,
+        "\u{0}",
+    ] {
+        for (status, kind) in [
+            (304, Kind::Client),
+            (400, Kind::Client),
+            (401, Kind::Forbidden),
+            (402, Kind::CreditsGone),
+            (403, Kind::Forbidden),
+            (404, Kind::Client),
+            (405, Kind::Client),
+            (408, Kind::Client),
+            (409, Kind::Client),
+            (411, Kind::Client),
+            (413, Kind::Client),
+            (416, Kind::Client),
+            (429, Kind::QuotaBare),
+            (499, Kind::Cancelled),
+            (500, Kind::Internal),
+            (501, Kind::Client),
+            (502, Kind::Internal),
+            (503, Kind::Overloaded),
+            (504, Kind::DeadlineExceeded),
+            (529, Kind::Internal),
+        ] {
+            assert_eq!(fault(status, body).kind, kind, "{status} {body:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hostile_body_is_read_as_no_body() {
+    let deep = "[".repeat(100_000);
+    assert_eq!(fault(403, &deep).kind, Kind::Forbidden);
+    let huge = google(429, "RESOURCE_EXHAUSTED", &"x".repeat(300_000), &quota_failure(&[(DAY, None)]));
+    assert_eq!(fault(429, &huge).kind, Kind::QuotaBare);
+    let odd = r#"{"error":{"code":{},"message":[1],"status":7,"details":{"@type":5}}}"#;
+    assert_eq!(fault(429, odd).kind, Kind::QuotaBare);
+    let odd = r#"{"error":{"details":[7,null,{"@type":"google.rpc.QuotaFailure","violations":[7,{"quotaValue":{}}]}]}}"#;
+    assert_eq!(fault(429, odd).kind, Kind::QuotaBare);
+    let many = vec![(MINUTE, None); 500];
+    assert_eq!(fault(429, &google(429, "x", "x", &quota_failure(&many))).quotas.len(), 16);
+}
+
+#[test]
+fn the_words_of_the_interactions_api_are_understood() {
+    for (status, word, kind) in [
+        (400, "invalid_request", Kind::Client),
+        (400, "parameter_unknown", Kind::Client),
+        (401, "authentication", Kind::KeyUnauthenticated),
+        (402, "payment_required", Kind::CreditsGone),
+        (403, "permission_denied", Kind::Forbidden),
+        (404, "not_found", Kind::ResourceUnreachable),
+        (404, "model_not_found", Kind::Client),
+        (409, "aborted", Kind::Client),
+        (416, "out_of_range", Kind::Client),
+        (429, "rate_limit_exceeded", Kind::QuotaBare),
+        (429, "quota_exceeded", Kind::QuotaDay),
+        (429, "too_many_requests", Kind::QuotaBare),
+        (500, "api_error", Kind::Internal),
+        (501, "unimplemented", Kind::Client),
+        (503, "service_unavailable", Kind::Overloaded),
+        (504, "deadline_exceeded", Kind::DeadlineExceeded),
+    ] {
+        let body = format!(r#"{{"error":{{"code":"{word}","message":"words"}}}}"#);
+        assert_eq!(fault(status, &body).kind, kind, "{word}");
+        let event = format!("event: error\r\ndata: {{\"event_type\":\"error\",{}\r\n\r\n", &body[1..]);
+        let error = stream_error(event.as_bytes()).unwrap();
+        assert_eq!(error.status, status, "{word}");
+        let answer = Answer { status: error.status, retry_after: None, body: &error.body, tools: false };
+        assert_eq!(classify(&answer, NOW).kind, kind, "{word}");
+    }
+}
+
+#[test]
+fn a_request_cannot_be_worded_to_cost_a_key() {
+    let quoting =
+        |message: &str, detail: &str| fault(400, &google(400, "INVALID_ARGUMENT", message, detail)).kind;
+    let bad_request = r#"{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[]}"#;
+    for words in ["API key not valid.", "please pass a valid api key", "API key expired"] {
+        assert_eq!(quoting(&format!("Unknown name '{words}': Cannot find field."), ""), Kind::Client);
+        assert_eq!(quoting(words, bad_request), Kind::Client);
+        assert_eq!(quoting(words, &error_info("FIELD_INVALID", "")), Kind::Client);
+    }
+    let file = "You do not have permission to access the File Your API key was reported as leaked or";
+    assert_eq!(fault(403, &google(403, "PERMISSION_DENIED", file, "")).kind, Kind::ResourceUnreachable);
+}
+
+#[test]
+fn a_method_that_takes_no_api_key_does_not_cost_one() {
+    let message =
+        "API keys are not supported by this API. Expected OAuth2 access token or other authentication";
+    let details = error_info("CREDENTIALS_MISSING", "");
+    assert_eq!(fault(401, &google(401, "UNAUTHENTICATED", message, &details)).kind, Kind::Client);
+    let message = "Request is missing required authentication credential.";
+    assert_eq!(fault(401, &google(401, "UNAUTHENTICATED", message, &details)).kind, Kind::CredentialMissing);
+}
+
+#[test]
+fn of_several_quotas_the_longest_wait_counts() {
+    let kind = |violations: &[(&str, Option<&str>)]| {
+        fault(429, &google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &quota_failure(violations))).kind
+    };
+    assert_eq!(kind(&[(MINUTE, Some("5")), (DAY, Some("20"))]), Kind::QuotaDay);
+    assert_eq!(kind(&[(DAY, Some("20")), (TOKENS, Some("250000"))]), Kind::QuotaDay);
+    assert_eq!(kind(&[(DAY, Some("20")), (MINUTE, Some("0"))]), Kind::QuotaZero);
+    let two = format!("{},{}", quota_failure(&[(MINUTE, Some("5"))]), quota_failure(&[(DAY, Some("20"))]));
+    assert_eq!(fault(429, &google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &two)).kind, Kind::QuotaDay);
+    let limited = "Quota exceeded for metric: m, limit: 05, limit: 0.5";
+    let body = google(429, "RESOURCE_EXHAUSTED", limited, &quota_failure(&[(MINUTE, None)]));
+    assert_eq!(fault(429, &body).kind, Kind::QuotaMinute);
+}
+
+#[test]
+fn the_quotas_and_the_project_are_handed_on() {
+    let details = format!(
+        "{},{}",
+        quota_failure(&[(MINUTE, Some("5")), (TOKENS, Some("250000")), ("NewQuota", None)]),
+        error_info("RATE_LIMIT_EXCEEDED", r#""consumer":"projects/123456""#)
+    );
+    let fault = fault(429, &google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &details));
+    assert_eq!(fault.project.as_deref(), Some("123456"));
+    let seen: Vec<_> = fault
+        .quotas
+        .iter()
+        .map(|quota| (&*quota.id, quota.unit, quota.window, quota.limit, quota.model.as_deref()))
+        .collect();
+    let model = Some("gemini-x");
+    assert_eq!(
+        seen,
+        [
+            (MINUTE, QuotaUnit::Requests, QuotaWindow::Minute, Some(5), model),
+            (TOKENS, QuotaUnit::InputTokens, QuotaWindow::Minute, Some(250_000), model),
+            ("NewQuota", QuotaUnit::Other, QuotaWindow::Other, None, model),
+        ]
+    );
+    let suspended = error_info("CONSUMER_SUSPENDED", r#""consumer":"api_key:AIza""#);
+    assert_eq!(self::fault(403, &google(403, "PERMISSION_DENIED", "x", &suspended)).project, None);
+}
+
+#[test]
+fn a_quota_without_a_name_blames_the_tool_only_when_one_was_used() {
+    let help = r#"{"@type":"type.googleapis.com/google.rpc.Help","links":[]}"#;
+    let with_tools = |details: &str, message: &str| {
+        let body = google(429, "RESOURCE_EXHAUSTED", message, details);
+        classify(&Answer { status: 429, retry_after: None, body: body.as_bytes(), tools: true }, NOW)
+    };
+    let unnamed = with_tools(help, EXCEEDED);
+    assert_eq!(unnamed.kind, Kind::QuotaUnnamed);
+    assert_eq!((unnamed.scope(), unnamed.wait, unnamed.next()), treatment(Kind::QuotaUnnamed));
+    assert_eq!(fault(429, &google(429, "RESOURCE_EXHAUSTED", EXCEEDED, help)).kind, Kind::QuotaBare);
+    assert_eq!(with_tools(&retry_info("5s"), EXCEEDED).kind, Kind::QuotaBare);
+    assert_eq!(with_tools(&quota_failure(&[(MINUTE, None)]), EXCEEDED).kind, Kind::QuotaMinute);
+    assert_eq!(with_tools("", "Resource has been exhausted (e.g. check quota).").kind, Kind::QuotaBare);
+}
+
+#[test]
+fn a_retry_delay_is_read_in_all_its_spellings_and_capped_at_a_day() {
+    for (delay, wait) in [
+        ("34s", Wait::For(Duration::from_secs(34))),
+        ("38.2s", Wait::For(Duration::from_millis(38_200))),
+        ("34.074824224s", Wait::For(Duration::new(34, 74_824_224))),
+        ("0.000000001s", Wait::For(Duration::from_nanos(1))),
+        ("0.5555555555555s", Wait::For(Duration::from_nanos(555_555_555))),
+        ("39043s", Wait::For(Duration::from_secs(39_043))),
+        ("86401s", Wait::For(Duration::from_secs(86_400))),
+        ("99999999999999999999999s", Wait::For(Duration::from_secs(86_400))),
+        ("0s", Wait::Backoff),
+        ("-5s", Wait::Backoff),
+        ("s", Wait::Backoff),
+        ("34", Wait::Backoff),
+        ("soon", Wait::Backoff),
+        ("+3s", Wait::Backoff),
+    ] {
+        let details = format!("{},{}", quota_failure(&[(MINUTE, None)]), retry_info(delay));
+        let fault = fault(429, &google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &details));
+        assert_eq!((fault.kind, fault.wait), (Kind::QuotaMinute, wait), "{delay}");
+    }
+    let object = retry_info("x").replace(r#""x""#, r#"{"seconds":"3","nanos":500000000}"#);
+    let body = google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &object);
+    assert_eq!(fault(429, &body).wait, Wait::For(Duration::from_millis(3_500)));
+    let two = format!("{},{}", retry_info("20s"), retry_info("10s"));
+    assert_eq!(
+        fault(429, &google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &two)).wait,
+        Wait::For(Duration::from_secs(20))
+    );
+}
+
+#[test]
+fn a_daily_quota_ignores_its_retry_delay() {
+    let details = format!("{},{}", quota_failure(&[(DAY, Some("20"))]), retry_info("34s"));
+    let fault = fault(429, &google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &details));
+    assert_eq!((fault.kind, fault.wait), (Kind::QuotaDay, Wait::DailyReset));
+}
+
+#[test]
+fn a_retry_after_is_seconds_or_a_date() {
+    let body = google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &quota_failure(&[(MINUTE, None)]));
+    for (header, wait) in [
+        ("30", Wait::For(Duration::from_secs(30))),
+        (" 30 ", Wait::For(Duration::from_secs(30))),
+        ("Sun, 22 Nov 2026 12:01:30 GMT", Wait::For(Duration::from_secs(90))),
+        ("Sunday, 22-Nov-26 12:01:30 GMT", Wait::For(Duration::from_secs(90))),
+        ("Mon, 22 Nov 2027 12:00:00 GMT", Wait::For(Duration::from_secs(86_400))),
+        ("999999999999999999999", Wait::For(Duration::from_secs(86_400))),
+        ("Sun, 22 Nov 2026 12:00:00 GMT", Wait::Backoff),
+        ("Sun, 22 Nov 2026 11:00:00 GMT", Wait::Backoff),
+        ("0", Wait::Backoff),
+        ("-1", Wait::Backoff),
+        ("", Wait::Backoff),
+        ("later", Wait::Backoff),
+    ] {
+        let answer = Answer { status: 429, retry_after: Some(header), body: body.as_bytes(), tools: false };
+        assert_eq!(classify(&answer, NOW).wait, wait, "{header}");
+    }
+}
+
+#[test]
+fn a_named_wait_is_heeded_by_the_kinds_that_come_and_go_and_by_no_other() {
+    let heeding = [Kind::QuotaMinute, Kind::QuotaUnnamed, Kind::QuotaBare, Kind::Overloaded];
+    for (status, body, kind) in samples() {
+        let answer = Answer { status, retry_after: Some("7"), body: body.as_bytes(), tools: false };
+        let heeded = heeding.contains(&kind);
+        let expected = if heeded { Wait::For(Duration::from_secs(7)) } else { treatment(kind).1 };
+        assert_eq!(classify(&answer, NOW).wait, expected, "{kind:?}");
+    }
+    let body = google(429, "RESOURCE_EXHAUSTED", EXCEEDED, "");
+    let unnamed = Answer { status: 429, retry_after: Some("7"), body: body.as_bytes(), tools: true };
+    assert_eq!(classify(&unnamed, NOW).wait, Wait::For(Duration::from_secs(7)));
+    let both = google(429, "RESOURCE_EXHAUSTED", "x", &retry_info("9s"));
+    let both = Answer { status: 429, retry_after: Some("7"), body: both.as_bytes(), tools: false };
+    assert_eq!(classify(&both, NOW).wait, Wait::For(Duration::from_secs(9)));
+}
