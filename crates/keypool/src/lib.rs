@@ -1,1 +1,38 @@
-//! Being built.
+//! The rules of the key pool: which key may be used, which is left alone, for how long, and who waits for one. Pure:
+//! time, and the seed of all randomness, are arguments; there is no socket, clock, thread or secret in here. One owner
+//! calls [`Pool`]'s methods and carries out the [`Effect`]s they leave behind.
+//!
+//! Google counts quotas by project and model, so a cooldown belongs to a key, to a project, or to a model in a project,
+//! and a key may be leased for a model while none of the three runs. When one is over, a single probe goes first.
+
+mod cooldown;
+mod daily_reset;
+mod desk;
+mod effect;
+mod error;
+mod key;
+mod lease;
+mod now;
+mod pool;
+mod reason;
+mod record;
+mod roster;
+mod select;
+mod settings;
+mod snapshot;
+mod waiting;
+mod wish;
+
+pub use effect::{Effect, Effects, Event};
+pub use error::PoolError;
+pub use key::{KeyId, KeyIx, KeySpec, Project, Tried};
+pub use lease::{Grant, LeaseId, Outcome, Role, Settlement};
+pub use now::Now;
+pub use pool::Pool;
+pub use reason::Reason;
+pub use record::{Owner, Record, Standing, Subject};
+pub use roster::Totals;
+pub use settings::{Settings, Strategy};
+pub use snapshot::{Counts, KeyState, KeyView, ModelView, Snapshot};
+pub use waiting::Ticket;
+pub use wish::{Answer, Avoid, Reach, Refusal, Wish};

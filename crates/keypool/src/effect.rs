@@ -1,0 +1,140 @@
+//! What the pool wants done: answers to those who waited, records to keep, the next alarm, lines for the operator. The
+//! pool only says so; its owner does it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::key::KeyId;
+use crate::lease::Grant;
+use crate::reason::Reason;
+use crate::record::{Record, Subject};
+use crate::waiting::Ticket;
+use crate::wish::Refusal;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// A waiting request gets its key. If its client is gone, settle the lease as abandoned.
+    Granted(Ticket, Grant),
+    /// A waiting request gets none.
+    Refused(Ticket, Refusal),
+    /// Keep this, in place of any earlier record of the same subject.
+    Persist(Record),
+    /// Call [`Pool::wake`](crate::Pool::wake) at this monotonic time; replaces the alarm set before. Too early or too
+    /// often is harmless.
+    WakeAt(Duration),
+    /// Worth a line for the operator.
+    Log(Event),
+}
+
+/// The effects of one call, in order. The owner keeps one and drains it after each call, so that the common path
+/// allocates nothing.
+#[derive(Debug, Default)]
+pub struct Effects(Vec<Effect>);
+
+impl Effects {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes them out, in order.
+    pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.0.drain(..)
+    }
+
+    /// Looks at them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Effect> {
+        self.0.iter()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.0.push(effect);
+    }
+
+    pub(crate) fn log(&mut self, event: Event) {
+        self.push(Effect::Log(event));
+    }
+}
+
+/// A change that an operator may want to read of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something is left alone for a while.
+    Cooling {
+        /// What.
+        subject: Subject,
+        /// The key whose request met the fault.
+        key: KeyId,
+        /// For how long from now.
+        wait: Duration,
+        /// Why.
+        reason: Reason,
+    },
+    /// Something is left alone until the operator resets it.
+    Retired {
+        /// What.
+        subject: Subject,
+        /// The key whose request met the fault.
+        key: KeyId,
+        /// Why.
+        reason: Reason,
+    },
+    /// A cooldown is over; the next request is the probe.
+    CooldownOver {
+        /// Of what.
+        subject: Subject,
+    },
+    /// The probe came back well: in full use again.
+    Back {
+        /// What.
+        subject: Subject,
+    },
+    /// The operator disabled a key.
+    Disabled {
+        /// Which.
+        key: KeyId,
+    },
+    /// The operator enabled a key.
+    Enabled {
+        /// Which.
+        key: KeyId,
+    },
+    /// The operator reset a key, with its project.
+    Reset {
+        /// Which.
+        key: KeyId,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cooling { subject, key, wait, reason } => {
+                write!(f, "{subject} cools for {:.1} s: {reason}", wait.as_secs_f64())?;
+                met_by(f, subject, key)
+            }
+            Self::Retired { subject, key, reason } => {
+                write!(f, "{subject} is retired until it is reset: {reason}")?;
+                met_by(f, subject, key)
+            }
+            Self::CooldownOver { subject } => write!(f, "{subject} may be tried again"),
+            Self::Back { subject } => write!(f, "{subject} is back"),
+            Self::Disabled { key } => write!(f, "key {key} is disabled"),
+            Self::Enabled { key } => write!(f, "key {key} is enabled"),
+            Self::Reset { key } => write!(f, "key {key} is reset"),
+        }
+    }
+}
+
+fn met_by(f: &mut fmt::Formatter<'_>, subject: &Subject, key: &KeyId) -> fmt::Result {
+    match subject {
+        Subject::Key { .. } => Ok(()),
+        Subject::Project { .. } | Subject::Model { .. } => write!(f, " (met by key {key})"),
+    }
+}

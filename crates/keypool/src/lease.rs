@@ -1,0 +1,173 @@
+//! Leases: the right to use a key for one attempt, from the grant until it is settled. This file counts who is out;
+//! what an outcome means for the key is the desk's to judge.
+
+use std::sync::Arc;
+
+use gemini::fault::Fault;
+
+use crate::cooldown::Order;
+use crate::key::KeyIx;
+
+/// The name of one lease. It carries the incarnation of the pool that granted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseId {
+    epoch: u64,
+    number: Order,
+    slot: u32,
+}
+
+/// A key to use, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// To be settled exactly once, whatever happens.
+    pub lease: LeaseId,
+    /// The key.
+    pub key: KeyIx,
+    /// Whether others wait to see how this one fares.
+    pub role: Role,
+}
+
+/// What a lease is to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// One of many.
+    Ordinary,
+    /// The single one let through after a cooldown. When the head of its answer is good,
+    /// [`Pool::vouch`](crate::Pool::vouch) lets the others follow without waiting for a long answer's end.
+    Probe,
+}
+
+/// How a lease ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The upstream served the request.
+    Success,
+    /// The client left, or the gateway gave up: nobody is to blame.
+    Abandoned,
+    /// The upstream answered with a fault, or not at all.
+    Fault(Fault),
+}
+
+/// The report that ends a lease.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The key it was granted for.
+    pub key: KeyIx,
+    /// The model it was granted for.
+    pub model: Option<Arc<str>>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// The leases of this incarnation that are not settled yet.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    epoch: u64,
+    next: Order,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// Zero when free.
+    number: Order,
+    key: KeyIx,
+}
+
+/// What was found behind a lease's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Out, and granted by this incarnation for this key.
+    Ours(KeyIx),
+    /// Granted by a former incarnation.
+    Former,
+    /// Settled already.
+    Settled,
+}
+
+impl Leases {
+    pub(crate) fn new(epoch: u64) -> Self {
+        Self { epoch, next: 1, slots: Vec::new(), free: Vec::new() }
+    }
+
+    /// The number that the next lease will have.
+    pub(crate) fn next(&self) -> Order {
+        self.next
+    }
+
+    /// How many are out.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(crate) fn open(&mut self, key: KeyIx) -> LeaseId {
+        let number = self.next;
+        self.next += 1;
+        let entry = Slot { number, key };
+        let slot = if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = entry;
+            slot
+        } else {
+            self.slots.push(entry);
+            // More than four billion leases at once do not fit into memory.
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        };
+        LeaseId { epoch: self.epoch, number, slot }
+    }
+
+    pub(crate) fn find(&self, lease: LeaseId) -> Found {
+        if lease.epoch != self.epoch {
+            return Found::Former;
+        }
+        match self.slots.get(lease.slot as usize) {
+            Some(slot) if slot.number == lease.number => Found::Ours(slot.key),
+            _ => Found::Settled,
+        }
+    }
+
+    pub(crate) fn close(&mut self, lease: LeaseId) -> Found {
+        let found = self.find(lease);
+        if matches!(found, Found::Ours(_)) {
+            self.slots[lease.slot as usize].number = 0;
+            self.free.push(lease.slot);
+        }
+        found
+    }
+
+    /// The place of a lease in the order of granting.
+    pub(crate) fn order(&self, lease: LeaseId) -> Order {
+        if lease.epoch == self.epoch { lease.number } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_closed_once_even_when_its_slot_is_used_again() {
+        let mut leases = Leases::new(7);
+        let first = leases.open(KeyIx(3));
+        assert_eq!(leases.close(first), Found::Ours(KeyIx(3)));
+        assert_eq!(leases.close(first), Found::Settled);
+        let second = leases.open(KeyIx(4));
+        assert_eq!(leases.close(first), Found::Settled);
+        assert_eq!(leases.len(), 1);
+        assert_eq!(leases.close(second), Found::Ours(KeyIx(4)));
+        assert_eq!(leases.len(), 0);
+    }
+
+    #[test]
+    fn a_lease_of_a_former_incarnation_is_known_as_such() {
+        let old = Leases::new(1).open(KeyIx(0));
+        let mut leases = Leases::new(2);
+        let ours = leases.open(KeyIx(0));
+        assert_eq!(leases.close(old), Found::Former);
+        assert_eq!(leases.order(old), 0);
+        assert_eq!(leases.order(ours), 1);
+        assert_eq!(leases.len(), 1);
+    }
+}

@@ -1,0 +1,262 @@
+//! The pool as its owner sees it: leases, reports, the alarm, the operator's verbs, and what to keep. Puts the desk and
+//! the queue together. Every call lets time pass first and serves those who wait before those who come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::desk::Desk;
+use crate::effect::{Effect, Effects, Event};
+use crate::error::PoolError;
+use crate::key::{KeyId, KeyIx, KeySpec};
+use crate::lease::{LeaseId, Leases, Settlement};
+use crate::now::Now;
+use crate::record::Record;
+use crate::roster::{Outlook, Roster, Site};
+use crate::select::Selector;
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+use crate::waiting::{Reply, Ticket, Waiting};
+use crate::wish::{Answer, Refusal, Wish};
+
+/// A pool of keys.
+#[derive(Debug)]
+pub struct Pool {
+    desk: Desk,
+    waiting: Waiting,
+    /// When the owner was last asked to call `wake`.
+    alarm: Option<Duration>,
+}
+
+impl Pool {
+    /// A pool in which every key is available.
+    ///
+    /// The seed makes the jitter, and names this incarnation in its leases and tickets: a pool that replaces another
+    /// needs a different seed, the same keys in the same order, and the records of the one before.
+    ///
+    /// # Errors
+    /// No keys, two of the same name, a weight of zero, or settings that make no sense.
+    pub fn new(settings: Settings, keys: Vec<KeySpec>, seed: u64) -> Result<Self, PoolError> {
+        settings.check()?;
+        let roster = Roster::new(keys)?;
+        let selector = Selector::new(settings.strategy, roster.keys().len());
+        let rng = fastrand::Rng::with_seed(seed);
+        Ok(Self {
+            desk: Desk { settings, roster, leases: Leases::new(seed), selector, rng },
+            waiting: Waiting::new(seed),
+            alarm: None,
+        })
+    }
+
+    /// Asks for a key.
+    pub fn lease(&mut self, wish: &Wish, now: Now, effects: &mut Effects) -> Answer {
+        self.begin(now, effects);
+        let answer = match self.desk.grant(wish, now) {
+            Some(grant) => Answer::Granted(grant),
+            None => self.wait_or_refuse(wish, now),
+        };
+        self.end(now, effects);
+        answer
+    }
+
+    /// Reports how a lease ended. A second report of the same lease changes nothing.
+    pub fn settle(&mut self, settlement: &Settlement, now: Now, effects: &mut Effects) {
+        // What is over is over before the report; who is served is decided after it.
+        self.desk.roster.expire(now, &self.desk.settings, effects);
+        self.desk.settle(settlement, now, effects);
+        self.begin(now, effects);
+        self.end(now, effects);
+    }
+
+    /// Says early that a lease will succeed: the head of the upstream's answer was good. Of use for a
+    /// [`Role::Probe`](crate::Role::Probe), on whose report others wait; harmless for any. The lease stays open.
+    pub fn vouch(
+        &mut self,
+        lease: LeaseId,
+        key: KeyIx,
+        model: &Option<Arc<str>>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        self.desk.vouch(lease, key, model, now, effects);
+        self.begin(now, effects);
+        self.end(now, effects);
+    }
+
+    /// A waiting client left. Whether it was still waiting: if not, its answer is on the way already.
+    pub fn cancel(&mut self, ticket: Ticket) -> bool {
+        self.waiting.leave(ticket)
+    }
+
+    /// The alarm asked for by [`Effect::WakeAt`]. Too early or too often is harmless, late only delays.
+    pub fn wake(&mut self, now: Now, effects: &mut Effects) {
+        self.begin(now, effects);
+        self.end(now, effects);
+    }
+
+    /// Takes back [`Pool::disable`].
+    ///
+    /// # Errors
+    /// No key has this name.
+    pub fn enable(&mut self, id: &KeyId, now: Now, effects: &mut Effects) -> Result<(), PoolError> {
+        self.set_disabled(id, false, now, effects)
+    }
+
+    /// Leases this key no more until it is enabled; open leases go on.
+    ///
+    /// # Errors
+    /// No key has this name.
+    pub fn disable(&mut self, id: &KeyId, now: Now, effects: &mut Effects) -> Result<(), PoolError> {
+        self.set_disabled(id, true, now, effects)
+    }
+
+    /// Forgets all that is held against this key: its retirement and cooldowns, those of its project, and those of all
+    /// models there. A disabled key stays disabled.
+    ///
+    /// # Errors
+    /// No key has this name.
+    pub fn reset(&mut self, id: &KeyId, now: Now, effects: &mut Effects) -> Result<(), PoolError> {
+        let key = self.find(id).ok_or_else(|| PoolError::UnknownKey(id.clone()))?;
+        for site in self.desk.roster.reset(key) {
+            effects.push(Effect::Persist(self.desk.roster.record(&site, now)));
+        }
+        effects.log(Event::Reset { key: id.clone() });
+        self.wake(now, effects);
+        Ok(())
+    }
+
+    fn set_disabled(
+        &mut self,
+        id: &KeyId,
+        disabled: bool,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), PoolError> {
+        let key = self.find(id).ok_or_else(|| PoolError::UnknownKey(id.clone()))?;
+        let roster = &mut self.desk.roster;
+        if roster.keys()[key.position()].disabled != disabled {
+            roster.disable(key, disabled);
+            effects.push(Effect::Persist(roster.record(&Site::Key(key), now)));
+            let key = id.clone();
+            effects.log(if disabled { Event::Disabled { key } } else { Event::Enabled { key } });
+        }
+        self.wake(now, effects);
+        Ok(())
+    }
+
+    /// How everything stands, for humans.
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        Snapshot::of(&self.desk.roster, self.waiting.len(), now.mono)
+    }
+
+    /// All that must outlive a restart, as of now: what the records of all [`Effect::Persist`] add up to.
+    pub fn records(&self, now: Now) -> Vec<Record> {
+        self.desk.roster.records(now)
+    }
+
+    /// Takes over what a former incarnation kept. Meant for a new pool, before its first lease; records of keys and
+    /// projects that are no longer here are passed by.
+    pub fn restore(&mut self, records: impl IntoIterator<Item = Record>, now: Now) {
+        for record in records {
+            self.desk.roster.restore(record, now, &self.desk.settings);
+        }
+    }
+
+    /// The key of this name.
+    pub fn find(&self, id: &KeyId) -> Option<KeyIx> {
+        self.desk.roster.find(id)
+    }
+
+    /// The name of a key.
+    pub fn id(&self, key: KeyIx) -> Option<&KeyId> {
+        self.desk.roster.get(key).map(|key| &key.id)
+    }
+
+    /// How many requests wait for a key.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many leases of this incarnation are not settled.
+    pub fn in_flight(&self) -> usize {
+        self.desk.leases.len()
+    }
+
+    fn wait_or_refuse(&mut self, wish: &Wish, now: Now) -> Answer {
+        let settings = &self.desk.settings;
+        let back = match self.desk.roster.outlook(wish, now.mono) {
+            Outlook::Back(back) => back,
+            Outlook::NoneLeft => return Answer::Refused(Refusal::NoneLeft),
+            Outlook::AllRetired => return Answer::Refused(Refusal::AllRetired),
+        };
+        let back_in = back.saturating_sub(now.mono);
+        let may_wait = settings.max_wait.saturating_sub(wish.waited);
+        if !wish.may_wait || may_wait.is_zero() || back_in > may_wait {
+            return Answer::Refused(Refusal::Cooling { back_in });
+        }
+        if self.waiting.len() >= settings.max_waiting {
+            return Answer::Refused(Refusal::QueueFull { back_in });
+        }
+        Answer::Waiting(self.waiting.join(wish.clone(), now.mono + may_wait))
+    }
+
+    /// Lets time pass, and serves those who wait.
+    fn begin(&mut self, now: Now, effects: &mut Effects) {
+        let Self { desk, waiting, .. } = self;
+        desk.roster.expire(now, &desk.settings, effects);
+        if desk.roster.take_stirred() && !waiting.is_empty() {
+            attend(desk, waiting, now, effects);
+        }
+        while let Some((ticket, waiter)) = waiting.overdue(now.mono) {
+            let refusal = match desk.roster.outlook(&waiter.wish, now.mono) {
+                Outlook::Back(back) => Refusal::WaitedTooLong { back_in: back.saturating_sub(now.mono) },
+                Outlook::NoneLeft => Refusal::NoneLeft,
+                Outlook::AllRetired => Refusal::AllRetired,
+            };
+            effects.push(Reply::Refused(refusal).to(ticket));
+        }
+    }
+
+    /// Asks for the next alarm, if it is earlier than the one that is set.
+    fn end(&mut self, now: Now, effects: &mut Effects) {
+        let timer = self.desk.roster.next_timer();
+        let deadline = if self.waiting.is_empty() { None } else { self.waiting.next_deadline() };
+        let Some(next) = timer.into_iter().chain(deadline).min() else { return };
+        if self.alarm.is_none_or(|alarm| alarm <= now.mono || next < alarm) {
+            self.alarm = Some(next);
+            effects.push(Effect::WakeAt(next));
+        }
+    }
+}
+
+/// Something changed: gives each waiter its key, or the news that it waits in vain.
+fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effects) {
+    // Most waiters want the same, and the answer to that is the same as long as nobody is granted a key.
+    let mut known: Option<(Wish, Outlook)> = None;
+    waiting.attend(effects, |waiter| {
+        if let Some(grant) = desk.grant(&waiter.wish, now) {
+            known = None;
+            return Some(Reply::Granted(grant));
+        }
+        let wish = &waiter.wish;
+        let outlook = match &known {
+            Some((like, outlook))
+                if like.model == wish.model && like.reach == wish.reach && like.tried == wish.tried =>
+            {
+                *outlook
+            }
+            _ => {
+                let outlook = desk.roster.outlook(wish, now.mono);
+                known = Some((wish.clone(), outlook));
+                outlook
+            }
+        };
+        match outlook {
+            Outlook::Back(back) if back <= waiter.deadline => None,
+            Outlook::Back(back) => {
+                Some(Reply::Refused(Refusal::Cooling { back_in: back.saturating_sub(now.mono) }))
+            }
+            Outlook::NoneLeft => Some(Reply::Refused(Refusal::NoneLeft)),
+            Outlook::AllRetired => Some(Reply::Refused(Refusal::AllRetired)),
+        }
+    });
+}

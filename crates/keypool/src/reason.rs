@@ -1,0 +1,98 @@
+//! Why something cools or is retired, in words that can be stored and shown.
+
+use std::fmt;
+
+use gemini::fault::Kind;
+use serde::{Deserialize, Serialize};
+
+/// Why a key, a project or a model is left alone. Only faults that can blame one of them are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Google calls the key invalid or expired.
+    KeyInvalid,
+    /// Google does not accept the key as a credential.
+    KeyUnauthenticated,
+    /// The key is suspended or was reported as leaked.
+    KeySuspended,
+    /// The key's restrictions forbid the call.
+    KeyRestricted,
+    /// Forbidden, for a reason Google did not name.
+    Forbidden,
+    /// The prepaid credits are gone.
+    CreditsGone,
+    /// Billing is disabled.
+    BillingDisabled,
+    /// The API is not enabled.
+    ServiceDisabled,
+    /// The monthly spending cap is reached.
+    SpendingCap,
+    /// The model is not offered to this project.
+    ModelWithheld,
+    /// A quota per minute is used up.
+    QuotaMinute,
+    /// A quota per day is used up.
+    QuotaDay,
+    /// The quota is zero: the model is not in the project's tier.
+    QuotaZero,
+    /// A rate limit that Google did not name.
+    RateLimit,
+    /// The connection failed, several times in a row.
+    Transport,
+    /// Anything else, or a reason stored by a later version.
+    #[serde(other)]
+    Other,
+}
+
+impl From<Kind> for Reason {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::KeyInvalid => Self::KeyInvalid,
+            Kind::KeyUnauthenticated => Self::KeyUnauthenticated,
+            Kind::KeySuspended => Self::KeySuspended,
+            Kind::KeyRestricted => Self::KeyRestricted,
+            Kind::Forbidden => Self::Forbidden,
+            Kind::CreditsGone => Self::CreditsGone,
+            Kind::BillingDisabled => Self::BillingDisabled,
+            Kind::ServiceDisabled => Self::ServiceDisabled,
+            Kind::SpendingCap => Self::SpendingCap,
+            Kind::ModelWithheld => Self::ModelWithheld,
+            Kind::QuotaMinute => Self::QuotaMinute,
+            Kind::QuotaDay => Self::QuotaDay,
+            Kind::QuotaZero => Self::QuotaZero,
+            Kind::QuotaBare => Self::RateLimit,
+            Kind::HeadLost | Kind::BodyLost => Self::Transport,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Reason {
+    /// Whether the backoff begins with `rate_limit_default_wait` instead of `cooldown_initial`.
+    pub(crate) fn is_rate_limit(self) -> bool {
+        matches!(self, Self::QuotaMinute | Self::QuotaDay | Self::QuotaZero | Self::RateLimit)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KeyInvalid => "the key is invalid or expired",
+            Self::KeyUnauthenticated => "the key is not accepted as a credential",
+            Self::KeySuspended => "the key is suspended or was reported as leaked",
+            Self::KeyRestricted => "the key's restrictions forbid the call",
+            Self::Forbidden => "forbidden, no reason given",
+            Self::CreditsGone => "the prepaid credits are gone",
+            Self::BillingDisabled => "billing is disabled",
+            Self::ServiceDisabled => "the API is not enabled in the project",
+            Self::SpendingCap => "the monthly spending cap is reached",
+            Self::ModelWithheld => "the model is not offered to the project",
+            Self::QuotaMinute => "a quota per minute is used up",
+            Self::QuotaDay => "a quota per day is used up",
+            Self::QuotaZero => "the model is not in the project's tier",
+            Self::RateLimit => "rate limit, no quota named",
+            Self::Transport => "connections failed several times in a row",
+            Self::Other => "another fault",
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! What must outlive a restart of the pool's owner, and of the process: one small record a subject, the newest counts.
+//! Times are on the wall clock here and nowhere else.
+
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::key::{KeyId, Project};
+use crate::reason::Reason;
+
+/// What cools or is retired.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "subject", rename_all = "snake_case")]
+pub enum Subject {
+    /// A key.
+    Key {
+        /// Its name.
+        key: KeyId,
+    },
+    /// All keys of a project.
+    Project {
+        /// Which.
+        project: Owner,
+    },
+    /// A model, for all keys of a project.
+    Model {
+        /// Which project.
+        project: Owner,
+        /// Which model; `None` stands for requests that name none.
+        model: Option<Arc<str>>,
+    },
+}
+
+/// A project, with or without a label.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// The project with this label.
+    Project(Project),
+    /// The unlabelled project of this one key.
+    Key(KeyId),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { key } => write!(f, "key {key}"),
+            Self::Project { project } => write!(f, "{project}"),
+            Self::Model { project, model: Some(model) } => write!(f, "model {model} on {project}"),
+            Self::Model { project, model: None } => write!(f, "requests without a model on {project}"),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Project(project) => write!(f, "project {project}"),
+            Self::Key(key) => write!(f, "the project of key {key}"),
+        }
+    }
+}
+
+/// The durable state of one subject. It replaces any earlier record of the same subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Whose state.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// The state.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// Whether the operator disabled it; only keys can be.
+    #[serde(default)]
+    pub disabled: bool,
+}
+
+impl Record {
+    /// Whether it says nothing: the store may forget the subject.
+    pub fn is_clear(&self) -> bool {
+        self.standing == Standing::Open && !self.disabled
+    }
+}
+
+/// How a subject stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "standing", rename_all = "snake_case")]
+pub enum Standing {
+    /// Nothing is wrong.
+    Open,
+    /// Cooling until then; when that is past, one probe goes first.
+    Cooling {
+        /// The end.
+        until: DateTime<Utc>,
+        /// Steps of the backoff so far.
+        steps: u32,
+        /// Why.
+        reason: Reason,
+    },
+    /// Until the operator resets it.
+    Retired {
+        /// Why.
+        reason: Reason,
+    },
+}

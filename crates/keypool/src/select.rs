@@ -1,0 +1,195 @@
+//! Which of the keys that may be leased is next. The three strategies, and the order of turns they share; knows of
+//! cooldowns only the roster's bits.
+
+use fixedbitset::FixedBitSet;
+
+use crate::key::{KeyIx, Tried};
+use crate::roster::Roster;
+use crate::settings::Strategy;
+use crate::wish::{Avoid, Reach, Wish};
+
+#[derive(Debug)]
+pub(crate) struct Selector {
+    strategy: Strategy,
+    turns: Turns,
+    /// Smooth weighted round robin: what each key is owed.
+    credit: Vec<i64>,
+    /// Room for the choice at hand, kept to save the allocation.
+    candidates: FixedBitSet,
+    preferred: FixedBitSet,
+}
+
+impl Selector {
+    pub(crate) fn new(strategy: Strategy, keys: usize) -> Self {
+        Self {
+            strategy,
+            turns: Turns::new(keys),
+            credit: vec![0; keys],
+            candidates: FixedBitSet::with_capacity(keys),
+            preferred: FixedBitSet::with_capacity(keys),
+        }
+    }
+
+    /// The next key for this request, whose turn is then over. `None` when none may be leased now.
+    pub(crate) fn choose(&mut self, roster: &Roster, wish: &Wish) -> Option<KeyIx> {
+        self.gather(roster, wish);
+        self.prefer(roster, wish);
+        let candidates = &self.candidates;
+        let chosen = match self.strategy {
+            Strategy::RoundRobin => self.turns.iter().find(|key| candidates.contains(*key)),
+            Strategy::LeastInFlight => {
+                least_in_flight(self.turns.iter().filter(|key| candidates.contains(*key)), roster)
+            }
+            Strategy::Weighted => weighted(candidates, &mut self.credit, roster),
+        }?;
+        self.turns.pass(chosen);
+        u32::try_from(chosen).ok().map(KeyIx)
+    }
+
+    /// Sets the candidates: what may be leased, within reach, and not tried yet.
+    fn gather(&mut self, roster: &Roster, wish: &Wish) {
+        let candidates = &mut self.candidates;
+        match wish.reach {
+            Reach::Any => candidates.clone_from(roster.ready()),
+            Reach::ProjectOf(key) if roster.get(key).is_some() => {
+                candidates.clear();
+                for key in roster.members(roster.project(key)) {
+                    candidates.set(key.position(), roster.ready().contains(key.position()));
+                }
+            }
+            Reach::Only(key) if roster.get(key).is_some() => {
+                candidates.clear();
+                candidates.set(key.position(), roster.ready().contains(key.position()));
+            }
+            Reach::ProjectOf(_) | Reach::Only(_) => candidates.clear(),
+        }
+        if let Some(blocked) = roster.blocked(&wish.model) {
+            candidates.difference_with(blocked);
+        }
+        remove(&wish.tried, candidates);
+    }
+
+    /// Keeps of the candidates only those that avoid what is better avoided, if there are any.
+    fn prefer(&mut self, roster: &Roster, wish: &Wish) {
+        if wish.avoid == Avoid::Nothing || wish.tried.is_empty() {
+            return;
+        }
+        self.preferred.clone_from(&self.candidates);
+        for key in wish.tried.iter().filter(|key| roster.get(*key).is_some()) {
+            for sibling in roster.members(roster.project(key)) {
+                self.preferred.set(sibling.position(), false);
+            }
+        }
+        if !self.preferred.is_clear() {
+            std::mem::swap(&mut self.candidates, &mut self.preferred);
+        }
+    }
+}
+
+fn remove(tried: &Tried, candidates: &mut FixedBitSet) {
+    for key in tried.iter() {
+        if key.position() < candidates.len() {
+            candidates.set(key.position(), false);
+        }
+    }
+}
+
+fn least_in_flight(keys: impl Iterator<Item = usize>, roster: &Roster) -> Option<usize> {
+    let mut best = None;
+    for key in keys {
+        let in_flight = roster.keys()[key].in_flight;
+        if best.is_none_or(|(_, fewest)| in_flight < fewest) {
+            best = Some((key, in_flight));
+        }
+        if in_flight == 0 {
+            break;
+        }
+    }
+    best.map(|(key, _)| key)
+}
+
+/// Smooth weighted round robin: each candidate earns its weight, the richest is chosen and pays what all have earned.
+fn weighted(candidates: &FixedBitSet, credit: &mut [i64], roster: &Roster) -> Option<usize> {
+    let mut earned = 0;
+    let mut best: Option<usize> = None;
+    for key in candidates.ones() {
+        let weight = i64::from(roster.keys()[key].weight);
+        credit[key] += weight;
+        earned += weight;
+        if best.is_none_or(|best| credit[key] > credit[best]) {
+            best = Some(key);
+        }
+    }
+    if let Some(best) = best {
+        credit[best] -= earned;
+    }
+    best
+}
+
+/// The keys in the order of their last lease, the longest ago first: a ring of links, so that a turn costs the same
+/// among five keys and a thousand. A cursor over positions would be simpler and unfair: it gives a key that follows
+/// a cooling one two turns, and two models in step can starve a third key.
+#[derive(Debug)]
+struct Turns {
+    next: Vec<usize>,
+    previous: Vec<usize>,
+}
+
+impl Turns {
+    /// All keys, in the order of their positions. One place more is the ring's seam.
+    fn new(keys: usize) -> Self {
+        let places = keys + 1;
+        Self {
+            next: (0..places).map(|at| (at + 1) % places).collect(),
+            previous: (0..places).map(|at| (at + keys) % places).collect(),
+        }
+    }
+
+    fn seam(&self) -> usize {
+        self.next.len() - 1
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        let seam = self.seam();
+        std::iter::successors(Some(self.next[seam]), |at| Some(self.next[*at]))
+            .take_while(move |at| *at != seam)
+    }
+
+    /// Puts a key at the end.
+    fn pass(&mut self, key: usize) {
+        let (before, after) = (self.previous[key], self.next[key]);
+        self.next[before] = after;
+        self.previous[after] = before;
+        let seam = self.seam();
+        let last = self.previous[seam];
+        self.next[last] = key;
+        self.previous[key] = last;
+        self.next[key] = seam;
+        self.previous[seam] = key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_had_a_turn_goes_to_the_end() {
+        let mut turns = Turns::new(4);
+        let order = |turns: &Turns| turns.iter().collect::<Vec<_>>();
+        assert_eq!(order(&turns), [0, 1, 2, 3]);
+        turns.pass(0);
+        assert_eq!(order(&turns), [1, 2, 3, 0]);
+        turns.pass(2);
+        assert_eq!(order(&turns), [1, 3, 0, 2]);
+        turns.pass(2);
+        assert_eq!(order(&turns), [1, 3, 0, 2]);
+    }
+
+    #[test]
+    fn a_single_key_is_always_next() {
+        let mut turns = Turns::new(1);
+        turns.pass(0);
+        assert_eq!(turns.iter().collect::<Vec<_>>(), [0]);
+    }
+}

@@ -1,0 +1,165 @@
+//! How the pool stands, for humans and for the health page. Only reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cooldown::Cooldown;
+use crate::key::{KeyId, Project};
+use crate::reason::Reason;
+use crate::roster::{Key, Roster, Totals};
+
+/// The whole pool at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// How many keys are in which state, and how busy they are.
+    pub counts: Counts,
+    /// Until the first key is back, when none is available or on probation and time alone helps.
+    pub back_in_ms: Option<u64>,
+    /// Each key, in the order of the configuration.
+    pub keys: Vec<KeyView>,
+}
+
+/// How many keys are in which state. The five states add up to `total`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// All keys.
+    pub total: usize,
+    /// May be leased, perhaps not for every model.
+    pub available: usize,
+    /// Back from a cooldown, one lease at a time.
+    pub probation: usize,
+    /// Left alone for a while.
+    pub cooling: usize,
+    /// Left alone until reset.
+    pub retired: usize,
+    /// Disabled by the operator.
+    pub disabled: usize,
+    /// Leases that are not settled.
+    pub in_flight: u64,
+    /// Requests that wait for a key.
+    pub waiting: usize,
+}
+
+/// How a key stands: as the worse of itself and its project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// May be leased, but for the models listed.
+    Available,
+    /// Back from a cooldown, one lease at a time.
+    Probation,
+    /// Left alone for a while.
+    Cooling,
+    /// Left alone until reset.
+    Retired,
+    /// Disabled by the operator.
+    Disabled,
+}
+
+/// One key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyView {
+    /// Its name.
+    pub id: KeyId,
+    /// Its project's label.
+    pub project: Option<Project>,
+    /// How it stands.
+    pub state: KeyState,
+    /// Why it is not simply available.
+    pub reason: Option<Reason>,
+    /// Until its cooldown is over.
+    pub back_in_ms: Option<u64>,
+    /// The models that are in trouble on it.
+    pub models: Vec<ModelView>,
+    /// Leases that are not settled.
+    pub in_flight: u32,
+    /// Transport faults in a row.
+    pub failures: u32,
+    /// What became of its leases.
+    pub totals: Totals,
+}
+
+/// A model in trouble on a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelView {
+    /// The model; `None` stands for requests that name none.
+    pub model: Option<Arc<str>>,
+    /// How it stands: on probation, or cooling.
+    pub state: KeyState,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// Until its cooldown is over.
+    pub back_in_ms: Option<u64>,
+}
+
+impl Snapshot {
+    pub(crate) fn of(roster: &Roster, waiting: usize, now: Duration) -> Self {
+        let keys: Vec<KeyView> = roster.keys().iter().map(|key| KeyView::of(key, roster, now)).collect();
+        let mut counts = Counts { total: keys.len(), waiting, ..Counts::default() };
+        for key in &keys {
+            counts.in_flight += u64::from(key.in_flight);
+            *match key.state {
+                KeyState::Available => &mut counts.available,
+                KeyState::Probation => &mut counts.probation,
+                KeyState::Cooling => &mut counts.cooling,
+                KeyState::Retired => &mut counts.retired,
+                KeyState::Disabled => &mut counts.disabled,
+            } += 1;
+        }
+        let usable = counts.available + counts.probation > 0;
+        let back_in_ms = if usable { None } else { keys.iter().filter_map(|key| key.back_in_ms).min() };
+        Self { counts, back_in_ms, keys }
+    }
+}
+
+impl KeyView {
+    fn of(key: &Key, roster: &Roster, now: Duration) -> Self {
+        let (own, of_project) = (view(&key.cooldown, now), view(roster.project_cooldown(key.project), now));
+        let worse = if of_project.state > own.state
+            || (of_project.state == own.state && of_project.back_in_ms > own.back_in_ms)
+        {
+            of_project
+        } else {
+            own
+        };
+        let models = roster.troubles(key.project).map(|(model, cooldown)| {
+            let View { state, reason, back_in_ms } = view(cooldown, now);
+            ModelView { model: model.clone(), state, reason, back_in_ms }
+        });
+        Self {
+            id: key.id.clone(),
+            project: roster.label(key.project).cloned(),
+            state: if key.disabled { KeyState::Disabled } else { worse.state },
+            reason: worse.reason,
+            back_in_ms: if key.disabled { None } else { worse.back_in_ms },
+            models: models.collect(),
+            in_flight: key.in_flight,
+            failures: key.failures,
+            totals: key.totals,
+        }
+    }
+}
+
+struct View {
+    state: KeyState,
+    reason: Option<Reason>,
+    back_in_ms: Option<u64>,
+}
+
+fn view(cooldown: &Cooldown, now: Duration) -> View {
+    let (state, reason, back_in_ms) = match cooldown {
+        Cooldown::Open => (KeyState::Available, None, None),
+        Cooldown::Cooling { until, streak, .. } if *until > now => {
+            let left = until.saturating_sub(now).as_millis();
+            (KeyState::Cooling, Some(streak.reason), Some(u64::try_from(left).unwrap_or(u64::MAX)))
+        }
+        // Over, though the alarm has not rung yet.
+        Cooldown::Cooling { streak, .. } | Cooldown::Probation { streak, .. } => {
+            (KeyState::Probation, Some(streak.reason), None)
+        }
+        Cooldown::Retired { reason } => (KeyState::Retired, Some(*reason), None),
+    };
+    View { state, reason, back_in_ms }
+}

@@ -1,0 +1,120 @@
+//! What a request asks of the pool, and the ways it can be answered.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::key::{KeyIx, Tried};
+use crate::lease::Grant;
+use crate::waiting::Ticket;
+
+/// A request for a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// The model the request names, if it names one. The same spelling each time, without `models/`.
+    pub model: Option<Arc<str>>,
+    /// Which keys can serve it at all.
+    pub reach: Reach,
+    /// The keys it has used already, which are not given again.
+    pub tried: Tried,
+    /// What is better avoided, where there is a choice.
+    pub avoid: Avoid,
+    /// Whether it would rather wait than be refused.
+    pub may_wait: bool,
+    /// How long it has waited in earlier attempts; counts against `max_wait`.
+    pub waited: Duration,
+}
+
+impl Wish {
+    /// Any key for this model, now or later.
+    pub fn any(model: Option<Arc<str>>) -> Self {
+        Self { model, may_wait: true, ..Self::default() }
+    }
+}
+
+/// Which keys can serve a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// All of them.
+    #[default]
+    Any,
+    /// Those of this key's project, which owns the resource that the request names.
+    ProjectOf(KeyIx),
+    /// Only this one.
+    Only(KeyIx),
+}
+
+/// What a request had better avoid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Avoid {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Projects of the keys it has tried: the last fault was the project's.
+    TriedProjects,
+}
+
+/// The pool's answer to a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Here is a key.
+    Granted(Grant),
+    /// An effect with this ticket will bring a grant or a refusal, exactly once.
+    Waiting(Ticket),
+    /// There is none.
+    Refused(Refusal),
+}
+
+/// Why a request gets no key. `back_in` is the time until the first key that it may use is back; while that hangs on a
+/// probe's report, it is a guess of a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Every key it may use is cooling, for longer than it may wait.
+    Cooling {
+        /// Until the first is back.
+        back_in: Duration,
+    },
+    /// Every key it may use is retired or disabled.
+    AllRetired,
+    /// Too many wait already.
+    QueueFull {
+        /// Until the first is back.
+        back_in: Duration,
+    },
+    /// It has waited as long as it may.
+    WaitedTooLong {
+        /// Until the first is back.
+        back_in: Duration,
+    },
+    /// It has tried every key it may use that is not retired.
+    NoneLeft,
+}
+
+impl Refusal {
+    /// When asking again makes sense, if time alone can help.
+    pub fn back_in(&self) -> Option<Duration> {
+        match self {
+            Self::Cooling { back_in } | Self::QueueFull { back_in } | Self::WaitedTooLong { back_in } => {
+                Some(*back_in)
+            }
+            Self::AllRetired | Self::NoneLeft => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cooling { .. } => "every key that may serve the request is cooling",
+            Self::AllRetired => "every key that may serve the request is retired or disabled",
+            Self::QueueFull { .. } => "too many requests are waiting for a key",
+            Self::WaitedTooLong { .. } => "no key became free in time",
+            Self::NoneLeft => "the request has tried every key that may serve it",
+        })?;
+        match self.back_in() {
+            // Rounded up, so that whoever waits that long finds the key back.
+            Some(back_in) => write!(f, "; the next is back in {} s", back_in.as_millis().div_ceil(1_000)),
+            None => Ok(()),
+        }
+    }
+}
