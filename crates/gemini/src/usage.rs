@@ -206,16 +206,15 @@ impl Field {
 impl Object {
     /// Reads on. How many bytes were taken, and whether the last of them closed the object.
     fn push(&mut self, bytes: &[u8]) -> (usize, bool) {
-        for (at, &byte) in bytes.iter().enumerate() {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
             if self.in_string {
                 self.string_byte(byte);
                 continue;
             }
             match byte {
-                b'"' => {
-                    self.in_string = true;
-                    self.name_len = 0;
-                }
+                b'"' => at += self.open_string(&bytes[at..]),
                 b':' => {
                     let name = self.name.get(..self.name_len).unwrap_or_default();
                     self.value = Field::of(name, self.depth).map_or(Value::Skipped, Value::Awaited);
@@ -238,7 +237,7 @@ impl Object {
                 b'}' | b']' => {
                     self.end_value();
                     if self.depth == 0 {
-                        return (at + 1, true);
+                        return (at, true);
                     }
                     self.depth -= 1;
                 }
@@ -248,6 +247,21 @@ impl Object {
             }
         }
         (bytes.len(), false)
+    }
+
+    /// Takes a whole string at once where it ends in this chunk and has no escapes. How many bytes were taken.
+    fn open_string(&mut self, rest: &[u8]) -> usize {
+        let end = memchr::memchr2(b'"', b'\\', rest);
+        if let Some(end) = end.filter(|&end| rest[end] == b'"') {
+            self.name_len = end.min(LONGEST_NAME + 1);
+            if let Some(name) = self.name.get_mut(..end) {
+                name.copy_from_slice(&rest[..end]);
+            }
+            return end + 1;
+        }
+        self.in_string = true;
+        self.name_len = 0;
+        0
     }
 
     fn string_byte(&mut self, byte: u8) {
