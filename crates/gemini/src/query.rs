@@ -51,7 +51,11 @@ fn name_of(pair: &str) -> Cow<'_, str> {
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {
-    percent_decode(text.as_bytes()).decode_utf8_lossy()
+    // Hardly any parameter has an escape.
+    match memchr::memchr(b'%', text.as_bytes()) {
+        None => Cow::Borrowed(text),
+        Some(_) => percent_decode(text.as_bytes()).decode_utf8_lossy(),
+    }
 }
 
 #[cfg(test)]

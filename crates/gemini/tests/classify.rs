@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use gemini::classify::{Answer, classify, stream_error};
+use gemini::classify::{Answer, Hint, classify, stream_error};
 use gemini::fault::{Fault, Kind, Next, QuotaUnit, QuotaWindow, Scope, Wait};
 
 /// 2026-11-22T12:00:00Z
@@ -265,6 +265,8 @@ fn every_kind_is_among_the_samples_but_those_of_tools_and_transport() {
             matches!(row.kind, Kind::QuotaUnnamed | Kind::ConnectFailed | Kind::HeadLost | Kind::BodyLost);
         assert!(elsewhere || sampled.contains(&row.kind), "{:?}", row.kind);
         assert_eq!((row.scope, row.wait, row.next), treatment(row.kind), "{:?}", row.kind);
+        let heeding = [Kind::QuotaMinute, Kind::QuotaUnnamed, Kind::QuotaBare, Kind::Overloaded];
+        assert_eq!(row.hint == Hint::Heeded, heeding.contains(&row.kind), "{:?}", row.kind);
         assert!(row.words.ends_with('.'));
     }
 }

@@ -1,0 +1,187 @@
+//! Where the first event of a streamed body ends, found while the body comes in chunks. The relay holds an answer's
+//! head back until then, so that an error there can still be retried. Nothing is kept but a few flags.
+
+use memchr::memchr2;
+
+/// What is known after a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The first event goes on.
+    NeedMore,
+    /// It is whole.
+    Complete {
+        /// Its length from the body's start, its end of line or closing brace included, in bytes.
+        end: usize,
+    },
+    /// It is longer than the limit: it is not to be waited for.
+    TooLong,
+}
+
+/// Finds the end of the first event. The framing is told by the first byte: `[` a JSON array, whose first element
+/// counts; `{` one object, as Google writes errors into event streams; anything else server-sent events. A blank line
+/// before any field, and a comment, are no event.
+#[derive(Clone, Debug)]
+pub struct FirstEvent {
+    limit: usize,
+    /// Bytes pushed so far.
+    seen: usize,
+    framing: Framing,
+    progress: Progress,
+}
+
+#[derive(Clone, Debug)]
+enum Framing {
+    Unknown,
+    Sse(Sse),
+    /// An object, or the first element of an array.
+    Json(Json),
+}
+
+impl FirstEvent {
+    /// At the start of a body. `limit_bytes` is how much may be held back.
+    pub fn new(limit_bytes: usize) -> Self {
+        Self { limit: limit_bytes, seen: 0, framing: Framing::Unknown, progress: Progress::NeedMore }
+    }
+
+    /// The next bytes of the body. Once the answer is not `NeedMore` it stays what it is.
+    pub fn push(&mut self, chunk: &[u8]) -> Progress {
+        if self.progress != Progress::NeedMore {
+            return self.progress;
+        }
+        let mut rest = chunk;
+        if matches!(self.framing, Framing::Unknown) {
+            rest = chunk.trim_ascii_start();
+            self.framing = match rest.first() {
+                None => Framing::Unknown,
+                Some(b'[' | b'{') => Framing::Json(Json::default()),
+                Some(_) => Framing::Sse(Sse::default()),
+            };
+        }
+        let end = match &mut self.framing {
+            Framing::Unknown => None,
+            Framing::Sse(sse) => sse.push(rest),
+            Framing::Json(json) => json.push(rest),
+        };
+        let end = end.map(|end| self.seen + (chunk.len() - rest.len()) + end);
+        self.seen += chunk.len();
+        self.progress = match end {
+            Some(end) if end <= self.limit => Progress::Complete { end },
+            Some(_) => Progress::TooLong,
+            None if self.seen > self.limit => Progress::TooLong,
+            None => Progress::NeedMore,
+        };
+        self.progress
+    }
+}
+
+/// Lines end in `\n`, `\r\n` or `\r`, and a blank one ends the event.
+#[derive(Clone, Debug)]
+struct Sse {
+    line: Line,
+    /// Whether the event has a field.
+    has_field: bool,
+    /// The last byte was the `\r` of a line's end: a `\n` now belongs to it.
+    after_return: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    /// Nothing of it is there yet.
+    Start,
+    /// A comment or a field goes on.
+    Inside,
+    /// It was blank and ended the event, if only in `\r` so far.
+    Blank,
+}
+
+impl Default for Sse {
+    fn default() -> Self {
+        Self { line: Line::Start, has_field: false, after_return: false }
+    }
+}
+
+impl Sse {
+    fn push(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            let returned = std::mem::take(&mut self.after_return);
+            match (self.line, byte) {
+                (Line::Blank, b'\n') => return Some(at + 1),
+                (Line::Blank, _) => return Some(at),
+                (Line::Start, b'\n') if returned => at += 1,
+                (Line::Start, b'\n') if self.has_field => return Some(at + 1),
+                // What follows decides whether the end is `\r` or `\r\n`.
+                (Line::Start, b'\r') if self.has_field => {
+                    self.line = Line::Blank;
+                    at += 1;
+                }
+                (Line::Start, b'\n' | b'\r') => {
+                    self.after_return = byte == b'\r';
+                    at += 1;
+                }
+                (Line::Start, _) => {
+                    self.has_field |= byte != b':';
+                    self.line = Line::Inside;
+                    at += 1;
+                }
+                (Line::Inside, _) => {
+                    let end = memchr2(b'\n', b'\r', &bytes[at..])?;
+                    at += end + 1;
+                    self.after_return = bytes[at - 1] == b'\r';
+                    self.line = Line::Start;
+                }
+            }
+        }
+        None
+    }
+}
+
+/// One object, or the first element of an array.
+#[derive(Clone, Debug, Default)]
+struct Json {
+    begun: bool,
+    /// Braces and brackets open in the object or element.
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Json {
+    fn push(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        if !self.begun {
+            self.begun = true;
+            at = usize::from(bytes.first() == Some(&b'['));
+        }
+        while let Some(&byte) = bytes.get(at) {
+            if self.escaped {
+                self.escaped = false;
+                at += 1;
+                continue;
+            }
+            if self.in_string {
+                let next = memchr2(b'"', b'\\', &bytes[at..])?;
+                at += next + 1;
+                self.escaped = bytes[at - 1] == b'\\';
+                self.in_string = self.escaped;
+                continue;
+            }
+            at += 1;
+            match byte {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => {
+                    // The array itself closes where it is empty.
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth == 0 {
+                        return Some(at);
+                    }
+                }
+                // An element that is no object: not Google's, and nothing to wait for.
+                b',' if self.depth == 0 => return Some(at - 1),
+                _ => {}
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,186 @@
+//! What a request body says that its path does not: the model and the streaming of an OpenAI request, the search tools
+//! of a native one. Bodies are looked into, never rebuilt; what cannot be read is left to Google to refuse.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::memmem;
+use serde::Deserialize;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::operation::ModelName;
+
+/// What an OpenAI request says at its top level.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peek {
+    /// `model`, without `models/`.
+    pub model: Option<ModelName>,
+    /// Whether `stream` is true.
+    pub stream: bool,
+}
+
+/// Reads an OpenAI request body. The last of several equal keys counts, as in Google's parser. A body that is not
+/// JSON, such as a form, says nothing.
+pub fn peek_openai(body: &[u8]) -> Peek {
+    let mut body = serde_json::Deserializer::from_slice(body);
+    body.deserialize_map(PeekVisitor).and_then(|peek| body.end().map(|()| peek)).unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Key {
+    Model,
+    Stream,
+    #[serde(other)]
+    Other,
+}
+
+struct PeekVisitor;
+
+impl<'de> Visitor<'de> for PeekVisitor {
+    type Value = Peek;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Peek, A::Error> {
+        let mut peek = Peek::default();
+        while let Some(key) = map.next_key::<Key>()? {
+            match key {
+                // Through the raw text, so that a value of another type spoils nothing else.
+                Key::Model => peek.model = model(map.next_value::<&RawValue>()?.get()),
+                Key::Stream => peek.stream = map.next_value::<&RawValue>()?.get() == "true",
+                Key::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(peek)
+    }
+}
+
+fn model(raw: &str) -> Option<ModelName> {
+    let name = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', name.as_bytes()).is_none() {
+        return ModelName::parse(name);
+    }
+    ModelName::parse(&serde_json::from_str::<String>(raw).ok()?)
+}
+
+/// Whether a native request asks for `google_search` or `url_context`, in either spelling, or as the Interactions API
+/// names them. Their own quotas are the project's, not the model's.
+pub fn uses_search_tools(body: &[u8]) -> bool {
+    const NAMES: [&[u8]; 4] = [b"\"googleSearch", b"\"google_search", b"\"urlContext\"", b"\"url_context\""];
+    if NAMES.iter().all(|name| memmem::find(body, name).is_none()) {
+        return false;
+    }
+    let request = serde_json::from_slice::<WithTools<'_>>(body);
+    request.is_ok_and(|request| request.tools.iter().flatten().any(Tool::searches))
+}
+
+#[derive(Deserialize)]
+struct WithTools<'a> {
+    #[serde(borrow)]
+    tools: Option<Vec<Tool<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Tool<'a> {
+    #[serde(alias = "googleSearch", alias = "google_search_retrieval", alias = "googleSearchRetrieval")]
+    google_search: Option<IgnoredAny>,
+    #[serde(alias = "urlContext")]
+    url_context: Option<IgnoredAny>,
+    #[serde(borrow)]
+    r#type: Option<Cow<'a, str>>,
+}
+
+impl Tool<'_> {
+    fn searches(&self) -> bool {
+        self.google_search.is_some()
+            || self.url_context.is_some()
+            || matches!(self.r#type.as_deref(), Some("google_search" | "url_context"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peeked(body: &str) -> (Option<String>, bool) {
+        let peek = peek_openai(body.as_bytes());
+        (peek.model.map(|model| model.as_str().to_owned()), peek.stream)
+    }
+
+    #[test]
+    fn model_and_stream_are_read_at_the_top_level_only() {
+        for (body, model, stream) in [
+            (r#"{"model":"gemini-x","stream":true}"#, Some("gemini-x"), true),
+            (
+                r#" { "messages" : [{"model":"no","stream":true}] , "model" : "models/gemini-x" } "#,
+                Some("gemini-x"),
+                false,
+            ),
+            (r#"{"model":"gem\u0069ni","stream":false}"#, Some("gemini"), false),
+            (r#"{"m\u006fdel":"gemini-x"}"#, Some("gemini-x"), false),
+            (r#"{"model":"a","model":"b","stream":false,"stream":true}"#, Some("b"), true),
+            (r#"{"model":7,"stream":"true"}"#, None, false),
+            (r#"{"model":{"x":[1]},"stream":true}"#, None, true),
+            (r#"{"model":null,"stream":null}"#, None, false),
+            (r#"{"model":"","stream":1}"#, None, false),
+            (r#"{"text":"\"model\":\"no\"","model":"yes"}"#, Some("yes"), false),
+        ] {
+            assert_eq!(peeked(body), (model.map(str::to_owned), stream), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_read_says_nothing() {
+        let deep = format!("{{\"model\":\"x\",\"messages\":{}", "[".repeat(50_000));
+        for body in
+            ["", "{", "[]", "null", "--boundary\r\nmodel", r#"{"model":"x""#, r#"{"model":"x"}}"#, &deep]
+        {
+            assert_eq!(peek_openai(body.as_bytes()), Peek::default(), "{}", &body[..body.len().min(40)]);
+        }
+        assert_eq!(peek_openai(b"{\"model\":\"\xff\"}"), Peek::default());
+    }
+
+    #[test]
+    fn a_deep_body_that_is_well_formed_is_read() {
+        let body = format!("{{\"x\":{}{},\"model\":\"m\"}}", "[".repeat(50_000), "]".repeat(50_000));
+        assert_eq!(peeked(&body).0.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn search_tools_are_seen_in_all_their_spellings() {
+        for tool in [
+            r#"{"googleSearch":{}}"#,
+            r#"{"google_search":{}}"#,
+            r#"{"googleSearchRetrieval":{}}"#,
+            r#"{"urlContext":{}}"#,
+            r#"{"url_context":{}}"#,
+            r#"{"type":"google_search"}"#,
+            r#"{"type":"url_context"}"#,
+        ] {
+            let body = format!(r#"{{"contents":[],"tools":[{{"codeExecution":{{}}}},{tool}]}}"#);
+            assert!(uses_search_tools(body.as_bytes()), "{tool}");
+        }
+    }
+
+    #[test]
+    fn what_only_mentions_a_search_tool_uses_none() {
+        for body in [
+            "",
+            "{}",
+            r#"{"contents":[{"parts":[{"text":"\"googleSearch\": {}"}]}]}"#,
+            r#"{"contents":[{"parts":[{"functionCall":{"args":{"googleSearch":{}}}}]}]}"#,
+            r#"{"tools":[{"functionDeclarations":[{"name":"google_search"}]}]}"#,
+            r#"{"tools":[{"googleSearch":null}]}"#,
+            r#"{"tools":null,"x":"google_search"}"#,
+            r#"{"tools":[{"googleSearch":{}}"#,
+        ] {
+            assert!(!uses_search_tools(body.as_bytes()), "{body}");
+        }
+    }
+}

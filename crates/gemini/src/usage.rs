@@ -1,0 +1,303 @@
+//! How many tokens an answer used: the last usage object of a body, found while it passes in chunks, wherever they are
+//! cut. Whatever is not inside such an object is skipped at `memchr`'s speed, and what is held between chunks has a
+//! fixed size, so a relay can look at every byte.
+
+use memchr::memmem::Finder;
+
+/// What an answer says it used, in tokens. Streams repeat it, cumulative, so the last one counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// `promptTokenCount`; OpenAI `prompt_tokens`, `input_tokens`; Interactions `total_input_tokens`.
+    pub prompt_tokens: Option<u64>,
+    /// `candidatesTokenCount` (Live: `responseTokenCount`); OpenAI `completion_tokens`, `output_tokens`; Interactions
+    /// `total_output_tokens`. As stated: OpenAI's form includes the thoughts, Google's does not.
+    pub output_tokens: Option<u64>,
+    /// `thoughtsTokenCount`; OpenAI `reasoning_tokens`; Interactions `total_thought_tokens`.
+    pub thoughts_tokens: Option<u64>,
+    /// `cachedContentTokenCount`; OpenAI `cached_tokens`; Interactions `total_cached_tokens`.
+    pub cached_tokens: Option<u64>,
+    /// `toolUsePromptTokenCount`; Interactions `total_tool_use_tokens`.
+    pub tool_tokens: Option<u64>,
+    /// `totalTokenCount`; OpenAI and Interactions `total_tokens`.
+    pub total_tokens: Option<u64>,
+}
+
+/// Finds the last usage object of a body that comes in chunks. It must be decoded (no content coding).
+#[derive(Clone, Debug)]
+pub struct UsageScanner {
+    finder: Finder<'static>,
+    state: State,
+    /// The last byte of the chunk before: whether it is a backslash decides about a quote at a chunk's start.
+    previous: u8,
+    last: Option<Usage>,
+}
+
+/// Both keys, `"usageMetadata"` and `"usage"`, start so. No other quote follows in it, so a mismatch can only be the
+/// start of another match at the mismatched byte itself.
+const STEM: &[u8] = b"\"usage";
+const LONG_REST: &[u8] = b"Metadata\"";
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Looking for the key.
+    Seek,
+    /// This many bytes of [`STEM`] ended the last chunk.
+    Stem(usize),
+    /// The stem was there; so were this many bytes of [`LONG_REST`].
+    Rest(usize),
+    /// The key was there, a colon may follow.
+    Colon,
+    /// A brace may follow.
+    Brace,
+    /// Inside a usage object.
+    Object(Object),
+}
+
+impl Default for UsageScanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl UsageScanner {
+    /// At the start of a body.
+    pub fn new() -> Self {
+        Self { finder: Finder::new(STEM), state: State::Seek, previous: 0, last: None }
+    }
+
+    /// The next bytes of the body.
+    pub fn push(&mut self, chunk: &[u8]) {
+        let Some(&last_byte) = chunk.last() else { return };
+        let mut at = 0;
+        while at < chunk.len() {
+            at = match &mut self.state {
+                State::Seek => self.seek(chunk, at),
+                State::Object(object) => {
+                    let (taken, done) = object.push(&chunk[at..]);
+                    if done {
+                        self.last = object.found().or(self.last);
+                        self.state = State::Seek;
+                    }
+                    at + taken
+                }
+                _ => self.step(chunk[at], at),
+            };
+        }
+        self.previous = last_byte;
+    }
+
+    /// The last complete usage object so far; `None` when there was none.
+    pub fn finish(&self) -> Option<Usage> {
+        self.last
+    }
+
+    /// Moves to behind the next stem.
+    fn seek(&mut self, chunk: &[u8], from: usize) -> usize {
+        // A quote after a backslash is part of a string.
+        let escaped = |at: usize| match at {
+            0 => self.previous == b'\\',
+            _ => chunk[at - 1] == b'\\',
+        };
+        if let Some(found) = self.finder.find(&chunk[from..]) {
+            let start = from + found;
+            if !escaped(start) {
+                self.state = State::Rest(0);
+            }
+            return start + STEM.len();
+        }
+        let tail = from.max((chunk.len() + 1).saturating_sub(STEM.len()));
+        if let Some(quote) = memchr::memrchr(b'"', &chunk[tail..]).map(|quote| tail + quote)
+            && !escaped(quote)
+            && STEM.starts_with(&chunk[quote..])
+        {
+            self.state = State::Stem(chunk.len() - quote);
+        }
+        chunk.len()
+    }
+
+    /// Takes one byte between the stem and the brace. A byte that does not fit is sought from again.
+    fn step(&mut self, byte: u8, at: usize) -> usize {
+        let next = match self.state {
+            State::Stem(matched) if byte == STEM[matched] && matched + 1 == STEM.len() => State::Rest(0),
+            State::Stem(matched) if byte == STEM[matched] => State::Stem(matched + 1),
+            State::Rest(0) if byte == b'"' => State::Colon,
+            State::Rest(matched) if byte == LONG_REST[matched] && matched + 1 == LONG_REST.len() => {
+                State::Colon
+            }
+            State::Rest(matched) if byte == LONG_REST[matched] => State::Rest(matched + 1),
+            State::Colon if byte == b':' => State::Brace,
+            State::Brace if byte == b'{' => State::Object(Object::default()),
+            State::Colon if byte.is_ascii_whitespace() => State::Colon,
+            State::Brace if byte.is_ascii_whitespace() => State::Brace,
+            _ => {
+                self.state = State::Seek;
+                return at;
+            }
+        };
+        self.state = next;
+        at + 1
+    }
+}
+
+/// The longest name of a field, `cachedContentTokenCount` and `toolUsePromptTokenCount`, in bytes.
+const LONGEST_NAME: usize = 23;
+
+/// A usage object that is being read, byte by byte. Of what is nested in it, only OpenAI's `*_tokens_details` matter.
+#[derive(Clone, Debug, Default)]
+struct Object {
+    usage: Usage,
+    /// Braces and brackets open inside the object.
+    depth: u32,
+    in_string: bool,
+    escaped: bool,
+    /// The last string, as far as it fits.
+    name: [u8; LONGEST_NAME],
+    /// Its length; more than [`LONGEST_NAME`] when it does not fit.
+    name_len: usize,
+    value: Value,
+}
+
+/// The value after a name that counts.
+#[derive(Clone, Copy, Debug, Default)]
+enum Value {
+    /// None, or one that does not count.
+    #[default]
+    Skipped,
+    /// A colon after a field's name: digits may follow.
+    Awaited(Field),
+    /// So far.
+    Digits(Field, u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Field {
+    Prompt,
+    Output,
+    Thoughts,
+    Cached,
+    Tool,
+    Total,
+}
+
+impl Field {
+    /// Of a name at a depth: 0 is the usage object itself.
+    fn of(name: &[u8], depth: u32) -> Option<Self> {
+        Some(match (depth, name) {
+            (0, b"promptTokenCount" | b"prompt_tokens" | b"input_tokens" | b"total_input_tokens") => {
+                Self::Prompt
+            }
+            (
+                0,
+                b"candidatesTokenCount"
+                | b"responseTokenCount"
+                | b"completion_tokens"
+                | b"output_tokens"
+                | b"total_output_tokens",
+            ) => Self::Output,
+            (0, b"thoughtsTokenCount" | b"total_thought_tokens") | (1, b"reasoning_tokens") => Self::Thoughts,
+            (0, b"cachedContentTokenCount" | b"total_cached_tokens") | (1, b"cached_tokens") => Self::Cached,
+            (0, b"toolUsePromptTokenCount" | b"total_tool_use_tokens") => Self::Tool,
+            (0, b"totalTokenCount" | b"total_tokens") => Self::Total,
+            _ => return None,
+        })
+    }
+}
+
+impl Object {
+    /// Reads on. How many bytes were taken, and whether the last of them closed the object.
+    fn push(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
+            if self.in_string {
+                self.string_byte(byte);
+                continue;
+            }
+            match byte {
+                b'"' => at += self.open_string(&bytes[at..]),
+                b':' => {
+                    let name = self.name.get(..self.name_len).unwrap_or_default();
+                    self.value = Field::of(name, self.depth).map_or(Value::Skipped, Value::Awaited);
+                }
+                b'0'..=b'9' => {
+                    let digit = u64::from(byte - b'0');
+                    self.value = match self.value {
+                        Value::Awaited(field) => Value::Digits(field, digit),
+                        Value::Digits(field, so_far) => {
+                            Value::Digits(field, so_far.saturating_mul(10).saturating_add(digit))
+                        }
+                        Value::Skipped => Value::Skipped,
+                    };
+                }
+                b'{' | b'[' => {
+                    self.value = Value::Skipped;
+                    self.depth = self.depth.saturating_add(1);
+                }
+                b',' => self.end_value(),
+                b'}' | b']' => {
+                    self.end_value();
+                    if self.depth == 0 {
+                        return (at, true);
+                    }
+                    self.depth -= 1;
+                }
+                b' ' | b'\t' | b'\n' | b'\r' => {}
+                // A sign, a fraction, an exponent, a word: no count of tokens.
+                _ => self.value = Value::Skipped,
+            }
+        }
+        (bytes.len(), false)
+    }
+
+    /// Takes a whole string at once where it ends in this chunk and has no escapes. How many bytes were taken.
+    fn open_string(&mut self, rest: &[u8]) -> usize {
+        let end = memchr::memchr2(b'"', b'\\', rest);
+        if let Some(end) = end.filter(|&end| rest[end] == b'"') {
+            self.name_len = end.min(LONGEST_NAME + 1);
+            if let Some(name) = self.name.get_mut(..end) {
+                name.copy_from_slice(&rest[..end]);
+            }
+            return end + 1;
+        }
+        self.in_string = true;
+        self.name_len = 0;
+        0
+    }
+
+    fn string_byte(&mut self, byte: u8) {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = true,
+            b'"' => {
+                self.in_string = false;
+                return;
+            }
+            _ => {}
+        }
+        if let Some(slot) = self.name.get_mut(self.name_len) {
+            *slot = byte;
+        }
+        // One past the end says that it does not fit.
+        self.name_len = (self.name_len + 1).min(LONGEST_NAME + 1);
+    }
+
+    fn end_value(&mut self) {
+        if let Value::Digits(field, count) = self.value {
+            let slot = match field {
+                Field::Prompt => &mut self.usage.prompt_tokens,
+                Field::Output => &mut self.usage.output_tokens,
+                Field::Thoughts => &mut self.usage.thoughts_tokens,
+                Field::Cached => &mut self.usage.cached_tokens,
+                Field::Tool => &mut self.usage.tool_tokens,
+                Field::Total => &mut self.usage.total_tokens,
+            };
+            *slot = Some(count);
+        }
+        self.value = Value::Skipped;
+    }
+
+    /// Nothing, when no field was there: some other object of that name.
+    fn found(&self) -> Option<Usage> {
+        (self.usage != Usage::default()).then_some(self.usage)
+    }
+}
