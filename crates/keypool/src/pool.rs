@@ -10,8 +10,9 @@ use crate::error::PoolError;
 use crate::key::{KeyId, KeyIx, KeySpec};
 use crate::lease::{LeaseId, Leases, Settlement};
 use crate::now::Now;
+use crate::outlook::{Outlook, back_in};
 use crate::record::Record;
-use crate::roster::{Outlook, Roster, Site};
+use crate::roster::{Roster, Site};
 use crate::select::Selector;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -188,9 +189,9 @@ impl Pool {
             Outlook::NoneLeft => return Answer::Refused(Refusal::NoneLeft),
             Outlook::AllRetired => return Answer::Refused(Refusal::AllRetired),
         };
-        let back_in = back.saturating_sub(now.mono);
+        let back_in = back_in(back, now.mono);
         let may_wait = settings.max_wait.saturating_sub(wish.waited);
-        if !wish.may_wait || may_wait.is_zero() || back_in > may_wait {
+        if !wish.may_wait || may_wait.is_zero() || back > now.mono + may_wait {
             return Answer::Refused(Refusal::Cooling { back_in });
         }
         if self.waiting.len() >= settings.max_waiting {
@@ -208,7 +209,7 @@ impl Pool {
         }
         while let Some((ticket, waiter)) = waiting.overdue(now.mono) {
             let refusal = match desk.roster.outlook(&waiter.wish, now.mono) {
-                Outlook::Back(back) => Refusal::WaitedTooLong { back_in: back.saturating_sub(now.mono) },
+                Outlook::Back(back) => Refusal::WaitedTooLong { back_in: back_in(back, now.mono) },
                 Outlook::NoneLeft => Refusal::NoneLeft,
                 Outlook::AllRetired => Refusal::AllRetired,
             };
@@ -252,8 +253,10 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
         };
         match outlook {
             Outlook::Back(back) if back <= waiter.deadline => None,
+            // Their time is up, which they are told next.
+            Outlook::Back(_) if waiter.deadline <= now.mono => None,
             Outlook::Back(back) => {
-                Some(Reply::Refused(Refusal::Cooling { back_in: back.saturating_sub(now.mono) }))
+                Some(Reply::Refused(Refusal::Cooling { back_in: back_in(back, now.mono) }))
             }
             Outlook::NoneLeft => Some(Reply::Refused(Refusal::NoneLeft)),
             Outlook::AllRetired => Some(Reply::Refused(Refusal::AllRetired)),

@@ -15,15 +15,8 @@ use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
 use crate::key::{KeyId, KeyIx, KeySpec, Project};
 use crate::now::Now;
-use crate::reason::Reason;
-use crate::record::{Owner, Record, Standing, Subject};
+use crate::record::Owner;
 use crate::settings::Settings;
-use crate::wish::{Reach, Wish};
-
-/// What a key that is only held back by somebody's probe is taken for: the report may come at any moment.
-const PROBE_GUESS: Duration = Duration::from_secs(1);
-/// The most that a stored cooldown is believed to last, beside `long_wait`: the longest day, and some.
-const LONGEST_DAY: Duration = Duration::from_secs(26 * 60 * 60);
 
 /// A model's name; requests that name none have a place of their own.
 pub(crate) type Model = Option<Arc<str>>;
@@ -37,7 +30,7 @@ pub(crate) enum Site {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ProjectIx(u32);
+pub(crate) struct ProjectIx(pub u32);
 
 #[derive(Debug)]
 pub(crate) struct Key {
@@ -66,18 +59,18 @@ pub struct Totals {
 }
 
 #[derive(Debug)]
-struct Group {
-    owner: Owner,
-    members: Vec<KeyIx>,
-    cooldown: Cooldown,
+pub(crate) struct Group {
+    pub owner: Owner,
+    pub members: Vec<KeyIx>,
+    pub cooldown: Cooldown,
 }
 
 /// The projects on which a model is in trouble.
 #[derive(Debug)]
-struct Trouble {
-    cooldowns: BTreeMap<ProjectIx, Cooldown>,
+pub(crate) struct Trouble {
+    pub cooldowns: BTreeMap<ProjectIx, Cooldown>,
     /// The keys that may not be leased for this model.
-    blocked: FixedBitSet,
+    pub blocked: FixedBitSet,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -98,24 +91,13 @@ impl PartialOrd for Timer {
     }
 }
 
-/// When a request may hope for a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outlook {
-    /// The first of its keys is back then (monotonic).
-    Back(Duration),
-    /// All of its keys that are not retired have been tried.
-    NoneLeft,
-    /// All of its keys are retired or disabled.
-    AllRetired,
-}
-
 #[derive(Debug)]
 pub(crate) struct Roster {
-    keys: Vec<Key>,
+    pub(crate) keys: Vec<Key>,
     by_id: HashMap<KeyId, KeyIx>,
-    projects: Vec<Group>,
-    by_owner: HashMap<Owner, ProjectIx>,
-    troubles: BTreeMap<Model, Trouble>,
+    pub(crate) projects: Vec<Group>,
+    pub(crate) by_owner: HashMap<Owner, ProjectIx>,
+    pub(crate) troubles: BTreeMap<Model, Trouble>,
     ready: FixedBitSet,
     timers: BinaryHeap<Reverse<Timer>>,
     stirred: bool,
@@ -264,7 +246,7 @@ impl Roster {
         }
     }
 
-    fn peek(&self, site: &Site) -> Option<&Cooldown> {
+    pub(crate) fn peek(&self, site: &Site) -> Option<&Cooldown> {
         match site {
             Site::Key(key) => self.keys.get(key.position()).map(|key| &key.cooldown),
             Site::Project(project) => self.projects.get(project.0 as usize).map(|group| &group.cooldown),
@@ -299,7 +281,7 @@ impl Roster {
         Some(result)
     }
 
-    fn set(&mut self, site: &Site, cooldown: Cooldown) {
+    pub(crate) fn set(&mut self, site: &Site, cooldown: Cooldown) {
         self.change(site, |present| Some(std::mem::replace(present, cooldown)));
     }
 
@@ -381,122 +363,5 @@ impl Roster {
         let key = &self.keys[ix.position()];
         let ready = !key.disabled && key.cooldown.admits() && self.project_cooldown(key.project).admits();
         self.ready.set(ix.position(), ready);
-    }
-
-    /// When this request may hope for a key, if none can be leased now.
-    pub(crate) fn outlook(&self, wish: &Wish, now: Duration) -> Outlook {
-        match wish.reach {
-            Reach::Any => self.outlook_among((0..).map(KeyIx).take(self.keys.len()), wish, now),
-            Reach::ProjectOf(key) if self.get(key).is_some() => {
-                self.outlook_among(self.members(self.project(key)).iter().copied(), wish, now)
-            }
-            Reach::Only(key) if self.get(key).is_some() => {
-                self.outlook_among(std::iter::once(key), wish, now)
-            }
-            Reach::ProjectOf(_) | Reach::Only(_) => Outlook::NoneLeft,
-        }
-    }
-
-    fn outlook_among(&self, keys: impl Iterator<Item = KeyIx>, wish: &Wish, now: Duration) -> Outlook {
-        let trouble = self.troubles.get(&wish.model);
-        let mut outlook = Outlook::AllRetired;
-        for ix in keys {
-            let key = &self.keys[ix.position()];
-            let in_model = trouble.and_then(|trouble| trouble.cooldowns.get(&key.project));
-            let cooldowns = [Some(&key.cooldown), Some(self.project_cooldown(key.project)), in_model];
-            let back = cooldowns
-                .into_iter()
-                .flatten()
-                .try_fold(now, |back, cooldown| Some(back.max(cooldown.back_at(now)?)));
-            outlook = match (back, outlook) {
-                _ if key.disabled => outlook,
-                (None, _) => outlook,
-                (Some(_), Outlook::AllRetired) if wish.tried.contains(ix) => Outlook::NoneLeft,
-                (Some(_), _) if wish.tried.contains(ix) => outlook,
-                (Some(back), Outlook::Back(earlier)) => Outlook::Back(earlier.min(back)),
-                (Some(back), _) => Outlook::Back(back),
-            };
-        }
-        outlook
-    }
-
-    pub(crate) fn subject(&self, site: &Site) -> Subject {
-        let owner = |project: &ProjectIx| self.projects[project.0 as usize].owner.clone();
-        match site {
-            Site::Key(key) => Subject::Key { key: self.keys[key.position()].id.clone() },
-            Site::Project(project) => Subject::Project { project: owner(project) },
-            Site::Model(project, model) => Subject::Model { project: owner(project), model: model.clone() },
-        }
-    }
-
-    fn site(&self, subject: Subject) -> Option<Site> {
-        Some(match subject {
-            Subject::Key { key } => Site::Key(self.find(&key)?),
-            Subject::Project { project } => Site::Project(*self.by_owner.get(&project)?),
-            Subject::Model { project, model } => Site::Model(*self.by_owner.get(&project)?, model),
-        })
-    }
-
-    /// The durable state at a site.
-    pub(crate) fn record(&self, site: &Site, now: Now) -> Record {
-        let standing = match self.peek(site) {
-            None | Some(Cooldown::Open) => Standing::Open,
-            Some(Cooldown::Retired { reason }) => Standing::Retired { reason: *reason },
-            Some(
-                Cooldown::Cooling { until, streak, .. } | Cooldown::Probation { since: until, streak, .. },
-            ) => Standing::Cooling { until: now.wall_at(*until), steps: streak.steps, reason: streak.reason },
-        };
-        let disabled = matches!(site, Site::Key(key) if self.keys[key.position()].disabled);
-        Record { subject: self.subject(site), standing, disabled }
-    }
-
-    /// A record for each site that has something to say.
-    pub(crate) fn records(&self, now: Now) -> Vec<Record> {
-        let keys = (0..).map(|ix| Site::Key(KeyIx(ix))).take(self.keys.len());
-        let projects = (0..).map(|ix| Site::Project(ProjectIx(ix))).take(self.projects.len());
-        let models = self.troubles.iter().flat_map(|(model, trouble)| {
-            trouble.cooldowns.keys().map(|project| Site::Model(*project, model.clone()))
-        });
-        let records = keys.chain(projects).chain(models).map(|site| self.record(&site, now));
-        records.filter(|record| !record.is_clear()).collect()
-    }
-
-    /// Takes a record over. One whose subject is no longer in the pool is passed by.
-    pub(crate) fn restore(&mut self, record: Record, now: Now, settings: &Settings) {
-        let Some(site) = self.site(record.subject) else { return };
-        if let Site::Key(key) = site {
-            let failed = matches!(record.standing, Standing::Cooling { reason: Reason::Transport, .. });
-            let entry = self.key_mut(key);
-            entry.disabled = record.disabled;
-            // One more transport fault and it cools again, as it would have without the restart.
-            entry.failures = if failed { settings.failure_threshold } else { 0 };
-        }
-        let cooldown = match record.standing {
-            Standing::Open => Cooldown::Open,
-            Standing::Retired { reason } => Cooldown::Retired { reason },
-            Standing::Cooling { until, steps, reason } if until > now.wall => {
-                let left = now.until(until).min(settings.long_wait.max(LONGEST_DAY));
-                self.set_timer(now.mono + left, site.clone());
-                Cooldown::restored(now.mono + left, steps, reason)
-            }
-            Standing::Cooling { until, .. } if now.since(until) >= settings.cooldown_max => Cooldown::Open,
-            Standing::Cooling { until, steps, reason } => {
-                self.set_timer(now.mono + settings.cooldown_max, site.clone());
-                Cooldown::restored_over(now.mono.saturating_sub(now.since(until)), steps, reason)
-            }
-        };
-        self.set(&site, cooldown);
-    }
-}
-
-impl Cooldown {
-    /// When this lets a lease through, as far as one can tell. `None` for never.
-    pub(crate) fn back_at(&self, now: Duration) -> Option<Duration> {
-        match self {
-            Self::Open | Self::Probation { probe: None, .. } => Some(now),
-            Self::Cooling { until, .. } => Some(*until),
-            Self::Probation { probe: Some(_), .. } => Some(now + PROBE_GUESS),
-            Self::Retired { .. } => None,
-        }
     }
 }

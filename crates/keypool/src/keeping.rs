@@ -1,0 +1,84 @@
+//! The roster's state as records, and back: the only place where its times meet the wall clock.
+
+use std::time::Duration;
+
+use crate::cooldown::Cooldown;
+use crate::key::KeyIx;
+use crate::now::Now;
+use crate::reason::Reason;
+use crate::record::{Record, Standing, Subject};
+use crate::roster::{ProjectIx, Roster, Site};
+use crate::settings::Settings;
+
+/// The most that a stored cooldown is believed to last, beside `long_wait`: the longest day, and some.
+const LONGEST_DAY: Duration = Duration::from_secs(26 * 60 * 60);
+
+impl Roster {
+    pub(crate) fn subject(&self, site: &Site) -> Subject {
+        let owner = |project: &ProjectIx| self.projects[project.0 as usize].owner.clone();
+        match site {
+            Site::Key(key) => Subject::Key { key: self.keys[key.position()].id.clone() },
+            Site::Project(project) => Subject::Project { project: owner(project) },
+            Site::Model(project, model) => Subject::Model { project: owner(project), model: model.clone() },
+        }
+    }
+
+    fn site(&self, subject: Subject) -> Option<Site> {
+        Some(match subject {
+            Subject::Key { key } => Site::Key(self.find(&key)?),
+            Subject::Project { project } => Site::Project(*self.by_owner.get(&project)?),
+            Subject::Model { project, model } => Site::Model(*self.by_owner.get(&project)?, model),
+        })
+    }
+
+    /// The durable state at a site.
+    pub(crate) fn record(&self, site: &Site, now: Now) -> Record {
+        let standing = match self.peek(site) {
+            None | Some(Cooldown::Open) => Standing::Open,
+            Some(Cooldown::Retired { reason }) => Standing::Retired { reason: *reason },
+            Some(
+                Cooldown::Cooling { until, streak, .. } | Cooldown::Probation { since: until, streak, .. },
+            ) => Standing::Cooling { until: now.wall_at(*until), steps: streak.steps, reason: streak.reason },
+        };
+        let disabled = matches!(site, Site::Key(key) if self.keys[key.position()].disabled);
+        Record { subject: self.subject(site), standing, disabled }
+    }
+
+    /// A record for each site that has something to say.
+    pub(crate) fn records(&self, now: Now) -> Vec<Record> {
+        let keys = (0..).map(|ix| Site::Key(KeyIx(ix))).take(self.keys.len());
+        let projects = (0..).map(|ix| Site::Project(ProjectIx(ix))).take(self.projects.len());
+        let models = self.troubles.iter().flat_map(|(model, trouble)| {
+            trouble.cooldowns.keys().map(|project| Site::Model(*project, model.clone()))
+        });
+        let records = keys.chain(projects).chain(models).map(|site| self.record(&site, now));
+        records.filter(|record| !record.is_clear()).collect()
+    }
+
+    /// Takes a record over. One whose subject is no longer in the pool is passed by.
+    pub(crate) fn restore(&mut self, record: Record, now: Now, settings: &Settings) {
+        let Some(site) = self.site(record.subject) else { return };
+        if let Site::Key(key) = site {
+            let failed = matches!(record.standing, Standing::Cooling { reason: Reason::Transport, .. });
+            let entry = self.key_mut(key);
+            entry.disabled = record.disabled;
+            // One more transport fault and it cools again, as it would have without the restart.
+            entry.failures = if failed { settings.failure_threshold } else { 0 };
+        }
+        let cooldown = match record.standing {
+            Standing::Open => Cooldown::Open,
+            Standing::Retired { reason } => Cooldown::Retired { reason },
+            Standing::Cooling { until, steps, reason } if until > now.wall => {
+                let left = now.until(until).min(settings.long_wait.max(LONGEST_DAY));
+                self.set_timer(now.mono + left, site.clone());
+                Cooldown::restored(now.mono + left, steps, reason)
+            }
+            Standing::Cooling { until, .. } if now.since(until) >= settings.cooldown_max => Cooldown::Open,
+            Standing::Cooling { until, steps, reason } => {
+                self.set_timer(now.mono + settings.cooldown_max, site.clone());
+                Cooldown::restored_over(now.mono.saturating_sub(now.since(until)), steps, reason)
+            }
+        };
+        self.set(&site, cooldown);
+    }
+}

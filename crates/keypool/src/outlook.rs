@@ -1,0 +1,80 @@
+//! When a request for which no key can be leased now may hope for one: the honest answer behind every `Retry-After`, and
+//! what decides between waiting and refusing. Only reads the roster.
+
+use std::time::Duration;
+
+use crate::cooldown::Cooldown;
+use crate::key::KeyIx;
+use crate::roster::Roster;
+use crate::wish::{Reach, Wish};
+
+/// What is said of a key that is only held back by somebody's probe: the report may come at any moment.
+const PROBE_GUESS: Duration = Duration::from_secs(1);
+/// When a request may hope for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// The first of its keys is back then (monotonic), or not before then; now, when a probe's report is awaited.
+    Back(Duration),
+    /// All of its keys that are not retired have been tried.
+    NoneLeft,
+    /// All of its keys are retired or disabled.
+    AllRetired,
+}
+
+/// What a request is told that gets no key now, when the first may be back then.
+pub(crate) fn back_in(back: Duration, now: Duration) -> Duration {
+    match back.saturating_sub(now) {
+        Duration::ZERO => PROBE_GUESS,
+        back_in => back_in,
+    }
+}
+
+impl Roster {
+    /// When this request may hope for a key, if none can be leased now.
+    pub(crate) fn outlook(&self, wish: &Wish, now: Duration) -> Outlook {
+        match wish.reach {
+            Reach::Any => self.outlook_among((0..).map(KeyIx).take(self.keys.len()), wish, now),
+            Reach::ProjectOf(key) if self.get(key).is_some() => {
+                self.outlook_among(self.members(self.project(key)).iter().copied(), wish, now)
+            }
+            Reach::Only(key) if self.get(key).is_some() => {
+                self.outlook_among(std::iter::once(key), wish, now)
+            }
+            Reach::ProjectOf(_) | Reach::Only(_) => Outlook::NoneLeft,
+        }
+    }
+
+    fn outlook_among(&self, keys: impl Iterator<Item = KeyIx>, wish: &Wish, now: Duration) -> Outlook {
+        let trouble = self.troubles.get(&wish.model);
+        let mut outlook = Outlook::AllRetired;
+        for ix in keys {
+            let key = &self.keys[ix.position()];
+            let in_model = trouble.and_then(|trouble| trouble.cooldowns.get(&key.project));
+            let cooldowns = [Some(&key.cooldown), Some(self.project_cooldown(key.project)), in_model];
+            let back = cooldowns
+                .into_iter()
+                .flatten()
+                .try_fold(now, |back, cooldown| Some(back.max(cooldown.back_at(now)?)));
+            outlook = match (back, outlook) {
+                _ if key.disabled => outlook,
+                (None, _) => outlook,
+                (Some(_), Outlook::AllRetired) if wish.tried.contains(ix) => Outlook::NoneLeft,
+                (Some(_), _) if wish.tried.contains(ix) => outlook,
+                (Some(back), Outlook::Back(earlier)) => Outlook::Back(earlier.min(back)),
+                (Some(back), _) => Outlook::Back(back),
+            };
+        }
+        outlook
+    }
+}
+
+impl Cooldown {
+    /// When this may let a lease through. `None` for never.
+    pub(crate) fn back_at(&self, now: Duration) -> Option<Duration> {
+        match self {
+            Self::Open | Self::Probation { .. } => Some(now),
+            Self::Cooling { until, .. } => Some(*until),
+            Self::Retired { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Which key is next, and what becomes of its lease.
+
+mod stage;
+
+use std::time::Duration;
+
+use gemini::fault::{Kind, Wait};
+use keypool::{
+    Answer, Avoid, KeyIx, KeySpec, Outcome, Pool, PoolError, Reach, Refusal, Settings, Strategy, Tried, Wish,
+};
+use proptest::prelude::*;
+use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs};
+
+fn with(strategy: Strategy) -> Settings {
+    Settings { strategy, ..exact() }
+}
+
+fn positions(stage: &mut Stage, count: usize) -> Vec<usize> {
+    (0..count).map(|_| stage.serve(MODEL, Outcome::Success).position()).collect()
+}
+
+#[test]
+fn a_pool_that_makes_no_sense_is_refused() {
+    let refused = |settings, keys| Pool::new(settings, keys, 1).unwrap_err().to_string();
+    assert_eq!(refused(exact(), vec![]), "the pool has no keys");
+    assert_eq!(refused(exact(), vec![KeySpec::new("a"), KeySpec::new("a")]), "two keys are called `a`");
+    let weightless = KeySpec { weight: 0, ..KeySpec::new("a") };
+    assert_eq!(refused(exact(), vec![weightless]), "the weight of key `a` is 0: allowed is 1 or more");
+    let settings = Settings { jitter: 2.0, ..exact() };
+    assert_eq!(refused(settings, keys(1)), "`jitter`: allowed is 0 to 0.5");
+    assert_eq!(
+        Pool::new(exact(), keys(1), 1).unwrap().find(&"k9".into()).map(KeyIx::position),
+        None,
+        "{}",
+        PoolError::UnknownKey("k9".into())
+    );
+}
+
+#[test]
+fn round_robin_takes_turns_in_the_order_of_the_configuration() {
+    assert_eq!(positions(&mut Stage::new(exact(), keys(3)), 7), [0, 1, 2, 0, 1, 2, 0]);
+}
+
+#[test]
+fn a_key_that_comes_back_has_one_turn_and_no_more() {
+    let mut stage = Stage::new(exact(), keys(3));
+    stage.serve(MODEL, fault(Kind::Forbidden, Wait::For(secs(30))));
+    assert_eq!(positions(&mut stage, 4), [1, 2, 1, 2]);
+    stage.pass(secs(30));
+    assert_eq!(positions(&mut stage, 6), [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn two_models_in_step_do_not_starve_the_key_that_only_one_may_use() {
+    let mut stage = Stage::new(exact(), keys(3));
+    let grants = [stage.lease("a"), stage.lease("a")];
+    stage.settle(grants[0], "a", Outcome::Success);
+    stage.settle(grants[1], "a", fault(Kind::QuotaDay, Wait::DailyReset));
+    let mut uses = [0; 3];
+    for _ in 0..100 {
+        for name in ["a", "b"] {
+            uses[stage.serve(name, Outcome::Success).position()] += 1;
+        }
+    }
+    assert!(uses.iter().all(|uses| *uses >= 50), "{uses:?}");
+}
+
+#[test]
+fn least_in_flight_prefers_idle_keys_and_takes_turns_among_equals() {
+    let mut stage = Stage::new(with(Strategy::LeastInFlight), keys(3));
+    let first: Vec<_> = (0..3).map(|_| stage.lease(MODEL)).collect();
+    assert_eq!(first.iter().map(|grant| grant.key.position()).collect::<Vec<_>>(), [0, 1, 2]);
+    stage.settle(first[1], MODEL, Outcome::Success);
+    assert_eq!(positions(&mut stage, 3), [1, 1, 1]);
+    stage.settle(first[0], MODEL, Outcome::Abandoned);
+    assert_eq!(positions(&mut stage, 4), [0, 1, 0, 1]);
+}
+
+#[test]
+fn weights_share_the_leases_and_spread_them_evenly() {
+    let specs = [5, 1, 1].iter().zip(keys(3)).map(|(weight, key)| KeySpec { weight: *weight, ..key });
+    let mut stage = Stage::new(with(Strategy::Weighted), specs.collect());
+    assert_eq!(positions(&mut stage, 7), [0, 0, 1, 0, 2, 0, 0]);
+    stage.disable("k0");
+    assert_eq!(positions(&mut stage, 4).iter().filter(|key| **key == 1).count(), 2);
+}
+
+#[test]
+fn a_key_that_was_tried_is_not_given_again() {
+    for strategy in [Strategy::RoundRobin, Strategy::LeastInFlight, Strategy::Weighted] {
+        let mut stage = Stage::new(with(strategy), keys(3));
+        let mut tried = Tried::new();
+        for _ in 0..3 {
+            let Answer::Granted(grant) = stage.ask(&Wish { tried: tried.clone(), ..Wish::any(model(MODEL)) })
+            else {
+                panic!("no grant after {tried:?}");
+            };
+            assert!(!tried.contains(grant.key));
+            tried.insert(grant.key);
+            stage.settle(grant, MODEL, fault(Kind::Internal, Wait::None));
+        }
+        let answer = stage.ask(&Wish { tried, ..Wish::any(model(MODEL)) });
+        assert_eq!(answer, Answer::Refused(Refusal::NoneLeft));
+    }
+}
+
+#[test]
+fn a_project_that_failed_is_avoided_where_there_is_a_choice() {
+    let mut stage = Stage::new(exact(), vec![labelled("a", "p"), labelled("b", "p"), KeySpec::new("c")]);
+    let mut tried = Tried::from_iter([stage.serve(MODEL, Outcome::Abandoned)]);
+    let mut next = |tried: &Tried| {
+        let wish = Wish { tried: tried.clone(), avoid: Avoid::TriedProjects, ..Wish::any(model(MODEL)) };
+        let Answer::Granted(grant) = stage.ask(&wish) else { panic!("no grant") };
+        stage.settle(grant, MODEL, Outcome::Abandoned);
+        grant.key
+    };
+    let second = next(&tried);
+    assert_eq!(second.position(), 2);
+    tried.insert(second);
+    assert_eq!(next(&tried).position(), 1, "without a choice, the sibling");
+}
+
+#[test]
+fn a_bound_request_stays_within_reach() {
+    let mut stage = Stage::new(exact(), vec![KeySpec::new("x"), labelled("a", "p"), labelled("b", "p")]);
+    let (a, b) = (stage.key("a"), stage.key("b"));
+    let mut ask = |reach, tried: &[KeyIx]| {
+        let tried = tried.iter().copied().collect();
+        let answer = stage.ask(&Wish { reach, tried, ..Wish::any(None) });
+        match answer {
+            Answer::Granted(grant) => Ok(grant.key),
+            Answer::Refused(refusal) => Err(refusal),
+            Answer::Waiting(_) => panic!("nothing cools"),
+        }
+    };
+    assert_eq!(ask(Reach::Only(b), &[]), Ok(b));
+    assert_eq!(ask(Reach::Only(b), &[b]), Err(Refusal::NoneLeft));
+    assert_eq!(ask(Reach::ProjectOf(b), &[]), Ok(a));
+    assert_eq!(ask(Reach::ProjectOf(b), &[a]), Ok(b));
+    stage.disable("b");
+    assert_eq!(
+        stage.ask(&Wish { reach: Reach::Only(b), ..Wish::any(None) }),
+        Answer::Refused(Refusal::AllRetired)
+    );
+}
+
+#[test]
+fn retired_keys_are_told_from_tried_ones() {
+    let mut stage = Stage::new(exact(), keys(2));
+    let first = stage.serve(MODEL, fault(Kind::Internal, Wait::None));
+    stage.serve(MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    let wish = Wish { tried: Tried::from_iter([first]), ..Wish::any(model(MODEL)) };
+    assert_eq!(stage.ask(&wish), Answer::Refused(Refusal::NoneLeft));
+    stage.serve(MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    assert_eq!(stage.ask(&wish), Answer::Refused(Refusal::AllRetired));
+    assert_eq!(stage.refusal(MODEL), Refusal::AllRetired);
+}
+
+#[test]
+fn a_second_report_of_a_lease_changes_nothing() {
+    let mut stage = Stage::new(exact(), keys(1));
+    let grant = stage.lease(MODEL);
+    let other = stage.lease(MODEL);
+    stage.settle(grant, MODEL, Outcome::Success);
+    let before = stage.pool.snapshot(stage.now);
+    stage.settle(grant, MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    stage.vouch(grant, MODEL);
+    assert_eq!(stage.pool.snapshot(stage.now), before);
+    assert_eq!(stage.pool.in_flight(), 1);
+    stage.settle(other, MODEL, Outcome::Abandoned);
+    assert_eq!(stage.pool.in_flight(), 0);
+}
+
+proptest! {
+    #[test]
+    fn round_robin_is_fair_among_the_leasable(
+        count in 1_usize..40,
+        closed in proptest::collection::vec(any::<prop::sample::Index>(), 0..30),
+        rounds in 1_usize..200,
+        open in any::<bool>(),
+    ) {
+        let mut stage = Stage::new(exact(), keys(count));
+        let closed: std::collections::BTreeSet<_> = closed.iter().map(|at| at.index(count)).collect();
+        for at in &closed {
+            let reach = Reach::Only(stage.key(&format!("k{at}")));
+            if let Answer::Granted(grant) = stage.ask(&Wish { reach, ..Wish::any(model(MODEL)) }) {
+                stage.settle(grant, MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
+            }
+        }
+        prop_assume!(closed.len() < count);
+        let mut uses = vec![0; count];
+        for _ in 0..rounds {
+            let grant = stage.lease(MODEL);
+            uses[grant.key.position()] += 1;
+            if !open {
+                stage.settle(grant, MODEL, Outcome::Success);
+            }
+            stage.pass(Duration::from_millis(1));
+        }
+        let leasable: Vec<_> = (0..count).filter(|at| !closed.contains(at)).map(|at| uses[at]).collect();
+        prop_assert!(leasable.iter().max().unwrap() - leasable.iter().min().unwrap() <= 1, "{uses:?}");
+        prop_assert!(closed.iter().all(|at| uses[*at] == 0), "{uses:?}");
+    }
+
+    #[test]
+    fn weighted_leases_are_in_proportion(weights in proptest::collection::vec(1_u32..20, 1..12)) {
+        let specs = weights.iter().zip(keys(weights.len())).map(|(weight, key)| KeySpec { weight: *weight, ..key });
+        let mut stage = Stage::new(with(Strategy::Weighted), specs.collect());
+        let sum: u32 = weights.iter().sum();
+        let mut uses = vec![0_u32; weights.len()];
+        for _ in 0..3 * sum {
+            uses[stage.serve(MODEL, Outcome::Success).position()] += 1;
+        }
+        let due: Vec<_> = weights.iter().map(|weight| 3 * weight).collect();
+        prop_assert_eq!(uses, due);
+    }
+}

@@ -1,0 +1,215 @@
+//! A pool with its clocks, its alarm and what it has said so far: what its owner would be, in the tests.
+#![allow(dead_code, reason = "each test file uses its own part of the stage")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's set-up may panic")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use gemini::fault::{Fault, Kind, Wait};
+use keypool::{
+    Answer, Effect, Effects, Event, Grant, KeyId, KeyIx, KeySpec, Now, Outcome, Pool, Refusal, Settings,
+    Settlement, Ticket, Wish,
+};
+
+pub(crate) const MODEL: &str = "gemini-3.7-flash";
+
+pub(crate) struct Stage {
+    pub(crate) pool: Pool,
+    pub(crate) now: Now,
+    pub(crate) effects: Effects,
+    pub(crate) alarm: Option<Duration>,
+    /// All effects so far but alarms, each with its time.
+    pub(crate) said: Vec<(Duration, Effect)>,
+}
+
+/// No jitter: waits are exact.
+pub(crate) fn exact() -> Settings {
+    Settings { jitter: 0.0, ..Settings::default() }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "what wishes and settlements take")]
+pub(crate) fn model(name: &str) -> Option<Arc<str>> {
+    Some(name.into())
+}
+
+pub(crate) fn fault(kind: Kind, wait: Wait) -> Outcome {
+    Outcome::Fault(Fault { kind, wait, quotas: Vec::new(), project: None })
+}
+
+pub(crate) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// `count` keys `k0`, `k1` ..., each its own project.
+pub(crate) fn keys(count: usize) -> Vec<KeySpec> {
+    (0..count).map(|at| KeySpec::new(format!("k{at}"))).collect()
+}
+
+pub(crate) fn labelled(id: &str, project: &str) -> KeySpec {
+    KeySpec { project: Some(project.into()), ..KeySpec::new(id) }
+}
+
+pub(crate) fn wall(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+impl Stage {
+    pub(crate) fn new(settings: Settings, keys: Vec<KeySpec>) -> Self {
+        Self::at(wall("2026-07-15T20:00:00Z"), settings, keys)
+    }
+
+    pub(crate) fn at(wall: DateTime<Utc>, settings: Settings, keys: Vec<KeySpec>) -> Self {
+        Self {
+            pool: Pool::new(settings, keys, 1).unwrap(),
+            now: Now { mono: secs(100), wall },
+            effects: Effects::new(),
+            alarm: None,
+            said: Vec::new(),
+        }
+    }
+
+    pub(crate) fn take(&mut self) {
+        for effect in self.effects.drain() {
+            match effect {
+                Effect::WakeAt(at) => self.alarm = Some(at),
+                effect => self.said.push((self.now.mono, effect)),
+            }
+        }
+    }
+
+    /// Lets time pass, waking the pool at each alarm on the way and nowhere else.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        while let Some(at) = self.alarm.filter(|at| *at <= end) {
+            self.alarm = None;
+            self.jump(at.saturating_sub(self.now.mono));
+            self.pool.wake(self.now, &mut self.effects);
+            self.take();
+        }
+        self.jump(end.saturating_sub(self.now.mono));
+    }
+
+    /// Lets time pass unseen.
+    pub(crate) fn jump(&mut self, time: Duration) {
+        self.now.mono += time;
+        self.now.wall += time;
+    }
+
+    pub(crate) fn ask(&mut self, wish: &Wish) -> Answer {
+        let answer = self.pool.lease(wish, self.now, &mut self.effects);
+        self.take();
+        answer
+    }
+
+    pub(crate) fn lease(&mut self, name: &str) -> Grant {
+        match self.ask(&Wish::any(model(name))) {
+            Answer::Granted(grant) => grant,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    pub(crate) fn wait(&mut self, name: &str) -> Ticket {
+        match self.ask(&Wish::any(model(name))) {
+            Answer::Waiting(ticket) => ticket,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    /// The refusal of a request that would not wait.
+    pub(crate) fn refusal(&mut self, name: &str) -> Refusal {
+        match self.ask(&Wish { may_wait: false, ..Wish::any(model(name)) }) {
+            Answer::Refused(refusal) => refusal,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    /// Until the first key is back for this model, from a refusal.
+    pub(crate) fn back_in(&mut self, name: &str) -> Duration {
+        match self.refusal(name) {
+            Refusal::Cooling { back_in } => back_in,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    pub(crate) fn settle(&mut self, grant: Grant, name: &str, outcome: Outcome) {
+        let settlement = Settlement { lease: grant.lease, key: grant.key, model: model(name), outcome };
+        self.pool.settle(&settlement, self.now, &mut self.effects);
+        self.take();
+    }
+
+    pub(crate) fn vouch(&mut self, grant: Grant, name: &str) {
+        self.pool.vouch(grant.lease, grant.key, &model(name), self.now, &mut self.effects);
+        self.take();
+    }
+
+    /// Leases and settles at once; the key that was used.
+    pub(crate) fn serve(&mut self, name: &str, outcome: Outcome) -> KeyIx {
+        let grant = self.lease(name);
+        self.settle(grant, name, outcome);
+        grant.key
+    }
+
+    pub(crate) fn reset(&mut self, id: &str) {
+        self.pool.reset(&id.into(), self.now, &mut self.effects).unwrap();
+        self.take();
+    }
+
+    pub(crate) fn disable(&mut self, id: &str) {
+        self.pool.disable(&id.into(), self.now, &mut self.effects).unwrap();
+        self.take();
+    }
+
+    pub(crate) fn enable(&mut self, id: &str) {
+        self.pool.enable(&id.into(), self.now, &mut self.effects).unwrap();
+        self.take();
+    }
+
+    pub(crate) fn key(&self, id: &str) -> KeyIx {
+        self.pool.find(&KeyId::from(id)).unwrap()
+    }
+
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.said
+            .iter()
+            .filter_map(|(_, effect)| match effect {
+                Effect::Log(event) => Some(event.to_string()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// How long each cooldown so far was announced to last.
+    pub(crate) fn waits(&self) -> Vec<Duration> {
+        self.said
+            .iter()
+            .filter_map(|(_, effect)| match effect {
+                Effect::Log(Event::Cooling { wait, .. }) => Some(*wait),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The answers to waiting requests so far: when, whose, and what.
+    pub(crate) fn answers(&self) -> Vec<(Duration, Ticket, Result<KeyIx, Refusal>)> {
+        self.said
+            .iter()
+            .filter_map(|(at, effect)| match effect {
+                Effect::Granted(ticket, grant) => Some((*at, *ticket, Ok(grant.key))),
+                Effect::Refused(ticket, refusal) => Some((*at, *ticket, Err(*refusal))),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The grant that a waiting request got.
+    pub(crate) fn grant_of(&self, ticket: Ticket) -> Grant {
+        let mut grants = self.said.iter().filter_map(|(_, effect)| match effect {
+            Effect::Granted(to, grant) if *to == ticket => Some(*grant),
+            _ => None,
+        });
+        let grant = grants.next().expect("no grant");
+        assert!(grants.next().is_none(), "two grants");
+        grant
+    }
+}
