@@ -1,1 +1,41 @@
-//! Being built.
+//! A Gemini API simulator: the other side of the wire, for tests, demonstrations and measurements.
+//!
+//! It answers as Google's public API does (native surface and OpenAI-compatible layer), counts quotas, breaks
+//! connections on demand and keeps a log of what arrived. It knows nothing of the gateway and shares no code with it.
+//! Rust tests start a [`Simulator`] in-process; the command line runs it through [`cli`].
+
+mod answer;
+mod auth;
+pub mod cli;
+mod config;
+mod control;
+mod dispatch;
+mod echo;
+mod error;
+mod exchange;
+mod fault;
+mod journal;
+mod keys;
+mod line;
+mod models;
+mod native;
+mod openai;
+mod prompt;
+mod quota;
+mod respond;
+mod route;
+mod script;
+mod server;
+mod stats;
+mod tls;
+mod world;
+
+pub use config::{Config, Shape, UnknownKeys};
+pub use fault::{Fault, Match, Rule, RuleState};
+pub use journal::{End, LoggedRequest};
+pub use keys::{Key, KeyState};
+pub use models::{Model, ModelKind};
+pub use quota::Quota;
+pub use server::Simulator;
+pub use stats::Stats;
+pub use tls::{Leaf, Tls};

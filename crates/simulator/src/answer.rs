@@ -1,0 +1,114 @@
+//! What the API answers, before faults, compression and pacing. Made by `native` and `openai`, put on the wire by `respond`.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::{ApiError, Frame};
+
+pub(crate) const JSON: &str = "application/json; charset=UTF-8";
+const SSE: &str = "text/event-stream";
+const HTML: &str = "text/html; charset=UTF-8";
+
+/// How the events of a stream are set apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// `data: {json}` CR LF CR LF, ended by the end of the body.
+    Sse,
+    /// `[{...}` `,` `{...}` `]`.
+    JsonArray,
+    /// `data: {json}` LF LF, ended by `data: [DONE]`.
+    OpenAi,
+}
+
+/// Framed events, made as they are needed: a stream may be endless.
+pub(crate) struct Events {
+    pub(crate) framing: Framing,
+    pub(crate) frames: Box<dyn Iterator<Item = Bytes> + Send + Sync>,
+    /// Follows the last event at once.
+    pub(crate) closing: Option<Bytes>,
+}
+
+pub(crate) enum Payload {
+    Whole(Bytes),
+    Events(Events),
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: &'static str,
+    pub(crate) payload: Payload,
+}
+
+impl Answer {
+    /// 200 with indented JSON, as Google's native surface writes it.
+    pub(crate) fn pretty(value: &impl Serialize) -> Self {
+        let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+        text.push('\n');
+        Self { status: StatusCode::OK, content_type: JSON, payload: Payload::Whole(text.into()) }
+    }
+
+    /// 200 with JSON on one line, as the OpenAI layer writes it.
+    pub(crate) fn line(value: &Value) -> Self {
+        let text = value.to_string();
+        Self {
+            status: StatusCode::OK,
+            content_type: "application/json",
+            payload: Payload::Whole(text.into()),
+        }
+    }
+
+    pub(crate) fn error(error: &ApiError, frame: Frame) -> Self {
+        Self { status: error.code(), content_type: JSON, payload: Payload::Whole(error.pretty(frame).into()) }
+    }
+
+    /// The page of Google's front end for an address behind which there is nothing; not JSON.
+    pub(crate) fn no_such_page(path: &str) -> Self {
+        let path = path.replace('&', "&amp;").replace('<', "&lt;");
+        let text = format!(
+            "<!DOCTYPE html>\n<html lang=en>\n  <meta charset=utf-8>\n  <title>Error 404 (Not Found)!!1</title>\n  <p><b>404.</b> <ins>That's an error.</ins>\n  <p>The requested URL <code>{path}</code> was not found on this server.  <ins>That's all we know.</ins>\n"
+        );
+        Self { status: StatusCode::NOT_FOUND, content_type: HTML, payload: Payload::Whole(text.into()) }
+    }
+
+    /// 200 with these JSON values as events.
+    pub(crate) fn events<T: Serialize>(
+        framing: Framing,
+        mut values: impl Iterator<Item = T> + Send + Sync + 'static,
+    ) -> Self {
+        let mut first = true;
+        let frames = std::iter::from_fn(move || {
+            let value = values.next()?;
+            let text = match framing {
+                Framing::JsonArray => serde_json::to_string_pretty(&value),
+                Framing::Sse | Framing::OpenAi => serde_json::to_string(&value),
+            };
+            let frame = framing.frame(&text.unwrap_or_default(), first);
+            first = false;
+            Some(frame)
+        });
+        let closing = match framing {
+            Framing::Sse => None,
+            Framing::JsonArray => Some(Bytes::from_static(b"]")),
+            Framing::OpenAi => Some(Bytes::from_static(b"data: [DONE]\n\n")),
+        };
+        Self {
+            status: StatusCode::OK,
+            content_type: if framing == Framing::JsonArray { JSON } else { SSE },
+            payload: Payload::Events(Events { framing, frames: Box::new(frames), closing }),
+        }
+    }
+}
+
+impl Framing {
+    /// One event around `json`.
+    pub(crate) fn frame(self, json: &str, first: bool) -> Bytes {
+        match self {
+            Self::Sse => format!("data: {json}\r\n\r\n"),
+            Self::OpenAi => format!("data: {json}\n\n"),
+            Self::JsonArray => format!("{}{json}\n", if first { "[" } else { ",\r\n" }),
+        }
+        .into()
+    }
+}

@@ -1,0 +1,149 @@
+//! `gemini-balance simulator`: the simulator alone, set up by flags, until it is told to stop.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{Config, Key, Model, ModelKind, Quota, Rule, Shape, Simulator, Tls, UnknownKeys};
+
+/// The flags of the command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Flags {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    pub listen: SocketAddr,
+    /// A key Google knows, with the project that owns it (default: a project of its own); without any --key every key is good
+    #[arg(long = "key", value_name = "SECRET[=PROJECT]", value_parser = key)]
+    pub keys: Vec<Key>,
+    /// One more model that generates text, besides the usual ones
+    #[arg(long = "model", value_name = "ID")]
+    pub models: Vec<String>,
+    /// Requests a minute for each project and model
+    #[arg(long)]
+    pub rpm: Option<u64>,
+    /// Input tokens a minute for each project and model
+    #[arg(long)]
+    pub tpm: Option<u64>,
+    /// Requests a day for each project and model
+    #[arg(long)]
+    pub rpd: Option<u64>,
+    /// Events of a streamed answer
+    #[arg(long, default_value_t = Shape::default().events)]
+    pub events: u64,
+    /// Pause between two events, in milliseconds
+    #[arg(long, default_value_t = Shape::default().interval_ms)]
+    pub interval_ms: u64,
+    /// Least bytes of text in each event
+    #[arg(long, default_value_t = Shape::default().text_bytes)]
+    pub text_bytes: usize,
+    /// A fault rule, such as '{"match":{"path":"/v1beta"},"times":1,"fault":{"kind":"status","status":503}}'
+    #[arg(long = "fault", value_name = "JSON", value_parser = rule)]
+    pub faults: Vec<Rule>,
+    /// Serve TLS with a certificate made on the spot; its authority is printed
+    #[arg(long)]
+    pub tls: bool,
+    /// Worker threads
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// How many of the newest requests GET /_simulator/requests shows
+    #[arg(long, default_value_t = Config::default().log_capacity)]
+    pub log_requests: usize,
+}
+
+fn key(text: &str) -> Result<Key, String> {
+    // A key may itself end in `=`.
+    let (secret, project) = match text.rsplit_once('=') {
+        Some((secret, project)) if !project.is_empty() => (secret, project),
+        _ => (text, text),
+    };
+    if secret.is_empty() { Err("the key is empty".to_owned()) } else { Ok(Key::valid(secret, project)) }
+}
+
+fn rule(text: &str) -> Result<Rule, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+impl Flags {
+    fn config(self) -> Config {
+        let mut config = Config {
+            listen: self.listen,
+            unknown_keys: if self.keys.is_empty() { UnknownKeys::Accept } else { UnknownKeys::Refuse },
+            keys: self.keys,
+            shape: Shape { events: self.events, interval_ms: self.interval_ms, text_bytes: self.text_bytes },
+            faults: self.faults,
+            tls: self.tls.then(Tls::default),
+            threads: self.threads,
+            log_capacity: self.log_requests,
+            ..Config::default()
+        };
+        config.models.extend(self.models.into_iter().map(|id| Model::new(id, ModelKind::Generate)));
+        if self.rpm.or(self.tpm).or(self.rpd).is_some() {
+            config.quotas.push(Quota { rpm: self.rpm, tpm: self.tpm, rpd: self.rpd, ..Quota::default() });
+        }
+        config
+    }
+}
+
+/// Runs the simulator until SIGTERM or SIGINT. Prints one line with its address.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(flags: Flags) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let simulator = Simulator::start(flags.config()).await?;
+        let mut out = io::stdout();
+        writeln!(out, "Gemini API simulator on {}", simulator.url())?;
+        if let Some(pem) = simulator.ca_pem() {
+            write!(out, "{pem}")?;
+        }
+        out.flush()?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        simulator.stop().await;
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn config(args: &[&str]) -> Config {
+        use clap::Parser;
+        Command::try_parse_from([&["simulator"], args].concat()).unwrap().flags.config()
+    }
+
+    #[test]
+    fn a_key_may_name_its_project_and_may_end_in_an_equals_sign() {
+        let keys = config(&["--key", "AIzaA=alpha", "--key", "AIzaB", "--key", "AQ.c="]).keys;
+        let found: Vec<_> = keys.iter().map(|key| (key.secret.as_str(), key.project.as_str())).collect();
+        assert_eq!(found, [("AIzaA", "alpha"), ("AIzaB", "AIzaB"), ("AQ.c=", "AQ.c=")]);
+    }
+
+    #[test]
+    fn without_keys_every_key_is_good_and_with_keys_only_those_are() {
+        assert_eq!(config(&[]).unknown_keys, UnknownKeys::Accept);
+        assert_eq!(config(&["--key", "k"]).unknown_keys, UnknownKeys::Refuse);
+    }
+
+    #[test]
+    fn limits_shape_and_faults_are_taken_from_the_flags() {
+        let fault = r#"{"times":1,"fault":{"kind":"status","status":503}}"#;
+        let config = config(&["--rpm", "5", "--events", "3", "--interval-ms", "20", "--fault", fault]);
+        assert_eq!(config.quotas, [Quota { rpm: Some(5), ..Quota::default() }]);
+        assert_eq!(config.shape, Shape { events: 3, interval_ms: 20, text_bytes: 0 });
+        assert_eq!(config.faults, [Rule::new(crate::Fault::status(503)).times(1)]);
+    }
+}

@@ -1,0 +1,132 @@
+//! `chat/completions`, whole and streamed.
+
+use serde_json::{Value, json};
+
+use super::model;
+use crate::answer::{Answer, Framing};
+use crate::dispatch::Call;
+use crate::echo::Reply;
+use crate::error::ApiError;
+use crate::models::ModelKind;
+use crate::native::only_fields;
+use crate::prompt::{Prompt, tokens};
+use crate::quota::Metered;
+
+const FIELDS: &[&str] = &[
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
+    "n",
+    "stop",
+    "max_tokens",
+    "max_completion_tokens",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "seed",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "modalities",
+    "audio",
+    "store",
+    "metadata",
+    "user",
+    "service_tier",
+    "extra_body",
+];
+
+/// What stays the same in every chunk of an answer.
+struct Frame {
+    id: String,
+    created: u64,
+    model: String,
+    prompt_tokens: u64,
+}
+
+impl Frame {
+    fn object(&self, kind: &str, choice: &Value, answer_tokens: u64) -> Value {
+        json!({
+            "choices": [choice],
+            "created": self.created,
+            "id": self.id,
+            "model": self.model,
+            "object": kind,
+            // Google repeats it, cumulative, in every chunk.
+            "usage": {
+                "completion_tokens": answer_tokens,
+                "prompt_tokens": self.prompt_tokens,
+                "total_tokens": self.prompt_tokens + answer_tokens,
+            },
+        })
+    }
+
+    fn whole(&self, message: &Value, finish: &str, answer_tokens: u64) -> Value {
+        let choice = json!({"finish_reason": finish, "index": 0, "message": message});
+        self.object("chat.completion", &choice, answer_tokens)
+    }
+
+    fn chunk(&self, delta: &Value, finish: Option<&str>, answer_tokens: u64) -> Value {
+        let mut choice = json!({"delta": delta, "index": 0});
+        if let Some(finish) = finish {
+            choice["finish_reason"] = json!(finish);
+        }
+        self.object("chat.completion.chunk", &choice, answer_tokens)
+    }
+}
+
+pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let model = model(call, ModelKind::Generate, "generateContent")?;
+    only_fields(&call.json, FIELDS)?;
+    let prompt = Prompt::openai(&call.json, model.wants_signatures())?;
+    call.world.meter(&call.key.project, &model.id, Metered::Generate, prompt.tokens)?;
+    let streamed = call.json.get("stream") == Some(&Value::Bool(true));
+    let number = call.world.next_answer();
+    let frame = Frame {
+        id: format!("sim{number:017x}"),
+        created: call.world.now_ms() / 1000,
+        model: model.id.clone(),
+        prompt_tokens: prompt.tokens,
+    };
+    Ok(match Reply::to(&prompt, call.world.shape()) {
+        Reply::Call { name, args, signature } => {
+            let args = args.to_string();
+            let spent = tokens(name.len() + args.len());
+            // Whole, without the `index` that OpenAI gives to the deltas of a stream.
+            let message = json!({"role": "assistant", "tool_calls": [{
+                "extra_content": {"google": {"thought_signature": signature}},
+                "function": {"arguments": args, "name": name},
+                "id": format!("function-call-{number}"),
+                "type": "function",
+            }]});
+            if streamed {
+                let chunk = frame.chunk(&message, Some("tool_calls"), spent);
+                Answer::events(Framing::OpenAi, std::iter::once(chunk))
+            } else {
+                Answer::line(&frame.whole(&message, "tool_calls", spent))
+            }
+        }
+        Reply::Text(pieces) if streamed => {
+            let mut said = 0;
+            let chunks = (0..pieces.count).map(move |n| {
+                let text = pieces.piece(n);
+                said += text.len();
+                let finish = (n + 1 == pieces.count).then_some("stop");
+                frame.chunk(&json!({"content": text, "role": "assistant"}), finish, tokens(said))
+            });
+            Answer::events(Framing::OpenAi, chunks)
+        }
+        Reply::Text(pieces) => {
+            let text = pieces.whole();
+            let spent = tokens(text.len());
+            Answer::line(&frame.whole(&json!({"content": text, "role": "assistant"}), "stop", spent))
+        }
+    })
+}

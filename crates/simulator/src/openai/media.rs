@@ -1,0 +1,77 @@
+//! Pictures and videos of the OpenAI layer. Videos are done as soon as they are asked after, by a key of the same project.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::model;
+use crate::answer::Answer;
+use crate::dispatch::Call;
+use crate::error::{ApiError, SERVICE};
+use crate::models::ModelKind;
+use crate::native::{PNG_BASE64, only_fields};
+use crate::prompt::tokens;
+use crate::quota::Metered;
+
+pub(super) fn image(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let model = model(call, ModelKind::Image, "predict")?;
+    let known = ["model", "prompt", "n", "size", "response_format", "quality", "style", "user", "extra_body"];
+    only_fields(&call.json, &known)?;
+    let prompt = prompt(&call.json)?;
+    call.world.meter(&call.key.project, &model.id, Metered::Generate, tokens(prompt.len()))?;
+    let count = call.json.get("n").and_then(Value::as_u64).unwrap_or(1).clamp(1, 4);
+    let data: Vec<Value> = (0..count).map(|_| json!({"b64_json": PNG_BASE64})).collect();
+    Ok(Answer::line(&json!({"created": call.world.now_ms() / 1000, "data": data})))
+}
+
+fn prompt(request: &Value) -> Result<&str, ApiError> {
+    let prompt = request.get("prompt").and_then(Value::as_str).filter(|prompt| !prompt.is_empty());
+    prompt.ok_or_else(|| ApiError::new(400, "prompt is not specified"))
+}
+
+pub(super) fn create_video(call: &Call<'_>) -> Result<Answer, ApiError> {
+    // Google documents a form; some clients send JSON.
+    let form = |name: &str| call.json.is_null().then(|| form_field(call.body, name)).flatten();
+    let named =
+        |name: &str| call.json.get(name).and_then(Value::as_str).map(str::to_owned).or_else(|| form(name));
+    let Some(id) = named("model") else { return Err(ApiError::new(400, "model is not specified")) };
+    let id = id.strip_prefix("models/").unwrap_or(&id);
+    let model = crate::native::model(call, id, &[ModelKind::Video], "predictLongRunning")?;
+    let Some(prompt) = named("prompt") else { return Err(ApiError::new(400, "prompt is not specified")) };
+    call.world.meter(&call.key.project, &model.id, Metered::Generate, tokens(prompt.len()))?;
+    Ok(Answer::line(&json!({
+        "id": format!("{}{:x}", owner(&call.key.project), call.world.next_answer()),
+        "object": "video",
+        "created_at": call.world.now_ms() / 1000,
+        "model": model.id,
+        "progress": 0,
+        "status": "processing",
+    })))
+}
+
+pub(super) fn video(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
+    if !id.starts_with(&owner(&call.key.project)) {
+        return Err(ApiError::usual(404));
+    }
+    Ok(Answer::line(&json!({
+        "id": id,
+        "object": "video",
+        "created_at": call.world.now_ms() / 1000,
+        "progress": 100,
+        "status": "completed",
+        "url": format!("https://{SERVICE}/v1beta/files/{id}:download?alt=media"),
+    })))
+}
+
+/// How the ids of a project's videos begin.
+fn owner(project: &str) -> String {
+    let digest = Sha256::digest(project);
+    digest.iter().take(6).fold(String::from("video-"), |id, byte| id + &format!("{byte:02x}")) + "-"
+}
+
+/// A text field of `multipart/form-data`.
+fn form_field(body: &[u8], name: &str) -> Option<String> {
+    let body = String::from_utf8_lossy(body);
+    let (_, after) = body.split_once(&format!("name=\"{name}\""))?;
+    let (_, value) = after.split_once("\r\n\r\n")?;
+    Some(value.split("\r\n").next()?.to_owned())
+}

@@ -1,0 +1,181 @@
+//! The route table: from method and path to what is asked for. Answers are made by `native` and `openai`.
+//! A new resource (files, caches, Live) is a new `Operation` and a module that answers it.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+/// Which of Google's two dialects the path belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surface {
+    Native,
+    OpenAi,
+}
+
+/// What the request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Operation {
+    ListModels,
+    GetModel(String),
+    Generate(String),
+    StreamGenerate(String),
+    CountTokens(String),
+    Embed(String),
+    BatchEmbed(String),
+    Predict(String),
+    /// A collection this simulator keeps nothing in: an empty list under this name.
+    EmptyList,
+    ChatCompletions,
+    OpenAiEmbeddings,
+    OpenAiModels,
+    OpenAiModel(String),
+    Images,
+    CreateVideo,
+    GetVideo(String),
+    /// Google has no such page.
+    Unknown,
+}
+
+/// A request's place in the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) surface: Surface,
+    /// `v1`, `v1beta` or `v1alpha`; empty when the path has none.
+    pub(crate) version: String,
+    pub(crate) operation: Operation,
+}
+
+impl Route {
+    pub(crate) fn of(method: &Method, path: &str) -> Self {
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        let mut parts = path.strip_prefix('/').unwrap_or(&path).splitn(2, '/');
+        let first = parts.next().unwrap_or_default();
+        let rest = parts.next().unwrap_or_default();
+        if first == "upload" || first == "download" {
+            let version = rest.split('/').next().unwrap_or_default().to_owned();
+            let operation = if method == Method::GET { Operation::EmptyList } else { Operation::Unknown };
+            return Self { surface: Surface::Native, version, operation };
+        }
+        if !matches!(first, "v1" | "v1beta" | "v1alpha") {
+            return Self { surface: Surface::Native, version: String::new(), operation: Operation::Unknown };
+        }
+        let version = first.to_owned();
+        if let Some(rest) = rest.strip_prefix("openai/") {
+            let rest = rest.strip_suffix('/').unwrap_or(rest);
+            return Self { surface: Surface::OpenAi, version, operation: openai(method, rest) };
+        }
+        Self { surface: Surface::Native, version, operation: native(method, rest) }
+    }
+
+    /// The model named by the path, if the path names one.
+    pub(crate) fn model(&self) -> Option<&str> {
+        match &self.operation {
+            Operation::GetModel(model)
+            | Operation::Generate(model)
+            | Operation::StreamGenerate(model)
+            | Operation::CountTokens(model)
+            | Operation::Embed(model)
+            | Operation::BatchEmbed(model)
+            | Operation::Predict(model)
+            | Operation::OpenAiModel(model) => Some(model),
+            _ => None,
+        }
+    }
+
+    /// The gRPC method behind it, as Google's error details name it.
+    pub(crate) fn rpc(&self) -> String {
+        let version = if self.version.is_empty() { "v1beta" } else { &self.version };
+        let method = match &self.operation {
+            Operation::ListModels | Operation::OpenAiModels => "ModelService.ListModels",
+            Operation::GetModel(_) | Operation::OpenAiModel(_) => "ModelService.GetModel",
+            Operation::StreamGenerate(_) => "GenerativeService.StreamGenerateContent",
+            Operation::CountTokens(_) => "GenerativeService.CountTokens",
+            Operation::Embed(_) | Operation::OpenAiEmbeddings => "GenerativeService.EmbedContent",
+            Operation::BatchEmbed(_) => "GenerativeService.BatchEmbedContents",
+            Operation::Predict(_) | Operation::Images => "PredictionService.Predict",
+            Operation::CreateVideo | Operation::GetVideo(_) => "PredictionService.PredictLongRunning",
+            Operation::EmptyList => "FileService.ListFiles",
+            Operation::Generate(_) | Operation::ChatCompletions | Operation::Unknown => {
+                "GenerativeService.GenerateContent"
+            }
+        };
+        format!("google.ai.generativelanguage.{version}.{method}")
+    }
+}
+
+fn native(method: &Method, rest: &str) -> Operation {
+    let get = method == Method::GET;
+    let post = method == Method::POST;
+    if rest == "models" && get {
+        return Operation::ListModels;
+    }
+    if let Some(name) = rest.strip_prefix("models/")
+        && !name.contains('/')
+    {
+        return match name.split_once(':') {
+            None if get => Operation::GetModel(name.to_owned()),
+            Some((model, verb)) if post => {
+                let model = model.to_owned();
+                match verb {
+                    "generateContent" => Operation::Generate(model),
+                    "streamGenerateContent" => Operation::StreamGenerate(model),
+                    "countTokens" => Operation::CountTokens(model),
+                    "embedContent" => Operation::Embed(model),
+                    "batchEmbedContents" => Operation::BatchEmbed(model),
+                    "predict" => Operation::Predict(model),
+                    _ => Operation::Unknown,
+                }
+            }
+            _ => Operation::Unknown,
+        };
+    }
+    let empty = ["files", "cachedContents", "batches", "fileSearchStores", "tunedModels", "corpora"];
+    if get && empty.contains(&rest) { Operation::EmptyList } else { Operation::Unknown }
+}
+
+fn openai(method: &Method, rest: &str) -> Operation {
+    let get = method == Method::GET;
+    let post = method == Method::POST;
+    match rest {
+        "chat/completions" if post => Operation::ChatCompletions,
+        "embeddings" if post => Operation::OpenAiEmbeddings,
+        "images/generations" if post => Operation::Images,
+        "videos" if post => Operation::CreateVideo,
+        "models" if get => Operation::OpenAiModels,
+        _ => match rest.split_once('/') {
+            Some(("models", id)) if get => {
+                Operation::OpenAiModel(id.strip_prefix("models/").unwrap_or(id).to_owned())
+            }
+            Some(("videos", id)) if get && !id.contains('/') => Operation::GetVideo(id.to_owned()),
+            _ => Operation::Unknown,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_as_google_reads_them() {
+        let model = || "gemini-2.5-flash".to_owned();
+        let cases = [
+            (Method::GET, "/v1/models", Operation::ListModels),
+            (Method::GET, "/v1beta/models/gemini-2.5-flash", Operation::GetModel(model())),
+            (Method::POST, "/v1beta/models/gemini-2.5-flash:generateContent", Operation::Generate(model())),
+            (Method::POST, "/v1beta/models/gemini-2.5-flash%3AcountTokens", Operation::CountTokens(model())),
+            (Method::GET, "/v1beta/models/gemini-2.5-flash:generateContent", Operation::Unknown),
+            (Method::POST, "/v1beta/models/gemini-2.5-flash:dream", Operation::Unknown),
+            (Method::POST, "/v2/models/gemini-2.5-flash:generateContent", Operation::Unknown),
+            (Method::POST, "//v1beta/models/gemini-2.5-flash:generateContent", Operation::Unknown),
+            (Method::GET, "/v1beta/files", Operation::EmptyList),
+            (Method::POST, "/upload/v1beta/files", Operation::Unknown),
+            (Method::POST, "/v1beta/openai/chat/completions", Operation::ChatCompletions),
+            (Method::POST, "/v1beta/openai/chat/completions/", Operation::ChatCompletions),
+            (Method::GET, "/v1beta/openai/models/models/gemini-2.5-flash", Operation::OpenAiModel(model())),
+            (Method::POST, "/v1beta/openai/responses", Operation::Unknown),
+        ];
+        for (method, path, operation) in cases {
+            assert_eq!(Route::of(&method, path).operation, operation, "{method} {path}");
+        }
+    }
+}

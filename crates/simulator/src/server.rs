@@ -1,0 +1,250 @@
+//! The listener and its thread: accepts connections and leads each request to an answer.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::{Config, Shape};
+use crate::control;
+use crate::dispatch;
+use crate::fault::{Rule, RuleState};
+use crate::journal::LoggedRequest;
+use crate::keys::{Key, KeyState};
+use crate::line::{Control, Line};
+use crate::quota::Quota;
+use crate::stats::Stats;
+use crate::tls;
+use crate::world::World;
+
+/// A running simulator, on threads of its own. Dropping it stops it and closes every connection.
+pub struct Simulator {
+    addr: SocketAddr,
+    ca_pem: Option<String>,
+    world: Arc<World>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Simulator {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// When the address cannot be had, or threads or certificates cannot be made.
+    // Async so that callers need not change when starting takes time.
+    #[allow(clippy::unused_async)]
+    pub async fn start(config: Config) -> io::Result<Self> {
+        let (ca_pem, acceptor) = config.tls.map(tls::acceptor).transpose()?.unzip();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("gemini-simulator")
+            .enable_all()
+            .build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            listen(config.listen)?
+        };
+        let addr = listener.local_addr()?;
+        let http = http(&config);
+        let world = Arc::new(World::new(config));
+        let (stop, stopped) = oneshot::channel();
+        let serving = Arc::clone(&world);
+        let thread = std::thread::Builder::new().name("gemini-simulator".to_owned()).spawn(move || {
+            runtime.spawn(accept(listener, acceptor, http, serving));
+            // Dropped or told, the meaning is the same.
+            let _ = stopped.blocking_recv();
+            end(runtime);
+        })?;
+        Ok(Self { addr, ca_pem, world, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its base URL, `http://127.0.0.1:PORT` or with `https`.
+    pub fn url(&self) -> String {
+        let scheme = if self.ca_pem.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
+    }
+
+    /// The authority that signed its certificate; none without TLS.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
+    }
+
+    /// Replaces the fault rules; each counts its matches from zero.
+    pub fn set_faults(&self, rules: impl IntoIterator<Item = Rule>) {
+        self.world.set_faults(rules.into_iter().collect());
+    }
+
+    /// The fault rules and how often each was met.
+    pub fn faults(&self) -> Vec<RuleState> {
+        self.world.faults()
+    }
+
+    /// Replaces the limits; counting starts again.
+    pub fn set_quotas(&self, quotas: impl IntoIterator<Item = Quota>) {
+        self.world.set_quotas(quotas.into_iter().collect());
+    }
+
+    /// Replaces the keys.
+    pub fn set_keys(&self, keys: impl IntoIterator<Item = Key>) {
+        self.world.set_keys(keys.into_iter().collect());
+    }
+
+    /// Changes what Google thinks of one key; false if there is no such key.
+    pub fn set_key_state(&self, secret: &str, state: KeyState) -> bool {
+        self.world.set_key_state(secret, state)
+    }
+
+    /// Changes how generated answers look.
+    pub fn set_shape(&self, shape: Shape) {
+        self.world.set_shape(shape);
+    }
+
+    /// What arrived since the last reset, in order, as far back as the log reaches.
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.world.requests()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.world.stats()
+    }
+
+    /// Forgets requests, counters and quota windows; keys, faults, limits and shape stay.
+    pub fn reset(&self) {
+        self.world.reset();
+    }
+
+    /// Stops it; when this returns nothing listens any more and every connection is closed.
+    // Async to match `start`; the wait is for threads that are told to stop and takes milliseconds.
+    #[allow(clippy::unused_async)]
+    pub async fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by the panic hook already.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(Duration::from_millis(500));
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    // Thousands of clients may connect at once.
+    socket.listen(4096)
+}
+
+type Http = auto::Builder<TokioExecutor>;
+
+fn http(config: &Config) -> Http {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        // Google's front end keeps idle connections for minutes.
+        .header_read_timeout(None)
+        // A client that closes its side has left.
+        .half_close(false)
+        .max_headers(1000);
+    http.http2().max_concurrent_streams(config.h2_max_streams);
+    http
+}
+
+/// Counts itself out when dropped.
+struct Counted(Arc<World>);
+
+impl Counted {
+    fn new(world: Arc<World>) -> Self {
+        add(&world.connections);
+        add(&world.open_connections);
+        Self(world)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.open_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, http: Http, world: Arc<World>) {
+    loop {
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                let counted = Counted::new(Arc::clone(&world));
+                tokio::spawn(connection(tcp, acceptor.clone(), http.clone(), counted));
+            }
+            // Out of descriptors: those in use will come free.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+async fn connection(tcp: TcpStream, acceptor: Option<TlsAcceptor>, http: Http, counted: Counted) {
+    if tcp.set_nodelay(true).is_err() {
+        return;
+    }
+    let control = Arc::new(Control::default());
+    let line = match acceptor {
+        None => Line::plain(tcp, Arc::clone(&control)),
+        Some(acceptor) => match acceptor.accept(tcp).await {
+            Ok(tls) => Line::tls(tls, Arc::clone(&control)),
+            // The client did not like the certificate, which is what some tests are about.
+            Err(_) => return,
+        },
+    };
+    let world = &counted.0;
+    let service = service_fn(|request| answer(Arc::clone(world), Arc::clone(&control), request));
+    if let Err(error) = http.serve_connection(TokioIo::new(line), service).await
+        && error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
+    {
+        add(&world.malformed);
+    }
+}
+
+type AnyBody = Either<crate::respond::AnswerBody, http_body_util::Full<bytes::Bytes>>;
+
+async fn answer(
+    world: Arc<World>,
+    control: Arc<Control>,
+    request: Request<Incoming>,
+) -> Result<Response<AnyBody>, Infallible> {
+    if request.uri().path().starts_with(control::PREFIX) {
+        let response = control::answer(&world, request).await;
+        control.expect_head();
+        return Ok(response.map(Either::Right));
+    }
+    Ok(dispatch::serve(&world, control, request).await.map(Either::Left))
+}

@@ -1,0 +1,55 @@
+//! Counters of what arrived, by key, status and model, and gauges of what is open.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Counts since the last reset; the `open_` figures are of this moment.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Requests that arrived (the control endpoint's own are not counted).
+    pub requests: u64,
+    /// The same by credential.
+    pub by_key: BTreeMap<String, u64>,
+    /// Answers by status.
+    pub by_status: BTreeMap<u16, u64>,
+    /// Requests by model.
+    pub by_model: BTreeMap<String, u64>,
+    /// Requests to which a fault rule applied, by its kind.
+    pub by_fault: BTreeMap<String, u64>,
+    /// Exchanges the client left.
+    pub clients_left: u64,
+    /// Exchanges not yet ended.
+    pub open_requests: u64,
+    /// Connections accepted since the start.
+    pub connections: u64,
+    /// Connections open.
+    pub open_connections: u64,
+    /// Connections that ended because what they carried was not HTTP.
+    pub malformed: u64,
+}
+
+// `by_key` holds secrets.
+impl fmt::Debug for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stats")
+            .field("requests", &self.requests)
+            .field("by_status", &self.by_status)
+            .field("by_model", &self.by_model)
+            .field("clients_left", &self.clients_left)
+            .field("open_requests", &self.open_requests)
+            .field("connections", &self.connections)
+            .field("open_connections", &self.open_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Adds one, allocating the name only the first time.
+pub(crate) fn count(map: &mut BTreeMap<String, u64>, name: &str) {
+    if let Some(n) = map.get_mut(name) {
+        *n += 1;
+    } else {
+        map.insert(name.to_owned(), 1);
+    }
+}

@@ -1,0 +1,215 @@
+//! Everything the simulated Google remembers. The control endpoint and [`crate::Simulator`]'s methods both end here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use chrono::Utc;
+use chrono_tz::America::Los_Angeles;
+
+use crate::config::{Config, Shape, UnknownKeys};
+use crate::error::ApiError;
+use crate::fault::{Fault, Faults, Rule, RuleState, Subject};
+use crate::journal::{Arrival, End, Entry, Journal, LoggedRequest, spell};
+use crate::keys::{Key, KeyState};
+use crate::models::Model;
+use crate::quota::{Meter, Metered, Now, Quota};
+use crate::stats::{Stats, count};
+
+/// The counters of [`Stats`] that are not atomics of their own.
+#[derive(Default)]
+struct Totals {
+    requests: u64,
+    by_key: BTreeMap<String, u64>,
+    by_status: BTreeMap<u16, u64>,
+    by_model: BTreeMap<String, u64>,
+    by_fault: BTreeMap<String, u64>,
+    clients_left: u64,
+}
+
+pub(crate) struct World {
+    started: Instant,
+    started_unix: Duration,
+    unknown_keys: UnknownKeys,
+    pub(crate) models: Vec<Model>,
+    pub(crate) max_body_bytes: usize,
+    keys: RwLock<HashMap<String, Key>>,
+    shape: RwLock<Shape>,
+    faults: Mutex<Faults>,
+    meter: Mutex<Meter>,
+    journal: Mutex<Journal>,
+    totals: Mutex<Totals>,
+    answers: AtomicU64,
+    open_requests: AtomicU64,
+    pub(crate) connections: AtomicU64,
+    pub(crate) open_connections: AtomicU64,
+    pub(crate) malformed: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn by_secret(keys: Vec<Key>) -> HashMap<String, Key> {
+    keys.into_iter().map(|key| (key.secret.clone(), key)).collect()
+}
+
+impl World {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            started: Instant::now(),
+            started_unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            unknown_keys: config.unknown_keys,
+            models: config.models,
+            max_body_bytes: config.max_body_bytes,
+            keys: RwLock::new(by_secret(config.keys)),
+            shape: RwLock::new(config.shape),
+            faults: Mutex::new(Faults::new(config.faults)),
+            meter: Mutex::new(Meter::new(config.quotas, config.quota_minute)),
+            journal: Mutex::new(Journal::new(config.log_capacity)),
+            totals: Mutex::default(),
+            answers: AtomicU64::new(0),
+            open_requests: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            open_connections: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
+        }
+    }
+
+    /// Unix time that a change of the clock does not bend.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from((self.started_unix + self.started.elapsed()).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A number no other answer has.
+    pub(crate) fn next_answer(&self) -> u64 {
+        self.answers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn unknown_keys(&self) -> UnknownKeys {
+        self.unknown_keys
+    }
+
+    pub(crate) fn key(&self, secret: &str) -> Option<Key> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(secret).cloned()
+    }
+
+    pub(crate) fn set_keys(&self, keys: Vec<Key>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = by_secret(keys);
+    }
+
+    /// Whether the key exists.
+    pub(crate) fn set_key_state(&self, secret: &str, state: KeyState) -> bool {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.get_mut(secret).map(|key| key.state = state).is_some()
+    }
+
+    pub(crate) fn model(&self, id: &str) -> Option<&Model> {
+        self.models.iter().find(|model| model.id == id)
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        *self.shape.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_shape(&self, shape: Shape) {
+        *self.shape.write().unwrap_or_else(PoisonError::into_inner) = shape;
+    }
+
+    pub(crate) fn faults(&self) -> Vec<RuleState> {
+        lock(&self.faults).states()
+    }
+
+    pub(crate) fn set_faults(&self, rules: Vec<Rule>) {
+        *lock(&self.faults) = Faults::new(rules);
+    }
+
+    pub(crate) fn strike(&self, subject: &Subject<'_>) -> Option<Fault> {
+        lock(&self.faults).strike(subject)
+    }
+
+    pub(crate) fn quotas(&self) -> Vec<Quota> {
+        lock(&self.meter).quotas().to_vec()
+    }
+
+    pub(crate) fn set_quotas(&self, quotas: Vec<Quota>) {
+        lock(&self.meter).set(quotas);
+    }
+
+    /// Counts a request of this project, or refuses it.
+    pub(crate) fn meter(
+        &self,
+        project: &str,
+        model: &str,
+        metered: Metered,
+        tokens: u64,
+    ) -> Result<(), ApiError> {
+        let mut meter = lock(&self.meter);
+        if meter.quotas().is_empty() {
+            return Ok(());
+        }
+        let day = Utc::now().with_timezone(&Los_Angeles).date_naive();
+        meter.take(project, model, metered, tokens, Now { elapsed: self.started.elapsed(), day })
+    }
+
+    pub(crate) fn arrived(&self, arrival: Arrival) -> Arc<Entry> {
+        let entry = Arc::new(Entry::new(arrival));
+        self.open_requests.fetch_add(1, Ordering::Relaxed);
+        lock(&self.journal).push(Arc::clone(&entry));
+        let mut totals = lock(&self.totals);
+        totals.requests += 1;
+        if let Some(key) = &entry.arrival.key {
+            count(&mut totals.by_key, key);
+        }
+        entry
+    }
+
+    pub(crate) fn asked_for(&self, model: &str) {
+        count(&mut lock(&self.totals).by_model, model);
+    }
+
+    pub(crate) fn struck(&self, kind: &str) {
+        count(&mut lock(&self.totals).by_fault, kind);
+    }
+
+    pub(crate) fn answered(&self, status: u16) {
+        *lock(&self.totals).by_status.entry(status).or_default() += 1;
+    }
+
+    pub(crate) fn ended(&self, end: End) {
+        self.open_requests.fetch_sub(1, Ordering::Relaxed);
+        if end == End::ClientLeft {
+            lock(&self.totals).clients_left += 1;
+        }
+    }
+
+    pub(crate) fn requests(&self) -> Vec<LoggedRequest> {
+        let lines = lock(&self.journal).lines();
+        spell(&lines)
+    }
+
+    /// Forgets requests, counts and quota windows; keys, faults, limits and shape stay.
+    pub(crate) fn reset(&self) {
+        lock(&self.journal).clear();
+        lock(&self.meter).reset();
+        *lock(&self.totals) = Totals::default();
+        self.malformed.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let totals = lock(&self.totals);
+        Stats {
+            requests: totals.requests,
+            by_key: totals.by_key.clone(),
+            by_status: totals.by_status.clone(),
+            by_model: totals.by_model.clone(),
+            by_fault: totals.by_fault.clone(),
+            clients_left: totals.clients_left,
+            open_requests: self.open_requests.load(Ordering::Relaxed),
+            connections: self.connections.load(Ordering::Relaxed),
+            open_connections: self.open_connections.load(Ordering::Relaxed),
+            malformed: self.malformed.load(Ordering::Relaxed),
+        }
+    }
+}
