@@ -1,3 +1,8 @@
 //! The `gemini-balance` program.
 
-fn main() {}
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    gemini_balance::cli::main()
+}

@@ -1,1 +1,15 @@
-//! Being built.
+//! The actor system of gemini-balance: the `KeyManagerActor` that owns the key pool, one `ForwardActor` a request, and
+//! the supervisor that keeps the long-lived ones running. The service above wires it up and gives it an HTTP face; what
+//! is known of the pool's rules and of Google's wire lies below, in `keypool` and `gemini`.
+
+pub mod clock;
+pub mod forward;
+pub mod health;
+pub mod key_manager;
+pub mod secret;
+pub mod supervisor;
+pub mod transaction;
+
+pub use forward::{ForwardActor, Job};
+pub use key_manager::{KeyManager, KeyManagerActor};
+pub use secret::Secret;

@@ -122,7 +122,13 @@ pub async fn raw(addr: SocketAddr, bytes: &[u8]) -> (Vec<u8>, std::io::Result<()
     (got, end)
 }
 
-pub async fn call(sim: &Simulator, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+pub async fn call(
+    sim: &Simulator,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Reply {
     let (bytes, end) = raw(sim.addr(), &request(method, target, headers, body)).await;
     Reply::of(&bytes, end)
 }

@@ -1,0 +1,363 @@
+//! One attempt on one leased key: sends the request, reads the answer's head, and as much of its body as it takes to
+//! know whether it is a success. Knows nothing of what happens next.
+
+use super::{
+    headers,
+    job::{Failure, Job},
+    observe::{Coding, Observer, decoded},
+    upstream::Upstream,
+};
+use crate::key_manager::Key;
+use bytes::{Bytes, BytesMut};
+use gemini::{
+    classify::{self, StreamError, classify},
+    fault::Fault,
+    operation::Streaming,
+    path::Surface,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use tokio::time::timeout;
+
+/// An error answer is read whole, to be classified, up to this many bytes; a longer one is not Google's.
+const MAX_ERROR_BODY: usize = 8 * 1024 * 1024;
+/// How much of an error answer is looked at in the clear.
+const MAX_CLASSIFIED: usize = 256 * 1024;
+
+/// An answer that is whole.
+#[derive(Debug)]
+pub(super) struct WholeAnswer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// An answer that is a success as far as can be known, its body still to be passed on.
+pub(super) struct OpenAnswer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) length: Option<u64>,
+    pub(super) coding: Coding,
+    /// What was read of the body already.
+    pub(super) begun: Bytes,
+    /// The rest of it; `None` when there is no more.
+    pub(super) rest: Option<Body>,
+    pub(super) observer: Observer,
+}
+
+/// An attempt that did not succeed.
+pub(super) struct FailedAttempt {
+    pub(super) fault: Fault,
+    pub(super) status: Option<StatusCode>,
+    /// The upstream's own answer, when a whole one came.
+    pub(super) answer: Option<WholeAnswer>,
+    /// What the client is told when there is none.
+    pub(super) failure: Failure,
+}
+
+impl FailedAttempt {
+    fn without_answer(fault: Fault, failure: Failure) -> Self {
+        Self { fault, status: None, answer: None, failure }
+    }
+}
+
+/// The credential header of a surface.
+fn credential(surface: Surface, key: &Key) -> (HeaderName, HeaderValue) {
+    match surface {
+        Surface::OpenAi => (header::AUTHORIZATION, key.bearer_header()),
+        _ => (HeaderName::from_static("x-goog-api-key"), key.goog_header()),
+    }
+}
+
+/// Sends the request on `key`.
+pub(super) async fn open(
+    upstream: &Upstream,
+    job: &Job,
+    key: &Key,
+    streaming: Streaming,
+) -> Result<OpenAnswer, FailedAttempt> {
+    let Some(url) = upstream.url(&job.target) else {
+        return Err(FailedAttempt::without_answer(Fault::connect_failed(), Failure::Unreachable));
+    };
+    let mut request = reqwest::Request::new(job.method.clone(), url);
+    *request.headers_mut() = job.headers.clone();
+    let (name, value) = credential(job.target.surface, key);
+    request.headers_mut().insert(name, value);
+    if !job.body.is_empty()
+        || !matches!(job.method, http::Method::GET | http::Method::HEAD | http::Method::OPTIONS)
+    {
+        *request.body_mut() = Some(job.body.clone().into());
+    }
+    let response = match timeout(upstream.settings.head_timeout, upstream.client().execute(request)).await {
+        Ok(Ok(response)) => http::Response::<reqwest::Body>::from(response),
+        Ok(Err(error)) => {
+            // The error's text holds the URL; what it was is enough.
+            let (fault, failure) = if error.is_connect() {
+                (Fault::connect_failed(), Failure::Unreachable)
+            } else {
+                (Fault::head_lost(), Failure::HeadLost)
+            };
+            log::debug!(target: "upstream", "{}: {failure:?}: {}", job.id, Causes(&error.without_url()));
+            return Err(FailedAttempt::without_answer(fault, failure));
+        }
+        Err(_) => return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadTimeout)),
+    };
+    let (head, body) = response.into_parts();
+    let mut body = Body { inner: body, idle_timeout: upstream.settings.idle_timeout };
+    if head.status.as_u16() >= 400 {
+        return Err(read_error(upstream, job, key, head, body).await);
+    }
+    let coding = Coding::of(&head.headers);
+    let is_event_stream = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let streamed = is_event_stream || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
+    let mut observer = Observer::new(coding, streamed);
+    let mut begun = Joined::default();
+    let mut rest = Some(&mut body);
+    if streamed {
+        // Held until the first event: an error there can still be tried again on another key.
+        while let Some(source) = &mut rest
+            && !observer.first_event_is_here()
+        {
+            match source.next().await {
+                Ok(Some(chunk)) => {
+                    observer.see(&chunk);
+                    begun.push(chunk);
+                }
+                Ok(None) => rest = None,
+                Err(BodyError) => {
+                    return Err(FailedAttempt {
+                        status: Some(head.status),
+                        ..FailedAttempt::without_answer(Fault::body_lost(), Failure::BodyLost)
+                    });
+                }
+            }
+        }
+        if let Some(error) = observer.first_event_error() {
+            return Err(error_event(upstream, job, key, head.headers, &error));
+        }
+        observer.forget_first_event();
+    } else if let Some(source) = &mut rest {
+        // Most answers that are not streamed have arrived with their head: pass them on in one piece.
+        loop {
+            match source.next_ready().await {
+                Ready::Chunk(chunk) => {
+                    observer.see(&chunk);
+                    begun.push(chunk);
+                    if begun.len() >= Joined::ENOUGH {
+                        break;
+                    }
+                }
+                Ready::End => {
+                    rest = None;
+                    break;
+                }
+                // A break is found again, and told, by the relay.
+                Ready::NotYet | Ready::Broken => break,
+            }
+        }
+    }
+    let length =
+        head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let is_over = rest.is_none();
+    Ok(OpenAnswer {
+        status: head.status,
+        length,
+        coding,
+        headers: go_down(upstream, job, key, head.headers),
+        begun: begun.into_bytes(),
+        rest: (!is_over).then_some(body),
+        observer,
+    })
+}
+
+fn go_down(upstream: &Upstream, job: &Job, key: &Key, headers: HeaderMap) -> HeaderMap {
+    headers::down(
+        headers,
+        key.secret().expose(),
+        upstream.base(job.target.surface).origin(),
+        job.origin.as_deref(),
+    )
+}
+
+/// Reads an error answer whole and finds its fault.
+async fn read_error(
+    upstream: &Upstream,
+    job: &Job,
+    key: &Key,
+    head: http::response::Parts,
+    mut body: Body,
+) -> FailedAttempt {
+    let mut read = Joined::default();
+    let whole = loop {
+        match body.next().await {
+            Ok(Some(chunk)) => read.push(chunk),
+            Ok(None) => break true,
+            Err(BodyError) => break false,
+        }
+        if read.len() > MAX_ERROR_BODY {
+            break false;
+        }
+    };
+    let body = read.into_bytes();
+    let coding = Coding::of(&head.headers);
+    let clear = decoded(coding, &body, MAX_CLASSIFIED);
+    let fault = classify(
+        &classify::Answer {
+            status: head.status.as_u16(),
+            retry_after: head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()),
+            body: clear.as_deref().unwrap_or_default(),
+            tools: gemini::peek::uses_search_tools(&job.body),
+        },
+        chrono::Utc::now().timestamp(),
+    );
+    let mut headers = go_down(upstream, job, key, head.headers);
+    let secret = key.secret().expose();
+    let body = match clear.as_deref().map(|clear| classify::redact(clear, &[secret])) {
+        // The key is in there: the client gets the text without it, in the clear.
+        Some(std::borrow::Cow::Owned(redacted)) => {
+            headers.remove(header::CONTENT_ENCODING);
+            Bytes::from(redacted)
+        }
+        _ => body,
+    };
+    FailedAttempt {
+        fault,
+        status: Some(head.status),
+        answer: whole.then_some(WholeAnswer { status: head.status, headers, body }),
+        failure: Failure::BodyLost,
+    }
+}
+
+/// A stream whose first event is an error: the answer it would have been, had the upstream known in time.
+fn error_event(
+    upstream: &Upstream,
+    job: &Job,
+    key: &Key,
+    headers: HeaderMap,
+    error: &StreamError<'_>,
+) -> FailedAttempt {
+    let (status, event) = (error.status, &*error.body);
+    let tools = gemini::peek::uses_search_tools(&job.body);
+    let fault = classify(
+        &classify::Answer { status, retry_after: None, body: event, tools },
+        chrono::Utc::now().timestamp(),
+    );
+    let status = StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| status.as_u16() >= 400)
+        .unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut headers = go_down(upstream, job, key, headers);
+    headers.remove(header::CONTENT_ENCODING);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
+    let body = Bytes::from(classify::redact(event, &[key.secret().expose()]).into_owned());
+    FailedAttempt {
+        fault,
+        status: Some(status),
+        answer: Some(WholeAnswer { status, headers, body }),
+        failure: Failure::BodyLost,
+    }
+}
+
+/// Prints an error with its causes, which reqwest's own text leaves out.
+struct Causes<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            write!(f, ": {cause}")?;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+/// The upstream's body.
+pub(super) struct Body {
+    inner: reqwest::Body,
+    idle_timeout: Duration,
+}
+
+/// The body broke off, or nothing came of it for too long.
+#[derive(Debug)]
+pub(super) struct BodyError;
+
+/// What is there of a body without waiting for the network.
+pub(super) enum Ready {
+    Chunk(Bytes),
+    End,
+    NotYet,
+    Broken,
+}
+
+impl Body {
+    fn poll_chunk(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        loop {
+            return match std::task::ready!(http_body::Body::poll_frame(Pin::new(&mut self.inner), cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) if !chunk.is_empty() => Poll::Ready(Ok(Some(chunk))),
+                    _ => continue, // an empty frame, or trailers, which HTTP/1.1 clients did not ask for
+                },
+                Some(Err(_)) => Poll::Ready(Err(BodyError)),
+                None => Poll::Ready(Ok(None)),
+            };
+        }
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let idle_timeout = self.idle_timeout;
+        timeout(idle_timeout, poll_fn(|cx| self.poll_chunk(cx))).await.unwrap_or(Err(BodyError))
+    }
+
+    /// The next bytes if they are there, or will be as soon as the connection's own task has run.
+    pub(super) async fn next_ready(&mut self) -> Ready {
+        for yields_left in [1, 0] {
+            let polled = poll_fn(|cx| Poll::Ready(self.poll_chunk(cx))).await;
+            match polled {
+                Poll::Ready(Ok(Some(chunk))) => return Ready::Chunk(chunk),
+                Poll::Ready(Ok(None)) => return Ready::End,
+                Poll::Ready(Err(BodyError)) => return Ready::Broken,
+                Poll::Pending if yields_left > 0 => tokio::task::yield_now().await,
+                Poll::Pending => {}
+            }
+        }
+        Ready::NotYet
+    }
+}
+
+/// Chunks put together; a single one is passed on without a copy.
+#[derive(Default)]
+pub(super) struct Joined {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Joined {
+    /// Beyond this nothing is gained by joining more.
+    pub(super) const ENOUGH: usize = 64 * 1024;
+
+    pub(super) fn push(&mut self, chunk: Bytes) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = chunk;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.reserve((self.first.len() + chunk.len()) * 2);
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&chunk);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}

@@ -1,0 +1,214 @@
+//! Which headers pass, in each direction. End-to-end headers do, known or not, since Google adds new ones; credentials,
+//! cookies, hop-by-hop and forwarding headers do not.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use memchr::memmem;
+
+/// RFC 9110 §7.6.1, and what the connection itself decides.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Client credentials, forwarding traces, and what the upstream client writes itself.
+const NOT_UP: &[&str] = &[
+    "authorization",
+    "content-length",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "openai-organization",
+    "openai-project",
+    "via",
+    "x-goog-api-key",
+    "x-goog-user-project",
+    "x-real-ip",
+];
+
+/// `server` and `alt-svc` lead around the gateway, cookies belong to the key, the rest is written anew.
+const NOT_DOWN: &[&str] =
+    &["alt-svc", "content-length", "server", "set-cookie", "set-cookie2", "x-request-id"];
+
+/// Where an answer may name the upstream's own address.
+const ADDRESSES: &[&str] =
+    &["location", "content-location", "x-goog-upload-url", "x-goog-upload-control-url"];
+
+/// The client's headers that go up. Names must be lower case, as HTTP libraries hand them out.
+pub fn up<'a, I>(headers: impl Fn() -> I) -> HeaderMap
+where
+    I: Iterator<Item = (&'a str, &'a [u8])>,
+{
+    let nominated = nominated(headers());
+    let mut passed = HeaderMap::with_capacity(16);
+    for (name, value) in headers() {
+        let stays = HOP_BY_HOP.contains(&name)
+            || NOT_UP.contains(&name)
+            || name.starts_with("x-forwarded-")
+            || name.contains('_') // proxies and CGI read `x_goog_api_key` as `x-goog-api-key`
+            || nominated.iter().any(|other| other.eq_ignore_ascii_case(name));
+        if !stays
+            && let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
+        {
+            passed.append(name, value);
+        }
+    }
+    passed
+}
+
+/// The header names that `Connection` nominates as hop-by-hop.
+fn nominated<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<&'a str> {
+    headers
+        .filter(|(name, _)| *name == "connection")
+        .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|name| {
+            !name.is_empty()
+                && !name.eq_ignore_ascii_case("close")
+                && !name.eq_ignore_ascii_case("keep-alive")
+        })
+        .collect()
+}
+
+/// The upstream's headers that go down: none that holds `secret`, none that leads around the gateway.
+pub(super) fn down(mut headers: HeaderMap, secret: &str, upstream: &str, origin: Option<&str>) -> HeaderMap {
+    if let Some(connection) = headers.get(http::header::CONNECTION) {
+        let text = connection.to_str().unwrap_or_default().to_owned();
+        for name in text.split(',').map(str::trim) {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP.iter().chain(NOT_DOWN) {
+        headers.remove(*name);
+    }
+    for name in ADDRESSES {
+        if let Some(address) = headers.remove(*name)
+            && let Some(address) =
+                address.to_str().ok().and_then(|address| own_address(address, upstream, origin))
+            && let Ok(value) = HeaderValue::from_str(&address)
+        {
+            headers.insert(*name, value);
+        }
+    }
+    let finder = memmem::Finder::new(secret.as_bytes());
+    let leaking: Vec<HeaderName> = headers
+        .iter()
+        .filter(|(_, value)| finder.find(value.as_bytes()).is_some())
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in leaking {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// An upstream address as one of the gateway's own; `None` for an address elsewhere.
+fn own_address(address: &str, upstream: &str, origin: Option<&str>) -> Option<String> {
+    if address.starts_with('/') && !address.starts_with("//") {
+        return Some(address.to_owned());
+    }
+    let path = address.strip_prefix(upstream).filter(|path| path.starts_with('/'))?;
+    Some(format!("{}{path}", origin.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up_names(headers: &[(&str, &str)]) -> Vec<String> {
+        let passed = up(|| headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+        passed.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn credentials_cookies_and_forwarding_traces_stay() {
+        let names = up_names(&[
+            ("authorization", "Bearer x"),
+            ("x-goog-api-key", "x"),
+            ("cookie", "a=b"),
+            ("openai-organization", "o"),
+            ("openai-project", "p"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-anything", "y"),
+            ("forwarded", "for=1.2.3.4"),
+            ("x_goog_api_key", "x"),
+            ("proxy-authorization", "Basic x"),
+            ("user-agent", "sdk/1"),
+            ("x-goog-api-client", "sdk/1"),
+            ("x-not-yet-known", "1"),
+        ]);
+        assert_eq!(names, ["user-agent", "x-goog-api-client", "x-not-yet-known"]);
+    }
+
+    #[test]
+    fn headers_that_connection_nominates_stay() {
+        let names = up_names(&[
+            ("connection", "Keep-Alive, X-Private"),
+            ("x-private", "1"),
+            ("keep-alive", "5"),
+            ("x-other", "1"),
+        ]);
+        assert_eq!(names, ["x-other"]);
+    }
+
+    #[test]
+    fn repeated_headers_all_pass() {
+        let passed = up(|| [("x-a", &b"1"[..]), ("x-a", b"2")].into_iter());
+        assert_eq!(passed.get_all("x-a").iter().count(), 2);
+    }
+
+    fn from_upstream(headers: &[(&'static str, &str)]) -> HeaderMap {
+        let map = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .collect();
+        down(map, "AIza-canary", "https://generativelanguage.googleapis.com", Some("http://gate:8000"))
+    }
+
+    #[test]
+    fn what_leads_around_the_gateway_does_not_come_down() {
+        let passed = from_upstream(&[
+            ("server", "scaffolding on HTTPServer2"),
+            ("alt-svc", "h3=\":443\""),
+            ("set-cookie", "a=b"),
+            ("server-timing", "gfet4t7; dur=1"),
+            ("x-gemini-service-tier", "standard"),
+            ("retry-after", "3"),
+        ]);
+        let names: Vec<_> = passed.keys().map(http::HeaderName::as_str).collect();
+        assert_eq!(names, ["server-timing", "x-gemini-service-tier", "retry-after"]);
+    }
+
+    #[test]
+    fn upstream_addresses_become_the_gateways_own() {
+        let passed = from_upstream(&[
+            ("location", "https://generativelanguage.googleapis.com/v1beta/x?y=1"),
+            (
+                "x-goog-upload-url",
+                "https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=7",
+            ),
+        ]);
+        assert_eq!(passed["location"], "http://gate:8000/v1beta/x?y=1");
+        assert_eq!(passed["x-goog-upload-url"], "http://gate:8000/upload/v1beta/files?upload_id=7");
+        assert!(from_upstream(&[("location", "https://elsewhere.example/x")]).is_empty());
+        assert!(
+            from_upstream(&[("location", "https://generativelanguage.googleapis.com.evil.example/x")])
+                .is_empty()
+        );
+        assert!(from_upstream(&[("location", "//elsewhere.example/x")]).is_empty());
+    }
+
+    #[test]
+    fn a_header_that_holds_the_key_does_not_come_down() {
+        assert!(from_upstream(&[("x-debug", "consumer=api_key:AIza-canary;")]).is_empty());
+    }
+}

@@ -1,0 +1,322 @@
+//! The `ForwardActor`: one a request, from the first lease to the last byte. It leases a key, tries, classifies, tries
+//! again on another key while the client has seen nothing, passes the answer on and reports. It runs on the worker that
+//! took the request, and dies with it.
+
+mod attempt;
+pub mod headers;
+mod job;
+mod observe;
+pub mod probe;
+mod relay;
+mod retry;
+mod upstream;
+
+pub use job::{Answer, AnswerBody, Failure, Job, Piece};
+pub use upstream::{BaseUrl, ProxyUrl, UpstreamError, UpstreamSettings};
+
+use crate::{
+    key_manager::{KeyManager, Lease, LeaseError},
+    transaction::{Attempt, End, Journal, Transaction},
+};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use attempt::{FailedAttempt, OpenAnswer, WholeAnswer};
+use gemini::{dialect::StreamForm, fault::Scope, operation::Streaming, path::Surface};
+use keypool::{Avoid, Outcome, Wish};
+use retry::{Step, Tries};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+use upstream::Upstream;
+
+/// How hard a request is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Attempts for one request, the first included.
+    pub max_attempts: u32,
+    /// How long one request may wait for a lease before the key manager counts as silent.
+    pub lease_deadline: Duration,
+}
+
+/// What every request of one worker shares.
+pub struct Forwarder {
+    upstream: Upstream,
+    keys: KeyManager,
+    limits: Limits,
+    journal: Journal,
+}
+
+/// What the HTTP face waits for: the answer, or why there is none.
+pub type Reply = Result<Answer, Failure>;
+
+impl Forwarder {
+    /// Makes a worker's own upstream client.
+    pub fn new(
+        upstream: UpstreamSettings,
+        keys: KeyManager,
+        limits: Limits,
+        journal: Journal,
+    ) -> Result<Self, UpstreamError> {
+        Ok(Self { upstream: Upstream::new(upstream)?, keys, limits, journal })
+    }
+
+    /// Starts an actor for `job` on this worker. Dropping the receiver, or what it brings, tells it that the client has
+    /// left. A receiver that closes without a reply means that the actor died.
+    pub fn start(self: &Rc<Self>, job: Job) -> oneshot::Receiver<Reply> {
+        let (reply, receiver) = oneshot::channel();
+        ForwardActor { work: Some((Rc::clone(self), job, reply)) }.start();
+        receiver
+    }
+}
+
+/// One request on its way. See the module.
+pub struct ForwardActor {
+    work: Option<(Rc<Forwarder>, Job, oneshot::Sender<Reply>)>,
+}
+
+impl Actor for ForwardActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some((forwarder, job, reply)) = self.work.take() {
+            ctx.spawn(forwarder.run(job, reply).into_actor(self).map(|(), _, ctx| ctx.stop()));
+        }
+    }
+}
+
+/// What one request has come to so far.
+struct Course {
+    model: Option<Arc<str>>,
+    streaming: Streaming,
+    attempts: Vec<Attempt>,
+}
+
+/// How the search for an answer ended.
+enum Found {
+    /// A success, its body still to be passed on, on this lease.
+    Open(OpenAnswer, Lease),
+    /// The upstream's last word.
+    Whole(WholeAnswer),
+    /// Nothing to pass on.
+    Nothing(Failure),
+}
+
+impl Forwarder {
+    async fn run(self: Rc<Self>, job: Job, mut reply: oneshot::Sender<Reply>) {
+        let mut course = Course::of(&job);
+        #[cfg(debug_assertions)]
+        if job.headers.contains_key("x-test-panic") {
+            panic!("a test asked for this panic");
+        }
+        let found = {
+            let search = self.search(&job, &mut course);
+            tokio::select! {
+                // Dropping the search drops the upstream connection and abandons the lease.
+                () = reply.closed() => None,
+                found = search => Some(found),
+            }
+        };
+        let mut record = Record {
+            status: 0,
+            failure: None,
+            end: End::ClientLeft,
+            first_byte: None,
+            bytes: 0,
+            usage: None,
+        };
+        match found {
+            None => {}
+            Some(Found::Nothing(failure)) => {
+                record.end = End::Refused;
+                record.failure = Some(failure.clone());
+                let _ = reply.send(Err(failure));
+            }
+            Some(Found::Whole(answer)) => {
+                record.answered(&job, answer.status);
+                record.bytes = answer.body.len() as u64;
+                let body = AnswerBody::Whole(answer.body);
+                if reply.send(Ok(Answer { status: answer.status, headers: answer.headers, body })).is_ok() {
+                    record.end = End::Complete;
+                }
+            }
+            Some(Found::Open(answer, lease)) => {
+                self.pass_on(&job, &course, answer, lease, reply, &mut record).await
+            }
+        }
+        (self.journal)(&record.transaction(job, course));
+    }
+
+    /// Tries until there is an answer, or no use in trying.
+    async fn search(&self, job: &Job, course: &mut Course) -> Found {
+        let mut tries = Tries::new(self.limits.max_attempts, &job.method, &job.target);
+        let mut wish = Wish::any(course.model.clone());
+        let mut last: Option<Found> = None;
+        loop {
+            let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
+            let lease = match self.keys.lease(wish.clone(), deadline).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    return last.unwrap_or(Found::Nothing(match error {
+                        LeaseError::Refused(refusal) => Failure::NoKey(refusal),
+                        LeaseError::Unanswered(_) => Failure::PoolSilent,
+                    }));
+                }
+            };
+            tries.begin();
+            let begun = Instant::now();
+            let key = Arc::clone(lease.key());
+            let result = attempt::open(&self.upstream, job, &key, course.streaming).await;
+            let mut record =
+                Attempt { key: key.id().clone(), status: None, fault: None, took: begun.elapsed() };
+            let FailedAttempt { fault, status, answer, failure } = match result {
+                Ok(answer) => {
+                    record.status = Some(answer.status.as_u16());
+                    course.attempts.push(record);
+                    return Found::Open(answer, lease);
+                }
+                Err(failed) => failed,
+            };
+            record.status = status.map(|status| status.as_u16());
+            record.fault = Some(fault.kind);
+            course.attempts.push(record);
+            let key_ix = lease.key_ix();
+            let step = match failure {
+                // Its time is spent: another attempt would take as long again.
+                Failure::HeadTimeout if answer.is_none() => Step::GiveUp,
+                _ => tries.after(&fault, chance()),
+            };
+            let avoid = match fault.scope() {
+                Scope::Project | Scope::ProjectModel | Scope::ProjectTool | Scope::Billing => {
+                    Avoid::TriedProjects
+                }
+                _ => Avoid::Nothing,
+            };
+            lease.settle(Outcome::Fault(fault));
+            // The last answer of the upstream's own outlives a later attempt that brought none.
+            match (answer, &last) {
+                (Some(answer), _) => last = Some(Found::Whole(answer)),
+                (None, Some(Found::Whole(_))) => {}
+                (None, _) => last = Some(Found::Nothing(failure)),
+            }
+            match step {
+                Step::GiveUp => return last.unwrap_or(Found::Nothing(Failure::HeadLost)),
+                Step::OtherKey => {
+                    wish.tried.insert(key_ix);
+                    wish.avoid = avoid;
+                }
+                Step::AfterPause(pause) => tokio::time::sleep(pause).await,
+            }
+        }
+    }
+
+    /// Gives the client an open answer and stays with it to its last byte.
+    async fn pass_on(
+        &self,
+        job: &Job,
+        course: &Course,
+        answer: OpenAnswer,
+        lease: Lease,
+        reply: oneshot::Sender<Reply>,
+        record: &mut Record,
+    ) {
+        let OpenAnswer { status, headers, length, coding, begun, rest, mut observer } = answer;
+        record.answered(job, status);
+        record.bytes = begun.len() as u64;
+        lease.vouch();
+        let Some(rest) = rest else {
+            let whole = Answer { status, headers, body: AnswerBody::Whole(begun) };
+            lease.settle(Outcome::Success);
+            record.end = if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };
+            record.usage = observer.usage();
+            return;
+        };
+        let (sender, pieces) = mpsc::channel(relay::PIECES);
+        if !begun.is_empty() {
+            let _ = sender.try_send(Piece::Chunk(begun)); // an empty channel has room
+        }
+        if reply.send(Ok(Answer { status, headers, body: AnswerBody::Stream { pieces, length } })).is_err() {
+            record.bytes = 0;
+            return; // the lease is abandoned
+        }
+        let framing = relay::Framing { form: course.stream_form(job), coding };
+        let relayed =
+            relay::relay(rest, sender, self.upstream.settings.write_timeout, framing, &mut observer).await;
+        record.end = relayed.end;
+        record.bytes += relayed.bytes;
+        record.usage = observer.usage();
+        match relayed.end {
+            End::Complete => lease.settle(Outcome::Success),
+            End::UpstreamBroke => lease.settle(Outcome::Fault(gemini::fault::Fault::body_lost())),
+            End::ClientLeft | End::ClientStalled | End::Refused => drop(lease),
+        }
+    }
+}
+
+impl Course {
+    /// Reads what the request asks for: from its path natively, from its body in OpenAI format.
+    fn of(job: &Job) -> Self {
+        let operation = &job.target.operation;
+        let mut model = operation.model.as_ref().map(|model| Arc::from(model.as_str()));
+        let mut streaming = operation.streaming;
+        if job.target.surface == Surface::OpenAi && !job.body.is_empty() {
+            let peek = gemini::peek::peek_openai(&job.body);
+            model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
+            streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
+        }
+        Self { model, streaming, attempts: Vec::with_capacity(1) }
+    }
+
+    /// How the stream's events are framed, if it is one.
+    fn stream_form(&self, job: &Job) -> Option<StreamForm> {
+        match (job.target.surface, self.streaming) {
+            (_, Streaming::No | Streaming::Unknown) => None,
+            (Surface::OpenAi, _) => Some(StreamForm::OpenAi),
+            (_, Streaming::Sse) => Some(StreamForm::Sse),
+            (_, Streaming::JsonArray) => Some(StreamForm::JsonArray),
+        }
+    }
+}
+
+/// What becomes the transaction's second half.
+struct Record {
+    status: u16,
+    failure: Option<Failure>,
+    end: End,
+    first_byte: Option<Duration>,
+    bytes: u64,
+    usage: Option<gemini::usage::Usage>,
+}
+
+impl Record {
+    fn answered(&mut self, job: &Job, status: http::StatusCode) {
+        self.status = status.as_u16();
+        self.first_byte = Some(job.arrived.elapsed());
+    }
+
+    fn transaction(self, job: Job, course: Course) -> Transaction {
+        Transaction {
+            id: job.id,
+            caller: Some(job.caller),
+            dialect: job.target.dialect,
+            method: job.method,
+            path: job.target.path,
+            model: course.model,
+            attempts: course.attempts,
+            status: self.status,
+            failure: self.failure,
+            end: self.end,
+            first_byte: self.first_byte,
+            total: job.arrived.elapsed(),
+            bytes_in: job.body.len() as u64,
+            bytes_out: self.bytes,
+            usage: self.usage,
+        }
+    }
+}
+
+/// Uniform in 0..1, to spread pauses.
+fn chance() -> f64 {
+    fastrand::f64()
+}

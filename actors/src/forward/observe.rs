@@ -1,0 +1,170 @@
+//! Watches an answer's body as it passes, without changing it: the token usage, the end of the first event, an error
+//! event. Sees through gzip; any other coding passes unseen.
+
+use flate2::write::MultiGzDecoder;
+use gemini::{
+    classify::{StreamError, stream_error},
+    events::{FirstEvent, Progress},
+    usage::{Usage, UsageScanner},
+};
+use http::HeaderMap;
+use std::io::{self, Write};
+
+/// No more than this is decoded of one answer: what comes after passes unseen, so a bomb costs a bounded effort.
+const MAX_DECODED: u64 = 256 * 1024 * 1024;
+
+/// A first event longer than this is not waited for.
+const MAX_FIRST_EVENT: usize = 256 * 1024;
+
+/// How an answer's body is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Identity,
+    Gzip,
+    Other,
+}
+
+impl Coding {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        match headers.get(http::header::CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
+            None | Some(b"identity" | b"") => Self::Identity,
+            Some(b"gzip" | b"x-gzip") => Self::Gzip,
+            Some(_) => Self::Other,
+        }
+    }
+}
+
+/// What is watched in the decoded body.
+struct Watch {
+    usage: UsageScanner,
+    /// The search for the end of the first event, while that is of interest.
+    first: Option<First>,
+    decoded: u64,
+}
+
+/// The body up to the end of its first event.
+struct First {
+    finder: FirstEvent,
+    text: Vec<u8>,
+    progress: Progress,
+}
+
+/// The watcher of one body.
+pub(super) struct Observer {
+    eyes: Eyes,
+}
+
+enum Eyes {
+    Plain(Watch),
+    Gzip(Box<MultiGzDecoder<Watch>>),
+    Closed,
+}
+
+impl Observer {
+    /// `events` says whether to look for the first event.
+    pub(super) fn new(coding: Coding, events: bool) -> Self {
+        let watch = Watch {
+            usage: UsageScanner::new(),
+            first: events.then(|| First {
+                finder: FirstEvent::new(MAX_FIRST_EVENT),
+                text: Vec::new(),
+                progress: Progress::NeedMore,
+            }),
+            decoded: 0,
+        };
+        let eyes = match coding {
+            Coding::Identity => Eyes::Plain(watch),
+            Coding::Gzip => Eyes::Gzip(Box::new(MultiGzDecoder::new(watch))),
+            Coding::Other => Eyes::Closed,
+        };
+        Self { eyes }
+    }
+
+    /// Looks at the next bytes.
+    pub(super) fn see(&mut self, bytes: &[u8]) {
+        let seen = match &mut self.eyes {
+            Eyes::Plain(watch) => watch.write_all(bytes),
+            Eyes::Gzip(decoder) => decoder.write_all(bytes).and_then(|()| decoder.flush()),
+            Eyes::Closed => Ok(()),
+        };
+        if seen.is_err() {
+            self.eyes = Eyes::Closed; // not what it says it is: the client will see, too
+        }
+    }
+
+    /// Whether there is no reason to hold the head any longer.
+    pub(super) fn first_event_is_here(&self) -> bool {
+        self.watch()
+            .is_none_or(|watch| watch.first.as_ref().is_none_or(|first| first.progress != Progress::NeedMore))
+    }
+
+    /// The error that the first event states.
+    pub(super) fn first_event_error(&self) -> Option<StreamError<'_>> {
+        stream_error(&self.watch()?.first.as_ref()?.text)
+    }
+
+    /// Ends the search for the first event.
+    pub(super) fn forget_first_event(&mut self) {
+        match &mut self.eyes {
+            Eyes::Plain(watch) => watch.first = None,
+            Eyes::Gzip(decoder) => decoder.get_mut().first = None,
+            Eyes::Closed => {}
+        }
+    }
+
+    /// What the body said was used, if it did.
+    pub(super) fn usage(self) -> Option<Usage> {
+        match self.eyes {
+            Eyes::Plain(watch) => watch.usage.finish(),
+            Eyes::Gzip(mut decoder) => {
+                let _ = decoder.try_finish();
+                decoder.get_ref().usage.finish()
+            }
+            Eyes::Closed => None,
+        }
+    }
+
+    fn watch(&self) -> Option<&Watch> {
+        match &self.eyes {
+            Eyes::Plain(watch) => Some(watch),
+            Eyes::Gzip(decoder) => Some(decoder.get_ref()),
+            Eyes::Closed => None,
+        }
+    }
+}
+
+impl Write for Watch {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.decoded += bytes.len() as u64;
+        if self.decoded > MAX_DECODED {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if let Some(first) = &mut self.first
+            && first.progress == Progress::NeedMore
+        {
+            first.text.extend_from_slice(bytes);
+            first.progress = first.finder.push(bytes);
+        }
+        self.usage.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An error answer's body in the clear, at most `max` bytes of it; `None` for a coding that is not understood.
+pub(super) fn decoded(coding: Coding, body: &[u8], max: usize) -> Option<Vec<u8>> {
+    use std::io::Read;
+    match coding {
+        Coding::Identity => Some(body[..body.len().min(max)].to_vec()),
+        Coding::Gzip => {
+            let mut clear = Vec::new();
+            let limit = u64::try_from(max).unwrap_or(u64::MAX);
+            flate2::read::MultiGzDecoder::new(body).take(limit).read_to_end(&mut clear).ok()?;
+            Some(clear)
+        }
+        Coding::Other => None,
+    }
+}

@@ -1,0 +1,67 @@
+//! Asks Google whether a key is well, with the cheapest request there is: one that spends no quota.
+
+use super::upstream::{Upstream, UpstreamError, UpstreamSettings};
+use crate::key_manager::{Key, KeyRing};
+use gemini::{
+    classify::{self, classify},
+    fault::Kind,
+};
+use http::{HeaderName, Method, header};
+use std::time::Duration;
+
+/// `GET /v1beta/models?pageSize=1` on each key.
+const PATH: &str = "/v1beta/models";
+/// A check that takes longer says nothing.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The most of an error answer that is read.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyHealth {
+    /// Google accepts it.
+    Well,
+    /// Google does not.
+    Unwell {
+        /// The answer's status.
+        status: u16,
+        /// What it says.
+        fault: Kind,
+    },
+    /// Google could not be asked.
+    Unreachable,
+}
+
+/// Asks about every key, in order, one at a time.
+pub async fn probe_keys(upstream: UpstreamSettings, ring: &KeyRing) -> Result<Vec<KeyHealth>, UpstreamError> {
+    let upstream = Upstream::new(upstream)?;
+    let mut results = Vec::with_capacity(ring.keys().len());
+    for key in ring.keys() {
+        results.push(
+            tokio::time::timeout(PATIENCE, probe(&upstream, key)).await.unwrap_or(KeyHealth::Unreachable),
+        );
+    }
+    Ok(results)
+}
+
+async fn probe(upstream: &Upstream, key: &Key) -> KeyHealth {
+    let Some(url) = upstream.native_url(PATH, Some("pageSize=1")) else { return KeyHealth::Unreachable };
+    let mut request = reqwest::Request::new(Method::GET, url);
+    request.headers_mut().insert(HeaderName::from_static("x-goog-api-key"), key.goog_header());
+    let Ok(mut response) = upstream.client().execute(request).await else { return KeyHealth::Unreachable };
+    let status = response.status().as_u16();
+    if status < 400 {
+        return KeyHealth::Well;
+    }
+    let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_BODY {
+            break;
+        }
+    }
+    let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
+    let answer = classify::Answer { status, retry_after, body: &body, tools: false };
+    KeyHealth::Unwell { status, fault: classify(&answer, chrono::Utc::now().timestamp()).kind }
+}

@@ -1,0 +1,131 @@
+//! Passes an open answer's body on to the client, as it comes and no faster than the client reads. Notices at once when
+//! the client leaves; shows it when the upstream breaks off, instead of a silent end.
+
+use super::{
+    attempt::{Body, BodyError, Joined, Ready},
+    job::Piece,
+    observe::{Coding, Observer},
+};
+use crate::transaction::End;
+use bytes::Bytes;
+use gemini::dialect::{GatewayError, StreamForm};
+use std::time::Duration;
+use tokio::{sync::mpsc, time::timeout};
+
+/// How many pieces may lie between the upstream and the client. With pieces of at most [`Joined::ENOUGH`] and what the
+/// sockets hold, this bounds a stream's memory.
+pub(super) const PIECES: usize = 2;
+
+/// What was passed on, and how it ended.
+pub(super) struct Relayed {
+    pub(super) end: End,
+    pub(super) bytes: u64,
+}
+
+/// How a streamed body is framed, for the event that tells of a break.
+#[derive(Clone, Copy)]
+pub(super) struct Framing {
+    /// `None` when the body is no stream of events.
+    pub(super) form: Option<StreamForm>,
+    pub(super) coding: Coding,
+}
+
+/// Passes `body` on into `pieces` until its end, or until either side breaks off.
+pub(super) async fn relay(
+    mut body: Body,
+    pieces: mpsc::Sender<Piece>,
+    write_timeout: Duration,
+    framing: Framing,
+    observer: &mut Observer,
+) -> Relayed {
+    let mut bytes = 0;
+    let mut tail = Tail::default();
+    loop {
+        let mut joined = Joined::default();
+        let first = tokio::select! {
+            chunk = body.next() => chunk,
+            () = pieces.closed() => return Relayed { end: End::ClientLeft, bytes },
+        };
+        let mut state = match first {
+            Ok(Some(chunk)) => {
+                observer.see(&chunk);
+                joined.push(chunk);
+                Ready::NotYet
+            }
+            Ok(None) => Ready::End,
+            Err(BodyError) => Ready::Broken,
+        };
+        // One write for all that is there already, rather than one each.
+        while matches!(state, Ready::NotYet) && joined.len() < Joined::ENOUGH {
+            state = body.next_ready().await;
+            match std::mem::replace(&mut state, Ready::NotYet) {
+                Ready::Chunk(chunk) => {
+                    observer.see(&chunk);
+                    joined.push(chunk);
+                }
+                Ready::NotYet => break,
+                other => state = other,
+            }
+        }
+        if joined.len() > 0 {
+            let piece = joined.into_bytes();
+            tail.see(&piece);
+            let length = piece.len() as u64;
+            if let Err(end) = hand_on(&pieces, Piece::Chunk(piece), write_timeout).await {
+                return Relayed { end, bytes };
+            }
+            bytes += length;
+        }
+        match state {
+            Ready::End => {
+                let end = hand_on(&pieces, Piece::End, write_timeout).await.err().unwrap_or(End::Complete);
+                return Relayed { end, bytes };
+            }
+            Ready::Broken => {
+                if tail.is_at_event_boundary()
+                    && framing.coding == Coding::Identity
+                    && let Some(form) = framing.form
+                {
+                    let event = Bytes::from(broke_off().stream_event(form));
+                    let _ = hand_on(&pieces, Piece::Chunk(event), write_timeout).await;
+                }
+                // Closing the channel without `Piece::End` breaks the client's connection: no clean end.
+                return Relayed { end: End::UpstreamBroke, bytes };
+            }
+            Ready::Chunk(_) | Ready::NotYet => {}
+        }
+    }
+}
+
+async fn hand_on(pieces: &mpsc::Sender<Piece>, piece: Piece, write_timeout: Duration) -> Result<(), End> {
+    match timeout(write_timeout, pieces.send(piece)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::ClientLeft),
+        Err(_) => Err(End::ClientStalled),
+    }
+}
+
+/// The last thing a client reads of a stream that broke off.
+fn broke_off() -> GatewayError<'static> {
+    let message =
+        "The Gemini API broke off in the middle of its answer: what came so far is not all of it.".into();
+    GatewayError { status: 503, grpc_status: "UNAVAILABLE", message }
+}
+
+/// The last bytes passed on.
+#[derive(Default)]
+struct Tail([u8; 4]);
+
+impl Tail {
+    fn see(&mut self, bytes: &[u8]) {
+        for byte in &bytes[bytes.len().saturating_sub(4)..] {
+            self.0.rotate_left(1);
+            self.0[3] = *byte;
+        }
+    }
+
+    /// Whether an event of our own would stand on its own: after a blank line, or a JSON array's element.
+    fn is_at_event_boundary(&self) -> bool {
+        self.0.ends_with(b"\n\n") || self.0.ends_with(b"\r\n\r\n") || self.0.trim_ascii_end().ends_with(b"}")
+    }
+}

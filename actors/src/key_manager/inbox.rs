@@ -1,0 +1,84 @@
+//! Where leases leave their reports. It lives outside the actor, so a report made while the actor is restarted is not
+//! lost; and it is bounded by the number of leases and waiters, each of which leaves one note.
+//!
+//! Most reports say "success", which nobody waits for: they are taken along with the next lease message and cost a push
+//! under a lock. Only a fault, or anything at all while somebody waits in line, nudges the actor with a message.
+
+use super::{KeyManagerActor, messages::Reports};
+use crate::supervisor::Link;
+use keypool::{Grant, Outcome, Settlement, Ticket};
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+/// One thing the actor should know.
+pub(super) enum Note {
+    /// A lease has ended.
+    Settled(Settlement),
+    /// A lease is going to end well.
+    Vouched(Grant, Option<Arc<str>>),
+    /// A waiting client has left.
+    Left(Ticket),
+}
+
+/// The notes not yet taken.
+#[derive(Default)]
+pub(super) struct Inbox {
+    notes: Mutex<Vec<Note>>,
+    count: AtomicUsize,
+    urgent: AtomicBool,
+    nudged: AtomicBool,
+    link: OnceLock<Link<KeyManagerActor>>,
+}
+
+/// With this many notes the actor is told even if none is urgent, so that an idle pool's counts do not grow stale.
+const MANY: usize = 256;
+
+impl Inbox {
+    /// Names the actor to nudge. Called once, by the code that starts it.
+    pub(super) fn connect(&self, link: Link<KeyManagerActor>) {
+        let _ = self.link.set(link);
+    }
+
+    pub(super) fn leave(&self, note: Note) {
+        let pressing = match &note {
+            Note::Settled(settlement) => matches!(settlement.outcome, Outcome::Fault(_)),
+            Note::Left(_) | Note::Vouched(..) => true,
+        };
+        let count = {
+            let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            notes.push(note);
+            self.count.store(notes.len(), Ordering::SeqCst);
+            notes.len()
+        };
+        if (pressing || count >= MANY || self.urgent.load(Ordering::SeqCst))
+            && !self.nudged.swap(true, Ordering::AcqRel)
+            && let Some(link) = self.link.get()
+            && !link.nudge(Reports)
+        {
+            // A full mailbox will take the notes with its next message; a dead actor's next life starts with them.
+            self.nudged.store(false, Ordering::Release);
+        }
+    }
+
+    /// The actor has received the nudge; the next pressing note sends another.
+    pub(super) fn nudge_arrived(&self) {
+        self.nudged.store(false, Ordering::Release);
+    }
+
+    /// While somebody waits in line every note is pressing. The caller looks into the inbox after setting it.
+    pub(super) fn set_urgent(&self, urgent: bool) {
+        self.urgent.store(urgent, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::SeqCst) == 0
+    }
+
+    pub(super) fn drain(&self) -> Vec<Note> {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.count.store(0, Ordering::Release);
+        std::mem::take(&mut *notes)
+    }
+}

@@ -1,0 +1,116 @@
+//! A lease: the right to use one key for one attempt. It settles itself as abandoned when dropped, so it cannot leak,
+//! whatever becomes of the request that holds it.
+
+use super::{
+    inbox::{Inbox, Note},
+    ring::{Key, KeyRing},
+};
+use crate::supervisor::LinkError;
+use keypool::{Grant, KeyIx, Outcome, Refusal, Role, Settlement, Ticket};
+use std::{fmt, sync::Arc};
+use tokio::sync::oneshot;
+
+/// The right to use one key for one attempt.
+pub struct Lease {
+    grant: Option<Grant>,
+    model: Option<Arc<str>>,
+    key_ix: KeyIx,
+    key: Arc<Key>,
+    inbox: Arc<Inbox>,
+}
+
+impl Lease {
+    pub(super) fn new(grant: Grant, model: Option<Arc<str>>, ring: &KeyRing, inbox: &Arc<Inbox>) -> Self {
+        let key = Arc::clone(ring.key(grant.key));
+        Self { grant: Some(grant), model, key_ix: grant.key, key, inbox: Arc::clone(inbox) }
+    }
+
+    /// The key, with its secret.
+    pub fn key(&self) -> &Arc<Key> {
+        &self.key
+    }
+
+    /// The key's place in the pool, to name it among those already tried.
+    pub fn key_ix(&self) -> KeyIx {
+        self.key_ix
+    }
+
+    /// The head of a good answer has come, long perhaps before its end. Others wait for this word when the lease is the
+    /// first after a cooldown; otherwise nobody does, and it is not passed on.
+    pub fn vouch(&self) {
+        if let Some(grant) = self.grant.filter(|grant| grant.role == Role::Probe) {
+            self.inbox.leave(Note::Vouched(grant, self.model.clone()));
+        }
+    }
+
+    /// Reports how the attempt ended.
+    pub fn settle(mut self, outcome: Outcome) {
+        self.leave(outcome);
+    }
+
+    fn leave(&mut self, outcome: Outcome) {
+        if let Some(grant) = self.grant.take() {
+            let (lease, key, model) = (grant.lease, grant.key, self.model.take());
+            self.inbox.leave(Note::Settled(Settlement { lease, key, model, outcome }));
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.leave(Outcome::Abandoned);
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("key", &self.key.id()).finish_non_exhaustive()
+    }
+}
+
+/// A place in the line for a key. Dropping it leaves the line.
+pub struct WaitingLease {
+    ticket: Option<Ticket>,
+    granted: oneshot::Receiver<Result<Lease, Refusal>>,
+    inbox: Arc<Inbox>,
+}
+
+impl WaitingLease {
+    pub(super) fn new(
+        ticket: Ticket,
+        granted: oneshot::Receiver<Result<Lease, Refusal>>,
+        inbox: &Arc<Inbox>,
+    ) -> Self {
+        Self { ticket: Some(ticket), granted, inbox: Arc::clone(inbox) }
+    }
+
+    /// Resolves with the end of the wait; `None` when the actor that kept the line has died.
+    pub async fn granted(mut self) -> Option<Result<Lease, Refusal>> {
+        let result = (&mut self.granted).await.ok();
+        self.ticket = None; // out of the line, whichever way
+        result
+    }
+}
+
+impl Drop for WaitingLease {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.inbox.leave(Note::Left(ticket));
+        }
+    }
+}
+
+/// Why there is no lease.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LeaseError {
+    /// The pool's own answer.
+    Refused(Refusal),
+    /// The key manager did not answer in time, or is no more.
+    Unanswered(LinkError),
+}
+
+impl From<LinkError> for LeaseError {
+    fn from(error: LinkError) -> Self {
+        Self::Unanswered(error)
+    }
+}

@@ -1,0 +1,57 @@
+//! What can be said to the `KeyManagerActor`.
+
+use super::lease::{Lease, WaitingLease};
+use actix::Message;
+use keypool::{KeyId, PoolError, Refusal, Snapshot, Wish};
+
+/// Asks for a key for one attempt.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "LeaseReply")]
+pub struct LeaseKey(pub Wish);
+
+/// The answer to [`LeaseKey`].
+pub enum LeaseReply {
+    /// A key, at once.
+    Granted(Lease),
+    /// A place in line.
+    Waiting(WaitingLease),
+    /// No key, and no use in waiting.
+    Refused(Refusal),
+}
+
+/// Reports lie in the inbox that should be taken now.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Reports;
+
+/// Asks for the pool as it stands.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Snapshot")]
+pub struct TakeSnapshot;
+
+/// An operator's word on one key.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), PoolError>")]
+pub struct Verb {
+    /// What to do.
+    pub kind: VerbKind,
+    /// With which key.
+    pub key: KeyId,
+}
+
+/// What an operator can do with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerbKind {
+    /// Lease it again after `Disable`.
+    Enable,
+    /// Lease it no more.
+    Disable,
+    /// Forget its cooldowns, faults and retirement.
+    Reset,
+}
+
+/// Makes the actor panic.
+#[cfg(debug_assertions)]
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Panic;

@@ -1,0 +1,302 @@
+//! The `KeyManagerActor`: owner of the key pool. It answers lease messages, takes reports, and performs the effects the
+//! pool's rules ask for. Its handlers are synchronous and never wait for I/O. The rules live in `keypool`, the secrets
+//! in the [`KeyRing`], which the pool never sees.
+
+mod inbox;
+mod lease;
+mod memory;
+mod messages;
+mod ring;
+
+pub use lease::{Lease, LeaseError, WaitingLease};
+pub use memory::Memory;
+pub use messages::{LeaseKey, LeaseReply, Reports, TakeSnapshot, Verb, VerbKind};
+pub use ring::{Key, KeyRing};
+
+use crate::{
+    clock::Clock,
+    health::Health,
+    supervisor::{Child, Intensity, Link, LinkError, supervise},
+};
+use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
+use inbox::{Inbox, Note};
+use keypool::{Answer, Effect, Effects, Event, Pool, Refusal, Settings, Snapshot, Ticket, Wish};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{sync::oneshot, time::Instant};
+
+/// How many lease messages may wait in the mailbox before senders wait outside it.
+const MAILBOX: usize = 1024;
+
+/// The pool's owner. Started by [`KeyManager::start`] under supervision; spoken to through [`KeyManager`].
+pub struct KeyManagerActor {
+    pool: Pool,
+    shared: Arc<Shared>,
+    waiting: HashMap<Ticket, Waiter>,
+    effects: Effects,
+    timer: Option<(Duration, SpawnHandle)>,
+}
+
+/// A request that waits in line.
+struct Waiter {
+    model: Option<Arc<str>>,
+    answer: oneshot::Sender<Result<Lease, Refusal>>,
+}
+
+/// What outlives one life of the actor.
+struct Shared {
+    ring: KeyRing,
+    settings: Settings,
+    clock: Clock,
+    inbox: Arc<Inbox>,
+    memory: Memory,
+}
+
+impl Shared {
+    fn log(&self, event: &Event) {
+        let level = match event {
+            Event::Retired { .. } => log::Level::Error,
+            Event::Cooling { .. } => log::Level::Warn,
+            _ => log::Level::Info,
+        };
+        log::log!(target: "pool", level, "{event}");
+    }
+}
+
+/// A handle to the key manager, whichever life of it is running. Cheap to clone.
+#[derive(Clone)]
+pub struct KeyManager {
+    link: Link<KeyManagerActor>,
+    shared: Arc<Shared>,
+}
+
+impl KeyManager {
+    /// Starts the actor on `arbiter` under supervision. Fails when the pool's settings or keys are refused.
+    pub fn start(
+        arbiter: &actix_rt::ArbiterHandle,
+        ring: KeyRing,
+        settings: Settings,
+        intensity: Intensity,
+        health: Arc<Health>,
+    ) -> Result<Self, keypool::PoolError> {
+        Pool::new(settings.clone(), ring.specs(), 0)?;
+        let shared = Arc::new(Shared {
+            ring,
+            settings,
+            clock: Clock::start(),
+            inbox: Arc::new(Inbox::default()),
+            memory: Memory::default(),
+        });
+        let factory = {
+            let shared = Arc::clone(&shared);
+            let mut life = 0;
+            move || {
+                life += 1;
+                KeyManagerActor::new(Arc::clone(&shared), life)
+            }
+        };
+        let link =
+            supervise(arbiter, Child { name: "key_manager", mailbox: MAILBOX, intensity, factory }, health);
+        shared.inbox.connect(link.clone());
+        Ok(Self { link, shared })
+    }
+
+    /// Asks for a key for one attempt, waiting in line if the pool says so.
+    pub async fn lease(&self, wish: Wish, deadline: Instant) -> Result<Lease, LeaseError> {
+        loop {
+            match self.link.send(LeaseKey(wish.clone()), deadline).await? {
+                LeaseReply::Granted(lease) => return Ok(lease),
+                LeaseReply::Refused(refusal) => return Err(LeaseError::Refused(refusal)),
+                LeaseReply::Waiting(waiting) => match waiting.granted().await {
+                    Some(result) => return result.map_err(LeaseError::Refused),
+                    None => continue, // that life of the actor ended: stand in the next one's line
+                },
+            }
+        }
+    }
+
+    /// The pool as it stands, for people.
+    pub async fn snapshot(&self, deadline: Instant) -> Result<Snapshot, LinkError> {
+        self.link.send(TakeSnapshot, deadline).await
+    }
+
+    /// An operator's word on one key.
+    pub async fn verb(
+        &self,
+        verb: Verb,
+        deadline: Instant,
+    ) -> Result<Result<(), keypool::PoolError>, LinkError> {
+        self.link.send(verb, deadline).await
+    }
+
+    /// The keys and their secrets.
+    pub fn ring(&self) -> &KeyRing {
+        &self.shared.ring
+    }
+
+    /// Makes the actor panic, for the tests of its supervision.
+    #[cfg(debug_assertions)]
+    pub fn panic(&self) {
+        self.link.nudge(messages::Panic);
+    }
+}
+
+impl KeyManagerActor {
+    fn new(shared: Arc<Shared>, life: u64) -> Self {
+        // Starting checked these settings and keys, so a refusal here is a bug, and a death the supervisor counts.
+        #[expect(clippy::expect_used, reason = "checked by KeyManager::start")]
+        let mut pool = Pool::new(shared.settings.clone(), shared.ring.specs(), life)
+            .expect("settings that were accepted before");
+        pool.restore(shared.memory.records(), shared.clock.now());
+        Self { pool, shared, waiting: HashMap::new(), effects: Effects::default(), timer: None }
+    }
+
+    /// Books what happened since the last message. Reports cost no message of their own: see [`Inbox`].
+    fn take_reports(&mut self) {
+        if self.shared.inbox.is_empty() {
+            return;
+        }
+        let now = self.shared.clock.now();
+        for note in self.shared.inbox.drain() {
+            match note {
+                Note::Settled(settlement) => self.pool.settle(&settlement, now, &mut self.effects),
+                Note::Vouched(grant, model) => {
+                    self.pool.vouch(grant.lease, grant.key, &model, now, &mut self.effects);
+                }
+                Note::Left(ticket) => {
+                    self.waiting.remove(&ticket);
+                    self.pool.cancel(ticket);
+                }
+            }
+        }
+    }
+
+    /// Does what the pool asked for.
+    fn perform(&mut self, ctx: &mut Context<Self>) {
+        loop {
+            let effects: Vec<Effect> = self.effects.drain().collect();
+            for effect in effects {
+                match effect {
+                    Effect::Granted(ticket, grant) => {
+                        let waiter = self.waiting.remove(&ticket);
+                        let (model, answer) =
+                            waiter.map_or((None, None), |waiter| (waiter.model, Some(waiter.answer)));
+                        let lease = Lease::new(grant, model, &self.shared.ring, &self.shared.inbox);
+                        if let Some(answer) = answer {
+                            // If the client has left, the lease comes back and settles itself right here.
+                            let _ = answer.send(Ok(lease));
+                        }
+                    }
+                    Effect::Refused(ticket, refusal) => {
+                        if let Some(waiter) = self.waiting.remove(&ticket) {
+                            let _ = waiter.answer.send(Err(refusal));
+                        }
+                    }
+                    Effect::Persist(record) => self.shared.memory.keep(record),
+                    Effect::WakeAt(at) => self.wake_at(at, ctx),
+                    Effect::Log(event) => self.shared.log(&event),
+                }
+            }
+            // Notes left before the flag stood were not announced, so look once more after setting it.
+            self.shared.inbox.set_urgent(!self.waiting.is_empty());
+            self.take_reports();
+            if self.effects.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Sets the timer, unless an earlier one is set.
+    fn wake_at(&mut self, at: Duration, ctx: &mut Context<Self>) {
+        if let Some((set, handle)) = self.timer {
+            if set <= at {
+                return;
+            }
+            ctx.cancel_future(handle);
+        }
+        let wait = at.saturating_sub(self.shared.clock.now().mono);
+        let handle = ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.take_reports();
+            actor.pool.wake(actor.shared.clock.now(), &mut actor.effects);
+            actor.perform(ctx);
+        });
+        self.timer = Some((at, handle));
+    }
+}
+
+impl Actor for KeyManagerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Reports made while no life was running, and timers the last one had set.
+        self.take_reports();
+        self.pool.wake(self.shared.clock.now(), &mut self.effects);
+        self.perform(ctx);
+    }
+}
+
+impl Handler<LeaseKey> for KeyManagerActor {
+    type Result = MessageResult<LeaseKey>;
+
+    fn handle(&mut self, LeaseKey(wish): LeaseKey, ctx: &mut Self::Context) -> Self::Result {
+        self.take_reports();
+        let reply = match self.pool.lease(&wish, self.shared.clock.now(), &mut self.effects) {
+            Answer::Granted(grant) => {
+                LeaseReply::Granted(Lease::new(grant, wish.model, &self.shared.ring, &self.shared.inbox))
+            }
+            Answer::Refused(refusal) => LeaseReply::Refused(refusal),
+            Answer::Waiting(ticket) => {
+                let (sender, receiver) = oneshot::channel();
+                self.waiting.insert(ticket, Waiter { model: wish.model, answer: sender });
+                LeaseReply::Waiting(WaitingLease::new(ticket, receiver, &self.shared.inbox))
+            }
+        };
+        self.perform(ctx);
+        MessageResult(reply)
+    }
+}
+
+impl Handler<Reports> for KeyManagerActor {
+    type Result = ();
+
+    fn handle(&mut self, Reports: Reports, ctx: &mut Self::Context) {
+        self.shared.inbox.nudge_arrived();
+        self.take_reports();
+        self.perform(ctx);
+    }
+}
+
+impl Handler<TakeSnapshot> for KeyManagerActor {
+    type Result = MessageResult<TakeSnapshot>;
+
+    fn handle(&mut self, TakeSnapshot: TakeSnapshot, ctx: &mut Self::Context) -> Self::Result {
+        self.take_reports();
+        self.perform(ctx);
+        MessageResult(self.pool.snapshot(self.shared.clock.now()))
+    }
+}
+
+impl Handler<Verb> for KeyManagerActor {
+    type Result = MessageResult<Verb>;
+
+    fn handle(&mut self, verb: Verb, ctx: &mut Self::Context) -> Self::Result {
+        self.take_reports();
+        let now = self.shared.clock.now();
+        let result = match verb.kind {
+            VerbKind::Enable => self.pool.enable(&verb.key, now, &mut self.effects),
+            VerbKind::Disable => self.pool.disable(&verb.key, now, &mut self.effects),
+            VerbKind::Reset => self.pool.reset(&verb.key, now, &mut self.effects),
+        };
+        self.perform(ctx);
+        MessageResult(result)
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Handler<messages::Panic> for KeyManagerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: messages::Panic, _: &mut Self::Context) {
+        panic!("a test asked for this panic");
+    }
+}

@@ -1,0 +1,93 @@
+//! The keys with their secrets, in the pool's order. The pool itself knows ids only; a secret is looked up when a lease
+//! is made and written into one upstream request.
+
+use crate::secret::Secret;
+use http::HeaderValue;
+use keypool::{KeyId, KeyIx, KeySpec};
+use std::sync::Arc;
+
+/// One key: its id, which may be shown, and its secret, which may not.
+#[derive(Debug)]
+pub struct Key {
+    spec: KeySpec,
+    secret: Secret,
+    goog_header: HeaderValue,
+    bearer_header: HeaderValue,
+}
+
+impl Key {
+    /// What logs and people call it.
+    pub fn id(&self) -> &KeyId {
+        &self.spec.id
+    }
+
+    /// The secret itself.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// The value of `x-goog-api-key`.
+    pub fn goog_header(&self) -> HeaderValue {
+        self.goog_header.clone()
+    }
+
+    /// The value of `Authorization` for the OpenAI-compatible layer.
+    pub fn bearer_header(&self) -> HeaderValue {
+        self.bearer_header.clone()
+    }
+}
+
+/// A key's text cannot be sent in a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusableKey {
+    /// Which key.
+    pub id: KeyId,
+}
+
+/// All keys, in the order of the configuration.
+#[derive(Debug)]
+pub struct KeyRing {
+    keys: Vec<Arc<Key>>,
+}
+
+impl KeyRing {
+    /// Takes the keys over. Refuses a secret that holds bytes no header may carry.
+    pub fn new(keys: Vec<(KeySpec, Secret)>) -> Result<Self, UnusableKey> {
+        let keys = keys
+            .into_iter()
+            .map(|(spec, secret)| {
+                let unusable = || UnusableKey { id: spec.id.clone() };
+                let header = |text: &str| {
+                    let mut value = HeaderValue::from_str(text).map_err(|_| unusable())?;
+                    value.set_sensitive(true);
+                    Ok(value)
+                };
+                if secret.expose().is_empty() || secret.expose().contains(char::is_whitespace) {
+                    return Err(unusable());
+                }
+                Ok(Arc::new(Key {
+                    goog_header: header(secret.expose())?,
+                    bearer_header: header(&format!("Bearer {}", secret.expose()))?,
+                    spec,
+                    secret,
+                }))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { keys })
+    }
+
+    /// The key at a place that the pool named.
+    pub fn key(&self, ix: KeyIx) -> &Arc<Key> {
+        &self.keys[ix.position()]
+    }
+
+    /// Every key.
+    pub fn keys(&self) -> &[Arc<Key>] {
+        &self.keys
+    }
+
+    /// What the pool is told of the keys.
+    pub fn specs(&self) -> Vec<KeySpec> {
+        self.keys.iter().map(|key| key.spec.clone()).collect()
+    }
+}

@@ -1,0 +1,91 @@
+//! The command line. Every way to fail ends in one line on standard error and a non-zero exit.
+
+use crate::{
+    check, demo, process,
+    service::Service,
+    settings::{self, SettingsError},
+};
+use clap::{Parser, Subcommand};
+use std::{fmt, path::PathBuf, process::ExitCode};
+
+/// One address for the whole Gemini API, on a pool of your own keys.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// A TOML file with the settings that differ from the defaults [default: ./config.toml if there is one]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Serve,
+    /// Serve on a simulated Gemini API with made-up keys: nothing to configure, nothing leaves this machine
+    Demo(demo::Flags),
+    /// Run the simulated Gemini API alone
+    Simulator(gemini_simulator::cli::Flags),
+    /// Check the configuration, and ask Google about each key without spending quota
+    Check,
+}
+
+/// Why the program ends with a failure: one line.
+#[derive(Debug)]
+pub(crate) struct Failure(String);
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(text: impl fmt::Display) -> Self {
+        Self(text.to_string())
+    }
+}
+
+/// Runs what the command line asks for.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(Failure(text)) => {
+            #[expect(clippy::print_stderr, reason = "the last word of a program that could not start")]
+            {
+                eprintln!("gemini-balance: {text}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    process::harden();
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => Service::run(&settings_of(arguments.config)?, |_| {}),
+        Command::Demo(flags) => demo::run(&flags),
+        Command::Simulator(flags) => {
+            gemini_simulator::cli::run(flags)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check => check::run(&settings_of(arguments.config)?),
+    }
+}
+
+fn settings_of(file: Option<PathBuf>) -> Result<settings::Settings, Failure> {
+    match dotenvy::from_path(".env") {
+        Ok(()) => {}
+        Err(error) if error.not_found() => {}
+        // The error's text would repeat the line, which may hold a key.
+        Err(dotenvy::Error::LineParse(_, at)) => {
+            return Err(Failure::new(format!(
+                ".env: a line is not of the form NAME=value (at its character {at})"
+            )));
+        }
+        Err(error) => return Err(Failure::new(format!(".env: {error}"))),
+    }
+    settings::load(file.as_deref()).map_err(|error: SettingsError| error.into())
+}

@@ -1,0 +1,201 @@
+//! Who may call: a client shows a token, or with no token configured one of the pool's keys, in any of the forms the
+//! SDKs use. Tokens are kept and compared as keyed hashes, in constant time. Nothing is open by default.
+
+use actix_web::http::header::HeaderMap;
+use gemini::path::{CredentialForm, query_credentials};
+use gemini_balance_actors::{Secret, key_manager::KeyRing};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use subtle::{Choice, ConstantTimeEq};
+
+/// A keyed hash of a token.
+type Fingerprint = [u8; 32];
+
+/// Decides who is let in.
+pub struct Gate {
+    salt: [u8; 32],
+    callers: Vec<(Fingerprint, Arc<str>)>,
+}
+
+/// Who called, and how the credential came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The token's name, or the key's id.
+    pub name: Arc<str>,
+}
+
+/// Nobody is let in with this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no credential.
+    Missing,
+    /// There is one, and it is not known.
+    Unknown,
+}
+
+impl Gate {
+    /// With no tokens, the pool's keys are the credentials.
+    pub fn new(tokens: &[(String, Secret)], ring: &KeyRing) -> Self {
+        let salt = fastrand_seed();
+        let caller = |name: &str, secret: &Secret| (hash(&salt, secret.expose().as_bytes()), Arc::from(name));
+        let callers = if tokens.is_empty() {
+            ring.keys().iter().map(|key| caller(key.id().as_str(), key.secret())).collect()
+        } else {
+            tokens.iter().map(|(name, secret)| caller(name, secret)).collect()
+        };
+        Self { salt, callers }
+    }
+
+    /// Looks at every credential the request shows. A client may send two, or an empty one beside a good one: one good
+    /// one is enough. The form is that of the good one, or of the first where none is good; it decides the dialect of
+    /// paths that both know.
+    pub fn admit(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> (CredentialForm, Result<Caller, Refused>) {
+        let mut first = CredentialForm::None;
+        let goog = headers
+            .get_all("x-goog-api-key")
+            .map(|value| (CredentialForm::GoogHeader, std::borrow::Cow::Borrowed(value.as_bytes())));
+        let bearer = headers
+            .get_all("authorization")
+            .filter_map(|value| bearer_token(value.as_bytes()))
+            .map(|token| (CredentialForm::Bearer, std::borrow::Cow::Borrowed(token)));
+        let in_query = query.into_iter().flat_map(query_credentials).map(|value| {
+            (CredentialForm::QueryKey, std::borrow::Cow::Owned(value.into_owned().into_bytes()))
+        });
+        for (form, credential) in goog.chain(in_query).chain(bearer) {
+            let credential = credential.trim_ascii();
+            if credential.is_empty() {
+                continue;
+            }
+            if matches!(first, CredentialForm::None) {
+                first = form;
+            }
+            if let Some(name) = self.find(credential) {
+                return (form, Ok(Caller { name }));
+            }
+        }
+        let refused = if matches!(first, CredentialForm::None) { Refused::Missing } else { Refused::Unknown };
+        (first, Err(refused))
+    }
+
+    /// Compares with every caller, whether or not one has matched already.
+    fn find(&self, credential: &[u8]) -> Option<Arc<str>> {
+        let shown = hash(&self.salt, credential);
+        let mut found = None;
+        for (fingerprint, name) in &self.callers {
+            let same: Choice = fingerprint.ct_eq(&shown);
+            if bool::from(same) {
+                found = Some(name);
+            }
+        }
+        found.cloned()
+    }
+}
+
+/// `Bearer x`, its scheme in any case.
+fn bearer_token(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+}
+
+fn hash(salt: &[u8; 32], credential: &[u8]) -> Fingerprint {
+    Sha256::new().chain_update(salt).chain_update(credential).finalize().into()
+}
+
+/// A salt for this process. It only has to differ between processes: the tokens themselves carry the strength.
+fn fastrand_seed() -> [u8; 32] {
+    let mut salt = [0; 32];
+    fastrand::fill(&mut salt);
+    salt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+    use keypool::{KeyId, KeySpec};
+
+    fn gate(tokens: &[(&str, &str)]) -> Gate {
+        let ring = KeyRing::new(vec![(
+            KeySpec { id: KeyId::from("pool-1"), project: None, weight: 1 },
+            Secret::new("AIza-pool"),
+        )])
+        .unwrap();
+        let tokens: Vec<_> =
+            tokens.iter().map(|(name, secret)| ((*name).to_owned(), Secret::new(*secret))).collect();
+        Gate::new(&tokens, &ring)
+    }
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        map
+    }
+
+    fn name(result: &(CredentialForm, Result<Caller, Refused>)) -> Result<&str, Refused> {
+        result.1.as_ref().map(|caller| &*caller.name).map_err(|refused| *refused)
+    }
+
+    #[test]
+    fn a_token_is_accepted_in_every_form() {
+        let gate = gate(&[("alice", "s3cret"), ("bob", "other")]);
+        for (pairs, query) in [
+            (&[("x-goog-api-key", "s3cret")][..], None),
+            (&[("authorization", "Bearer s3cret")], None),
+            (&[("authorization", "bearer  s3cret ")], None),
+            (&[], Some("alt=sse&key=s3cret")),
+            (&[], Some("key=s3cr%65t")),
+            (&[("x-goog-api-key", ""), ("authorization", "Bearer s3cret")], None),
+            (&[("x-goog-api-key", "wrong"), ("authorization", "Bearer s3cret")], None),
+            (&[("x-goog-api-key", "wrong"), ("x-goog-api-key", "s3cret")], None),
+        ] {
+            assert_eq!(name(&gate.admit(&headers(pairs), query)), Ok("alice"), "{pairs:?} {query:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_anything_else_are_refused() {
+        let gate = gate(&[("alice", "s3cret")]);
+        assert_eq!(name(&gate.admit(&headers(&[]), None)), Err(Refused::Missing));
+        assert_eq!(
+            name(&gate.admit(&headers(&[("x-goog-api-key", "")]), Some("key="))),
+            Err(Refused::Missing)
+        );
+        for wrong in ["s3cre", "s3cret1", "S3cret", "alice", "AIza-pool"] {
+            assert_eq!(
+                name(&gate.admit(&headers(&[("x-goog-api-key", wrong)]), None)),
+                Err(Refused::Unknown)
+            );
+        }
+        assert_eq!(
+            name(&gate.admit(&headers(&[("authorization", "Basic s3cret")]), None)),
+            Err(Refused::Missing)
+        );
+    }
+
+    #[test]
+    fn without_tokens_a_pool_key_is_the_credential() {
+        assert_eq!(
+            name(&gate(&[]).admit(&headers(&[("authorization", "Bearer AIza-pool")]), None)),
+            Ok("pool-1")
+        );
+        assert_eq!(name(&gate(&[]).admit(&headers(&[]), None)), Err(Refused::Missing));
+    }
+
+    #[test]
+    fn the_form_is_that_of_the_credential_that_was_accepted() {
+        let gate = gate(&[("alice", "s3cret")]);
+        let both = headers(&[("x-goog-api-key", "s3cret"), ("authorization", "Bearer s3cret")]);
+        assert_eq!(gate.admit(&both, None).0, CredentialForm::GoogHeader);
+        let bearer = headers(&[("x-goog-api-key", ""), ("authorization", "Bearer s3cret")]);
+        assert_eq!(gate.admit(&bearer, None).0, CredentialForm::Bearer);
+    }
+}

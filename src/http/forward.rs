@@ -1,0 +1,178 @@
+//! The one handler of everything that is forwarded: lets the caller in, reads what they want, takes the body in, and
+//! starts a `ForwardActor`.
+
+use super::{
+    Face,
+    auth::{Caller, Refused},
+    body::{Reserved, take_in},
+    error::GatewayError,
+    respond::respond,
+};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use gemini::path::{self, CredentialForm, Dialect};
+use gemini_balance_actors::{
+    Job,
+    forward::headers,
+    transaction::{End, Transaction},
+};
+use std::{
+    cell::Cell,
+    fmt::Write as _,
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Forwards one request.
+pub(super) async fn forward(
+    request: HttpRequest,
+    payload: web::Payload,
+    face: web::Data<Rc<Face>>,
+) -> HttpResponse {
+    let arrived = Instant::now();
+    let id = request_id();
+    let (form, caller) = face.gate.admit(request.headers(), request.uri().query());
+    let caller_name = caller.as_ref().ok().map(|caller| Arc::clone(&caller.name));
+    // The panic guard: a bug in here costs this request only, and its client is told.
+    let handled =
+        AssertUnwindSafe(handle(&request, payload, &face, &id, arrived, form, caller)).catch_unwind().await;
+    let error = match handled {
+        Ok(Ok(response)) => return response,
+        Ok(Err(error)) => error,
+        Err(_) => GatewayError::Crashed,
+    };
+    let dialect = path::dialect_of(request.uri().path(), form);
+    // What came to a `ForwardActor` is recorded there, unless it died.
+    if !matches!(error, GatewayError::Forward(_)) {
+        record_refusal(&face, &request, &id, arrived, dialect, caller_name, &error);
+    }
+    let mut response = error.response(dialect, &id);
+    if face.in_flight.is_draining() {
+        response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
+    }
+    response
+}
+
+async fn handle(
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    face: &Face,
+    id: &str,
+    arrived: Instant,
+    form: CredentialForm,
+    caller: Result<Caller, Refused>,
+) -> Result<HttpResponse, GatewayError> {
+    let passage = face.in_flight.enter();
+    let caller = caller.map_err(|refused| match refused {
+        Refused::Missing => GatewayError::CredentialMissing,
+        Refused::Unknown => GatewayError::CredentialUnknown,
+    })?;
+    let uri = request.uri();
+    let target =
+        path::parse(request.method().as_str(), uri.path(), uri.query(), form).map_err(GatewayError::Path)?;
+    let (body, _reserved) = read_body(request, &mut payload, face).await?;
+    let method = http::Method::from_bytes(request.method().as_str().as_bytes())
+        .map_err(|_| GatewayError::Path(path::PathError::NotServed))?;
+    let job = Job {
+        id: id.to_owned(),
+        caller: caller.name,
+        method,
+        target,
+        headers: headers::up(|| {
+            request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+        }),
+        body,
+        origin: origin(request),
+        arrived,
+    };
+    match face.forwarder.start(job).await {
+        Ok(Ok(answer)) => Ok(respond(answer, id, passage, face.in_flight.is_draining())),
+        Ok(Err(failure)) => Err(GatewayError::Forward(failure)),
+        Err(_) => Err(GatewayError::Crashed),
+    }
+}
+
+async fn read_body(
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    face: &Face,
+) -> Result<(Bytes, Reserved), GatewayError> {
+    let headers = request.headers();
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    let announced =
+        if announced.is_none() && !is_chunked && request.version() < actix_web::http::Version::HTTP_2 {
+            Some(0)
+        } else {
+            announced
+        };
+    let limit = face.settings.max_body_bytes;
+    let time = Duration::from_secs(face.settings.body_timeout_s);
+    take_in(payload, announced, limit, &face.budget, time)
+        .await
+        .map_err(|refused| GatewayError::Body(refused, limit))
+}
+
+/// The gateway's address as the client sees it.
+fn origin(request: &HttpRequest) -> Option<String> {
+    let host = request.headers().get(header::HOST)?.to_str().ok()?;
+    let is_authority = host
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']'));
+    is_authority.then(|| format!("http://{host}"))
+}
+
+fn record_refusal(
+    face: &Face,
+    request: &HttpRequest,
+    id: &str,
+    arrived: Instant,
+    dialect: Dialect,
+    caller: Option<Arc<str>>,
+    error: &GatewayError,
+) {
+    (face.journal)(&Transaction {
+        id: id.to_owned(),
+        caller,
+        dialect,
+        method: http::Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default(),
+        path: request.uri().path().chars().take(512).collect(),
+        model: None,
+        attempts: Vec::new(),
+        status: error.status().as_u16(),
+        end: End::Refused,
+        failure: None,
+        first_byte: None,
+        total: arrived.elapsed(),
+        bytes_in: 0,
+        bytes_out: 0,
+        usage: None,
+    });
+}
+
+thread_local! {
+    /// The next request id of this worker: a random start, then counting, so that ids cost no randomness each.
+    static NEXT_ID: Cell<u64> = Cell::new(fastrand::u64(..));
+}
+
+/// Sixteen hexadecimal digits, unlike those of any other request.
+fn request_id() -> String {
+    // Multiplying by an odd constant is a bijection: neighbours look nothing alike and never collide.
+    let number = NEXT_ID.replace(NEXT_ID.get().wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut id = String::with_capacity(16);
+    let _ = write!(id, "{number:016x}");
+    id
+}
+
+/// Makes the key manager panic, for the tests of its supervision.
+#[cfg(debug_assertions)]
+pub(super) async fn panic_key_manager(face: web::Data<Rc<Face>>) -> HttpResponse {
+    if !face.test_panics {
+        return HttpResponse::NotFound().finish();
+    }
+    face.keys.panic();
+    HttpResponse::Accepted().finish()
+}

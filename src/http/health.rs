@@ -1,0 +1,69 @@
+//! What orchestrators and people ask: whether requests can be served, whether the process lives, and how each part is.
+
+use super::Face;
+use actix_web::{HttpResponse, web};
+use gemini_balance_actors::health::Component;
+use serde::Serialize;
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use tokio::time::Instant;
+
+/// How long the key manager may take to say how the pool is.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The answer of `/health/ready`.
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    components: BTreeMap<&'static str, Component>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<keypool::Counts>,
+    requests_in_flight: usize,
+}
+
+/// `GET /health`: 200 while requests can be served, else 503 with the reason.
+pub(super) async fn health(face: web::Data<Rc<Face>>) -> HttpResponse {
+    match reason(&face).await.0 {
+        None => HttpResponse::Ok().json(serde_json::json!({ "status": "ok" })),
+        Some(reason) => HttpResponse::ServiceUnavailable()
+            .json(serde_json::json!({ "status": "unavailable", "reason": reason })),
+    }
+}
+
+/// `GET /health/live`: 200 while the process answers at all.
+pub(super) async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({ "status": "ok" }))
+}
+
+/// `GET /health/ready`: like `/health`, with every component's state and the pool's counts.
+pub(super) async fn ready(face: web::Data<Rc<Face>>) -> HttpResponse {
+    let (reason, keys) = reason(&face).await;
+    let mut response = if reason.is_none() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.json(Ready {
+        status: if reason.is_none() { "ok" } else { "unavailable" },
+        reason,
+        components: face.health.components(),
+        keys,
+        requests_in_flight: face.in_flight.count(),
+    })
+}
+
+/// Why requests cannot be served, and the pool's counts when it answers.
+async fn reason(face: &Face) -> (Option<&'static str>, Option<keypool::Counts>) {
+    let counts = face.keys.snapshot(Instant::now() + PATIENCE).await.ok().map(|snapshot| snapshot.counts);
+    let reason = if face.in_flight.is_draining() {
+        Some("shutting down")
+    } else if !face.health.all_up() {
+        Some("a component is being restarted")
+    } else {
+        match &counts {
+            None => Some("the key manager does not answer"),
+            Some(counts) if counts.retired + counts.disabled == counts.total => {
+                Some("every key is retired or disabled")
+            }
+            Some(_) => None,
+        }
+    };
+    (reason, counts)
+}

@@ -1,0 +1,43 @@
+//! The HTTP face: who may call, what they want, and how answers and errors look. It hands a `Job` to a `ForwardActor`
+//! and never sees the upstream client. Start reading at `routes`.
+
+mod auth;
+mod body;
+mod docs;
+mod error;
+mod forward;
+mod health;
+mod respond;
+mod routes;
+
+pub use auth::Gate;
+pub use body::BodyBudget;
+pub use error::status_of;
+pub use routes::routes;
+
+use crate::{inflight::InFlight, settings};
+use gemini_balance_actors::{KeyManager, forward::Forwarder, health::Health, transaction::Journal};
+use std::{rc::Rc, sync::Arc};
+
+/// What the handlers of one worker share.
+pub struct Face {
+    /// Who may call.
+    pub gate: Arc<Gate>,
+    /// Where requests go.
+    pub forwarder: Rc<Forwarder>,
+    /// The pool, for health answers.
+    pub keys: KeyManager,
+    /// The components, for health answers.
+    pub health: Arc<Health>,
+    /// Requests under way, for the drain.
+    pub in_flight: InFlight,
+    /// The memory that request bodies may take together.
+    pub budget: BodyBudget,
+    /// Where transactions go.
+    pub journal: Journal,
+    /// Its settings.
+    pub settings: settings::Server,
+    /// Whether `/debug/panic` exists. Never in a release build.
+    #[cfg(debug_assertions)]
+    pub test_panics: bool,
+}

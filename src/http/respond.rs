@@ -1,0 +1,91 @@
+//! Turns the upstream's answer into the client's, byte for byte.
+
+use crate::inflight::Passage;
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    body::{BodySize, MessageBody},
+    http::{
+        StatusCode,
+        header::{HeaderName, HeaderValue},
+    },
+};
+use bytes::Bytes;
+use gemini_balance_actors::forward::{Answer, AnswerBody, Piece};
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::sync::mpsc;
+
+/// The client's answer. `passage` ends with the last byte.
+pub(super) fn respond(answer: Answer, id: &str, passage: Passage, close: bool) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut response = HttpResponseBuilder::new(status);
+    for (name, value) in &answer.headers {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        {
+            response.append_header((name, value));
+        }
+    }
+    response.insert_header(("x-request-id", id));
+    if close {
+        response.force_close();
+    }
+    let (body, size) = match answer.body {
+        AnswerBody::Whole(bytes) => {
+            let size = BodySize::Sized(bytes.len() as u64);
+            (Source::Whole(bytes), size)
+        }
+        AnswerBody::Stream { pieces, length: Some(length) } => {
+            (Source::Stream(pieces), BodySize::Sized(length))
+        }
+        AnswerBody::Stream { pieces, length: None } => (Source::Stream(pieces), BodySize::Stream),
+    };
+    response.body(RelayedBody { source: body, size, _passage: passage })
+}
+
+enum Source {
+    Whole(Bytes),
+    Stream(mpsc::Receiver<Piece>),
+}
+
+/// The body as actix-web writes it.
+struct RelayedBody {
+    source: Source,
+    size: BodySize,
+    _passage: Passage,
+}
+
+/// The upstream broke off: actix-web closes the connection without a clean end.
+#[derive(Debug)]
+struct BrokenOff;
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the upstream's answer broke off")
+    }
+}
+
+impl std::error::Error for BrokenOff {}
+
+impl MessageBody for RelayedBody {
+    type Error = BrokenOff;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        match &mut self.source {
+            Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Source::Whole(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Source::Stream(pieces) => pieces.poll_recv(cx).map(|piece| match piece {
+                Some(Piece::Chunk(chunk)) => Some(Ok(chunk)),
+                Some(Piece::End) => None,
+                None => Some(Err(BrokenOff)),
+            }),
+        }
+    }
+}

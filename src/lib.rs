@@ -1,0 +1,12 @@
+//! The service: settings, logging, wiring and the HTTP face of gemini-balance. The binary in `main.rs` is a thin shell
+//! around [`cli`]; the actors live in `gemini-balance-actors`.
+
+pub mod check;
+pub mod cli;
+pub mod demo;
+pub mod http;
+pub mod inflight;
+pub mod logging;
+pub mod process;
+pub mod service;
+pub mod settings;

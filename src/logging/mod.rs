@@ -1,0 +1,135 @@
+//! Logging: `log` and `fern`, with every line handed to a queue whose own thread does the writing, so that a full disk
+//! or a slow console never holds up a worker. What a transaction's line looks like is in `line`.
+
+mod line;
+mod queue;
+
+pub use line::transaction_line;
+
+use crate::settings::{Log, LogFormat, SettingsError};
+use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
+use queue::Queue;
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The target of transaction lines.
+pub const TRANSACTION: &str = "transaction";
+/// The target of lines with bodies.
+pub const BODIES: &str = "bodies";
+
+/// Keeps the writing threads; flushes them when told.
+#[derive(Clone)]
+pub struct Logging {
+    queues: Vec<Queue>,
+}
+
+impl Logging {
+    /// Sets the logger up. Fails when a level is unknown or a file cannot be written.
+    pub fn start(settings: &Log) -> Result<Self, SettingsError> {
+        let level: log::LevelFilter = settings.level.parse().map_err(|_| {
+            SettingsError::refused("log.level", "must be one of off, error, warn, info, debug, trace")
+        })?;
+        let mut queues = Vec::new();
+        let mut line_to = |out: Box<dyn Write + Send>| {
+            let queue = Queue::start(out);
+            queues.push(queue.clone());
+            Box::new(queue) as Box<dyn Write + Send>
+        };
+        let format = settings.format;
+        let application = fern::Dispatch::new()
+            .format(move |out, message, record| match format {
+                LogFormat::Text => out.finish(format_args!(
+                    "{} {:5} {}: {message}",
+                    line::timestamp(),
+                    record.level(),
+                    record.target()
+                )),
+                LogFormat::Json => out.finish(format_args!(
+                    r#"{{"time":"{}","level":"{}","target":"{}","message":{}}}"#,
+                    line::timestamp(),
+                    record.level(),
+                    record.target(),
+                    line::JsonText(&message.to_string())
+                )),
+            })
+            .filter(|metadata| metadata.target() != TRANSACTION && metadata.target() != BODIES)
+            .chain(line_to(Box::new(io::stdout())))
+            .chain(line_to(rotating(settings, &settings.dir.join("app.log"))?));
+        let mut root = fern::Dispatch::new()
+            .level(level)
+            // What the libraries below say at their finer levels may hold headers, and so secrets.
+            .level_for("h2", level.min(log::LevelFilter::Warn))
+            .level_for("hyper_util", level.min(log::LevelFilter::Warn))
+            .level_for("reqwest", level.min(log::LevelFilter::Warn))
+            .level_for("rustls", level.min(log::LevelFilter::Warn))
+            .level_for("actix_http", level.min(log::LevelFilter::Warn))
+            .level_for("actix_web", level.min(log::LevelFilter::Warn))
+            .level_for("actix_server", level.min(log::LevelFilter::Warn))
+            .level_for("mio", level.min(log::LevelFilter::Warn))
+            .chain(application);
+        if settings.transactions {
+            root = root.level_for(TRANSACTION, log::LevelFilter::Info).chain(
+                fern::Dispatch::new()
+                    .filter(|metadata| metadata.target() == TRANSACTION)
+                    .chain(line_to(rotating(settings, &settings.dir.join("transactions.log"))?)),
+            );
+        } else {
+            root = root.level_for(TRANSACTION, log::LevelFilter::Off);
+        }
+        if settings.debug_enabled {
+            root = root.level_for(BODIES, log::LevelFilter::Info).chain(
+                fern::Dispatch::new()
+                    .filter(|metadata| metadata.target() == BODIES)
+                    .chain(line_to(rotating(settings, &settings.debug_file)?)),
+            );
+        } else {
+            root = root.level_for(BODIES, log::LevelFilter::Off);
+        }
+        root.apply().map_err(|_| SettingsError::refused("log", "is set up already"))?;
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic
+                .location()
+                .map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
+            let payload = panic.payload();
+            let text = payload
+                .downcast_ref::<&str>()
+                .copied()
+                .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            log::error!(target: "panic", "{}{place}", text.unwrap_or("no message"));
+        }));
+        Ok(Self { queues })
+    }
+
+    /// Waits until what was logged so far is written, but not for ever.
+    pub fn flush(&self) {
+        for queue in &self.queues {
+            queue.drain(Duration::from_secs(2));
+        }
+    }
+}
+
+/// A file that rotates by size. Its folder is made if it is missing.
+fn rotating(settings: &Log, path: &Path) -> Result<Box<dyn Write + Send>, SettingsError> {
+    let unwritable = |error: io::Error| {
+        SettingsError::refused(
+            "log.dir",
+            format!("names a place that cannot be written: {}: {error}", path.display()),
+        )
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .map_or_else(|| PathBuf::from("."), Path::to_owned);
+    std::fs::create_dir_all(&folder).map_err(unwritable)?;
+    std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(unwritable)?;
+    Ok(Box::new(FileRotate::new(
+        path,
+        AppendCount::new(settings.keep_files),
+        ContentLimit::BytesSurpassed(settings.rotate_bytes),
+        Compression::None,
+        None,
+    )))
+}

@@ -1,0 +1,189 @@
+//! A queue of log lines with a thread that writes them. Bounded: when the writer falls too far behind, lines are dropped
+//! and counted, and the count is written once there is room. A worker only ever appends to a buffer under a short lock;
+//! the writer is woken once for a burst of lines, not once for each.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How much may wait to be written.
+const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+/// How long lines gather before they are written together.
+const GATHER: Duration = Duration::from_millis(20);
+
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// Where the last whole line ends: what follows is being written.
+    whole: usize,
+    dropped: u64,
+    /// The line being written does not fit: the rest of it is passed over.
+    overflowing: bool,
+    writing: bool,
+}
+
+struct Shared {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    written: Condvar,
+}
+
+/// The end that lines are written into. `flush` ends a line.
+#[derive(Clone)]
+pub(super) struct Queue(Arc<Shared>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Starts the writing thread, which lives as long as the process.
+    pub(super) fn start(mut out: Box<dyn Write + Send>) -> Self {
+        let shared =
+            Arc::new(Shared { waiting: Mutex::default(), arrived: Condvar::new(), written: Condvar::new() });
+        let queue = Self(Arc::clone(&shared));
+        let write = move || {
+            let mut batch = Vec::new();
+            loop {
+                let dropped = {
+                    let mut waiting = shared.lock();
+                    while waiting.whole == 0 {
+                        waiting = shared.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                    }
+                    drop(waiting);
+                    thread::sleep(GATHER);
+                    let mut waiting = shared.lock();
+                    let whole = std::mem::take(&mut waiting.whole);
+                    batch.clear();
+                    std::mem::swap(&mut batch, &mut waiting.bytes);
+                    let begun = batch.split_off(whole);
+                    waiting.bytes.extend_from_slice(&begun);
+                    waiting.writing = true;
+                    std::mem::take(&mut waiting.dropped)
+                };
+                // A full disk is no reason to stop: what cannot be written is lost, and later lines may go through.
+                let mut lost = out.write_all(&batch).and_then(|()| out.flush()).is_err();
+                if dropped > 0 {
+                    lost |=
+                        writeln!(out, "{dropped} log lines were dropped: the writer fell behind").is_err();
+                }
+                let mut waiting = shared.lock();
+                if lost {
+                    waiting.dropped += dropped.max(1);
+                }
+                waiting.writing = false;
+                shared.written.notify_all();
+            }
+        };
+        // Without the thread the lines are dropped and counted, which the caller cannot do better.
+        let _ = thread::Builder::new().name("log-writer".to_owned()).spawn(write);
+        queue
+    }
+
+    /// Waits until all whole lines are written.
+    pub(super) fn drain(&self, at_most: Duration) {
+        let deadline = Instant::now() + at_most;
+        let mut waiting = self.0.lock();
+        while waiting.whole > 0 || waiting.writing {
+            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+            else {
+                return;
+            };
+            waiting = self.0.written.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Write for Queue {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut waiting = self.0.lock();
+        if waiting.bytes.len() + bytes.len() > MAX_WAITING_BYTES {
+            waiting.overflowing = true;
+        }
+        if !waiting.overflowing {
+            waiting.bytes.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut waiting = self.0.lock();
+        if std::mem::take(&mut waiting.overflowing) {
+            let whole = waiting.whole;
+            waiting.bytes.truncate(whole);
+            waiting.dropped += 1;
+            return Ok(());
+        }
+        let was_empty = waiting.whole == 0;
+        waiting.whole = waiting.bytes.len();
+        drop(waiting);
+        if was_empty {
+            self.0.arrived.notify_one();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_written_whole_and_in_order() {
+        let sink = Sink::default();
+        let mut queue = Queue::start(Box::new(sink.clone()));
+        for n in 0..1000 {
+            write!(queue, "line {n}").unwrap();
+            writeln!(queue).unwrap();
+            queue.flush().unwrap();
+        }
+        queue.drain(Duration::from_secs(5));
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, (0..1000).map(|n| format!("line {n}\n")).collect::<String>());
+    }
+
+    struct Stuck;
+
+    impl Write for Stuck {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            thread::park();
+            Ok(0)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_stuck_writer_holds_nobody_up_and_memory_stays_bounded() {
+        let mut queue = Queue::start(Box::new(Stuck));
+        let line = vec![b'x'; 64 * 1024];
+        for _ in 0..1000 {
+            queue.write_all(&line).unwrap();
+            queue.flush().unwrap();
+        }
+        let waiting = queue.0.lock();
+        assert!(waiting.bytes.len() <= MAX_WAITING_BYTES);
+        assert!(waiting.dropped > 0);
+    }
+}

@@ -1,0 +1,187 @@
+//! Wires the service up and runs it until it is told to stop: logging, the key manager under its supervisor, the HTTP
+//! server with one upstream client a worker, the signals, the drain.
+
+use crate::{
+    cli::Failure,
+    http::{BodyBudget, Face, Gate, routes, status_of},
+    inflight::InFlight,
+    logging::{Logging, TRANSACTION, transaction_line},
+    settings::{self, Settings},
+};
+use actix_web::{App, HttpServer, dev::ServerHandle, web};
+use gemini_balance_actors::{
+    KeyManager,
+    forward::{Forwarder, Limits, UpstreamSettings},
+    health::Health,
+    transaction::{Journal, Transaction},
+};
+use std::{net::SocketAddr, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// After the last answer's last byte was handed to its socket, connections get this long to take it.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// The service. See the module.
+pub struct Service;
+
+/// What each worker makes its face from.
+#[derive(Clone)]
+struct Plan {
+    gate: Arc<Gate>,
+    keys: KeyManager,
+    health: Arc<Health>,
+    in_flight: InFlight,
+    budget: BodyBudget,
+    upstream: UpstreamSettings,
+    limits: Limits,
+    server: settings::Server,
+}
+
+impl Service {
+    /// Serves until SIGTERM or SIGINT, or until a component is given up. `ready` is called with the address once
+    /// connections are accepted.
+    pub(crate) fn run(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
+        let ring = settings.key_ring()?;
+        let tokens = settings.tokens()?;
+        let upstream = settings.upstream()?;
+        let logging = Logging::start(&settings.log)?;
+        if tokens.is_empty() {
+            log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
+        }
+        let gate = Arc::new(Gate::new(&tokens, &ring));
+        let result = actix_rt::System::new().block_on(async {
+            let arbiter = actix_rt::Arbiter::new();
+            let health = Arc::new(Health::default());
+            let count = ring.keys().len();
+            let keys = KeyManager::start(
+                &arbiter.handle(),
+                ring,
+                settings.pool.rules(),
+                settings.supervisor.intensity(),
+                Arc::clone(&health),
+            )?;
+            log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), tokens.len());
+            let plan = Plan {
+                gate,
+                keys,
+                health,
+                in_flight: InFlight::default(),
+                budget: BodyBudget::new(settings.server.max_buffered_bytes),
+                upstream,
+                limits: settings.limits(),
+                server: settings.server.clone(),
+            };
+            let code = serve(plan, ready).await;
+            arbiter.stop();
+            code
+        });
+        logging.flush();
+        result
+    }
+}
+
+impl Plan {
+    fn face(&self) -> Result<Face, gemini_balance_actors::forward::UpstreamError> {
+        let journal: Journal = Rc::new(write_transaction);
+        Ok(Face {
+            gate: Arc::clone(&self.gate),
+            forwarder: Rc::new(Forwarder::new(
+                self.upstream.clone(),
+                self.keys.clone(),
+                self.limits,
+                Rc::clone(&journal),
+            )?),
+            keys: self.keys.clone(),
+            health: Arc::clone(&self.health),
+            in_flight: self.in_flight.clone(),
+            budget: self.budget.clone(),
+            journal,
+            settings: self.server.clone(),
+            #[cfg(debug_assertions)]
+            test_panics: std::env::var_os("GEMINI_BALANCE_TEST_PANICS").is_some(),
+        })
+    }
+}
+
+fn write_transaction(transaction: &Transaction) {
+    let status = transaction.failure.as_ref().map_or(transaction.status, status_of);
+    log::info!(target: TRANSACTION, "{}", transaction_line(transaction, status));
+}
+
+async fn serve(plan: Plan, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
+    plan.face()?; // a client that cannot be built is told here, once, rather than by each worker
+    let Plan { health, in_flight, server: settings, .. } = plan.clone();
+    let factory = move || {
+        #[expect(clippy::expect_used, reason = "it was built before from the same settings")]
+        let face = Rc::new(plan.face().expect("an upstream client"));
+        App::new().app_data(web::Data::new(face)).configure(routes)
+    };
+    let address = (settings.host.as_str(), settings.port);
+    let mut server = HttpServer::new(factory)
+        .tcp_nodelay(true) // or Nagle's algorithm holds back the small events of streams
+        .h1_allow_half_closed(false) // or a client that has left is noticed only at the next write
+        .h1_write_buffer_size(32 * 1024)
+        .backlog(4096)
+        .max_connections(settings.max_connections)
+        .keep_alive(Duration::from_secs(settings.keep_alive_s))
+        .client_request_timeout(Duration::from_secs(settings.head_timeout_s))
+        .client_disconnect_timeout(Duration::from_secs(2))
+        .shutdown_timeout(settings.drain_s)
+        .disable_signals();
+    if settings.workers > 0 {
+        server = server.workers(settings.workers);
+    }
+    let server = server.bind(address).map_err(|error| {
+        Failure::new(format!(
+            "cannot listen on {}:{} (server.host, server.port): {error}",
+            settings.host, settings.port
+        ))
+    })?;
+    let bound = server
+        .addrs()
+        .first()
+        .copied()
+        .ok_or_else(|| Failure::new("no address to listen on (server.host)"))?;
+    let server = server.run();
+    let handle = server.handle();
+    let running = actix_rt::spawn(server);
+    log::info!(target: "service", "listening on http://{bound}");
+    ready(bound);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        given_up = health.failed() => {
+            log::error!(target: "service", "{} was given up after {} restarts: ending", given_up.name, given_up.component.restarts);
+            in_flight.drain();
+            handle.stop(false).await;
+            return Ok(ExitCode::FAILURE);
+        }
+        ended = running => {
+            return Err(Failure::new(format!("the server ended by itself: {ended:?}")));
+        }
+    }
+    drain(&handle, &in_flight, &settings).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets running answers finish: readiness says no at once, connections are taken a little longer, then no more.
+async fn drain(handle: &ServerHandle, in_flight: &InFlight, settings: &settings::Server) {
+    log::info!(target: "service", "shutting down: {} requests under way", in_flight.count());
+    in_flight.drain();
+    tokio::time::sleep(Duration::from_millis(settings.drain_accept_ms)).await;
+    let stopped = handle.stop(true); // closes the listener at once, then waits for connections
+    let finished = async {
+        in_flight.idle().await;
+        tokio::time::sleep(FAREWELL).await;
+    };
+    tokio::select! {
+        () = stopped => {}
+        () = finished => {}
+        () = tokio::time::sleep(Duration::from_secs(settings.drain_s)) => {
+            log::warn!(target: "service", "{} requests did not finish within server.drain_s and are cut off", in_flight.count());
+        }
+    }
+    log::info!(target: "service", "shut down");
+}

@@ -1,0 +1,117 @@
+//! The pool's keys, from all places they can be named in, as the key ring. A key without a label is called by its
+//! fingerprint, from which the key cannot be found again.
+
+use super::{KeyEntry, Settings, SettingsError};
+use gemini_balance_actors::{Secret, key_manager::KeyRing};
+use keypool::{KeyId, KeySpec, Project};
+use sha2::{Digest, Sha256};
+use std::{collections::HashSet, fmt::Write as _, path::Path};
+
+/// The variables that name keys: the original's and the SDKs' own.
+const VARIABLES: &[&str] = &["GOOGLE_API_KEYS", "GOOGLE_API_KEY", "GEMINI_API_KEY"];
+
+impl Settings {
+    /// All keys: `[[keys]]`, `pool.keys_file` and the environment. The same key named twice is one key.
+    pub fn key_ring(&self) -> Result<KeyRing, SettingsError> {
+        let mut found: Vec<(KeySpec, Secret)> = Vec::new();
+        let mut seen = HashSet::new();
+        for (position, entry) in self.keys.iter().enumerate() {
+            let name = format!("keys[{position}]");
+            let secret = secret_of(&name, &entry.secret, entry.secret_file.as_deref())?;
+            add(&mut found, &mut seen, &secret, Some(entry));
+        }
+        if !self.pool.keys_file.is_empty() {
+            let text = read("pool.keys_file", Path::new(&self.pool.keys_file))?;
+            for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+            {
+                add(&mut found, &mut seen, line, None);
+            }
+        }
+        let variables = if self.environment { VARIABLES } else { &[] };
+        for variable in variables {
+            for key in std::env::var(variable).unwrap_or_default().split(',').map(str::trim) {
+                if !key.is_empty() {
+                    add(&mut found, &mut seen, key, None);
+                }
+            }
+        }
+        if found.is_empty() {
+            return Err(SettingsError::refused(
+                "no key:",
+                "set GOOGLE_API_KEYS=\"key1,key2\" in the environment or .env, or name keys under [[keys]] or in pool.keys_file",
+            ));
+        }
+        KeyRing::new(found).map_err(|unusable| {
+            SettingsError::refused(
+                &format!("key {}", unusable.id),
+                "holds characters that no header may carry",
+            )
+        })
+    }
+}
+
+fn add(
+    found: &mut Vec<(KeySpec, Secret)>,
+    seen: &mut HashSet<String>,
+    secret: &str,
+    entry: Option<&KeyEntry>,
+) {
+    let fingerprint = fingerprint(secret);
+    if !seen.insert(fingerprint.clone()) {
+        return;
+    }
+    let label = entry.and_then(|entry| entry.label.as_deref()).filter(|label| !label.is_empty());
+    let spec = KeySpec {
+        id: KeyId::from(label.unwrap_or(&fingerprint)),
+        project: entry
+            .and_then(|entry| entry.project.as_deref())
+            .filter(|name| !name.is_empty())
+            .map(Project::from),
+        weight: entry.map_or(1, |entry| entry.weight),
+    };
+    found.push((spec, Secret::new(secret)));
+}
+
+/// Eight bytes of a hash: enough to tell the keys of a pool apart, and no way back.
+fn fingerprint(secret: &str) -> String {
+    let mut text = String::from("key-");
+    for byte in &Sha256::digest(secret.as_bytes())[..6] {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// A secret given in place or in a file.
+pub(super) fn secret_of(name: &str, secret: &str, file: Option<&Path>) -> Result<String, SettingsError> {
+    match (secret.trim(), file) {
+        ("", Some(path)) => {
+            let text = read(&format!("{name}.secret_file"), path)?;
+            let text = text.trim();
+            if text.is_empty() {
+                return Err(SettingsError::refused(
+                    &format!("{name}.secret_file"),
+                    "names a file that is empty",
+                ));
+            }
+            Ok(text.to_owned())
+        }
+        ("", None) => Err(SettingsError::refused(name, "needs a secret or a secret_file")),
+        (_, Some(_)) => {
+            Err(SettingsError::refused(name, "has both a secret and a secret_file; one is enough"))
+        }
+        (secret, None) => Ok(secret.to_owned()),
+    }
+}
+
+fn read(setting: &str, path: &Path) -> Result<String, SettingsError> {
+    std::fs::read_to_string(path).map_err(|error| SettingsError::unreadable(setting, path, &error))
+}
+
+impl std::fmt::Debug for KeyEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyEntry")
+            .field("label", &self.label)
+            .field("project", &self.project)
+            .finish_non_exhaustive()
+    }
+}

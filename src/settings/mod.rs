@@ -1,0 +1,294 @@
+//! The settings as an operator writes them: one struct a section of `config.toml`, which holds the defaults. Where they
+//! come from is in `sources`; what the keys and tokens become is in `keys` and `tokens`. Each part of the service is
+//! given its own section, never the whole.
+
+mod keys;
+mod sources;
+mod tokens;
+
+pub(crate) use sources::demo;
+pub use sources::{SettingsError, load};
+
+use gemini_balance_actors::{
+    forward::{BaseUrl, Limits, ProxyUrl, UpstreamSettings},
+    supervisor::Intensity,
+};
+use keypool::Strategy;
+use serde::Deserialize;
+use std::{path::PathBuf, time::Duration};
+
+/// Everything an operator can set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `[server]`
+    pub server: Server,
+    /// `[auth]`
+    pub auth: Auth,
+    /// `[pool]`
+    pub pool: Pool,
+    /// `[[keys]]`
+    #[serde(default)]
+    pub keys: Vec<KeyEntry>,
+    /// `[retry]`
+    pub retry: Retry,
+    /// `[upstream]`
+    pub upstream: Upstream,
+    /// `[log]`
+    pub log: Log,
+    /// `[supervisor]`
+    pub supervisor: Supervisor,
+    /// Whether the environment may name keys, tokens and a proxy. Not so in the demo.
+    #[serde(skip, default = "yes")]
+    pub(crate) environment: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `[server]`: the face to the clients.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// The address to listen on.
+    pub host: String,
+    /// The port to listen on; 0 for any.
+    pub port: u16,
+    /// Worker threads; 0 for one a core.
+    pub workers: usize,
+    /// Connections a worker keeps open.
+    pub max_connections: usize,
+    /// The longest request body.
+    pub max_body_bytes: usize,
+    /// All request bodies in memory together.
+    pub max_buffered_bytes: usize,
+    /// For a request's head.
+    pub head_timeout_s: u64,
+    /// For a request's body.
+    pub body_timeout_s: u64,
+    /// For a client to take the next bytes.
+    pub write_timeout_s: u64,
+    /// For an idle connection.
+    pub keep_alive_s: u64,
+    /// For running answers after SIGTERM.
+    pub drain_s: u64,
+    /// For new connections after SIGTERM.
+    pub drain_accept_ms: u64,
+}
+
+/// `[auth]`: who may call.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// The clients' tokens.
+    pub tokens: Vec<TokenEntry>,
+}
+
+/// One client's token.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenEntry {
+    /// What logs call the client.
+    pub name: String,
+    /// The token itself.
+    #[serde(default)]
+    pub secret: String,
+    /// A file that holds it.
+    #[serde(default)]
+    pub secret_file: Option<PathBuf>,
+}
+
+/// `[pool]`: the rules of the key pool.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// How a key is chosen among the free ones.
+    pub strategy: Strategy,
+    /// Transport errors in a row before a key cools down.
+    pub failure_threshold: u32,
+    /// The first such cooldown.
+    pub cooldown_initial_s: u64,
+    /// The longest growing cooldown.
+    pub cooldown_max_s: u64,
+    /// The first cooldown of a 429 without a hint.
+    pub rate_limit_wait_s: u64,
+    /// How long a request waits for a key.
+    pub max_wait_ms: u64,
+    /// How many may wait.
+    pub max_waiting: usize,
+    /// A file with one key a line.
+    pub keys_file: String,
+}
+
+/// One key of the pool.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyEntry {
+    /// What logs call it.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The key itself.
+    #[serde(default)]
+    pub secret: String,
+    /// A file that holds it.
+    #[serde(default)]
+    pub secret_file: Option<PathBuf>,
+    /// The Google project it belongs to.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// Its share under `strategy = "weighted"`.
+    #[serde(default = "one")]
+    pub weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// `[retry]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Attempts for one request, the first included.
+    pub max_attempts: u32,
+}
+
+/// `[upstream]`: the way to Google.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// The native API.
+    pub gemini_base_url: String,
+    /// The OpenAI-compatible layer.
+    pub openai_base_url: String,
+    /// For a connection.
+    pub connect_timeout_ms: u64,
+    /// For an answer to begin.
+    pub head_timeout_s: u64,
+    /// For the next bytes of an answer.
+    pub idle_timeout_s: u64,
+    /// A proxy's URL.
+    pub proxy: String,
+    /// Certificates to trust besides the system's.
+    pub ca_file: String,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The least important level that is written.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+    /// Where the files go.
+    pub dir: PathBuf,
+    /// Whether each request is recorded.
+    pub transactions: bool,
+    /// The size at which a file is put aside.
+    pub rotate_bytes: usize,
+    /// How many are kept.
+    pub keep_files: usize,
+    /// Whether requests are logged with their bodies.
+    pub debug_enabled: bool,
+    /// Where to.
+    pub debug_file: PathBuf,
+    /// How much of each body.
+    pub debug_body_bytes: usize,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// `[supervisor]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supervisor {
+    /// Deaths allowed within the window.
+    pub max_restarts: usize,
+    /// The window.
+    pub window_s: u64,
+}
+
+impl Pool {
+    /// The pool's rules in its own terms.
+    pub fn rules(&self) -> keypool::Settings {
+        keypool::Settings {
+            strategy: self.strategy,
+            failure_threshold: self.failure_threshold,
+            cooldown_initial: Duration::from_secs(self.cooldown_initial_s),
+            cooldown_max: Duration::from_secs(self.cooldown_max_s),
+            rate_limit_default_wait: Duration::from_secs(self.rate_limit_wait_s),
+            max_wait: Duration::from_millis(self.max_wait_ms),
+            max_waiting: self.max_waiting,
+            ..keypool::Settings::default()
+        }
+    }
+}
+
+impl Settings {
+    /// How to reach the upstream, checked.
+    pub fn upstream(&self) -> Result<UpstreamSettings, SettingsError> {
+        let upstream = &self.upstream;
+        let base = |name, text: &str| BaseUrl::parse(text).map_err(|why| SettingsError::refused(name, why));
+        let gemini_base = base("upstream.gemini_base_url", &upstream.gemini_base_url)?;
+        // People copy base URLs with the version in them, as SDKs want it.
+        let gemini_base = gemini_base.without_suffix("/v1beta").without_suffix("/v1");
+        let openai_base = match upstream.openai_base_url.trim() {
+            "" if gemini_base.has_path() => base(
+                "upstream.gemini_base_url",
+                &format!("{}/v1beta/openai", upstream.gemini_base_url.trim_end_matches('/')),
+            )?,
+            "" => gemini_base.clone(),
+            text => base("upstream.openai_base_url", text)?,
+        };
+        let proxy = match upstream.proxy.trim() {
+            "" => None,
+            text => Some(ProxyUrl::parse(text).map_err(|why| SettingsError::refused("upstream.proxy", why))?),
+        };
+        let extra_roots = match upstream.ca_file.trim() {
+            "" => Vec::new(),
+            path => vec![
+                std::fs::read(path)
+                    .map_err(|error| SettingsError::unreadable("upstream.ca_file", path, &error))?,
+            ],
+        };
+        Ok(UpstreamSettings {
+            gemini_base,
+            openai_base,
+            connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
+            head_timeout: Duration::from_secs(upstream.head_timeout_s),
+            idle_timeout: Duration::from_secs(upstream.idle_timeout_s),
+            write_timeout: Duration::from_secs(self.server.write_timeout_s),
+            proxy,
+            extra_roots,
+        })
+    }
+
+    /// How hard a request is tried.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_attempts: self.retry.max_attempts,
+            lease_deadline: Duration::from_millis(self.pool.max_wait_ms) + Duration::from_secs(5),
+        }
+    }
+}
+
+impl Supervisor {
+    /// In the supervisor's own terms.
+    pub fn intensity(&self) -> Intensity {
+        Intensity {
+            restarts: self.max_restarts,
+            window: Duration::from_secs(self.window_s),
+            ..Intensity::default()
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Where settings come from: the embedded `config.toml`, a file, the environment with the names of the original Python
+//! service, and the environment with names of our own, each going before the last. A setting that is unknown or has a bad
+//! value ends in one line that names it, its source and what is allowed.
+
+use super::Settings;
+use figment::{
+    Figment, Metadata, Profile, Provider,
+    error::Kind,
+    providers::{Env, Format, Toml},
+    value::{Dict, Map, Value},
+};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+/// The defaults.
+const EMBEDDED: &str = include_str!("../../config.toml");
+
+/// The original's variables, and what they set here.
+const ORIGINAL: &[(&str, &str)] = &[
+    ("GEMINI_API_BASE_URL", "upstream.gemini_base_url"),
+    ("OPENAI_API_BASE_URL", "upstream.openai_base_url"),
+    ("LOG_LEVEL", "log.level"),
+    ("DEBUG_LOG_ENABLED", "log.debug_enabled"),
+    ("DEBUG_LOG_FILE", "log.debug_file"),
+    ("API_KEY_COOL_DOWN_SECONDS", "pool.cooldown_initial_s"),
+    ("API_KEY_FAILURE_THRESHOLD", "pool.failure_threshold"),
+    ("MAX_COOL_DOWN_SECONDS", "pool.cooldown_max_s"),
+    ("RATE_LIMIT_DEFAULT_WAIT_SECONDS", "pool.rate_limit_wait_s"),
+];
+
+/// What begins the names of our own variables.
+const PREFIX: &str = "GEMINI_BALANCE__";
+
+/// Why the service does not start: one line that says which setting, from where, and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError(String);
+
+impl SettingsError {
+    /// A setting whose value is of the right type and still no good.
+    pub fn refused(setting: &str, why: impl fmt::Display) -> Self {
+        Self(format!("{setting} {why}"))
+    }
+
+    /// A file that a setting names and that cannot be read.
+    pub fn unreadable(setting: &str, path: impl AsRef<Path>, error: &io::Error) -> Self {
+        Self(format!("{setting}: cannot read {}: {error}", path.as_ref().display()))
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// Reads all sources. `file` is the one named on the command line; without it `./config.toml` is read if there is one.
+pub fn load(file: Option<&Path>) -> Result<Settings, SettingsError> {
+    let mut figment = Figment::from(Toml::string(EMBEDDED));
+    let file = match file {
+        Some(path) => Some(path.to_owned()),
+        None => Some(PathBuf::from("config.toml")).filter(|path| path.exists()),
+    };
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| SettingsError::unreadable("--config", &path, &error))?;
+        figment = figment.merge(FromFile { path, text });
+    }
+    for (variable, setting) in ORIGINAL {
+        if let Ok(text) = std::env::var(variable)
+            && !text.trim().is_empty()
+        {
+            figment = figment.merge(FromVariable { variable, setting, text });
+        }
+    }
+    figment = figment.merge(Env::prefixed(PREFIX).split("__"));
+    let settings: Settings = figment.extract().map_err(|error| explain(&error))?;
+    settings.check()?;
+    Ok(settings)
+}
+
+/// The defaults alone, with another upstream: no file and no environment.
+pub(crate) fn demo(upstream: &str) -> Result<Settings, SettingsError> {
+    let mut settings: Settings =
+        Figment::from(Toml::string(EMBEDDED)).extract().map_err(|error| explain(&error))?;
+    upstream.clone_into(&mut settings.upstream.gemini_base_url);
+    settings.environment = false;
+    Ok(settings)
+}
+
+impl Settings {
+    /// Refuses values that the types allow and that make no sense.
+    fn check(&self) -> Result<(), SettingsError> {
+        let at_least_one = [
+            ("server.max_connections", self.server.max_connections),
+            ("server.max_body_bytes", self.server.max_body_bytes),
+            ("server.max_buffered_bytes", self.server.max_buffered_bytes),
+            ("log.rotate_bytes", self.log.rotate_bytes),
+        ];
+        let durations = [
+            ("server.head_timeout_s", self.server.head_timeout_s),
+            ("server.body_timeout_s", self.server.body_timeout_s),
+            ("server.write_timeout_s", self.server.write_timeout_s),
+            ("pool.cooldown_initial_s", self.pool.cooldown_initial_s),
+            ("pool.rate_limit_wait_s", self.pool.rate_limit_wait_s),
+            ("upstream.connect_timeout_ms", self.upstream.connect_timeout_ms),
+            ("upstream.head_timeout_s", self.upstream.head_timeout_s),
+            ("upstream.idle_timeout_s", self.upstream.idle_timeout_s),
+            ("retry.max_attempts", self.retry.max_attempts.into()),
+            ("pool.failure_threshold", self.pool.failure_threshold.into()),
+        ];
+        let zero = at_least_one
+            .iter()
+            .find(|(_, value)| *value == 0)
+            .map(|(name, _)| name)
+            .or_else(|| durations.iter().find(|(_, value)| *value == 0).map(|(name, _)| name));
+        if let Some(name) = zero {
+            return Err(SettingsError::refused(name, "must be at least 1"));
+        }
+        if self.pool.cooldown_max_s < self.pool.cooldown_initial_s.max(self.pool.rate_limit_wait_s) {
+            let why = "must not be below pool.cooldown_initial_s or pool.rate_limit_wait_s";
+            return Err(SettingsError::refused("pool.cooldown_max_s", why));
+        }
+        Ok(())
+    }
+}
+
+/// One line of a figment error.
+fn explain(error: &figment::Error) -> SettingsError {
+    let Some(error) = error.clone().into_iter().next() else {
+        return SettingsError("the settings cannot be read".to_owned());
+    };
+    let source = error.metadata.as_ref().map_or_else(String::new, |metadata| {
+        if metadata.name == ENV_METADATA {
+            let name: Vec<String> = error.path.iter().map(|part| part.to_uppercase()).collect();
+            format!(" (from the environment variable {PREFIX}{})", name.join("__"))
+        } else {
+            format!(" (from {})", metadata.name)
+        }
+    });
+    let setting = error.path.join(".");
+    let text = match &error.kind {
+        Kind::UnknownField(name, allowed) => {
+            let full = if setting.is_empty() || setting.ends_with(name.as_str()) {
+                if setting.is_empty() { name.clone() } else { setting }
+            } else {
+                format!("{setting}.{name}")
+            };
+            format!("{full} is not a setting{source}; allowed here: {}", allowed.join(", "))
+        }
+        Kind::MissingField(name) => format!("{setting}.{name} is missing{source}"),
+        // The value itself is not repeated: it may be a secret.
+        Kind::InvalidType(_, wanted) | Kind::InvalidValue(_, wanted) => {
+            format!("{setting} must be {wanted}{source}")
+        }
+        Kind::UnknownVariant(_, allowed) => {
+            format!("{setting} must be one of {}{source}", allowed.join(", "))
+        }
+        other => format!("{setting}{}{other}{source}", if setting.is_empty() { "" } else { ": " }),
+    };
+    SettingsError(text.replace('\n', " "))
+}
+
+/// The name figment gives its environment provider's metadata, with our prefix.
+const ENV_METADATA: &str = "`GEMINI_BALANCE__` environment variable(s)";
+
+/// A TOML file whose name errors mention.
+struct FromFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl Provider for FromFile {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.path.display().to_string())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Toml::string(&self.text).data()
+    }
+}
+
+/// One of the original's variables, whose name errors mention.
+struct FromVariable {
+    variable: &'static str,
+    setting: &'static str,
+    text: String,
+}
+
+impl Provider for FromVariable {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(format!("the environment variable {}", self.variable))
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let text = self.text.trim();
+        // Python's spelling of booleans is common in the original's files.
+        let value = match text.to_ascii_lowercase().as_str() {
+            "true" => Value::from(true),
+            "false" => Value::from(false),
+            _ => text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from),
+        };
+        Ok(Profile::Default.collect(figment::util::nest(self.setting, value).into_dict().unwrap_or_default()))
+    }
+}

@@ -1,0 +1,62 @@
+//! The clients' tokens, from `[auth]` and `ACCESS_TOKENS`, as pairs of name and secret.
+
+use super::{Settings, SettingsError, TokenEntry, Upstream, keys::secret_of};
+use gemini_balance_actors::Secret;
+use std::fmt;
+
+/// The variable that names tokens.
+const VARIABLE: &str = "ACCESS_TOKENS";
+
+impl Settings {
+    /// Every token with its client's name.
+    pub fn tokens(&self) -> Result<Vec<(String, Secret)>, SettingsError> {
+        let mut tokens: Vec<(String, Secret)> = Vec::new();
+        for (position, entry) in self.auth.tokens.iter().enumerate() {
+            let name = format!("auth.tokens[{position}]");
+            let secret = secret_of(&name, &entry.secret, entry.secret_file.as_deref())?;
+            tokens.push((entry.name.clone(), Secret::new(secret)));
+        }
+        let list = if self.environment { std::env::var(VARIABLE).unwrap_or_default() } else { String::new() };
+        for (position, entry) in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate()
+        {
+            let place = position + 1;
+            let Some((name, secret)) = entry.split_once('=') else {
+                let why = format!("must look like alice=secret,bob=secret; its entry {place} has no =");
+                return Err(SettingsError::refused(VARIABLE, why));
+            };
+            let (name, secret) = (name.trim(), secret.trim());
+            if name.is_empty() || secret.is_empty() {
+                return Err(SettingsError::refused(
+                    VARIABLE,
+                    format!("has an empty name or secret in its entry {place}"),
+                ));
+            }
+            tokens.push((name.to_owned(), Secret::new(secret)));
+        }
+        for (position, (name, secret)) in tokens.iter().enumerate() {
+            if name.trim().is_empty() {
+                return Err(SettingsError::refused("auth.tokens", "holds an entry without a name"));
+            }
+            if tokens[..position].iter().any(|(_, other)| other == secret) {
+                return Err(SettingsError::refused(
+                    &format!("the token of {name}"),
+                    "is another client's as well",
+                ));
+            }
+        }
+        Ok(tokens)
+    }
+}
+
+impl fmt::Debug for TokenEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenEntry").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The proxy's URL may hold its password.
+        f.debug_struct("Upstream").field("gemini_base_url", &self.gemini_base_url).finish_non_exhaustive()
+    }
+}
