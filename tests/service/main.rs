@@ -1,0 +1,5 @@
+//! The whole service, as a process of its own, against the simulated Gemini API, over real sockets. One module a
+//! subject; `support` starts and ends what they use.
+
+mod forwarding;
+mod support;

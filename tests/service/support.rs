@@ -1,0 +1,273 @@
+//! Starts the gateway as a process with a folder of its own, in front of a simulator, and ends it with the test.
+
+use gemini_simulator::{Config, Key, KeyState, Simulator};
+use std::{
+    fmt::Write as _,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+/// The token that tests show, unless they say otherwise.
+pub(crate) const TOKEN: &str = "test-token-9f3c";
+
+/// The secret of the `n`th key that tests configure.
+pub(crate) fn secret(n: usize) -> String {
+    format!("AIzaTestKey{n:04}CanaryCanaryCanary")
+}
+
+/// A simulator that knows the keys `0..count`, each of a project of its own.
+pub(crate) async fn simulator(count: usize) -> Simulator {
+    simulator_with(count, |_| {}).await
+}
+
+/// The same, with a configuration changed further.
+pub(crate) async fn simulator_with(count: usize, change: impl FnOnce(&mut Config)) -> Simulator {
+    let keys = (0..count)
+        .map(|n| Key { secret: secret(n), project: format!("project-{n}"), state: KeyState::Valid })
+        .collect();
+    let mut config = Config { keys, ..Config::default() };
+    change(&mut config);
+    Simulator::start(config).await.unwrap()
+}
+
+/// What a gateway is started with.
+pub(crate) struct Options {
+    upstream: String,
+    keys: Vec<String>,
+    settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
+    arguments: Vec<String>,
+    token: bool,
+}
+
+impl Options {
+    /// `keys` keys and one token, in front of `upstream`.
+    pub(crate) fn new(upstream: &str, keys: usize) -> Self {
+        Self {
+            upstream: upstream.to_owned(),
+            keys: (0..keys).map(secret).collect(),
+            settings: Vec::new(),
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            token: true,
+        }
+    }
+
+    /// Sets `section.field` to a TOML value, by environment variable.
+    pub(crate) fn set(mut self, setting: &str, value: impl ToString) -> Self {
+        self.settings.push((setting.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn env(mut self, name: &str, value: impl ToString) -> Self {
+        self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Adds arguments to the command line.
+    pub(crate) fn args(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Configures no token: the pool's keys are the credentials.
+    pub(crate) fn without_token(mut self) -> Self {
+        self.token = false;
+        self
+    }
+
+    /// The command, in an empty folder, with nothing of this process's environment that could change it.
+    pub(crate) fn command(&self, folder: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gemini-balance"));
+        command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("GEMINI_BALANCE__SERVER__HOST", "127.0.0.1").env("GEMINI_BALANCE__SERVER__PORT", "0");
+        command
+            .env("GEMINI_BALANCE__SERVER__WORKERS", "2")
+            .env("GEMINI_BALANCE__SERVER__DRAIN_ACCEPT_MS", "50");
+        command.env("GEMINI_BALANCE_TEST_PANICS", "1");
+        command.env("GOOGLE_API_KEYS", self.keys.join(",")).env("GEMINI_API_BASE_URL", &self.upstream);
+        if self.token {
+            command.env("ACCESS_TOKENS", format!("tester={TOKEN}"));
+        }
+        for (setting, value) in &self.settings {
+            let mut name = String::from("GEMINI_BALANCE");
+            for part in setting.split('.') {
+                let _ = write!(name, "__{}", part.to_uppercase());
+            }
+            command.env(name, value);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(&self.arguments);
+        command
+    }
+
+    /// Starts the gateway and waits until it listens.
+    pub(crate) fn start(self) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child =
+            self.command(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = Arc::new(Mutex::new(String::new()));
+        let (address_sender, address) = std::sync::mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stderr = child.stderr.take().unwrap();
+        let readers = [
+            std::thread::spawn({
+                let output = Arc::clone(&output);
+                move || {
+                    for line in stdout.lines().map_while(Result::ok) {
+                        if let Some((_, url)) = line.split_once("listening on ") {
+                            let _ = address_sender.send(url.trim().to_owned());
+                        }
+                        let mut output = output.lock().unwrap();
+                        output.push_str(&line);
+                        output.push('\n');
+                    }
+                }
+            }),
+            std::thread::spawn({
+                let output = Arc::clone(&output);
+                move || {
+                    let mut text = String::new();
+                    let _ = stderr.read_to_string(&mut text);
+                    output.lock().unwrap().push_str(&text);
+                }
+            }),
+        ];
+        let url = address.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| {
+            let _ = child.kill();
+            panic!("the gateway did not start: {}", output.lock().unwrap())
+        });
+        Gateway { child, url, folder, output, readers: Some(readers), ended: None }
+    }
+
+    /// Runs the gateway to its end: exit status, and all it printed.
+    pub(crate) fn run(self) -> (ExitStatus, String) {
+        let folder = tempfile::tempdir().unwrap();
+        self.run_in(folder.path())
+    }
+
+    /// The same, in a folder that the test has prepared.
+    pub(crate) fn run_in(self, folder: &Path) -> (ExitStatus, String) {
+        let output = self.command(folder).output().unwrap();
+        let text =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (output.status, text)
+    }
+}
+
+/// A gateway that is running. It is killed when dropped.
+pub(crate) struct Gateway {
+    child: Child,
+    url: String,
+    folder: tempfile::TempDir,
+    output: Arc<Mutex<String>>,
+    readers: Option<[std::thread::JoinHandle<()>; 2]>,
+    ended: Option<ExitStatus>,
+}
+
+impl Gateway {
+    /// Its address and `path`.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// Its host and port.
+    pub(crate) fn authority(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its folder, with its logs.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// What it has printed so far.
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// The transactions logged so far, once there are at least `count`.
+    pub(crate) fn transactions(&self, count: usize) -> Vec<serde_json::Value> {
+        let path = self.folder.path().join("logs/transactions.log");
+        wait_for("transactions", || {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<_> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            (lines.len() >= count).then_some(lines)
+        })
+    }
+
+    /// Sends a signal, `TERM` or `KILL`, say.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self, at_most: Duration) -> ExitStatus {
+        let deadline = Instant::now() + at_most;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.ended = Some(status);
+                for reader in self.readers.take().into_iter().flatten() {
+                    let _ = reader.join();
+                }
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the gateway did not end within {at_most:?}: {}",
+                self.output()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the gateway's output ---\n{}", self.output());
+        }
+    }
+}
+
+/// Polls until `look` finds something; fails loudly after ten seconds.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "no {what} within ten seconds");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A client that shows the test's token as Google's SDKs do.
+pub(crate) fn client() -> reqwest::Client {
+    static PROVIDER: std::sync::Once = std::sync::Once::new();
+    PROVIDER.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    let mut headers = reqwest::header::HeaderMap::new();
+    headers.insert("x-goog-api-key", TOKEN.parse().unwrap());
+    reqwest::Client::builder().default_headers(headers).no_proxy().build().unwrap()
+}
+
+/// A native request's body.
+pub(crate) fn prompt(text: &str) -> String {
+    serde_json::json!({ "contents": [{ "role": "user", "parts": [{ "text": text }] }] }).to_string()
+}
