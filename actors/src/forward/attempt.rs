@@ -42,7 +42,8 @@ pub(super) struct OpenAnswer {
     pub(super) begun: Bytes,
     /// The rest of it; `None` when there is no more.
     pub(super) rest: Option<Body>,
-    pub(super) observer: Observer,
+    /// Boxed: it lives as long as a stream does, and everything that passes it on should stay small.
+    pub(super) observer: Box<Observer>,
 }
 
 /// An attempt that did not succeed.
@@ -113,7 +114,7 @@ pub(super) async fn open(
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     let streamed = is_event_stream || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
-    let mut observer = Observer::new(coding, streamed);
+    let mut observer = Box::new(Observer::new(coding, streamed));
     let mut begun = Joined::default();
     let mut rest = Some(&mut body);
     if streamed {

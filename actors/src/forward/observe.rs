@@ -113,10 +113,10 @@ impl Observer {
     }
 
     /// What the body said was used, if it did.
-    pub(super) fn usage(self) -> Option<Usage> {
-        match self.eyes {
+    pub(super) fn usage(&mut self) -> Option<Usage> {
+        match &mut self.eyes {
             Eyes::Plain(watch) => watch.usage.finish(),
-            Eyes::Gzip(mut decoder) => {
+            Eyes::Gzip(decoder) => {
                 let _ = decoder.try_finish();
                 decoder.get_ref().usage.finish()
             }
