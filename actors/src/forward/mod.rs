@@ -202,7 +202,13 @@ impl Forwarder {
     }
 
     /// Gives the client an open answer and stays with it to its last byte.
-    async fn pass_on(&self, record: &mut Record, answer: OpenAnswer, lease: Lease, reply: oneshot::Sender<Reply>) {
+    async fn pass_on(
+        &self,
+        record: &mut Record,
+        answer: OpenAnswer,
+        lease: Lease,
+        reply: oneshot::Sender<Reply>,
+    ) {
         let OpenAnswer { status, headers, length, coding, begun, rest, mut observer } = answer;
         record.answered(status);
         record.transaction.bytes_out = begun.len() as u64;
@@ -210,7 +216,8 @@ impl Forwarder {
         let Some(rest) = rest else {
             let whole = Answer { status, headers, body: AnswerBody::Whole(begun) };
             lease.settle(Outcome::Success);
-            record.transaction.end = if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };
+            record.transaction.end =
+                if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };
             record.transaction.usage = observer.usage();
             return;
         };
@@ -223,7 +230,8 @@ impl Forwarder {
             return; // the lease is abandoned
         }
         let framing = relay::Framing { form: record.stream_form, coding };
-        let relayed = relay::relay(rest, sender, self.upstream.settings.write_timeout, framing, &mut observer).await;
+        let relayed =
+            relay::relay(rest, sender, self.upstream.settings.write_timeout, framing, &mut observer).await;
         record.transaction.end = relayed.end;
         record.transaction.bytes_out += relayed.bytes;
         record.transaction.usage = observer.usage();

@@ -54,6 +54,7 @@ pub(super) struct Observer {
     eyes: Eyes,
 }
 
+#[expect(clippy::large_enum_variant, reason = "the observer is boxed, and plain is the common case")]
 enum Eyes {
     Plain(Watch),
     Gzip(Box<MultiGzDecoder<Watch>>),
