@@ -4,7 +4,7 @@
 use super::{
     headers,
     job::{Failure, Job},
-    observe::{Coding, Observer, decoded},
+    observe::{Coding, LateError, Observer, decoded},
     upstream::Upstream,
 };
 use crate::key_manager::Key;
@@ -260,6 +260,12 @@ fn error_event(
         answer: Some(WholeAnswer { status, headers, body }),
         failure: Failure::BodyLost,
     }
+}
+
+/// The fault of an error that came in mid-stream.
+pub(super) fn late_fault(late: &LateError) -> Fault {
+    let answer = classify::Answer { status: late.status, retry_after: None, body: &late.body, tools: false };
+    classify(&answer, chrono::Utc::now().timestamp())
 }
 
 /// Prints an error with its causes, which reqwest's own text leaves out.

@@ -145,7 +145,10 @@ impl Forwarder {
         let mut last: Option<Found> = None;
         loop {
             let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
-            let lease = match self.keys.lease(wish.clone(), deadline).await {
+            let asked = Instant::now();
+            let lease = self.keys.lease(wish.clone(), deadline).await;
+            wish.waited += asked.elapsed();
+            let lease = match lease {
                 Ok(lease) => lease,
                 Err(error) => {
                     return last.unwrap_or(Found::Nothing(match error {
@@ -235,7 +238,15 @@ impl Forwarder {
         record.transaction.end = relayed.end;
         record.transaction.bytes_out += relayed.bytes;
         record.transaction.usage = observer.usage();
+        let late = observer.late_error().map(|late| attempt::late_fault(&late));
+        if let (Some(fault), Some(attempt)) = (&late, record.transaction.attempts.last_mut()) {
+            attempt.fault = Some(fault.kind);
+        }
         match relayed.end {
+            // Google's own error in mid-stream was passed on as it came; the pool hears of it all the same.
+            End::Complete | End::UpstreamBroke if late.is_some() => {
+                lease.settle(late.map_or(Outcome::Abandoned, Outcome::Fault));
+            }
             End::Complete => lease.settle(Outcome::Success),
             End::UpstreamBroke => lease.settle(Outcome::Fault(gemini::fault::Fault::body_lost())),
             End::ClientLeft | End::ClientStalled | End::Refused => drop(lease),

@@ -4,7 +4,7 @@
 use super::{
     attempt::{Body, BodyError, Joined, Ready},
     job::Piece,
-    observe::{Coding, Observer},
+    observe::{Coding, Observer, ends_an_event},
 };
 use crate::transaction::End;
 use bytes::Bytes;
@@ -126,6 +126,6 @@ impl Tail {
 
     /// Whether an event of our own would stand on its own: after a blank line, or a JSON array's element.
     fn is_at_event_boundary(&self) -> bool {
-        self.0.ends_with(b"\n\n") || self.0.ends_with(b"\r\n\r\n") || self.0.trim_ascii_end().ends_with(b"}")
+        ends_an_event(&self.0)
     }
 }
