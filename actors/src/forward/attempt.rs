@@ -83,10 +83,11 @@ pub(super) async fn open(
     *request.headers_mut() = job.headers.clone();
     let (name, value) = credential(job.target.surface, key);
     request.headers_mut().insert(name, value);
-    if !job.body.is_empty()
-        || !matches!(job.method, http::Method::GET | http::Method::HEAD | http::Method::OPTIONS)
-    {
+    if !job.body.is_empty() {
         *request.body_mut() = Some(job.body.clone().into());
+    } else if matches!(job.method, http::Method::POST | http::Method::PUT | http::Method::PATCH) {
+        // RFC 9110 §8.6; without it Google's front end may answer 411. The client library leaves it out.
+        request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     let response = match timeout(upstream.settings.head_timeout, upstream.client().execute(request)).await {
         Ok(Ok(response)) => http::Response::<reqwest::Body>::from(response),
