@@ -104,7 +104,7 @@ pub(super) async fn open(
         Err(_) => return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadTimeout)),
     };
     let (head, body) = response.into_parts();
-    let mut body = Body { inner: body, idle_timeout: upstream.settings.idle_timeout };
+    let mut body = Body { inner: body, broken: false, idle_timeout: upstream.settings.idle_timeout };
     if head.status.as_u16() >= 400 {
         return Err(read_error(upstream, job, key, head, body).await);
     }
@@ -280,6 +280,8 @@ impl std::fmt::Display for Causes<'_> {
 /// The upstream's body.
 pub(super) struct Body {
     inner: reqwest::Body,
+    /// It broke off before: the library's body would say that it has ended.
+    broken: bool,
     idle_timeout: Duration,
 }
 
@@ -297,13 +299,19 @@ pub(super) enum Ready {
 
 impl Body {
     fn poll_chunk(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        if self.broken {
+            return Poll::Ready(Err(BodyError));
+        }
         loop {
             return match std::task::ready!(http_body::Body::poll_frame(Pin::new(&mut self.inner), cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) if !chunk.is_empty() => Poll::Ready(Ok(Some(chunk))),
                     _ => continue, // an empty frame, or trailers, which HTTP/1.1 clients did not ask for
                 },
-                Some(Err(_)) => Poll::Ready(Err(BodyError)),
+                Some(Err(_)) => {
+                    self.broken = true;
+                    Poll::Ready(Err(BodyError))
+                }
                 None => Poll::Ready(Ok(None)),
             };
         }
