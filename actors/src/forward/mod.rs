@@ -233,6 +233,7 @@ impl Forwarder {
             return;
         };
         let (sender, pieces) = mpsc::channel(relay::PIECES);
+        let tail = relay::Tail::of(&begun);
         if !begun.is_empty() {
             let _ = sender.try_send(Piece::Chunk(begun)); // an empty channel has room
         }
@@ -241,8 +242,8 @@ impl Forwarder {
             return; // the lease is abandoned
         }
         let framing = relay::Framing { form: course.stream_form(job), coding };
-        let relayed =
-            relay::relay(rest, sender, self.upstream.settings.write_timeout, framing, &mut observer).await;
+        let write_timeout = self.upstream.settings.write_timeout;
+        let relayed = relay::relay(rest, sender, write_timeout, framing, tail, &mut observer).await;
         record.end = relayed.end;
         record.bytes += relayed.bytes;
         record.usage = observer.usage();
