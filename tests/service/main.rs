@@ -3,4 +3,5 @@
 
 mod forwarding;
 mod raw;
+mod streaming;
 mod support;
