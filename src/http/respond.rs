@@ -43,7 +43,7 @@ pub(super) fn respond(answer: Answer, id: &str, passage: Passage, close: bool) -
         }
         AnswerBody::Stream { pieces, length: None } => (Source::Stream(pieces), BodySize::Stream),
     };
-    response.body(RelayedBody { source: body, size, _passage: passage })
+    response.body(RelayedBody { source: body, size, unwritten: true, _passage: passage })
 }
 
 enum Source {
@@ -55,6 +55,8 @@ enum Source {
 struct RelayedBody {
     source: Source,
     size: BodySize,
+    /// Whether actix-web may hold bytes that it has not written yet: it writes when it is told to wait.
+    unwritten: bool,
     _passage: Passage,
 }
 
@@ -78,14 +80,29 @@ impl MessageBody for RelayedBody {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        match &mut self.source {
-            Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Source::Whole(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
-            Source::Stream(pieces) => pieces.poll_recv(cx).map(|piece| match piece {
-                Some(Piece::Chunk(chunk)) => Some(Ok(chunk)),
-                Some(Piece::End) => None,
-                None => Some(Err(BrokenOff)),
-            }),
+        let this = &mut *self;
+        let pieces = match &mut this.source {
+            Source::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Source::Whole(bytes) => return Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Source::Stream(pieces) => pieces,
+        };
+        match pieces.poll_recv(cx) {
+            Poll::Ready(Some(Piece::Chunk(chunk))) => {
+                this.unwritten = true;
+                Poll::Ready(Some(Ok(chunk)))
+            }
+            Poll::Ready(Some(Piece::End)) => Poll::Ready(None),
+            // An error makes actix-web drop what it has not written: let it write first, or the client loses the last
+            // events and the word of the break, even the head.
+            Poll::Ready(None) if std::mem::take(&mut this.unwritten) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(None) => Poll::Ready(Some(Err(BrokenOff))),
+            Poll::Pending => {
+                this.unwritten = false;
+                Poll::Pending
+            }
         }
     }
 }

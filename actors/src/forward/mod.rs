@@ -225,6 +225,7 @@ impl Forwarder {
             return;
         };
         let (sender, pieces) = mpsc::channel(relay::PIECES);
+        let tail = relay::Tail::of(&begun);
         if !begun.is_empty() {
             let _ = sender.try_send(Piece::Chunk(begun)); // an empty channel has room
         }
@@ -233,8 +234,8 @@ impl Forwarder {
             return; // the lease is abandoned
         }
         let framing = relay::Framing { form: record.stream_form, coding };
-        let relayed =
-            relay::relay(rest, sender, self.upstream.settings.write_timeout, framing, &mut observer).await;
+        let write_timeout = self.upstream.settings.write_timeout;
+        let relayed = relay::relay(rest, sender, write_timeout, framing, tail, &mut observer).await;
         record.transaction.end = relayed.end;
         record.transaction.bytes_out += relayed.bytes;
         record.transaction.usage = observer.usage();

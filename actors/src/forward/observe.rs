@@ -190,7 +190,7 @@ impl Write for Watch {
 }
 
 /// Whether an event ends here: a blank line, or an element of a JSON array with its end of line.
-pub(super) fn ends_an_event(bytes: &[u8]) -> bool {
+fn ends_an_event(bytes: &[u8]) -> bool {
     bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.trim_ascii_end().ends_with(b"}")
 }
 
