@@ -14,9 +14,17 @@ use gemini_balance_actors::forward::{Answer, AnswerBody, Piece};
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Sleep, sleep},
+};
+
+/// How long the client has to take what was written before its connection is broken off: when a body fails, actix-http
+/// throws away what it has not yet given to the socket, and it gives nothing while there is more to be had of the body.
+const LAST_WRITE: Duration = Duration::from_millis(50);
 
 /// The client's answer. `passage` ends with the last byte.
 pub(super) fn respond(answer: Answer, id: &str, passage: Passage, close: bool) -> HttpResponse {
@@ -49,6 +57,8 @@ pub(super) fn respond(answer: Answer, id: &str, passage: Passage, close: bool) -
 enum Source {
     Whole(Bytes),
     Stream(mpsc::Receiver<Piece>),
+    /// The upstream broke off; the client is still taking what came before.
+    BreakingOff(Pin<Box<Sleep>>),
 }
 
 /// The body as actix-web writes it.
@@ -78,14 +88,44 @@ impl MessageBody for RelayedBody {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        match &mut self.source {
-            Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Source::Whole(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
-            Source::Stream(pieces) => pieces.poll_recv(cx).map(|piece| match piece {
-                Some(Piece::Chunk(chunk)) => Some(Ok(chunk)),
-                Some(Piece::End) => None,
-                None => Some(Err(BrokenOff)),
-            }),
+        loop {
+            match &mut self.source {
+                Source::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
+                Source::Whole(bytes) => return Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+                Source::Stream(pieces) => match ready!(pieces.poll_recv(cx)) {
+                    Some(Piece::Chunk(chunk)) => return Poll::Ready(Some(Ok(chunk))),
+                    Some(Piece::End) => return Poll::Ready(None),
+                    None => self.source = Source::BreakingOff(Box::pin(sleep(LAST_WRITE))),
+                },
+                Source::BreakingOff(pause) => {
+                    ready!(pause.as_mut().poll(cx));
+                    return Poll::Ready(Some(Err(BrokenOff)));
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inflight::InFlight;
+    use futures_util::FutureExt;
+    use std::future::poll_fn;
+
+    #[tokio::test]
+    async fn a_break_lets_what_came_before_it_be_written() {
+        let (upstream, pieces) = mpsc::channel(1);
+        let mut body = RelayedBody {
+            source: Source::Stream(pieces),
+            size: BodySize::Stream,
+            _passage: InFlight::default().enter(),
+        };
+        let mut next = async || poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await;
+        upstream.send(Piece::Chunk(Bytes::from_static(b"data: {}\n\n"))).await.unwrap();
+        drop(upstream);
+        assert!(matches!(next().await, Some(Ok(_))));
+        assert!(next().now_or_never().is_none(), "actix-http writes only while the body has no more to give");
+        assert!(matches!(next().await, Some(Err(BrokenOff))));
     }
 }
