@@ -130,7 +130,7 @@ fn parameters(endpoint: &endpoints::Endpoint) -> Vec<Parameter> {
                 .parameter_in(if in_path { ParameterIn::Path } else { ParameterIn::Query })
                 .required(if in_path { Required::True } else { Required::False })
                 .description(Some(parameter.about))
-                .example(Some(parameter.example.into()))
+                .example(parameter.example.map(Into::into))
                 .schema(Some(text_schema()))
                 .build()
         })

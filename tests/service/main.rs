@@ -1,5 +1,6 @@
 //! The whole service, as a process of its own, against the simulated Gemini API, over real sockets. One module a
 //! subject; `support` starts and ends what they use.
 
+mod docs;
 mod forwarding;
 mod support;

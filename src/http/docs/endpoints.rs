@@ -61,7 +61,7 @@ pub(super) struct Endpoint {
 pub(super) struct Named {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    pub(super) example: &'static str,
+    pub(super) example: Option<&'static str>,
 }
 
 /// A body.
@@ -132,7 +132,12 @@ impl Endpoint {
     }
 
     fn with(mut self, name: &'static str, about: &'static str, example: &'static str) -> Self {
-        self.parameters.push(Named { name, about, example });
+        self.parameters.push(Named { name, about, example: Some(example) });
+        self
+    }
+
+    fn may_have(mut self, name: &'static str, about: &'static str) -> Self {
+        self.parameters.push(Named { name, about, example: None });
         self
     }
 
@@ -223,7 +228,7 @@ fn gemini() -> Vec<Endpoint> {
             .gives(json!({ "embedding": { "values": [0.013, -0.022, 0.007] } })),
         of(GET, "/v1beta/models", "listModels", "List models")
             .with("pageSize", "How many, at most 1000.", "50")
-            .with("pageToken", "`nextPageToken` of the page before.", "")
+            .may_have("pageToken", "`nextPageToken` of the page before.")
             .gives(json!({ "models": [model()] })),
         of(GET, "/v1beta/models/{model}", "getModel", "One model").with_model("gemini-2.5-flash").gives(model()),
     ]
