@@ -2,7 +2,7 @@
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
 use crate::{cli::Failure, settings::Settings};
-use gemini_balance_actors::forward::probe::{KeyHealth, probe_keys};
+use gemini_balance_actors::forward::probe::{KeyHealth, Prober};
 use std::process::ExitCode;
 
 /// Runs the check.
@@ -17,9 +17,10 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     }
     println!("upstream: {}", upstream.gemini_base.origin());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let results = runtime.block_on(probe_keys(upstream, &ring))?;
+    let prober = Prober::new(upstream)?;
     let mut all_well = true;
-    for (key, health) in ring.keys().iter().zip(results) {
+    for key in ring.keys() {
+        let health = runtime.block_on(prober.ask(key));
         let text = match health {
             KeyHealth::Well => "well".to_owned(),
             KeyHealth::Unwell { status, fault } => format!("NOT WELL: Google answers {status} ({fault:?})"),

@@ -1,7 +1,7 @@
 //! The command line. Every way to fail ends in one line on standard error and a non-zero exit.
 
 use crate::{
-    check, demo, health, process,
+    check, demo, health, keys, process,
     service::Service,
     settings::{self, SettingsError},
 };
@@ -31,6 +31,11 @@ enum Command {
     Demo(demo::Flags),
     /// Run the simulated Gemini API alone
     Simulator(gemini_simulator::cli::Flags),
+    /// List the keys of a running gateway, or enable, disable or reset one
+    Keys {
+        #[command(subcommand)]
+        action: Option<keys::Action>,
+    },
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -77,6 +82,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             gemini_simulator::cli::run(flags)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }

@@ -2,6 +2,7 @@
 //! server with one upstream client a worker, the signals, the drain.
 
 use crate::{
+    admin,
     cli::Failure,
     http::{BodyBudget, Face, Gate, routes, status_of},
     inflight::InFlight,
@@ -13,6 +14,8 @@ use gemini_balance_actors::{
     KeyManager,
     forward::{Forwarder, Limits, UpstreamSettings},
     health::Health,
+    key_checker::KeyCheckerActor,
+    store::Store,
     transaction::{Journal, Transaction},
 };
 use std::{net::SocketAddr, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
@@ -20,6 +23,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// After the last answer's last byte was handed to its socket, connections get this long to take it.
 const FAREWELL: Duration = Duration::from_millis(200);
+
+/// How long the store may take for its last write.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// The service. See the module.
 pub struct Service;
@@ -48,18 +54,34 @@ impl Service {
         if tokens.is_empty() {
             log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
         }
+        let admin = settings.admin_token()?.map(|token| Ok::<_, Failure>((admin::address(&settings.admin)?, token))).transpose()?;
         let gate = Arc::new(Gate::new(&tokens, &ring));
+        let ring = Arc::new(ring);
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
             let count = ring.keys().len();
+            let intensity = settings.supervisor.intensity();
+            // An arbiter of its own, whose thread may wait for the disk.
+            let disk = actix_rt::Arbiter::new().handle();
+            let (store, memory) =
+                Store::start(&disk, settings.store.path.clone(), Arc::clone(&ring), intensity, Arc::clone(&health));
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 ring,
+                memory,
                 settings.pool.rules(),
-                settings.supervisor.intensity(),
+                intensity,
                 Arc::clone(&health),
             )?;
+            if let Some((address, token)) = &admin {
+                admin::start(*address, token, keys.clone())?;
+            }
+            if settings.pool.check_retired_s > 0 {
+                let every = Duration::from_secs(settings.pool.check_retired_s);
+                let (keys, upstream) = (keys.clone(), upstream.clone());
+                KeyCheckerActor::start(&arbiter.handle(), keys, upstream, every, intensity, Arc::clone(&health));
+            }
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), tokens.len());
             let plan = Plan {
                 gate,
@@ -72,6 +94,9 @@ impl Service {
                 server: settings.server.clone(),
             };
             let code = serve(plan, ready).await;
+            if !store.flush(FLUSH).await {
+                log::error!(target: "store", "the last changes could not be written");
+            }
             arbiter.stop();
             code
         });

@@ -16,6 +16,8 @@ pub enum State {
     Up,
     /// Dead, and about to be started again.
     Restarting,
+    /// Working less than it should; what is served does not depend on it.
+    Degraded,
     /// Given up after too many restarts; the process is going to end.
     Failed,
 }
@@ -79,15 +81,25 @@ impl Health {
         self.changes.send_replace(Some(HealthChanged { name, component }));
     }
 
+    /// Adds a remark to a component that is otherwise as it was.
+    pub fn note(&self, name: &'static str, reason: String) {
+        let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(component) = components.get_mut(name) {
+            component.reason = Some(reason);
+        } else {
+            components.insert(name, Component { state: State::Up, restarts: 0, reason: Some(reason) });
+        }
+    }
+
     /// Every component as it stands.
     pub fn components(&self) -> BTreeMap<&'static str, Component> {
         self.components.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether every component is up.
+    /// Whether no component keeps requests from being served.
     pub fn all_up(&self) -> bool {
         let components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
-        components.values().all(|component| component.state == State::Up)
+        components.values().all(|component| matches!(component.state, State::Up | State::Degraded))
     }
 
     /// Resolves with the first component that the supervisor has given up.

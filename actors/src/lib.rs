@@ -5,8 +5,10 @@
 pub mod clock;
 pub mod forward;
 pub mod health;
+pub mod key_checker;
 pub mod key_manager;
 pub mod secret;
+pub mod store;
 pub mod supervisor;
 pub mod transaction;
 

@@ -36,13 +36,21 @@ pub enum Refused {
 impl Gate {
     /// With no tokens, the pool's keys are the credentials.
     pub fn new(tokens: &[(String, Secret)], ring: &KeyRing) -> Self {
-        let salt = fastrand_seed();
-        let caller = |name: &str, secret: &Secret| (hash(&salt, secret.expose().as_bytes()), Arc::from(name));
-        let callers = if tokens.is_empty() {
-            ring.keys().iter().map(|key| caller(key.id().as_str(), key.secret())).collect()
+        if tokens.is_empty() {
+            let keys = ring.keys().iter().map(|key| (key.id().as_str().to_owned(), key.secret().clone()));
+            Self::of(&keys.collect::<Vec<_>>())
         } else {
-            tokens.iter().map(|(name, secret)| caller(name, secret)).collect()
-        };
+            Self::of(tokens)
+        }
+    }
+
+    /// These and nobody else.
+    pub fn of(tokens: &[(String, Secret)]) -> Self {
+        let salt = random_salt();
+        let callers = tokens
+            .iter()
+            .map(|(name, secret)| (hash(&salt, secret.expose().as_bytes()), Arc::from(name.as_str())))
+            .collect();
         Self { salt, callers }
     }
 
@@ -106,7 +114,7 @@ fn hash(salt: &[u8; 32], credential: &[u8]) -> Fingerprint {
 }
 
 /// A salt for this process. It only has to differ between processes: the tokens themselves carry the strength.
-fn fastrand_seed() -> [u8; 32] {
+fn random_salt() -> [u8; 32] {
     let mut salt = [0; 32];
     fastrand::fill(&mut salt);
     salt

@@ -2,10 +2,12 @@
 //! fingerprint, from which the key cannot be found again.
 
 use super::{KeyEntry, Settings, SettingsError};
-use gemini_balance_actors::{Secret, key_manager::KeyRing};
+use gemini_balance_actors::{
+    Secret,
+    key_manager::{KeyRing, fingerprint},
+};
 use keypool::{KeyId, KeySpec, Project};
-use sha2::{Digest, Sha256};
-use std::{collections::HashSet, fmt::Write as _, path::Path};
+use std::{collections::HashSet, path::Path};
 
 /// The variables that name keys: the original's and the SDKs' own.
 const VARIABLES: &[&str] = &["GOOGLE_API_KEYS", "GOOGLE_API_KEY", "GEMINI_API_KEY"];
@@ -56,7 +58,8 @@ fn add(
     secret: &str,
     entry: Option<&KeyEntry>,
 ) {
-    let fingerprint = fingerprint(secret);
+    let secret = Secret::new(secret);
+    let fingerprint = fingerprint(&secret);
     if !seen.insert(fingerprint.clone()) {
         return;
     }
@@ -69,16 +72,7 @@ fn add(
             .map(Project::from),
         weight: entry.map_or(1, |entry| entry.weight),
     };
-    found.push((spec, Secret::new(secret)));
-}
-
-/// Eight bytes of a hash: enough to tell the keys of a pool apart, and no way back.
-fn fingerprint(secret: &str) -> String {
-    let mut text = String::from("key-");
-    for byte in &Sha256::digest(secret.as_bytes())[..6] {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    found.push((spec, secret));
 }
 
 /// A secret given in place or in a file.

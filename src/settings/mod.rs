@@ -36,6 +36,10 @@ pub struct Settings {
     pub upstream: Upstream,
     /// `[log]`
     pub log: Log,
+    /// `[store]`
+    pub store: Store,
+    /// `[admin]`
+    pub admin: Admin,
     /// `[supervisor]`
     pub supervisor: Supervisor,
     /// Whether the environment may name keys, tokens and a proxy. Not so in the demo.
@@ -117,6 +121,8 @@ pub struct Pool {
     pub max_wait_ms: u64,
     /// How many may wait.
     pub max_waiting: usize,
+    /// How often retired keys are checked.
+    pub check_retired_s: u64,
     /// A file with one key a line.
     pub keys_file: String,
 }
@@ -206,6 +212,28 @@ pub enum LogFormat {
     Text,
     /// One object a line.
     Json,
+}
+
+/// `[store]`: what outlives a restart.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// The file; empty for memory only.
+    pub path: PathBuf,
+}
+
+/// `[admin]`: the operator's own listener.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// The address to listen on.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The operator's token; none means that there is no listener.
+    pub token: String,
+    /// A file that holds it.
+    pub token_file: String,
 }
 
 /// `[supervisor]`

@@ -1,11 +1,13 @@
 //! The clients' tokens, from `[auth]` and `ACCESS_TOKENS`, as pairs of name and secret.
 
-use super::{Settings, SettingsError, TokenEntry, Upstream, keys::secret_of};
+use super::{Admin, Settings, SettingsError, TokenEntry, Upstream, keys::secret_of};
 use gemini_balance_actors::Secret;
-use std::fmt;
+use std::{fmt, path::Path};
 
 /// The variable that names tokens.
 const VARIABLE: &str = "ACCESS_TOKENS";
+/// The variable that names the operator's token.
+const ADMIN_VARIABLE: &str = "ADMIN_TOKEN";
 
 impl Settings {
     /// Every token with its client's name.
@@ -45,6 +47,31 @@ impl Settings {
             }
         }
         Ok(tokens)
+    }
+}
+
+impl Settings {
+    /// The operator's token, if there is one.
+    pub fn admin_token(&self) -> Result<Option<Secret>, SettingsError> {
+        let admin = &self.admin;
+        let from_environment =
+            if self.environment { std::env::var(ADMIN_VARIABLE).unwrap_or_default() } else { String::new() };
+        let file = Some(admin.token_file.trim()).filter(|file| !file.is_empty()).map(Path::new);
+        let given = if admin.token.trim().is_empty() && file.is_none() { from_environment } else { admin.token.clone() };
+        if given.trim().is_empty() && file.is_none() {
+            return Ok(None);
+        }
+        let token = Secret::new(secret_of("admin", &given, file)?);
+        if self.tokens()?.iter().any(|(_, other)| *other == token) {
+            return Err(SettingsError::refused("admin.token", "is a client's token as well; it must be one of its own"));
+        }
+        Ok(Some(token))
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
     }
 }
 

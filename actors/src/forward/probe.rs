@@ -1,7 +1,7 @@
 //! Asks Google whether a key is well, with the cheapest request there is: one that spends no quota.
 
 use super::upstream::{Upstream, UpstreamError, UpstreamSettings};
-use crate::key_manager::{Key, KeyRing};
+use crate::key_manager::Key;
 use gemini::{
     classify::{self, classify},
     fault::Kind,
@@ -32,16 +32,21 @@ pub enum KeyHealth {
     Unreachable,
 }
 
-/// Asks about every key, in order, one at a time.
-pub async fn probe_keys(upstream: UpstreamSettings, ring: &KeyRing) -> Result<Vec<KeyHealth>, UpstreamError> {
-    let upstream = Upstream::new(upstream)?;
-    let mut results = Vec::with_capacity(ring.keys().len());
-    for key in ring.keys() {
-        results.push(
-            tokio::time::timeout(PATIENCE, probe(&upstream, key)).await.unwrap_or(KeyHealth::Unreachable),
-        );
+/// Asks Google about keys.
+pub struct Prober {
+    upstream: Upstream,
+}
+
+impl Prober {
+    /// With an upstream client of its own.
+    pub fn new(upstream: UpstreamSettings) -> Result<Self, UpstreamError> {
+        Ok(Self { upstream: Upstream::new(upstream)? })
     }
-    Ok(results)
+
+    /// Asks about one key.
+    pub async fn ask(&self, key: &Key) -> KeyHealth {
+        tokio::time::timeout(PATIENCE, probe(&self.upstream, key)).await.unwrap_or(KeyHealth::Unreachable)
+    }
 }
 
 async fn probe(upstream: &Upstream, key: &Key) -> KeyHealth {

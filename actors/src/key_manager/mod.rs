@@ -4,18 +4,17 @@
 
 mod inbox;
 mod lease;
-mod memory;
 mod messages;
 mod ring;
 
 pub use lease::{Lease, LeaseError, WaitingLease};
-pub use memory::Memory;
 pub use messages::{LeaseKey, LeaseReply, Reports, TakeSnapshot, Verb, VerbKind};
-pub use ring::{Key, KeyRing};
+pub use ring::{Key, KeyRing, fingerprint};
 
 use crate::{
     clock::Clock,
     health::Health,
+    store::Memory,
     supervisor::{Child, Intensity, Link, LinkError, supervise},
 };
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
@@ -44,11 +43,11 @@ struct Waiter {
 
 /// What outlives one life of the actor.
 struct Shared {
-    ring: KeyRing,
+    ring: Arc<KeyRing>,
     settings: Settings,
     clock: Clock,
     inbox: Arc<Inbox>,
-    memory: Memory,
+    memory: Arc<Memory>,
 }
 
 fn log_event(event: &Event) {
@@ -71,7 +70,8 @@ impl KeyManager {
     /// Starts the actor on `arbiter` under supervision. Fails when the pool's settings or keys are refused.
     pub fn start(
         arbiter: &actix_rt::ArbiterHandle,
-        ring: KeyRing,
+        ring: Arc<KeyRing>,
+        memory: Arc<Memory>,
         settings: Settings,
         intensity: Intensity,
         health: Arc<Health>,
@@ -82,7 +82,7 @@ impl KeyManager {
             settings,
             clock: Clock::start(),
             inbox: Arc::new(Inbox::default()),
-            memory: Memory::default(),
+            memory,
         });
         let factory = {
             let shared = Arc::clone(&shared);

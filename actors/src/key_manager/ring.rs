@@ -4,12 +4,14 @@
 use crate::secret::Secret;
 use http::HeaderValue;
 use keypool::{KeyId, KeyIx, KeySpec};
-use std::sync::Arc;
+use sha2::{Digest, Sha256};
+use std::{fmt::Write as _, sync::Arc};
 
 /// One key: its id, which may be shown, and its secret, which may not.
 #[derive(Debug)]
 pub struct Key {
     spec: KeySpec,
+    fingerprint: String,
     secret: Secret,
     goog_header: HeaderValue,
     bearer_header: HeaderValue,
@@ -19,6 +21,11 @@ impl Key {
     /// What logs and people call it.
     pub fn id(&self) -> &KeyId {
         &self.spec.id
+    }
+
+    /// What tells the secret from others, and from which it cannot be found again.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// The secret itself.
@@ -35,6 +42,15 @@ impl Key {
     pub fn bearer_header(&self) -> HeaderValue {
         self.bearer_header.clone()
     }
+}
+
+/// Six bytes of a hash: enough to tell the keys of a pool apart, and no way back to one.
+pub fn fingerprint(secret: &Secret) -> String {
+    let mut text = String::from("key-");
+    for byte in &Sha256::digest(secret.expose().as_bytes())[..6] {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// A key's text cannot be sent in a header.
@@ -69,6 +85,7 @@ impl KeyRing {
                     goog_header: header(secret.expose())?,
                     bearer_header: header(&format!("Bearer {}", secret.expose()))?,
                     spec,
+                    fingerprint: fingerprint(&secret),
                     secret,
                 }))
             })
@@ -79,6 +96,11 @@ impl KeyRing {
     /// The key at a place that the pool named.
     pub fn key(&self, ix: KeyIx) -> &Arc<Key> {
         &self.keys[ix.position()]
+    }
+
+    /// The key of this name.
+    pub fn find(&self, id: &KeyId) -> Option<&Arc<Key>> {
+        self.keys.iter().find(|key| key.spec.id == *id)
     }
 
     /// Every key.

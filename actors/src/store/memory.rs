@@ -1,0 +1,74 @@
+//! The pool's durable state as it is now, outside every actor: a restarted `KeyManagerActor` begins with it at once, so
+//! that it does not hammer keys whose cooldowns it would otherwise have forgotten, and the `StoreActor` writes from it.
+
+use keypool::{Record, Subject};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// The newest record of everything the pool asked to keep. Its size is bounded by the subjects there are, however long
+/// the store is out of reach.
+#[derive(Debug, Default)]
+pub struct Memory {
+    state: Mutex<Newest>,
+}
+
+#[derive(Debug, Default)]
+struct Newest {
+    records: HashMap<Subject, Record>,
+    unwritten: HashSet<Subject>,
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, Newest> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the record of the same subject.
+    pub(crate) fn keep(&self, record: Record) {
+        let mut state = self.lock();
+        state.unwritten.insert(record.subject.clone());
+        state.records.insert(record.subject.clone(), record);
+    }
+
+    /// Every record that says anything.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.lock().records.values().cloned().collect()
+    }
+
+    /// Takes over what the store has; returns how many that were.
+    pub(super) fn fill(&self, records: impl Iterator<Item = Record>) -> usize {
+        let mut state = self.lock();
+        for record in records {
+            state.records.insert(record.subject.clone(), record);
+        }
+        state.records.len()
+    }
+
+    /// The records to write. One that is clear is to be forgotten by the store, and is forgotten here.
+    pub(super) fn take_unwritten(&self) -> Vec<Record> {
+        let mut state = self.lock();
+        let subjects = std::mem::take(&mut state.unwritten);
+        let changes: Vec<Record> = subjects.iter().filter_map(|subject| state.records.get(subject).cloned()).collect();
+        for record in changes.iter().filter(|record| record.is_clear()) {
+            state.records.remove(&record.subject);
+        }
+        changes
+    }
+
+    /// They could not be written. Where there is a newer record of the same subject, that one counts.
+    pub(super) fn give_back(&self, changes: Vec<Record>) {
+        let mut state = self.lock();
+        for record in changes {
+            state.unwritten.insert(record.subject.clone());
+            state.records.entry(record.subject.clone()).or_insert(record);
+        }
+    }
+
+    /// Another file, or another life of the actor: nothing counts as written.
+    pub(super) fn all_is_unwritten(&self) {
+        let mut state = self.lock();
+        state.unwritten = state.records.keys().cloned().collect();
+    }
+}

@@ -1,0 +1,223 @@
+//! The `StoreActor`: the only one that touches the store. It writes behind what the key pool asks to keep, from the
+//! [`Memory`] in which the newest state lies, so that no request ever waits for a disk. It runs on an arbiter of its
+//! own, whose thread may block, under the same supervisor as the rest.
+//!
+//! A store that cannot be opened or written makes the service degraded, never unwell: serving goes on from memory, the
+//! board says so, and opening is tried again.
+
+mod memory;
+mod row;
+
+pub use memory::Memory;
+
+use crate::{
+    health::{Health, State},
+    key_manager::KeyRing,
+    supervisor::{Child, Intensity, Link, supervise},
+};
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
+use gemini_balance_store::{Condition, Records, StoreError};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Its name on the health board.
+const NAME: &str = "store";
+/// How long a change lies in memory before it is written. What a killed process forgets is not older.
+const WRITE_EVERY: Duration = Duration::from_millis(200);
+/// How long a store that failed is left alone.
+const REOPEN_AFTER: Duration = Duration::from_secs(5);
+
+/// Writes behind. See the module.
+pub struct StoreActor {
+    path: PathBuf,
+    ring: Arc<KeyRing>,
+    memory: Arc<Memory>,
+    health: Arc<Health>,
+    store: Option<Box<dyn Records>>,
+    /// What an operator should know of how it was found.
+    remark: Option<String>,
+    /// When opening failed last.
+    failed_at: Option<Instant>,
+}
+
+/// Writes all that is waiting, now.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct Flush;
+
+/// A handle to the store actor.
+#[derive(Clone)]
+pub struct Store {
+    link: Link<StoreActor>,
+}
+
+impl Store {
+    /// Opens the store at `path`, fills the memory from it, and starts the actor on `arbiter`. A store that cannot be
+    /// opened leaves the memory empty and the service degraded.
+    pub fn start(
+        arbiter: &actix_rt::ArbiterHandle,
+        path: PathBuf,
+        ring: Arc<KeyRing>,
+        intensity: Intensity,
+        health: Arc<Health>,
+    ) -> (Self, Arc<Memory>) {
+        let memory = Arc::new(Memory::default());
+        let first = match open(&path) {
+            Ok((mut store, condition)) => match store.load() {
+                Ok(rows) => {
+                    let records = rows.iter().filter_map(|row| row::decode(row, &ring));
+                    let count = memory.fill(records);
+                    log::info!(target: "store", "{count} records of the pool's state were kept");
+                    Some((store, condition))
+                }
+                Err(error) => {
+                    log::error!(target: "store", "{error}; state lives in memory until it can be read");
+                    None
+                }
+            },
+            Err(error) => {
+                log::error!(target: "store", "{error}; state lives in memory until it can");
+                None
+            }
+        };
+        let first = Mutex::new(first);
+        let factory = {
+            let (memory, health) = (Arc::clone(&memory), Arc::clone(&health));
+            move || {
+                let taken = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let (store, remark) = match taken {
+                    Some((store, condition)) => (Some(store), complaint(&condition)),
+                    None => (None, None),
+                };
+                // What a former life had taken and perhaps not written is written again.
+                memory.all_is_unwritten();
+                StoreActor {
+                    path: path.clone(),
+                    ring: Arc::clone(&ring),
+                    memory: Arc::clone(&memory),
+                    health: Arc::clone(&health),
+                    store,
+                    remark,
+                    failed_at: None,
+                }
+            }
+        };
+        let link = supervise(arbiter, Child { name: NAME, mailbox: 16, intensity, factory }, health);
+        (Self { link }, memory)
+    }
+
+    /// Writes what is waiting; whether it is written.
+    pub async fn flush(&self, at_most: Duration) -> bool {
+        self.link.send(Flush, Instant::now() + at_most).await.unwrap_or(false)
+    }
+
+    /// Makes the actor panic, for the tests of its supervision.
+    #[cfg(debug_assertions)]
+    pub fn panic(&self) {
+        self.link.nudge(Panic);
+    }
+}
+
+fn open(path: &Path) -> Result<(Box<dyn Records>, Condition), StoreError> {
+    let opened = gemini_balance_store::open(path)?;
+    if let Some(mode) = opened.exposed_mode {
+        log::warn!(target: "store", "{} may be read by others (mode {mode:o}): chmod 600 it", path.display());
+    }
+    Ok((opened.store, opened.condition))
+}
+
+/// What an operator should know of how the store was found.
+fn complaint(condition: &Condition) -> Option<String> {
+    if matches!(condition, Condition::Fresh | Condition::Intact) {
+        return None;
+    }
+    log::error!(target: "store", "{condition}");
+    Some(condition.to_string())
+}
+
+impl StoreActor {
+    fn open(&mut self) {
+        match open(&self.path) {
+            Ok((store, condition)) => {
+                self.store = Some(store);
+                self.failed_at = None;
+                self.memory.all_is_unwritten();
+                self.health.set(NAME, State::Up, None);
+                if let Some(reason) = complaint(&condition) {
+                    self.health.note(NAME, reason);
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Goes on without the store.
+    fn fail(&mut self, error: &StoreError) {
+        self.store = None;
+        self.failed_at = Some(Instant::now());
+        self.health.set(NAME, State::Degraded, Some(error.to_string()));
+    }
+
+    /// Writes what has changed since the last time; whether all is written.
+    fn write(&mut self) -> bool {
+        if self.store.is_none() && self.failed_at.is_none_or(|at| at.elapsed() >= REOPEN_AFTER) {
+            self.open();
+        }
+        let Some(store) = &mut self.store else { return false };
+        let changes = self.memory.take_unwritten();
+        if changes.is_empty() {
+            return true;
+        }
+        let rows: Vec<_> = changes.iter().filter_map(|record| row::encode(record, &self.ring)).collect();
+        match store.save(&rows) {
+            Ok(()) => true,
+            Err(error) => {
+                self.memory.give_back(changes);
+                self.fail(&error);
+                false
+            }
+        }
+    }
+}
+
+impl Actor for StoreActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        match self.remark.take() {
+            Some(remark) => self.health.note(NAME, remark),
+            None if self.store.is_none() => self.open(),
+            None => {}
+        }
+        ctx.run_interval(WRITE_EVERY, |actor, _| {
+            actor.write();
+        });
+    }
+}
+
+impl Handler<Flush> for StoreActor {
+    type Result = MessageResult<Flush>;
+
+    fn handle(&mut self, Flush: Flush, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.write())
+    }
+}
+
+/// Makes the actor panic.
+#[cfg(debug_assertions)]
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct Panic;
+
+#[cfg(debug_assertions)]
+impl Handler<Panic> for StoreActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("a test asked for this panic");
+    }
+}

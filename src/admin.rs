@@ -1,0 +1,111 @@
+//! The operator's listener: how the keys are, and verbs on one of them. Apart from the clients' listener, on loopback,
+//! with a token of its own that no client token opens, and not there at all without one.
+
+use crate::{
+    cli::Failure,
+    http::Gate,
+    settings::{self, SettingsError},
+};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header, web};
+use gemini_balance_actors::{
+    KeyManager, Secret,
+    key_manager::{Verb, VerbKind},
+};
+use keypool::{KeyId, PoolError};
+use serde_json::json;
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How long the key manager may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Desk {
+    gate: Arc<Gate>,
+    keys: KeyManager,
+}
+
+/// The address to listen on, refused unless it is this machine's own.
+pub(crate) fn address(settings: &settings::Admin) -> Result<SocketAddr, SettingsError> {
+    let address = (settings.host.as_str(), settings.port)
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next())
+        .ok_or_else(|| SettingsError::refused("admin.host", "is not an address"))?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        let why = "must be a loopback address such as 127.0.0.1: the listener has no TLS; use a tunnel from elsewhere";
+        Err(SettingsError::refused("admin.host", why))
+    }
+}
+
+/// Starts the listener on this thread.
+pub(crate) fn start(address: SocketAddr, token: &Secret, keys: KeyManager) -> Result<(), Failure> {
+    let desk = Desk { gate: Arc::new(Gate::of(&[("admin".to_owned(), token.clone())])), keys };
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(desk.clone()))
+            .route("/keys", web::get().to(list))
+            .route("/keys/{key}/{verb}", web::post().to(act))
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(address)
+    .map_err(|error| Failure::new(format!("cannot listen on {address} (admin.host, admin.port): {error}")))?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    log::info!(target: "service", "the operator's listener is at http://{bound}");
+    actix_rt::spawn(server.run());
+    Ok(())
+}
+
+/// Lets the operator in; a browser never, whoever sits before it.
+fn admit(request: &HttpRequest, desk: &Desk) -> Result<(), HttpResponse> {
+    if request.headers().contains_key(header::ORIGIN) {
+        return Err(answer(403, "this listener is not for browsers"));
+    }
+    match desk.gate.admit(request.headers(), None).1 {
+        Ok(_) => Ok(()),
+        Err(_) => Err(answer(401, "send the operator's token (admin.token) as Authorization: Bearer")),
+    }
+}
+
+async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
+    if let Err(refusal) = admit(&request, &desk) {
+        return refusal;
+    }
+    match desk.keys.snapshot(Instant::now() + PATIENCE).await {
+        Ok(snapshot) => HttpResponse::Ok().json(snapshot),
+        Err(_) => answer(503, "the key manager does not answer"),
+    }
+}
+
+async fn act(request: HttpRequest, path: web::Path<(String, String)>, desk: web::Data<Desk>) -> HttpResponse {
+    if let Err(refusal) = admit(&request, &desk) {
+        return refusal;
+    }
+    let (key, verb) = path.into_inner();
+    let kind = match verb.as_str() {
+        "enable" => VerbKind::Enable,
+        "disable" => VerbKind::Disable,
+        "reset" => VerbKind::Reset,
+        _ => return answer(404, "the verbs are enable, disable and reset"),
+    };
+    let verb = Verb { kind, key: KeyId::from(key.as_str()) };
+    match desk.keys.verb(verb, Instant::now() + PATIENCE).await {
+        Ok(Ok(())) => HttpResponse::Ok().json(json!({ "status": "ok" })),
+        Ok(Err(PoolError::UnknownKey(_))) => answer(404, "no key has this id; see `gemini-balance keys`"),
+        Ok(Err(error)) => answer(400, &error.to_string()),
+        Err(_) => answer(503, "the key manager does not answer"),
+    }
+}
+
+fn answer(status: u16, message: &str) -> HttpResponse {
+    let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
+    HttpResponse::build(status).json(json!({ "error": message }))
+}
