@@ -6,7 +6,11 @@ use crate::{
     settings::{self, SettingsError},
 };
 use clap::{Parser, Subcommand};
-use std::{fmt, path::PathBuf, process::ExitCode};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// One address for the whole Gemini API, on a pool of your own keys.
 #[derive(Debug, Parser)]
@@ -67,18 +71,18 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     process::harden();
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => Service::run(&settings_of(arguments.config)?, |_| {}),
+        Command::Serve => Service::run(&settings_of(arguments.config.as_deref())?, |_| {}),
         Command::Demo(flags) => demo::run(&flags),
         Command::Simulator(flags) => {
             gemini_simulator::cli::run(flags)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check => check::run(&settings_of(arguments.config)?),
-        Command::Health => health::run(&settings_of(arguments.config)?.server),
+        Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
+        Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }
 }
 
-fn settings_of(file: Option<PathBuf>) -> Result<settings::Settings, Failure> {
+fn settings_of(file: Option<&Path>) -> Result<settings::Settings, Failure> {
     match dotenvy::from_path(".env") {
         Ok(()) => {}
         Err(error) if error.not_found() => {}
@@ -90,5 +94,5 @@ fn settings_of(file: Option<PathBuf>) -> Result<settings::Settings, Failure> {
         }
         Err(error) => return Err(Failure::new(format!(".env: {error}"))),
     }
-    settings::load(file.as_deref()).map_err(|error: SettingsError| error.into())
+    settings::load(file).map_err(|error: SettingsError| error.into())
 }

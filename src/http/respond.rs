@@ -14,17 +14,9 @@ use gemini_balance_actors::forward::{Answer, AnswerBody, Piece};
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
+    task::{Context, Poll},
 };
-use tokio::{
-    sync::mpsc,
-    time::{Sleep, sleep},
-};
-
-/// How long the client has to take what was written before its connection is broken off: when a body fails, actix-http
-/// throws away what it has not yet given to the socket, and it gives nothing while there is more to be had of the body.
-const LAST_WRITE: Duration = Duration::from_millis(50);
+use tokio::sync::mpsc;
 
 /// The client's answer. `passage` ends with the last byte.
 pub(super) fn respond(answer: Answer, id: &str, passage: Passage, close: bool) -> HttpResponse {
@@ -51,20 +43,20 @@ pub(super) fn respond(answer: Answer, id: &str, passage: Passage, close: bool) -
         }
         AnswerBody::Stream { pieces, length: None } => (Source::Stream(pieces), BodySize::Stream),
     };
-    response.body(RelayedBody { source: body, size, _passage: passage })
+    response.body(RelayedBody { source: body, size, unwritten: true, _passage: passage })
 }
 
 enum Source {
     Whole(Bytes),
     Stream(mpsc::Receiver<Piece>),
-    /// The upstream broke off; the client is still taking what came before.
-    BreakingOff(Pin<Box<Sleep>>),
 }
 
 /// The body as actix-web writes it.
 struct RelayedBody {
     source: Source,
     size: BodySize,
+    /// Whether actix-web may hold bytes that it has not written yet: it writes when it is told to wait.
+    unwritten: bool,
     _passage: Passage,
 }
 
@@ -88,19 +80,28 @@ impl MessageBody for RelayedBody {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        loop {
-            match &mut self.source {
-                Source::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
-                Source::Whole(bytes) => return Poll::Ready(Some(Ok(std::mem::take(bytes)))),
-                Source::Stream(pieces) => match ready!(pieces.poll_recv(cx)) {
-                    Some(Piece::Chunk(chunk)) => return Poll::Ready(Some(Ok(chunk))),
-                    Some(Piece::End) => return Poll::Ready(None),
-                    None => self.source = Source::BreakingOff(Box::pin(sleep(LAST_WRITE))),
-                },
-                Source::BreakingOff(pause) => {
-                    ready!(pause.as_mut().poll(cx));
-                    return Poll::Ready(Some(Err(BrokenOff)));
-                }
+        let this = &mut *self;
+        let pieces = match &mut this.source {
+            Source::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Source::Whole(bytes) => return Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Source::Stream(pieces) => pieces,
+        };
+        match pieces.poll_recv(cx) {
+            Poll::Ready(Some(Piece::Chunk(chunk))) => {
+                this.unwritten = true;
+                Poll::Ready(Some(Ok(chunk)))
+            }
+            Poll::Ready(Some(Piece::End)) => Poll::Ready(None),
+            // An error makes actix-web drop what it has not written: let it write first, or the client loses the last
+            // events and the word of the break, even the head.
+            Poll::Ready(None) if std::mem::take(&mut this.unwritten) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(None) => Poll::Ready(Some(Err(BrokenOff))),
+            Poll::Pending => {
+                this.unwritten = false;
+                Poll::Pending
             }
         }
     }
@@ -119,6 +120,7 @@ mod tests {
         let mut body = RelayedBody {
             source: Source::Stream(pieces),
             size: BodySize::Stream,
+            unwritten: true,
             _passage: InFlight::default().enter(),
         };
         let mut next = async || poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await;

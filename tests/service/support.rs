@@ -271,3 +271,45 @@ pub(crate) fn client() -> reqwest::Client {
 pub(crate) fn prompt(text: &str) -> String {
     serde_json::json!({ "contents": [{ "role": "user", "parts": [{ "text": text }] }] }).to_string()
 }
+
+/// A client that shows the test's token as OpenAI's SDKs do.
+pub(crate) fn bearer() -> reqwest::Client {
+    drop(client()); // for the TLS provider
+    let mut headers = reqwest::header::HeaderMap::new();
+    headers.insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    builder.default_headers(headers).no_proxy().build().unwrap()
+}
+
+/// An OpenAI request's body.
+pub(crate) fn chat(text: &str, stream: bool) -> String {
+    let messages = [serde_json::json!({ "role": "user", "content": text })];
+    serde_json::json!({ "model": "gemini-2.5-flash", "stream": stream, "messages": messages }).to_string()
+}
+
+/// The requests that reached the simulator, once they are `count` and all have ended.
+pub(crate) fn arrived(simulator: &Simulator, count: usize) -> Vec<gemini_simulator::LoggedRequest> {
+    let requests = wait_for("end of all requests", || {
+        let requests = simulator.requests();
+        let ended = requests.iter().all(|request| request.answer_sha256.is_some());
+        (requests.len() >= count && ended).then_some(requests)
+    });
+    assert_eq!(requests.len(), count, "{requests:#?}");
+    requests
+}
+
+/// The keys' states as `/health/ready` counts them.
+pub(crate) async fn key_counts(gateway: &Gateway) -> serde_json::Value {
+    let response = client().get(gateway.url("/health/ready")).send().await.unwrap();
+    let ready: serde_json::Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    ready["keys"].clone()
+}
+
+/// A digest as the simulator logs it.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -4,7 +4,7 @@
 use super::{
     headers,
     job::{Failure, Job},
-    observe::{Coding, Observer, decoded},
+    observe::{Coding, LateError, Observer, decoded},
     upstream::Upstream,
 };
 use crate::key_manager::Key;
@@ -42,7 +42,8 @@ pub(super) struct OpenAnswer {
     pub(super) begun: Bytes,
     /// The rest of it; `None` when there is no more.
     pub(super) rest: Option<Body>,
-    pub(super) observer: Observer,
+    /// Boxed: it lives as long as a stream does, and everything that passes it on should stay small.
+    pub(super) observer: Box<Observer>,
 }
 
 /// An attempt that did not succeed.
@@ -83,10 +84,11 @@ pub(super) async fn open(
     *request.headers_mut() = job.headers.clone();
     let (name, value) = credential(job.target.surface, key);
     request.headers_mut().insert(name, value);
-    if !job.body.is_empty()
-        || !matches!(job.method, http::Method::GET | http::Method::HEAD | http::Method::OPTIONS)
-    {
+    if !job.body.is_empty() {
         *request.body_mut() = Some(job.body.clone().into());
+    } else if matches!(job.method, http::Method::POST | http::Method::PUT | http::Method::PATCH) {
+        // RFC 9110 §8.6; without it Google's front end may answer 411. The client library leaves it out.
+        request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     let response = match timeout(upstream.settings.head_timeout, upstream.client().execute(request)).await {
         Ok(Ok(response)) => http::Response::<reqwest::Body>::from(response),
@@ -103,7 +105,7 @@ pub(super) async fn open(
         Err(_) => return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadTimeout)),
     };
     let (head, body) = response.into_parts();
-    let mut body = Body { inner: body, idle_timeout: upstream.settings.idle_timeout };
+    let mut body = Body { inner: body, broken: false, idle_timeout: upstream.settings.idle_timeout };
     if head.status.as_u16() >= 400 {
         return Err(read_error(upstream, job, key, head, body).await);
     }
@@ -113,7 +115,7 @@ pub(super) async fn open(
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     let streamed = is_event_stream || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
-    let mut observer = Observer::new(coding, streamed);
+    let mut observer = Box::new(Observer::new(coding, streamed));
     let mut begun = Joined::default();
     let mut rest = Some(&mut body);
     if streamed {
@@ -261,6 +263,12 @@ fn error_event(
     }
 }
 
+/// The fault of an error that came in mid-stream.
+pub(super) fn late_fault(late: &LateError) -> Fault {
+    let answer = classify::Answer { status: late.status, retry_after: None, body: &late.body, tools: false };
+    classify(&answer, chrono::Utc::now().timestamp())
+}
+
 /// Prints an error with its causes, which reqwest's own text leaves out.
 struct Causes<'a>(&'a dyn std::error::Error);
 
@@ -279,6 +287,8 @@ impl std::fmt::Display for Causes<'_> {
 /// The upstream's body.
 pub(super) struct Body {
     inner: reqwest::Body,
+    /// It broke off before: the library's body would say that it has ended.
+    broken: bool,
     idle_timeout: Duration,
 }
 
@@ -296,13 +306,19 @@ pub(super) enum Ready {
 
 impl Body {
     fn poll_chunk(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        if self.broken {
+            return Poll::Ready(Err(BodyError));
+        }
         loop {
             return match std::task::ready!(http_body::Body::poll_frame(Pin::new(&mut self.inner), cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) if !chunk.is_empty() => Poll::Ready(Ok(Some(chunk))),
                     _ => continue, // an empty frame, or trailers, which HTTP/1.1 clients did not ask for
                 },
-                Some(Err(_)) => Poll::Ready(Err(BodyError)),
+                Some(Err(_)) => {
+                    self.broken = true;
+                    Poll::Ready(Err(BodyError))
+                }
                 None => Poll::Ready(Ok(None)),
             };
         }

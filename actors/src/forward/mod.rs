@@ -66,14 +66,14 @@ impl Forwarder {
     /// left. A receiver that closes without a reply means that the actor died.
     pub fn start(self: &Rc<Self>, job: Job) -> oneshot::Receiver<Reply> {
         let (reply, receiver) = oneshot::channel();
-        ForwardActor { work: Some((Rc::clone(self), job, reply)) }.start();
+        ForwardActor { work: Some((Rc::clone(self), Box::new(job), reply)) }.start();
         receiver
     }
 }
 
 /// One request on its way. See the module.
 pub struct ForwardActor {
-    work: Option<(Rc<Forwarder>, Job, oneshot::Sender<Reply>)>,
+    work: Option<(Rc<Forwarder>, Box<Job>, oneshot::Sender<Reply>)>,
 }
 
 impl Actor for ForwardActor {
@@ -104,48 +104,38 @@ enum Found {
 }
 
 impl Forwarder {
-    async fn run(self: Rc<Self>, job: Job, mut reply: oneshot::Sender<Reply>) {
+    async fn run(self: Rc<Self>, job: Box<Job>, mut reply: oneshot::Sender<Reply>) {
         let mut course = Course::of(&job);
         #[cfg(debug_assertions)]
-        if job.headers.contains_key("x-test-panic") {
-            panic!("a test asked for this panic");
-        }
+        assert!(!job.headers.contains_key("x-test-panic"), "a test asked for this panic");
         let found = {
-            let search = self.search(&job, &mut course);
+            // Boxed, so that its memory is given back before the answer streams.
+            let search = Box::pin(self.search(&job, &mut course));
             tokio::select! {
                 // Dropping the search drops the upstream connection and abandons the lease.
                 () = reply.closed() => None,
                 found = search => Some(found),
             }
         };
-        let mut record = Record {
-            status: 0,
-            failure: None,
-            end: End::ClientLeft,
-            first_byte: None,
-            bytes: 0,
-            usage: None,
-        };
+        let mut record = Record::of(*job, course);
         match found {
             None => {}
             Some(Found::Nothing(failure)) => {
-                record.end = End::Refused;
-                record.failure = Some(failure.clone());
+                record.transaction.end = End::Refused;
+                record.transaction.failure = Some(failure.clone());
                 let _ = reply.send(Err(failure));
             }
             Some(Found::Whole(answer)) => {
-                record.answered(&job, answer.status);
-                record.bytes = answer.body.len() as u64;
+                record.answered(answer.status);
+                record.transaction.bytes_out = answer.body.len() as u64;
                 let body = AnswerBody::Whole(answer.body);
                 if reply.send(Ok(Answer { status: answer.status, headers: answer.headers, body })).is_ok() {
-                    record.end = End::Complete;
+                    record.transaction.end = End::Complete;
                 }
             }
-            Some(Found::Open(answer, lease)) => {
-                self.pass_on(&job, &course, answer, lease, reply, &mut record).await
-            }
+            Some(Found::Open(answer, lease)) => self.pass_on(&mut record, answer, lease, reply).await,
         }
-        (self.journal)(&record.transaction(job, course));
+        (self.journal)(&record.finished());
     }
 
     /// Tries until there is an answer, or no use in trying.
@@ -155,7 +145,10 @@ impl Forwarder {
         let mut last: Option<Found> = None;
         loop {
             let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
-            let lease = match self.keys.lease(wish.clone(), deadline).await {
+            let asked = Instant::now();
+            let lease = self.keys.lease(wish.clone(), deadline).await;
+            wish.waited += asked.elapsed();
+            let lease = match lease {
                 Ok(lease) => lease,
                 Err(error) => {
                     return last.unwrap_or(Found::Nothing(match error {
@@ -214,39 +207,47 @@ impl Forwarder {
     /// Gives the client an open answer and stays with it to its last byte.
     async fn pass_on(
         &self,
-        job: &Job,
-        course: &Course,
+        record: &mut Record,
         answer: OpenAnswer,
         lease: Lease,
         reply: oneshot::Sender<Reply>,
-        record: &mut Record,
     ) {
         let OpenAnswer { status, headers, length, coding, begun, rest, mut observer } = answer;
-        record.answered(job, status);
-        record.bytes = begun.len() as u64;
+        record.answered(status);
+        record.transaction.bytes_out = begun.len() as u64;
         lease.vouch();
         let Some(rest) = rest else {
             let whole = Answer { status, headers, body: AnswerBody::Whole(begun) };
             lease.settle(Outcome::Success);
-            record.end = if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };
-            record.usage = observer.usage();
+            record.transaction.end =
+                if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };
+            record.transaction.usage = observer.usage();
             return;
         };
         let (sender, pieces) = mpsc::channel(relay::PIECES);
+        let tail = relay::Tail::of(&begun);
         if !begun.is_empty() {
             let _ = sender.try_send(Piece::Chunk(begun)); // an empty channel has room
         }
         if reply.send(Ok(Answer { status, headers, body: AnswerBody::Stream { pieces, length } })).is_err() {
-            record.bytes = 0;
+            record.transaction.bytes_out = 0;
             return; // the lease is abandoned
         }
-        let framing = relay::Framing { form: course.stream_form(job), coding };
-        let relayed =
-            relay::relay(rest, sender, self.upstream.settings.write_timeout, framing, &mut observer).await;
-        record.end = relayed.end;
-        record.bytes += relayed.bytes;
-        record.usage = observer.usage();
+        let framing = relay::Framing { form: record.stream_form, coding };
+        let write_timeout = self.upstream.settings.write_timeout;
+        let relayed = relay::relay(rest, sender, write_timeout, framing, tail, &mut observer).await;
+        record.transaction.end = relayed.end;
+        record.transaction.bytes_out += relayed.bytes;
+        record.transaction.usage = observer.usage();
+        let late = observer.late_error().map(|late| attempt::late_fault(&late));
+        if let (Some(fault), Some(attempt)) = (&late, record.transaction.attempts.last_mut()) {
+            attempt.fault = Some(fault.kind);
+        }
         match relayed.end {
+            // Google's own error in mid-stream was passed on as it came; the pool hears of it all the same.
+            End::Complete | End::UpstreamBroke if late.is_some() => {
+                lease.settle(late.map_or(Outcome::Abandoned, Outcome::Fault));
+            }
             End::Complete => lease.settle(Outcome::Success),
             End::UpstreamBroke => lease.settle(Outcome::Fault(gemini::fault::Fault::body_lost())),
             End::ClientLeft | End::ClientStalled | End::Refused => drop(lease),
@@ -279,24 +280,18 @@ impl Course {
     }
 }
 
-/// What becomes the transaction's second half.
+/// What is kept of a request while its answer is passed on, for the transaction. The request's headers and body are
+/// not: a stream may last long.
 struct Record {
-    status: u16,
-    failure: Option<Failure>,
-    end: End,
-    first_byte: Option<Duration>,
-    bytes: u64,
-    usage: Option<gemini::usage::Usage>,
+    transaction: Box<Transaction>,
+    stream_form: Option<StreamForm>,
+    arrived: Instant,
 }
 
 impl Record {
-    fn answered(&mut self, job: &Job, status: http::StatusCode) {
-        self.status = status.as_u16();
-        self.first_byte = Some(job.arrived.elapsed());
-    }
-
-    fn transaction(self, job: Job, course: Course) -> Transaction {
-        Transaction {
+    fn of(job: Job, course: Course) -> Self {
+        let stream_form = course.stream_form(&job);
+        let transaction = Transaction {
             id: job.id,
             caller: Some(job.caller),
             dialect: job.target.dialect,
@@ -304,15 +299,26 @@ impl Record {
             path: job.target.path,
             model: course.model,
             attempts: course.attempts,
-            status: self.status,
-            failure: self.failure,
-            end: self.end,
-            first_byte: self.first_byte,
-            total: job.arrived.elapsed(),
+            status: 0,
+            failure: None,
+            end: End::ClientLeft,
+            first_byte: None,
+            total: Duration::ZERO,
             bytes_in: job.body.len() as u64,
-            bytes_out: self.bytes,
-            usage: self.usage,
-        }
+            bytes_out: 0,
+            usage: None,
+        };
+        Self { transaction: Box::new(transaction), stream_form, arrived: job.arrived }
+    }
+
+    fn answered(&mut self, status: http::StatusCode) {
+        self.transaction.status = status.as_u16();
+        self.transaction.first_byte = Some(self.arrived.elapsed());
+    }
+
+    fn finished(mut self) -> Transaction {
+        self.transaction.total = self.arrived.elapsed();
+        *self.transaction
     }
 }
 

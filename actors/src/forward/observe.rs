@@ -1,5 +1,5 @@
 //! Watches an answer's body as it passes, without changing it: the token usage, the end of the first event, an error
-//! event. Sees through gzip; any other coding passes unseen.
+//! event, at the start or later. Sees through gzip; any other coding passes unseen.
 
 use flate2::write::MultiGzDecoder;
 use gemini::{
@@ -39,6 +39,12 @@ struct Watch {
     usage: UsageScanner,
     /// The search for the end of the first event, while that is of interest.
     first: Option<First>,
+    /// Whether the body is a stream of events, in which an error may come late.
+    events: bool,
+    /// Whether what was seen ends where an event does.
+    at_boundary: bool,
+    /// The error that a later event stated.
+    error: Option<LateError>,
     decoded: u64,
 }
 
@@ -49,11 +55,19 @@ struct First {
     progress: Progress,
 }
 
+/// An error that came after the first event: the answer's status had said success.
+#[derive(Clone, Debug)]
+pub(super) struct LateError {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
 /// The watcher of one body.
 pub(super) struct Observer {
     eyes: Eyes,
 }
 
+#[expect(clippy::large_enum_variant, reason = "the observer is boxed, and plain is the common case")]
 enum Eyes {
     Plain(Watch),
     Gzip(Box<MultiGzDecoder<Watch>>),
@@ -70,6 +84,9 @@ impl Observer {
                 text: Vec::new(),
                 progress: Progress::NeedMore,
             }),
+            events,
+            at_boundary: true,
+            error: None,
             decoded: 0,
         };
         let eyes = match coding {
@@ -112,11 +129,20 @@ impl Observer {
         }
     }
 
+    /// The error that an event after the first stated, if one did.
+    pub(super) fn late_error(&mut self) -> Option<LateError> {
+        match &mut self.eyes {
+            Eyes::Plain(watch) => watch.error.take(),
+            Eyes::Gzip(decoder) => decoder.get_mut().error.take(),
+            Eyes::Closed => None,
+        }
+    }
+
     /// What the body said was used, if it did.
-    pub(super) fn usage(self) -> Option<Usage> {
-        match self.eyes {
+    pub(super) fn usage(&mut self) -> Option<Usage> {
+        match &mut self.eyes {
             Eyes::Plain(watch) => watch.usage.finish(),
-            Eyes::Gzip(mut decoder) => {
+            Eyes::Gzip(decoder) => {
                 let _ = decoder.try_finish();
                 decoder.get_ref().usage.finish()
             }
@@ -145,6 +171,15 @@ impl Write for Watch {
             first.text.extend_from_slice(bytes);
             first.progress = first.finder.push(bytes);
         }
+        if self.events && self.first.is_none() && self.error.is_none() {
+            if self.at_boundary
+                && let Some(error) = stream_error(bytes)
+            {
+                let body = error.body[..error.body.len().min(MAX_FIRST_EVENT)].to_vec();
+                self.error = Some(LateError { status: error.status, body });
+            }
+            self.at_boundary = ends_an_event(bytes);
+        }
         self.usage.push(bytes);
         Ok(bytes.len())
     }
@@ -152,6 +187,11 @@ impl Write for Watch {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether an event ends here: a blank line, or an element of a JSON array with its end of line.
+fn ends_an_event(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.trim_ascii_end().ends_with(b"}")
 }
 
 /// An error answer's body in the clear, at most `max` bytes of it; `None` for a coding that is not understood.

@@ -30,16 +30,17 @@ pub(super) struct Framing {
     pub(super) coding: Coding,
 }
 
-/// Passes `body` on into `pieces` until its end, or until either side breaks off.
+/// Passes `body` on into `pieces` until its end, or until either side breaks off. `tail` is the end of what was passed
+/// on before.
 pub(super) async fn relay(
     mut body: Body,
     pieces: mpsc::Sender<Piece>,
     write_timeout: Duration,
     framing: Framing,
+    mut tail: Tail,
     observer: &mut Observer,
 ) -> Relayed {
     let mut bytes = 0;
-    let mut tail = Tail::default();
     loop {
         let mut joined = Joined::default();
         let first = tokio::select! {
@@ -82,9 +83,9 @@ pub(super) async fn relay(
                 return Relayed { end, bytes };
             }
             Ready::Broken => {
-                if tail.is_at_event_boundary()
-                    && framing.coding == Coding::Identity
+                if framing.coding == Coding::Identity
                     && let Some(form) = framing.form
+                    && tail.is_at_event_boundary(form)
                 {
                     let event = Bytes::from(broke_off().stream_event(form));
                     let _ = hand_on(&pieces, Piece::Chunk(event), write_timeout).await;
@@ -114,9 +115,16 @@ fn broke_off() -> GatewayError<'static> {
 
 /// The last bytes passed on.
 #[derive(Default)]
-struct Tail([u8; 4]);
+pub(super) struct Tail([u8; 4]);
 
 impl Tail {
+    /// Of a body that begins with `bytes`.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let mut tail = Self::default();
+        tail.see(bytes);
+        tail
+    }
+
     fn see(&mut self, bytes: &[u8]) {
         for byte in &bytes[bytes.len().saturating_sub(4)..] {
             self.0.rotate_left(1);
@@ -124,8 +132,14 @@ impl Tail {
         }
     }
 
-    /// Whether an event of our own would stand on its own: after a blank line, or a JSON array's element.
-    fn is_at_event_boundary(&self) -> bool {
-        self.0.ends_with(b"\n\n") || self.0.ends_with(b"\r\n\r\n") || self.0.trim_ascii_end().ends_with(b"}")
+    /// Whether an event of our own would stand on its own: after a blank line, or after a JSON array's element. Of the
+    /// latter a brace is all there is to go by; inside an element the array does not parse with an event or without.
+    fn is_at_event_boundary(&self, form: StreamForm) -> bool {
+        match form {
+            StreamForm::Sse | StreamForm::OpenAi => {
+                self.0.ends_with(b"\n\n") || self.0.ends_with(b"\r\n\r\n")
+            }
+            StreamForm::JsonArray => self.0.trim_ascii_end().ends_with(b"}"),
+        }
     }
 }

@@ -51,15 +51,13 @@ struct Shared {
     memory: Memory,
 }
 
-impl Shared {
-    fn log(&self, event: &Event) {
-        let level = match event {
-            Event::Retired { .. } => log::Level::Error,
-            Event::Cooling { .. } => log::Level::Warn,
-            _ => log::Level::Info,
-        };
-        log::log!(target: "pool", level, "{event}");
-    }
+fn log_event(event: &Event) {
+    let level = match event {
+        Event::Retired { .. } => log::Level::Error,
+        Event::Cooling { .. } => log::Level::Warn,
+        _ => log::Level::Info,
+    };
+    log::log!(target: "pool", level, "{event}");
 }
 
 /// A handle to the key manager, whichever life of it is running. Cheap to clone.
@@ -106,10 +104,12 @@ impl KeyManager {
             match self.link.send(LeaseKey(wish.clone()), deadline).await? {
                 LeaseReply::Granted(lease) => return Ok(lease),
                 LeaseReply::Refused(refusal) => return Err(LeaseError::Refused(refusal)),
-                LeaseReply::Waiting(waiting) => match waiting.granted().await {
-                    Some(result) => return result.map_err(LeaseError::Refused),
-                    None => continue, // that life of the actor ended: stand in the next one's line
-                },
+                LeaseReply::Waiting(waiting) => {
+                    if let Some(result) = waiting.granted().await {
+                        return result.map_err(LeaseError::Refused);
+                    }
+                    // That life of the actor has ended: stand in the next one's line.
+                }
             }
         }
     }
@@ -193,7 +193,7 @@ impl KeyManagerActor {
                     }
                     Effect::Persist(record) => self.shared.memory.keep(record),
                     Effect::WakeAt(at) => self.wake_at(at, ctx),
-                    Effect::Log(event) => self.shared.log(&event),
+                    Effect::Log(event) => log_event(&event),
                 }
             }
             // Notes left before the flag stood were not announced, so look once more after setting it.

@@ -77,17 +77,13 @@ async fn keep_running<A, F>(
             Err(panic) => panic_text(&*panic),
         };
         address.send_replace(None);
-        match window.record(Instant::now()) {
-            Some(pause) => {
-                health.set(child.name, State::Restarting, Some(reason));
-                if !pause.is_zero() {
-                    actix_rt::time::sleep(pause).await;
-                }
-            }
-            None => {
-                health.set(child.name, State::Failed, Some(reason));
-                return; // dropping the sender tells every link that no address will come
-            }
+        let Some(pause) = window.record(Instant::now()) else {
+            health.set(child.name, State::Failed, Some(reason));
+            return; // dropping the sender tells every link that no address will come
+        };
+        health.set(child.name, State::Restarting, Some(reason));
+        if !pause.is_zero() {
+            actix_rt::time::sleep(pause).await;
         }
     }
 }

@@ -112,7 +112,7 @@ impl Desk {
         now: Now,
         effects: &mut Effects,
     ) {
-        let (site, wait) = match scope(fault.kind) {
+        let (site, wait) = match fault.scope() {
             Scope::Key => (Site::Key(key), fault.wait),
             // All that is known of a billing account is the key's project.
             Scope::Project | Scope::Billing => (Site::Project(self.roster.project(key)), fault.wait),
@@ -168,27 +168,5 @@ impl Desk {
             Struck::Retired => effects.log(Event::Retired { subject, key, reason }),
         }
         effects.push(Effect::Persist(self.roster.record(site, now)));
-    }
-}
-
-/// Whom a kind of fault blames (Google's API on the wire: the blame table).
-fn scope(kind: Kind) -> Scope {
-    match kind {
-        Kind::KeyInvalid
-        | Kind::KeyUnauthenticated
-        | Kind::KeySuspended
-        | Kind::KeyRestricted
-        | Kind::Forbidden => Scope::Key,
-        Kind::BillingDisabled | Kind::ServiceDisabled | Kind::SpendingCap => Scope::Project,
-        Kind::CreditsGone => Scope::Billing,
-        Kind::ModelWithheld | Kind::QuotaMinute | Kind::QuotaDay | Kind::QuotaZero | Kind::QuotaBare => {
-            Scope::ProjectModel
-        }
-        Kind::QuotaUnnamed => Scope::ProjectTool,
-        Kind::CredentialsMultiple | Kind::LocationUnsupported | Kind::CredentialMissing => Scope::Gateway,
-        Kind::ResourceUnreachable => Scope::Binding,
-        Kind::Internal | Kind::Overloaded | Kind::DeadlineExceeded => Scope::Model,
-        Kind::ConnectFailed | Kind::HeadLost | Kind::BodyLost => Scope::Transport,
-        _ => Scope::Client,
     }
 }

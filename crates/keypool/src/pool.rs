@@ -155,7 +155,7 @@ impl Pool {
     }
 
     /// Takes over what a former incarnation kept. Meant for a new pool, before its first lease; records of keys and
-    /// projects that are no longer here are passed by.
+    /// projects that are no longer here are passed by. The next call, such as [`Pool::wake`], asks for the alarm.
     pub fn restore(&mut self, records: impl IntoIterator<Item = Record>, now: Now) {
         for record in records {
             self.desk.roster.restore(record, now, &self.desk.settings);
@@ -231,11 +231,10 @@ impl Pool {
 
 /// Something changed: gives each waiter its key, or the news that it waits in vain.
 fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effects) {
-    // Most waiters want the same, and the answer to that is the same as long as nobody is granted a key.
+    // Most waiters want the same. A grant changes no outlook: at most it makes a probe, which may be back any moment.
     let mut known: Option<(Wish, Outlook)> = None;
     waiting.attend(effects, |waiter| {
         if let Some(grant) = desk.grant(&waiter.wish, now) {
-            known = None;
             return Some(Reply::Granted(grant));
         }
         let wish = &waiter.wish;

@@ -365,3 +365,23 @@ impl Roster {
         self.ready.set(ix.position(), ready);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_out_of_trouble_leaves_nothing_behind() {
+        let mut roster = Roster::new(vec![KeySpec::new("a"), KeySpec::new("b")]).unwrap();
+        let cooling = || Cooldown::restored(Duration::from_secs(1), 0, crate::Reason::QuotaMinute);
+        let sites = [0, 1].map(|project| Site::Model(ProjectIx(project), Some("m".into())));
+        for site in &sites {
+            roster.set(site, cooling());
+        }
+        assert_eq!(roster.blocked(&Some("m".into())).map(|blocked| blocked.count_ones(..)), Some(2));
+        for site in &sites {
+            roster.set(site, Cooldown::Open);
+        }
+        assert!(roster.troubles.is_empty());
+    }
+}

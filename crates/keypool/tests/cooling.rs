@@ -390,7 +390,7 @@ fn a_key_on_probation_for_two_reasons_sends_one_probe_for_both() {
 #[test]
 fn a_streak_that_nobody_continues_is_forgotten() {
     let mut stage = just_back();
-    stage.pass(secs(3600) - Duration::from_millis(1));
+    stage.pass(Duration::from_millis(3_599_999));
     assert_eq!(stage.pool.records(stage.now).len(), 1);
     stage.pass(Duration::from_millis(1));
     assert_eq!(stage.pool.records(stage.now), []);
@@ -409,7 +409,7 @@ fn a_daily_quota_is_back_at_midnight_in_california_on_every_kind_of_day() {
         stage.serve(MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
         let until = (wall(back) - wall(met)).to_std().unwrap();
         assert_eq!(stage.back_in(MODEL), until, "{met}");
-        stage.pass(until - Duration::from_millis(1));
+        stage.pass(until.saturating_sub(Duration::from_millis(1)));
         stage.refusal(MODEL);
         stage.pass(Duration::from_millis(1));
         assert_eq!(stage.serve(MODEL, Outcome::Success), stage.key("k0"));

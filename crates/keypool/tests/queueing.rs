@@ -24,7 +24,7 @@ fn those_who_wait_are_served_at_the_moment_the_key_is_back() {
     let mut stage = cooling();
     let ticket = stage.wait(MODEL);
     assert_eq!(stage.alarm, Some(stage.now.mono + secs(10)));
-    stage.pass(secs(10) - Duration::from_millis(1));
+    stage.pass(Duration::from_millis(9_999));
     assert_eq!(stage.answers(), []);
     stage.pass(secs(1));
     assert_eq!(stage.answers(), [(secs(110), ticket, Ok(stage.key("k0")))]);
@@ -48,9 +48,9 @@ fn an_abandoned_probe_hands_on_to_the_next_who_waits() {
     let mut stage = cooling();
     let tickets = [stage.wait(MODEL), stage.wait(MODEL), stage.wait(MODEL)];
     stage.pass(secs(10));
-    for at in 0..2 {
-        assert_eq!(stage.answers().len(), at + 1);
-        let grant = stage.grant_of(tickets[at]);
+    for (earlier, ticket) in tickets[..2].iter().enumerate() {
+        assert_eq!(stage.answers().len(), earlier + 1);
+        let grant = stage.grant_of(*ticket);
         stage.settle(grant, MODEL, Outcome::Abandoned);
     }
     stage.grant_of(tickets[2]);
@@ -200,4 +200,22 @@ fn the_operator_can_serve_those_who_wait() {
     stage.enable("b");
     assert_eq!(stage.grant_of(tickets[0]).key, stage.key("b"));
     assert_eq!(stage.grant_of(tickets[1]).key, stage.key("b"));
+}
+
+#[test]
+fn those_who_have_tried_the_key_that_comes_back_hear_of_it_alone() {
+    let mut stage = Stage::new(exact(), keys(2));
+    let under_way = stage.lease(MODEL);
+    stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(10))));
+    let first = stage.lease(MODEL);
+    assert_eq!((under_way.key, first.key), (stage.key("k0"), stage.key("k0")));
+    stage.settle(first, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(10))));
+    let easy = stage.wait(MODEL);
+    let tried = Tried::from_iter([stage.key("k1")]);
+    let Answer::Waiting(picky) = stage.ask(&Wish { tried, ..Wish::any(model(MODEL)) }) else { panic!() };
+    stage.settle(under_way, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(100))));
+    let refused = Err(Refusal::Cooling { back_in: secs(100) });
+    assert_eq!(stage.answers(), [(secs(100), picky, refused)]);
+    stage.pass(secs(10));
+    assert_eq!(stage.grant_of(easy).key, stage.key("k1"));
 }

@@ -1,13 +1,13 @@
 //! A pool that takes over from another: what it knows, and what it makes of the other's leases.
 
-mod stage;
+#![allow(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
-use std::collections::HashMap;
+mod stage;
 
 use chrono::TimeDelta;
 use gemini::fault::{Kind, Wait};
-use keypool::{Effect, KeySpec, Now, Outcome, Pool, Record, Refusal, Role};
-use stage::{MODEL, Stage, exact, fault, keys, labelled, secs};
+use keypool::{KeySpec, Now, Outcome, Pool, Record, Refusal, Role};
+use stage::{MODEL, Stage, exact, fault, keys, labelled, secs, stored};
 
 /// A new pool in a new process, some time later, with what the old one kept, by way of the store's JSON.
 fn restarted(old: &Stage, records: &[Record], later: u64) -> Stage {
@@ -20,17 +20,6 @@ fn restarted(old: &Stage, records: &[Record], later: u64) -> Stage {
     new.now = Now { mono: secs(3), wall: old.now.wall + TimeDelta::seconds(i64::try_from(later).unwrap()) };
     new.pool.restore(records, new.now);
     new
-}
-
-/// What a store holds that obeys every `Persist`.
-fn stored(stage: &Stage) -> Vec<Record> {
-    let mut newest = HashMap::new();
-    for (_, effect) in &stage.said {
-        if let Effect::Persist(record) = effect {
-            newest.insert(record.subject.clone(), record.clone());
-        }
-    }
-    newest.into_values().filter(|record| !record.is_clear()).collect()
 }
 
 #[test]

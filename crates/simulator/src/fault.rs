@@ -15,10 +15,10 @@ pub enum Fault {
         /// The HTTP status.
         status: u16,
         /// Headers added.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: BTreeMap<String, String>,
         /// The body: JSON, or a string to be sent literally.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<Value>,
     },
     /// The normal answer, but its head comes late.
@@ -61,7 +61,7 @@ pub enum Fault {
         /// After so many events; 0 makes it the first.
         after_events: u64,
         /// The error body; the default is a 503 "overloaded".
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<Value>,
         /// In the stream's framing, or bare and indented as Google does it on `alt=sse`.
         #[serde(default)]

@@ -228,3 +228,103 @@ fn exceeded(refused: &[(Dimension, u64)], model: &str, metered: Metered, wait: D
             json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": format!("{delay_s}s")}),
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn meter(quota: Quota) -> Meter {
+        Meter::new(vec![quota], MINUTE)
+    }
+
+    fn at(seconds: f64) -> Now {
+        Now { elapsed: Duration::from_secs_f64(seconds), day: NaiveDate::from_ymd_opt(2026, 11, 22).unwrap() }
+    }
+
+    fn take(meter: &mut Meter, tokens: u64, now: Now) -> Result<(), Value> {
+        meter
+            .take("p", "m", Metered::Generate, tokens, now)
+            .map_err(|error| serde_json::from_str::<Value>(&error.line()).unwrap()["error"].take())
+    }
+
+    fn ids(error: &Value) -> Vec<&str> {
+        let violations = error["details"][0]["violations"].as_array().unwrap();
+        violations.iter().map(|violation| violation["quotaId"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_minute_slides_and_the_wait_is_until_the_oldest_request_leaves_it() {
+        let mut meter = meter(Quota { rpm: Some(2), ..Quota::default() });
+        take(&mut meter, 1, at(0.0)).unwrap();
+        take(&mut meter, 1, at(20.0)).unwrap();
+        let error = take(&mut meter, 1, at(25.93)).unwrap_err();
+        assert!(error["message"].as_str().unwrap().ends_with("Please retry in 34.07s."), "{error}");
+        assert_eq!(error["details"][2]["retryDelay"], "35s", "rounded up");
+        assert_eq!(ids(&error), ["GenerateRequestsPerMinutePerProjectPerModel-FreeTier"]);
+        take(&mut meter, 1, at(60.0)).unwrap();
+        take(&mut meter, 1, at(79.9)).unwrap_err();
+        take(&mut meter, 1, at(80.0)).unwrap();
+    }
+
+    #[test]
+    fn tokens_wait_until_enough_of_them_have_left() {
+        let mut meter = meter(Quota { tpm: Some(100), ..Quota::default() });
+        take(&mut meter, 60, at(0.0)).unwrap();
+        take(&mut meter, 40, at(10.0)).unwrap();
+        let small = take(&mut meter, 50, at(30.0)).unwrap_err();
+        assert_eq!(small["details"][2]["retryDelay"], "30s");
+        assert_eq!(ids(&small), ["GenerateContentInputTokensPerModelPerMinute-FreeTier"]);
+        let large = take(&mut meter, 90, at(30.0)).unwrap_err();
+        assert_eq!(large["details"][2]["retryDelay"], "40s");
+        let never = take(&mut meter, 101, at(30.0)).unwrap_err();
+        assert_eq!(never["details"][2]["retryDelay"], "60s");
+        take(&mut meter, 50, at(60.0)).unwrap();
+    }
+
+    #[test]
+    fn a_days_quota_names_a_misleading_wait_and_ends_with_the_day() {
+        let mut meter = meter(Quota { rpd: Some(20), ..Quota::default() });
+        for n in 0..20 {
+            take(&mut meter, 1, at(f64::from(n) * 100.0)).unwrap();
+        }
+        let error = take(&mut meter, 1, at(2000.0)).unwrap_err();
+        assert_eq!(ids(&error), ["GenerateRequestsPerDayPerProjectPerModel-FreeTier"]);
+        assert_eq!(error["details"][0]["violations"][0]["quotaValue"], "20");
+        let delay = error["details"][2]["retryDelay"].as_str().unwrap();
+        let seconds: u64 = delay.strip_suffix('s').unwrap().parse().unwrap();
+        assert!((28..=38).contains(&seconds), "{delay}");
+        take(&mut meter, 1, at(2100.0)).unwrap_err();
+        let tomorrow = Now { day: at(0.0).day.succ_opt().unwrap(), ..at(2101.0) };
+        take(&mut meter, 1, tomorrow).unwrap();
+    }
+
+    #[test]
+    fn a_limit_of_zero_says_so_and_has_no_value() {
+        let mut meter = meter(Quota { rpm: Some(0), tpm: Some(0), rpd: Some(0), ..Quota::default() });
+        let error = take(&mut meter, 1, at(0.0)).unwrap_err();
+        assert_eq!(ids(&error).len(), 3);
+        assert!(error["message"].as_str().unwrap().contains(", limit: 0, model: m"));
+        assert_eq!(error["details"][0]["violations"][0].get("quotaValue"), None);
+    }
+
+    #[test]
+    fn the_first_limit_that_applies_counts() {
+        let limited = Quota { model: Some("m".into()), rpm: Some(1), ..Quota::default() };
+        let mut meter = Meter::new(vec![limited, Quota { rpm: Some(0), ..Quota::default() }], MINUTE);
+        take(&mut meter, 1, at(0.0)).unwrap();
+        take(&mut meter, 1, at(1.0)).unwrap_err();
+        assert!(meter.take("p", "other", Metered::Generate, 1, at(0.0)).is_err());
+    }
+
+    #[test]
+    fn refused_requests_are_not_counted() {
+        let mut meter = meter(Quota { rpm: Some(1), rpd: Some(2), ..Quota::default() });
+        take(&mut meter, 1, at(0.0)).unwrap();
+        for n in 1..50 {
+            take(&mut meter, 1, at(f64::from(n))).unwrap_err();
+        }
+        take(&mut meter, 1, at(60.0)).unwrap();
+    }
+}

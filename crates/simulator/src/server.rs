@@ -45,30 +45,31 @@ impl Simulator {
     ///
     /// # Errors
     /// When the address cannot be had, or threads or certificates cannot be made.
-    // Async so that callers need not change when starting takes time.
-    #[allow(clippy::unused_async)]
     pub async fn start(config: Config) -> io::Result<Self> {
         let (ca_pem, acceptor) = config.tls.map(tls::acceptor).transpose()?.unzip();
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(config.threads.max(1))
-            .thread_name("gemini-simulator")
-            .enable_all()
-            .build()?;
-        let listener = {
-            let _entered = runtime.enter();
-            listen(config.listen)?
-        };
-        let addr = listener.local_addr()?;
+        let listen = config.listen;
+        let threads = config.threads.max(1);
         let http = http(&config);
         let world = Arc::new(World::new(config));
-        let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&world);
+        let (stop, stopped) = oneshot::channel();
+        let (started, starting) = oneshot::channel();
         let thread = std::thread::Builder::new().name("gemini-simulator".to_owned()).spawn(move || {
-            runtime.spawn(accept(listener, acceptor, http, serving));
-            // Dropped or told, the meaning is the same.
-            let _ = stopped.blocking_recv();
-            end(runtime);
+            match listening(listen, threads) {
+                Ok((runtime, listener)) => {
+                    // Whoever waits for it may have given up; then `stop` is gone too.
+                    let _ = started.send(listener.local_addr());
+                    runtime.spawn(accept(listener, acceptor, http, serving));
+                    // Sent or dropped, the meaning is the same.
+                    let _: Result<(), _> = stopped.blocking_recv();
+                    runtime.shutdown_timeout(Duration::from_millis(500));
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
         })?;
+        let addr = starting.await.map_err(io::Error::other)??;
         Ok(Self { addr, ca_pem, world, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -151,16 +152,21 @@ impl Drop for Simulator {
     }
 }
 
-fn end(runtime: Runtime) {
-    runtime.shutdown_timeout(Duration::from_millis(500));
-}
-
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    // Thousands of clients may connect at once.
-    socket.listen(4096)
+fn listening(addr: SocketAddr, threads: usize) -> io::Result<(Runtime, TcpListener)> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("gemini-simulator")
+        .enable_all()
+        .build()?;
+    let listener = {
+        let _entered = runtime.enter();
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        // Thousands of clients may connect at once.
+        socket.listen(4096)?
+    };
+    Ok((runtime, listener))
 }
 
 type Http = auto::Builder<TokioExecutor>;

@@ -2,14 +2,15 @@
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's set-up may panic")]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use gemini::fault::{Fault, Kind, Wait};
 use keypool::{
-    Answer, Effect, Effects, Event, Grant, KeyId, KeyIx, KeySpec, Now, Outcome, Pool, Refusal, Settings,
-    Settlement, Ticket, Wish,
+    Answer, Effect, Effects, Event, Grant, KeyId, KeyIx, KeySpec, Now, Outcome, Pool, Record, Refusal,
+    Settings, Settlement, Ticket, Wish,
 };
 
 pub(crate) const MODEL: &str = "gemini-3.7-flash";
@@ -52,6 +53,17 @@ pub(crate) fn labelled(id: &str, project: &str) -> KeySpec {
 
 pub(crate) fn wall(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
+}
+
+/// What a store holds that obeys every `Persist`.
+pub(crate) fn stored(stage: &Stage) -> Vec<Record> {
+    let mut newest = HashMap::new();
+    for (_, effect) in &stage.said {
+        if let Effect::Persist(record) = effect {
+            newest.insert(record.subject.clone(), record.clone());
+        }
+    }
+    newest.into_values().filter(|record| !record.is_clear()).collect()
 }
 
 impl Stage {

@@ -33,14 +33,14 @@ pub fn chat() -> Value {
 
 /// The bytes of a request that asks for the connection to be closed after it.
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
-    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: simulator\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
+    let mut lines =
+        vec![format!("{method} {target} HTTP/1.1"), "Host: simulator".into(), "Connection: close".into()];
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
     if !body.is_empty() {
-        head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+        lines.push("Content-Type: application/json".into());
+        lines.push(format!("Content-Length: {}", body.len()));
     }
-    (head + "\r\n" + body).into_bytes()
+    (lines.join("\r\n") + "\r\n\r\n" + body).into_bytes()
 }
 
 pub struct Reply {
@@ -157,5 +157,14 @@ pub async fn logged(sim: &Simulator, is: impl Fn(&LoggedRequest) -> bool) -> Log
         }
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", sim.requests().last());
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Waits until something holds; fails after 2 s.
+pub async fn eventually(holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(2));
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -1,0 +1,68 @@
+//! Quotas over real sockets. The arithmetic of the windows is tested beside it, with the time passed in.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+mod wire;
+
+use std::time::Duration;
+
+use gemini_simulator::{Config, Key, Quota, Simulator};
+use serde_json::json;
+use wire::*;
+
+#[tokio::test]
+async fn keys_of_a_project_share_a_quota_and_other_projects_have_their_own() {
+    let mut config = config();
+    config.keys.push(Key::valid("AIzaSibling", "alpha"));
+    let sim = Simulator::start(config).await.unwrap();
+    sim.set_quotas([Quota { rpm: Some(1), ..Quota::default() }]);
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 200);
+    let body = hello().to_string();
+    let sibling = call(&sim, "POST", FLASH, &[("x-goog-api-key", "AIzaSibling")], &body).await;
+    assert_eq!(sibling.status, 429);
+    assert_eq!(call(&sim, "POST", FLASH, &[("x-goog-api-key", "AQ.Beta")], &body).await.status, 200);
+    assert_eq!(openai(&sim, CHAT, &chat()).await.status, 429, "the dialects share it");
+    let other_model = "/v1beta/models/gemini-2.5-pro:generateContent";
+    assert_eq!(native(&sim, other_model, &hello()).await.status, 200);
+    assert_eq!(get(&sim, "/v1beta/models").await.status, 200, "asking what there is costs nothing");
+
+    let error = sibling.json();
+    let details = &error["error"]["details"];
+    assert_eq!(error["error"]["status"], "RESOURCE_EXHAUSTED");
+    assert_eq!(
+        details[0],
+        json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{
+            "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_requests",
+            "quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
+            "quotaDimensions": {"location": "global", "model": "gemini-2.5-flash"},
+            "quotaValue": "1",
+        }]})
+    );
+    let delay = details[2]["retryDelay"].as_str().unwrap();
+    assert!(delay == "60s" || delay == "59s", "{delay}");
+}
+
+#[tokio::test]
+async fn after_the_wait_that_was_named_a_window_is_open_again() {
+    let quota_minute = Duration::from_millis(400);
+    let quotas = vec![Quota { rpm: Some(1), ..Quota::default() }];
+    let sim = Simulator::start(Config { quota_minute, quotas, ..config() }).await.unwrap();
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 200);
+    let refused = native(&sim, FLASH, &hello()).await.json();
+    let message = refused["error"]["message"].as_str().unwrap();
+    let named = message.rsplit_once("Please retry in ").unwrap().1.strip_suffix("s.").unwrap();
+    let wait = Duration::from_secs_f64(named.parse().unwrap());
+    assert!(wait <= quota_minute, "{message}");
+    // The message has two decimals.
+    tokio::time::sleep(wait + Duration::from_millis(10)).await;
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_reset_forgets_what_was_counted() {
+    let sim = simulator().await;
+    sim.set_quotas([Quota { rpd: Some(1), model: Some("gemini-2.5-flash".into()), ..Quota::default() }]);
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 200);
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 429);
+    sim.reset();
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 200);
+}
