@@ -6,7 +6,7 @@ use crate::{
     http::{BodyBudget, Face, Gate, routes, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
-    settings::{self, Settings},
+    settings::{self, Settings, SettingsError},
 };
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
 use gemini_balance_actors::{
@@ -44,7 +44,7 @@ impl Service {
         let ring = settings.key_ring()?;
         let tokens = settings.tokens()?;
         let upstream = settings.upstream()?;
-        let logging = Logging::start(&settings.log)?;
+        let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
         if tokens.is_empty() {
             log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
         }
@@ -71,7 +71,7 @@ impl Service {
                 limits: settings.limits(),
                 server: settings.server.clone(),
             };
-            let code = serve(plan, ready).await;
+            let code = serve(settings, plan, ready).await;
             arbiter.stop();
             code
         });
@@ -108,8 +108,8 @@ fn write_transaction(transaction: &Transaction) {
     log::info!(target: TRANSACTION, "{}", transaction_line(transaction, status));
 }
 
-async fn serve(plan: Plan, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
-    plan.face()?; // a client that cannot be built is told here, once, rather than by each worker
+async fn serve(all: &Settings, plan: Plan, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
+    plan.face().map_err(|error| all.upstream_refused(&error))?; // a client that cannot be built is told here, once, rather than by each worker
     let Plan { health, in_flight, server: settings, .. } = plan.clone();
     let factory = move || {
         #[expect(clippy::expect_used, reason = "it was built before from the same settings")]
@@ -132,10 +132,9 @@ async fn serve(plan: Plan, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, F
         server = server.workers(settings.workers);
     }
     let server = server.bind(address).map_err(|error| {
-        Failure::new(format!(
-            "cannot listen on {}:{} (server.host, server.port): {error}",
-            settings.host, settings.port
-        ))
+        let (host, port) = address;
+        let why = format!("or server.host cannot be used: listening on {host}:{port}: {error}");
+        all.name_source(SettingsError::refused("server.port", why))
     })?;
     let bound = server
         .addrs()

@@ -3,6 +3,7 @@
 //! took the request, and dies with it.
 
 mod attempt;
+mod causes;
 pub mod headers;
 mod job;
 mod observe;
