@@ -3,11 +3,12 @@
 use crate::inflight::Passage;
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
-    body::{BodySize, MessageBody},
+    body::{BodySize, BoxBody, MessageBody},
     http::{
         StatusCode,
         header::{HeaderName, HeaderValue},
     },
+    web,
 };
 use bytes::Bytes;
 use gemini_balance_actors::forward::{Answer, AnswerBody, Piece};
@@ -104,5 +105,29 @@ impl MessageBody for RelayedBody {
                 Poll::Pending
             }
         }
+    }
+}
+
+/// An answer to a request whose body may not have been read. Dropping an unread chunked body would make actix-web read
+/// it to whatever end it has, for as long as the client likes; kept until the answer is written, it makes actix-web close
+/// the connection, and wait a moment for the client to take the answer.
+pub(super) fn with_unread(response: HttpResponse, payload: web::Payload) -> HttpResponse {
+    response.map_body(|_, body| BoxBody::new(BesideUnread { body, _payload: payload }))
+}
+
+struct BesideUnread {
+    body: BoxBody,
+    _payload: web::Payload,
+}
+
+impl MessageBody for BesideUnread {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
     }
 }
