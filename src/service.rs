@@ -3,7 +3,7 @@
 
 use crate::{
     cli::Failure,
-    http::{BodyBudget, Face, Gate, routes, status_of},
+    http::{BodyBudget, BodyLog, Face, Gate, routes, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
     settings::{self, Settings, SettingsError},
@@ -32,6 +32,7 @@ struct Plan {
     health: Arc<Health>,
     in_flight: InFlight,
     budget: BodyBudget,
+    bodies: Option<Arc<BodyLog>>,
     upstream: UpstreamSettings,
     limits: Limits,
     server: settings::Server,
@@ -49,6 +50,7 @@ impl Service {
             log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
         }
         let gate = Arc::new(Gate::new(&tokens, &ring));
+        let bodies = BodyLog::new(&settings.log, &ring);
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
@@ -67,6 +69,7 @@ impl Service {
                 health,
                 in_flight: InFlight::default(),
                 budget: BodyBudget::new(settings.server.max_buffered_bytes),
+                bodies,
                 upstream,
                 limits: settings.limits(),
                 server: settings.server.clone(),
@@ -95,6 +98,7 @@ impl Plan {
             health: Arc::clone(&self.health),
             in_flight: self.in_flight.clone(),
             budget: self.budget.clone(),
+            bodies: self.bodies.clone(),
             journal,
             settings: self.server.clone(),
             #[cfg(debug_assertions)]

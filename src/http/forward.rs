@@ -75,6 +75,9 @@ async fn handle(
     let target =
         path::parse(request.method().as_str(), uri.path(), uri.query(), form).map_err(GatewayError::Path)?;
     let (body, _reserved) = read_body(request, payload, face).await?;
+    if let Some(bodies) = &face.bodies {
+        bodies.request(id, request.method().as_str(), &target.path, &body);
+    }
     let method = http::Method::from_bytes(request.method().as_str().as_bytes())
         .map_err(|_| GatewayError::Path(path::PathError::NotServed))?;
     let job = Job {
@@ -90,7 +93,13 @@ async fn handle(
         arrived,
     };
     match face.forwarder.start(job).await {
-        Ok(Ok(answer)) => Ok(respond(answer, id, passage, face.in_flight.is_draining())),
+        Ok(Ok(answer)) => {
+            let copy = face.bodies.as_ref().map(|bodies| {
+                let coding = answer.headers.get(http::header::CONTENT_ENCODING);
+                bodies.answer(id, answer.status.as_u16(), coding.map(http::HeaderValue::as_bytes))
+            });
+            Ok(respond(answer, id, passage, face.in_flight.is_draining(), copy))
+        }
         Ok(Err(failure)) => Err(GatewayError::Forward(failure)),
         Err(_) => Err(GatewayError::Crashed),
     }

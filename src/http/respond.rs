@@ -1,5 +1,6 @@
 //! Turns the upstream's answer into the client's, byte for byte.
 
+use super::bodies::AnswerCopy;
 use crate::inflight::Passage;
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
@@ -20,7 +21,13 @@ use std::{
 use tokio::sync::mpsc;
 
 /// The client's answer. `passage` ends with the last byte.
-pub(super) fn respond(answer: Answer, id: &str, passage: Passage, close: bool) -> HttpResponse {
+pub(super) fn respond(
+    answer: Answer,
+    id: &str,
+    passage: Passage,
+    close: bool,
+    copy: Option<AnswerCopy>,
+) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponseBuilder::new(status);
     for (name, value) in &answer.headers {
@@ -44,7 +51,13 @@ pub(super) fn respond(answer: Answer, id: &str, passage: Passage, close: bool) -
         }
         AnswerBody::Stream { pieces, length: None } => (Source::Stream(pieces), BodySize::Stream),
     };
-    response.body(RelayedBody { source: body, size, unwritten: true, _passage: passage })
+    response.body(RelayedBody {
+        source: body,
+        size,
+        unwritten: true,
+        copy: copy.map(Box::new),
+        _passage: passage,
+    })
 }
 
 enum Source {
@@ -58,6 +71,8 @@ struct RelayedBody {
     size: BodySize,
     /// Whether actix-web may hold bytes that it has not written yet: it writes when it is told to wait.
     unwritten: bool,
+    /// Boxed, since hardly anybody asks for one.
+    copy: Option<Box<AnswerCopy>>,
     _passage: Passage,
 }
 
@@ -84,12 +99,20 @@ impl MessageBody for RelayedBody {
         let this = &mut *self;
         let pieces = match &mut this.source {
             Source::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Source::Whole(bytes) => return Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Source::Whole(bytes) => {
+                if let Some(copy) = &mut this.copy {
+                    copy.see(bytes);
+                }
+                return Poll::Ready(Some(Ok(std::mem::take(bytes))));
+            }
             Source::Stream(pieces) => pieces,
         };
         match pieces.poll_recv(cx) {
             Poll::Ready(Some(Piece::Chunk(chunk))) => {
                 this.unwritten = true;
+                if let Some(copy) = &mut this.copy {
+                    copy.see(&chunk);
+                }
                 Poll::Ready(Some(Ok(chunk)))
             }
             Poll::Ready(Some(Piece::End)) => Poll::Ready(None),

@@ -5,6 +5,7 @@ mod file;
 mod line;
 mod queue;
 
+pub(crate) use line::timestamp;
 pub use line::transaction_line;
 
 use crate::settings::{Log, LogFormat, SettingsError};
