@@ -7,6 +7,7 @@ use crate::{
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
     settings::{self, Settings, SettingsError},
+    socket,
 };
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
 use gemini_balance_actors::{
@@ -121,7 +122,9 @@ async fn serve(all: &Settings, plan: Plan, ready: impl FnOnce(SocketAddr)) -> Re
         App::new().app_data(web::Data::new(face)).configure(routes)
     };
     let address = (settings.host.as_str(), settings.port);
+    let write_timeout = Duration::from_secs(settings.write_timeout_s);
     let mut server = HttpServer::new(factory)
+        .on_connect(move |connection, _| socket::bound(connection, write_timeout))
         .tcp_nodelay(true) // or Nagle's algorithm holds back the small events of streams
         .h1_allow_half_closed(false) // or a client that has left is noticed only at the next write
         .h1_write_buffer_size(32 * 1024)
