@@ -1,7 +1,7 @@
 //! The command line. Every way to fail ends in one line on standard error and a non-zero exit.
 
 use crate::{
-    check, demo, process,
+    check, demo, health, process,
     service::Service,
     settings::{self, SettingsError},
 };
@@ -33,6 +33,8 @@ enum Command {
     Simulator(gemini_simulator::cli::Flags),
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
+    /// Ask the gateway that runs on this machine with the same configuration whether it can serve
+    Health,
 }
 
 /// Why the program ends with a failure: one line.
@@ -76,6 +78,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
+        Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod cli;
 pub mod demo;
+pub mod health;
 pub mod http;
 pub mod inflight;
 pub mod logging;

@@ -158,3 +158,95 @@ fn retry_after(refusal: &Refusal) -> Option<u64> {
         |back_in: Duration| u64::try_from(back_in.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1);
     refusal.back_in().map(whole)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::body::MessageBody;
+    use serde_json::Value;
+
+    const BACK_IN: Duration = Duration::from_secs(34);
+
+    /// One error after another, until each was there. The match has no wildcard, so that a new one cannot be left out.
+    fn after(error: &GatewayError) -> Option<GatewayError> {
+        use BodyRefused::{Broken, Busy, TooLong, TooSlow};
+        use GatewayError::{Body, Crashed, CredentialMissing, CredentialUnknown, Forward, Path};
+        use Refusal::{AllRetired, Cooling, NoneLeft, QueueFull, WaitedTooLong};
+        let limit = 104_857_600;
+        let no_key = |refusal| Forward(Failure::NoKey(refusal));
+        Some(match error {
+            CredentialMissing => CredentialUnknown,
+            CredentialUnknown => Path(PathError::TooLong),
+            Path(PathError::TooLong) => Path(PathError::NotAbsolute),
+            Path(PathError::NotAbsolute) => Path(PathError::DotSegment),
+            Path(PathError::DotSegment) => Path(PathError::EncodedSlash),
+            Path(PathError::EncodedSlash) => Path(PathError::Backslash),
+            Path(PathError::Backslash) => Path(PathError::ControlCharacter),
+            Path(PathError::ControlCharacter) => Path(PathError::MalformedEscape),
+            Path(PathError::MalformedEscape) => Path(PathError::UnencodedByte(b'"')),
+            Path(PathError::UnencodedByte(_)) => Path(PathError::NotServed),
+            Path(PathError::NotServed) => Body(TooSlow, limit),
+            Body(TooSlow, _) => Body(TooLong, limit),
+            Body(TooLong, _) => Body(Broken, limit),
+            Body(Broken, _) => Body(Busy, limit),
+            Body(Busy, _) => no_key(Cooling { back_in: BACK_IN }),
+            Forward(Failure::NoKey(Cooling { .. })) => no_key(QueueFull { back_in: BACK_IN }),
+            Forward(Failure::NoKey(QueueFull { .. })) => no_key(WaitedTooLong { back_in: BACK_IN }),
+            Forward(Failure::NoKey(WaitedTooLong { .. })) => no_key(NoneLeft),
+            Forward(Failure::NoKey(NoneLeft)) => no_key(AllRetired),
+            Forward(Failure::NoKey(AllRetired)) => Forward(Failure::PoolSilent),
+            Forward(Failure::PoolSilent) => Forward(Failure::Unreachable),
+            Forward(Failure::Unreachable) => Forward(Failure::HeadLost),
+            Forward(Failure::HeadLost) => Forward(Failure::BodyLost),
+            Forward(Failure::BodyLost) => Forward(Failure::HeadTimeout),
+            Forward(Failure::HeadTimeout) => Crashed,
+            Crashed => return None,
+        })
+    }
+
+    fn all() -> impl Iterator<Item = GatewayError> {
+        std::iter::successors(Some(GatewayError::CredentialMissing), after)
+    }
+
+    /// The error object that a client reads.
+    fn answered(error: &GatewayError, dialect: Dialect) -> Value {
+        let response = error.response(dialect, "id");
+        assert_eq!(response.headers().get("x-request-id").unwrap(), "id");
+        let body = response.into_body().try_into_bytes().unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()["error"].take()
+    }
+
+    #[test]
+    fn every_error_is_listed_as_it_is_answered() {
+        let list = include_str!("../../docs/errors.md");
+        for error in all() {
+            let native = answered(&error, Dialect::Gemini);
+            let openai = answered(&error, Dialect::OpenAi);
+            assert_eq!(native["message"], openai["message"]);
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let mut words = format!("`{}`", text(&openai["type"]));
+            if let Some(code) = openai["code"].as_str() {
+                words = format!("{words}, `{code}`");
+            }
+            let row = format!(
+                "| {} | `{}` | {words} | {} | ",
+                native["code"],
+                text(&native["status"]),
+                text(&native["message"])
+            );
+            assert!(list.contains(&row), "docs/errors.md lacks: {row}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_told_when_to_come_back_where_that_is_known() {
+        let retry_after = |error: &GatewayError| {
+            let response = error.response(Dialect::Gemini, "id");
+            response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
+        };
+        let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
+        assert_eq!(waits, ["1", "34", "34", "34"]);
+        let short = Refusal::Cooling { back_in: Duration::from_millis(1) };
+        assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
+    }
+}

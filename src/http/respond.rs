@@ -154,3 +154,29 @@ impl MessageBody for BesideUnread {
         Pin::new(&mut self.body).poll_next(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inflight::InFlight;
+    use futures_util::FutureExt;
+    use std::future::poll_fn;
+
+    #[tokio::test]
+    async fn a_break_lets_what_came_before_it_be_written() {
+        let (upstream, pieces) = mpsc::channel(1);
+        let mut body = RelayedBody {
+            source: Source::Stream(pieces),
+            size: BodySize::Stream,
+            unwritten: true,
+            copy: None,
+            _passage: InFlight::default().enter(),
+        };
+        let mut next = async || poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await;
+        upstream.send(Piece::Chunk(Bytes::from_static(b"data: {}\n\n"))).await.unwrap();
+        drop(upstream);
+        assert!(matches!(next().await, Some(Ok(_))));
+        assert!(next().now_or_never().is_none(), "actix-http writes only while the body has no more to give");
+        assert!(matches!(next().await, Some(Err(BrokenOff))));
+    }
+}

@@ -8,8 +8,11 @@ use actix_web::web;
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/health", web::get().to(health::health))
+        .route("/health", web::head().to(health::health))
         .route("/health/live", web::get().to(health::live))
+        .route("/health/live", web::head().to(health::live))
         .route("/health/ready", web::get().to(health::ready))
+        .route("/health/ready", web::head().to(health::ready))
         .route("/openapi.json", web::get().to(docs::openapi));
     docs::page(config);
     #[cfg(debug_assertions)]

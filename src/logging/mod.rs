@@ -31,7 +31,13 @@ pub struct Logging {
 impl Logging {
     /// Sets the logger up. Fails when a level is unknown or a file cannot be written.
     pub fn start(settings: &Log) -> Result<Self, SettingsError> {
-        let level: log::LevelFilter = settings.level.parse().map_err(|_| {
+        // Python names two levels differently, and the original's files hold those.
+        let name = match settings.level.to_ascii_lowercase().as_str() {
+            "warning" => "warn".to_owned(),
+            "critical" | "fatal" => "error".to_owned(),
+            other => other.to_owned(),
+        };
+        let level: log::LevelFilter = name.parse().map_err(|_| {
             SettingsError::refused("log.level", "must be one of off, error, warn, info, debug, trace")
         })?;
         let mut queues = Vec::new();

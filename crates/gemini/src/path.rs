@@ -121,10 +121,11 @@ pub fn parse(
     if raw_path.len() + raw_query.map_or(0, str::len) > MAX_TARGET_BYTES {
         return Err(PathError::TooLong);
     }
-    check::path(raw_path)?;
+    let plain = plain_model_id(raw_path);
+    check::path(&plain)?;
     raw_query.map_or(Ok(()), check::query)?;
 
-    let folded = fold(raw_path);
+    let folded = fold(&plain);
     let route = Route::of(&folded, form).ok_or(PathError::NotServed)?;
     let operation = route.operation(method, raw_query).ok_or(PathError::NotServed)?;
     Ok(Target {
@@ -157,6 +158,19 @@ fn fold(path: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(folded)
+}
+
+/// `models/models%2Fx` as `models/x`. Google lists its models as `models/x`, and OpenAI's SDKs encode the slash of an id
+/// they ask after. This one encoded slash has one meaning, and the path without it is the one Google documents.
+fn plain_model_id(path: &str) -> Cow<'_, str> {
+    const LISTED: &str = "/models/models%2";
+    let Some(at) = memchr::memmem::find(path.as_bytes(), LISTED.as_bytes()) else {
+        return Cow::Borrowed(path);
+    };
+    match path[at + LISTED.len()..].strip_prefix(['F', 'f']) {
+        Some(id) => Cow::Owned([&path[..at], "/models/", id].concat()),
+        None => Cow::Borrowed(path),
+    }
 }
 
 /// An allow-listed root and what follows it.

@@ -158,6 +158,32 @@ fn a_path_that_both_dialects_know_goes_by_the_callers_credential() {
 }
 
 #[test]
+fn an_openai_sdk_may_ask_after_a_model_by_the_id_it_was_listed_with() {
+    for (path, upstream) in [
+        ("/v1/models/models%2Fgemini-x", "/v1beta/openai/models/gemini-x"),
+        ("/v1beta/openai/models/models%2fgemini-x", "/v1beta/openai/models/gemini-x"),
+        ("/openai/v1/models/models%2Fa%20b", "/v1beta/openai/models/a%20b"),
+    ] {
+        let target = parse("GET", path, None, CredentialForm::Bearer).unwrap();
+        assert_eq!(target.path, upstream);
+        assert_eq!(target.surface, Surface::OpenAi);
+    }
+    // Nothing else gets by with it.
+    for (id, error) in [
+        ("models%2F%2F", PathError::EncodedSlash),
+        ("models%2Fmodels%2Fx", PathError::EncodedSlash),
+        ("models%2F..", PathError::DotSegment),
+        ("models%2F%2e%2e/x", PathError::DotSegment),
+        ("models%2Fa%5Cb", PathError::Backslash),
+        ("models%2", PathError::MalformedEscape),
+        ("tunedModels%2Fx", PathError::EncodedSlash),
+    ] {
+        let path = format!("/v1/models/{id}");
+        assert_eq!(parse("GET", &path, None, CredentialForm::Bearer).err(), Some(error), "{path}");
+    }
+}
+
+#[test]
 fn a_path_of_native_form_is_native_for_a_bearer_caller_too() {
     for path in [
         "/v1/models/x:generateContent",
