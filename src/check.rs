@@ -17,7 +17,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     }
     println!("upstream: {}", upstream.gemini_base.origin());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let prober = Prober::new(upstream)?;
+    let prober = Prober::new(upstream).map_err(|error| settings.upstream_refused(&error))?;
     let mut all_well = true;
     for key in ring.keys() {
         let health = runtime.block_on(prober.ask(key));

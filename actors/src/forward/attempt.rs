@@ -2,6 +2,7 @@
 //! know whether it is a success. Knows nothing of what happens next.
 
 use super::{
+    causes::Causes,
     headers,
     job::{Failure, Job},
     observe::{Coding, LateError, Observer, decoded},
@@ -267,21 +268,6 @@ fn error_event(
 pub(super) fn late_fault(late: &LateError) -> Fault {
     let answer = classify::Answer { status: late.status, retry_after: None, body: &late.body, tools: false };
     classify(&answer, chrono::Utc::now().timestamp())
-}
-
-/// Prints an error with its causes, which reqwest's own text leaves out.
-struct Causes<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
-        Ok(())
-    }
 }
 
 /// The upstream's body.

@@ -1,6 +1,7 @@
 //! The way to Google: one HTTP client a worker, so that a connection's task runs on the thread that uses it, and the
 //! fixed authorities that upstream URLs are built on. Only this room of the house knows reqwest.
 
+use super::causes::Causes;
 use gemini::path::{Surface, Target};
 use std::{fmt, time::Duration};
 use url::Url;
@@ -107,6 +108,9 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
+/// What TLS can fail on before the first connection.
+const CA_FILE: &str = "upstream.ca_file";
+
 /// One worker's client.
 pub(super) struct Upstream {
     client: reqwest::Client,
@@ -115,11 +119,21 @@ pub(super) struct Upstream {
 
 /// The client could not be built: a proxy or certificate is unusable.
 #[derive(Debug)]
-pub struct UpstreamError(String);
+pub struct UpstreamError {
+    setting: &'static str,
+    why: String,
+}
+
+impl UpstreamError {
+    /// The setting at fault.
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+}
 
 impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the upstream client cannot be built: {}", self.0)
+        write!(f, "cannot be used: {}", self.why)
     }
 }
 
@@ -129,8 +143,10 @@ impl Upstream {
     pub(super) fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
         // Fails only when one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let unusable =
-            |what: &str, error: reqwest::Error| UpstreamError(format!("{what}: {}", error.without_url()));
+        let unusable = |setting: &'static str, error: reqwest::Error| UpstreamError {
+            setting,
+            why: Causes(&error.without_url()).to_string(),
+        };
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never()) // the pool decides what is tried again, and on which key
@@ -143,8 +159,11 @@ impl Upstream {
             .http2_keep_alive_interval(Duration::from_secs(20))
             .http2_keep_alive_timeout(Duration::from_secs(10));
         for pem in &settings.extra_roots {
-            let certificates = reqwest::Certificate::from_pem_bundle(pem)
-                .map_err(|error| unusable("upstream.ca_file", error))?;
+            let certificates =
+                reqwest::Certificate::from_pem_bundle(pem).map_err(|error| unusable(CA_FILE, error))?;
+            if certificates.is_empty() {
+                return Err(UpstreamError { setting: CA_FILE, why: "it holds no certificate".to_owned() });
+            }
             for certificate in certificates {
                 builder = builder.add_root_certificate(certificate);
             }
@@ -154,7 +173,7 @@ impl Upstream {
                 reqwest::Proxy::all(url.clone()).map_err(|error| unusable("upstream.proxy", error))?;
             builder = builder.proxy(proxy);
         }
-        let client = builder.build().map_err(|error| unusable("TLS or proxy settings", error))?;
+        let client = builder.build().map_err(|error| unusable(CA_FILE, error))?;
         Ok(Self { client, settings })
     }
 
