@@ -1,0 +1,41 @@
+//! Both implementations against the rules they share.
+
+#![allow(clippy::unwrap_used, reason = "functions that tests call are tests too")]
+
+use std::path::PathBuf;
+
+use gemini_balance_store::{
+    Memory, Sqlite,
+    conformance::{self, Place},
+};
+use tempfile::TempDir;
+
+struct File(TempDir);
+
+impl Place for File {
+    type Store = Sqlite;
+
+    fn open(&self) -> Sqlite {
+        Sqlite::open(&PathBuf::from(self.0.path()).join("store.db")).unwrap().store
+    }
+}
+
+struct Shared(Memory);
+
+impl Place for Shared {
+    type Store = Memory;
+
+    fn open(&self) -> Memory {
+        self.0.clone()
+    }
+}
+
+#[test]
+fn sqlite_keeps_the_rules() {
+    conformance::records(|| File(tempfile::tempdir().unwrap()));
+}
+
+#[test]
+fn memory_keeps_the_rules() {
+    conformance::records(|| Shared(Memory::default()));
+}
