@@ -78,9 +78,7 @@ pub(super) async fn open(
     key: &Key,
     streaming: Streaming,
 ) -> Result<OpenAnswer, FailedAttempt> {
-    let Some(url) = upstream.url(&job.target) else {
-        return Err(FailedAttempt::without_answer(Fault::connect_failed(), Failure::Unreachable));
-    };
+    let url = upstream.url(&job.target);
     let mut request = reqwest::Request::new(job.method.clone(), url);
     *request.headers_mut() = job.headers.clone();
     let (name, value) = credential(job.target.surface, key);
