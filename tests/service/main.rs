@@ -12,4 +12,5 @@ mod streaming;
 mod support;
 
 mod auth;
+mod settings;
 mod wire;
