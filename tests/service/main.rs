@@ -12,5 +12,6 @@ mod streaming;
 mod support;
 
 mod auth;
+mod lifecycle;
 mod settings;
 mod wire;
