@@ -14,4 +14,5 @@ mod support;
 mod auth;
 mod lifecycle;
 mod settings;
+mod supervision;
 mod wire;
