@@ -12,6 +12,7 @@ mod streaming;
 mod support;
 
 mod auth;
+mod leaving;
 mod lifecycle;
 mod settings;
 mod supervision;
