@@ -14,6 +14,7 @@ mod support;
 mod auth;
 mod leaving;
 mod lifecycle;
+mod limits;
 mod settings;
 mod supervision;
 mod wire;
