@@ -15,6 +15,7 @@ mod auth;
 mod leaving;
 mod lifecycle;
 mod limits;
+mod logs;
 mod settings;
 mod supervision;
 mod wire;
