@@ -16,6 +16,7 @@ mod leaving;
 mod lifecycle;
 mod limits;
 mod logs;
+mod proxy;
 mod settings;
 mod supervision;
 mod wire;
