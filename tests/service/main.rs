@@ -3,6 +3,7 @@
 
 mod failover;
 mod forwarding;
+mod headers;
 mod raw;
 mod streaming;
 mod support;
