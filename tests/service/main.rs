@@ -1,12 +1,24 @@
 //! The whole service, as a process of its own, against the simulated Gemini API, over real sockets. One module a
 //! subject; `support` starts and ends what they use, `raw` speaks HTTP byte by byte.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test is built of fails as loudly as it")]
-#![allow(clippy::print_stderr, reason = "what a gateway printed is shown beside the test that failed")]
-#![allow(clippy::needless_pass_by_value, reason = "so that a test can write a number as well as a text")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on says so and fails"
+)]
+#![allow(
+    clippy::format_push_string,
+    clippy::format_collect,
+    clippy::needless_pass_by_value,
+    reason = "tests are easier to read so"
+)]
 
 mod docs;
+mod failover;
 mod forwarding;
+mod headers;
+mod paths;
 mod raw;
 mod streaming;
 mod support;
