@@ -17,7 +17,8 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     }
     println!("upstream: {}", upstream.gemini_base.origin());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let results = runtime.block_on(probe_keys(upstream, &ring))?;
+    let results =
+        runtime.block_on(probe_keys(upstream, &ring)).map_err(|error| settings.upstream_refused(&error))?;
     let mut all_well = true;
     for (key, health) in ring.keys().iter().zip(results) {
         let text = match health {

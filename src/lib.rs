@@ -11,3 +11,4 @@ pub mod logging;
 pub mod process;
 pub mod service;
 pub mod settings;
+mod socket;

@@ -3,10 +3,11 @@
 
 use crate::{
     cli::Failure,
-    http::{BodyBudget, Face, Gate, routes, status_of},
+    http::{BodyBudget, BodyLog, Face, Gate, routes, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
-    settings::{self, Settings},
+    settings::{self, Settings, SettingsError},
+    socket,
 };
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
 use gemini_balance_actors::{
@@ -32,6 +33,7 @@ struct Plan {
     health: Arc<Health>,
     in_flight: InFlight,
     budget: BodyBudget,
+    bodies: Option<Arc<BodyLog>>,
     upstream: UpstreamSettings,
     limits: Limits,
     server: settings::Server,
@@ -44,11 +46,12 @@ impl Service {
         let ring = settings.key_ring()?;
         let tokens = settings.tokens()?;
         let upstream = settings.upstream()?;
-        let logging = Logging::start(&settings.log)?;
+        let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
         if tokens.is_empty() {
             log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
         }
         let gate = Arc::new(Gate::new(&tokens, &ring));
+        let bodies = BodyLog::new(&settings.log, &ring);
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
@@ -67,11 +70,12 @@ impl Service {
                 health,
                 in_flight: InFlight::default(),
                 budget: BodyBudget::new(settings.server.max_buffered_bytes),
+                bodies,
                 upstream,
                 limits: settings.limits(),
                 server: settings.server.clone(),
             };
-            let code = serve(plan, ready).await;
+            let code = serve(settings, plan, ready).await;
             arbiter.stop();
             code
         });
@@ -95,6 +99,7 @@ impl Plan {
             health: Arc::clone(&self.health),
             in_flight: self.in_flight.clone(),
             budget: self.budget.clone(),
+            bodies: self.bodies.clone(),
             journal,
             settings: self.server.clone(),
             #[cfg(debug_assertions)]
@@ -108,8 +113,8 @@ fn write_transaction(transaction: &Transaction) {
     log::info!(target: TRANSACTION, "{}", transaction_line(transaction, status));
 }
 
-async fn serve(plan: Plan, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
-    plan.face()?; // a client that cannot be built is told here, once, rather than by each worker
+async fn serve(all: &Settings, plan: Plan, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
+    plan.face().map_err(|error| all.upstream_refused(&error))?; // a client that cannot be built is told here, once, rather than by each worker
     let Plan { health, in_flight, server: settings, .. } = plan.clone();
     let factory = move || {
         #[expect(clippy::expect_used, reason = "it was built before from the same settings")]
@@ -117,7 +122,9 @@ async fn serve(plan: Plan, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, F
         App::new().app_data(web::Data::new(face)).configure(routes)
     };
     let address = (settings.host.as_str(), settings.port);
+    let write_timeout = Duration::from_secs(settings.write_timeout_s);
     let mut server = HttpServer::new(factory)
+        .on_connect(move |connection, _| socket::bound(connection, write_timeout))
         .tcp_nodelay(true) // or Nagle's algorithm holds back the small events of streams
         .h1_allow_half_closed(false) // or a client that has left is noticed only at the next write
         .h1_write_buffer_size(32 * 1024)
@@ -132,10 +139,9 @@ async fn serve(plan: Plan, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, F
         server = server.workers(settings.workers);
     }
     let server = server.bind(address).map_err(|error| {
-        Failure::new(format!(
-            "cannot listen on {}:{} (server.host, server.port): {error}",
-            settings.host, settings.port
-        ))
+        let (host, port) = address;
+        let why = format!("or server.host cannot be used: listening on {host}:{port}: {error}");
+        all.name_source(SettingsError::refused("server.port", why))
     })?;
     let bound = server
         .addrs()

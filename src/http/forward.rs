@@ -6,7 +6,7 @@ use super::{
     auth::{Caller, Refused},
     body::{Reserved, take_in},
     error::GatewayError,
-    respond::respond,
+    respond::{respond, with_unread},
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use std::{
 /// Forwards one request.
 pub(super) async fn forward(
     request: HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
     face: web::Data<Rc<Face>>,
 ) -> HttpResponse {
     let arrived = Instant::now();
@@ -37,8 +37,9 @@ pub(super) async fn forward(
     let (form, caller) = face.gate.admit(request.headers(), request.uri().query());
     let caller_name = caller.as_ref().ok().map(|caller| Arc::clone(&caller.name));
     // The panic guard: a bug in here costs this request only, and its client is told.
-    let handled =
-        AssertUnwindSafe(handle(&request, payload, &face, &id, arrived, form, caller)).catch_unwind().await;
+    let handled = AssertUnwindSafe(handle(&request, &mut payload, &face, &id, arrived, form, caller))
+        .catch_unwind()
+        .await;
     let error = match handled {
         Ok(Ok(response)) => return response,
         Ok(Err(error)) => error,
@@ -53,12 +54,12 @@ pub(super) async fn forward(
     if face.in_flight.is_draining() {
         response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
     }
-    response
+    with_unread(response, payload)
 }
 
 async fn handle(
     request: &HttpRequest,
-    mut payload: web::Payload,
+    payload: &mut web::Payload,
     face: &Face,
     id: &str,
     arrived: Instant,
@@ -73,7 +74,10 @@ async fn handle(
     let uri = request.uri();
     let target =
         path::parse(request.method().as_str(), uri.path(), uri.query(), form).map_err(GatewayError::Path)?;
-    let (body, _reserved) = read_body(request, &mut payload, face).await?;
+    let (body, _reserved) = read_body(request, payload, face).await?;
+    if let Some(bodies) = &face.bodies {
+        bodies.request(id, request.method().as_str(), &target.path, &body);
+    }
     let method = http::Method::from_bytes(request.method().as_str().as_bytes())
         .map_err(|_| GatewayError::Path(path::PathError::NotServed))?;
     let job = Job {
@@ -89,7 +93,13 @@ async fn handle(
         arrived,
     };
     match face.forwarder.start(job).await {
-        Ok(Ok(answer)) => Ok(respond(answer, id, passage, face.in_flight.is_draining())),
+        Ok(Ok(answer)) => {
+            let copy = face.bodies.as_ref().map(|bodies| {
+                let coding = answer.headers.get(http::header::CONTENT_ENCODING);
+                bodies.answer(id, answer.status.as_u16(), coding.map(http::HeaderValue::as_bytes))
+            });
+            Ok(respond(answer, id, passage, face.in_flight.is_draining(), copy))
+        }
         Ok(Err(failure)) => Err(GatewayError::Forward(failure)),
         Err(_) => Err(GatewayError::Crashed),
     }

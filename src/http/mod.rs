@@ -2,6 +2,7 @@
 //! and never sees the upstream client. Start reading at `routes`.
 
 mod auth;
+mod bodies;
 mod body;
 mod docs;
 mod error;
@@ -11,6 +12,7 @@ mod respond;
 mod routes;
 
 pub use auth::Gate;
+pub use bodies::BodyLog;
 pub use body::BodyBudget;
 pub use error::status_of;
 pub use routes::routes;
@@ -35,6 +37,8 @@ pub struct Face {
     pub budget: BodyBudget,
     /// Where transactions go.
     pub journal: Journal,
+    /// Where bodies go, if they are logged.
+    pub bodies: Option<Arc<BodyLog>>,
     /// Its settings.
     pub settings: settings::Server,
     /// Whether `/debug/panic` exists. Never in a release build.

@@ -1,13 +1,15 @@
 //! Turns the upstream's answer into the client's, byte for byte.
 
+use super::bodies::AnswerCopy;
 use crate::inflight::Passage;
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
-    body::{BodySize, MessageBody},
+    body::{BodySize, BoxBody, MessageBody},
     http::{
         StatusCode,
         header::{HeaderName, HeaderValue},
     },
+    web,
 };
 use bytes::Bytes;
 use gemini_balance_actors::forward::{Answer, AnswerBody, Piece};
@@ -19,7 +21,13 @@ use std::{
 use tokio::sync::mpsc;
 
 /// The client's answer. `passage` ends with the last byte.
-pub(super) fn respond(answer: Answer, id: &str, passage: Passage, close: bool) -> HttpResponse {
+pub(super) fn respond(
+    answer: Answer,
+    id: &str,
+    passage: Passage,
+    close: bool,
+    copy: Option<AnswerCopy>,
+) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponseBuilder::new(status);
     for (name, value) in &answer.headers {
@@ -43,7 +51,13 @@ pub(super) fn respond(answer: Answer, id: &str, passage: Passage, close: bool) -
         }
         AnswerBody::Stream { pieces, length: None } => (Source::Stream(pieces), BodySize::Stream),
     };
-    response.body(RelayedBody { source: body, size, unwritten: true, _passage: passage })
+    response.body(RelayedBody {
+        source: body,
+        size,
+        unwritten: true,
+        copy: copy.map(Box::new),
+        _passage: passage,
+    })
 }
 
 enum Source {
@@ -57,6 +71,8 @@ struct RelayedBody {
     size: BodySize,
     /// Whether actix-web may hold bytes that it has not written yet: it writes when it is told to wait.
     unwritten: bool,
+    /// Boxed, since hardly anybody asks for one.
+    copy: Option<Box<AnswerCopy>>,
     _passage: Passage,
 }
 
@@ -83,12 +99,20 @@ impl MessageBody for RelayedBody {
         let this = &mut *self;
         let pieces = match &mut this.source {
             Source::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Source::Whole(bytes) => return Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Source::Whole(bytes) => {
+                if let Some(copy) = &mut this.copy {
+                    copy.see(bytes);
+                }
+                return Poll::Ready(Some(Ok(std::mem::take(bytes))));
+            }
             Source::Stream(pieces) => pieces,
         };
         match pieces.poll_recv(cx) {
             Poll::Ready(Some(Piece::Chunk(chunk))) => {
                 this.unwritten = true;
+                if let Some(copy) = &mut this.copy {
+                    copy.see(&chunk);
+                }
                 Poll::Ready(Some(Ok(chunk)))
             }
             Poll::Ready(Some(Piece::End)) => Poll::Ready(None),
@@ -107,6 +131,30 @@ impl MessageBody for RelayedBody {
     }
 }
 
+/// An answer to a request whose body may not have been read. Dropping an unread chunked body would make actix-web read
+/// it to whatever end it has, for as long as the client likes; kept until the answer is written, it makes actix-web close
+/// the connection, and wait a moment for the client to take the answer.
+pub(super) fn with_unread(response: HttpResponse, payload: web::Payload) -> HttpResponse {
+    response.map_body(|_, body| BoxBody::new(BesideUnread { body, _payload: payload }))
+}
+
+struct BesideUnread {
+    body: BoxBody,
+    _payload: web::Payload,
+}
+
+impl MessageBody for BesideUnread {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +169,7 @@ mod tests {
             source: Source::Stream(pieces),
             size: BodySize::Stream,
             unwritten: true,
+            copy: None,
             _passage: InFlight::default().enter(),
         };
         let mut next = async || poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await;

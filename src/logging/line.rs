@@ -34,7 +34,7 @@ thread_local! {
 }
 
 /// Now, in RFC 3339 with milliseconds, UTC.
-pub(super) fn timestamp() -> impl fmt::Display {
+pub(crate) fn timestamp() -> impl fmt::Display {
     struct Timestamp(chrono::DateTime<chrono::Utc>);
     impl fmt::Display for Timestamp {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,17 +1,19 @@
 //! Logging: `log` and `fern`, with every line handed to a queue whose own thread does the writing, so that a full disk
 //! or a slow console never holds up a worker. What a transaction's line looks like is in `line`.
 
+mod file;
 mod line;
 mod queue;
 
+pub(crate) use line::timestamp;
 pub use line::transaction_line;
 
 use crate::settings::{Log, LogFormat, SettingsError};
-use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
+use file::LogFile;
 use queue::Queue;
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -63,7 +65,7 @@ impl Logging {
             })
             .filter(|metadata| metadata.target() != TRANSACTION && metadata.target() != BODIES)
             .chain(line_to(Box::new(io::stdout())))
-            .chain(line_to(rotating(settings, &settings.dir.join("app.log"))?));
+            .chain(line_to(rotating(settings, "log.dir", &settings.dir.join("app.log"))?));
         let mut root = fern::Dispatch::new()
             .level(level)
             // What the libraries below say at their finer levels may hold headers, and so secrets.
@@ -80,7 +82,7 @@ impl Logging {
             root = root.level_for(TRANSACTION, log::LevelFilter::Info).chain(
                 fern::Dispatch::new()
                     .filter(|metadata| metadata.target() == TRANSACTION)
-                    .chain(line_to(rotating(settings, &settings.dir.join("transactions.log"))?)),
+                    .chain(line_to(rotating(settings, "log.dir", &settings.dir.join("transactions.log"))?)),
             );
         } else {
             root = root.level_for(TRANSACTION, log::LevelFilter::Off);
@@ -89,7 +91,7 @@ impl Logging {
             root = root.level_for(BODIES, log::LevelFilter::Info).chain(
                 fern::Dispatch::new()
                     .filter(|metadata| metadata.target() == BODIES)
-                    .chain(line_to(rotating(settings, &settings.debug_file)?)),
+                    .chain(line_to(rotating(settings, "log.debug_file", &settings.debug_file)?)),
             );
         } else {
             root = root.level_for(BODIES, log::LevelFilter::Off);
@@ -117,25 +119,10 @@ impl Logging {
     }
 }
 
-/// A file that rotates by size. Its folder is made if it is missing.
-fn rotating(settings: &Log, path: &Path) -> Result<Box<dyn Write + Send>, SettingsError> {
-    let unwritable = |error: io::Error| {
-        SettingsError::refused(
-            "log.dir",
-            format!("names a place that cannot be written: {}: {error}", path.display()),
-        )
-    };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .map_or_else(|| PathBuf::from("."), Path::to_owned);
-    std::fs::create_dir_all(&folder).map_err(unwritable)?;
-    std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(unwritable)?;
-    Ok(Box::new(FileRotate::new(
-        path,
-        AppendCount::new(settings.keep_files),
-        ContentLimit::BytesSurpassed(settings.rotate_bytes),
-        Compression::None,
-        None,
-    )))
+fn rotating(settings: &Log, setting: &str, path: &Path) -> Result<Box<dyn Write + Send>, SettingsError> {
+    let file = LogFile::open(path, settings.rotate_bytes, settings.keep_files).map_err(|error| {
+        let why = format!("names a place that cannot be written: {}: {error}", path.display());
+        SettingsError::refused(setting, why)
+    })?;
+    Ok(Box::new(file))
 }

@@ -10,28 +10,41 @@ use std::{collections::HashSet, fmt::Write as _, path::Path};
 /// The variables that name keys: the original's and the SDKs' own.
 const VARIABLES: &[&str] = &["GOOGLE_API_KEYS", "GOOGLE_API_KEY", "GEMINI_API_KEY"];
 
+/// A key, and where it was named.
+struct Found {
+    place: String,
+    spec: KeySpec,
+    secret: Secret,
+}
+
 impl Settings {
     /// All keys: `[[keys]]`, `pool.keys_file` and the environment. The same key named twice is one key.
     pub fn key_ring(&self) -> Result<KeyRing, SettingsError> {
-        let mut found: Vec<(KeySpec, Secret)> = Vec::new();
+        self.read_keys().map_err(|error| self.name_source(error))
+    }
+
+    fn read_keys(&self) -> Result<KeyRing, SettingsError> {
+        let mut found: Vec<Found> = Vec::new();
         let mut seen = HashSet::new();
         for (position, entry) in self.keys.iter().enumerate() {
-            let name = format!("keys[{position}]");
-            let secret = secret_of(&name, &entry.secret, entry.secret_file.as_deref())?;
-            add(&mut found, &mut seen, &secret, Some(entry));
+            let place = format!("keys[{position}]");
+            let secret = secret_of(&place, &entry.secret, entry.secret_file.as_deref())?;
+            found.extend(key(place, &mut seen, &secret, Some(entry)));
         }
         if !self.pool.keys_file.is_empty() {
             let text = read("pool.keys_file", Path::new(&self.pool.keys_file))?;
-            for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
-            {
-                add(&mut found, &mut seen, line, None);
+            for (line, secret) in (1..).zip(text.lines().map(str::trim)) {
+                if !secret.is_empty() && !secret.starts_with('#') {
+                    found.extend(key(format!("pool.keys_file line {line}"), &mut seen, secret, None));
+                }
             }
         }
         let variables = if self.environment { VARIABLES } else { &[] };
         for variable in variables {
-            for key in std::env::var(variable).unwrap_or_default().split(',').map(str::trim) {
-                if !key.is_empty() {
-                    add(&mut found, &mut seen, key, None);
+            let list = std::env::var(variable).unwrap_or_default();
+            for (entry, secret) in (1..).zip(list.split(',').map(str::trim)) {
+                if !secret.is_empty() {
+                    found.extend(key(format!("{variable} entry {entry}"), &mut seen, secret, None));
                 }
             }
         }
@@ -41,24 +54,30 @@ impl Settings {
                 "set GOOGLE_API_KEYS=\"key1,key2\" in the environment or .env, or name keys under [[keys]] or in pool.keys_file",
             ));
         }
-        KeyRing::new(found).map_err(|unusable| {
-            SettingsError::refused(
-                &format!("key {}", unusable.id),
-                "holds characters that no header may carry",
-            )
-        })
+        let place_of = |id: &KeyId| {
+            found.iter().find(|key| key.spec.id == *id).map_or_else(String::new, |key| key.place.clone())
+        };
+        for (position, key) in found.iter().enumerate() {
+            if let Some(other) = found[..position].iter().find(|other| other.spec.id == key.spec.id) {
+                return Err(SettingsError::refused(
+                    &key.place,
+                    format!("has the label of {}; each key needs its own", other.place),
+                ));
+            }
+        }
+        KeyRing::new(found.iter().map(|key| (key.spec.clone(), key.secret.clone())).collect()).map_err(
+            |unusable| {
+                let why = "is not a key: it holds a space or another character that no header may carry";
+                SettingsError::refused(&place_of(&unusable.id), why)
+            },
+        )
     }
 }
 
-fn add(
-    found: &mut Vec<(KeySpec, Secret)>,
-    seen: &mut HashSet<String>,
-    secret: &str,
-    entry: Option<&KeyEntry>,
-) {
+fn key(place: String, seen: &mut HashSet<String>, secret: &str, entry: Option<&KeyEntry>) -> Option<Found> {
     let fingerprint = fingerprint(secret);
     if !seen.insert(fingerprint.clone()) {
-        return;
+        return None;
     }
     let label = entry.and_then(|entry| entry.label.as_deref()).filter(|label| !label.is_empty());
     let spec = KeySpec {
@@ -69,7 +88,7 @@ fn add(
             .map(Project::from),
         weight: entry.map_or(1, |entry| entry.weight),
     };
-    found.push((spec, Secret::new(secret)));
+    Some(Found { place, spec, secret: Secret::new(secret) })
 }
 
 /// Eight bytes of a hash: enough to tell the keys of a pool apart, and no way back.

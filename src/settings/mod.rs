@@ -10,7 +10,7 @@ pub(crate) use sources::demo;
 pub use sources::{SettingsError, load};
 
 use gemini_balance_actors::{
-    forward::{BaseUrl, Limits, ProxyUrl, UpstreamSettings},
+    forward::{BaseUrl, Limits, ProxyUrl, UpstreamError, UpstreamSettings},
     supervisor::Intensity,
 };
 use keypool::Strategy;
@@ -41,6 +41,8 @@ pub struct Settings {
     /// Whether the environment may name keys, tokens and a proxy. Not so in the demo.
     #[serde(skip, default = "yes")]
     pub(crate) environment: bool,
+    #[serde(skip)]
+    origins: sources::Origins,
 }
 
 fn yes() -> bool {
@@ -237,6 +239,10 @@ impl Pool {
 impl Settings {
     /// How to reach the upstream, checked.
     pub fn upstream(&self) -> Result<UpstreamSettings, SettingsError> {
+        self.read_upstream().map_err(|error| self.name_source(error))
+    }
+
+    fn read_upstream(&self) -> Result<UpstreamSettings, SettingsError> {
         let upstream = &self.upstream;
         let base = |name, text: &str| BaseUrl::parse(text).map_err(|why| SettingsError::refused(name, why));
         let gemini_base = base("upstream.gemini_base_url", &upstream.gemini_base_url)?;
@@ -271,6 +277,11 @@ impl Settings {
             proxy,
             extra_roots,
         })
+    }
+
+    /// An upstream client that cannot be built from these settings.
+    pub(crate) fn upstream_refused(&self, error: &UpstreamError) -> SettingsError {
+        self.name_source(SettingsError::refused(error.setting(), error))
     }
 
     /// How hard a request is tried.

@@ -10,6 +10,7 @@ use figment::{
     value::{Dict, Map, Value},
 };
 use std::{
+    collections::BTreeMap,
     fmt, io,
     path::{Path, PathBuf},
 };
@@ -35,27 +36,93 @@ const PREFIX: &str = "GEMINI_BALANCE__";
 
 /// Why the service does not start: one line that says which setting, from where, and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsError(String);
+pub struct SettingsError {
+    setting: String,
+    source: Option<String>,
+    why: String,
+}
 
 impl SettingsError {
     /// A setting whose value is of the right type and still no good.
     pub fn refused(setting: &str, why: impl fmt::Display) -> Self {
-        Self(format!("{setting} {why}"))
+        Self { setting: setting.to_owned(), source: None, why: format!(" {why}") }
     }
 
     /// A file that a setting names and that cannot be read.
     pub fn unreadable(setting: &str, path: impl AsRef<Path>, error: &io::Error) -> Self {
-        Self(format!("{setting}: cannot read {}: {error}", path.as_ref().display()))
+        let why = format!(": cannot read {}: {error}", path.as_ref().display());
+        Self { setting: setting.to_owned(), source: None, why }
     }
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.setting)?;
+        if let Some(source) = &self.source {
+            write!(f, " (from {source})")?;
+        }
+        f.write_str(&self.why)
     }
 }
 
 impl std::error::Error for SettingsError {}
+
+/// Which setting came from where, unless it is a default. Kept beside the settings, without their values, for errors that
+/// are found after they were read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Origins(BTreeMap<String, String>);
+
+impl Origins {
+    fn of(figment: &Figment) -> Self {
+        let mut origins = BTreeMap::new();
+        let Ok(sections) = figment.extract::<Dict>() else { return Self::default() };
+        for (section, fields) in sections {
+            let fields = match &fields {
+                Value::Dict(_, fields) => fields.keys().map(|field| format!("{section}.{field}")).collect(),
+                _ => vec![section],
+            };
+            for setting in fields {
+                let source = figment.find_metadata(&setting).and_then(|metadata| source(metadata, &setting));
+                if let Some(source) = source {
+                    origins.insert(setting, source);
+                }
+            }
+        }
+        Self(origins)
+    }
+
+    /// `keys[0].secret_file` came from where `keys` did.
+    fn find(&self, setting: &str) -> Option<&String> {
+        let listed = setting.split(['[', ' ']).next().unwrap_or_default();
+        self.0.get(listed)
+    }
+}
+
+/// What a person knows a source by; nothing for the defaults.
+fn source(metadata: &Metadata, setting: &str) -> Option<String> {
+    if metadata.name == ENV_METADATA {
+        Some(format!("the environment variable {}", variable(setting)))
+    } else if metadata.name == "TOML source string" {
+        None // the embedded text; a file is named by its path
+    } else {
+        Some(metadata.name.to_string())
+    }
+}
+
+/// The variable of ours that holds `setting`, or the part of it that is set, or parts of what it holds.
+fn variable(setting: &str) -> String {
+    let wanted = format!("{PREFIX}{}", setting.to_uppercase().replace('.', "__"));
+    let reaches = |name: &str, other: &str| {
+        name.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
+    };
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .find(|name| {
+            let name = name.to_uppercase();
+            name.starts_with(PREFIX) && (reaches(&name, &wanted) || reaches(&wanted, &name))
+        })
+        .unwrap_or(wanted)
+}
 
 /// Reads all sources. `file` is the one named on the command line; without it `./config.toml` is read if there is one.
 pub fn load(file: Option<&Path>) -> Result<Settings, SettingsError> {
@@ -77,8 +144,9 @@ pub fn load(file: Option<&Path>) -> Result<Settings, SettingsError> {
         }
     }
     figment = figment.merge(Env::prefixed(PREFIX).split("__"));
-    let settings: Settings = figment.extract().map_err(|error| explain(&error))?;
-    settings.check()?;
+    let mut settings: Settings = figment.extract().map_err(|error| explain(&error))?;
+    settings.origins = Origins::of(&figment);
+    settings.check().map_err(|error| settings.name_source(error))?;
     Ok(settings)
 }
 
@@ -92,6 +160,12 @@ pub(crate) fn demo(upstream: &str) -> Result<Settings, SettingsError> {
 }
 
 impl Settings {
+    /// Says in an error where the setting came from.
+    pub(crate) fn name_source(&self, mut error: SettingsError) -> SettingsError {
+        error.source = error.source.or_else(|| self.origins.find(&error.setting).cloned());
+        error
+    }
+
     /// Refuses values that the types allow and that make no sense.
     fn check(&self) -> Result<(), SettingsError> {
         let at_least_one = [
@@ -131,37 +205,46 @@ impl Settings {
 /// One line of a figment error.
 fn explain(error: &figment::Error) -> SettingsError {
     let Some(error) = error.clone().into_iter().next() else {
-        return SettingsError("the settings cannot be read".to_owned());
+        return SettingsError::refused("the settings", "cannot be read");
     };
-    let source = error.metadata.as_ref().map_or_else(String::new, |metadata| {
-        if metadata.name == ENV_METADATA {
-            let name: Vec<String> = error.path.iter().map(|part| part.to_uppercase()).collect();
-            format!(" (from the environment variable {PREFIX}{})", name.join("__"))
-        } else {
-            format!(" (from {})", metadata.name)
-        }
-    });
-    let setting = error.path.join(".");
-    let text = match &error.kind {
+    let mut setting = error.path.join(".");
+    let source = error.metadata.as_ref().and_then(|metadata| source(metadata, &setting));
+    let why = match &error.kind {
         Kind::UnknownField(name, allowed) => {
-            let full = if setting.is_empty() || setting.ends_with(name.as_str()) {
-                if setting.is_empty() { name.clone() } else { setting }
-            } else {
-                format!("{setting}.{name}")
-            };
-            format!("{full} is not a setting{source}; allowed here: {}", allowed.join(", "))
+            if setting.is_empty() {
+                setting.clone_from(name);
+            } else if !setting.ends_with(name.as_str()) {
+                setting = format!("{setting}.{name}");
+            }
+            format!(" is not a setting; allowed here: {}", allowed.join(", "))
         }
-        Kind::MissingField(name) => format!("{setting}.{name} is missing{source}"),
+        Kind::MissingField(name) => {
+            setting = format!("{setting}.{name}");
+            " is missing".to_owned()
+        }
         // The value itself is not repeated: it may be a secret.
         Kind::InvalidType(_, wanted) | Kind::InvalidValue(_, wanted) => {
-            format!("{setting} must be {wanted}{source}")
+            format!(" must be {}", in_words(wanted))
         }
-        Kind::UnknownVariant(_, allowed) => {
-            format!("{setting} must be one of {}{source}", allowed.join(", "))
-        }
-        other => format!("{setting}{}{other}{source}", if setting.is_empty() { "" } else { ": " }),
+        Kind::UnknownVariant(_, allowed) => format!(" must be one of {}", allowed.join(", ")),
+        // So may the lines be that a TOML error shows: only its first line says nothing but where.
+        other => format!(": {}", other.to_string().lines().next().unwrap_or_default()),
     };
-    SettingsError(text.replace('\n', " "))
+    if setting.is_empty() {
+        "the settings".clone_into(&mut setting);
+    }
+    SettingsError { setting, source, why }
+}
+
+/// What serde calls a type, for people.
+fn in_words(wanted: &str) -> &str {
+    match wanted {
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "a sequence" => "a list",
+        _ if wanted.starts_with("struct ") => "a section",
+        _ => wanted,
+    }
 }
 
 /// The name figment gives its environment provider's metadata, with our prefix.

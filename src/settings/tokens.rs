@@ -10,6 +10,10 @@ const VARIABLE: &str = "ACCESS_TOKENS";
 impl Settings {
     /// Every token with its client's name.
     pub fn tokens(&self) -> Result<Vec<(String, Secret)>, SettingsError> {
+        self.read_tokens().map_err(|error| self.name_source(error))
+    }
+
+    fn read_tokens(&self) -> Result<Vec<(String, Secret)>, SettingsError> {
         let mut tokens: Vec<(String, Secret)> = Vec::new();
         for (position, entry) in self.auth.tokens.iter().enumerate() {
             let name = format!("auth.tokens[{position}]");
@@ -39,8 +43,8 @@ impl Settings {
             }
             if tokens[..position].iter().any(|(_, other)| other == secret) {
                 return Err(SettingsError::refused(
-                    &format!("the token of {name}"),
-                    "is another client's as well",
+                    "auth.tokens",
+                    format!("or {VARIABLE} gives {name} a token that is another client's as well"),
                 ));
             }
         }

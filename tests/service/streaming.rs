@@ -259,17 +259,26 @@ async fn an_error_as_the_first_event_has_its_true_status_when_all_keys_give_one(
 #[tokio::test]
 async fn googles_own_error_in_mid_stream_passes_untouched_and_is_not_retried() {
     let simulator = simulator(2).await;
-    let gateway = Options::new(&simulator.url(), 2).start();
+    let mut gateway = Options::new(&simulator.url(), 2).start();
     for form in FORMS {
         for framed in [true, false] {
             for coding in ["identity", "gzip"] {
                 for body in [None, Some(quota_error())] {
+                    let is_quota = body.is_some();
+                    if is_quota {
+                        gateway = Options::new(&simulator.url(), 2).start(); // the last one's keys cool
+                    }
                     simulator.reset();
                     simulator.set_faults([Rule::new(Fault::ErrorEvent { after_events: 2, body, framed })]);
                     let answer = form.ask(&gateway, coding);
                     assert_eq!(answer.status, 200);
                     assert!(answer.whole, "{form:?} framed: {framed} {coding}");
                     assert_eq!(arrived(&simulator, 1)[0].answer_sha256, Some(sha256(&answer.body)));
+                    if is_quota {
+                        // The pool hears of it all the same.
+                        let transaction = gateway.transactions(1).remove(0);
+                        assert_eq!(transaction["attempts"][0]["fault"], "QuotaBare", "{transaction}");
+                    }
                 }
             }
         }

@@ -34,6 +34,7 @@ pub(crate) async fn simulator_with(count: usize, change: impl FnOnce(&mut Config
 }
 
 /// What a gateway is started with.
+#[derive(Debug)]
 pub(crate) struct Options {
     upstream: String,
     keys: Vec<String>,
@@ -120,7 +121,8 @@ impl Options {
                 move || {
                     for line in stdout.lines().map_while(Result::ok) {
                         if let Some((_, url)) = line.split_once("listening on ") {
-                            let _ = address_sender.send(url.trim().to_owned());
+                            // A JSON line goes on after it.
+                            let _ = address_sender.send(url.trim_end_matches(['"', '}']).to_owned());
                         }
                         let mut output = output.lock().unwrap();
                         output.push_str(&line);

@@ -2,6 +2,7 @@
 //! know whether it is a success. Knows nothing of what happens next.
 
 use super::{
+    causes::Causes,
     headers,
     job::{Failure, Job},
     observe::{Coding, LateError, Observer, decoded},
@@ -77,9 +78,7 @@ pub(super) async fn open(
     key: &Key,
     streaming: Streaming,
 ) -> Result<OpenAnswer, FailedAttempt> {
-    let Some(url) = upstream.url(&job.target) else {
-        return Err(FailedAttempt::without_answer(Fault::connect_failed(), Failure::Unreachable));
-    };
+    let url = upstream.url(&job.target);
     let mut request = reqwest::Request::new(job.method.clone(), url);
     *request.headers_mut() = job.headers.clone();
     let (name, value) = credential(job.target.surface, key);
@@ -267,21 +266,6 @@ fn error_event(
 pub(super) fn late_fault(late: &LateError) -> Fault {
     let answer = classify::Answer { status: late.status, retry_after: None, body: &late.body, tools: false };
     classify(&answer, chrono::Utc::now().timestamp())
-}
-
-/// Prints an error with its causes, which reqwest's own text leaves out.
-struct Causes<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
-        Ok(())
-    }
 }
 
 /// The upstream's body.
