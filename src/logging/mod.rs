@@ -73,7 +73,8 @@ impl Logging {
             .level_for("hyper_util", level.min(log::LevelFilter::Warn))
             .level_for("reqwest", level.min(log::LevelFilter::Warn))
             .level_for("rustls", level.min(log::LevelFilter::Warn))
-            .level_for("actix_http", level.min(log::LevelFilter::Warn))
+            // It calls every answer that the upstream broke off an error; the transaction says so already.
+            .level_for("actix_http", log::LevelFilter::Off)
             .level_for("actix_web", level.min(log::LevelFilter::Warn))
             .level_for("actix_server", level.min(log::LevelFilter::Warn))
             .level_for("mio", level.min(log::LevelFilter::Warn))

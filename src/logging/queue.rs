@@ -16,12 +16,9 @@ const GATHER: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
 struct Waiting {
+    /// Whole lines.
     bytes: Vec<u8>,
-    /// Where the last whole line ends: what follows is being written.
-    whole: usize,
     dropped: u64,
-    /// The line being written does not fit: the rest of it is passed over.
-    overflowing: bool,
     writing: bool,
 }
 
@@ -31,9 +28,18 @@ struct Shared {
     written: Condvar,
 }
 
-/// The end that lines are written into. `flush` ends a line.
-#[derive(Clone)]
-pub(super) struct Queue(Arc<Shared>);
+/// The end that lines are written into. `flush` ends a line, which only then goes to the writer, whole: what fern formats
+/// piece by piece takes the lock once.
+pub(super) struct Queue {
+    shared: Arc<Shared>,
+    line: Vec<u8>,
+}
+
+impl Clone for Queue {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), line: Vec::new() }
+    }
+}
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -46,23 +52,20 @@ impl Queue {
     pub(super) fn start(mut out: Box<dyn Write + Send>) -> Self {
         let shared =
             Arc::new(Shared { waiting: Mutex::default(), arrived: Condvar::new(), written: Condvar::new() });
-        let queue = Self(Arc::clone(&shared));
+        let queue = Self { shared: Arc::clone(&shared), line: Vec::new() };
         let write = move || {
             let mut batch = Vec::new();
             loop {
                 let dropped = {
                     let mut waiting = shared.lock();
-                    while waiting.whole == 0 {
+                    while waiting.bytes.is_empty() {
                         waiting = shared.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
                     }
                     drop(waiting);
                     thread::sleep(GATHER);
                     let mut waiting = shared.lock();
-                    let whole = std::mem::take(&mut waiting.whole);
                     batch.clear();
                     std::mem::swap(&mut batch, &mut waiting.bytes);
-                    let begun = batch.split_off(whole);
-                    waiting.bytes.extend_from_slice(&begun);
                     waiting.writing = true;
                     std::mem::take(&mut waiting.dropped)
                 };
@@ -88,42 +91,38 @@ impl Queue {
     /// Waits until all whole lines are written.
     pub(super) fn drain(&self, at_most: Duration) {
         let deadline = Instant::now() + at_most;
-        let mut waiting = self.0.lock();
-        while waiting.whole > 0 || waiting.writing {
+        let mut waiting = self.shared.lock();
+        while !waiting.bytes.is_empty() || waiting.writing {
             let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
             else {
                 return;
             };
-            waiting = self.0.written.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            waiting =
+                self.shared.written.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
 impl Write for Queue {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut waiting = self.0.lock();
-        if waiting.bytes.len() + bytes.len() > MAX_WAITING_BYTES {
-            waiting.overflowing = true;
-        }
-        if !waiting.overflowing {
-            waiting.bytes.extend_from_slice(bytes);
-        }
+        self.line.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut waiting = self.0.lock();
-        if std::mem::take(&mut waiting.overflowing) {
-            let whole = waiting.whole;
-            waiting.bytes.truncate(whole);
-            waiting.dropped += 1;
-            return Ok(());
-        }
-        let was_empty = waiting.whole == 0;
-        waiting.whole = waiting.bytes.len();
-        drop(waiting);
+        let was_empty = {
+            let mut waiting = self.shared.lock();
+            let was_empty = waiting.bytes.is_empty();
+            if waiting.bytes.len() + self.line.len() <= MAX_WAITING_BYTES {
+                waiting.bytes.extend_from_slice(&self.line);
+            } else {
+                waiting.dropped += 1;
+            }
+            was_empty
+        };
+        self.line.clear();
         if was_empty {
-            self.0.arrived.notify_one();
+            self.shared.arrived.notify_one();
         }
         Ok(())
     }
@@ -184,7 +183,7 @@ mod tests {
             queue.write_all(&line).unwrap();
             queue.flush().unwrap();
         }
-        let waiting = queue.0.lock();
+        let waiting = queue.shared.lock();
         assert!(waiting.bytes.len() <= MAX_WAITING_BYTES);
         assert!(waiting.dropped > 0);
     }

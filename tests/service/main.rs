@@ -1,8 +1,34 @@
 //! The whole service, as a process of its own, against the simulated Gemini API, over real sockets. One module a
 //! subject; `support` starts and ends what they use, `raw` speaks HTTP byte by byte.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on says so and fails"
+)]
+#![allow(
+    clippy::format_push_string,
+    clippy::format_collect,
+    clippy::needless_pass_by_value,
+    reason = "tests are easier to read so"
+)]
+
 mod docs;
+mod failover;
 mod forwarding;
+mod headers;
+mod paths;
 mod raw;
 mod streaming;
 mod support;
+
+mod auth;
+mod leaving;
+mod lifecycle;
+mod limits;
+mod logs;
+mod proxy;
+mod settings;
+mod supervision;
+mod wire;

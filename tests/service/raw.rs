@@ -92,7 +92,7 @@ pub(crate) fn ask(authority: &str, request: &[u8]) -> Answer {
     let mut stream = connect(authority);
     stream.write_all(request).unwrap();
     let mut bytes = Vec::new();
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
         let answer = Answer::read(&bytes).map(|(answer, _)| answer);
         if let Some(answer) = answer
@@ -121,7 +121,7 @@ pub(crate) fn converse(authority: &str, bytes: &[u8], silence: Duration) -> Vec<
     stream.set_read_timeout(Some(silence)).unwrap();
     let _ = stream.write_all(bytes); // the peer may well hang up before it has heard all
     let mut said = Vec::new();
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = stream.read(&mut buffer) {
         said.extend_from_slice(&buffer[..read]);
     }

@@ -20,6 +20,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 use tokio::time::timeout;
 
+/// An answer whose headers take more is not Google's. The library's own limit is on their number.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// An error answer is read whole, to be classified, up to this many bytes; a longer one is not Google's.
 const MAX_ERROR_BODY: usize = 8 * 1024 * 1024;
 /// How much of an error answer is looked at in the clear.
@@ -78,9 +80,7 @@ pub(super) async fn open(
     key: &Key,
     streaming: Streaming,
 ) -> Result<OpenAnswer, FailedAttempt> {
-    let Some(url) = upstream.url(&job.target) else {
-        return Err(FailedAttempt::without_answer(Fault::connect_failed(), Failure::Unreachable));
-    };
+    let url = upstream.url(&job.target);
     let mut request = reqwest::Request::new(job.method.clone(), url);
     *request.headers_mut() = job.headers.clone();
     let (name, value) = credential(job.target.surface, key);
@@ -106,6 +106,11 @@ pub(super) async fn open(
         Err(_) => return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadTimeout)),
     };
     let (head, body) = response.into_parts();
+    let head_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if head_bytes > MAX_HEAD_BYTES {
+        // Dropping the body unread keeps its connection from being used again.
+        return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadLost));
+    }
     let mut body = Body { inner: body, broken: false, idle_timeout: upstream.settings.idle_timeout };
     if head.status.as_u16() >= 400 {
         return Err(read_error(upstream, job, key, head, body).await);

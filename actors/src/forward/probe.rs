@@ -50,7 +50,7 @@ impl Prober {
 }
 
 async fn probe(upstream: &Upstream, key: &Key) -> KeyHealth {
-    let Some(url) = upstream.native_url(PATH, Some("pageSize=1")) else { return KeyHealth::Unreachable };
+    let url = upstream.native_url(PATH, Some("pageSize=1"));
     let mut request = reqwest::Request::new(Method::GET, url);
     request.headers_mut().insert(HeaderName::from_static("x-goog-api-key"), key.goog_header());
     let Ok(mut response) = upstream.client().execute(request).await else { return KeyHealth::Unreachable };

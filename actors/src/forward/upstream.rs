@@ -30,7 +30,9 @@ pub struct UpstreamSettings {
 /// An upstream base URL, checked: http or https, no credentials, no query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
-    /// Scheme and authority, without a slash at the end.
+    /// Scheme and authority, with nothing after them.
+    root: Url,
+    /// The same as text, without a slash at the end.
     origin: String,
     /// The path put before each request's path, without a slash at the end.
     prefix: String,
@@ -51,7 +53,10 @@ impl BaseUrl {
             return Err("must not hold a query or a fragment");
         }
         let origin = url.origin().ascii_serialization();
-        Ok(Self { origin, prefix: url.path().trim_end_matches('/').to_owned() })
+        let prefix = url.path().trim_end_matches('/').to_owned();
+        let mut root = url;
+        root.set_path("");
+        Ok(Self { root, origin, prefix })
     }
 
     /// Scheme and authority.
@@ -73,16 +78,16 @@ impl BaseUrl {
         self
     }
 
-    fn join(&self, path: &str, query: Option<&str>) -> Result<Url, url::ParseError> {
-        let mut text = String::with_capacity(self.origin.len() + self.prefix.len() + path.len() + 64);
-        text.push_str(&self.origin);
-        text.push_str(&self.prefix);
-        text.push_str(path);
-        if let Some(query) = query {
-            text.push('?');
-            text.push_str(query);
+    /// A URL on this base. Only its path and query are set, so the authority is the configured one whatever they are.
+    fn join(&self, path: &str, query: Option<&str>) -> Url {
+        let mut url = self.root.clone();
+        if self.prefix.is_empty() {
+            url.set_path(path);
+        } else {
+            url.set_path(&format!("{}{path}", self.prefix));
         }
-        Url::parse(&text)
+        url.set_query(query);
+        url
     }
 }
 
@@ -185,7 +190,7 @@ impl Upstream {
     }
 
     /// The URL of a target, always on the configured authority: the target's path begins with one slash.
-    pub(super) fn url(&self, target: &Target) -> Option<Url> {
+    pub(super) fn url(&self, target: &Target) -> Url {
         let base = self.base(target.surface);
         let path = match target.surface {
             // A base that already names the layer's root, as OpenAI clients' base URLs do.
@@ -194,12 +199,12 @@ impl Upstream {
             }
             _ => &target.path,
         };
-        base.join(path, target.query.as_deref()).ok().filter(|url| url.as_str().starts_with(base.origin()))
+        base.join(path, target.query.as_deref())
     }
 
     /// The URL of a native path of our own.
-    pub(super) fn native_url(&self, path: &str, query: Option<&str>) -> Option<Url> {
-        self.settings.gemini_base.join(path, query).ok()
+    pub(super) fn native_url(&self, path: &str, query: Option<&str>) -> Url {
+        self.settings.gemini_base.join(path, query)
     }
 
     pub(super) fn client(&self) -> &reqwest::Client {
@@ -215,11 +220,11 @@ mod tests {
     fn a_base_url_is_an_origin_and_perhaps_a_prefix() {
         let base = BaseUrl::parse("https://generativelanguage.googleapis.com/").unwrap();
         assert_eq!(
-            base.join("/v1beta/models", Some("a=b")).unwrap().as_str(),
+            base.join("/v1beta/models", Some("a=b")).as_str(),
             "https://generativelanguage.googleapis.com/v1beta/models?a=b"
         );
         let base = BaseUrl::parse("http://127.0.0.1:8080/google/").unwrap();
-        assert_eq!(base.join("/v1/models", None).unwrap().as_str(), "http://127.0.0.1:8080/google/v1/models");
+        assert_eq!(base.join("/v1/models", None).as_str(), "http://127.0.0.1:8080/google/v1/models");
     }
 
     #[test]

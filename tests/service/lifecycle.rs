@@ -1,0 +1,252 @@
+//! From the start to the last byte: a drain loses nothing, and what it cannot wait for is seen to be cut.
+
+use crate::{
+    support::{Gateway, Options, TOKEN, client, prompt, simulator_with, wait_for},
+    wire::{Wire, request},
+};
+use gemini_simulator::{Fault, Rule, Shape, Simulator};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+use tokio::{net::TcpStream, task::JoinSet};
+
+const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+
+fn stream_request() -> String {
+    request("POST", STREAM, &[("x-goog-api-key", TOKEN)], &prompt("x"))
+}
+
+/// Streams of so many events, 50 ms apart.
+async fn slow_simulator(events: u64) -> Simulator {
+    simulator_with(2, |config| config.shape = Shape { events, interval_ms: 50, text_bytes: 0 }).await
+}
+
+/// Starts streams and waits until all of them have begun.
+async fn streams(gateway: &Gateway, simulator: &Simulator, count: usize) -> JoinSet<(bool, usize, Instant)> {
+    let mut running = JoinSet::new();
+    for _ in 0..count {
+        let authority = gateway.authority().to_owned();
+        running.spawn(async move {
+            let mut wire = Wire::connect(&authority).await;
+            wire.send(stream_request()).await.unwrap();
+            let answer = wire.answer().await.expect("an answer");
+            assert_eq!(answer.status, 200);
+            (answer.whole, answer.text().matches("data: ").count(), Instant::now())
+        });
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while simulator.requests().iter().filter(|request| request.answer_bytes > 0).count() < count {
+        assert!(Instant::now() < deadline, "the streams did not begin");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    running
+}
+
+async fn drain_with(signal: &'static str) {
+    let simulator = slow_simulator(30).await;
+    let mut gateway = Options::new(&simulator.url(), 2).set("server.drain_accept_ms", 400).start();
+    let authority = gateway.authority().to_owned();
+    let mut running = streams(&gateway, &simulator, 50).await;
+    let signalled = Instant::now();
+    gateway.signal(signal);
+
+    // Readiness says no at once, on a connection of its own, while new requests are still served.
+    loop {
+        let answer = crate::wire::exchange(&authority, request("GET", "/health/ready", &[], "")).await;
+        if answer.status == 503 {
+            assert_eq!(answer.json()["reason"], "shutting down");
+            break;
+        }
+        assert!(signalled.elapsed() < Duration::from_millis(300), "still ready");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut late = JoinSet::new();
+    while signalled.elapsed() < Duration::from_millis(300) {
+        let mut wire = Wire::connect(&authority).await;
+        late.spawn(async move {
+            let text = request(
+                "POST",
+                "/v1beta/models/gemini-2.5-flash:generateContent",
+                &[("x-goog-api-key", TOKEN)],
+                &prompt("y"),
+            );
+            wire.send(text).await.unwrap();
+            wire.answer().await.map(|answer| (answer.status, answer.whole))
+        });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    while let Some(answer) = late.join_next().await {
+        assert_eq!(answer.unwrap(), Some((200, true)));
+    }
+    tokio::time::sleep(Duration::from_millis(700).saturating_sub(signalled.elapsed())).await;
+    assert!(TcpStream::connect(&authority).await.is_err(), "new connections are still taken");
+    let mut last = signalled;
+    let mut count = 0;
+    while let Some(stream) = running.join_next().await {
+        let (whole, events, ended) = stream.unwrap();
+        assert!(whole, "a stream was cut");
+        assert_eq!(events, 30);
+        last = last.max(ended);
+        count += 1;
+    }
+    assert_eq!(count, 50);
+    let status = gateway.wait(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(0), "{}", gateway.output());
+    assert!(
+        last.elapsed() < Duration::from_millis(1500),
+        "it ended {:?} after the last stream",
+        last.elapsed()
+    );
+    assert!(gateway.output().contains("shut down"), "{}", gateway.output());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_lets_every_running_stream_end_and_loses_no_request() {
+    drain_with("TERM").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigint_does_the_same() {
+    drain_with("INT").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_outlasts_the_drain_is_seen_to_be_cut() {
+    let simulator = slow_simulator(100_000).await;
+    let mut gateway = Options::new(&simulator.url(), 2).set("server.drain_s", 1).start();
+    let mut running = streams(&gateway, &simulator, 20).await;
+    let signalled = Instant::now();
+    gateway.signal("TERM");
+    let status = gateway.wait(Duration::from_secs(5));
+    assert!(signalled.elapsed() >= Duration::from_secs(1));
+    assert!(signalled.elapsed() < Duration::from_millis(2200), "{:?}", signalled.elapsed());
+    assert_eq!(status.code(), Some(0), "{}", gateway.output());
+    while let Some(stream) = running.join_next().await {
+        let (whole, events, _) = stream.unwrap();
+        assert!(!whole && events > 0, "a stream that was cut looks whole");
+    }
+    assert!(gateway.output().contains("server.drain_s"), "{}", gateway.output());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_gateway_ends_at_once() {
+    let simulator = slow_simulator(1).await;
+    let mut gateway = Options::new(&simulator.url(), 2).start();
+    // A connection kept open by a client is no reason to wait.
+    let mut idle = Wire::connect(gateway.authority()).await;
+    idle.send(request("GET", "/health", &[], "")).await.unwrap();
+    assert_eq!(idle.answer().await.unwrap().status, 200);
+    let signalled = Instant::now();
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(Duration::from_secs(5)).code(), Some(0));
+    assert!(signalled.elapsed() < Duration::from_millis(1200), "{:?}", signalled.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_waits_for_its_head_is_part_of_the_drain() {
+    let simulator =
+        simulator_with(1, |config| config.faults = vec![Rule::new(Fault::DelayHead { ms: 600 })]).await;
+    let mut gateway = Options::new(&simulator.url(), 1).start();
+    let url = gateway.url("/v1beta/models/gemini-2.5-flash:generateContent");
+    let waiting = tokio::spawn(async move {
+        client().post(url).body(prompt("x")).send().await.unwrap().text().await.unwrap()
+    });
+    wait_for("request", || (!simulator.requests().is_empty()).then_some(()));
+    gateway.signal("TERM");
+    assert!(waiting.await.unwrap().contains("candidates"));
+    assert_eq!(gateway.wait(Duration::from_secs(3)).code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_cold_start_is_fast() {
+    let simulator = simulator_with(1, |_| {}).await;
+    let fastest = (0..5)
+        .map(|_| {
+            let begun = Instant::now();
+            drop(Options::new(&simulator.url(), 1).start());
+            begun.elapsed()
+        })
+        .min()
+        .unwrap();
+    // 200 ms for the release build by itself; this is a debug build among other tests.
+    assert!(fastest < Duration::from_secs(1), "{fastest:?}");
+}
+
+/// A command of the program that serves until it is killed.
+struct Serving {
+    child: std::process::Child,
+    lines: Vec<String>,
+}
+
+impl Serving {
+    /// Starts it and reads its output up to a line that has `last` in it.
+    fn start(arguments: &[&str], folder: &std::path::Path, last: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gemini-balance"));
+        command
+            .current_dir(folder)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        let mut child =
+            command.env("GOOGLE_API_KEYS", "AIza-real-key").stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut lines = Vec::new();
+        for line in output.by_ref() {
+            let is_last = line.contains(last);
+            lines.push(line);
+            if is_last {
+                break;
+            }
+        }
+        // A closed pipe would be a failing console.
+        std::thread::spawn(move || output.for_each(drop));
+        Self { child, lines }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run_in_shell(command: &str) -> String {
+    let output =
+        Command::new("bash").args(["-c", command]).output().expect("bash and curl: apt-get install curl");
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_demo_serves_the_commands_it_prints() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = Serving::start(&["demo", "--port", "0"], folder.path(), "Ctrl-C ends both");
+    let text = demo.lines.join("\n").replace("\\\n", " ");
+    let commands: Vec<_> = text.lines().filter(|line| line.trim_start().starts_with("curl ")).collect();
+    assert_eq!(commands.len(), 4, "{text}");
+    let answers: Vec<_> = commands.iter().map(|command| run_in_shell(command)).collect();
+    let (unary, stream, chat, ready) = (&answers[0], &answers[1], &answers[2], &answers[3]);
+    assert!(unary.contains("\"candidates\"") && unary.contains("STOP"), "{unary}");
+    assert_eq!(stream.matches("data: ").count(), 8, "{stream}");
+    assert!(chat.contains("\"chat.completion\""), "{chat}");
+    let ready: serde_json::Value = serde_json::from_str(ready).unwrap();
+    assert_eq!((&ready["status"], &ready["keys"]["total"]), (&"ok".into(), &4.into()));
+    let url = text.split_once("listens on ").unwrap().1.split(',').next().unwrap();
+    assert!(run_in_shell(&format!("curl -sL {url}/docs")).contains("swagger"));
+    let pid = demo.child.id().to_string();
+    Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    let status = wait_for("end of the demo", || demo.child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn the_simulator_command_serves_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulator = Serving::start(&["simulator", "--listen", "127.0.0.1:0"], folder.path(), "simulator on");
+    let url = simulator.lines[0].rsplit(' ').next().unwrap();
+    let command = format!("curl -s {url}/v1beta/models -H 'x-goog-api-key: any'");
+    assert!(run_in_shell(&command).contains("models/gemini-2.5-flash"));
+}

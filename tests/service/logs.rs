@@ -1,0 +1,430 @@
+//! What is written down: everything an operator needs, never a secret, and never at the cost of a request.
+
+use crate::{
+    support::{Gateway, Options, TOKEN, client, prompt, simulator, simulator_with, wait_for},
+    wire::{exchange, request},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use gemini_simulator::{Fault, Key, KeyState, Rule, Shape};
+use serde_json::{Value, json};
+use std::{path::Path, time::Duration};
+
+const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
+const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+
+/// All files below a folder, with what is in them.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+/// The spellings of a secret that must not be found anywhere: every eight bytes of its random part, raw, and the whole
+/// in base64 (at each of the three alignments) and in percent-encoding.
+fn spellings(random: &str, whole: &str) -> Vec<String> {
+    let mut all: Vec<String> =
+        random.as_bytes().windows(8).map(|part| String::from_utf8(part.to_vec()).unwrap()).collect();
+    for shift in 0..3 {
+        let encoded = STANDARD.encode(format!("{}{whole}", &"xxx"[..shift]));
+        // Without the ends, which depend on what is around.
+        all.push(encoded[4..encoded.len() - 4].to_owned());
+    }
+    let everything: Vec<_> = whole.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let everything = everything.concat();
+    all.extend([everything.to_lowercase(), everything]);
+    all
+}
+
+/// Random text that only this run knows.
+fn random(length: usize) -> String {
+    let mut state = [0; 64];
+    let mut bytes = std::fs::File::open("/dev/urandom").unwrap();
+    std::io::Read::read_exact(&mut bytes, &mut state).unwrap();
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    (0..length).map(|n| char::from(letters[usize::from(state[n]) % letters.len()])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_is_found_anywhere_after_everything_went_wrong() {
+    let randoms: Vec<String> = (0..7).map(|_| random(35)).collect();
+    let secrets: Vec<String> = randoms.iter().map(|text| format!("AIza{text}")).collect();
+    let states = [
+        KeyState::Valid,
+        KeyState::Suspended,
+        KeyState::Invalid,
+        KeyState::Leaked,
+        KeyState::Restricted,
+        KeyState::Valid,
+        KeyState::Valid,
+    ];
+    let token_random = random(30);
+    let token = format!("tok_{token_random}");
+    let simulator = simulator_with(0, |config| {
+        config.keys = secrets
+            .iter()
+            .zip(states)
+            .enumerate()
+            .map(|(n, (secret, state))| Key::valid(secret, format!("p{n}")).in_state(state))
+            .collect();
+        // Google has been seen to echo keys in headers and bodies of all kinds.
+        let echo = |secret: &String, status| Fault::Status {
+            status,
+            headers: [("x-debug".to_owned(), format!("consumer=api_key:{secret}"))].into(),
+            body: Some(json!({"error": {"code": status, "status": "X", "message": format!("'api_key:{secret}' and {secret}")}})),
+        };
+        config.faults = vec![
+            Rule::new(echo(&secrets[0], 500)).on_key(&secrets[0]).times(2),
+            Rule::new(echo(&secrets[5], 400)).on_key(&secrets[5]).after(1).times(1),
+            Rule::new(Fault::ErrorEvent {
+                after_events: 0,
+                body: Some(json!({"error": {"code": 503, "message": format!("api_key:{}", secrets[6])}})),
+                framed: true,
+            })
+            .on_key(&secrets[6])
+            .on_path("/v1beta/models/gemini-2.5-pro")
+            .times(1),
+            Rule::new(Fault::ResetHead).on_model("gemini-3.5-flash").times(3),
+            Rule::new(Fault::PartialHead).on_model("gemini-3.7-flash").times(3),
+            Rule::new(Fault::Reset { after_events: 2 }).on_model("gemini-3.8-flash"),
+            Rule::new(Fault::Redirect { location: format!("https://elsewhere.example/?key={}", secrets[0]) })
+                .on_model("gemini-2.5-flash-lite"),
+            Rule::new(Fault::BadGzip).on_model("gemini-flash-latest"),
+        ];
+    })
+    .await;
+    let gateway = Options::new(&simulator.url(), 0)
+        .env("GOOGLE_API_KEYS", secrets.join(","))
+        .env("ACCESS_TOKENS", format!("canary={token}"))
+        .set("log.level", "trace")
+        .set("log.debug_enabled", true)
+        .set("retry.max_attempts", 4)
+        .set("pool.failure_threshold", 1000)
+        .start();
+    let bearer = format!("Bearer {token}");
+    let credentials: [&[(&str, &str)]; 3] = [
+        &[("x-goog-api-key", &token)],
+        &[("Authorization", &bearer)],
+        &[("x-goog-api-key", &token), ("Accept-Encoding", "gzip")],
+    ];
+    let mut answers = Vec::new();
+    let models = [
+        "gemini-2.5-flash",
+        "gemini-2.5-pro",
+        "gemini-3.5-flash",
+        "gemini-3.7-flash",
+        "gemini-3.8-flash",
+        "gemini-2.5-flash-lite",
+        "gemini-flash-latest",
+        "no-such-model",
+    ];
+    for model in models {
+        for credential in credentials {
+            let with_secret = json!({"contents": [{"parts": [{"text": "hello"}]}]}).to_string();
+            let chat =
+                json!({"model": model, "stream": true, "messages": [{"role": "user", "content": "x"}]})
+                    .to_string();
+            let native = format!("/v1beta/models/{model}");
+            for text in [
+                request("POST", &format!("{native}:generateContent"), credential, &with_secret),
+                request(
+                    "POST",
+                    &format!("{native}:streamGenerateContent?alt=sse&key={token}"),
+                    &[],
+                    &with_secret,
+                ),
+                request("POST", &format!("{native}:streamGenerateContent"), credential, &with_secret),
+                request("POST", "/v1/chat/completions", credential, &chat),
+                request("GET", &format!("/nowhere?key={token}"), &[], ""),
+                request("POST", &format!("{native}:generateContent"), credential, "not json"),
+            ] {
+                answers.push(exchange(gateway.authority(), text).await);
+            }
+        }
+    }
+    let panicking = [("x-goog-api-key", token.as_str()), ("x-test-panic", "1")];
+    answers.push(exchange(gateway.authority(), request("POST", GENERATE, &panicking, &prompt("x"))).await);
+    answers.push(exchange(gateway.authority(), request("POST", "/debug/panic/key_manager", &[], "")).await);
+    for path in ["/health", "/health/ready", "/openapi.json"] {
+        answers.push(exchange(gateway.authority(), request("GET", path, &[], "")).await);
+    }
+    gateway.transactions(models.len() * 18);
+
+    // The run met what it was made for.
+    let applied = simulator.faults();
+    assert!(applied.iter().all(|rule| rule.applied > 0), "{applied:?}");
+    let used = simulator.stats().by_key;
+    assert!(secrets.iter().all(|secret| used.contains_key(secret)), "not every key was used");
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    for status in [200, 302, 400, 404, 502] {
+        assert!(statuses.contains(&status), "no {status} among {statuses:?}");
+    }
+
+    let folder = gateway.folder();
+    let mut gateway = gateway;
+    gateway.signal("TERM");
+    gateway.wait(Duration::from_secs(5));
+    let mut places = files(&folder);
+    assert!(
+        places.iter().any(|(name, text)| name.ends_with("gemini_debug.log") && !text.is_empty()),
+        "no bodies were logged"
+    );
+    places.push(("the console".to_owned(), gateway.output().into_bytes()));
+    for (n, answer) in answers.iter().enumerate() {
+        places.push((format!("answer {n}"), answer.body.clone()));
+        places.push((format!("answer {n}'s headers"), format!("{:?}", answer.headers).into_bytes()));
+    }
+    let mut needles: Vec<String> =
+        randoms.iter().zip(&secrets).flat_map(|(random, whole)| spellings(random, whole)).collect();
+    needles.extend(spellings(&token_random, &token));
+    for (place, text) in places {
+        for needle in &needles {
+            let found = memchr::memmem::find(&text, needle.as_bytes());
+            assert!(
+                found.is_none(),
+                "{needle} in {place}, at {found:?}: ...{}",
+                String::from_utf8_lossy(&text[found.unwrap_or(0).saturating_sub(200)..found.unwrap_or(0)])
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_has_everything_an_operator_asks_for() {
+    let simulator = simulator_with(2, |config| {
+        config.faults = vec![Rule::new(Fault::status(503)).times(1)];
+    })
+    .await;
+    let gateway = Options::new(&simulator.url(), 2).start();
+    let body = prompt("hello");
+    let answer =
+        exchange(gateway.authority(), request("POST", STREAM, &[("x-goog-api-key", TOKEN)], &body)).await;
+    let refused =
+        exchange(gateway.authority(), request("POST", "/v1/chat/completions?key=wrong", &[], "")).await;
+    let lines = gateway.transactions(2);
+    let line = &lines[0];
+    assert!(chrono::DateTime::parse_from_rfc3339(line["time"].as_str().unwrap()).is_ok());
+    assert_eq!(line["id"], answer.header("x-request-id").unwrap());
+    for (field, value) in [
+        ("caller", json!("tester")),
+        ("dialect", json!("gemini")),
+        ("method", json!("POST")),
+        ("path", json!("/v1beta/models/gemini-2.5-flash:streamGenerateContent")),
+        ("model", json!("gemini-2.5-flash")),
+        ("status", json!(200)),
+        ("end", json!("complete")),
+        ("bytes_in", json!(body.len())),
+        ("bytes_out", json!(answer.body.len())),
+    ] {
+        assert_eq!(line[field], value, "{field} of {line}");
+    }
+    let attempts = line["attempts"].as_array().unwrap();
+    assert_eq!((&attempts[0]["status"], &attempts[1]["status"]), (&json!(503), &json!(200)));
+    assert!(attempts[0]["fault"].is_string() && attempts[1].get("fault").is_none(), "{line}");
+    assert!(
+        attempts.iter().all(|attempt| attempt["key"].as_str().unwrap().starts_with("key-")
+            && attempt["ms"].as_f64() > Some(0.0))
+    );
+    let (first, total) = (line["first_byte_ms"].as_f64().unwrap(), line["total_ms"].as_f64().unwrap());
+    assert!(0.0 < first && first <= total, "{line}");
+    let usage = &line["usage"];
+    assert!(
+        usage["prompt"].as_u64() > Some(0)
+            && usage["output"].as_u64() > Some(0)
+            && usage["total"].as_u64() > usage["output"].as_u64(),
+        "{line}"
+    );
+
+    let line = &lines[1];
+    assert_eq!(line["id"], refused.header("x-request-id").unwrap());
+    assert_eq!(
+        (&line["caller"], &line["dialect"], &line["status"], &line["end"], &line["path"]),
+        (&Value::Null, &json!("openai"), &json!(401), &json!("refused"), &json!("/v1/chat/completions")),
+    );
+}
+
+#[tokio::test]
+async fn bodies_are_logged_on_request_up_to_a_length_and_in_the_clear() {
+    let simulator =
+        simulator_with(1, |config| config.shape = Shape { events: 3, interval_ms: 0, text_bytes: 600 }).await;
+    let gateway = Options::new(&simulator.url(), 1)
+        .set("log.debug_enabled", true)
+        .set("log.debug_file", "logs/bodies.log")
+        .set("log.debug_body_bytes", 1000)
+        .start();
+    let long = prompt(&"y".repeat(5000));
+    let headers = [("x-goog-api-key", TOKEN), ("Accept-Encoding", "gzip")];
+    let answer = exchange(gateway.authority(), request("POST", GENERATE, &headers, &long)).await;
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    let path = gateway.folder().join("logs/bodies.log");
+    let lines = wait_for("bodies", || {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (lines.len() == 2).then_some(lines)
+    });
+    let id = answer.header("x-request-id").unwrap();
+    assert!(lines.iter().all(|line| line["id"] == id));
+    assert_eq!((&lines[0]["of"], &lines[1]["of"]), (&json!("request"), &json!("answer")));
+    assert_eq!(lines[0]["body"].as_str().unwrap(), &long[..1000]);
+    assert_eq!((&lines[0]["bytes"], &lines[1]["bytes"]), (&json!(long.len()), &json!(answer.body.len())));
+    assert_eq!(lines[1]["status"], 200);
+    let shown = lines[1]["body"].as_str().unwrap();
+    assert!(shown.len() == 1000 && shown.contains("\"candidates\""), "{shown}");
+}
+
+#[tokio::test]
+async fn no_body_is_logged_unless_it_is_asked_for() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).set("log.level", "trace").start();
+    let text = request("POST", GENERATE, &[("x-goog-api-key", TOKEN)], &prompt("a private matter"));
+    assert_eq!(exchange(gateway.authority(), text).await.status, 200);
+    gateway.transactions(1);
+    for (name, text) in files(&gateway.folder()) {
+        assert!(!String::from_utf8_lossy(&text).contains("a private matter"), "{name}");
+    }
+    assert!(!gateway.output().contains("a private matter"));
+}
+
+#[tokio::test]
+async fn the_application_log_is_one_json_object_a_line_if_so_wished() {
+    let simulator = simulator_with(1, |config| config.faults = vec![Rule::new(Fault::ResetHead)]).await;
+    let mut gateway =
+        Options::new(&simulator.url(), 1).set("log.format", "json").set("log.level", "debug").start();
+    exchange(gateway.authority(), request("POST", GENERATE, &[("x-goog-api-key", TOKEN)], &prompt("x")))
+        .await;
+    exchange(gateway.authority(), request("POST", "/debug/panic/key_manager", &[], "")).await;
+    gateway.transactions(1);
+    gateway.signal("TERM");
+    gateway.wait(Duration::from_secs(5));
+    let file = std::fs::read_to_string(gateway.folder().join("logs/app.log")).unwrap();
+    for text in [file, gateway.output()] {
+        assert!(text.lines().count() > 5, "{text}");
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+            assert!(chrono::DateTime::parse_from_rfc3339(line["time"].as_str().unwrap()).is_ok());
+            assert!(["ERROR", "WARN", "INFO", "DEBUG"].contains(&line["level"].as_str().unwrap()), "{line}");
+            assert!(line["target"].is_string() && line["message"].is_string(), "{line}");
+        }
+        // Only a debug build can be asked to.
+        assert_eq!(text.contains("a test asked for this panic"), cfg!(debug_assertions));
+        assert!(text.lines().last().unwrap().contains("shut down"), "the last line was lost");
+    }
+}
+
+async fn some_requests(gateway: &Gateway, count: usize) {
+    let client = client();
+    for n in 0..count {
+        let answer = client.post(gateway.url(GENERATE)).body(prompt(&n.to_string())).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.bytes().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn files_rotate_by_size_and_old_ones_go() {
+    let simulator = simulator(1).await;
+    let gateway =
+        Options::new(&simulator.url(), 1).set("log.rotate_bytes", 2000).set("log.keep_files", 2).start();
+    for _ in 0..8 {
+        some_requests(&gateway, 10).await;
+        // A burst is one write, and is not torn between two files.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    let logs = gateway.folder().join("logs");
+    let mut names: Vec<_> =
+        files(&logs).into_iter().filter(|(name, _)| name.contains("transactions")).collect();
+    names.sort();
+    let short: Vec<_> = names.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
+    assert_eq!(short, ["transactions.log", "transactions.log.1", "transactions.log.2"]);
+    for (name, text) in names {
+        assert!(text.len() < 2000 + 20 * 600, "{name} has {} bytes", text.len());
+        for line in String::from_utf8(text).unwrap().lines() {
+            assert!(serde_json::from_str::<Value>(line).is_ok(), "a torn line in {name}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_folder_that_vanishes_fails_no_request_and_comes_back() {
+    let simulator = simulator(1).await;
+    let mut gateway = Options::new(&simulator.url(), 1).set("log.rotate_bytes", 2000).start();
+    some_requests(&gateway, 5).await;
+    gateway.transactions(5);
+    let logs = gateway.folder().join("logs");
+    std::fs::remove_dir_all(&logs).unwrap();
+    for _ in 0..3 {
+        some_requests(&gateway, 10).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    wait_for("the folder to come back", || std::fs::read_to_string(logs.join("transactions.log")).ok());
+
+    // Something in its place that no folder can be made over.
+    std::fs::remove_dir_all(&logs).unwrap();
+    std::fs::write(&logs, "in the way").unwrap();
+    for _ in 0..3 {
+        some_requests(&gateway, 10).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    std::fs::remove_file(&logs).unwrap();
+    std::thread::sleep(Duration::from_millis(1200));
+    for _ in 0..3 {
+        some_requests(&gateway, 10).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    wait_for("the folder to come back", || std::fs::read_to_string(logs.join("transactions.log")).ok());
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(Duration::from_secs(5)).code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_no_request() {
+    let simulator = simulator(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["app.log", "transactions.log", "debug.log"] {
+        // Every write to it says that no space is left.
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(name)).unwrap();
+    }
+    let mut gateway = Options::new(&simulator.url(), 1)
+        .set("log.dir", folder.path().display())
+        .set("log.debug_enabled", true)
+        .set("log.debug_file", folder.path().join("debug.log").display())
+        .set("log.level", "debug")
+        .start();
+    for _ in 0..3 {
+        some_requests(&gateway, 20).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    let health = exchange(gateway.authority(), request("GET", "/health/ready", &[], "")).await;
+    assert_eq!(health.json()["components"]["key_manager"]["restarts"], 0);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(Duration::from_secs(5)).code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_console_that_nobody_reads_fails_no_request() {
+    let simulator = simulator(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::new(&simulator.url(), 1).set("log.level", "trace");
+    let mut command = options.command(folder.path());
+    // A pipe whose other end is never read, and one whose other end is closed.
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let log = folder.path().join("logs/app.log");
+    let address = wait_for("address", || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        Some(text.split_once("listening on http://")?.1.lines().next()?.to_owned())
+    });
+    for _ in 0..20 {
+        let text = request("POST", GENERATE, &[("x-goog-api-key", TOKEN)], &prompt("x"));
+        assert_eq!(exchange(&address, text).await.status, 200);
+    }
+    assert!(child.try_wait().unwrap().is_none(), "it ended");
+    let _ = child.kill();
+    let _ = child.wait();
+}

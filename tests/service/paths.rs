@@ -1,0 +1,401 @@
+//! Requests that mean to be read in two ways: whatever they are, the upstream sees no request but the one that was
+//! meant, on its own authority, and the client is told what is wrong in its own dialect.
+
+use crate::{
+    raw,
+    support::{Options, TOKEN, arrived, bearer, client, prompt, secret, simulator},
+};
+use gemini_simulator::{Fault, KeyState, Rule, Simulator};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long a silent connection is listened to: requests here are answered within milliseconds or never.
+const SILENCE: Duration = Duration::from_millis(250);
+
+fn get(target: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\nconnection: close\r\n\r\n").into()
+}
+
+/// That this is the gateway's own error in the native format (or OpenAI's), well-formed and helpful.
+fn check_error(status: u16, head_and_body: (Option<&str>, &[u8]), openai: bool) {
+    let (kind, body) = head_and_body;
+    assert!(kind.is_some_and(|kind| kind.starts_with("application/json")), "{kind:?}");
+    let answer: Value = serde_json::from_slice(body).unwrap();
+    assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
+    let error = answer["error"].as_object().unwrap();
+    if openai {
+        let members = ["message", "type", "param", "code"];
+        assert!(error.len() == 4 && members.iter().all(|name| error.contains_key(*name)), "{answer}");
+    } else {
+        assert_eq!(error["code"], status, "{answer}");
+        let word = error["status"].as_str().unwrap();
+        assert!(word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{answer}");
+    }
+    let message = error["message"].as_str().unwrap();
+    let advice = ["send", "try again", "ask", "Served are", "remove", "encode", "operator", "wait"];
+    assert!(advice.iter().any(|words| message.contains(words)), "says not what to do: {message}");
+    assert!(!message.contains(TOKEN) && !message.contains("Canary"));
+}
+
+fn check_raw_error(answer: &raw::Answer, status: u16, openai: bool, what: &str) {
+    assert_eq!(answer.status, status, "{what}: {answer:?}");
+    assert!(answer.header("x-request-id").is_some(), "{what}");
+    check_error(status, (answer.header("content-type"), &answer.body), openai);
+}
+
+/// The paths (and queries) that have reached the upstream since the last call.
+fn seen(simulator: &Simulator) -> Vec<String> {
+    let requests = simulator.requests();
+    simulator.reset();
+    let target =
+        |path: &str, query: Option<&str>| query.map_or(path.to_owned(), |query| format!("{path}?{query}"));
+    requests.iter().map(|request| target(&request.path, request.query.as_deref())).collect()
+}
+
+#[tokio::test]
+async fn a_path_that_could_mean_another_one_is_refused() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    for (target, status) in [
+        ("/v1beta/../v1/models", 400),
+        ("/v1beta/models/..", 400),
+        ("/v1beta/models/../../_simulator/requests", 400),
+        ("/v1beta/./models", 400),
+        ("/v1beta/%2e%2e/models", 400),
+        ("/v1beta/.%2E/models", 400),
+        ("/v1beta/%2E/models", 400),
+        ("/v1beta/models%2fgemini-2.5-flash", 400),
+        ("/v1beta/models/..%2F..%2F_simulator", 400),
+        ("/v1beta/models/a%5cb", 400),
+        ("/v1beta/models/a%5C..%5Cb", 400),
+        ("/v1beta/models/a%0d%0ax-evil:%201", 400),
+        ("/v1beta/models/a%0Ab", 400),
+        ("/v1beta/models/a%00", 400),
+        ("/v1beta/models/a%7f", 400),
+        ("/v1beta/models/%", 400),
+        ("/v1beta/models/%zz", 400),
+        ("/v1beta/models?x=%0d%0ax-evil:%201", 400),
+        ("/v1beta/models?x=%00", 400),
+        ("/v1beta/openai/../models", 400),
+        ("/openai/v1/..%2fx", 400),
+        ("/", 404),
+        ("/admin", 404),
+        ("/_simulator/requests", 404),
+        ("/_simulator/faults", 404),
+        ("//_simulator/stats", 404),
+        ("/v1betaX/models", 404),
+        ("/V1beta/models", 404),
+        ("/v1beta%3f/models", 404),
+        ("/upload", 404),
+        ("/ws/other.service.v1beta.X", 404),
+        ("/health%2fready", 400),
+    ] {
+        let answers = raw::converse(gateway.authority(), &get(target), SILENCE);
+        assert_eq!(answers.len(), 1, "{target}: {answers:?}");
+        let openai = target.contains("openai");
+        check_raw_error(&answers[0], status, openai, target);
+        assert_eq!(seen(&simulator), [""; 0], "{target}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_no_target_may_hold_are_refused() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    for target in [
+        &b"/v1beta/models\\gemini"[..],
+        b"/v1beta/\\..\\models",
+        b"/v1beta/mod\0els",
+        b"/v1beta/mod\rels",
+        b"/v1beta/mod\tels",
+        b"/v1beta/models\x7f",
+        b"/v1beta/models/\xc3\xbc",
+        b"/v1beta/models/\xff\xfe",
+        b"/v1beta/models?q=\xff",
+        b"/v1beta/models#fragment",
+        b"/v1beta/models /v1/models",
+        b"/v1beta/models HTTP/1.1\r\nx-evil: 1\r\nGET /v1/models",
+    ] {
+        let mut request = b"GET ".to_vec();
+        request.extend_from_slice(target);
+        request.extend_from_slice(
+            format!(" HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
+        );
+        let answers = raw::converse(gateway.authority(), &request, SILENCE);
+        let what = String::from_utf8_lossy(target);
+        let requests = simulator.requests();
+        for request in &requests {
+            assert_eq!(request.header("x-evil"), None);
+        }
+        let seen = seen(&simulator);
+        if seen.is_empty() {
+            assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [400], "{what}");
+        } else {
+            // A fragment is no part of what is asked for.
+            assert!(what.contains('#') && seen == ["/v1beta/models"], "{what}: {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn doubled_slashes_are_folded() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    for (target, path) in [
+        ("//v1beta//models", "/v1beta/models"),
+        ("/v1beta/models//gemini-2.5-flash", "/v1beta/models/gemini-2.5-flash"),
+        ("///v1beta///openai//models", "/v1beta/openai/models"),
+        ("/v1beta/models?x=//y", "/v1beta/models?x=//y"),
+    ] {
+        let answers = raw::converse(gateway.authority(), &get(target), SILENCE);
+        assert_eq!((answers.len(), answers[0].status), (1, 200), "{target}");
+        assert_eq!(seen(&simulator), [path], "{target}");
+    }
+}
+
+#[tokio::test]
+async fn no_request_target_or_host_chooses_where_a_request_goes() {
+    let canary = raw::Upstream::start("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let elsewhere = canary.authority();
+    let own = gateway.authority();
+    let heads = [
+        format!("GET http://{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {elsewhere}\r\n"),
+        format!("GET http://{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("GET https://user:pass@{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("GET ftp://{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("GET //{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("GET @{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("GET {elsewhere} HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("CONNECT {elsewhere} HTTP/1.1\r\nhost: {elsewhere}\r\n"),
+        format!("OPTIONS * HTTP/1.1\r\nhost: {elsewhere}\r\n"),
+        format!("GET /v1beta/models HTTP/1.1\r\nhost: {elsewhere}\r\n"),
+        format!("GET /v1beta/models HTTP/1.1\r\nhost: {own}@{elsewhere}\r\n"),
+        format!("GET /v1beta/models HTTP/1.1\r\nhost: {own}\r\nhost: {elsewhere}\r\n"),
+        format!("GET /v1beta/models HTTP/1.1\r\nhost: {own}\r\nx-forwarded-host: {elsewhere}\r\n"),
+        "GET /v1beta/models HTTP/1.1\r\nhost: x/y?z\r\n".to_owned(),
+        "GET /v1beta/models HTTP/1.1\r\nhost: x y\r\n".to_owned(),
+        "GET /v1beta/models HTTP/1.1\r\nhost: \r\n".to_owned(),
+        "GET /v1beta/models HTTP/1.1\r\n".to_owned(),
+        "GET /v1beta/models HTTP/1.0\r\n".to_owned(),
+    ];
+    for head in heads {
+        let request = format!("{head}x-goog-api-key: {TOKEN}\r\nconnection: close\r\n\r\n");
+        let answers = raw::converse(gateway.authority(), request.as_bytes(), SILENCE);
+        assert_eq!(answers.len(), 1, "{head}: {answers:?}");
+        let requests = simulator.requests();
+        for request in &requests {
+            assert_eq!(request.header("host"), Some(simulator.addr().to_string().as_str()), "{head}");
+            assert_eq!(request.key, Some(secret(0)));
+        }
+        if answers[0].status == 200 {
+            assert_eq!(seen(&simulator), ["/v1beta/models"], "{head}");
+        } else {
+            assert!(matches!(answers[0].status, 400 | 404), "{head}: {answers:?}");
+            assert_eq!(seen(&simulator), [""; 0], "{head}");
+        }
+    }
+    assert_eq!(canary.connections(), 0);
+}
+
+#[tokio::test]
+async fn no_request_is_smuggled_past_the_framing_of_another() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let smuggled =
+        format!("GET /v1beta/models?smuggled=1 HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n\r\n");
+    let path = "/v1beta/models/gemini-2.5-flash:countTokens";
+    let start = format!("POST {path} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n");
+    let body = prompt("x");
+    let length = body.len();
+    let chunked = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
+    let framings = [
+        // Two lengths, or a length and chunks.
+        ("content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(), true),
+        (format!("transfer-encoding: chunked\r\ncontent-length: {length}\r\n\r\n{chunked}"), true),
+        (format!("content-length: 0\r\ncontent-length: {length}\r\n\r\n{body}"), true),
+        (format!("content-length: {length}\r\ncontent-length: 0\r\n\r\n{body}"), true),
+        (format!("content-length: {length}, {length}\r\n\r\n{body}"), true),
+        // Lengths that are none.
+        (format!("content-length: +{length}\r\n\r\n{body}"), true),
+        (format!("content-length: -1\r\n\r\n{body}"), true),
+        (format!("content-length: 0x10\r\n\r\n{body}"), true),
+        (format!("content-length: {length}abc\r\n\r\n{body}"), true),
+        (format!("content-length: {length} {length}\r\n\r\n{body}"), true),
+        (format!("content-length: \r\n\r\n{body}"), true),
+        (format!("content-length: 99999999999999999999999\r\n\r\n{body}"), true),
+        (format!("content-length : {length}\r\n\r\n{body}"), true),
+        (format!("content-length:\r\n {length}\r\n\r\n{body}"), true),
+        (format!("x: y\r\n content-length: {length}\r\n\r\n{body}"), true),
+        // Codings that are none, or not the last.
+        (format!("transfer-encoding: xchunked\r\n\r\n{chunked}"), true),
+        (format!("transfer-encoding: chunked, identity\r\n\r\n{chunked}"), true),
+        (format!("transfer-encoding: chunked, chunked\r\n\r\n{chunked}"), true),
+        (format!("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n{chunked}"), true),
+        (format!("transfer-encoding: \x0bchunked\r\n\r\n{chunked}"), true),
+        (format!("transfer-encoding : chunked\r\n\r\n{chunked}"), true),
+        (format!("transfer-encoding:\r\n chunked\r\n\r\n{chunked}"), true),
+        (format!("transfer-encoding: \"chunked\"\r\n\r\n{chunked}"), true),
+        (format!("transfer-encoding: gzip\r\n\r\n{body}"), true),
+        // Chunks that are none.
+        (format!("transfer-encoding: chunked\r\n\r\n0x{length:x}\r\n{body}\r\n0\r\n\r\n"), true),
+        (format!("transfer-encoding: chunked\r\n\r\n+{length:x}\r\n{body}\r\n0\r\n\r\n"), true),
+        (format!("transfer-encoding: chunked\r\n\r\n-1\r\n{body}\r\n0\r\n\r\n"), true),
+        (format!("transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{body}\r\n0\r\n\r\n"), true),
+        (format!("transfer-encoding: chunked\r\n\r\n{length:x} 1\r\n{body}\r\n0\r\n\r\n"), true),
+        (format!("transfer-encoding: chunked\r\n\r\n\r\n{body}\r\n0\r\n\r\n"), true),
+        (format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}0\r\n\r\n"), true),
+        (format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}XX0\r\n\r\n"), true),
+        (format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\nzero\r\n\r\n"), true),
+        // Lines that are none.
+        (format!("x\0y: z\r\ncontent-length: {length}\r\n\r\n{body}"), true),
+        (format!("x: a\0b\r\ncontent-length: {length}\r\n\r\n{body}"), true),
+        (format!("x y: z\r\ncontent-length: {length}\r\n\r\n{body}"), true),
+        (format!("no colon\r\ncontent-length: {length}\r\n\r\n{body}"), true),
+        (format!(": no name\r\ncontent-length: {length}\r\n\r\n{body}"), true),
+        (format!("x: a\rcontent-length: 0\r\ncontent-length: {length}\r\n\r\n{body}"), true),
+        // Well-formed ones, to see that the others are not refused for something else.
+        (format!("content-length: {length}\r\n\r\n{body}"), false),
+        (format!("transfer-encoding: chunked\r\n\r\n{chunked}"), false),
+        (format!("transfer-encoding: Chunked\r\n\r\n{chunked}"), false),
+    ];
+    for (framing, is_malformed) in framings {
+        // Behind a malformed request comes one that only a second reading of it would find.
+        let behind = if is_malformed { &smuggled } else { "" };
+        let request = format!("{start}{framing}{behind}");
+        let answers = raw::converse(gateway.authority(), request.as_bytes(), SILENCE);
+        let seen = seen(&simulator);
+        if is_malformed {
+            assert_eq!(seen, [""; 0], "{framing:?}: {answers:?}");
+            assert!(answers.len() <= 1, "{framing:?}: {answers:?}");
+            for answer in answers {
+                assert!(matches!(answer.status, 400 | 413 | 501), "{framing:?}: {answer:?}");
+            }
+        } else {
+            assert_eq!(seen, [path], "{framing:?}");
+            assert_eq!((answers.len(), answers[0].status), (1, 200), "{framing:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn lines_that_end_in_a_bare_line_feed_mean_the_same_request_or_none() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let request = String::from_utf8(get("/v1beta/models")).unwrap();
+    for request in [
+        request.replace("\r\n", "\n"),
+        request.replacen("\r\n", "\n", 1),
+        request.replace("host: x\r\n", "host: x\nx-evil: 1\r\n"),
+        request.replace("\r\n\r\n", "\n\n"),
+    ] {
+        let answers = raw::converse(gateway.authority(), request.as_bytes(), SILENCE);
+        let seen = seen(&simulator);
+        match answers.as_slice() {
+            [] => assert!(seen.is_empty()),
+            [answer] if answer.status == 200 => assert_eq!(seen, ["/v1beta/models"]),
+            [answer] => assert!(answer.status == 400 && seen.is_empty(), "{answer:?}"),
+            more => panic!("{more:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_on_one_connection_are_answered_in_their_order() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let one = |target: &str| format!("GET {target} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n\r\n");
+    let last = String::from_utf8(get("/v1beta/models/gemini-2.5-pro")).unwrap();
+    let requests =
+        [one("/v1beta/models/gemini-2.5-flash"), one("/v1beta/a%2fb"), one("/v1beta/models"), last].concat();
+    let answers = raw::converse(gateway.authority(), requests.as_bytes(), SILENCE);
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200, 400, 200, 200]);
+    assert!(answers.iter().all(|answer| answer.whole));
+    let expected = ["/v1beta/models/gemini-2.5-flash", "/v1beta/models", "/v1beta/models/gemini-2.5-pro"];
+    assert_eq!(seen(&simulator), expected);
+}
+
+#[tokio::test]
+async fn a_head_beyond_all_measure_is_refused() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let credential = format!("x-goog-api-key: {TOKEN}\r\n");
+    let long = "x".repeat(300 * 1024);
+    let many: String = (0..300).map(|n| format!("x-{n}: {n}\r\n")).collect();
+    for (target, lines) in [
+        ("/v1beta/models".to_owned(), format!("{credential}x-long: {long}\r\n")),
+        ("/v1beta/models".to_owned(), format!("{credential}{many}")),
+        (format!("/v1beta/models?{long}"), credential.clone()),
+        (format!("/v1beta/models?{}", &long[..70_000]), credential.clone()),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n{lines}connection: close\r\n\r\n");
+        let answers = raw::converse(gateway.authority(), request.as_bytes(), SILENCE);
+        assert!(answers.len() <= 1);
+        for answer in answers {
+            assert!(matches!(answer.status, 400 | 413 | 414 | 431), "{answer:?}");
+        }
+        assert_eq!(seen(&simulator), [""; 0]);
+    }
+    for (openai, root) in [(false, "/v1beta/models"), (true, "/v1beta/openai/models")] {
+        let answers = raw::converse(gateway.authority(), &get(&format!("{root}?{}", &long[..9000])), SILENCE);
+        check_raw_error(&answers[0], 400, openai, root);
+    }
+    assert_eq!(seen(&simulator), [""; 0]);
+    // What is long and within measure passes.
+    let lines = format!("{credential}x-long: {}\r\nconnection: close\r\n", &long[..30_000]);
+    let request = format!("GET /v1beta/models?{} HTTP/1.1\r\nhost: x\r\n{lines}\r\n", &long[..8000]);
+    let answers = raw::converse(gateway.authority(), request.as_bytes(), SILENCE);
+    assert_eq!(answers[0].status, 200);
+    assert_eq!(arrived(&simulator, 1)[0].header("x-long").unwrap().len(), 30_000);
+}
+
+#[tokio::test]
+async fn every_error_of_the_gateways_own_speaks_the_callers_dialect_and_says_what_to_do() {
+    let simulator = simulator(1).await;
+    let options = Options::new(&simulator.url(), 1).set("server.max_body_bytes", 1000);
+    let gateway = options.set("upstream.head_timeout_s", 1).set("pool.failure_threshold", 1000).start();
+    let native = "/v1beta/models/gemini-2.5-flash:generateContent";
+    let long = prompt(&"x".repeat(2000));
+    let short = prompt("x");
+    let bare = || reqwest::Client::builder().tls_certs_only([]).no_proxy().build().unwrap();
+    drop(client()); // for the TLS provider
+    for openai in [false, true] {
+        let path = if openai { "/v1/chat/completions" } else { native };
+        let known = || if openai { bearer() } else { client() };
+        let post = |client: reqwest::Client, path: &str, body: &str| {
+            client.post(gateway.url(path)).body(body.to_owned())
+        };
+        let bad_path = if openai { "/openai/v1/a%2fb" } else { "/v1beta/a%2fb" };
+        let stranger = if openai { ("authorization", "Bearer nobody") } else { ("x-goog-api-key", "nobody") };
+        for (request, fault, status) in [
+            (post(bare(), path, &short), None, 401),
+            (post(bare(), path, &short).header(stranger.0, stranger.1), None, 401),
+            (post(known(), bad_path, &short), None, 400),
+            (post(known(), "/nothing/here", &short), None, 404),
+            (post(known(), path, &long), None, 413),
+            (post(known(), path, &short), Some(Fault::ResetHead), 502),
+            (post(known(), path, &short), Some(Fault::StallHead), 504),
+        ] {
+            simulator.set_faults(fault.into_iter().map(Rule::new));
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), status, "{path}");
+            assert!(response.headers().contains_key("x-request-id"));
+            assert_eq!(response.headers().contains_key("www-authenticate"), status == 401);
+            let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+            let body = response.bytes().await.unwrap();
+            check_error(status, (Some(&kind), &body), openai);
+        }
+    }
+    simulator.set_faults([]);
+    simulator.set_key_state(&secret(0), KeyState::Leaked);
+    client().post(gateway.url(native)).body(short.clone()).send().await.unwrap();
+    for (client, path, openai) in [(client(), native, false), (bearer(), "/v1/embeddings", true)] {
+        let response = client.post(gateway.url(path)).body(short.clone()).send().await.unwrap();
+        assert_eq!(response.status(), 503);
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        check_error(503, (Some(&kind), &response.bytes().await.unwrap()), openai);
+    }
+}
