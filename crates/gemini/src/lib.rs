@@ -14,4 +14,5 @@ pub mod prefix;
 pub mod query;
 mod redact;
 mod stream_error;
+pub mod tokens;
 pub mod usage;
