@@ -10,6 +10,7 @@ pub mod fault;
 pub mod operation;
 pub mod path;
 pub mod peek;
+mod pieces;
 pub mod prefix;
 pub mod query;
 mod redact;
