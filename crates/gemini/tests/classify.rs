@@ -243,16 +243,47 @@ fn samples() -> Vec<(u16, String, Kind)> {
     samples
 }
 
+/// The Interactions API's most general `code` for a status.
+fn interactions_word(status: u16) -> &'static str {
+    match status {
+        400 => "invalid_request",
+        401 => "authentication",
+        402 => "payment_required",
+        403 => "permission_denied",
+        404 => "not_found",
+        429 => "too_many_requests",
+        499 => "cancelled",
+        500 => "api_error",
+        503 => "service_unavailable",
+        504 => "deadline_exceeded",
+        other => panic!("no word for {other}"),
+    }
+}
+
+/// The fault is of this kind and asks for what the kind does.
+fn treated(fault: &Fault, kind: Kind, of: &str) {
+    assert_eq!(fault.kind, kind, "{of}");
+    assert_eq!((fault.scope(), fault.wait, fault.next()), treatment(kind), "{of}");
+}
+
 #[test]
 fn every_answer_of_the_wire_notes_finds_its_row_in_every_form() {
     for (status, body, kind) in samples() {
         let pretty =
             serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&body).unwrap()).unwrap();
-        let string_code = body.replacen(&format!(r#""code":{status}"#), &format!(r#""code":"{status}""#), 1);
-        for form in [body.clone(), format!("[{body}]"), format!("[\n{pretty}\n]\n"), pretty, string_code] {
-            let fault = fault(status, &form);
-            assert_eq!(fault.kind, kind, "{status} {form}");
-            assert_eq!((fault.scope(), fault.wait, fault.next()), treatment(kind), "{form}");
+        let code =
+            |code: &str| body.replacen(&format!(r#""code":{status}"#), &format!(r#""code":"{code}""#), 1);
+        let forms = [
+            body.clone(),
+            format!("[{body}]"),
+            format!("[\n{pretty}\n]\n"),
+            pretty,
+            code(&status.to_string()),
+            // The Interactions API's word for the status adds nothing to what the message says.
+            code(interactions_word(status)),
+        ];
+        for form in forms {
+            treated(&fault(status, &form), kind, &form);
         }
     }
 }
@@ -316,7 +347,14 @@ fn the_status_decides_where_the_body_says_nothing() {
             (504, Kind::DeadlineExceeded),
             (529, Kind::Internal),
         ] {
-            assert_eq!(fault(status, body).kind, kind, "{status} {body:?}");
+            treated(&fault(status, body), kind, &format!("{status} {body:?}"));
+            let answer = Answer { status, retry_after: Some("7"), body: body.as_bytes(), tools: true };
+            let named = if matches!(status, 429 | 503) {
+                Wait::For(Duration::from_secs(7))
+            } else {
+                treatment(kind).1
+            };
+            assert_eq!(classify(&answer, NOW).wait, named, "{status} {body:?}");
         }
     }
 }
@@ -356,12 +394,13 @@ fn the_words_of_the_interactions_api_are_understood() {
         (504, "deadline_exceeded", Kind::DeadlineExceeded),
     ] {
         let body = format!(r#"{{"error":{{"code":"{word}","message":"words"}}}}"#);
-        assert_eq!(fault(status, &body).kind, kind, "{word}");
+        treated(&fault(status, &body), kind, word);
+        treated(&fault(status, &format!("[{body}]")), kind, word);
         let event = format!("event: error\r\ndata: {{\"event_type\":\"error\",{}\r\n\r\n", &body[1..]);
         let error = stream_error(event.as_bytes()).unwrap();
         assert_eq!(error.status, status, "{word}");
         let answer = Answer { status: error.status, retry_after: None, body: &error.body, tools: false };
-        assert_eq!(classify(&answer, NOW).kind, kind, "{word}");
+        treated(&classify(&answer, NOW), kind, word);
     }
 }
 
