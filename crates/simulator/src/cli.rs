@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Config, Key, Model, ModelKind, Quota, Rule, Shape, Simulator, Tls, UnknownKeys};
+use crate::{Config, Key, MinuteWindow, Model, ModelKind, Quota, Rule, Shape, Simulator, Tls, UnknownKeys};
 
 /// The flags of the command.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,6 +28,9 @@ pub struct Flags {
     /// Requests a day for each project and model
     #[arg(long)]
     pub rpd: Option<u64>,
+    /// How a quota's minute passes
+    #[arg(long, value_enum, default_value_t = MinuteWindow::Sliding)]
+    pub minute: MinuteWindow,
     /// Events of a streamed answer
     #[arg(long, default_value_t = Shape::default().events)]
     pub events: u64,
@@ -71,6 +74,7 @@ impl Flags {
             unknown_keys: if self.keys.is_empty() { UnknownKeys::Accept } else { UnknownKeys::Refuse },
             keys: self.keys,
             shape: Shape { events: self.events, interval_ms: self.interval_ms, text_bytes: self.text_bytes },
+            quota_window: self.minute,
             faults: self.faults,
             tls: self.tls.then(Tls::default),
             threads: self.threads,
@@ -141,8 +145,20 @@ mod tests {
     #[test]
     fn limits_shape_and_faults_are_taken_from_the_flags() {
         let fault = r#"{"times":1,"fault":{"kind":"status","status":503}}"#;
-        let config = config(&["--rpm", "5", "--events", "3", "--interval-ms", "20", "--fault", fault]);
+        let config = config(&[
+            "--rpm",
+            "5",
+            "--minute",
+            "fixed",
+            "--events",
+            "3",
+            "--interval-ms",
+            "20",
+            "--fault",
+            fault,
+        ]);
         assert_eq!(config.quotas, [Quota { rpm: Some(5), ..Quota::default() }]);
+        assert_eq!(config.quota_window, MinuteWindow::Fixed);
         assert_eq!(config.shape, Shape { events: 3, interval_ms: 20, text_bytes: 0 });
         assert_eq!(config.faults, [Rule::new(crate::Fault::status(503)).times(1)]);
     }

@@ -35,7 +35,7 @@ pub use fault::{Fault, Match, Rule, RuleState};
 pub use journal::{End, LoggedRequest};
 pub use keys::{Key, KeyState};
 pub use models::{Model, ModelKind};
-pub use quota::Quota;
+pub use quota::{MinuteWindow, Quota};
 pub use server::Simulator;
 pub use stats::Stats;
 pub use tls::{Leaf, Tls};

@@ -1,12 +1,9 @@
 //! Everything the simulated Google remembers. The control endpoint and [`crate::Simulator`]'s methods both end here.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use chrono::Utc;
-use chrono_tz::America::Los_Angeles;
 
 use crate::config::{Config, Shape, UnknownKeys};
 use crate::error::ApiError;
@@ -31,6 +28,8 @@ struct Totals {
 pub(crate) struct World {
     started: Instant,
     started_unix: Duration,
+    /// How far the clock that quotas go by is ahead of the real one.
+    clock_offset_s: AtomicI64,
     unknown_keys: UnknownKeys,
     pub(crate) models: Vec<Model>,
     pub(crate) max_body_bytes: usize,
@@ -60,13 +59,14 @@ impl World {
         Self {
             started: Instant::now(),
             started_unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            clock_offset_s: AtomicI64::new(0),
             unknown_keys: config.unknown_keys,
             models: config.models,
             max_body_bytes: config.max_body_bytes,
             keys: RwLock::new(by_secret(config.keys)),
             shape: RwLock::new(config.shape),
             faults: Mutex::new(Faults::new(config.faults)),
-            meter: Mutex::new(Meter::new(config.quotas, config.quota_minute)),
+            meter: Mutex::new(Meter::new(config.quotas, config.quota_minute, config.quota_window)),
             journal: Mutex::new(Journal::new(config.log_capacity)),
             totals: Mutex::default(),
             answers: AtomicU64::new(0),
@@ -80,6 +80,22 @@ impl World {
     /// Unix time that a change of the clock does not bend.
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from((self.started_unix + self.started.elapsed()).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Unix time by the clock that quotas go by.
+    pub(crate) fn clock(&self) -> Duration {
+        let real = self.started_unix + self.started.elapsed();
+        let offset = self.clock_offset_s();
+        let by = Duration::from_secs(offset.unsigned_abs());
+        if offset < 0 { real.saturating_sub(by) } else { real.saturating_add(by) }
+    }
+
+    pub(crate) fn clock_offset_s(&self) -> i64 {
+        self.clock_offset_s.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_clock_offset_s(&self, offset_s: i64) {
+        self.clock_offset_s.store(offset_s, Ordering::Relaxed);
     }
 
     /// A number no other answer has.
@@ -149,8 +165,7 @@ impl World {
         if meter.quotas().is_empty() {
             return Ok(());
         }
-        let day = Utc::now().with_timezone(&Los_Angeles).date_naive();
-        meter.take(project, model, metered, tokens, Now { elapsed: self.started.elapsed(), day })
+        meter.take(project, model, metered, tokens, Now::at(self.clock()))
     }
 
     pub(crate) fn arrived(&self, arrival: Arrival) -> Arc<Entry> {
