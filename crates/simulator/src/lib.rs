@@ -14,6 +14,7 @@ mod echo;
 mod error;
 mod exchange;
 mod fault;
+mod google;
 mod journal;
 mod keys;
 mod line;
@@ -32,6 +33,7 @@ mod world;
 
 pub use config::{Config, Shape, UnknownKeys};
 pub use fault::{Fault, Match, Rule, RuleState};
+pub use google::GoogleError;
 pub use journal::{End, LoggedRequest};
 pub use keys::{Key, KeyState};
 pub use models::{Model, ModelKind};

@@ -209,7 +209,7 @@ impl Meter {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dimension {
+pub(crate) enum Dimension {
     RequestsPerDay,
     RequestsPerMinute,
     TokensPerMinute,
@@ -246,7 +246,13 @@ impl Dimension {
     }
 }
 
-fn exceeded(refused: &[(Dimension, u64)], model: &str, metered: Metered, wait: Duration) -> ApiError {
+/// Google's 429 about these limits.
+pub(crate) fn exceeded(
+    refused: &[(Dimension, u64)],
+    model: &str,
+    metered: Metered,
+    wait: Duration,
+) -> ApiError {
     let mut message = String::from(
         "You exceeded your current quota, please check your plan and billing details. For more information on this error, head over to: https://ai.google.dev/gemini-api/docs/rate-limits. To monitor your current usage, head to: https://ai.dev/rate-limit. ",
     );
