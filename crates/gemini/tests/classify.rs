@@ -115,6 +115,7 @@ fn samples() -> Vec<(u16, String, Kind)> {
         google(400, "FAILED_PRECONDITION", "User location is not supported for the API use.", ""),
         Kind::LocationUnsupported,
     );
+    add(400, google(400, "INVALID_ARGUMENT", invalid, ""), Kind::KeyInvalid);
     let unknown_name = r#"{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[]}"#;
     add(
         400,
@@ -131,6 +132,7 @@ fn samples() -> Vec<(u16, String, Kind)> {
     let unsupported = error_info("ACCESS_TOKEN_TYPE_UNSUPPORTED", r#""method":"m","service":"s""#);
     add(401, google(401, "UNAUTHENTICATED", oauth, &unsupported), Kind::KeyUnauthenticated);
     add(401, google(401, "UNAUTHENTICATED", oauth, ""), Kind::KeyUnauthenticated);
+    add(403, google(403, "PERMISSION_DENIED", "x", &unsupported), Kind::KeyUnauthenticated);
     add(402, google(402, "RESOURCE_EXHAUSTED", "Your prepay credits are gone.", ""), Kind::CreditsGone);
     add(
         429,
@@ -184,7 +186,22 @@ fn samples() -> Vec<(u16, String, Kind)> {
         google(403, "PERMISSION_DENIED", "CachedContent not found (or permission denied)", ""),
         Kind::ResourceUnreachable,
     );
+    add(
+        403,
+        google(403, "PERMISSION_DENIED", "The cached content x may not exist.", ""),
+        Kind::ResourceUnreachable,
+    );
     add(404, google(404, "NOT_FOUND", "Requested entity was not found.", ""), Kind::ResourceUnreachable);
+    // What only resembles another row.
+    for (message, details) in [
+        (file, error_info("SOMETHING_NEW", "")),
+        ("Permission denied: Consumer 'projects/7' is unknown.", String::new()),
+        ("The tuned model has been suspended.", String::new()),
+        ("Requests need a signature.", String::new()),
+        ("Uploads of this kind are blocked.", String::new()),
+    ] {
+        add(403, google(403, "PERMISSION_DENIED", message, &details), Kind::Forbidden);
+    }
     add(403, google(403, "PERMISSION_DENIED", "The caller does not have permission", ""), Kind::Forbidden);
     add(
         404,
@@ -194,6 +211,8 @@ fn samples() -> Vec<(u16, String, Kind)> {
     let unknown_model =
         "models/x is not found for API version v1beta, or is not supported for generateContent.";
     add(404, google(404, "NOT_FOUND", unknown_model, ""), Kind::Client);
+    add(404, google(404, "NOT_FOUND", "models/x does not exist.", ""), Kind::Client);
+    add(404, google(404, "NOT_FOUND", "Method dream is not found for API version v1beta.", ""), Kind::Client);
     add(
         429,
         google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &quota_failure(&[(MINUTE, Some("5"))])),
@@ -483,6 +502,7 @@ fn a_quota_without_a_name_blames_the_tool_only_when_one_was_used() {
     assert_eq!(fault(429, &google(429, "RESOURCE_EXHAUSTED", EXCEEDED, help)).kind, Kind::QuotaBare);
     assert_eq!(with_tools(&retry_info("5s"), EXCEEDED).kind, Kind::QuotaBare);
     assert_eq!(with_tools(&quota_failure(&[(MINUTE, None)]), EXCEEDED).kind, Kind::QuotaMinute);
+    assert_eq!(with_tools(&quota_failure(&[("NewQuota", None)]), EXCEEDED).kind, Kind::QuotaBare);
     assert_eq!(with_tools("", "Resource has been exhausted (e.g. check quota).").kind, Kind::QuotaBare);
 }
 
