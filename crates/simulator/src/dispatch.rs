@@ -87,9 +87,7 @@ pub(crate) async fn serve(
             json.as_ref().ok()?.get("model").filter(|_| route.surface == Surface::OpenAi)?.as_str()?;
         Some(model.strip_prefix("models/").unwrap_or(model))
     });
-    if let Some(model) = model {
-        exchange.model(model);
-    }
+    exchange.asked_for(model);
 
     let fault = world.strike(&Subject {
         key: exchange.key(),

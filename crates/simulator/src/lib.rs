@@ -6,6 +6,7 @@
 
 mod answer;
 mod auth;
+mod calls;
 pub mod cli;
 mod config;
 mod control;
@@ -31,6 +32,7 @@ mod stats;
 mod tls;
 mod world;
 
+pub use calls::{KeyCalls, ModelCalls};
 pub use config::{Config, Shape, UnknownKeys};
 pub use fault::{Fault, Match, Rule, RuleState};
 pub use google::GoogleError;

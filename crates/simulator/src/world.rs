@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::calls::Calls;
 use crate::config::{Config, Shape, UnknownKeys};
 use crate::error::ApiError;
 use crate::fault::{Fault, Faults, Rule, RuleState, Subject};
@@ -19,6 +20,7 @@ use crate::stats::{Stats, count};
 struct Totals {
     requests: u64,
     by_key: BTreeMap<String, u64>,
+    calls: Calls,
     by_status: BTreeMap<u16, u64>,
     by_model: BTreeMap<String, u64>,
     by_fault: BTreeMap<String, u64>,
@@ -176,20 +178,31 @@ impl World {
         totals.requests += 1;
         if let Some(key) = &entry.arrival.key {
             count(&mut totals.by_key, key);
+            totals.calls.arrived(key, entry.arrival.at_ms);
         }
         entry
     }
 
-    pub(crate) fn asked_for(&self, model: &str) {
-        count(&mut lock(&self.totals).by_model, model);
+    pub(crate) fn asked_for(&self, arrival: &Arrival, model: Option<&str>) {
+        let mut totals = lock(&self.totals);
+        if let Some(model) = model {
+            count(&mut totals.by_model, model);
+        }
+        if let Some(key) = &arrival.key {
+            totals.calls.asked_for(key, model.unwrap_or_default(), arrival.at_ms);
+        }
     }
 
     pub(crate) fn struck(&self, kind: &str) {
         count(&mut lock(&self.totals).by_fault, kind);
     }
 
-    pub(crate) fn answered(&self, status: u16) {
-        *lock(&self.totals).by_status.entry(status).or_default() += 1;
+    pub(crate) fn answered(&self, arrival: &Arrival, model: Option<&str>, status: u16) {
+        let mut totals = lock(&self.totals);
+        *totals.by_status.entry(status).or_default() += 1;
+        if let Some(key) = &arrival.key {
+            totals.calls.answered(key, model.unwrap_or_default(), status);
+        }
     }
 
     pub(crate) fn ended(&self, end: End) {
@@ -217,6 +230,7 @@ impl World {
         Stats {
             requests: totals.requests,
             by_key: totals.by_key.clone(),
+            calls: totals.calls.by_key(),
             by_status: totals.by_status.clone(),
             by_model: totals.by_model.clone(),
             by_fault: totals.by_fault.clone(),
