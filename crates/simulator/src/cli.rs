@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Config, Key, MinuteWindow, Model, ModelKind, Quota, Rule, Shape, Simulator, Tls, UnknownKeys};
+use crate::{
+    Config, Key, MinuteWindow, Model, ModelKind, PrefixCache, Quota, Rule, Shape, Simulator, Tls, UnknownKeys,
+};
 
 /// The flags of the command.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,6 +33,9 @@ pub struct Flags {
     /// How a quota's minute passes
     #[arg(long, value_enum, default_value_t = MinuteWindow::Sliding)]
     pub minute: MinuteWindow,
+    /// Report prompts as cached as far as their project was served them before, from so many tokens on
+    #[arg(long, value_name = "MIN_TOKENS", num_args = 0..=1, default_missing_value = "4")]
+    pub prefix_cache: Option<u64>,
     /// Events of a streamed answer
     #[arg(long, default_value_t = Shape::default().events)]
     pub events: u64,
@@ -75,6 +80,9 @@ impl Flags {
             keys: self.keys,
             shape: Shape { events: self.events, interval_ms: self.interval_ms, text_bytes: self.text_bytes },
             quota_window: self.minute,
+            prefix_cache: self
+                .prefix_cache
+                .map(|min_tokens| PrefixCache { min_tokens, ..PrefixCache::default() }),
             faults: self.faults,
             tls: self.tls.then(Tls::default),
             threads: self.threads,
@@ -140,6 +148,14 @@ mod tests {
     fn without_keys_every_key_is_good_and_with_keys_only_those_are() {
         assert_eq!(config(&[]).unknown_keys, UnknownKeys::Accept);
         assert_eq!(config(&["--key", "k"]).unknown_keys, UnknownKeys::Refuse);
+    }
+
+    #[test]
+    fn prompts_are_remembered_only_when_asked_to() {
+        assert_eq!(config(&[]).prefix_cache, None);
+        assert_eq!(config(&["--prefix-cache"]).prefix_cache, Some(PrefixCache::default()));
+        let from_1024 = PrefixCache { min_tokens: 1024, ..PrefixCache::default() };
+        assert_eq!(config(&["--prefix-cache", "1024"]).prefix_cache, Some(from_1024));
     }
 
     #[test]

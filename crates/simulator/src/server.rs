@@ -135,7 +135,7 @@ impl Simulator {
         self.world.stats()
     }
 
-    /// Forgets requests, counters and quota windows; keys, faults, limits and shape stay.
+    /// Forgets requests, counters, quota windows and cached prefixes; keys, faults, limits and shape stay.
     pub fn reset(&self) {
         self.world.reset();
     }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
+
 use crate::calls::Calls;
 use crate::config::{Config, Shape, UnknownKeys};
 use crate::error::ApiError;
@@ -12,6 +14,8 @@ use crate::fault::{Fault, Faults, Rule, RuleState, Subject};
 use crate::journal::{Arrival, End, Entry, Journal, LoggedRequest, spell};
 use crate::keys::{Key, KeyState};
 use crate::models::Model;
+use crate::prefix::{Prefixes, prefixes};
+use crate::prompt::Prompt;
 use crate::quota::{Meter, Metered, Now, Quota};
 use crate::stats::{Stats, count};
 
@@ -39,6 +43,7 @@ pub(crate) struct World {
     shape: RwLock<Shape>,
     faults: Mutex<Faults>,
     meter: Mutex<Meter>,
+    prefixes: Option<Mutex<Prefixes>>,
     journal: Mutex<Journal>,
     totals: Mutex<Totals>,
     answers: AtomicU64,
@@ -69,6 +74,7 @@ impl World {
             shape: RwLock::new(config.shape),
             faults: Mutex::new(Faults::new(config.faults)),
             meter: Mutex::new(Meter::new(config.quotas, config.quota_minute, config.quota_window)),
+            prefixes: config.prefix_cache.map(|cache| Mutex::new(Prefixes::new(cache))),
             journal: Mutex::new(Journal::new(config.log_capacity)),
             totals: Mutex::default(),
             answers: AtomicU64::new(0),
@@ -170,6 +176,13 @@ impl World {
         meter.take(project, model, metered, tokens, Now::at(self.clock()))
     }
 
+    /// How many tokens of a prompt that is served now were cached.
+    pub(crate) fn cached_tokens(&self, project: &str, model: &str, request: &Value, prompt: &Prompt) -> u64 {
+        let Some(memory) = &self.prefixes else { return 0 };
+        let prefixes = prefixes(project, model, request, prompt);
+        lock(memory).serve(&prefixes, self.clock())
+    }
+
     pub(crate) fn arrived(&self, arrival: Arrival) -> Arc<Entry> {
         let entry = Arc::new(Entry::new(arrival));
         self.open_requests.fetch_add(1, Ordering::Relaxed);
@@ -217,10 +230,13 @@ impl World {
         spell(&lines)
     }
 
-    /// Forgets requests, counts and quota windows; keys, faults, limits and shape stay.
+    /// Forgets requests, counts, quota windows and cached prefixes; keys, faults, limits and shape stay.
     pub(crate) fn reset(&self) {
         lock(&self.journal).clear();
         lock(&self.meter).reset();
+        if let Some(memory) = &self.prefixes {
+            lock(memory).reset();
+        }
         *lock(&self.totals) = Totals::default();
         self.malformed.store(0, Ordering::Relaxed);
     }
