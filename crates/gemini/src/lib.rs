@@ -1,6 +1,7 @@
 //! What is known of Google's Gemini API on the wire, without a socket, a clock or a thread: which operation a path
 //! names, what a fault means, how much an answer used. The lowest floor: it imports nothing of ours.
 
+pub mod answer;
 mod blame;
 pub mod classify;
 pub mod dialect;
@@ -10,7 +11,10 @@ pub mod fault;
 pub mod operation;
 pub mod path;
 pub mod peek;
+mod pieces;
+pub mod prefix;
 pub mod query;
 mod redact;
 mod stream_error;
+pub mod tokens;
 pub mod usage;

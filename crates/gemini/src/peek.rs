@@ -69,15 +69,40 @@ fn model(raw: &str) -> Option<ModelName> {
     ModelName::parse(&serde_json::from_str::<String>(raw).ok()?)
 }
 
-/// Whether a native request asks for `google_search` or `url_context`, in either spelling, or as the Interactions API
-/// names them. Their own quotas are the project's, not the model's.
-pub fn uses_search_tools(body: &[u8]) -> bool {
+/// The tools with quotas of their own, which are the project's and not the model's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tools {
+    /// `google_search`, or `google_search_retrieval` of older models.
+    pub google_search: bool,
+    /// `url_context`.
+    pub url_context: bool,
+}
+
+impl Tools {
+    /// Whether there is one at all.
+    pub fn any(self) -> bool {
+        self.google_search || self.url_context
+    }
+}
+
+/// Which of these tools a native request asks for, in either spelling, or as the Interactions API names them. The OpenAI
+/// layer is not known to offer them.
+pub fn search_tools(body: &[u8]) -> Tools {
     const NAMES: [&[u8]; 4] = [b"\"googleSearch", b"\"google_search", b"\"urlContext\"", b"\"url_context\""];
     if NAMES.iter().all(|name| memmem::find(body, name).is_none()) {
-        return false;
+        return Tools::default();
     }
     let request = serde_json::from_slice::<WithTools<'_>>(body);
-    request.is_ok_and(|request| request.tools.iter().flatten().any(Tool::searches))
+    let tools = request.ok().and_then(|request| request.tools).unwrap_or_default();
+    Tools {
+        google_search: tools.iter().any(|tool| tool.google_search.is_some() || tool.is("google_search")),
+        url_context: tools.iter().any(|tool| tool.url_context.is_some() || tool.is("url_context")),
+    }
+}
+
+/// Whether a request asks for any of [`search_tools`].
+pub fn uses_search_tools(body: &[u8]) -> bool {
+    search_tools(body).any()
 }
 
 #[derive(Deserialize)]
@@ -97,10 +122,9 @@ struct Tool<'a> {
 }
 
 impl Tool<'_> {
-    fn searches(&self) -> bool {
-        self.google_search.is_some()
-            || self.url_context.is_some()
-            || matches!(self.r#type.as_deref(), Some("google_search" | "url_context"))
+    /// In the form of the Interactions API.
+    fn is(&self, name: &str) -> bool {
+        self.r#type.as_deref() == Some(name)
     }
 }
 
@@ -153,18 +177,28 @@ mod tests {
     }
 
     #[test]
-    fn search_tools_are_seen_in_all_their_spellings() {
-        for tool in [
-            r#"{"googleSearch":{}}"#,
-            r#"{"google_search":{}}"#,
-            r#"{"googleSearchRetrieval":{}}"#,
-            r#"{"urlContext":{}}"#,
-            r#"{"url_context":{}}"#,
-            r#"{"type":"google_search"}"#,
-            r#"{"type":"url_context"}"#,
+    fn search_tools_are_told_apart_in_all_their_spellings() {
+        let search = Tools { google_search: true, url_context: false };
+        let url = Tools { google_search: false, url_context: true };
+        for (tool, expected) in [
+            (r#"{"googleSearch":{}}"#, search),
+            (r#"{"google_search":{}}"#, search),
+            (r#"{"googleSearchRetrieval":{}}"#, search),
+            (r#"{"google_search_retrieval":{}}"#, search),
+            (r#"{"type":"google_search"}"#, search),
+            (r#"{"urlContext":{}}"#, url),
+            (r#"{"url_context":{}}"#, url),
+            (r#"{"type":"url_context"}"#, url),
         ] {
             let body = format!(r#"{{"contents":[],"tools":[{{"codeExecution":{{}}}},{tool}]}}"#);
+            assert_eq!(search_tools(body.as_bytes()), expected, "{tool}");
             assert!(uses_search_tools(body.as_bytes()), "{tool}");
+        }
+        let both = Tools { google_search: true, url_context: true };
+        for tools in
+            [r#"[{"googleSearch":{}},{"urlContext":{}}]"#, r#"[{"google_search":{},"url_context":{}}]"#]
+        {
+            assert_eq!(search_tools(format!(r#"{{"tools":{tools}}}"#).as_bytes()), both, "{tools}");
         }
     }
 
@@ -180,6 +214,7 @@ mod tests {
             r#"{"tools":null,"x":"google_search"}"#,
             r#"{"tools":[{"googleSearch":{}}"#,
         ] {
+            assert_eq!(search_tools(body.as_bytes()), Tools::default(), "{body}");
             assert!(!uses_search_tools(body.as_bytes()), "{body}");
         }
     }

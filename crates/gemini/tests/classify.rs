@@ -115,6 +115,7 @@ fn samples() -> Vec<(u16, String, Kind)> {
         google(400, "FAILED_PRECONDITION", "User location is not supported for the API use.", ""),
         Kind::LocationUnsupported,
     );
+    add(400, google(400, "INVALID_ARGUMENT", invalid, ""), Kind::KeyInvalid);
     let unknown_name = r#"{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[]}"#;
     add(
         400,
@@ -131,6 +132,7 @@ fn samples() -> Vec<(u16, String, Kind)> {
     let unsupported = error_info("ACCESS_TOKEN_TYPE_UNSUPPORTED", r#""method":"m","service":"s""#);
     add(401, google(401, "UNAUTHENTICATED", oauth, &unsupported), Kind::KeyUnauthenticated);
     add(401, google(401, "UNAUTHENTICATED", oauth, ""), Kind::KeyUnauthenticated);
+    add(403, google(403, "PERMISSION_DENIED", "x", &unsupported), Kind::KeyUnauthenticated);
     add(402, google(402, "RESOURCE_EXHAUSTED", "Your prepay credits are gone.", ""), Kind::CreditsGone);
     add(
         429,
@@ -184,7 +186,22 @@ fn samples() -> Vec<(u16, String, Kind)> {
         google(403, "PERMISSION_DENIED", "CachedContent not found (or permission denied)", ""),
         Kind::ResourceUnreachable,
     );
+    add(
+        403,
+        google(403, "PERMISSION_DENIED", "The cached content x may not exist.", ""),
+        Kind::ResourceUnreachable,
+    );
     add(404, google(404, "NOT_FOUND", "Requested entity was not found.", ""), Kind::ResourceUnreachable);
+    // What only resembles another row.
+    for (message, details) in [
+        (file, error_info("SOMETHING_NEW", "")),
+        ("Permission denied: Consumer 'projects/7' is unknown.", String::new()),
+        ("The tuned model has been suspended.", String::new()),
+        ("Requests need a signature.", String::new()),
+        ("Uploads of this kind are blocked.", String::new()),
+    ] {
+        add(403, google(403, "PERMISSION_DENIED", message, &details), Kind::Forbidden);
+    }
     add(403, google(403, "PERMISSION_DENIED", "The caller does not have permission", ""), Kind::Forbidden);
     add(
         404,
@@ -194,6 +211,8 @@ fn samples() -> Vec<(u16, String, Kind)> {
     let unknown_model =
         "models/x is not found for API version v1beta, or is not supported for generateContent.";
     add(404, google(404, "NOT_FOUND", unknown_model, ""), Kind::Client);
+    add(404, google(404, "NOT_FOUND", "models/x does not exist.", ""), Kind::Client);
+    add(404, google(404, "NOT_FOUND", "Method dream is not found for API version v1beta.", ""), Kind::Client);
     add(
         429,
         google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &quota_failure(&[(MINUTE, Some("5"))])),
@@ -243,16 +262,47 @@ fn samples() -> Vec<(u16, String, Kind)> {
     samples
 }
 
+/// The Interactions API's most general `code` for a status.
+fn interactions_word(status: u16) -> &'static str {
+    match status {
+        400 => "invalid_request",
+        401 => "authentication",
+        402 => "payment_required",
+        403 => "permission_denied",
+        404 => "not_found",
+        429 => "too_many_requests",
+        499 => "cancelled",
+        500 => "api_error",
+        503 => "service_unavailable",
+        504 => "deadline_exceeded",
+        other => panic!("no word for {other}"),
+    }
+}
+
+/// The fault is of this kind and asks for what the kind does.
+fn treated(fault: &Fault, kind: Kind, of: &str) {
+    assert_eq!(fault.kind, kind, "{of}");
+    assert_eq!((fault.scope(), fault.wait, fault.next()), treatment(kind), "{of}");
+}
+
 #[test]
 fn every_answer_of_the_wire_notes_finds_its_row_in_every_form() {
     for (status, body, kind) in samples() {
         let pretty =
             serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&body).unwrap()).unwrap();
-        let string_code = body.replacen(&format!(r#""code":{status}"#), &format!(r#""code":"{status}""#), 1);
-        for form in [body.clone(), format!("[{body}]"), format!("[\n{pretty}\n]\n"), pretty, string_code] {
-            let fault = fault(status, &form);
-            assert_eq!(fault.kind, kind, "{status} {form}");
-            assert_eq!((fault.scope(), fault.wait, fault.next()), treatment(kind), "{form}");
+        let code =
+            |code: &str| body.replacen(&format!(r#""code":{status}"#), &format!(r#""code":"{code}""#), 1);
+        let forms = [
+            body.clone(),
+            format!("[{body}]"),
+            format!("[\n{pretty}\n]\n"),
+            pretty,
+            code(&status.to_string()),
+            // The Interactions API's word for the status adds nothing to what the message says.
+            code(interactions_word(status)),
+        ];
+        for form in forms {
+            treated(&fault(status, &form), kind, &form);
         }
     }
 }
@@ -316,7 +366,14 @@ fn the_status_decides_where_the_body_says_nothing() {
             (504, Kind::DeadlineExceeded),
             (529, Kind::Internal),
         ] {
-            assert_eq!(fault(status, body).kind, kind, "{status} {body:?}");
+            treated(&fault(status, body), kind, &format!("{status} {body:?}"));
+            let answer = Answer { status, retry_after: Some("7"), body: body.as_bytes(), tools: true };
+            let named = if matches!(status, 429 | 503) {
+                Wait::For(Duration::from_secs(7))
+            } else {
+                treatment(kind).1
+            };
+            assert_eq!(classify(&answer, NOW).wait, named, "{status} {body:?}");
         }
     }
 }
@@ -356,12 +413,13 @@ fn the_words_of_the_interactions_api_are_understood() {
         (504, "deadline_exceeded", Kind::DeadlineExceeded),
     ] {
         let body = format!(r#"{{"error":{{"code":"{word}","message":"words"}}}}"#);
-        assert_eq!(fault(status, &body).kind, kind, "{word}");
+        treated(&fault(status, &body), kind, word);
+        treated(&fault(status, &format!("[{body}]")), kind, word);
         let event = format!("event: error\r\ndata: {{\"event_type\":\"error\",{}\r\n\r\n", &body[1..]);
         let error = stream_error(event.as_bytes()).unwrap();
         assert_eq!(error.status, status, "{word}");
         let answer = Answer { status: error.status, retry_after: None, body: &error.body, tools: false };
-        assert_eq!(classify(&answer, NOW).kind, kind, "{word}");
+        treated(&classify(&answer, NOW), kind, word);
     }
 }
 
@@ -444,6 +502,7 @@ fn a_quota_without_a_name_blames_the_tool_only_when_one_was_used() {
     assert_eq!(fault(429, &google(429, "RESOURCE_EXHAUSTED", EXCEEDED, help)).kind, Kind::QuotaBare);
     assert_eq!(with_tools(&retry_info("5s"), EXCEEDED).kind, Kind::QuotaBare);
     assert_eq!(with_tools(&quota_failure(&[(MINUTE, None)]), EXCEEDED).kind, Kind::QuotaMinute);
+    assert_eq!(with_tools(&quota_failure(&[("NewQuota", None)]), EXCEEDED).kind, Kind::QuotaBare);
     assert_eq!(with_tools("", "Resource has been exhausted (e.g. check quota).").kind, Kind::QuotaBare);
 }
 

@@ -62,19 +62,9 @@ impl Credentials {
             [] if route.surface == Surface::OpenAi => {
                 return Err(ApiError::new(400, "Missing or invalid Authorization header."));
             }
-            [] => {
-                return Err(ApiError::new(
-                    403,
-                    "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API.",
-                ));
-            }
+            [] => return Err(ApiError::unregistered()),
             [(carrier, secret)] => (*carrier, secret),
-            _ => {
-                return Err(ApiError::new(
-                    400,
-                    "Multiple authentication credentials received. Please pass only one.",
-                ));
-            }
+            _ => return Err(ApiError::multiple_credentials()),
         };
         match (route.surface, carrier) {
             (Surface::Native, Carrier::ApiKeyHeader | Carrier::ApiKeyQuery)
@@ -89,10 +79,10 @@ impl Credentials {
             if world.unknown_keys() == UnknownKeys::Accept {
                 return Ok(Key::valid(secret, secret));
             }
-            return Err(unknown(route.surface));
+            return Err(key_unknown(route.surface));
         };
         if route.surface == Surface::OpenAi && key.state == KeyState::Invalid {
-            return Err(unknown(route.surface));
+            return Err(key_unknown(route.surface));
         }
         match refusal(&key, &route.rpc()) {
             Some(error) => Err(error),
@@ -101,7 +91,8 @@ impl Credentials {
     }
 }
 
-fn unknown(surface: Surface) -> ApiError {
+/// What a key that Google does not know is told.
+pub(crate) fn key_unknown(surface: Surface) -> ApiError {
     match surface {
         Surface::Native => ApiError::key_invalid("API key not valid. Please pass a valid API key."),
         // Without details on this surface (seen 1 Oct 2026).

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Config, Key, Model, ModelKind, Quota, Rule, Shape, Simulator, Tls, UnknownKeys};
+use crate::{
+    Config, Key, MinuteWindow, Model, ModelKind, PrefixCache, Quota, Rule, Shape, Simulator, Tls, UnknownKeys,
+};
 
 /// The flags of the command.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,6 +30,12 @@ pub struct Flags {
     /// Requests a day for each project and model
     #[arg(long)]
     pub rpd: Option<u64>,
+    /// How a quota's minute passes
+    #[arg(long, value_enum, default_value_t = MinuteWindow::Sliding)]
+    pub minute: MinuteWindow,
+    /// Report prompts as cached as far as their project was served them before, from so many tokens on
+    #[arg(long, value_name = "MIN_TOKENS", num_args = 0..=1, default_missing_value = "4")]
+    pub prefix_cache: Option<u64>,
     /// Events of a streamed answer
     #[arg(long, default_value_t = Shape::default().events)]
     pub events: u64,
@@ -71,6 +79,10 @@ impl Flags {
             unknown_keys: if self.keys.is_empty() { UnknownKeys::Accept } else { UnknownKeys::Refuse },
             keys: self.keys,
             shape: Shape { events: self.events, interval_ms: self.interval_ms, text_bytes: self.text_bytes },
+            quota_window: self.minute,
+            prefix_cache: self
+                .prefix_cache
+                .map(|min_tokens| PrefixCache { min_tokens, ..PrefixCache::default() }),
             faults: self.faults,
             tls: self.tls.then(Tls::default),
             threads: self.threads,
@@ -139,10 +151,30 @@ mod tests {
     }
 
     #[test]
+    fn prompts_are_remembered_only_when_asked_to() {
+        assert_eq!(config(&[]).prefix_cache, None);
+        assert_eq!(config(&["--prefix-cache"]).prefix_cache, Some(PrefixCache::default()));
+        let from_1024 = PrefixCache { min_tokens: 1024, ..PrefixCache::default() };
+        assert_eq!(config(&["--prefix-cache", "1024"]).prefix_cache, Some(from_1024));
+    }
+
+    #[test]
     fn limits_shape_and_faults_are_taken_from_the_flags() {
         let fault = r#"{"times":1,"fault":{"kind":"status","status":503}}"#;
-        let config = config(&["--rpm", "5", "--events", "3", "--interval-ms", "20", "--fault", fault]);
+        let config = config(&[
+            "--rpm",
+            "5",
+            "--minute",
+            "fixed",
+            "--events",
+            "3",
+            "--interval-ms",
+            "20",
+            "--fault",
+            fault,
+        ]);
         assert_eq!(config.quotas, [Quota { rpm: Some(5), ..Quota::default() }]);
+        assert_eq!(config.quota_window, MinuteWindow::Fixed);
         assert_eq!(config.shape, Shape { events: 3, interval_ms: 20, text_bytes: 0 });
         assert_eq!(config.faults, [Rule::new(crate::Fault::status(503)).times(1)]);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, Key, Model, Quota, Rule, Tls};
+use crate::{Fault, Key, MinuteWindow, Model, PrefixCache, Quota, Rule, Tls};
 
 /// How to start a [`crate::Simulator`].
 #[derive(Debug, Clone)]
@@ -22,6 +22,10 @@ pub struct Config {
     pub quotas: Vec<Quota>,
     /// How long a quota "minute" lasts. Tests shorten it to see a window open again.
     pub quota_minute: Duration,
+    /// How that minute passes.
+    pub quota_window: MinuteWindow,
+    /// Report prompts as cached as far as they were served before; none means never.
+    pub prefix_cache: Option<PrefixCache>,
     /// How generated answers look.
     pub shape: Shape,
     /// Faults in force from the start; the first rule that matches counts.
@@ -47,6 +51,8 @@ impl Default for Config {
             models: Model::usual(),
             quotas: Vec::new(),
             quota_minute: Duration::from_secs(60),
+            quota_window: MinuteWindow::default(),
+            prefix_cache: None,
             shape: Shape::default(),
             faults: Vec::new(),
             tls: None,

@@ -7,11 +7,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+use crate::quota::Now;
 use crate::world::World;
 
 /// Where it lives.
@@ -46,6 +47,8 @@ fn act(world: &World, method: &Method, resource: &str, query: Option<&str>, body
         ("PUT", "keys") => replaced(body, |keys| world.set_keys(keys)),
         ("GET", "quotas") => shown(&world.quotas()),
         ("PUT", "quotas") => replaced(body, |quotas| world.set_quotas(quotas)),
+        ("GET", "clock") => shown(&clock(world)),
+        ("PUT", "clock") => replaced(body, |clock: Clock| world.set_clock_offset_s(clock.offset_s)),
         ("GET", "requests") => {
             let mut requests = world.requests();
             if let Some(since) = since(query) {
@@ -60,9 +63,25 @@ fn act(world: &World, method: &Method, resource: &str, query: Option<&str>, body
         }
         _ => refused(
             StatusCode::NOT_FOUND,
-            "there are: GET PUT DELETE faults; GET PUT shape; PUT keys; GET PUT quotas; GET requests[?since=SEQ]; GET stats; POST reset",
+            "there are: GET PUT DELETE faults; GET PUT shape; PUT keys; GET PUT quotas; GET PUT clock; GET requests[?since=SEQ]; GET stats; POST reset",
         ),
     }
+}
+
+/// How far the clock that quotas go by is ahead of the real one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clock {
+    offset_s: i64,
+}
+
+fn clock(world: &World) -> Value {
+    let now = Now::at(world.clock());
+    json!({
+        "offset_s": world.clock_offset_s(),
+        "unix_ms": u64::try_from(now.unix.as_millis()).unwrap_or(u64::MAX),
+        "los_angeles_date": now.day.to_string(),
+    })
 }
 
 /// `?since=SEQ`: only requests after that one.

@@ -16,6 +16,7 @@ use crate::auth::Credentials;
 use crate::error::{ApiError, Frame};
 use crate::exchange::Exchange;
 use crate::fault::Subject;
+use crate::google::Asker;
 use crate::journal::{Arrival, End};
 use crate::keys::Key;
 use crate::line::Control;
@@ -86,9 +87,7 @@ pub(crate) async fn serve(
             json.as_ref().ok()?.get("model").filter(|_| route.surface == Surface::OpenAi)?.as_str()?;
         Some(model.strip_prefix("models/").unwrap_or(model))
     });
-    if let Some(model) = model {
-        exchange.model(model);
-    }
+    exchange.asked_for(model);
 
     let fault = world.strike(&Subject {
         key: exchange.key(),
@@ -103,7 +102,13 @@ pub(crate) async fn serve(
     before_head(fault.as_ref(), &mut exchange, &outlet.control).await;
 
     let frame = frame(&route, query);
-    let answer = instead(fault.as_ref(), frame).unwrap_or_else(|| {
+    let asker = Asker {
+        secret: exchange.key().unwrap_or_default(),
+        project: exchange.project().or(exchange.key()).unwrap_or_default(),
+        model: model.unwrap_or_default(),
+        route: &route,
+    };
+    let answer = instead(fault.as_ref(), frame, &asker).unwrap_or_else(|| {
         let admitted = credentials.admit(world, &route);
         let body = if let Received::Whole(body) = &body { &body[..] } else { &[] };
         let answered = admitted.and_then(|key| {

@@ -112,6 +112,17 @@ impl ApiError {
         .info("ACCESS_TOKEN_TYPE_UNSUPPORTED", &json!({"method": method, "service": SERVICE}))
     }
 
+    pub(crate) fn multiple_credentials() -> Self {
+        Self::new(400, "Multiple authentication credentials received. Please pass only one.")
+    }
+
+    pub(crate) fn unregistered() -> Self {
+        Self::new(
+            403,
+            "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API.",
+        )
+    }
+
     /// A field of the request that Google has never heard of.
     pub(crate) fn unknown_field(name: &str) -> Self {
         let description =

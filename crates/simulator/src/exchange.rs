@@ -29,9 +29,10 @@ impl Exchange {
         self.entry.arrival.project.as_deref()
     }
 
-    pub(crate) fn model(&self, model: &str) {
-        self.entry.update(|progress| progress.model = Some(model.to_owned()));
-        self.world.asked_for(model);
+    /// The body is read: which model it is for, if it names one.
+    pub(crate) fn asked_for(&self, model: Option<&str>) {
+        self.entry.update(|progress| progress.model = model.map(str::to_owned));
+        self.world.asked_for(&self.entry.arrival, model);
     }
 
     pub(crate) fn received(&self, bytes: usize) {
@@ -48,8 +49,10 @@ impl Exchange {
     }
 
     pub(crate) fn status(&self, status: u16) {
-        self.entry.update(|progress| progress.status = Some(status));
-        self.world.answered(status);
+        self.entry.update(|progress| {
+            progress.status = Some(status);
+            self.world.answered(&self.entry.arrival, progress.model.as_deref(), status);
+        });
     }
 
     pub(crate) fn sent(&mut self, bytes: &[u8]) {

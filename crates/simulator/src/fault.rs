@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::google::GoogleError;
+
 /// What goes wrong. `after_events` counts the events of a streamed answer; a unary answer counts as two halves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -20,6 +22,11 @@ pub enum Fault {
         /// The body: JSON, or a string to be sent literally.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<Value>,
+    },
+    /// One of Google's errors, status and body.
+    Google {
+        /// Which.
+        error: GoogleError,
     },
     /// The normal answer, but its head comes late.
     DelayHead {
@@ -101,6 +108,7 @@ impl Fault {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Status { .. } => "status",
+            Self::Google { .. } => "google",
             Self::DelayHead { .. } => "delay_head",
             Self::StallHead => "stall_head",
             Self::ResetHead => "reset_head",
@@ -123,6 +131,11 @@ impl Fault {
     /// An answer of this status with Google's usual body.
     pub fn status(status: u16) -> Self {
         Self::Status { status, headers: BTreeMap::new(), body: None }
+    }
+
+    /// One of Google's errors.
+    pub fn google(error: GoogleError) -> Self {
+        Self::Google { error }
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Prompt {
     /// What the functions answered, if that is what came last.
     pub(crate) tool_result: Option<String>,
     pub(crate) tokens: u64,
+    /// Bytes of text before the first turn, up to its end, up to the end of the second ...
+    pub(crate) bytes_upto: Vec<usize>,
     pub(crate) functions: Vec<Function>,
     pub(crate) calling: Calling,
     /// The answer is to be JSON.
@@ -92,6 +94,7 @@ impl Prompt {
         if contents.is_empty() {
             return Err(ApiError::new(400, "* GenerateContentRequest.contents: contents is not specified\n"));
         }
+        let mut bytes_upto = vec![bytes];
         for content in contents {
             let by_model = text(content.get("role")) == "model";
             let mut said = String::new();
@@ -120,6 +123,7 @@ impl Prompt {
                 }
             }
             bytes += said.len();
+            bytes_upto.push(bytes);
             if !by_model && !said.is_empty() {
                 newest = said;
             }
@@ -149,7 +153,15 @@ impl Prompt {
         let json = field(request, "generationConfig", "generation_config").is_some_and(|config| {
             text(field(config, "responseMimeType", "response_mime_type")) == "application/json"
         });
-        Ok(Self { text: newest, tool_result, tokens: tokens(bytes).max(1), functions, calling, json })
+        Ok(Self {
+            text: newest,
+            tool_result,
+            tokens: tokens(bytes).max(1),
+            bytes_upto,
+            functions,
+            calling,
+            json,
+        })
     }
 
     /// From a chat completion request.
@@ -161,6 +173,7 @@ impl Prompt {
         if messages.is_empty() {
             return Err(ApiError::new(400, "* GenerateContentRequest.contents: contents is not specified\n"));
         }
+        let mut bytes_upto = vec![bytes];
         for message in messages {
             let said = match message.get("content") {
                 Some(Value::String(said)) => said.clone(),
@@ -168,6 +181,7 @@ impl Prompt {
                 _ => String::new(),
             };
             bytes += said.len();
+            bytes_upto.push(bytes);
             tool_result = None;
             match text(message.get("role")) {
                 "assistant" => {
@@ -201,6 +215,14 @@ impl Prompt {
             _ => Calling::Auto,
         };
         let json = matches!(text(request.pointer("/response_format/type")), "json_object" | "json_schema");
-        Ok(Self { text: newest, tool_result, tokens: tokens(bytes).max(1), functions, calling, json })
+        Ok(Self {
+            text: newest,
+            tool_result,
+            tokens: tokens(bytes).max(1),
+            bytes_upto,
+            functions,
+            calling,
+            json,
+        })
     }
 }

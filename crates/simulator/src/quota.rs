@@ -5,7 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate};
+use chrono_tz::America::Los_Angeles;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -34,13 +35,58 @@ pub(crate) enum Metered {
     Embed,
 }
 
+/// How a quota's minute passes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum MinuteWindow {
+    /// The last minute counts, at any moment.
+    #[default]
+    Sliding,
+    /// Counting starts again at each full minute.
+    Fixed,
+}
+
 /// When a request is made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
-    /// Since any fixed point; never goes backwards.
-    pub(crate) elapsed: Duration,
+    /// Unix time by the simulator's clock.
+    pub(crate) unix: Duration,
     /// The date in Los Angeles.
     pub(crate) day: NaiveDate,
+}
+
+impl Now {
+    /// The time in Los Angeles decides which day it is.
+    pub(crate) fn at(unix: Duration) -> Self {
+        let secs = i64::try_from(unix.as_secs()).unwrap_or_default();
+        let day =
+            DateTime::from_timestamp(secs, 0).unwrap_or_default().with_timezone(&Los_Angeles).date_naive();
+        Self { unix, day }
+    }
+}
+
+/// How long a minute lasts, and how it passes.
+#[derive(Debug, Clone, Copy)]
+struct Minute {
+    length: Duration,
+    window: MinuteWindow,
+}
+
+impl Minute {
+    /// How long something counted at `at` still counts.
+    fn left(self, at: Duration, now: Duration) -> Duration {
+        let end = match self.window {
+            MinuteWindow::Sliding => at + self.length,
+            MinuteWindow::Fixed => self.start(at) + self.length,
+        };
+        end.saturating_sub(now)
+    }
+
+    /// The start of the fixed minute around `at`.
+    fn start(self, at: Duration) -> Duration {
+        let length = self.length.as_nanos().max(1);
+        let into = u64::try_from(at.as_nanos() % length).unwrap_or_default();
+        at.saturating_sub(Duration::from_nanos(into))
+    }
 }
 
 #[derive(Debug)]
@@ -52,9 +98,9 @@ struct Window {
 }
 
 impl Window {
-    fn advance(&mut self, now: Now, minute: Duration) {
+    fn advance(&mut self, now: Now, minute: Minute) {
         while let Some(&(at, tokens)) = self.recent.front()
-            && now.elapsed.saturating_sub(at) >= minute
+            && minute.left(at, now.unix).is_zero()
         {
             self.recent.pop_front();
             self.tokens -= tokens;
@@ -66,30 +112,31 @@ impl Window {
     }
 
     /// How long until `enough` says the entries left (requests, tokens) leave room; a whole minute if they never do.
-    fn wait(&self, now: Now, minute: Duration, enough: impl Fn(u64, u64) -> bool) -> Duration {
+    fn wait(&self, now: Now, minute: Minute, enough: impl Fn(u64, u64) -> bool) -> Duration {
         let (mut requests, mut tokens) = (self.recent.len() as u64, self.tokens);
         for &(at, spent) in &self.recent {
             requests -= 1;
             tokens -= spent;
             if enough(requests, tokens) {
-                return (at + minute).saturating_sub(now.elapsed);
+                return minute.left(at, now.unix);
             }
         }
-        minute
+        minute.length
     }
 }
 
 /// The counters behind the quotas.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    minute: Duration,
+    minute: Minute,
     quotas: Vec<Quota>,
     windows: HashMap<(String, String, Metered), Window>,
     refusals: u64,
 }
 
 impl Meter {
-    pub(crate) fn new(quotas: Vec<Quota>, minute: Duration) -> Self {
+    pub(crate) fn new(quotas: Vec<Quota>, length: Duration, window: MinuteWindow) -> Self {
+        let minute = Minute { length, window };
         Self { minute, quotas, windows: HashMap::new(), refusals: 0 }
     }
 
@@ -149,7 +196,7 @@ impl Meter {
             wait = wait.max(Some(window.wait(now, minute, |_, left| left + tokens <= limit)));
         }
         if refused.is_empty() {
-            window.recent.push_back((now.elapsed, tokens));
+            window.recent.push_back((now.unix, tokens));
             window.tokens += tokens;
             window.today += 1;
             return Ok(());
@@ -162,7 +209,7 @@ impl Meter {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dimension {
+pub(crate) enum Dimension {
     RequestsPerDay,
     RequestsPerMinute,
     TokensPerMinute,
@@ -199,7 +246,13 @@ impl Dimension {
     }
 }
 
-fn exceeded(refused: &[(Dimension, u64)], model: &str, metered: Metered, wait: Duration) -> ApiError {
+/// Google's 429 about these limits.
+pub(crate) fn exceeded(
+    refused: &[(Dimension, u64)],
+    model: &str,
+    metered: Metered,
+    wait: Duration,
+) -> ApiError {
     let mut message = String::from(
         "You exceeded your current quota, please check your plan and billing details. For more information on this error, head over to: https://ai.google.dev/gemini-api/docs/rate-limits. To monitor your current usage, head to: https://ai.dev/rate-limit. ",
     );
@@ -236,11 +289,12 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn meter(quota: Quota) -> Meter {
-        Meter::new(vec![quota], MINUTE)
+        Meter::new(vec![quota], MINUTE, MinuteWindow::Sliding)
     }
 
+    /// Seconds after noon in Los Angeles, which is no full minute.
     fn at(seconds: f64) -> Now {
-        Now { elapsed: Duration::from_secs_f64(seconds), day: NaiveDate::from_ymd_opt(2026, 11, 22).unwrap() }
+        Now::at(Duration::from_secs_f64(1_795_377_600.0 + 40.0 + seconds))
     }
 
     fn take(meter: &mut Meter, tokens: u64, now: Now) -> Result<(), Value> {
@@ -296,8 +350,65 @@ mod tests {
         let seconds: u64 = delay.strip_suffix('s').unwrap().parse().unwrap();
         assert!((28..=38).contains(&seconds), "{delay}");
         take(&mut meter, 1, at(2100.0)).unwrap_err();
-        let tomorrow = Now { day: at(0.0).day.succ_opt().unwrap(), ..at(2101.0) };
-        take(&mut meter, 1, tomorrow).unwrap();
+        // Noon was 12 h before midnight.
+        take(&mut meter, 1, at(12.0 * 3600.0 - 40.0 - 0.5)).unwrap_err();
+        take(&mut meter, 1, at(12.0 * 3600.0 - 40.0)).unwrap();
+    }
+
+    #[test]
+    fn a_day_is_los_angeles_day_whatever_the_season() {
+        for (utc, day) in [
+            ("2026-11-22T07:59:59Z", "2026-11-21"),
+            ("2026-11-22T08:00:00Z", "2026-11-22"),
+            ("2026-07-22T06:59:59Z", "2026-07-21"),
+            ("2026-07-22T07:00:00Z", "2026-07-22"),
+            // The clocks go back on 1 November 2026: that day has 25 hours.
+            ("2026-11-01T07:00:00Z", "2026-11-01"),
+            ("2026-11-02T07:59:59Z", "2026-11-01"),
+            ("2026-11-02T08:00:00Z", "2026-11-02"),
+        ] {
+            let utc = DateTime::parse_from_rfc3339(utc).unwrap().timestamp();
+            let now = Now::at(Duration::from_secs(u64::try_from(utc).unwrap()));
+            assert_eq!(now.day.to_string(), day);
+        }
+    }
+
+    #[test]
+    fn a_fixed_minute_starts_again_at_the_full_minute() {
+        let quota = Quota { rpm: Some(2), tpm: Some(100), ..Quota::default() };
+        let mut meter = Meter::new(vec![quota], MINUTE, MinuteWindow::Fixed);
+        // 40 s into a minute.
+        take(&mut meter, 10, at(0.0)).unwrap();
+        take(&mut meter, 10, at(15.0)).unwrap();
+        let error = take(&mut meter, 1, at(15.0)).unwrap_err();
+        assert_eq!(
+            error["details"][2]["retryDelay"], "5s",
+            "to the end of the minute, not of the request's own"
+        );
+        take(&mut meter, 1, at(19.999)).unwrap_err();
+        take(&mut meter, 60, at(20.0)).unwrap();
+        let tokens = take(&mut meter, 41, at(50.0)).unwrap_err();
+        assert_eq!(ids(&tokens), ["GenerateContentInputTokensPerModelPerMinute-FreeTier"]);
+        assert_eq!(tokens["details"][2]["retryDelay"], "30s");
+        take(&mut meter, 41, at(80.0)).unwrap();
+    }
+
+    #[test]
+    fn all_limits_that_are_reached_are_named_and_the_longest_wait_counts() {
+        let mut meter = meter(Quota { rpm: Some(1), tpm: Some(10), rpd: Some(1), ..Quota::default() });
+        take(&mut meter, 10, at(0.0)).unwrap();
+        let error = take(&mut meter, 1, at(20.0)).unwrap_err();
+        assert_eq!(
+            ids(&error),
+            [
+                "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
+                "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
+                "GenerateContentInputTokensPerModelPerMinute-FreeTier",
+            ]
+        );
+        assert_eq!(error["details"][2]["retryDelay"], "40s");
+        let message = error["message"].as_str().unwrap();
+        assert_eq!(message.matches("* Quota exceeded for metric: ").count(), 3, "{message}");
     }
 
     #[test]
@@ -312,7 +423,11 @@ mod tests {
     #[test]
     fn the_first_limit_that_applies_counts() {
         let limited = Quota { model: Some("m".into()), rpm: Some(1), ..Quota::default() };
-        let mut meter = Meter::new(vec![limited, Quota { rpm: Some(0), ..Quota::default() }], MINUTE);
+        let mut meter = Meter::new(
+            vec![limited, Quota { rpm: Some(0), ..Quota::default() }],
+            MINUTE,
+            MinuteWindow::Sliding,
+        );
         take(&mut meter, 1, at(0.0)).unwrap();
         take(&mut meter, 1, at(1.0)).unwrap_err();
         assert!(meter.take("p", "other", Metered::Generate, 1, at(0.0)).is_err());

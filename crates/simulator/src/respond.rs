@@ -20,6 +20,7 @@ use crate::answer::{Answer, Payload};
 use crate::error::{self, ApiError};
 use crate::exchange::Exchange;
 use crate::fault::Fault;
+use crate::google::Asker;
 use crate::journal::End;
 use crate::line::{Break, Control};
 use crate::script::{Script, Step, Steps};
@@ -65,8 +66,9 @@ pub(crate) async fn before_head(fault: Option<&Fault>, exchange: &mut Exchange, 
 }
 
 /// The answer that a fault puts in the place of the normal one, if it does.
-pub(crate) fn instead(fault: Option<&Fault>, frame: error::Frame) -> Option<Answer> {
+pub(crate) fn instead(fault: Option<&Fault>, frame: error::Frame, asker: &Asker<'_>) -> Option<Answer> {
     match fault? {
+        Fault::Google { error } => Some(Answer::error(&error.told(asker), frame)),
         Fault::Status { status, body, .. } => {
             let mut answer = Answer::error(&ApiError::usual(*status), frame);
             answer.status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

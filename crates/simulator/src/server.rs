@@ -104,6 +104,12 @@ impl Simulator {
         self.world.set_quotas(quotas.into_iter().collect());
     }
 
+    /// Sets the clock that quotas go by so many seconds ahead of the real one (behind, if negative): a minute or a day
+    /// passes without waiting for it. The log keeps the real time.
+    pub fn set_clock_offset_s(&self, offset_s: i64) {
+        self.world.set_clock_offset_s(offset_s);
+    }
+
     /// Replaces the keys.
     pub fn set_keys(&self, keys: impl IntoIterator<Item = Key>) {
         self.world.set_keys(keys.into_iter().collect());
@@ -129,7 +135,7 @@ impl Simulator {
         self.world.stats()
     }
 
-    /// Forgets requests, counters and quota windows; keys, faults, limits and shape stay.
+    /// Forgets requests, counters, quota windows and cached prefixes; keys, faults, limits and shape stay.
     pub fn reset(&self) {
         self.world.reset();
     }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calls::KeyCalls;
+
 /// Counts since the last reset; the `open_` figures are of this moment.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
@@ -12,6 +14,8 @@ pub struct Stats {
     pub requests: u64,
     /// The same by credential.
     pub by_key: BTreeMap<String, u64>,
+    /// The same in detail: by credential, model and status, with the times of the first and the last.
+    pub calls: BTreeMap<String, KeyCalls>,
     /// Answers by status.
     pub by_status: BTreeMap<u16, u64>,
     /// Requests by model.
@@ -30,7 +34,7 @@ pub struct Stats {
     pub malformed: u64,
 }
 
-// `by_key` holds secrets.
+// `by_key` and `calls` hold secrets.
 impl fmt::Debug for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stats")

@@ -1,19 +1,21 @@
 //! Everything the simulated Google remembers. The control endpoint and [`crate::Simulator`]'s methods both end here.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use chrono::Utc;
-use chrono_tz::America::Los_Angeles;
+use serde_json::Value;
 
+use crate::calls::Calls;
 use crate::config::{Config, Shape, UnknownKeys};
 use crate::error::ApiError;
 use crate::fault::{Fault, Faults, Rule, RuleState, Subject};
 use crate::journal::{Arrival, End, Entry, Journal, LoggedRequest, spell};
 use crate::keys::{Key, KeyState};
 use crate::models::Model;
+use crate::prefix::{Prefixes, prefixes};
+use crate::prompt::Prompt;
 use crate::quota::{Meter, Metered, Now, Quota};
 use crate::stats::{Stats, count};
 
@@ -22,6 +24,7 @@ use crate::stats::{Stats, count};
 struct Totals {
     requests: u64,
     by_key: BTreeMap<String, u64>,
+    calls: Calls,
     by_status: BTreeMap<u16, u64>,
     by_model: BTreeMap<String, u64>,
     by_fault: BTreeMap<String, u64>,
@@ -31,6 +34,8 @@ struct Totals {
 pub(crate) struct World {
     started: Instant,
     started_unix: Duration,
+    /// How far the clock that quotas go by is ahead of the real one.
+    clock_offset_s: AtomicI64,
     unknown_keys: UnknownKeys,
     pub(crate) models: Vec<Model>,
     pub(crate) max_body_bytes: usize,
@@ -38,6 +43,7 @@ pub(crate) struct World {
     shape: RwLock<Shape>,
     faults: Mutex<Faults>,
     meter: Mutex<Meter>,
+    prefixes: Option<Mutex<Prefixes>>,
     journal: Mutex<Journal>,
     totals: Mutex<Totals>,
     answers: AtomicU64,
@@ -60,13 +66,15 @@ impl World {
         Self {
             started: Instant::now(),
             started_unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            clock_offset_s: AtomicI64::new(0),
             unknown_keys: config.unknown_keys,
             models: config.models,
             max_body_bytes: config.max_body_bytes,
             keys: RwLock::new(by_secret(config.keys)),
             shape: RwLock::new(config.shape),
             faults: Mutex::new(Faults::new(config.faults)),
-            meter: Mutex::new(Meter::new(config.quotas, config.quota_minute)),
+            meter: Mutex::new(Meter::new(config.quotas, config.quota_minute, config.quota_window)),
+            prefixes: config.prefix_cache.map(|cache| Mutex::new(Prefixes::new(cache))),
             journal: Mutex::new(Journal::new(config.log_capacity)),
             totals: Mutex::default(),
             answers: AtomicU64::new(0),
@@ -80,6 +88,22 @@ impl World {
     /// Unix time that a change of the clock does not bend.
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from((self.started_unix + self.started.elapsed()).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Unix time by the clock that quotas go by.
+    pub(crate) fn clock(&self) -> Duration {
+        let real = self.started_unix + self.started.elapsed();
+        let offset = self.clock_offset_s();
+        let by = Duration::from_secs(offset.unsigned_abs());
+        if offset < 0 { real.saturating_sub(by) } else { real.saturating_add(by) }
+    }
+
+    pub(crate) fn clock_offset_s(&self) -> i64 {
+        self.clock_offset_s.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_clock_offset_s(&self, offset_s: i64) {
+        self.clock_offset_s.store(offset_s, Ordering::Relaxed);
     }
 
     /// A number no other answer has.
@@ -149,8 +173,14 @@ impl World {
         if meter.quotas().is_empty() {
             return Ok(());
         }
-        let day = Utc::now().with_timezone(&Los_Angeles).date_naive();
-        meter.take(project, model, metered, tokens, Now { elapsed: self.started.elapsed(), day })
+        meter.take(project, model, metered, tokens, Now::at(self.clock()))
+    }
+
+    /// How many tokens of a prompt that is served now were cached.
+    pub(crate) fn cached_tokens(&self, project: &str, model: &str, request: &Value, prompt: &Prompt) -> u64 {
+        let Some(memory) = &self.prefixes else { return 0 };
+        let prefixes = prefixes(project, model, request, prompt);
+        lock(memory).serve(&prefixes, self.clock())
     }
 
     pub(crate) fn arrived(&self, arrival: Arrival) -> Arc<Entry> {
@@ -161,20 +191,31 @@ impl World {
         totals.requests += 1;
         if let Some(key) = &entry.arrival.key {
             count(&mut totals.by_key, key);
+            totals.calls.arrived(key, entry.arrival.at_ms);
         }
         entry
     }
 
-    pub(crate) fn asked_for(&self, model: &str) {
-        count(&mut lock(&self.totals).by_model, model);
+    pub(crate) fn asked_for(&self, arrival: &Arrival, model: Option<&str>) {
+        let mut totals = lock(&self.totals);
+        if let Some(model) = model {
+            count(&mut totals.by_model, model);
+        }
+        if let Some(key) = &arrival.key {
+            totals.calls.asked_for(key, model.unwrap_or_default(), arrival.at_ms);
+        }
     }
 
     pub(crate) fn struck(&self, kind: &str) {
         count(&mut lock(&self.totals).by_fault, kind);
     }
 
-    pub(crate) fn answered(&self, status: u16) {
-        *lock(&self.totals).by_status.entry(status).or_default() += 1;
+    pub(crate) fn answered(&self, arrival: &Arrival, model: Option<&str>, status: u16) {
+        let mut totals = lock(&self.totals);
+        *totals.by_status.entry(status).or_default() += 1;
+        if let Some(key) = &arrival.key {
+            totals.calls.answered(key, model.unwrap_or_default(), status);
+        }
     }
 
     pub(crate) fn ended(&self, end: End) {
@@ -189,10 +230,13 @@ impl World {
         spell(&lines)
     }
 
-    /// Forgets requests, counts and quota windows; keys, faults, limits and shape stay.
+    /// Forgets requests, counts, quota windows and cached prefixes; keys, faults, limits and shape stay.
     pub(crate) fn reset(&self) {
         lock(&self.journal).clear();
         lock(&self.meter).reset();
+        if let Some(memory) = &self.prefixes {
+            lock(memory).reset();
+        }
         *lock(&self.totals) = Totals::default();
         self.malformed.store(0, Ordering::Relaxed);
     }
@@ -202,6 +246,7 @@ impl World {
         Stats {
             requests: totals.requests,
             by_key: totals.by_key.clone(),
+            calls: totals.calls.by_key(),
             by_status: totals.by_status.clone(),
             by_model: totals.by_model.clone(),
             by_fault: totals.by_fault.clone(),

@@ -3,9 +3,10 @@
 
 mod wire;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use gemini_simulator::{Config, End, Shape, Simulator};
+use gemini_simulator::{Config, End, Fault, Rule, Shape, Simulator};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -122,6 +123,42 @@ async fn counters_tell_keys_statuses_models_and_connections() {
     let (refusal, _) = raw(sim.addr(), b"GET / HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n").await;
     assert!(refusal.starts_with(b"HTTP/1.1 400"));
     eventually(|| sim.stats().malformed == 1).await;
+}
+
+#[tokio::test]
+async fn calls_are_told_by_key_model_and_status_with_their_times() {
+    let sim = simulator().await;
+    let pro = "/v1beta/models/gemini-2.5-pro:generateContent";
+    sim.set_faults([
+        Rule::new(Fault::status(429)).on_model("gemini-2.5-pro").times(1),
+        Rule::new(Fault::CloseHead).on_model("gemini-2.5-pro").times(1),
+    ]);
+    for target in [FLASH, FLASH, pro] {
+        native(&sim, target, &hello()).await;
+    }
+    let before = sim.stats().calls[KEY].clone();
+    assert_eq!(before.models["gemini-2.5-flash"].by_status, BTreeMap::from([(200, 2)]));
+    assert_eq!(before.models["gemini-2.5-pro"].by_status, BTreeMap::from([(429, 1)]));
+
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let body = hello().to_string();
+    let (unanswered, _) = raw(sim.addr(), &request("POST", pro, &[("x-goog-api-key", KEY)], &body)).await;
+    assert_eq!(unanswered, b"");
+    get(&sim, "/v1beta/models").await;
+    call(&sim, "POST", FLASH, &[("x-goog-api-key", "AQ.Beta")], &body).await;
+    let after = sim.stats().calls;
+    let (flash, pro) = (&after[KEY].models["gemini-2.5-flash"], &after[KEY].models["gemini-2.5-pro"]);
+    assert_eq!(*flash, before.models["gemini-2.5-flash"], "it was not called again");
+    assert_eq!((pro.requests, &pro.by_status), (2, &BTreeMap::from([(429, 1)])), "one had no answer");
+    assert!(pro.last_at_ms >= pro.first_at_ms + 30 && pro.first_at_ms >= flash.last_at_ms, "{pro:?}");
+    assert_eq!(after[KEY].models[""].by_status, BTreeMap::from([(200, 1)]), "no model was named");
+    assert_eq!(after[KEY].first_at_ms, flash.first_at_ms);
+    assert!(after[KEY].last_at_ms >= pro.last_at_ms);
+    assert_eq!(after["AQ.Beta"].models["gemini-2.5-flash"].requests, 1);
+    let over_http = get(&sim, "/_simulator/stats").await.json();
+    assert_eq!(over_http["calls"][KEY]["models"]["gemini-2.5-pro"]["by_status"]["429"], 1);
+    sim.reset();
+    assert!(sim.stats().calls.is_empty());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod wire;
 
 use std::time::Duration;
 
-use gemini_simulator::{Config, Key, Quota, Simulator};
+use gemini_simulator::{Config, Key, MinuteWindow, Quota, Simulator};
 use serde_json::json;
 use wire::*;
 
@@ -65,4 +65,43 @@ async fn a_reset_forgets_what_was_counted() {
     assert_eq!(native(&sim, FLASH, &hello()).await.status, 429);
     sim.reset();
     assert_eq!(native(&sim, FLASH, &hello()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_day_passes_when_the_clock_is_set() {
+    let sim = simulator().await;
+    sim.set_quotas([Quota { rpd: Some(1), rpm: Some(10), ..Quota::default() }]);
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 200);
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 429);
+    let today = get(&sim, "/_simulator/clock").await.json();
+    assert_eq!(today["offset_s"], 0);
+
+    let set = call(&sim, "PUT", "/_simulator/clock", &[], r#"{"offset_s": 86400}"#).await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    let tomorrow = get(&sim, "/_simulator/clock").await.json();
+    assert_ne!(tomorrow["los_angeles_date"], today["los_angeles_date"]);
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 200);
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 429);
+    sim.set_clock_offset_s(2 * 86_400);
+    assert_eq!(native(&sim, FLASH, &hello()).await.status, 200);
+
+    let refused = call(&sim, "PUT", "/_simulator/clock", &[], r#"{"offset": 1}"#).await;
+    assert_eq!(refused.status, 400);
+    let logged = sim.requests().pop().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    assert!(now.abs_diff(u128::from(logged.at_ms)) < 60_000, "the log keeps the real time");
+}
+
+#[tokio::test]
+async fn a_minute_passes_when_the_clock_is_set_whichever_way_it_is_counted() {
+    for quota_window in [MinuteWindow::Sliding, MinuteWindow::Fixed] {
+        let quotas = vec![Quota { rpm: Some(1), ..Quota::default() }];
+        // Long enough that no full one passes meanwhile, but for one time in thousands.
+        let quota_minute = Duration::from_secs(86_400);
+        let sim = Simulator::start(Config { quota_minute, quota_window, quotas, ..config() }).await.unwrap();
+        assert_eq!(native(&sim, FLASH, &hello()).await.status, 200);
+        assert_eq!(native(&sim, FLASH, &hello()).await.status, 429);
+        sim.set_clock_offset_s(86_400);
+        assert_eq!(native(&sim, FLASH, &hello()).await.status, 200, "{quota_window:?}");
+    }
 }

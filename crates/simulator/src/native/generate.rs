@@ -77,7 +77,11 @@ struct Usage {
     prompt_token_count: u64,
     candidates_token_count: u64,
     total_token_count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached_content_token_count: Option<u64>,
     prompt_tokens_details: [Details; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_tokens_details: Option<[Details; 1]>,
     service_tier: &'static str,
 }
 
@@ -93,6 +97,8 @@ struct Frame {
     model: String,
     id: String,
     prompt_tokens: u64,
+    /// Of these; none if nothing was cached, for zero is protobuf's default and not written.
+    cached_tokens: Option<u64>,
 }
 
 impl Frame {
@@ -107,7 +113,11 @@ impl Frame {
                 prompt_token_count: self.prompt_tokens,
                 candidates_token_count: answer_tokens,
                 total_token_count: self.prompt_tokens + answer_tokens,
+                cached_content_token_count: self.cached_tokens,
                 prompt_tokens_details: [Details { modality: "TEXT", token_count: self.prompt_tokens }],
+                cache_tokens_details: self
+                    .cached_tokens
+                    .map(|token_count| [Details { modality: "TEXT", token_count }]),
                 service_tier: "standard",
             },
             model_version: self.model.clone(),
@@ -127,8 +137,13 @@ fn reply(call: &Call<'_>, id: &str, verb: &str) -> Result<(Frame, Reply), ApiErr
     only_fields(&call.json, FIELDS)?;
     let prompt = Prompt::native(&call.json, model.wants_signatures())?;
     call.world.meter(&call.key.project, id, Metered::Generate, prompt.tokens)?;
-    let id = format!("sim{:017x}", call.world.next_answer());
-    let frame = Frame { model: model.id.clone(), id, prompt_tokens: prompt.tokens };
+    let cached = call.world.cached_tokens(&call.key.project, id, &call.json, &prompt);
+    let frame = Frame {
+        model: model.id.clone(),
+        id: format!("sim{:017x}", call.world.next_answer()),
+        prompt_tokens: prompt.tokens,
+        cached_tokens: (cached > 0).then_some(cached),
+    };
     Ok((frame, Reply::to(&prompt, call.world.shape())))
 }
 

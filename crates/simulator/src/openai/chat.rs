@@ -49,11 +49,13 @@ struct Frame {
     created: u64,
     model: String,
     prompt_tokens: u64,
+    /// Of these.
+    cached_tokens: u64,
 }
 
 impl Frame {
     fn object(&self, kind: &str, choice: &Value, answer_tokens: u64) -> Value {
-        json!({
+        let mut object = json!({
             "choices": [choice],
             "created": self.created,
             "id": self.id,
@@ -65,7 +67,11 @@ impl Frame {
                 "prompt_tokens": self.prompt_tokens,
                 "total_tokens": self.prompt_tokens + answer_tokens,
             },
-        })
+        });
+        if self.cached_tokens > 0 {
+            object["usage"]["prompt_tokens_details"] = json!({"cached_tokens": self.cached_tokens});
+        }
+        object
     }
 
     fn whole(&self, message: &Value, finish: &str, answer_tokens: u64) -> Value {
@@ -94,6 +100,7 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
         created: call.world.now_ms() / 1000,
         model: model.id.clone(),
         prompt_tokens: prompt.tokens,
+        cached_tokens: call.world.cached_tokens(&call.key.project, &model.id, &call.json, &prompt),
     };
     Ok(match Reply::to(&prompt, call.world.shape()) {
         Reply::Call { name, args, signature } => {
