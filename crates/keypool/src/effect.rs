@@ -135,6 +135,8 @@ impl fmt::Display for Event {
 fn met_by(f: &mut fmt::Formatter<'_>, subject: &Subject, key: &KeyId) -> fmt::Result {
     match subject {
         Subject::Key { .. } => Ok(()),
-        Subject::Project { .. } | Subject::Model { .. } => write!(f, " (met by key {key})"),
+        Subject::Project { .. } | Subject::Model { .. } | Subject::Tool { .. } => {
+            write!(f, " (met by key {key})")
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::reason::Reason;
 use crate::record::{Record, Standing, Subject};
 use crate::roster::{ProjectIx, Roster, Site};
 use crate::settings::Settings;
+use crate::tool::Tool;
 
 /// The most that a stored cooldown is believed to last, beside `long_wait`: the longest day, and some.
 const LONGEST_DAY: Duration = Duration::from_secs(26 * 60 * 60);
@@ -20,6 +21,7 @@ impl Roster {
             Site::Key(key) => Subject::Key { key: self.keys[key.position()].id.clone() },
             Site::Project(project) => Subject::Project { project: owner(project) },
             Site::Model(project, model) => Subject::Model { project: owner(project), model: model.clone() },
+            Site::Tool(project, tool) => Subject::Tool { project: owner(project), tool: *tool },
         }
     }
 
@@ -28,6 +30,7 @@ impl Roster {
             Subject::Key { key } => Site::Key(self.find(&key)?),
             Subject::Project { project } => Site::Project(*self.by_owner.get(&project)?),
             Subject::Model { project, model } => Site::Model(*self.by_owner.get(&project)?, model),
+            Subject::Tool { project, tool } => Site::Tool(*self.by_owner.get(&project)?, tool),
         })
     }
 
@@ -51,7 +54,10 @@ impl Roster {
         let models = self.troubles.iter().flat_map(|(model, trouble)| {
             trouble.cooldowns.keys().map(|project| Site::Model(*project, model.clone()))
         });
-        let records = keys.chain(projects).chain(models).map(|site| self.record(&site, now));
+        let tools = Tool::ALL.into_iter().flat_map(|tool| {
+            self.tools[tool as usize].cooldowns.keys().map(move |project| Site::Tool(*project, tool))
+        });
+        let records = keys.chain(projects).chain(models).chain(tools).map(|site| self.record(&site, now));
         records.filter(|record| !record.is_clear()).collect()
     }
 

@@ -22,6 +22,9 @@ mod roster;
 mod select;
 mod settings;
 mod snapshot;
+mod standing;
+mod tool;
+mod trouble;
 mod waiting;
 mod wish;
 
@@ -35,6 +38,7 @@ pub use reason::Reason;
 pub use record::{Owner, Record, Standing, Subject};
 pub use roster::Totals;
 pub use settings::{Settings, Strategy};
-pub use snapshot::{Counts, KeyState, KeyView, ModelView, Snapshot};
+pub use snapshot::{Counts, KeyState, KeyView, ModelView, Snapshot, ToolView};
+pub use tool::{Tool, Tools};
 pub use waiting::Ticket;
 pub use wish::{Answer, Avoid, Reach, Refusal, Wish};

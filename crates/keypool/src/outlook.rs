@@ -51,8 +51,11 @@ impl Roster {
             let key = &self.keys[ix.position()];
             let in_model = trouble.and_then(|trouble| trouble.cooldowns.get(&key.project));
             let cooldowns = [Some(&key.cooldown), Some(self.project_cooldown(key.project)), in_model];
+            let in_tools =
+                wish.tools.iter().map(|tool| self.tools[tool as usize].cooldowns.get(&key.project));
             let back = cooldowns
                 .into_iter()
+                .chain(in_tools)
                 .flatten()
                 .try_fold(now, |back, cooldown| Some(back.max(cooldown.back_at(now)?)));
             outlook = match (back, outlook) {

@@ -239,11 +239,7 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
         }
         let wish = &waiter.wish;
         let outlook = match &known {
-            Some((like, outlook))
-                if like.model == wish.model && like.reach == wish.reach && like.tried == wish.tried =>
-            {
-                *outlook
-            }
+            Some((like, outlook)) if like.wants_the_same(wish) => *outlook,
             _ => {
                 let outlook = desk.roster.outlook(wish, now.mono);
                 known = Some((wish.clone(), outlook));

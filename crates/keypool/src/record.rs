@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::{KeyId, Project};
 use crate::reason::Reason;
+use crate::tool::Tool;
 
 /// What cools or is retired.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,6 +32,13 @@ pub enum Subject {
         /// Which model; `None` stands for requests that name none.
         model: Option<Arc<str>>,
     },
+    /// A tool, for all keys of a project.
+    Tool {
+        /// Which project.
+        project: Owner,
+        /// Which tool.
+        tool: Tool,
+    },
 }
 
 /// A project, with or without a label.
@@ -49,6 +57,7 @@ impl fmt::Display for Subject {
             Self::Key { key } => write!(f, "key {key}"),
             Self::Project { project } => write!(f, "{project}"),
             Self::Model { project, model: Some(model) } => write!(f, "model {model} on {project}"),
+            Self::Tool { project, tool } => write!(f, "{tool} on {project}"),
             Self::Model { project, model: None } => write!(f, "requests without a model on {project}"),
         }
     }

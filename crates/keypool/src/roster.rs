@@ -1,6 +1,6 @@
-//! Who is in the pool and how each stands: keys, their projects, the models of a project, with their cooldowns and the
-//! timers that end them. Keeps one bit a key for "may be leased" and one a key and troubled model for "not for this
-//! model", so that choosing among a thousand keys reads a few words. Chooses nobody and judges nothing.
+//! Who is in the pool: keys, their projects, the models and tools of a project, with their cooldowns and the timers that
+//! end them. Keeps one bit a key for "may be leased" and one a key and troubled model or tool for "not for this one", so
+//! that choosing among a thousand keys reads a few words. How a cooldown changes is in `standing`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -8,15 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fixedbitset::FixedBitSet;
-use smallvec::SmallVec;
 
-use crate::cooldown::{Cooldown, Passed};
-use crate::effect::{Effect, Effects, Event};
+use crate::cooldown::Cooldown;
 use crate::error::PoolError;
 use crate::key::{KeyId, KeyIx, KeySpec, Project};
-use crate::now::Now;
 use crate::record::Owner;
-use crate::settings::Settings;
+use crate::tool::Tool;
+use crate::trouble::Trouble;
 
 /// A model's name; requests that name none have a place of their own.
 pub(crate) type Model = Option<Arc<str>>;
@@ -27,6 +25,7 @@ pub(crate) enum Site {
     Key(KeyIx),
     Project(ProjectIx),
     Model(ProjectIx, Model),
+    Tool(ProjectIx, Tool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,18 +64,10 @@ pub(crate) struct Group {
     pub cooldown: Cooldown,
 }
 
-/// The projects on which a model is in trouble.
-#[derive(Debug)]
-pub(crate) struct Trouble {
-    pub cooldowns: BTreeMap<ProjectIx, Cooldown>,
-    /// The keys that may not be leased for this model.
-    pub blocked: FixedBitSet,
-}
-
 #[derive(Debug, PartialEq, Eq)]
-struct Timer {
-    at: Duration,
-    site: Site,
+pub(crate) struct Timer {
+    pub at: Duration,
+    pub site: Site,
 }
 
 impl Ord for Timer {
@@ -97,10 +88,13 @@ pub(crate) struct Roster {
     by_id: HashMap<KeyId, KeyIx>,
     pub(crate) projects: Vec<Group>,
     pub(crate) by_owner: HashMap<Owner, ProjectIx>,
+    /// By model, those in trouble.
     pub(crate) troubles: BTreeMap<Model, Trouble>,
-    ready: FixedBitSet,
-    timers: BinaryHeap<Reverse<Timer>>,
-    stirred: bool,
+    /// By tool.
+    pub(crate) tools: [Trouble; Tool::ALL.len()],
+    pub(crate) ready: FixedBitSet,
+    pub(crate) timers: BinaryHeap<Reverse<Timer>>,
+    pub(crate) stirred: bool,
 }
 
 impl Roster {
@@ -114,6 +108,7 @@ impl Roster {
             projects: Vec::new(),
             by_owner: HashMap::new(),
             troubles: BTreeMap::new(),
+            tools: Tool::ALL.map(|_| Trouble::new(specs.len())),
             ready: FixedBitSet::with_capacity(specs.len()),
             timers: BinaryHeap::new(),
             stirred: false,
@@ -197,6 +192,18 @@ impl Roster {
         self.troubles.get(model).map(|trouble| &trouble.blocked)
     }
 
+    /// The keys that may not be leased for this tool.
+    pub(crate) fn blocked_tool(&self, tool: Tool) -> &FixedBitSet {
+        &self.tools[tool as usize].blocked
+    }
+
+    /// Each tool in trouble on this project.
+    pub(crate) fn tool_troubles(&self, project: ProjectIx) -> impl Iterator<Item = (Tool, &Cooldown)> {
+        Tool::ALL
+            .into_iter()
+            .filter_map(move |tool| Some((tool, self.tools[tool as usize].cooldowns.get(&project)?)))
+    }
+
     /// Each model in trouble on this project.
     pub(crate) fn troubles(&self, project: ProjectIx) -> impl Iterator<Item = (&Model, &Cooldown)> {
         self.troubles
@@ -216,153 +223,6 @@ impl Roster {
 
     pub(crate) fn set_timer(&mut self, at: Duration, site: Site) {
         self.timers.push(Reverse(Timer { at, site }));
-    }
-
-    /// Ends what is over by now.
-    pub(crate) fn expire(&mut self, now: Now, settings: &Settings, effects: &mut Effects) {
-        while self.next_timer().is_some_and(|at| at <= now.mono) {
-            let Some(Reverse(Timer { site, .. })) = self.timers.pop() else { return };
-            let Some(cooldown) = self.existing(&site) else { continue };
-            match cooldown.pass(now.mono, settings) {
-                Passed::Nothing => continue,
-                Passed::Over { forget_at } => {
-                    effects.log(Event::CooldownOver { subject: self.subject(&site) });
-                    self.set_timer(forget_at, site.clone());
-                }
-                Passed::ProbeGivenUp => {}
-                Passed::Forgotten => effects.push(Effect::Persist(self.record(&site, now))),
-            }
-            self.refresh(&site);
-        }
-    }
-
-    fn existing(&mut self, site: &Site) -> Option<&mut Cooldown> {
-        match site {
-            Site::Key(key) => self.keys.get_mut(key.position()).map(|key| &mut key.cooldown),
-            Site::Project(project) => {
-                self.projects.get_mut(project.0 as usize).map(|group| &mut group.cooldown)
-            }
-            Site::Model(project, model) => self.troubles.get_mut(model)?.cooldowns.get_mut(project),
-        }
-    }
-
-    pub(crate) fn peek(&self, site: &Site) -> Option<&Cooldown> {
-        match site {
-            Site::Key(key) => self.keys.get(key.position()).map(|key| &key.cooldown),
-            Site::Project(project) => self.projects.get(project.0 as usize).map(|group| &group.cooldown),
-            Site::Model(project, model) => self.troubles.get(model)?.cooldowns.get(project),
-        }
-    }
-
-    /// Changes the cooldown at a site, which comes into being if need be, and its bits. `change` says `None` when it
-    /// changed nothing.
-    pub(crate) fn change<T>(
-        &mut self,
-        site: &Site,
-        change: impl FnOnce(&mut Cooldown) -> Option<T>,
-    ) -> Option<T> {
-        let keys = self.keys.len();
-        let cooldown = match site {
-            Site::Key(key) => &mut self.keys[key.position()].cooldown,
-            Site::Project(project) => &mut self.projects[project.0 as usize].cooldown,
-            Site::Model(project, model) => self
-                .troubles
-                .entry(model.clone())
-                .or_insert_with(|| Trouble {
-                    cooldowns: BTreeMap::new(),
-                    blocked: FixedBitSet::with_capacity(keys),
-                })
-                .cooldowns
-                .entry(*project)
-                .or_default(),
-        };
-        let result = change(cooldown)?;
-        self.refresh(site);
-        Some(result)
-    }
-
-    pub(crate) fn set(&mut self, site: &Site, cooldown: Cooldown) {
-        self.change(site, |present| Some(std::mem::replace(present, cooldown)));
-    }
-
-    /// Shows each cooldown that stands before this key and model, and answers at which sites `change` said that it
-    /// changed something.
-    pub(crate) fn change_all(
-        &mut self,
-        key: KeyIx,
-        model: &Model,
-        mut change: impl FnMut(&mut Cooldown) -> bool,
-    ) -> SmallVec<[Site; 3]> {
-        let mut changed = SmallVec::new();
-        let entry = &mut self.keys[key.position()];
-        let project = entry.project;
-        if change(&mut entry.cooldown) {
-            changed.push(Site::Key(key));
-        }
-        if change(&mut self.projects[project.0 as usize].cooldown) {
-            changed.push(Site::Project(project));
-        }
-        if let Some(trouble) = self.troubles.get_mut(model)
-            && let Some(cooldown) = trouble.cooldowns.get_mut(&project)
-            && change(cooldown)
-        {
-            changed.push(Site::Model(project, model.clone()));
-        }
-        for site in &changed {
-            self.refresh(site);
-        }
-        changed
-    }
-
-    pub(crate) fn disable(&mut self, key: KeyIx, disabled: bool) {
-        self.key_mut(key).disabled = disabled;
-        self.refresh(&Site::Key(key));
-    }
-
-    /// Opens the cooldowns of the key, of its project and of all models there; answers what was not open.
-    pub(crate) fn reset(&mut self, key: KeyIx) -> Vec<Site> {
-        let project = self.project(key);
-        let mut sites = vec![Site::Key(key), Site::Project(project)];
-        sites.extend(self.troubles(project).map(|(model, _)| Site::Model(project, model.clone())));
-        sites.retain(|site| self.peek(site).is_some_and(|cooldown| !cooldown.is_open()));
-        for site in &sites {
-            self.set(site, Cooldown::Open);
-        }
-        self.key_mut(key).failures = 0;
-        sites
-    }
-
-    /// Brings the bits in line with the cooldown at this site.
-    fn refresh(&mut self, site: &Site) {
-        self.stirred = true;
-        match site {
-            Site::Key(key) => self.refresh_key(*key),
-            Site::Project(project) => {
-                for at in 0..self.members(*project).len() {
-                    self.refresh_key(self.members(*project)[at]);
-                }
-            }
-            Site::Model(project, model) => {
-                let Some(trouble) = self.troubles.get_mut(model) else { return };
-                let Some(cooldown) = trouble.cooldowns.get(project) else { return };
-                let blocked = !cooldown.admits();
-                for key in &self.projects[project.0 as usize].members {
-                    trouble.blocked.set(key.position(), blocked);
-                }
-                if cooldown.is_open() {
-                    trouble.cooldowns.remove(project);
-                    if trouble.cooldowns.is_empty() {
-                        self.troubles.remove(model);
-                    }
-                }
-            }
-        }
-    }
-
-    fn refresh_key(&mut self, ix: KeyIx) {
-        let key = &self.keys[ix.position()];
-        let ready = !key.disabled && key.cooldown.admits() && self.project_cooldown(key.project).admits();
-        self.ready.set(ix.position(), ready);
     }
 }
 

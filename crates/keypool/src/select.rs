@@ -66,6 +66,9 @@ impl Selector {
         if let Some(blocked) = roster.blocked(&wish.model) {
             candidates.difference_with(blocked);
         }
+        for tool in wish.tools.iter() {
+            candidates.difference_with(roster.blocked_tool(tool));
+        }
         remove(&wish.tried, candidates);
     }
 

@@ -9,6 +9,7 @@ use crate::cooldown::Cooldown;
 use crate::key::{KeyId, Project};
 use crate::reason::Reason;
 use crate::roster::{Key, Roster, Totals};
+use crate::tool::Tool;
 
 /// The whole pool at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,12 +74,27 @@ pub struct KeyView {
     pub back_in_ms: Option<u64>,
     /// The models that are in trouble on it.
     pub models: Vec<ModelView>,
+    /// The tools that are in trouble on it.
+    pub tools: Vec<ToolView>,
     /// Leases that are not settled.
     pub in_flight: u32,
     /// Transport faults in a row.
     pub failures: u32,
     /// What became of its leases.
     pub totals: Totals,
+}
+
+/// A tool in trouble on a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ToolView {
+    /// The tool.
+    pub tool: Tool,
+    /// How it stands: on probation, or cooling.
+    pub state: KeyState,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// Until its cooldown is over.
+    pub back_in_ms: Option<u64>,
 }
 
 /// A model in trouble on a key.
@@ -128,6 +144,10 @@ impl KeyView {
             let View { state, reason, back_in_ms } = view(cooldown, now);
             ModelView { model: model.clone(), state, reason, back_in_ms }
         });
+        let tools = roster.tool_troubles(key.project).map(|(tool, cooldown)| {
+            let View { state, reason, back_in_ms } = view(cooldown, now);
+            ToolView { tool, state, reason, back_in_ms }
+        });
         Self {
             id: key.id.clone(),
             project: roster.label(key.project).cloned(),
@@ -135,6 +155,7 @@ impl KeyView {
             reason: worse.reason,
             back_in_ms: if key.disabled { None } else { worse.back_in_ms },
             models: models.collect(),
+            tools: tools.collect(),
             in_flight: key.in_flight,
             failures: key.failures,
             totals: key.totals,
