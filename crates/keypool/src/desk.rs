@@ -5,7 +5,7 @@ use gemini::fault::{Fault, Kind, Scope, Wait};
 
 use crate::cooldown::{Blow, Order, Struck};
 use crate::effect::{Effect, Effects, Event};
-use crate::key::KeyIx;
+use crate::key::{KeyIx, ProjectNumber};
 use crate::lease::{Found, Grant, LeaseId, Leases, Out, Outcome, Role, Settlement};
 use crate::now::Now;
 use crate::reason::Reason;
@@ -89,6 +89,9 @@ impl Desk {
                 entry.totals.faults += 1;
                 // A probe's fault that blames another leaves room for the next probe.
                 self.release(report);
+                if let Some(number) = fault.project.as_deref().and_then(ProjectNumber::parse) {
+                    self.roster.learn_number(report.key, number, now, &self.settings, effects);
+                }
                 self.blame(fault, report, now, effects);
             }
         }

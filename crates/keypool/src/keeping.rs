@@ -7,7 +7,7 @@ use crate::key::KeyIx;
 use crate::now::Now;
 use crate::reason::Reason;
 use crate::record::{Record, Standing, Subject};
-use crate::roster::{ProjectIx, Roster, Site};
+use crate::roster::{Key, ProjectIx, Roster, Site};
 use crate::settings::Settings;
 use crate::tool::Tool;
 
@@ -43,8 +43,14 @@ impl Roster {
                 Cooldown::Cooling { until, streak, .. } | Cooldown::Probation { since: until, streak, .. },
             ) => Standing::Cooling { until: now.wall_at(*until), steps: streak.steps, reason: streak.reason },
         };
-        let disabled = matches!(site, Site::Key(key) if self.keys[key.position()].disabled);
-        Record { subject: self.subject(site), standing, disabled }
+        let record = Record { standing, ..Record::clear(self.subject(site)) };
+        match site {
+            Site::Key(key) => {
+                let Key { disabled, number, .. } = &self.keys[key.position()];
+                Record { disabled: *disabled, number: *number, ..record }
+            }
+            Site::Project(_) | Site::Model(..) | Site::Tool(..) => record,
+        }
     }
 
     /// A record for each site that has something to say.
@@ -61,8 +67,21 @@ impl Roster {
         records.filter(|record| !record.is_clear()).collect()
     }
 
+    /// Takes records over, in any order. What a project is called depends on its keys' numbers, so these come first.
+    pub(crate) fn restore_all(&mut self, records: Vec<Record>, now: Now, settings: &Settings) {
+        let number = |record: &Record| match &record.subject {
+            Subject::Key { key } => Some((self.find(key)?, record.number?)),
+            _ => None,
+        };
+        let numbers: Vec<_> = records.iter().filter_map(number).collect();
+        self.restore_numbers(numbers, settings);
+        for record in records {
+            self.restore(record, now, settings);
+        }
+    }
+
     /// Takes a record over. One whose subject is no longer in the pool is passed by.
-    pub(crate) fn restore(&mut self, record: Record, now: Now, settings: &Settings) {
+    fn restore(&mut self, record: Record, now: Now, settings: &Settings) {
         let Some(site) = self.site(record.subject) else { return };
         if let Site::Key(key) = site {
             let failed = matches!(record.standing, Standing::Cooling { reason: Reason::Transport, .. });

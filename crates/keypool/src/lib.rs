@@ -21,6 +21,7 @@ mod record;
 mod roster;
 mod select;
 mod settings;
+mod siblings;
 mod snapshot;
 mod standing;
 mod tool;
@@ -30,7 +31,7 @@ mod wish;
 
 pub use effect::{Effect, Effects, Event};
 pub use error::PoolError;
-pub use key::{KeyId, KeyIx, KeySpec, Project, Tried};
+pub use key::{KeyId, KeyIx, KeySpec, Project, ProjectNumber, Tried};
 pub use lease::{Grant, LeaseId, Outcome, Role, Settlement};
 pub use now::Now;
 pub use pool::Pool;

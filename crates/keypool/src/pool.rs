@@ -157,9 +157,8 @@ impl Pool {
     /// Takes over what a former incarnation kept. Meant for a new pool, before its first lease; records of keys and
     /// projects that are no longer here are passed by. The next call, such as [`Pool::wake`], asks for the alarm.
     pub fn restore(&mut self, records: impl IntoIterator<Item = Record>, now: Now) {
-        for record in records {
-            self.desk.roster.restore(record, now, &self.desk.settings);
-        }
+        let records = records.into_iter().collect();
+        self.desk.roster.restore_all(records, now, &self.desk.settings);
     }
 
     /// The key of this name.

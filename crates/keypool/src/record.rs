@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::key::{KeyId, Project};
+use crate::key::{KeyId, Project, ProjectNumber};
 use crate::reason::Reason;
 use crate::tool::Tool;
 
@@ -47,6 +47,8 @@ pub enum Subject {
 pub enum Owner {
     /// The project with this label.
     Project(Project),
+    /// The project with this number: labels no longer matter once Google has named it.
+    Number(ProjectNumber),
     /// The unlabelled project of this one key.
     Key(KeyId),
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Project(project) => write!(f, "project {project}"),
+            Self::Number(number) => write!(f, "project number {number}"),
             Self::Key(key) => write!(f, "the project of key {key}"),
         }
     }
@@ -84,12 +87,20 @@ pub struct Record {
     /// Whether the operator disabled it; only keys can be.
     #[serde(default)]
     pub disabled: bool,
+    /// The number of its project, once Google has named it; only keys have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<ProjectNumber>,
 }
 
 impl Record {
+    /// Nothing is wrong.
+    pub(crate) fn clear(subject: Subject) -> Self {
+        Self { subject, standing: Standing::Open, disabled: false, number: None }
+    }
+
     /// Whether it says nothing: the store may forget the subject.
     pub fn is_clear(&self) -> bool {
-        self.standing == Standing::Open && !self.disabled
+        self.standing == Standing::Open && !self.disabled && self.number.is_none()
     }
 }
 

@@ -11,7 +11,7 @@ use fixedbitset::FixedBitSet;
 
 use crate::cooldown::Cooldown;
 use crate::error::PoolError;
-use crate::key::{KeyId, KeyIx, KeySpec, Project};
+use crate::key::{KeyId, KeyIx, KeySpec, Project, ProjectNumber};
 use crate::record::Owner;
 use crate::tool::Tool;
 use crate::trouble::Trouble;
@@ -35,6 +35,9 @@ pub(crate) struct ProjectIx(pub u32);
 pub(crate) struct Key {
     pub id: KeyId,
     pub project: ProjectIx,
+    pub label: Option<Project>,
+    /// Once Google has named it.
+    pub number: Option<ProjectNumber>,
     pub weight: u32,
     pub disabled: bool,
     pub cooldown: Cooldown,
@@ -87,6 +90,8 @@ pub(crate) struct Roster {
     pub(crate) keys: Vec<Key>,
     by_id: HashMap<KeyId, KeyIx>,
     pub(crate) projects: Vec<Group>,
+    /// Those that have lost all their keys.
+    pub(crate) vacant: Vec<ProjectIx>,
     pub(crate) by_owner: HashMap<Owner, ProjectIx>,
     /// By model, those in trouble.
     pub(crate) troubles: BTreeMap<Model, Trouble>,
@@ -106,6 +111,7 @@ impl Roster {
             keys: Vec::with_capacity(specs.len()),
             by_id: HashMap::with_capacity(specs.len()),
             projects: Vec::new(),
+            vacant: Vec::new(),
             by_owner: HashMap::new(),
             troubles: BTreeMap::new(),
             tools: Tool::ALL.map(|_| Trouble::new(specs.len())),
@@ -120,13 +126,15 @@ impl Roster {
             if roster.by_id.insert(spec.id.clone(), ix).is_some() {
                 return Err(PoolError::DuplicateKey(spec.id));
             }
-            let owner = spec.project.map_or_else(|| Owner::Key(spec.id.clone()), Owner::Project);
+            let owner = spec.project.clone().map_or_else(|| Owner::Key(spec.id.clone()), Owner::Project);
             let project = roster.project_of_owner(owner);
             roster.projects[project.0 as usize].members.push(ix);
             roster.ready.insert(ix.position());
             roster.keys.push(Key {
                 id: spec.id,
                 project,
+                label: spec.project,
+                number: None,
                 weight: spec.weight,
                 disabled: false,
                 cooldown: Cooldown::Open,
@@ -138,11 +146,16 @@ impl Roster {
         Ok(roster)
     }
 
-    fn project_of_owner(&mut self, owner: Owner) -> ProjectIx {
-        let projects = &mut self.projects;
+    pub(crate) fn project_of_owner(&mut self, owner: Owner) -> ProjectIx {
+        let Self { projects, vacant, .. } = self;
         *self.by_owner.entry(owner).or_insert_with_key(|owner| {
-            projects.push(Group { owner: owner.clone(), members: Vec::new(), cooldown: Cooldown::Open });
-            // There are no more projects than keys, and those are counted in 32 bits.
+            let group = Group { owner: owner.clone(), members: Vec::new(), cooldown: Cooldown::Open };
+            if let Some(project) = vacant.pop() {
+                projects[project.0 as usize] = group;
+                return project;
+            }
+            projects.push(group);
+            // There are no more projects than keys, but for one in passing, and those are counted in 32 bits.
             ProjectIx(u32::try_from(projects.len() - 1).unwrap_or(u32::MAX))
         })
     }
@@ -165,13 +178,6 @@ impl Roster {
 
     pub(crate) fn project(&self, key: KeyIx) -> ProjectIx {
         self.keys[key.position()].project
-    }
-
-    pub(crate) fn label(&self, project: ProjectIx) -> Option<&Project> {
-        match &self.projects[project.0 as usize].owner {
-            Owner::Project(label) => Some(label),
-            Owner::Key(_) => None,
-        }
     }
 
     pub(crate) fn project_cooldown(&self, project: ProjectIx) -> &Cooldown {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cooldown::Cooldown;
-use crate::key::{KeyId, Project};
+use crate::key::{KeyId, Project, ProjectNumber};
 use crate::reason::Reason;
 use crate::roster::{Key, Roster, Totals};
 use crate::tool::Tool;
@@ -66,6 +66,8 @@ pub struct KeyView {
     pub id: KeyId,
     /// Its project's label.
     pub project: Option<Project>,
+    /// Its project's number, once Google has named it.
+    pub project_number: Option<ProjectNumber>,
     /// How it stands.
     pub state: KeyState,
     /// Why it is not simply available.
@@ -150,7 +152,8 @@ impl KeyView {
         });
         Self {
             id: key.id.clone(),
-            project: roster.label(key.project).cloned(),
+            project: key.label.clone(),
+            project_number: key.number,
             state: if key.disabled { KeyState::Disabled } else { worse.state },
             reason: worse.reason,
             back_in_ms: if key.disabled { None } else { worse.back_in_ms },

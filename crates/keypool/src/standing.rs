@@ -125,10 +125,10 @@ impl Roster {
     /// Opens the cooldowns of the key, of its project and of all models and tools there; answers what was not open.
     pub(crate) fn reset(&mut self, key: KeyIx) -> Vec<Site> {
         let project = self.project(key);
-        let mut sites = vec![Site::Key(key), Site::Project(project)];
-        sites.extend(self.troubles(project).map(|(model, _)| Site::Model(project, model.clone())));
-        sites.extend(self.tool_troubles(project).map(|(tool, _)| Site::Tool(project, tool)));
-        sites.retain(|site| self.peek(site).is_some_and(|cooldown| !cooldown.is_open()));
+        let mut sites = self.sites_of(project);
+        if !self.keys[key.position()].cooldown.is_open() {
+            sites.insert(0, Site::Key(key));
+        }
         for site in &sites {
             self.set(site, Cooldown::Open);
         }
@@ -159,7 +159,7 @@ impl Roster {
         }
     }
 
-    fn refresh_key(&mut self, ix: KeyIx) {
+    pub(crate) fn refresh_key(&mut self, ix: KeyIx) {
         let key = &self.keys[ix.position()];
         let ready = !key.disabled && key.cooldown.admits() && self.project_cooldown(key.project).admits();
         self.ready.set(ix.position(), ready);
