@@ -12,6 +12,7 @@ use crate::reason::Reason;
 use crate::roster::{Model, Roster, Site};
 use crate::select::Selector;
 use crate::settings::Settings;
+use crate::tally::Spent;
 use crate::tool::Tools;
 use crate::wish::Wish;
 
@@ -36,8 +37,14 @@ struct Report<'a> {
 impl Desk {
     /// A key for this request, if one may be leased now.
     pub(crate) fn grant(&mut self, wish: &Wish, now: Now) -> Option<Grant> {
-        let key = self.selector.choose(&self.roster, wish)?;
-        let lease = self.leases.open(Out { key, tools: wish.tools });
+        let model = self.roster.models.find(&wish.model);
+        let room = self.roster.room(model, wish.input_tokens, now.mono);
+        let key = self.selector.choose(&self.roster, wish, room)?;
+        let Roster { models, journal, .. } = &mut self.roster;
+        let model = model.unwrap_or_else(|| models.enter(&wish.model, now.mono, journal));
+        models.get_mut(model).in_flight += 1;
+        let booking = self.roster.book(key, model, wish.input_tokens, now);
+        let lease = self.leases.open(Out { key, model, tools: wish.tools, booking });
         let order = self.leases.order(lease);
         let until = now.mono + self.settings.probe_patience;
         let probed = self
@@ -69,13 +76,13 @@ impl Desk {
 
     /// Ends a lease. One that is settled already, or whose key is not in the pool, changes nothing.
     pub(crate) fn settle(&mut self, settlement: &Settlement, now: Now, effects: &mut Effects) {
-        let Settlement { lease, key, model, outcome } = settlement;
+        let Settlement { lease, key, model, outcome, input_tokens } = settlement;
         let found = self.leases.close(*lease);
         let Some(report) = self.attribute(found, *lease, *key, model) else { return };
-        let entry = self.roster.key_mut(report.key);
-        if matches!(found, Found::Ours(_)) {
-            entry.in_flight = entry.in_flight.saturating_sub(1);
+        if let Found::Ours(out) = found {
+            self.return_lease(out, outcome, *input_tokens, now);
         }
+        let entry = self.roster.key_mut(report.key);
         match outcome {
             Outcome::Success => {
                 entry.totals.successes += 1;
@@ -94,6 +101,22 @@ impl Desk {
                 }
                 self.blame(fault, report, now, effects);
             }
+        }
+    }
+
+    /// What was taken for this lease is given back, or put right.
+    fn return_lease(&mut self, out: Out, outcome: &Outcome, input_tokens: Option<u64>, now: Now) {
+        let Out { key, model, booking, .. } = out;
+        let entry = self.roster.key_mut(key);
+        entry.in_flight = entry.in_flight.saturating_sub(1);
+        let state = self.roster.models.get_mut(model);
+        state.in_flight = state.in_flight.saturating_sub(1);
+        if let Some(booking) = booking {
+            let spent = match outcome {
+                Outcome::Fault(fault) if was_refused(fault.kind) => Spent::Nothing,
+                _ => Spent::Tokens(input_tokens),
+            };
+            self.roster.settle_booking(key, model, booking, spent, now.mono);
         }
     }
 
@@ -137,6 +160,9 @@ impl Desk {
             Scope::ProjectModel => {
                 let named = || fault.quotas.iter().find_map(|quota| quota.model.as_deref());
                 let model = model.clone().or_else(|| named().map(Into::into));
+                if matches!(fault.kind, Kind::QuotaMinute | Kind::QuotaDay) {
+                    self.roster.learn_limits(key, &model, fault, now, effects);
+                }
                 (Site::Model(self.roster.project(key), model), fault.wait)
             }
             // Nothing was sent, so nothing is known of the key.
@@ -199,4 +225,19 @@ impl Desk {
         }
         effects.push(Effect::Persist(self.roster.record(site, now)));
     }
+}
+
+/// Whether Google counts nothing for it: it refused the request for what is counted, or never saw it.
+fn was_refused(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::QuotaMinute
+            | Kind::QuotaDay
+            | Kind::QuotaZero
+            | Kind::QuotaUnnamed
+            | Kind::QuotaBare
+            | Kind::SpendingCap
+            | Kind::CreditsGone
+            | Kind::ConnectFailed
+    )
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::key::{KeyId, ProjectNumber};
 use crate::lease::Grant;
+use crate::limit::Gauge;
 use crate::reason::Reason;
 use crate::record::{Record, Subject};
 use crate::waiting::Ticket;
@@ -95,6 +96,15 @@ pub enum Event {
         /// What.
         subject: Subject,
     },
+    /// A refusal named a limit that was not known.
+    LimitLearnt {
+        /// Of which model on which project.
+        subject: Subject,
+        /// Of what.
+        gauge: Gauge,
+        /// How many.
+        limit: u64,
+    },
     /// Google named the number of a key's project.
     NumberLearnt {
         /// Whose.
@@ -150,6 +160,9 @@ impl fmt::Display for Event {
             }
             Self::CooldownOver { subject } => write!(f, "{subject} may be tried again"),
             Self::Back { subject } => write!(f, "{subject} is back"),
+            Self::LimitLearnt { subject, gauge, limit } => {
+                write!(f, "{subject} is limited to {limit} {gauge}, says Google")
+            }
             Self::NumberLearnt { key, number } => write!(f, "key {key} is of project number {number}"),
             Self::LabelsJoined { key, other, number } => {
                 write!(f, "keys {key} and {other} are of one project, number {number}, against their labels")
@@ -170,8 +183,6 @@ impl fmt::Display for Event {
 fn met_by(f: &mut fmt::Formatter<'_>, subject: &Subject, key: &KeyId) -> fmt::Result {
     match subject {
         Subject::Key { .. } => Ok(()),
-        Subject::Project { .. } | Subject::Model { .. } | Subject::Tool { .. } => {
-            write!(f, " (met by key {key})")
-        }
+        _ => write!(f, " (met by key {key})"),
     }
 }

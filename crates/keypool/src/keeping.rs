@@ -25,12 +25,14 @@ impl Roster {
         }
     }
 
+    /// Where the cooldown of a subject sits, if it has one.
     fn site(&self, subject: Subject) -> Option<Site> {
         Some(match subject {
             Subject::Key { key } => Site::Key(self.find(&key)?),
             Subject::Project { project } => Site::Project(*self.by_owner.get(&project)?),
             Subject::Model { project, model } => Site::Model(*self.by_owner.get(&project)?, model),
             Subject::Tool { project, tool } => Site::Tool(*self.by_owner.get(&project)?, tool),
+            Subject::Limits { .. } => return None,
         })
     }
 
@@ -64,7 +66,7 @@ impl Roster {
             self.tools[tool as usize].cooldowns.keys().map(move |project| Site::Tool(*project, tool))
         });
         let records = keys.chain(projects).chain(models).chain(tools).map(|site| self.record(&site, now));
-        records.filter(|record| !record.is_clear()).collect()
+        records.chain(self.limits_records(now)).filter(|record| !record.is_clear()).collect()
     }
 
     /// Takes records over, in any order. What a project is called depends on its keys' numbers, so these come first.
@@ -74,7 +76,7 @@ impl Roster {
             _ => None,
         };
         let numbers: Vec<_> = records.iter().filter_map(number).collect();
-        self.restore_numbers(numbers, settings);
+        self.restore_numbers(numbers, now.mono, settings);
         for record in records {
             self.restore(record, now, settings);
         }
@@ -82,6 +84,9 @@ impl Roster {
 
     /// Takes a record over. One whose subject is no longer in the pool is passed by.
     fn restore(&mut self, record: Record, now: Now, settings: &Settings) {
+        if let (Subject::Limits { project, model }, Some(state)) = (&record.subject, &record.limits) {
+            self.restore_limits(project, model, state, now);
+        }
         let Some(site) = self.site(record.subject) else { return };
         if let Site::Key(key) = site {
             let failed = matches!(record.standing, Standing::Cooling { reason: Reason::Transport, .. });

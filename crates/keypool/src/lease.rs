@@ -7,6 +7,8 @@ use gemini::fault::Fault;
 
 use crate::cooldown::Order;
 use crate::key::KeyIx;
+use crate::models::ModelIx;
+use crate::tally::Booking;
 use crate::tool::Tools;
 
 /// The name of one lease. It carries the incarnation of the pool that granted it.
@@ -60,6 +62,8 @@ pub struct Settlement {
     pub model: Option<Arc<str>>,
     /// How it ended.
     pub outcome: Outcome,
+    /// How many input tokens it had, when the upstream said so. Corrects the wish's estimate.
+    pub input_tokens: Option<u64>,
 }
 
 /// The leases of this incarnation that are not settled yet.
@@ -83,6 +87,9 @@ struct Slot {
 pub(crate) struct Out {
     pub key: KeyIx,
     pub tools: Tools,
+    pub model: ModelIx,
+    /// How it was counted, where a limit is known.
+    pub booking: Option<Booking>,
 }
 
 /// What was found behind a lease's name.
@@ -156,7 +163,7 @@ mod tests {
     use super::*;
 
     fn out(key: u32) -> Out {
-        Out { key: KeyIx(key), tools: Tools::NONE }
+        Out { key: KeyIx(key), tools: Tools::NONE, model: ModelIx::FIRST, booking: None }
     }
 
     #[test]

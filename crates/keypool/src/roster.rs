@@ -11,7 +11,10 @@ use fixedbitset::FixedBitSet;
 
 use crate::cooldown::Cooldown;
 use crate::error::PoolError;
+use crate::journal::Journal;
 use crate::key::{KeyId, KeyIx, KeySpec, Project, ProjectNumber};
+use crate::limit::Limit;
+use crate::models::Models;
 use crate::record::Owner;
 use crate::tool::Tool;
 use crate::trouble::Trouble;
@@ -100,10 +103,16 @@ pub(crate) struct Roster {
     pub(crate) ready: FixedBitSet,
     pub(crate) timers: BinaryHeap<Reverse<Timer>>,
     pub(crate) stirred: bool,
+    pub(crate) models: Models,
+    /// As configured.
+    pub(crate) limits: Box<[Limit]>,
+    pub(crate) journal: Journal,
+    /// When tallies with nothing to say were last cleared away.
+    pub(crate) tidied: Duration,
 }
 
 impl Roster {
-    pub(crate) fn new(specs: Vec<KeySpec>) -> Result<Self, PoolError> {
+    pub(crate) fn new(specs: Vec<KeySpec>, limits: &[Limit]) -> Result<Self, PoolError> {
         if specs.is_empty() {
             return Err(PoolError::NoKeys);
         }
@@ -118,6 +127,10 @@ impl Roster {
             ready: FixedBitSet::with_capacity(specs.len()),
             timers: BinaryHeap::new(),
             stirred: false,
+            models: Models::new(),
+            limits: limits.into(),
+            journal: Journal::default(),
+            tidied: Duration::ZERO,
         };
         for (ix, spec) in (0..).map(KeyIx).zip(specs) {
             if spec.weight == 0 {
@@ -180,6 +193,11 @@ impl Roster {
         self.keys[key.position()].project
     }
 
+    /// The label of the first key that has one.
+    pub(crate) fn label(&self, project: ProjectIx) -> Option<&Project> {
+        self.members(project).iter().find_map(|key| self.keys[key.position()].label.as_ref())
+    }
+
     pub(crate) fn project_cooldown(&self, project: ProjectIx) -> &Cooldown {
         &self.projects[project.0 as usize].cooldown
     }
@@ -238,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_model_out_of_trouble_leaves_nothing_behind() {
-        let mut roster = Roster::new(vec![KeySpec::new("a"), KeySpec::new("b")]).unwrap();
+        let mut roster = Roster::new(vec![KeySpec::new("a"), KeySpec::new("b")], &[]).unwrap();
         let cooling = || Cooldown::restored(Duration::from_secs(1), 0, crate::Reason::QuotaMinute);
         let sites = [0, 1].map(|project| Site::Model(ProjectIx(project), Some("m".into())));
         for site in &sites {

@@ -3,6 +3,7 @@
 //! not from the order in which they were learnt, so a restored pool has the same projects.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::cooldown::Cooldown;
 use crate::effect::{Effect, Effects, Event};
@@ -35,7 +36,7 @@ impl Roster {
         self.tell_of_number(key, number, effects);
         effects.push(Effect::Persist(self.record(&Site::Key(key), now)));
         for dissolved in self.regroup() {
-            let (former, sites) = self.bequeath(&dissolved, settings);
+            let (former, sites) = self.bequeath(&dissolved, now.mono, settings);
             for subject in former {
                 effects.push(Effect::Persist(Record::clear(subject)));
             }
@@ -50,13 +51,14 @@ impl Roster {
     pub(crate) fn restore_numbers(
         &mut self,
         numbers: impl IntoIterator<Item = (KeyIx, ProjectNumber)>,
+        now: Duration,
         settings: &Settings,
     ) {
         for (key, number) in numbers {
             self.keys[key.position()].number = Some(number);
         }
         for dissolved in self.regroup() {
-            self.bequeath(&dissolved, settings);
+            self.bequeath(&dissolved, now, settings);
         }
         self.rebuild();
     }
@@ -118,11 +120,16 @@ impl Roster {
         dissolved
     }
 
-    /// Hands the cooldowns of a dissolved project to its heir: the longer one stays. Answers under which names they
+    /// Hands the cooldowns and counts of a dissolved project to its heir: the longer cooldown, the larger count. Answers under which names they
     /// were kept, and where they are now. A key that leaves a project which lives on takes nothing along.
-    fn bequeath(&mut self, dissolved: &Dissolved, settings: &Settings) -> (Vec<Subject>, Vec<Site>) {
+    fn bequeath(
+        &mut self,
+        dissolved: &Dissolved,
+        now: Duration,
+        settings: &Settings,
+    ) -> (Vec<Subject>, Vec<Site>) {
         let Dissolved { project: from, heir: to } = *dissolved;
-        let mut former = Vec::new();
+        let mut former = self.bequeath_tallies(from, to, now);
         let mut sites = Vec::new();
         for site in self.sites_of(from) {
             former.push(self.subject(&site));
@@ -173,6 +180,7 @@ impl Roster {
     /// Brings all bits in line with the cooldowns.
     fn rebuild(&mut self) {
         self.stirred = true;
+        self.reconfigure_tallies();
         for ix in (0..).map(KeyIx).take(self.keys.len()) {
             self.refresh_key(ix);
         }

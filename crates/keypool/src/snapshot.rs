@@ -78,12 +78,33 @@ pub struct KeyView {
     pub models: Vec<ModelView>,
     /// The tools that are in trouble on it.
     pub tools: Vec<ToolView>,
+    /// The models for which a limit is known.
+    pub limits: Vec<LimitView>,
     /// Leases that are not settled.
     pub in_flight: u32,
     /// Transport faults in a row.
     pub failures: u32,
     /// What became of its leases.
     pub totals: Totals,
+}
+
+/// The known limits of a model on a key's project, and what is used of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitView {
+    /// The model; `None` stands for requests that name none.
+    pub model: Option<Arc<str>>,
+    /// Requests allowed in a minute.
+    pub rpm: Option<u64>,
+    /// Input tokens allowed in a minute.
+    pub tpm: Option<u64>,
+    /// Requests allowed in a day.
+    pub rpd: Option<u64>,
+    /// Requests in the last minute, of all keys of the project.
+    pub minute_requests: u64,
+    /// Input tokens in the last minute, of all keys of the project.
+    pub minute_tokens: u64,
+    /// Requests today, of all keys of the project.
+    pub day_requests: u64,
 }
 
 /// A tool in trouble on a key.
@@ -159,6 +180,7 @@ impl KeyView {
             back_in_ms: if key.disabled { None } else { worse.back_in_ms },
             models: models.collect(),
             tools: tools.collect(),
+            limits: roster.limit_views(key.project, now),
             in_flight: key.in_flight,
             failures: key.failures,
             totals: key.totals,

@@ -24,6 +24,8 @@ pub struct Wish {
     pub may_wait: bool,
     /// The tools it uses that have quotas of their own.
     pub tools: Tools,
+    /// How many input tokens it is thought to have; 0 when nothing is known.
+    pub input_tokens: u64,
     /// How long it has waited in earlier attempts; counts against `max_wait`.
     pub waited: Duration,
 }
@@ -40,6 +42,7 @@ impl Wish {
             && self.reach == other.reach
             && self.tried == other.tried
             && self.tools == other.tools
+            && self.input_tokens == other.input_tokens
     }
 }
 

@@ -275,6 +275,7 @@ impl Account {
                     Subject::Key { .. } => *subject != own,
                     Subject::Project { project }
                     | Subject::Model { project, .. }
+                    | Subject::Limits { project, .. }
                     | Subject::Tool { project, .. } => *project != owner,
                 };
                 self.closed.retain(|subject, _| kept(subject));
@@ -336,7 +337,8 @@ impl Account {
             }
         }
         let model = wish.model;
-        let settlement = Settlement { lease: grant.lease, key: grant.key, model, outcome: end.into() };
+        let settlement =
+            Settlement { lease: grant.lease, key: grant.key, model, outcome: end.into(), input_tokens: None };
         self.stage.pool.settle(&settlement, self.stage.now, &mut self.stage.effects);
         self.settled.push(settlement);
     }
