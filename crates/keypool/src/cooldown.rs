@@ -119,6 +119,28 @@ impl Cooldown {
         }
     }
 
+    /// Of two cooldowns of what is now one, the longer.
+    pub(crate) fn or_longer(self, other: Self) -> Self {
+        // Which of the two would be back later.
+        let rank = |cooldown: &Self| match cooldown {
+            Self::Open => (0, Duration::ZERO),
+            Self::Probation { probe, .. } => (1, probe.map_or(Duration::ZERO, |probe| probe.until)),
+            Self::Cooling { until, .. } => (2, *until),
+            Self::Retired { .. } => (3, Duration::ZERO),
+        };
+        if rank(&other) > rank(&self) { other } else { self }
+    }
+
+    /// When the passing of time may change this next.
+    pub(crate) fn changes_at(&self, settings: &Settings) -> Option<Duration> {
+        match self {
+            Self::Open | Self::Retired { .. } => None,
+            Self::Cooling { until, .. } => Some(*until),
+            Self::Probation { probe: Some(probe), .. } => Some(probe.until),
+            Self::Probation { since, .. } => Some(*since + settings.cooldown_max),
+        }
+    }
+
     /// Lets time pass.
     pub(crate) fn pass(&mut self, now: Duration, settings: &Settings) -> Passed {
         match self {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::America::Los_Angeles;
 
+use crate::now::Now;
+
 /// How long from this moment to the next midnight in Los Angeles: never zero, at most 25 hours.
 pub(crate) fn until_next(wall: DateTime<Utc>) -> Duration {
     let here = wall.with_timezone(&Los_Angeles);
@@ -15,6 +17,24 @@ pub(crate) fn until_next(wall: DateTime<Utc>) -> Duration {
         .and_then(|midnight| (midnight.to_utc() - wall).to_std().ok())
         // Only at the end of chrono's calendar: California has never skipped a midnight.
         .unwrap_or(Duration::from_secs(24 * 60 * 60))
+}
+
+/// How long ago the last midnight in Los Angeles was.
+pub(crate) fn since_last(wall: DateTime<Utc>) -> Duration {
+    wall.with_timezone(&Los_Angeles)
+        .date_naive()
+        .and_time(NaiveTime::MIN)
+        .and_local_timezone(Los_Angeles)
+        .earliest()
+        .and_then(|midnight| (wall - midnight.to_utc()).to_std().ok())
+        .unwrap_or_default()
+}
+
+/// When the day's count ends, on the monotonic clock. A minute before midnight it is the next day's: the two clocks may
+/// differ a little, and a day must not begin twice.
+pub(crate) fn end_of_day(now: Now) -> Duration {
+    const CLOSE: Duration = Duration::from_secs(60);
+    now.mono + CLOSE + until_next(now.wall + CLOSE)
 }
 
 #[cfg(test)]
@@ -39,6 +59,8 @@ mod tests {
             let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
             let found = at(from) + until_next(at(from));
             assert_eq!(found, at(to), "from {from}");
+            assert_eq!(since_last(at(to)), Duration::ZERO);
+            assert!(since_last(at(from)) + until_next(at(from)) >= Duration::from_secs(23 * 3600));
         }
     }
 

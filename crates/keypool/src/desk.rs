@@ -5,13 +5,15 @@ use gemini::fault::{Fault, Kind, Scope, Wait};
 
 use crate::cooldown::{Blow, Order, Struck};
 use crate::effect::{Effect, Effects, Event};
-use crate::key::KeyIx;
-use crate::lease::{Found, Grant, LeaseId, Leases, Outcome, Role, Settlement};
+use crate::key::{KeyIx, ProjectNumber};
+use crate::lease::{Found, Grant, LeaseId, Leases, Out, Outcome, Role, Settlement};
 use crate::now::Now;
 use crate::reason::Reason;
 use crate::roster::{Model, Roster, Site};
 use crate::select::Selector;
 use crate::settings::Settings;
+use crate::tally::Spent;
+use crate::tool::Tools;
 use crate::wish::Wish;
 
 #[derive(Debug)]
@@ -23,14 +25,31 @@ pub(crate) struct Desk {
     pub rng: fastrand::Rng,
 }
 
+/// What is known of the lease that a report speaks of.
+#[derive(Clone, Copy, Debug)]
+struct Report<'a> {
+    key: KeyIx,
+    model: &'a Model,
+    tools: Tools,
+    order: Order,
+}
+
 impl Desk {
     /// A key for this request, if one may be leased now.
     pub(crate) fn grant(&mut self, wish: &Wish, now: Now) -> Option<Grant> {
-        let key = self.selector.choose(&self.roster, wish)?;
-        let lease = self.leases.open(key);
+        let model = self.roster.models.find(&wish.model);
+        let room = self.roster.room(model, wish.input_tokens, now.mono);
+        let key = self.selector.choose(&self.roster, wish, room)?;
+        let Roster { models, journal, .. } = &mut self.roster;
+        let model = model.unwrap_or_else(|| models.enter(&wish.model, now.mono, journal));
+        models.get_mut(model).in_flight += 1;
+        let booking = self.roster.book(key, model, wish.input_tokens, now);
+        let lease = self.leases.open(Out { key, model, tools: wish.tools, booking });
         let order = self.leases.order(lease);
         let until = now.mono + self.settings.probe_patience;
-        let probed = self.roster.change_all(key, &wish.model, |cooldown| cooldown.take_probe(order, until));
+        let probed = self
+            .roster
+            .change_all(key, &wish.model, wish.tools, |cooldown| cooldown.take_probe(order, until));
         let role = if probed.is_empty() { Role::Ordinary } else { Role::Probe };
         for site in probed {
             self.roster.set_timer(until, site);
@@ -50,68 +69,90 @@ impl Desk {
         now: Now,
         effects: &mut Effects,
     ) {
-        if let Some((key, order)) = self.attribute(self.leases.find(lease), lease, key) {
-            self.succeed(key, model, order, now, effects);
+        if let Some(report) = self.attribute(self.leases.find(lease), lease, key, model) {
+            self.succeed(report, now, effects);
         }
     }
 
     /// Ends a lease. One that is settled already, or whose key is not in the pool, changes nothing.
     pub(crate) fn settle(&mut self, settlement: &Settlement, now: Now, effects: &mut Effects) {
-        let Settlement { lease, key, model, outcome } = settlement;
+        let Settlement { lease, key, model, outcome, input_tokens } = settlement;
         let found = self.leases.close(*lease);
-        let Some((key, order)) = self.attribute(found, *lease, *key) else { return };
-        let entry = self.roster.key_mut(key);
-        if matches!(found, Found::Ours(_)) {
-            entry.in_flight = entry.in_flight.saturating_sub(1);
+        let Some(report) = self.attribute(found, *lease, *key, model) else { return };
+        if let Found::Ours(out) = found {
+            self.return_lease(out, outcome, *input_tokens, now);
         }
+        let entry = self.roster.key_mut(report.key);
         match outcome {
             Outcome::Success => {
                 entry.totals.successes += 1;
-                self.succeed(key, model, order, now, effects);
+                self.succeed(report, now, effects);
             }
             Outcome::Abandoned => {
                 entry.totals.abandoned += 1;
-                self.release(key, model, order);
+                self.release(report);
             }
             Outcome::Fault(fault) => {
                 entry.totals.faults += 1;
                 // A probe's fault that blames another leaves room for the next probe.
-                self.release(key, model, order);
-                self.blame(fault, key, model, order, now, effects);
+                self.release(report);
+                if let Some(number) = fault.project.as_deref().and_then(ProjectNumber::parse) {
+                    self.roster.learn_number(report.key, number, now, &self.settings, effects);
+                }
+                self.blame(fault, report, now, effects);
             }
         }
     }
 
-    /// The key and the place in the order of granting that a report speaks of.
-    fn attribute(&self, found: Found, lease: LeaseId, claimed: KeyIx) -> Option<(KeyIx, Order)> {
-        match found {
-            Found::Ours(key) => Some((key, self.leases.order(lease))),
-            Found::Former => self.roster.get(claimed).map(|_| (claimed, self.leases.order(lease))),
-            Found::Settled => None,
+    /// What was taken for this lease is given back, or put right.
+    fn return_lease(&mut self, out: Out, outcome: &Outcome, input_tokens: Option<u64>, now: Now) {
+        let Out { key, model, booking, .. } = out;
+        let entry = self.roster.key_mut(key);
+        entry.in_flight = entry.in_flight.saturating_sub(1);
+        let state = self.roster.models.get_mut(model);
+        state.in_flight = state.in_flight.saturating_sub(1);
+        if let Some(booking) = booking {
+            let spent = match outcome {
+                Outcome::Fault(fault) if was_refused(fault.kind) => Spent::Nothing,
+                _ => Spent::Tokens(input_tokens),
+            };
+            self.roster.settle_booking(key, model, booking, spent, now.mono);
         }
     }
 
-    fn release(&mut self, key: KeyIx, model: &Model, order: Order) {
-        self.roster.change_all(key, model, |cooldown| cooldown.release_probe(order));
+    /// What a report speaks of.
+    fn attribute<'a>(
+        &self,
+        found: Found,
+        lease: LeaseId,
+        claimed: KeyIx,
+        model: &'a Model,
+    ) -> Option<Report<'a>> {
+        let (key, tools) = match found {
+            Found::Ours(out) => (out.key, out.tools),
+            // Which tools it used is forgotten.
+            Found::Former => (self.roster.get(claimed).map(|_| claimed)?, Tools::NONE),
+            Found::Settled => return None,
+        };
+        Some(Report { key, model, tools, order: self.leases.order(lease) })
     }
 
-    fn succeed(&mut self, key: KeyIx, model: &Model, order: Order, now: Now, effects: &mut Effects) {
+    fn release(&mut self, report: Report<'_>) {
+        let Report { key, model, tools, order } = report;
+        self.roster.change_all(key, model, tools, |cooldown| cooldown.release_probe(order));
+    }
+
+    fn succeed(&mut self, report: Report<'_>, now: Now, effects: &mut Effects) {
+        let Report { key, model, tools, order } = report;
         self.roster.key_mut(key).failures = 0;
-        for site in self.roster.change_all(key, model, |cooldown| cooldown.succeed(order)) {
+        for site in self.roster.change_all(key, model, tools, |cooldown| cooldown.succeed(order)) {
             effects.push(Effect::Persist(self.roster.record(&site, now)));
             effects.log(Event::Back { subject: self.roster.subject(&site) });
         }
     }
 
-    fn blame(
-        &mut self,
-        fault: &Fault,
-        key: KeyIx,
-        model: &Model,
-        order: Order,
-        now: Now,
-        effects: &mut Effects,
-    ) {
+    fn blame(&mut self, fault: &Fault, report: Report<'_>, now: Now, effects: &mut Effects) {
+        let Report { key, model, tools, .. } = report;
         let (site, wait) = match fault.scope() {
             Scope::Key => (Site::Key(key), fault.wait),
             // All that is known of a billing account is the key's project.
@@ -119,12 +160,10 @@ impl Desk {
             Scope::ProjectModel => {
                 let named = || fault.quotas.iter().find_map(|quota| quota.model.as_deref());
                 let model = model.clone().or_else(|| named().map(Into::into));
-                let wait = match fault.wait {
-                    // Nobody can reset a model, so a day has to do.
-                    Wait::Retire => Wait::Long,
-                    wait => wait,
-                };
-                (Site::Model(self.roster.project(key), model), wait)
+                if matches!(fault.kind, Kind::QuotaMinute | Kind::QuotaDay) {
+                    self.roster.learn_limits(key, &model, fault, now, effects);
+                }
+                (Site::Model(self.roster.project(key), model), fault.wait)
             }
             // Nothing was sent, so nothing is known of the key.
             Scope::Transport if fault.kind == Kind::ConnectFailed => return,
@@ -136,30 +175,47 @@ impl Desk {
                 }
                 (Site::Key(key), Wait::Backoff)
             }
-            Scope::ProjectTool | Scope::Model | Scope::Binding | Scope::Client | Scope::Gateway => return,
+            Scope::ProjectTool => {
+                // Which of several tools it was, Google does not say.
+                let project = self.roster.project(key);
+                for tool in tools.iter() {
+                    self.strike(
+                        &Site::Tool(project, tool),
+                        fault.wait,
+                        fault.kind.into(),
+                        report,
+                        now,
+                        effects,
+                    );
+                }
+                return;
+            }
+            Scope::Model | Scope::Binding | Scope::Client | Scope::Gateway => return,
         };
-        if wait != Wait::None {
-            self.strike(&site, wait, fault.kind.into(), key, order, now, effects);
-        }
+        self.strike(&site, wait, fault.kind.into(), report, now, effects);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one caller, and a struct for it would say nothing more")]
     fn strike(
         &mut self,
         site: &Site,
         wait: Wait,
         reason: Reason,
-        key: KeyIx,
-        order: Order,
+        report: Report<'_>,
         now: Now,
         effects: &mut Effects,
     ) {
-        let blow = Blow { wait, reason, lease: order, next: self.leases.next() };
+        let wait = match wait {
+            Wait::None => return,
+            // Nobody can reset a model or a tool, so a day has to do.
+            Wait::Retire if matches!(site, Site::Model(..) | Site::Tool(..)) => Wait::Long,
+            wait => wait,
+        };
+        let blow = Blow { wait, reason, lease: report.order, next: self.leases.next() };
         let (settings, rng) = (&self.settings, &mut self.rng);
         let struck = self.roster.change(site, |cooldown| cooldown.strike(blow, now, settings, rng));
         let Some(struck) = struck else { return };
         let subject = self.roster.subject(site);
-        let key = self.roster.key_mut(key).id.clone();
+        let key = self.roster.key_mut(report.key).id.clone();
         match struck {
             Struck::Cools(until) => {
                 self.roster.set_timer(until, site.clone());
@@ -169,4 +225,19 @@ impl Desk {
         }
         effects.push(Effect::Persist(self.roster.record(site, now)));
     }
+}
+
+/// Whether Google counts nothing for it: it refused the request for what is counted, or never saw it.
+fn was_refused(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::QuotaMinute
+            | Kind::QuotaDay
+            | Kind::QuotaZero
+            | Kind::QuotaUnnamed
+            | Kind::QuotaBare
+            | Kind::SpendingCap
+            | Kind::CreditsGone
+            | Kind::ConnectFailed
+    )
 }

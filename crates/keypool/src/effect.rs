@@ -4,8 +4,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::key::KeyId;
+use crate::key::{KeyId, ProjectNumber};
 use crate::lease::Grant;
+use crate::limit::Gauge;
 use crate::reason::Reason;
 use crate::record::{Record, Subject};
 use crate::waiting::Ticket;
@@ -95,6 +96,40 @@ pub enum Event {
         /// What.
         subject: Subject,
     },
+    /// A refusal named a limit that was not known.
+    LimitLearnt {
+        /// Of which model on which project.
+        subject: Subject,
+        /// Of what.
+        gauge: Gauge,
+        /// How many.
+        limit: u64,
+    },
+    /// Google named the number of a key's project.
+    NumberLearnt {
+        /// Whose.
+        key: KeyId,
+        /// The number.
+        number: ProjectNumber,
+    },
+    /// Two keys with different labels are of one project: they share what is counted by project.
+    LabelsJoined {
+        /// One.
+        key: KeyId,
+        /// The other.
+        other: KeyId,
+        /// Of both.
+        number: ProjectNumber,
+    },
+    /// Two keys with the same label are of different projects: they share nothing.
+    LabelSplit {
+        /// The one whose number was just learnt.
+        key: KeyId,
+        /// The other.
+        other: KeyId,
+        /// Of the first.
+        number: ProjectNumber,
+    },
     /// The operator disabled a key.
     Disabled {
         /// Which.
@@ -125,6 +160,19 @@ impl fmt::Display for Event {
             }
             Self::CooldownOver { subject } => write!(f, "{subject} may be tried again"),
             Self::Back { subject } => write!(f, "{subject} is back"),
+            Self::LimitLearnt { subject, gauge, limit } => {
+                write!(f, "{subject} is limited to {limit} {gauge}, says Google")
+            }
+            Self::NumberLearnt { key, number } => write!(f, "key {key} is of project number {number}"),
+            Self::LabelsJoined { key, other, number } => {
+                write!(f, "keys {key} and {other} are of one project, number {number}, against their labels")
+            }
+            Self::LabelSplit { key, other, number } => {
+                write!(
+                    f,
+                    "key {key} is of project number {number} and key {other} is not, against their label"
+                )
+            }
             Self::Disabled { key } => write!(f, "key {key} is disabled"),
             Self::Enabled { key } => write!(f, "key {key} is enabled"),
             Self::Reset { key } => write!(f, "key {key} is reset"),
@@ -135,6 +183,6 @@ impl fmt::Display for Event {
 fn met_by(f: &mut fmt::Formatter<'_>, subject: &Subject, key: &KeyId) -> fmt::Result {
     match subject {
         Subject::Key { .. } => Ok(()),
-        Subject::Project { .. } | Subject::Model { .. } => write!(f, " (met by key {key})"),
+        _ => write!(f, " (met by key {key})"),
     }
 }

@@ -7,8 +7,9 @@ use crate::key::KeyIx;
 use crate::now::Now;
 use crate::reason::Reason;
 use crate::record::{Record, Standing, Subject};
-use crate::roster::{ProjectIx, Roster, Site};
+use crate::roster::{Key, ProjectIx, Roster, Site};
 use crate::settings::Settings;
+use crate::tool::Tool;
 
 /// The most that a stored cooldown is believed to last, beside `long_wait`: the longest day, and some.
 const LONGEST_DAY: Duration = Duration::from_secs(26 * 60 * 60);
@@ -20,14 +21,18 @@ impl Roster {
             Site::Key(key) => Subject::Key { key: self.keys[key.position()].id.clone() },
             Site::Project(project) => Subject::Project { project: owner(project) },
             Site::Model(project, model) => Subject::Model { project: owner(project), model: model.clone() },
+            Site::Tool(project, tool) => Subject::Tool { project: owner(project), tool: *tool },
         }
     }
 
+    /// Where the cooldown of a subject sits, if it has one.
     fn site(&self, subject: Subject) -> Option<Site> {
         Some(match subject {
             Subject::Key { key } => Site::Key(self.find(&key)?),
             Subject::Project { project } => Site::Project(*self.by_owner.get(&project)?),
             Subject::Model { project, model } => Site::Model(*self.by_owner.get(&project)?, model),
+            Subject::Tool { project, tool } => Site::Tool(*self.by_owner.get(&project)?, tool),
+            Subject::Limits { .. } => return None,
         })
     }
 
@@ -40,8 +45,14 @@ impl Roster {
                 Cooldown::Cooling { until, streak, .. } | Cooldown::Probation { since: until, streak, .. },
             ) => Standing::Cooling { until: now.wall_at(*until), steps: streak.steps, reason: streak.reason },
         };
-        let disabled = matches!(site, Site::Key(key) if self.keys[key.position()].disabled);
-        Record { subject: self.subject(site), standing, disabled }
+        let record = Record { standing, ..Record::clear(self.subject(site)) };
+        match site {
+            Site::Key(key) => {
+                let Key { disabled, number, .. } = &self.keys[key.position()];
+                Record { disabled: *disabled, number: *number, ..record }
+            }
+            Site::Project(_) | Site::Model(..) | Site::Tool(..) => record,
+        }
     }
 
     /// A record for each site that has something to say.
@@ -51,12 +62,31 @@ impl Roster {
         let models = self.troubles.iter().flat_map(|(model, trouble)| {
             trouble.cooldowns.keys().map(|project| Site::Model(*project, model.clone()))
         });
-        let records = keys.chain(projects).chain(models).map(|site| self.record(&site, now));
-        records.filter(|record| !record.is_clear()).collect()
+        let tools = Tool::ALL.into_iter().flat_map(|tool| {
+            self.tools[tool as usize].cooldowns.keys().map(move |project| Site::Tool(*project, tool))
+        });
+        let records = keys.chain(projects).chain(models).chain(tools).map(|site| self.record(&site, now));
+        records.chain(self.limits_records(now)).filter(|record| !record.is_clear()).collect()
+    }
+
+    /// Takes records over, in any order. What a project is called depends on its keys' numbers, so these come first.
+    pub(crate) fn restore_all(&mut self, records: Vec<Record>, now: Now, settings: &Settings) {
+        let number = |record: &Record| match &record.subject {
+            Subject::Key { key } => Some((self.find(key)?, record.number?)),
+            _ => None,
+        };
+        let numbers: Vec<_> = records.iter().filter_map(number).collect();
+        self.restore_numbers(numbers, now.mono, settings);
+        for record in records {
+            self.restore(record, now, settings);
+        }
     }
 
     /// Takes a record over. One whose subject is no longer in the pool is passed by.
-    pub(crate) fn restore(&mut self, record: Record, now: Now, settings: &Settings) {
+    fn restore(&mut self, record: Record, now: Now, settings: &Settings) {
+        if let (Subject::Limits { project, model }, Some(state)) = (&record.subject, &record.limits) {
+            self.restore_limits(project, model, state, now);
+        }
         let Some(site) = self.site(record.subject) else { return };
         if let Site::Key(key) = site {
             let failed = matches!(record.standing, Standing::Cooling { reason: Reason::Transport, .. });

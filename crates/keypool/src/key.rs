@@ -12,10 +12,29 @@ use smallvec::SmallVec;
 #[serde(transparent)]
 pub struct KeyId(Arc<str>);
 
-/// The operator's label of a Google project. Keys with the same label share what Google counts by project.
+/// The operator's label of a Google project. Keys with the same label share what Google counts by project, unless
+/// Google names different numbers for them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Project(Arc<str>);
+
+/// A project's number, which Google names in some faults as `projects/N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProjectNumber(u64);
+
+impl ProjectNumber {
+    /// What stands after `projects/`. `None` for a project's id, which is not a number.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+}
+
+impl fmt::Display for ProjectNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 macro_rules! name {
     ($name:ident) => {
@@ -54,7 +73,7 @@ name!(Project);
 pub struct KeySpec {
     /// Its name, unique in the pool.
     pub id: KeyId,
-    /// The project it belongs to. A key without one is a project of its own.
+    /// The project it belongs to. A key without one is a project of its own, until Google names its number.
     pub project: Option<Project>,
     /// Its share under [`Strategy::Weighted`](crate::Strategy::Weighted), at least 1.
     pub weight: u32,

@@ -7,6 +7,9 @@ use gemini::fault::Fault;
 
 use crate::cooldown::Order;
 use crate::key::KeyIx;
+use crate::models::ModelIx;
+use crate::tally::Booking;
+use crate::tool::Tools;
 
 /// The name of one lease. It carries the incarnation of the pool that granted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +62,8 @@ pub struct Settlement {
     pub model: Option<Arc<str>>,
     /// How it ended.
     pub outcome: Outcome,
+    /// How many input tokens it had, when the upstream said so. Corrects the wish's estimate.
+    pub input_tokens: Option<u64>,
 }
 
 /// The leases of this incarnation that are not settled yet.
@@ -74,14 +79,24 @@ pub(crate) struct Leases {
 struct Slot {
     /// Zero when free.
     number: Order,
-    key: KeyIx,
+    out: Out,
+}
+
+/// What a lease was granted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Out {
+    pub key: KeyIx,
+    pub tools: Tools,
+    pub model: ModelIx,
+    /// How it was counted, where a limit is known.
+    pub booking: Option<Booking>,
 }
 
 /// What was found behind a lease's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Out, and granted by this incarnation for this key.
-    Ours(KeyIx),
+    Ours(Out),
     /// Granted by a former incarnation.
     Former,
     /// Settled already.
@@ -103,10 +118,10 @@ impl Leases {
         self.slots.len() - self.free.len()
     }
 
-    pub(crate) fn open(&mut self, key: KeyIx) -> LeaseId {
+    pub(crate) fn open(&mut self, out: Out) -> LeaseId {
         let number = self.next;
         self.next += 1;
-        let entry = Slot { number, key };
+        let entry = Slot { number, out };
         let slot = if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = entry;
             slot
@@ -123,7 +138,7 @@ impl Leases {
             return Found::Former;
         }
         match self.slots.get(lease.slot as usize) {
-            Some(slot) if slot.number == lease.number => Found::Ours(slot.key),
+            Some(slot) if slot.number == lease.number => Found::Ours(slot.out),
             _ => Found::Settled,
         }
     }
@@ -147,24 +162,28 @@ impl Leases {
 mod tests {
     use super::*;
 
+    fn out(key: u32) -> Out {
+        Out { key: KeyIx(key), tools: Tools::NONE, model: ModelIx::FIRST, booking: None }
+    }
+
     #[test]
     fn a_lease_is_closed_once_even_when_its_slot_is_used_again() {
         let mut leases = Leases::new(7);
-        let first = leases.open(KeyIx(3));
-        assert_eq!(leases.close(first), Found::Ours(KeyIx(3)));
+        let first = leases.open(out(3));
+        assert_eq!(leases.close(first), Found::Ours(out(3)));
         assert_eq!(leases.close(first), Found::Settled);
-        let second = leases.open(KeyIx(4));
+        let second = leases.open(out(4));
         assert_eq!(leases.close(first), Found::Settled);
         assert_eq!(leases.len(), 1);
-        assert_eq!(leases.close(second), Found::Ours(KeyIx(4)));
+        assert_eq!(leases.close(second), Found::Ours(out(4)));
         assert_eq!(leases.len(), 0);
     }
 
     #[test]
     fn a_lease_of_a_former_incarnation_is_known_as_such() {
-        let old = Leases::new(1).open(KeyIx(0));
+        let old = Leases::new(1).open(out(0));
         let mut leases = Leases::new(2);
-        let ours = leases.open(KeyIx(0));
+        let ours = leases.open(out(0));
         assert_eq!(leases.close(old), Found::Former);
         assert_eq!(leases.order(old), 0);
         assert_eq!(leases.order(ours), 1);

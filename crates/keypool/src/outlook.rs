@@ -13,12 +13,21 @@ const PROBE_GUESS: Duration = Duration::from_secs(1);
 /// When a request may hope for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outlook {
-    /// The first of its keys is back then (monotonic), or not before then; now, when a probe's report is awaited.
-    Back(Duration),
+    /// Monotonic.
+    Back(Hope),
     /// All of its keys that are not retired have been tried.
     NoneLeft,
     /// All of its keys are retired or disabled.
     AllRetired,
+}
+
+/// The times that a request without a key may hope for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hope {
+    /// The first of its keys is back then, or not before then; now, when a probe's report is awaited.
+    pub back: Duration,
+    /// The next time at which one of its keys may be back by time alone.
+    pub next: Option<Duration>,
 }
 
 /// What a request is told that gets no key now, when the first may be back then.
@@ -46,22 +55,33 @@ impl Roster {
 
     fn outlook_among(&self, keys: impl Iterator<Item = KeyIx>, wish: &Wish, now: Duration) -> Outlook {
         let trouble = self.troubles.get(&wish.model);
+        let room = self.room(self.models.find(&wish.model), wish.input_tokens, now);
         let mut outlook = Outlook::AllRetired;
         for ix in keys {
             let key = &self.keys[ix.position()];
             let in_model = trouble.and_then(|trouble| trouble.cooldowns.get(&key.project));
             let cooldowns = [Some(&key.cooldown), Some(self.project_cooldown(key.project)), in_model];
+            let in_tools =
+                wish.tools.iter().map(|tool| self.tools[tool as usize].cooldowns.get(&key.project));
             let back = cooldowns
                 .into_iter()
+                .chain(in_tools)
                 .flatten()
-                .try_fold(now, |back, cooldown| Some(back.max(cooldown.back_at(now)?)));
+                .try_fold(room.opens(key.project), |back, cooldown| Some(back.max(cooldown.back_at(now)?)));
             outlook = match (back, outlook) {
                 _ if key.disabled => outlook,
                 (None, _) => outlook,
                 (Some(_), Outlook::AllRetired) if wish.tried.contains(ix) => Outlook::NoneLeft,
                 (Some(_), _) if wish.tried.contains(ix) => outlook,
-                (Some(back), Outlook::Back(earlier)) => Outlook::Back(earlier.min(back)),
-                (Some(back), _) => Outlook::Back(back),
+                (Some(back), outlook) => {
+                    let next = Some(back).filter(|back| *back > now);
+                    Outlook::Back(match outlook {
+                        Outlook::Back(hope) => {
+                            Hope { back: hope.back.min(back), next: hope.next.into_iter().chain(next).min() }
+                        }
+                        _ => Hope { back, next },
+                    })
+                }
             };
         }
         outlook

@@ -10,7 +10,7 @@ use crate::error::PoolError;
 use crate::key::{KeyId, KeyIx, KeySpec};
 use crate::lease::{LeaseId, Leases, Settlement};
 use crate::now::Now;
-use crate::outlook::{Outlook, back_in};
+use crate::outlook::{Hope, Outlook, back_in};
 use crate::record::Record;
 use crate::roster::{Roster, Site};
 use crate::select::Selector;
@@ -26,6 +26,8 @@ pub struct Pool {
     waiting: Waiting,
     /// When the owner was last asked to call `wake`.
     alarm: Option<Duration>,
+    /// When somebody who waits may be served by time alone.
+    opening: Option<Duration>,
 }
 
 impl Pool {
@@ -38,13 +40,14 @@ impl Pool {
     /// No keys, two of the same name, a weight of zero, or settings that make no sense.
     pub fn new(settings: Settings, keys: Vec<KeySpec>, seed: u64) -> Result<Self, PoolError> {
         settings.check()?;
-        let roster = Roster::new(keys)?;
+        let roster = Roster::new(keys, &settings.limits)?;
         let selector = Selector::new(settings.strategy, roster.keys().len());
         let rng = fastrand::Rng::with_seed(seed);
         Ok(Self {
             desk: Desk { settings, roster, leases: Leases::new(seed), selector, rng },
             waiting: Waiting::new(seed),
             alarm: None,
+            opening: None,
         })
     }
 
@@ -110,13 +113,15 @@ impl Pool {
         self.set_disabled(id, true, now, effects)
     }
 
-    /// Forgets all that is held against this key: its retirement and cooldowns, those of its project, and those of all
-    /// models there. A disabled key stays disabled.
+    /// Forgets all that is held against this key: its retirement and cooldowns, those of its project, those of all models
+    /// and tools there, and the limits that refusals taught. A disabled key stays disabled, and what was used stays counted.
     ///
     /// # Errors
     /// No key has this name.
     pub fn reset(&mut self, id: &KeyId, now: Now, effects: &mut Effects) -> Result<(), PoolError> {
         let key = self.find(id).ok_or_else(|| PoolError::UnknownKey(id.clone()))?;
+        let roster = &mut self.desk.roster;
+        roster.forget_limits(roster.project(key), now.mono);
         for site in self.desk.roster.reset(key) {
             effects.push(Effect::Persist(self.desk.roster.record(&site, now)));
         }
@@ -157,9 +162,8 @@ impl Pool {
     /// Takes over what a former incarnation kept. Meant for a new pool, before its first lease; records of keys and
     /// projects that are no longer here are passed by. The next call, such as [`Pool::wake`], asks for the alarm.
     pub fn restore(&mut self, records: impl IntoIterator<Item = Record>, now: Now) {
-        for record in records {
-            self.desk.roster.restore(record, now, &self.desk.settings);
-        }
+        let records = records.into_iter().collect();
+        self.desk.roster.restore_all(records, now, &self.desk.settings);
     }
 
     /// The key of this name.
@@ -184,8 +188,8 @@ impl Pool {
 
     fn wait_or_refuse(&mut self, wish: &Wish, now: Now) -> Answer {
         let settings = &self.desk.settings;
-        let back = match self.desk.roster.outlook(wish, now.mono) {
-            Outlook::Back(back) => back,
+        let Hope { back, next } = match self.desk.roster.outlook(wish, now.mono) {
+            Outlook::Back(hope) => hope,
             Outlook::NoneLeft => return Answer::Refused(Refusal::NoneLeft),
             Outlook::AllRetired => return Answer::Refused(Refusal::AllRetired),
         };
@@ -197,19 +201,21 @@ impl Pool {
         if self.waiting.len() >= settings.max_waiting {
             return Answer::Refused(Refusal::QueueFull { back_in });
         }
+        self.opening = self.opening.into_iter().chain(next).min();
         Answer::Waiting(self.waiting.join(wish.clone(), now.mono + may_wait))
     }
 
     /// Lets time pass, and serves those who wait.
     fn begin(&mut self, now: Now, effects: &mut Effects) {
-        let Self { desk, waiting, .. } = self;
+        let Self { desk, waiting, opening, .. } = self;
         desk.roster.expire(now, &desk.settings, effects);
-        if desk.roster.take_stirred() && !waiting.is_empty() {
-            attend(desk, waiting, now, effects);
+        let opens = opening.is_some_and(|at| at <= now.mono);
+        if (desk.roster.take_stirred() || opens) && !(waiting.is_empty() && opening.is_none()) {
+            *opening = attend(desk, waiting, now, effects);
         }
         while let Some((ticket, waiter)) = waiting.overdue(now.mono) {
             let refusal = match desk.roster.outlook(&waiter.wish, now.mono) {
-                Outlook::Back(back) => Refusal::WaitedTooLong { back_in: back_in(back, now.mono) },
+                Outlook::Back(hope) => Refusal::WaitedTooLong { back_in: back_in(hope.back, now.mono) },
                 Outlook::NoneLeft => Refusal::NoneLeft,
                 Outlook::AllRetired => Refusal::AllRetired,
             };
@@ -217,11 +223,14 @@ impl Pool {
         }
     }
 
-    /// Asks for the next alarm, if it is earlier than the one that is set.
+    /// Writes up what changed, and asks for the next alarm, if it is earlier than the one that is set.
     fn end(&mut self, now: Now, effects: &mut Effects) {
-        let timer = self.desk.roster.next_timer();
-        let deadline = if self.waiting.is_empty() { None } else { self.waiting.next_deadline() };
-        let Some(next) = timer.into_iter().chain(deadline).min() else { return };
+        let roster = &mut self.desk.roster;
+        roster.write_up(now, effects);
+        let (deadline, opening) =
+            if self.waiting.is_empty() { (None, None) } else { (self.waiting.next_deadline(), self.opening) };
+        let times = [roster.next_timer(), roster.journal.due(), deadline, opening];
+        let Some(next) = times.into_iter().flatten().min() else { return };
         if self.alarm.is_none_or(|alarm| alarm <= now.mono || next < alarm) {
             self.alarm = Some(next);
             effects.push(Effect::WakeAt(next));
@@ -229,36 +238,36 @@ impl Pool {
     }
 }
 
-/// Something changed: gives each waiter its key, or the news that it waits in vain.
-fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effects) {
-    // Most waiters want the same. A grant changes no outlook: at most it makes a probe, which may be back any moment.
-    let mut known: Option<(Wish, Outlook)> = None;
+/// Something changed: gives each waiter its key, or the news that it waits in vain. When time alone may serve the next.
+fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effects) -> Option<Duration> {
+    // Most waiters want the same. What one of them did not get the next does not get either, since a grant only takes;
+    // but a grant may take the room on which an outlook was built.
+    let mut known: Option<(Wish, Option<Outlook>)> = None;
+    let mut opening: Option<Duration> = None;
     waiting.attend(effects, |waiter| {
-        if let Some(grant) = desk.grant(&waiter.wish, now) {
-            return Some(Reply::Granted(grant));
-        }
         let wish = &waiter.wish;
-        let outlook = match &known {
-            Some((like, outlook))
-                if like.model == wish.model && like.reach == wish.reach && like.tried == wish.tried =>
-            {
-                *outlook
+        if !known.as_ref().is_some_and(|(like, _)| like.wants_the_same(wish)) {
+            if let Some(grant) = desk.grant(wish, now) {
+                if let Some((_, outlook)) = &mut known {
+                    *outlook = None;
+                }
+                return Some(Reply::Granted(grant));
             }
-            _ => {
-                let outlook = desk.roster.outlook(wish, now.mono);
-                known = Some((wish.clone(), outlook));
-                outlook
+            known = None;
+        }
+        let (_, outlook) = known.get_or_insert_with(|| (wish.clone(), None));
+        match *outlook.get_or_insert_with(|| desk.roster.outlook(wish, now.mono)) {
+            // Of those whose time is up, this is not the place to tell.
+            Outlook::Back(hope) if hope.back <= waiter.deadline || waiter.deadline <= now.mono => {
+                opening = opening.into_iter().chain(hope.next).min();
+                None
             }
-        };
-        match outlook {
-            Outlook::Back(back) if back <= waiter.deadline => None,
-            // Their time is up, which they are told next.
-            Outlook::Back(_) if waiter.deadline <= now.mono => None,
-            Outlook::Back(back) => {
-                Some(Reply::Refused(Refusal::Cooling { back_in: back_in(back, now.mono) }))
+            Outlook::Back(hope) => {
+                Some(Reply::Refused(Refusal::Cooling { back_in: back_in(hope.back, now.mono) }))
             }
             Outlook::NoneLeft => Some(Reply::Refused(Refusal::NoneLeft)),
             Outlook::AllRetired => Some(Reply::Refused(Refusal::AllRetired)),
         }
     });
+    opening
 }

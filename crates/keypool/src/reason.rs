@@ -35,6 +35,8 @@ pub enum Reason {
     QuotaDay,
     /// The quota is zero: the model is not in the project's tier.
     QuotaZero,
+    /// A tool's quota is used up.
+    ToolQuota,
     /// A rate limit that Google did not name.
     RateLimit,
     /// The connection failed, several times in a row.
@@ -60,6 +62,7 @@ impl From<Kind> for Reason {
             Kind::QuotaMinute => Self::QuotaMinute,
             Kind::QuotaDay => Self::QuotaDay,
             Kind::QuotaZero => Self::QuotaZero,
+            Kind::QuotaUnnamed => Self::ToolQuota,
             Kind::QuotaBare => Self::RateLimit,
             Kind::HeadLost | Kind::BodyLost => Self::Transport,
             _ => Self::Other,
@@ -70,7 +73,10 @@ impl From<Kind> for Reason {
 impl Reason {
     /// Whether the backoff begins with `rate_limit_default_wait` instead of `cooldown_initial`.
     pub(crate) fn is_rate_limit(self) -> bool {
-        matches!(self, Self::QuotaMinute | Self::QuotaDay | Self::QuotaZero | Self::RateLimit)
+        matches!(
+            self,
+            Self::QuotaMinute | Self::QuotaDay | Self::QuotaZero | Self::ToolQuota | Self::RateLimit
+        )
     }
 }
 
@@ -90,6 +96,7 @@ impl fmt::Display for Reason {
             Self::QuotaMinute => "a quota per minute is used up",
             Self::QuotaDay => "a quota per day is used up",
             Self::QuotaZero => "the model is not in the project's tier",
+            Self::ToolQuota => "the tool's quota is used up",
             Self::RateLimit => "rate limit, no quota named",
             Self::Transport => "connections failed several times in a row",
             Self::Other => "another fault",

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::key::{KeyId, Project};
+use crate::key::{KeyId, Project, ProjectNumber};
+use crate::limit::Gauge;
 use crate::reason::Reason;
+use crate::tool::Tool;
 
 /// What cools or is retired.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,6 +33,20 @@ pub enum Subject {
         /// Which model; `None` stands for requests that name none.
         model: Option<Arc<str>>,
     },
+    /// The limits and counts of a model, for all keys of a project.
+    Limits {
+        /// Which project.
+        project: Owner,
+        /// Which model; `None` stands for requests that name none.
+        model: Option<Arc<str>>,
+    },
+    /// A tool, for all keys of a project.
+    Tool {
+        /// Which project.
+        project: Owner,
+        /// Which tool.
+        tool: Tool,
+    },
 }
 
 /// A project, with or without a label.
@@ -39,6 +55,8 @@ pub enum Subject {
 pub enum Owner {
     /// The project with this label.
     Project(Project),
+    /// The project with this number: labels no longer matter once Google has named it.
+    Number(ProjectNumber),
     /// The unlabelled project of this one key.
     Key(KeyId),
 }
@@ -49,6 +67,14 @@ impl fmt::Display for Subject {
             Self::Key { key } => write!(f, "key {key}"),
             Self::Project { project } => write!(f, "{project}"),
             Self::Model { project, model: Some(model) } => write!(f, "model {model} on {project}"),
+            Self::Limits { project, model } => {
+                write!(
+                    f,
+                    "the limits of {} on {project}",
+                    model.as_deref().unwrap_or("requests without a model")
+                )
+            }
+            Self::Tool { project, tool } => write!(f, "{tool} on {project}"),
             Self::Model { project, model: None } => write!(f, "requests without a model on {project}"),
         }
     }
@@ -58,6 +84,7 @@ impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Project(project) => write!(f, "project {project}"),
+            Self::Number(number) => write!(f, "project number {number}"),
             Self::Key(key) => write!(f, "the project of key {key}"),
         }
     }
@@ -75,13 +102,61 @@ pub struct Record {
     /// Whether the operator disabled it; only keys can be.
     #[serde(default)]
     pub disabled: bool,
+    /// The number of its project, once Google has named it; only keys have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<ProjectNumber>,
+    /// What is known of limits and used of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitState>,
 }
 
 impl Record {
+    /// Nothing is wrong.
+    pub(crate) fn clear(subject: Subject) -> Self {
+        Self { subject, standing: Standing::Open, disabled: false, number: None, limits: None }
+    }
+
     /// Whether it says nothing: the store may forget the subject.
     pub fn is_clear(&self) -> bool {
-        self.standing == Standing::Open && !self.disabled
+        self.standing == Standing::Open && !self.disabled && self.number.is_none() && self.limits.is_none()
     }
+}
+
+/// The limits that refusals taught, and the counts of what was used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitState {
+    /// What refusals taught.
+    pub learnt: Vec<LearntLimit>,
+    /// When the rest was written.
+    pub counted_at: DateTime<Utc>,
+    /// What was used in the minute before.
+    pub minute: Vec<SecondUsed>,
+    /// Requests of the day.
+    pub day_requests: u64,
+    /// When that day ends; `None` when there are none.
+    pub day_ends: Option<DateTime<Utc>>,
+}
+
+/// A limit that Google named in a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LearntLimit {
+    /// Of what.
+    pub gauge: Gauge,
+    /// How many.
+    pub limit: u64,
+    /// When it is forgotten, unless Google names it again.
+    pub until: DateTime<Utc>,
+}
+
+/// What was used in one second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondUsed {
+    /// How many seconds ago that was.
+    pub ago_s: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Input tokens.
+    pub tokens: u64,
 }
 
 /// How a subject stands.

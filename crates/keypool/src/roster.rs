@@ -1,6 +1,6 @@
-//! Who is in the pool and how each stands: keys, their projects, the models of a project, with their cooldowns and the
-//! timers that end them. Keeps one bit a key for "may be leased" and one a key and troubled model for "not for this
-//! model", so that choosing among a thousand keys reads a few words. Chooses nobody and judges nothing.
+//! Who is in the pool: keys, their projects, the models and tools of a project, with their cooldowns and the timers that
+//! end them. Keeps one bit a key for "may be leased" and one a key and troubled model or tool for "not for this one", so
+//! that choosing among a thousand keys reads a few words. How a cooldown changes is in `standing`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fixedbitset::FixedBitSet;
-use smallvec::SmallVec;
 
-use crate::cooldown::{Cooldown, Passed};
-use crate::effect::{Effect, Effects, Event};
+use crate::cooldown::Cooldown;
 use crate::error::PoolError;
-use crate::key::{KeyId, KeyIx, KeySpec, Project};
-use crate::now::Now;
+use crate::journal::Journal;
+use crate::key::{KeyId, KeyIx, KeySpec, Project, ProjectNumber};
+use crate::limit::Limit;
+use crate::models::Models;
 use crate::record::Owner;
-use crate::settings::Settings;
+use crate::tool::Tool;
+use crate::trouble::Trouble;
 
 /// A model's name; requests that name none have a place of their own.
 pub(crate) type Model = Option<Arc<str>>;
@@ -27,6 +28,7 @@ pub(crate) enum Site {
     Key(KeyIx),
     Project(ProjectIx),
     Model(ProjectIx, Model),
+    Tool(ProjectIx, Tool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +38,9 @@ pub(crate) struct ProjectIx(pub u32);
 pub(crate) struct Key {
     pub id: KeyId,
     pub project: ProjectIx,
+    pub label: Option<Project>,
+    /// Once Google has named it.
+    pub number: Option<ProjectNumber>,
     pub weight: u32,
     pub disabled: bool,
     pub cooldown: Cooldown,
@@ -65,18 +70,10 @@ pub(crate) struct Group {
     pub cooldown: Cooldown,
 }
 
-/// The projects on which a model is in trouble.
-#[derive(Debug)]
-pub(crate) struct Trouble {
-    pub cooldowns: BTreeMap<ProjectIx, Cooldown>,
-    /// The keys that may not be leased for this model.
-    pub blocked: FixedBitSet,
-}
-
 #[derive(Debug, PartialEq, Eq)]
-struct Timer {
-    at: Duration,
-    site: Site,
+pub(crate) struct Timer {
+    pub at: Duration,
+    pub site: Site,
 }
 
 impl Ord for Timer {
@@ -96,15 +93,26 @@ pub(crate) struct Roster {
     pub(crate) keys: Vec<Key>,
     by_id: HashMap<KeyId, KeyIx>,
     pub(crate) projects: Vec<Group>,
+    /// Those that have lost all their keys.
+    pub(crate) vacant: Vec<ProjectIx>,
     pub(crate) by_owner: HashMap<Owner, ProjectIx>,
+    /// By model, those in trouble.
     pub(crate) troubles: BTreeMap<Model, Trouble>,
-    ready: FixedBitSet,
-    timers: BinaryHeap<Reverse<Timer>>,
-    stirred: bool,
+    /// By tool.
+    pub(crate) tools: [Trouble; Tool::ALL.len()],
+    pub(crate) ready: FixedBitSet,
+    pub(crate) timers: BinaryHeap<Reverse<Timer>>,
+    pub(crate) stirred: bool,
+    pub(crate) models: Models,
+    /// As configured.
+    pub(crate) limits: Box<[Limit]>,
+    pub(crate) journal: Journal,
+    /// When tallies with nothing to say were last cleared away.
+    pub(crate) tidied: Duration,
 }
 
 impl Roster {
-    pub(crate) fn new(specs: Vec<KeySpec>) -> Result<Self, PoolError> {
+    pub(crate) fn new(specs: Vec<KeySpec>, limits: &[Limit]) -> Result<Self, PoolError> {
         if specs.is_empty() {
             return Err(PoolError::NoKeys);
         }
@@ -112,11 +120,17 @@ impl Roster {
             keys: Vec::with_capacity(specs.len()),
             by_id: HashMap::with_capacity(specs.len()),
             projects: Vec::new(),
+            vacant: Vec::new(),
             by_owner: HashMap::new(),
             troubles: BTreeMap::new(),
+            tools: Tool::ALL.map(|_| Trouble::new(specs.len())),
             ready: FixedBitSet::with_capacity(specs.len()),
             timers: BinaryHeap::new(),
             stirred: false,
+            models: Models::new(),
+            limits: limits.into(),
+            journal: Journal::default(),
+            tidied: Duration::ZERO,
         };
         for (ix, spec) in (0..).map(KeyIx).zip(specs) {
             if spec.weight == 0 {
@@ -125,13 +139,15 @@ impl Roster {
             if roster.by_id.insert(spec.id.clone(), ix).is_some() {
                 return Err(PoolError::DuplicateKey(spec.id));
             }
-            let owner = spec.project.map_or_else(|| Owner::Key(spec.id.clone()), Owner::Project);
+            let owner = spec.project.clone().map_or_else(|| Owner::Key(spec.id.clone()), Owner::Project);
             let project = roster.project_of_owner(owner);
             roster.projects[project.0 as usize].members.push(ix);
             roster.ready.insert(ix.position());
             roster.keys.push(Key {
                 id: spec.id,
                 project,
+                label: spec.project,
+                number: None,
                 weight: spec.weight,
                 disabled: false,
                 cooldown: Cooldown::Open,
@@ -143,11 +159,16 @@ impl Roster {
         Ok(roster)
     }
 
-    fn project_of_owner(&mut self, owner: Owner) -> ProjectIx {
-        let projects = &mut self.projects;
+    pub(crate) fn project_of_owner(&mut self, owner: Owner) -> ProjectIx {
+        let Self { projects, vacant, .. } = self;
         *self.by_owner.entry(owner).or_insert_with_key(|owner| {
-            projects.push(Group { owner: owner.clone(), members: Vec::new(), cooldown: Cooldown::Open });
-            // There are no more projects than keys, and those are counted in 32 bits.
+            let group = Group { owner: owner.clone(), members: Vec::new(), cooldown: Cooldown::Open };
+            if let Some(project) = vacant.pop() {
+                projects[project.0 as usize] = group;
+                return project;
+            }
+            projects.push(group);
+            // There are no more projects than keys, but for one in passing, and those are counted in 32 bits.
             ProjectIx(u32::try_from(projects.len() - 1).unwrap_or(u32::MAX))
         })
     }
@@ -172,11 +193,9 @@ impl Roster {
         self.keys[key.position()].project
     }
 
+    /// The label of the first key that has one.
     pub(crate) fn label(&self, project: ProjectIx) -> Option<&Project> {
-        match &self.projects[project.0 as usize].owner {
-            Owner::Project(label) => Some(label),
-            Owner::Key(_) => None,
-        }
+        self.members(project).iter().find_map(|key| self.keys[key.position()].label.as_ref())
     }
 
     pub(crate) fn project_cooldown(&self, project: ProjectIx) -> &Cooldown {
@@ -195,6 +214,18 @@ impl Roster {
     /// The keys that may not be leased for this model, if it is in trouble.
     pub(crate) fn blocked(&self, model: &Model) -> Option<&FixedBitSet> {
         self.troubles.get(model).map(|trouble| &trouble.blocked)
+    }
+
+    /// The keys that may not be leased for this tool.
+    pub(crate) fn blocked_tool(&self, tool: Tool) -> &FixedBitSet {
+        &self.tools[tool as usize].blocked
+    }
+
+    /// Each tool in trouble on this project.
+    pub(crate) fn tool_troubles(&self, project: ProjectIx) -> impl Iterator<Item = (Tool, &Cooldown)> {
+        Tool::ALL
+            .into_iter()
+            .filter_map(move |tool| Some((tool, self.tools[tool as usize].cooldowns.get(&project)?)))
     }
 
     /// Each model in trouble on this project.
@@ -217,153 +248,6 @@ impl Roster {
     pub(crate) fn set_timer(&mut self, at: Duration, site: Site) {
         self.timers.push(Reverse(Timer { at, site }));
     }
-
-    /// Ends what is over by now.
-    pub(crate) fn expire(&mut self, now: Now, settings: &Settings, effects: &mut Effects) {
-        while self.next_timer().is_some_and(|at| at <= now.mono) {
-            let Some(Reverse(Timer { site, .. })) = self.timers.pop() else { return };
-            let Some(cooldown) = self.existing(&site) else { continue };
-            match cooldown.pass(now.mono, settings) {
-                Passed::Nothing => continue,
-                Passed::Over { forget_at } => {
-                    effects.log(Event::CooldownOver { subject: self.subject(&site) });
-                    self.set_timer(forget_at, site.clone());
-                }
-                Passed::ProbeGivenUp => {}
-                Passed::Forgotten => effects.push(Effect::Persist(self.record(&site, now))),
-            }
-            self.refresh(&site);
-        }
-    }
-
-    fn existing(&mut self, site: &Site) -> Option<&mut Cooldown> {
-        match site {
-            Site::Key(key) => self.keys.get_mut(key.position()).map(|key| &mut key.cooldown),
-            Site::Project(project) => {
-                self.projects.get_mut(project.0 as usize).map(|group| &mut group.cooldown)
-            }
-            Site::Model(project, model) => self.troubles.get_mut(model)?.cooldowns.get_mut(project),
-        }
-    }
-
-    pub(crate) fn peek(&self, site: &Site) -> Option<&Cooldown> {
-        match site {
-            Site::Key(key) => self.keys.get(key.position()).map(|key| &key.cooldown),
-            Site::Project(project) => self.projects.get(project.0 as usize).map(|group| &group.cooldown),
-            Site::Model(project, model) => self.troubles.get(model)?.cooldowns.get(project),
-        }
-    }
-
-    /// Changes the cooldown at a site, which comes into being if need be, and its bits. `change` says `None` when it
-    /// changed nothing.
-    pub(crate) fn change<T>(
-        &mut self,
-        site: &Site,
-        change: impl FnOnce(&mut Cooldown) -> Option<T>,
-    ) -> Option<T> {
-        let keys = self.keys.len();
-        let cooldown = match site {
-            Site::Key(key) => &mut self.keys[key.position()].cooldown,
-            Site::Project(project) => &mut self.projects[project.0 as usize].cooldown,
-            Site::Model(project, model) => self
-                .troubles
-                .entry(model.clone())
-                .or_insert_with(|| Trouble {
-                    cooldowns: BTreeMap::new(),
-                    blocked: FixedBitSet::with_capacity(keys),
-                })
-                .cooldowns
-                .entry(*project)
-                .or_default(),
-        };
-        let result = change(cooldown)?;
-        self.refresh(site);
-        Some(result)
-    }
-
-    pub(crate) fn set(&mut self, site: &Site, cooldown: Cooldown) {
-        self.change(site, |present| Some(std::mem::replace(present, cooldown)));
-    }
-
-    /// Shows each cooldown that stands before this key and model, and answers at which sites `change` said that it
-    /// changed something.
-    pub(crate) fn change_all(
-        &mut self,
-        key: KeyIx,
-        model: &Model,
-        mut change: impl FnMut(&mut Cooldown) -> bool,
-    ) -> SmallVec<[Site; 3]> {
-        let mut changed = SmallVec::new();
-        let entry = &mut self.keys[key.position()];
-        let project = entry.project;
-        if change(&mut entry.cooldown) {
-            changed.push(Site::Key(key));
-        }
-        if change(&mut self.projects[project.0 as usize].cooldown) {
-            changed.push(Site::Project(project));
-        }
-        if let Some(trouble) = self.troubles.get_mut(model)
-            && let Some(cooldown) = trouble.cooldowns.get_mut(&project)
-            && change(cooldown)
-        {
-            changed.push(Site::Model(project, model.clone()));
-        }
-        for site in &changed {
-            self.refresh(site);
-        }
-        changed
-    }
-
-    pub(crate) fn disable(&mut self, key: KeyIx, disabled: bool) {
-        self.key_mut(key).disabled = disabled;
-        self.refresh(&Site::Key(key));
-    }
-
-    /// Opens the cooldowns of the key, of its project and of all models there; answers what was not open.
-    pub(crate) fn reset(&mut self, key: KeyIx) -> Vec<Site> {
-        let project = self.project(key);
-        let mut sites = vec![Site::Key(key), Site::Project(project)];
-        sites.extend(self.troubles(project).map(|(model, _)| Site::Model(project, model.clone())));
-        sites.retain(|site| self.peek(site).is_some_and(|cooldown| !cooldown.is_open()));
-        for site in &sites {
-            self.set(site, Cooldown::Open);
-        }
-        self.key_mut(key).failures = 0;
-        sites
-    }
-
-    /// Brings the bits in line with the cooldown at this site.
-    fn refresh(&mut self, site: &Site) {
-        self.stirred = true;
-        match site {
-            Site::Key(key) => self.refresh_key(*key),
-            Site::Project(project) => {
-                for at in 0..self.members(*project).len() {
-                    self.refresh_key(self.members(*project)[at]);
-                }
-            }
-            Site::Model(project, model) => {
-                let Some(trouble) = self.troubles.get_mut(model) else { return };
-                let Some(cooldown) = trouble.cooldowns.get(project) else { return };
-                let blocked = !cooldown.admits();
-                for key in &self.projects[project.0 as usize].members {
-                    trouble.blocked.set(key.position(), blocked);
-                }
-                if cooldown.is_open() {
-                    trouble.cooldowns.remove(project);
-                    if trouble.cooldowns.is_empty() {
-                        self.troubles.remove(model);
-                    }
-                }
-            }
-        }
-    }
-
-    fn refresh_key(&mut self, ix: KeyIx) {
-        let key = &self.keys[ix.position()];
-        let ready = !key.disabled && key.cooldown.admits() && self.project_cooldown(key.project).admits();
-        self.ready.set(ix.position(), ready);
-    }
 }
 
 #[cfg(test)]
@@ -372,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_model_out_of_trouble_leaves_nothing_behind() {
-        let mut roster = Roster::new(vec![KeySpec::new("a"), KeySpec::new("b")]).unwrap();
+        let mut roster = Roster::new(vec![KeySpec::new("a"), KeySpec::new("b")], &[]).unwrap();
         let cooling = || Cooldown::restored(Duration::from_secs(1), 0, crate::Reason::QuotaMinute);
         let sites = [0, 1].map(|project| Site::Model(ProjectIx(project), Some("m".into())));
         for site in &sites {

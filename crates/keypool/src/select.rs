@@ -6,6 +6,7 @@ use fixedbitset::FixedBitSet;
 use crate::key::{KeyIx, Tried};
 use crate::roster::Roster;
 use crate::settings::Strategy;
+use crate::tallies::Room;
 use crate::wish::{Avoid, Reach, Wish};
 
 #[derive(Debug)]
@@ -31,18 +32,20 @@ impl Selector {
     }
 
     /// The next key for this request, whose turn is then over. `None` when none may be leased now.
-    pub(crate) fn choose(&mut self, roster: &Roster, wish: &Wish) -> Option<KeyIx> {
+    pub(crate) fn choose(&mut self, roster: &Roster, wish: &Wish, room: Room<'_>) -> Option<KeyIx> {
         self.gather(roster, wish);
-        self.prefer(roster, wish);
-        let candidates = &self.candidates;
-        let chosen = match self.strategy {
-            Strategy::RoundRobin => self.turns.iter().find(|key| candidates.contains(*key)),
-            Strategy::LeastInFlight => {
-                least_in_flight(self.turns.iter().filter(|key| candidates.contains(*key)), roster)
+        let prefers = self.prefer(roster, wish);
+        let Self { strategy, turns, credit, candidates, preferred } = self;
+        let mut pick = |among: &FixedBitSet| {
+            let may = |key: &usize| among.contains(*key) && room.has(roster.keys()[*key].project);
+            match strategy {
+                Strategy::RoundRobin => turns.iter().find(may),
+                Strategy::LeastInFlight => least_in_flight(turns.iter().filter(may), roster),
+                Strategy::Weighted => weighted(among.ones().filter(may), credit, roster),
             }
-            Strategy::Weighted => weighted(candidates, &mut self.credit, roster),
-        }?;
-        self.turns.pass(chosen);
+        };
+        let chosen = if prefers { pick(preferred) } else { None }.or_else(|| pick(candidates))?;
+        turns.pass(chosen);
         u32::try_from(chosen).ok().map(KeyIx)
     }
 
@@ -66,13 +69,16 @@ impl Selector {
         if let Some(blocked) = roster.blocked(&wish.model) {
             candidates.difference_with(blocked);
         }
+        for tool in wish.tools.iter() {
+            candidates.difference_with(roster.blocked_tool(tool));
+        }
         remove(&wish.tried, candidates);
     }
 
-    /// Keeps of the candidates only those that avoid what is better avoided, if there are any.
-    fn prefer(&mut self, roster: &Roster, wish: &Wish) {
+    /// Sets those of the candidates that avoid what is better avoided. Whether that makes a difference.
+    fn prefer(&mut self, roster: &Roster, wish: &Wish) -> bool {
         if wish.avoid == Avoid::Nothing || wish.tried.is_empty() {
-            return;
+            return false;
         }
         self.preferred.clone_from(&self.candidates);
         for key in wish.tried.iter().filter(|key| roster.get(*key).is_some()) {
@@ -80,9 +86,7 @@ impl Selector {
                 self.preferred.set(sibling.position(), false);
             }
         }
-        if !self.preferred.is_clear() {
-            std::mem::swap(&mut self.candidates, &mut self.preferred);
-        }
+        true
     }
 }
 
@@ -109,10 +113,10 @@ fn least_in_flight(keys: impl Iterator<Item = usize>, roster: &Roster) -> Option
 }
 
 /// Smooth weighted round robin: each candidate earns its weight, the richest is chosen and pays what all have earned.
-fn weighted(candidates: &FixedBitSet, credit: &mut [i64], roster: &Roster) -> Option<usize> {
+fn weighted(candidates: impl Iterator<Item = usize>, credit: &mut [i64], roster: &Roster) -> Option<usize> {
     let mut earned = 0;
     let mut best: Option<usize> = None;
-    for key in candidates.ones() {
+    for key in candidates {
         let weight = i64::from(roster.keys()[key].weight);
         credit[key] += weight;
         earned += weight;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::PoolError;
+use crate::limit::Limit;
 
 /// How the next key is chosen among those that may be leased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub struct Settings {
     pub max_waiting: usize,
     /// How long one request may wait for a key. Zero: none ever waits.
     pub max_wait: Duration,
+    /// What may be used of a project's models. Google's refusals teach further limits.
+    pub limits: Vec<Limit>,
 }
 
 impl Default for Settings {
@@ -59,6 +62,7 @@ impl Default for Settings {
             probe_patience: Duration::from_secs(60),
             max_waiting: 1_000,
             max_wait: Duration::from_secs(30),
+            limits: Vec::new(),
         }
     }
 }
@@ -92,6 +96,9 @@ impl Settings {
         if self.max_wait > Self::LONGEST {
             return refuse("max_wait", "at most a year");
         }
+        if !self.limits.iter().all(Limit::makes_sense) {
+            return refuse("limits", "one or more of rpm, tpm and rpd, each 1 or more");
+        }
         Ok(())
     }
 }
@@ -108,7 +115,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused_by_the_name_of_the_setting() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 9] = [
+        let cases: [(&str, Spoil); 11] = [
             ("cooldown_initial", |s| s.cooldown_initial = Duration::ZERO),
             ("cooldown_initial", |s| s.cooldown_initial = s.cooldown_max * 2),
             ("cooldown_max", |s| s.cooldown_max = Duration::MAX),
@@ -117,6 +124,8 @@ mod tests {
             ("failure_threshold", |s| s.failure_threshold = 0),
             ("jitter", |s| s.jitter = 0.51),
             ("jitter", |s| s.jitter = f64::NAN),
+            ("limits", |s| s.limits = vec![Limit::default()]),
+            ("limits", |s| s.limits = vec![Limit { rpm: Some(0), tpm: Some(1), ..Limit::default() }]),
             ("max_wait", |s| s.max_wait = Duration::MAX),
         ];
         for (expected, spoil) in cases {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cooldown::Cooldown;
-use crate::key::{KeyId, Project};
+use crate::key::{KeyId, Project, ProjectNumber};
 use crate::reason::Reason;
 use crate::roster::{Key, Roster, Totals};
+use crate::tool::Tool;
 
 /// The whole pool at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,6 +66,8 @@ pub struct KeyView {
     pub id: KeyId,
     /// Its project's label.
     pub project: Option<Project>,
+    /// Its project's number, once Google has named it.
+    pub project_number: Option<ProjectNumber>,
     /// How it stands.
     pub state: KeyState,
     /// Why it is not simply available.
@@ -73,12 +76,48 @@ pub struct KeyView {
     pub back_in_ms: Option<u64>,
     /// The models that are in trouble on it.
     pub models: Vec<ModelView>,
+    /// The tools that are in trouble on it.
+    pub tools: Vec<ToolView>,
+    /// The models for which a limit is known.
+    pub limits: Vec<LimitView>,
     /// Leases that are not settled.
     pub in_flight: u32,
     /// Transport faults in a row.
     pub failures: u32,
     /// What became of its leases.
     pub totals: Totals,
+}
+
+/// The known limits of a model on a key's project, and what is used of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitView {
+    /// The model; `None` stands for requests that name none.
+    pub model: Option<Arc<str>>,
+    /// Requests allowed in a minute.
+    pub rpm: Option<u64>,
+    /// Input tokens allowed in a minute.
+    pub tpm: Option<u64>,
+    /// Requests allowed in a day.
+    pub rpd: Option<u64>,
+    /// Requests in the last minute, of all keys of the project.
+    pub minute_requests: u64,
+    /// Input tokens in the last minute, of all keys of the project.
+    pub minute_tokens: u64,
+    /// Requests today, of all keys of the project.
+    pub day_requests: u64,
+}
+
+/// A tool in trouble on a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ToolView {
+    /// The tool.
+    pub tool: Tool,
+    /// How it stands: on probation, or cooling.
+    pub state: KeyState,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// Until its cooldown is over.
+    pub back_in_ms: Option<u64>,
 }
 
 /// A model in trouble on a key.
@@ -128,13 +167,20 @@ impl KeyView {
             let View { state, reason, back_in_ms } = view(cooldown, now);
             ModelView { model: model.clone(), state, reason, back_in_ms }
         });
+        let tools = roster.tool_troubles(key.project).map(|(tool, cooldown)| {
+            let View { state, reason, back_in_ms } = view(cooldown, now);
+            ToolView { tool, state, reason, back_in_ms }
+        });
         Self {
             id: key.id.clone(),
-            project: roster.label(key.project).cloned(),
+            project: key.label.clone(),
+            project_number: key.number,
             state: if key.disabled { KeyState::Disabled } else { worse.state },
             reason: worse.reason,
             back_in_ms: if key.disabled { None } else { worse.back_in_ms },
             models: models.collect(),
+            tools: tools.collect(),
+            limits: roster.limit_views(key.project, now),
             in_flight: key.in_flight,
             failures: key.failures,
             totals: key.totals,

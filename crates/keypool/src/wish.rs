@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::key::{KeyIx, Tried};
 use crate::lease::Grant;
+use crate::tool::Tools;
 use crate::waiting::Ticket;
 
 /// A request for a key.
@@ -21,6 +22,10 @@ pub struct Wish {
     pub avoid: Avoid,
     /// Whether it would rather wait than be refused.
     pub may_wait: bool,
+    /// The tools it uses that have quotas of their own.
+    pub tools: Tools,
+    /// How many input tokens it is thought to have; 0 when nothing is known.
+    pub input_tokens: u64,
     /// How long it has waited in earlier attempts; counts against `max_wait`.
     pub waited: Duration,
 }
@@ -29,6 +34,15 @@ impl Wish {
     /// Any key for this model, now or later.
     pub fn any(model: Option<Arc<str>>) -> Self {
         Self { model, may_wait: true, ..Self::default() }
+    }
+
+    /// Whether any key that can serve the one can serve the other at the same time.
+    pub(crate) fn wants_the_same(&self, other: &Self) -> bool {
+        self.model == other.model
+            && self.reach == other.reach
+            && self.tried == other.tried
+            && self.tools == other.tools
+            && self.input_tokens == other.input_tokens
     }
 }
 

@@ -105,7 +105,8 @@ fn a_model_that_only_the_quota_names_cools_where_the_request_named_none() {
         model: Some(MODEL.into()),
     });
     let outcome = Outcome::Fault(quota_fault);
-    let settlement = keypool::Settlement { lease: grant.lease, key: grant.key, model: None, outcome };
+    let settlement =
+        keypool::Settlement { lease: grant.lease, key: grant.key, model: None, outcome, input_tokens: None };
     stage.pool.settle(&settlement, stage.now, &mut stage.effects);
     assert_eq!(stage.back_in(MODEL), secs(60));
     assert!(matches!(stage.ask(&Wish::any(None)), Answer::Granted(_)));

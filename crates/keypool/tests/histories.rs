@@ -6,13 +6,12 @@
 mod stage;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use gemini::fault::{Kind, Wait};
 use keypool::{
     Answer, Effect, Event, Grant, KeyIx, KeySpec, Outcome, Owner, Pool, Reach, Record, Refusal, Settings,
-    Settlement, Strategy as Selection, Subject, Ticket, Tried, Wish,
+    Settlement, Strategy as Selection, Subject, Ticket, Tool, Tools, Tried, Wish,
 };
 use proptest::prelude::*;
 use stage::{Stage, fault, secs, stored};
@@ -21,7 +20,7 @@ const MODELS: [&str; 3] = ["a", "b", "c"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Lease { model: usize, tried: Vec<usize>, may_wait: bool },
+    Lease { model: usize, tried: Vec<usize>, tools: Tools, may_wait: bool },
     Settle { which: prop::sample::Index, end: End },
     Vouch { which: prop::sample::Index },
     SettleAgain { which: prop::sample::Index },
@@ -84,17 +83,27 @@ fn end() -> impl Strategy<Value = End> {
         1 => (prop::sample::select(wide.to_vec()), hint).prop_map(|(kind, wait)| End::Fault(kind, wait)),
         1 => prop::sample::select(wide.to_vec()).prop_map(|kind| End::Fault(kind, Wait::Backoff)),
         2 => prop::sample::select(lost.to_vec()).prop_map(|kind| End::Fault(kind, Wait::None)),
+        2 => Just(End::Fault(Kind::QuotaUnnamed, Wait::Backoff)),
         1 => Just(End::Fault(Kind::QuotaDay, Wait::DailyReset)),
         1 => Just(End::Fault(Kind::QuotaZero, Wait::Long)),
         1 => Just(End::Fault(Kind::KeyInvalid, Wait::Retire)),
     ]
 }
 
+/// Mostly none.
+fn tools() -> impl Strategy<Value = Tools> {
+    prop_oneof![
+        6 => Just(Tools::NONE),
+        1 => Just(Tools::NONE.with(Tool::GoogleSearch)),
+        1 => Just(Tools::from_iter(Tool::ALL)),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let which = any::<prop::sample::Index>;
     prop_oneof![
-        20 => (0..3_usize, prop::collection::vec(0..8_usize, 0..3), any::<bool>())
-            .prop_map(|(model, tried, may_wait)| Step::Lease { model, tried, may_wait }),
+        20 => (0..3_usize, prop::collection::vec(0..8_usize, 0..3), tools(), any::<bool>())
+            .prop_map(|(model, tried, tools, may_wait)| Step::Lease { model, tried, tools, may_wait }),
         20 => (which(), end()).prop_map(|(which, end)| Step::Settle { which, end }),
         2 => which().prop_map(|which| Step::Vouch { which }),
         1 => which().prop_map(|which| Step::SettleAgain { which }),
@@ -139,7 +148,7 @@ struct Account {
     stage: Stage,
     specs: Vec<KeySpec>,
     max_wait: Duration,
-    open: Vec<(Grant, Option<Arc<str>>)>,
+    open: Vec<(Grant, Wish)>,
     settled: Vec<Settlement>,
     /// By arrival.
     waiters: BTreeMap<usize, Waiter>,
@@ -188,31 +197,35 @@ impl Account {
         project.clone().map_or_else(|| Owner::Key(id.clone()), Owner::Project)
     }
 
-    /// What may keep this key from being leased for this model.
-    fn subjects(&self, key: usize, model: Option<&Arc<str>>) -> [Subject; 3] {
-        [
+    /// What may keep this key from being leased for this wish.
+    fn subjects(&self, key: usize, wish: &Wish) -> Vec<Subject> {
+        let mut subjects = vec![
             Subject::Key { key: self.specs[key].id.clone() },
             Subject::Project { project: self.owner(key) },
-            Subject::Model { project: self.owner(key), model: model.cloned() },
-        ]
+            Subject::Model { project: self.owner(key), model: wish.model.clone() },
+        ];
+        subjects.extend(wish.tools.iter().map(|tool| Subject::Tool { project: self.owner(key), tool }));
+        subjects
     }
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Lease { model, tried, may_wait } => self.lease(*model, tried, *may_wait, false),
+            Step::Lease { model, tried, tools, may_wait } => {
+                self.lease(*model, tried, *tools, *may_wait, false);
+            }
             Step::Settle { which, end } => {
                 if !self.open.is_empty() {
-                    let (grant, model) = self.open.swap_remove(which.index(self.open.len()));
-                    self.settle(grant, model, end);
+                    let (grant, wish) = self.open.swap_remove(which.index(self.open.len()));
+                    self.settle(grant, wish, end);
                 }
             }
             Step::Vouch { which } => {
                 if !self.open.is_empty() {
-                    let (grant, model) = &self.open[which.index(self.open.len())];
+                    let (grant, wish) = &self.open[which.index(self.open.len())];
                     self.stage.pool.vouch(
                         grant.lease,
                         grant.key,
-                        model,
+                        &wish.model,
                         self.stage.now,
                         &mut self.stage.effects,
                     );
@@ -243,7 +256,7 @@ impl Account {
             }
             Step::Oversleep { ms } => {
                 self.stage.jump(Duration::from_millis(*ms));
-                self.lease(0, &[], false, true);
+                self.lease(0, &[], Tools::NONE, false, true);
             }
             Step::Disable { key } | Step::Enable { key } | Step::Reset { key }
                 if *key >= self.specs.len() => {}
@@ -260,7 +273,10 @@ impl Account {
                 let owner = self.owner(*key);
                 let kept = |subject: &Subject| match subject {
                     Subject::Key { .. } => *subject != own,
-                    Subject::Project { project } | Subject::Model { project, .. } => *project != owner,
+                    Subject::Project { project }
+                    | Subject::Model { project, .. }
+                    | Subject::Limits { project, .. }
+                    | Subject::Tool { project, .. } => *project != owner,
                 };
                 self.closed.retain(|subject, _| kept(subject));
                 self.asked.retain(|subject, _| kept(subject));
@@ -273,16 +289,16 @@ impl Account {
         self.check_in_flight();
     }
 
-    fn lease(&mut self, model: usize, tried: &[usize], may_wait: bool, overslept: bool) {
+    fn lease(&mut self, model: usize, tried: &[usize], tools: Tools, may_wait: bool, overslept: bool) {
         let known = tried.iter().filter(|key| **key < self.specs.len());
         let tried: Tried = known.map(|key| self.stage.key(&format!("k{key}"))).collect();
-        let wish = Wish { tried, may_wait, ..Wish::any(stage::model(MODELS[model])) };
+        let wish = Wish { tried, tools, may_wait, ..Wish::any(stage::model(MODELS[model])) };
         let answer = self.stage.ask(&wish);
         self.hear(overslept);
         match answer {
             Answer::Granted(grant) => {
                 self.check_grant(grant.key, &wish, self.now(), usize::MAX);
-                self.open.push((grant, wish.model));
+                self.open.push((grant, wish));
             }
             Answer::Waiting(ticket) => {
                 assert!(may_wait);
@@ -295,18 +311,19 @@ impl Account {
         }
     }
 
-    fn settle(&mut self, grant: Grant, model: Option<Arc<str>>, end: &End) {
+    fn settle(&mut self, grant: Grant, wish: Wish, end: &End) {
         if let End::Fault(kind, wait) = end {
-            let [key, project, in_model] = self.subjects(grant.key.position(), model.as_ref());
+            let subjects = self.subjects(grant.key.position(), &wish);
             let blamed = match kind {
-                Kind::Forbidden | Kind::KeyRestricted | Kind::KeyInvalid => Some(key),
-                Kind::SpendingCap | Kind::CreditsGone => Some(project),
+                Kind::Forbidden | Kind::KeyRestricted | Kind::KeyInvalid => &subjects[..1],
+                Kind::SpendingCap | Kind::CreditsGone => &subjects[1..2],
                 Kind::QuotaMinute
                 | Kind::QuotaBare
                 | Kind::QuotaDay
                 | Kind::QuotaZero
-                | Kind::ModelWithheld => Some(in_model),
-                _ => None,
+                | Kind::ModelWithheld => &subjects[2..3],
+                Kind::QuotaUnnamed => &subjects[3..],
+                _ => &[],
             };
             let least = match wait {
                 Wait::For(hint) => Some(self.now() + *hint),
@@ -314,12 +331,14 @@ impl Account {
                 Wait::Retire => Some(Duration::MAX),
                 Wait::None | Wait::DailyReset | Wait::Backoff => None,
             };
-            if let (Some(blamed), Some(least)) = (blamed, least) {
-                let asked = self.asked.entry(blamed).or_default();
+            for (blamed, least) in blamed.iter().zip(least.into_iter().cycle()) {
+                let asked = self.asked.entry(blamed.clone()).or_default();
                 *asked = least.max(*asked);
             }
         }
-        let settlement = Settlement { lease: grant.lease, key: grant.key, model, outcome: end.into() };
+        let model = wish.model;
+        let settlement =
+            Settlement { lease: grant.lease, key: grant.key, model, outcome: end.into(), input_tokens: None };
         self.stage.pool.settle(&settlement, self.stage.now, &mut self.stage.effects);
         self.settled.push(settlement);
     }
@@ -333,7 +352,7 @@ impl Account {
                 Effect::Granted(ticket, grant) => {
                     let (arrival, waiter) = self.answered(ticket, at, overslept);
                     self.check_grant(grant.key, &waiter.wish, at, arrival);
-                    self.open.push((grant, waiter.wish.model));
+                    self.open.push((grant, waiter.wish));
                 }
                 Effect::Refused(ticket, _) => {
                     self.answered(ticket, at, overslept);
@@ -361,7 +380,7 @@ impl Account {
     fn check_grant(&self, key: KeyIx, wish: &Wish, at: Duration, arrival: usize) {
         assert!(!self.disabled[key.position()], "{key} is disabled");
         assert!(!wish.tried.contains(key), "{key} was tried");
-        for subject in self.subjects(key.position(), wish.model.as_ref()) {
+        for subject in self.subjects(key.position(), wish) {
             assert!(self.closed.get(&subject).is_none_or(|until| *until <= at), "{subject} is closed");
             assert!(
                 self.asked.get(&subject).is_none_or(|until| *until <= at + secs(1)),
@@ -369,7 +388,9 @@ impl Account {
             );
         }
         for (_, waiter) in self.waiters.range(..arrival) {
-            let could = waiter.wish.model == wish.model && !waiter.wish.tried.contains(key);
+            let could = waiter.wish.model == wish.model
+                && waiter.wish.tools == wish.tools
+                && !waiter.wish.tried.contains(key);
             assert!(!could, "{key} passed over one who waits");
         }
     }
@@ -378,7 +399,7 @@ impl Account {
     fn check_refusal(&self, refusal: Refusal, wish: &Wish) {
         let now = self.now();
         let until = |key: usize| {
-            let subjects = self.subjects(key, wish.model.as_ref());
+            let subjects = self.subjects(key, wish);
             subjects.iter().filter_map(|subject| self.closed.get(subject)).copied().max().unwrap_or_default()
         };
         let alive: Vec<_> =
@@ -423,7 +444,8 @@ impl Account {
     /// All that the pool holds against anybody.
     fn grudges(&self) -> (Vec<Record>, Vec<impl PartialEq + std::fmt::Debug + use<>>) {
         let keys = self.stage.pool.snapshot(self.stage.now).keys.into_iter();
-        let keys = keys.map(|key| (key.state, key.reason, key.back_in_ms, key.models, key.failures));
+        let keys =
+            keys.map(|key| (key.state, key.reason, key.back_in_ms, key.models, key.tools, key.failures));
         (self.stage.pool.records(self.stage.now), keys.collect())
     }
 }
@@ -456,7 +478,7 @@ proptest! {
         for (model, end) in ends {
             let wish = Wish { may_wait: false, ..Wish::any(stage::model(MODELS[model])) };
             if let Answer::Granted(grant) = account.stage.ask(&wish) {
-                account.settle(grant, wish.model, &end);
+                account.settle(grant, wish, &end);
             }
         }
         prop_assert_eq!(account.grudges(), before);
@@ -476,9 +498,11 @@ proptest! {
         new.pool = Pool::new(settings, specs.clone(), 2).unwrap();
         new.now.wall = old.now.wall;
         new.pool.restore(records, new.now);
-        for (at, name) in (0..specs.len()).flat_map(|at| MODELS.map(|name| (at, name))) {
+        let plain = |at| MODELS.map(|name| (at, name, Tools::NONE));
+        let searching = |at| (at, MODELS[0], Tools::NONE.with(Tool::GoogleSearch));
+        for (at, name, tools) in (0..specs.len()).flat_map(|at| plain(at).into_iter().chain([searching(at)])) {
             let key = old.key(&format!("k{at}"));
-            let wish = Wish { reach: Reach::Only(key), may_wait: false, ..Wish::any(stage::model(name)) };
+            let wish = Wish { reach: Reach::Only(key), tools, may_wait: false, ..Wish::any(stage::model(name)) };
             let ask = |stage: &mut Stage| match stage.ask(&wish) {
                 Answer::Granted(grant) => {
                     stage.settle(grant, name, Outcome::Abandoned);

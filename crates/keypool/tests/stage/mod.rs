@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use gemini::fault::{Fault, Kind, Wait};
+use gemini::fault::{Fault, Kind, Quota, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
     Answer, Effect, Effects, Event, Grant, KeyId, KeyIx, KeySpec, Now, Outcome, Pool, Record, Refusal,
     Settings, Settlement, Ticket, Wish,
@@ -36,6 +36,18 @@ pub(crate) fn model(name: &str) -> Option<Arc<str>> {
 
 pub(crate) fn fault(kind: Kind, wait: Wait) -> Outcome {
     Outcome::Fault(Fault { kind, wait, quotas: Vec::new(), project: None })
+}
+
+/// A refusal that names quotas: of what, over which window, and the limit.
+pub(crate) fn over(kind: Kind, wait: Wait, quotas: &[(QuotaUnit, QuotaWindow, Option<u64>)]) -> Outcome {
+    let quota = |(unit, window, limit): &(QuotaUnit, QuotaWindow, Option<u64>)| Quota {
+        id: "".into(),
+        unit: *unit,
+        window: *window,
+        limit: *limit,
+        model: None,
+    };
+    Outcome::Fault(Fault { kind, wait, quotas: quotas.iter().map(quota).collect(), project: None })
 }
 
 pub(crate) fn secs(secs: u64) -> Duration {
@@ -145,7 +157,26 @@ impl Stage {
     }
 
     pub(crate) fn settle(&mut self, grant: Grant, name: &str, outcome: Outcome) {
-        let settlement = Settlement { lease: grant.lease, key: grant.key, model: model(name), outcome };
+        let settlement = Settlement {
+            lease: grant.lease,
+            key: grant.key,
+            model: model(name),
+            outcome,
+            input_tokens: None,
+        };
+        self.pool.settle(&settlement, self.now, &mut self.effects);
+        self.take();
+    }
+
+    /// Settles with the tokens that the upstream counted.
+    pub(crate) fn settle_tokens(&mut self, grant: Grant, name: &str, input_tokens: u64) {
+        let settlement = Settlement {
+            lease: grant.lease,
+            key: grant.key,
+            model: model(name),
+            outcome: Outcome::Success,
+            input_tokens: Some(input_tokens),
+        };
         self.pool.settle(&settlement, self.now, &mut self.effects);
         self.take();
     }

@@ -1,0 +1,52 @@
+//! What changed and is not kept yet: counts change with every request, so they are written up once a second at most.
+
+use std::time::Duration;
+
+use crate::roster::{Model, ProjectIx};
+
+/// The least time between two write-ups.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is written up as one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// The limits and counts of a model on a project.
+    Limits(ProjectIx, Model),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    pages: Vec<Page>,
+    due: Option<Duration>,
+    last: Option<Duration>,
+}
+
+impl Journal {
+    /// Something is to be written up. The caller sees to it that it is noted once.
+    pub(crate) fn note(&mut self, page: Page, now: Duration) {
+        self.pages.push(page);
+        if self.due.is_none() {
+            self.due = Some(self.last.map_or(now, |last| now.max(last + PAUSE)));
+        }
+    }
+
+    /// When to write up.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// What is to be written up now.
+    pub(crate) fn take(&mut self, now: Duration) -> Vec<Page> {
+        self.due = None;
+        self.last = Some(now);
+        std::mem::take(&mut self.pages)
+    }
+
+    /// Gives the emptied list back, to save the allocation.
+    pub(crate) fn give_back(&mut self, mut pages: Vec<Page>) {
+        if self.pages.is_empty() {
+            pages.clear();
+            self.pages = pages;
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The models that requests name, each with a number and what is known of it on each project. Names come from clients,
+//! so a model of which nothing is left to know is forgotten.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::journal::{Journal, Page};
+use crate::roster::{Model, ProjectIx};
+use crate::tally::Tally;
+
+/// From how many models on, and then each time their number has doubled, those of no interest are looked for.
+const MANY: usize = 256;
+
+/// A model's number, good while something is known of it or one of its leases is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ModelIx(u32);
+
+impl ModelIx {
+    /// For tests that need one.
+    #[cfg(test)]
+    pub(crate) const FIRST: Self = Self(0);
+}
+
+#[derive(Debug)]
+pub(crate) struct ModelState {
+    pub name: Model,
+    pub in_flight: u32,
+    /// Where a limit is known.
+    pub tallies: BTreeMap<ProjectIx, Tally>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Models {
+    by_name: BTreeMap<Model, ModelIx>,
+    states: Vec<ModelState>,
+    free: Vec<ModelIx>,
+    sweep_at: usize,
+}
+
+impl Models {
+    pub(crate) fn new() -> Self {
+        Self { by_name: BTreeMap::new(), states: Vec::new(), free: Vec::new(), sweep_at: MANY }
+    }
+
+    pub(crate) fn find(&self, name: &Model) -> Option<ModelIx> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn get(&self, model: ModelIx) -> &ModelState {
+        &self.states[model.0 as usize]
+    }
+
+    pub(crate) fn get_mut(&mut self, model: ModelIx) -> &mut ModelState {
+        &mut self.states[model.0 as usize]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ModelState> {
+        self.by_name.values().map(|model| self.get(*model))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut ModelState> {
+        // Free places are empty.
+        self.states.iter_mut()
+    }
+
+    /// The number of this model, which is new if need be.
+    pub(crate) fn enter(&mut self, name: &Model, now: Duration, journal: &mut Journal) -> ModelIx {
+        if let Some(model) = self.find(name) {
+            return model;
+        }
+        if self.by_name.len() >= self.sweep_at {
+            self.sweep(now, journal);
+            self.sweep_at = MANY.max(2 * self.by_name.len());
+        }
+        let state = ModelState { name: name.clone(), in_flight: 0, tallies: BTreeMap::new() };
+        let model = if let Some(model) = self.free.pop() {
+            self.states[model.0 as usize] = state;
+            model
+        } else {
+            self.states.push(state);
+            // Four billion models do not fit into memory.
+            ModelIx(u32::try_from(self.states.len() - 1).unwrap_or(u32::MAX))
+        };
+        self.by_name.insert(name.clone(), model);
+        model
+    }
+
+    /// Forgets the tallies that have nothing to say, and the models of which nothing is left to know.
+    pub(crate) fn sweep(&mut self, now: Duration, journal: &mut Journal) {
+        let Self { by_name, states, free, .. } = self;
+        by_name.retain(|name, model| {
+            let state = &mut states[model.0 as usize];
+            state.tallies.retain(|project, tally| {
+                let keep = !tally.is_idle(now);
+                if !keep && !tally.dirty {
+                    journal.note(Page::Limits(*project, name.clone()), now);
+                }
+                keep
+            });
+            let keep = !state.is_idle();
+            if !keep {
+                free.push(*model);
+            }
+            keep
+        });
+    }
+}
+
+impl ModelState {
+    fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.tallies.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_clients_make_up_are_forgotten() {
+        let (mut models, mut journal) = (Models::new(), Journal::default());
+        let name = |at: usize| Some(format!("model-{at}").into());
+        let kept = models.enter(&name(0), Duration::ZERO, &mut journal);
+        models.get_mut(kept).in_flight = 1;
+        for at in 1..100_000 {
+            models.enter(&name(at), Duration::ZERO, &mut journal);
+        }
+        assert!(models.states.len() <= MANY, "{}", models.states.len());
+        assert_eq!(models.find(&name(0)), Some(kept));
+        assert_eq!(models.iter().count(), models.by_name.len());
+    }
+}

@@ -1,0 +1,294 @@
+//! The roster's tallies: found by model and project, made where a limit is known, written up and restored. What a tally
+//! counts is its own business.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gemini::fault::{Fault, Wait};
+
+use crate::effect::{Effect, Effects, Event};
+use crate::journal::Page;
+use crate::key::KeyIx;
+use crate::limit::{Caps, Gauge, configured};
+use crate::minute::{Amount, Second};
+use crate::models::{ModelIx, ModelState};
+use crate::now::Now;
+use crate::record::{LearntLimit, LimitState, Owner, Record, SecondUsed, Subject};
+use crate::roster::{Model, ProjectIx, Roster};
+use crate::snapshot::LimitView;
+use crate::tally::{BELIEVED, Booking, Spent, Tally};
+
+/// How often tallies that have nothing to say are cleared away.
+const TIDY: Duration = Duration::from_secs(60 * 60);
+/// The longest day, and some: a stored day that ends later was written under a wrong clock.
+const LONGEST_DAY: Duration = Duration::from_secs(26 * 60 * 60);
+
+/// Which projects have room for a request, as far as limits are known.
+#[derive(Clone, Copy)]
+pub(crate) struct Room<'a> {
+    /// None where no limit is known.
+    tallies: Option<&'a BTreeMap<ProjectIx, Tally>>,
+    tokens: u64,
+    now: Duration,
+}
+
+impl Room<'_> {
+    /// Since when, or when.
+    pub(crate) fn opens(&self, project: ProjectIx) -> Duration {
+        let tally = self.tallies.and_then(|tallies| tallies.get(&project));
+        tally.map_or(self.now, |tally| tally.opens(self.tokens, self.now))
+    }
+
+    pub(crate) fn has(&self, project: ProjectIx) -> bool {
+        self.opens(project) <= self.now
+    }
+}
+
+impl Roster {
+    pub(crate) fn room(&self, model: Option<ModelIx>, tokens: u64, now: Duration) -> Room<'_> {
+        let tallies =
+            model.map(|model| &self.models.get(model).tallies).filter(|tallies| !tallies.is_empty());
+        Room { tallies, tokens, now }
+    }
+
+    /// Counts a request where a limit is known.
+    pub(crate) fn book(&mut self, key: KeyIx, model: ModelIx, tokens: u64, now: Now) -> Option<Booking> {
+        let project = self.project(key);
+        let state = self.models.get(model);
+        if !state.tallies.contains_key(&project) {
+            if self.limits.is_empty() {
+                return None;
+            }
+            let caps = self.configured(project, &state.name);
+            if caps == Caps::default() {
+                return None;
+            }
+            self.models.get_mut(model).tallies.insert(project, Tally::new(caps));
+        }
+        let booking = self.models.get_mut(model).tallies.get_mut(&project)?.book(tokens, now);
+        self.note_limits(project, model, now.mono);
+        Some(booking)
+    }
+
+    /// Puts a booking right, now that it is known what became of it.
+    pub(crate) fn settle_booking(
+        &mut self,
+        key: KeyIx,
+        model: ModelIx,
+        booking: Booking,
+        spent: Spent,
+        now: Duration,
+    ) {
+        let project = self.project(key);
+        let Some(tally) = self.models.get_mut(model).tallies.get_mut(&project) else { return };
+        if tally.settle(booking, spent, now) {
+            self.stirred = true;
+        }
+        if spent != Spent::Tokens(None) {
+            self.note_limits(project, model, now);
+        }
+    }
+
+    /// Takes what a refusal says of limits.
+    pub(crate) fn learn_limits(
+        &mut self,
+        key: KeyIx,
+        model: &Model,
+        fault: &Fault,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let project = self.project(key);
+        let hint = match fault.wait {
+            Wait::For(hint) => Some(hint),
+            _ => None,
+        };
+        for quota in fault.quotas.iter().filter(|quota| Gauge::of(quota).is_some()) {
+            let known =
+                self.models.find(model).is_some_and(|m| self.models.get(m).tallies.contains_key(&project));
+            if !known && quota.limit.is_none_or(|limit| limit == 0) {
+                continue;
+            }
+            let entered = self.models.enter(model, now.mono, &mut self.journal);
+            let caps = self.configured(project, model);
+            let tallies = &mut self.models.get_mut(entered).tallies;
+            let tally = tallies.entry(project).or_insert_with(|| Tally::new(caps));
+            if let Some((gauge, limit)) = tally.learn(quota, hint, now) {
+                let project = self.projects[project.0 as usize].owner.clone();
+                let subject = Subject::Model { project, model: model.clone() };
+                effects.log(Event::LimitLearnt { subject, gauge, limit });
+            }
+            self.note_limits(project, entered, now.mono);
+        }
+    }
+
+    /// Forgets what refusals taught of this project's limits.
+    pub(crate) fn forget_limits(&mut self, project: ProjectIx, now: Duration) {
+        for state in self.models.iter_mut() {
+            let Some(tally) = state.tallies.get_mut(&project) else { continue };
+            tally.forget_learnt();
+            if !std::mem::replace(&mut tally.dirty, true) {
+                self.journal.note(Page::Limits(project, state.name.clone()), now);
+            }
+            self.stirred = true;
+        }
+    }
+
+    /// Hands the tallies of a dissolved project to its heir. Answers under which names they were kept.
+    pub(crate) fn bequeath_tallies(&mut self, from: ProjectIx, to: ProjectIx, now: Duration) -> Vec<Subject> {
+        let owner = self.projects[from.0 as usize].owner.clone();
+        let mut former = Vec::new();
+        for state in self.models.iter_mut() {
+            let Some(tally) = state.tallies.remove(&from) else { continue };
+            former.push(Subject::Limits { project: owner.clone(), model: state.name.clone() });
+            let heir = state.tallies.entry(to).or_insert_with(|| Tally::new(tally.configured));
+            heir.merge(&tally, now);
+            if !std::mem::replace(&mut heir.dirty, true) {
+                self.journal.note(Page::Limits(to, state.name.clone()), now);
+            }
+        }
+        former
+    }
+
+    /// Looks the configured limits up again, since labels or projects have changed.
+    pub(crate) fn reconfigure_tallies(&mut self) {
+        if self.limits.is_empty() {
+            return;
+        }
+        let labels: Vec<_> =
+            (0..).map(ProjectIx).take(self.projects.len()).map(|at| self.label(at).cloned()).collect();
+        for state in self.models.iter_mut() {
+            for (project, tally) in &mut state.tallies {
+                let label = labels[project.0 as usize].as_ref();
+                tally.configured = configured(&self.limits, label, state.name.as_deref());
+            }
+        }
+    }
+
+    fn configured(&self, project: ProjectIx, model: &Model) -> Caps {
+        configured(&self.limits, self.label(project), model.as_deref())
+    }
+
+    fn note_limits(&mut self, project: ProjectIx, model: ModelIx, now: Duration) {
+        let state = self.models.get_mut(model);
+        if let Some(tally) = state.tallies.get_mut(&project)
+            && !std::mem::replace(&mut tally.dirty, true)
+        {
+            self.journal.note(Page::Limits(project, state.name.clone()), now);
+        }
+    }
+
+    /// Writes up what changed, if it is time.
+    pub(crate) fn write_up(&mut self, now: Now, effects: &mut Effects) {
+        if self.journal.due().is_none_or(|due| due > now.mono) {
+            return;
+        }
+        if self.tidied + TIDY <= now.mono {
+            self.tidied = now.mono;
+            self.models.sweep(now.mono, &mut self.journal);
+        }
+        let pages = self.journal.take(now.mono);
+        for page in &pages {
+            effects.push(Effect::Persist(self.page(page, now)));
+        }
+        self.journal.give_back(pages);
+    }
+
+    fn page(&mut self, page: &Page, now: Now) -> Record {
+        match page {
+            Page::Limits(project, model) => {
+                if let Some(model) = self.models.find(model)
+                    && let Some(tally) = self.models.get_mut(model).tallies.get_mut(project)
+                {
+                    tally.dirty = false;
+                }
+                self.limits_record(*project, model, now)
+            }
+        }
+    }
+
+    fn limits_record(&self, project: ProjectIx, model: &Model, now: Now) -> Record {
+        let owner = self.projects[project.0 as usize].owner.clone();
+        let record = Record::clear(Subject::Limits { project: owner, model: model.clone() });
+        let tally = self.models.find(model).and_then(|model| self.models.get(model).tallies.get(&project));
+        Record { limits: tally.and_then(|tally| tally.state(now)), ..record }
+    }
+
+    pub(crate) fn limits_records(&self, now: Now) -> impl Iterator<Item = Record> {
+        self.models.iter().flat_map(move |state| {
+            state.tallies.keys().map(move |project| self.limits_record(*project, &state.name, now))
+        })
+    }
+
+    pub(crate) fn limit_views(&self, project: ProjectIx, now: Duration) -> Vec<LimitView> {
+        let of_project = self.models.iter().filter_map(|state| Some((state, state.tallies.get(&project)?)));
+        let view = |(state, tally): (&ModelState, &Tally)| {
+            let [rpm, tpm, rpd] = tally.caps(now);
+            let Amount { requests, tokens } = tally.minute.total(Second::of(now));
+            LimitView {
+                model: state.name.clone(),
+                rpm,
+                tpm,
+                rpd,
+                minute_requests: requests,
+                minute_tokens: tokens,
+                day_requests: if now < tally.day.ends { tally.day.requests } else { 0 },
+            }
+        };
+        of_project.map(view).collect()
+    }
+
+    pub(crate) fn restore_limits(&mut self, owner: &Owner, model: &Model, state: &LimitState, now: Now) {
+        let Some(project) = self.by_owner.get(owner).copied() else { return };
+        let caps = self.configured(project, model);
+        let entered = self.models.enter(model, now.mono, &mut self.journal);
+        self.models.get_mut(entered).tallies.insert(project, Tally::restored(caps, state, now));
+    }
+}
+
+impl Tally {
+    /// What to keep of it, if anything.
+    fn state(&self, now: Now) -> Option<LimitState> {
+        if self.is_idle(now.mono) {
+            return None;
+        }
+        let learnt = Gauge::ALL.into_iter().zip(self.learnt).filter_map(|(gauge, learnt)| {
+            let learnt = learnt.filter(|learnt| now.mono < learnt.until)?;
+            Some(LearntLimit { gauge, limit: learnt.limit, until: now.wall_at(learnt.until) })
+        });
+        let used = |(ago_s, Amount { requests, tokens })| SecondUsed { ago_s, requests, tokens };
+        let today = now.mono < self.day.ends && self.day.requests > 0;
+        Some(LimitState {
+            learnt: learnt.collect(),
+            counted_at: now.wall,
+            minute: self.minute.ages(Second::of(now.mono)).map(used).collect(),
+            day_requests: if today { self.day.requests } else { 0 },
+            day_ends: today.then(|| now.wall_at(self.day.ends)),
+        })
+    }
+
+    fn restored(configured: Caps, state: &LimitState, now: Now) -> Self {
+        let mut tally = Self::new(configured);
+        for LearntLimit { gauge, limit, until } in &state.learnt {
+            let until = now.mono + now.until(*until).min(BELIEVED);
+            tally.learnt[*gauge as usize] =
+                Some(crate::tally::Learnt { limit: *limit, until }).filter(|learnt| learnt.until > now.mono);
+        }
+        let second = Second::of(now.mono);
+        // Rounded down: a count may last a second longer for it, never less.
+        let since = now.since(state.counted_at).as_secs();
+        for used in &state.minute {
+            let amount = Amount { requests: used.requests, tokens: used.tokens };
+            tally.minute.add(second.earlier(used.ago_s.saturating_add(since)), second, amount);
+        }
+        if let Some(ends) = state.day_ends {
+            let left = now.until(ends);
+            if !left.is_zero() && left <= LONGEST_DAY {
+                tally.day.requests = state.day_requests;
+                tally.day.began = now.mono;
+                tally.day.ends = now.mono + left;
+            }
+        }
+        tally
+    }
+}

@@ -1,0 +1,203 @@
+//! What one project may use of one model and what it has used: limits that are configured, limits that refusals taught,
+//! and the counts in the same windows. A tally exists where a limit is known. Chooses nothing and persists nothing.
+
+use std::time::Duration;
+
+use gemini::fault::Quota;
+
+use crate::daily_reset;
+use crate::limit::{Caps, Gauge};
+use crate::minute::{Amount, Minute, Second, opening};
+use crate::now::Now;
+
+/// How long a limit is believed that no refusal has confirmed: tiers change. No request goes out beyond a known limit,
+/// so nothing but time can show that it was raised.
+pub(crate) const BELIEVED: Duration = Duration::from_secs(24 * 60 * 60);
+/// A refusal for the day this soon after its beginning is the day before's: Google's clock has not struck yet.
+const RESET_GRACE: Duration = Duration::from_secs(10 * 60);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    pub configured: Caps,
+    /// By gauge.
+    pub learnt: [Option<Learnt>; Gauge::ALL.len()],
+    pub minute: Box<Minute>,
+    pub day: Day,
+    /// Whether something changed since it was last kept.
+    pub dirty: bool,
+}
+
+/// A limit that Google named in a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Learnt {
+    pub limit: u64,
+    /// Monotonic.
+    pub until: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Day {
+    pub requests: u64,
+    /// When the count began. Monotonic, as is `ends`.
+    pub began: Duration,
+    pub ends: Duration,
+}
+
+/// What was put down for one lease, to be put right when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Booking {
+    at: Duration,
+    tokens: u64,
+}
+
+/// What became of a lease that was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spent {
+    /// It was refused: it does not count.
+    Nothing,
+    /// It counts, with so many input tokens, if that is known.
+    Tokens(Option<u64>),
+}
+
+impl Tally {
+    pub(crate) fn new(configured: Caps) -> Self {
+        Self {
+            configured,
+            learnt: [None; Gauge::ALL.len()],
+            minute: Box::new(Minute::new()),
+            day: Day::default(),
+            dirty: false,
+        }
+    }
+
+    /// The limits as they are now: of a configured and a learnt one the lower.
+    pub(crate) fn caps(&self, now: Duration) -> Caps {
+        let mut caps = self.configured;
+        for (cap, learnt) in caps.iter_mut().zip(&self.learnt) {
+            if let Some(learnt) = learnt.filter(|learnt| now < learnt.until) {
+                *cap = Some(cap.map_or(learnt.limit, |cap| cap.min(learnt.limit)));
+            }
+        }
+        caps
+    }
+
+    /// When there is room for a request of so many tokens: at once or later. One that is larger than a whole minute's
+    /// limit has room when nothing else is counted, since its size is an estimate.
+    pub(crate) fn opens(&self, tokens: u64, now: Duration) -> Duration {
+        let [rpm, tpm, rpd] = self.caps(now);
+        let second = self.minute.opens(Second::of(now), |used| {
+            rpm.is_none_or(|limit| used.requests < limit)
+                && tpm.is_none_or(|limit| used.tokens.saturating_add(tokens.clamp(1, limit)) <= limit)
+        });
+        match rpd {
+            Some(limit) if now < self.day.ends && self.day.requests >= limit => {
+                opening(second, now).max(self.day.ends)
+            }
+            _ => opening(second, now),
+        }
+    }
+
+    /// Counts a request.
+    pub(crate) fn book(&mut self, tokens: u64, now: Now) -> Booking {
+        let [_, tpm, _] = self.caps(now.mono);
+        let tokens = tpm.map_or(tokens, |limit| tokens.min(limit));
+        let second = Second::of(now.mono);
+        self.minute.add(second, second, Amount { requests: 1, tokens });
+        self.begin_day(now);
+        self.day.requests += 1;
+        Booking { at: now.mono, tokens }
+    }
+
+    /// Puts a booking right. Whether that made room.
+    pub(crate) fn settle(&mut self, booking: Booking, spent: Spent, now: Duration) -> bool {
+        let Booking { at, tokens } = booking;
+        let (second, now) = (Second::of(at), Second::of(now));
+        match spent {
+            Spent::Nothing => {
+                self.minute.take_back(second, now, Amount { requests: 1, tokens });
+                if self.day.began <= at {
+                    self.day.requests = self.day.requests.saturating_sub(1);
+                }
+                true
+            }
+            Spent::Tokens(Some(actual)) if actual > tokens => {
+                self.minute.add(second, now, Amount { requests: 0, tokens: actual - tokens });
+                false
+            }
+            Spent::Tokens(Some(actual)) if actual < tokens => {
+                self.minute.take_back(second, now, Amount { requests: 0, tokens: tokens - actual });
+                true
+            }
+            Spent::Tokens(_) => false,
+        }
+    }
+
+    /// Takes what a refusal says of a limit: that it is used up, and perhaps what it is. `hint` is when there will be
+    /// room again, by Google's word. The limit, if it is news.
+    pub(crate) fn learn(&mut self, quota: &Quota, hint: Option<Duration>, now: Now) -> Option<(Gauge, u64)> {
+        let gauge = Gauge::of(quota)?;
+        let mut news = None;
+        // A limit of zero is not a limit but a model that the tier lacks.
+        if let Some(limit) = quota.limit.filter(|limit| *limit > 0) {
+            let known = self.caps(now.mono)[gauge as usize] == Some(limit);
+            news = (!known).then_some((gauge, limit));
+            self.learnt[gauge as usize] = Some(Learnt { limit, until: now.mono + BELIEVED });
+        }
+        let limit = self.caps(now.mono)[gauge as usize]?;
+        let second = Second::of(now.mono);
+        let used = self.minute.total(second);
+        // Somebody else uses the project too. What they used ends to count when Google says that there is room.
+        let at = hint.map_or(second, |hint| Minute::ending_at(second, now.mono + hint));
+        match gauge {
+            Gauge::Rpm => {
+                let requests = limit.saturating_sub(used.requests);
+                self.minute.add(at, second, Amount { requests, tokens: 0 });
+            }
+            Gauge::Tpm => {
+                let tokens = limit.saturating_sub(used.tokens);
+                self.minute.add(at, second, Amount { requests: 0, tokens });
+            }
+            Gauge::Rpd => {
+                self.begin_day(now);
+                if daily_reset::since_last(now.wall) >= RESET_GRACE {
+                    self.day.requests = self.day.requests.max(limit);
+                }
+            }
+        }
+        news
+    }
+
+    /// Forgets what refusals taught.
+    pub(crate) fn forget_learnt(&mut self) {
+        self.learnt = [None; Gauge::ALL.len()];
+    }
+
+    /// Whether nothing would be lost with it.
+    pub(crate) fn is_idle(&self, now: Duration) -> bool {
+        self.learnt.iter().flatten().all(|learnt| learnt.until <= now)
+            && self.minute.total(Second::of(now)) == Amount::default()
+            && (self.configured[Gauge::Rpd as usize].is_none()
+                || self.day.requests == 0
+                || self.day.ends <= now)
+    }
+
+    /// Two tallies that turn out to be the same project's: of each count the larger, of each limit the newer.
+    pub(crate) fn merge(&mut self, other: &Self, now: Duration) {
+        self.minute.merge(&other.minute);
+        let lives = |day: &Day| now < day.ends;
+        if lives(&other.day) && (!lives(&self.day) || other.day.requests > self.day.requests) {
+            self.day = other.day;
+        }
+        for (own, other) in self.learnt.iter_mut().zip(other.learnt) {
+            if other.map(|learnt| learnt.until) > own.map(|learnt| learnt.until) {
+                *own = other;
+            }
+        }
+    }
+
+    fn begin_day(&mut self, now: Now) {
+        if self.day.ends <= now.mono {
+            self.day = Day { requests: 0, began: now.mono, ends: daily_reset::end_of_day(now) };
+        }
+    }
+}
