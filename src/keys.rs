@@ -42,8 +42,9 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
         Action::Reset { id } => ("POST", format!("/keys/{}/reset", encoded(&id))),
     };
     let header = format!("authorization: Bearer {}\r\n", token.expose());
-    let answer = local_http::ask(address, method, &path, &header)
-        .map_err(|error| Failure::new(format!("no answer from http://{address}: {error}; is the gateway running?")))?;
+    let answer = local_http::ask(address, method, &path, &header).map_err(|error| {
+        Failure::new(format!("no answer from http://{address}: {error}; is the gateway running?"))
+    })?;
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     if answer.status != 200 {
         let why = body["error"].as_str().unwrap_or("no reason given").to_owned();
@@ -58,7 +59,8 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
 
 /// One line a key, and one for each model in trouble on it.
 fn table(keys: &[Value]) -> String {
-    let mut rows = vec![["KEY", "PROJECT", "STATE", "WHY", "BACK IN", "NOW", "SERVED", "FAULTS"].map(str::to_owned)];
+    let mut rows =
+        vec![["KEY", "PROJECT", "STATE", "WHY", "BACK IN", "NOW", "SERVED", "FAULTS"].map(str::to_owned)];
     for key in keys {
         let totals = &key["totals"];
         rows.push([
@@ -88,7 +90,8 @@ fn table(keys: &[Value]) -> String {
     let widths: [usize; 8] = std::array::from_fn(width);
     let mut text = String::new();
     for row in &rows {
-        let line: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let line: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         text.push_str(line.join("  ").trim_end());
         text.push('\n');
     }

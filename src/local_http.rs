@@ -21,13 +21,19 @@ pub(crate) struct LocalAnswer {
 }
 
 /// One request without a body; `headers` are whole lines. The answer ends with the connection.
-pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> std::io::Result<LocalAnswer> {
+pub(crate) fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+) -> std::io::Result<LocalAnswer> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // In one write: `write!` on a socket would send each of its parts alone. HTTP/1.0, so that nothing is chunked.
-    let request =
-        format!("{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: 0\r\n{headers}connection: close\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: 0\r\n{headers}connection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
@@ -47,14 +53,17 @@ mod tests {
 
     #[test]
     fn the_status_and_the_body_are_told_apart() {
-        for (line, status) in [("200 OK", Some(200)), ("503 Service Unavailable", Some(503)), ("2000 OK", None)] {
+        for (line, status) in
+            [("200 OK", Some(200)), ("503 Service Unavailable", Some(503)), ("2000 OK", None)]
+        {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
             let server = std::thread::spawn(move || {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut request = [0; 512];
                 let length = stream.read(&mut request).unwrap();
-                write!(stream, "HTTP/1.1 {line}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}").unwrap();
+                write!(stream, "HTTP/1.1 {line}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}")
+                    .unwrap();
                 String::from_utf8_lossy(&request[..length]).into_owned()
             });
             let answer = ask(address, "GET", "/health", "");

@@ -56,7 +56,10 @@ impl Service {
         if tokens.is_empty() {
             log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
         }
-        let admin = settings.admin_token()?.map(|token| Ok::<_, Failure>((admin::address(&settings.admin)?, token))).transpose()?;
+        let admin = settings
+            .admin_token()?
+            .map(|token| Ok::<_, Failure>((admin::address(&settings.admin)?, token)))
+            .transpose()?;
         let gate = Arc::new(Gate::new(&tokens, &ring));
         let ring = Arc::new(ring);
         let bodies = BodyLog::new(&settings.log, &ring);
@@ -73,7 +76,7 @@ impl Service {
                 &arbiter.handle(),
                 ring,
                 memory,
-                settings.pool.rules(),
+                settings.pool.rules(&settings.limits),
                 intensity,
                 Arc::clone(&health),
             )?;

@@ -35,7 +35,8 @@ impl KeyCheckerActor {
         intensity: Intensity,
         health: Arc<Health>,
     ) {
-        let factory = move || Self { keys: keys.clone(), prober: Prober::new(upstream.clone()).map(Rc::new), every };
+        let factory =
+            move || Self { keys: keys.clone(), prober: Prober::new(upstream.clone()).map(Rc::new), every };
         supervise(arbiter, Child { name: "key_checker", mailbox: 1, intensity, factory }, health);
     }
 }

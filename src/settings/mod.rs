@@ -30,6 +30,9 @@ pub struct Settings {
     /// `[[keys]]`
     #[serde(default)]
     pub keys: Vec<KeyEntry>,
+    /// `[[limits]]`
+    #[serde(default)]
+    pub limits: Vec<keypool::Limit>,
     /// `[retry]`
     pub retry: Retry,
     /// `[upstream]`
@@ -250,7 +253,7 @@ pub struct Supervisor {
 
 impl Pool {
     /// The pool's rules in its own terms.
-    pub fn rules(&self) -> keypool::Settings {
+    pub fn rules(&self, limits: &[keypool::Limit]) -> keypool::Settings {
         keypool::Settings {
             strategy: self.strategy,
             failure_threshold: self.failure_threshold,
@@ -259,6 +262,7 @@ impl Pool {
             rate_limit_default_wait: Duration::from_secs(self.rate_limit_wait_s),
             max_wait: Duration::from_millis(self.max_wait_ms),
             max_waiting: self.max_waiting,
+            limits: limits.to_vec(),
             ..keypool::Settings::default()
         }
     }

@@ -61,13 +61,20 @@ impl Settings {
         let from_environment =
             if self.environment { std::env::var(ADMIN_VARIABLE).unwrap_or_default() } else { String::new() };
         let file = Some(admin.token_file.trim()).filter(|file| !file.is_empty()).map(Path::new);
-        let given = if admin.token.trim().is_empty() && file.is_none() { from_environment } else { admin.token.clone() };
+        let given = if admin.token.trim().is_empty() && file.is_none() {
+            from_environment
+        } else {
+            admin.token.clone()
+        };
         if given.trim().is_empty() && file.is_none() {
             return Ok(None);
         }
         let token = Secret::new(secret_of("admin", &given, file)?);
         if self.tokens()?.iter().any(|(_, other)| *other == token) {
-            return Err(SettingsError::refused("admin.token", "is a client's token as well; it must be one of its own"));
+            return Err(SettingsError::refused(
+                "admin.token",
+                "is a client's token as well; it must be one of its own",
+            ));
         }
         Ok(Some(token))
     }

@@ -21,8 +21,14 @@ use crate::{
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use attempt::{FailedAttempt, OpenAnswer, WholeAnswer};
-use gemini::{dialect::StreamForm, fault::Scope, operation::Streaming, path::Surface};
-use keypool::{Avoid, Outcome, Wish};
+use gemini::{
+    dialect::StreamForm,
+    fault::Scope,
+    operation::Streaming,
+    path::Surface,
+    tokens::{InlineMedia, estimate_input_tokens},
+};
+use keypool::{Avoid, Outcome, Tool, Tools, Wish};
 use retry::{Step, Tries};
 use std::{
     rc::Rc,
@@ -140,7 +146,7 @@ impl Forwarder {
     /// Tries until there is an answer, or no use in trying.
     async fn search(&self, job: &Job, course: &mut Course) -> Found {
         let mut tries = Tries::new(self.limits.max_attempts, &job.method, &job.target);
-        let mut wish = Wish::any(course.model.clone());
+        let mut wish = course.wish(job);
         let mut last: Option<Found> = None;
         loop {
             let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
@@ -187,7 +193,7 @@ impl Forwarder {
                 }
                 _ => Avoid::Nothing,
             };
-            lease.settle(Outcome::Fault(fault));
+            lease.settle(Outcome::Fault(fault), None);
             // The last answer of the upstream's own outlives a later attempt that brought none.
             match (answer, &last) {
                 (Some(answer), _) => last = Some(Found::Whole(answer)),
@@ -219,10 +225,10 @@ impl Forwarder {
         lease.vouch();
         let Some(rest) = rest else {
             let whole = Answer { status, headers, body: AnswerBody::Whole(begun) };
-            lease.settle(Outcome::Success);
+            record.transaction.usage = observer.usage();
+            lease.settle(Outcome::Success, record.input_tokens());
             record.transaction.end =
                 if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };
-            record.transaction.usage = observer.usage();
             return;
         };
         let (sender, pieces) = mpsc::channel(relay::PIECES);
@@ -247,10 +253,12 @@ impl Forwarder {
         match relayed.end {
             // Google's own error in mid-stream was passed on as it came; the pool hears of it all the same.
             End::Complete | End::UpstreamBroke if late.is_some() => {
-                lease.settle(late.map_or(Outcome::Abandoned, Outcome::Fault));
+                lease.settle(late.map_or(Outcome::Abandoned, Outcome::Fault), record.input_tokens());
             }
-            End::Complete => lease.settle(Outcome::Success),
-            End::UpstreamBroke => lease.settle(Outcome::Fault(gemini::fault::Fault::body_lost())),
+            End::Complete => lease.settle(Outcome::Success, record.input_tokens()),
+            End::UpstreamBroke => {
+                lease.settle(Outcome::Fault(gemini::fault::Fault::body_lost()), record.input_tokens());
+            }
             End::ClientLeft | End::ClientStalled | End::Refused => drop(lease),
         }
     }
@@ -268,6 +276,20 @@ impl Course {
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
         }
         Self { model, streaming, attempts: Vec::with_capacity(1) }
+    }
+
+    /// What the request asks of the pool.
+    fn wish(&self, job: &Job) -> Wish {
+        let asked = gemini::peek::search_tools(&job.body);
+        let mut tools = Tools::NONE;
+        if asked.google_search {
+            tools = tools.with(Tool::GoogleSearch);
+        }
+        if asked.url_context {
+            tools = tools.with(Tool::UrlContext);
+        }
+        let input_tokens = estimate_input_tokens(job.body.len() as u64, InlineMedia::find(&job.body));
+        Wish { tools, input_tokens, ..Wish::any(self.model.clone()) }
     }
 
     /// How the stream's events are framed, if it is one.
@@ -315,6 +337,11 @@ impl Record {
     fn answered(&mut self, status: http::StatusCode) {
         self.transaction.status = status.as_u16();
         self.transaction.first_byte = Some(self.arrived.elapsed());
+    }
+
+    /// What the upstream said the request's input came to.
+    fn input_tokens(&self) -> Option<u64> {
+        self.transaction.usage.as_ref()?.prompt_tokens
     }
 
     fn finished(mut self) -> Transaction {

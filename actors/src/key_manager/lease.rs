@@ -43,22 +43,22 @@ impl Lease {
         }
     }
 
-    /// Reports how the attempt ended.
-    pub fn settle(mut self, outcome: Outcome) {
-        self.leave(outcome);
+    /// Reports how the attempt ended, and how many input tokens it had if the upstream has said so.
+    pub fn settle(mut self, outcome: Outcome, input_tokens: Option<u64>) {
+        self.leave(outcome, input_tokens);
     }
 
-    fn leave(&mut self, outcome: Outcome) {
+    fn leave(&mut self, outcome: Outcome, input_tokens: Option<u64>) {
         if let Some(grant) = self.grant.take() {
             let (lease, key, model) = (grant.lease, grant.key, self.model.take());
-            self.inbox.leave(Note::Settled(Settlement { lease, key, model, outcome }));
+            self.inbox.leave(Note::Settled(Settlement { lease, key, model, outcome, input_tokens }));
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.leave(Outcome::Abandoned);
+        self.leave(Outcome::Abandoned, None);
     }
 }
 

@@ -50,7 +50,8 @@ impl Memory {
     pub(super) fn take_unwritten(&self) -> Vec<Record> {
         let mut state = self.lock();
         let subjects = std::mem::take(&mut state.unwritten);
-        let changes: Vec<Record> = subjects.iter().filter_map(|subject| state.records.get(subject).cloned()).collect();
+        let changes: Vec<Record> =
+            subjects.iter().filter_map(|subject| state.records.get(subject).cloned()).collect();
         for record in changes.iter().filter(|record| record.is_clear()) {
             state.records.remove(&record.subject);
         }

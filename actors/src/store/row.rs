@@ -21,7 +21,9 @@ struct Body<R> {
 fn key_of(subject: &Subject) -> Option<&KeyId> {
     match subject {
         Subject::Key { key } => Some(key),
-        Subject::Project { project: Owner::Key(key) } | Subject::Model { project: Owner::Key(key), .. } => Some(key),
+        Subject::Project { project: Owner::Key(key) } | Subject::Model { project: Owner::Key(key), .. } => {
+            Some(key)
+        }
         _ => None,
     }
 }
@@ -31,7 +33,8 @@ pub(super) fn encode(record: &Record, ring: &KeyRing) -> Option<Change> {
     if record.is_clear() {
         return Some(Change::Forget(id));
     }
-    let fingerprint = key_of(&record.subject).and_then(|id| ring.find(id)).map(|key| key.fingerprint().to_owned());
+    let fingerprint =
+        key_of(&record.subject).and_then(|id| ring.find(id)).map(|key| key.fingerprint().to_owned());
     let body = serde_json::to_string(&Body { fingerprint, record }).ok()?;
     Some(Change::Put(Stored { id, body, updated: Utc::now() }))
 }
