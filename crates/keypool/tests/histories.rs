@@ -133,7 +133,16 @@ fn settings() -> impl Strategy<Value = Settings> {
     let selection =
         prop::sample::select(vec![Selection::RoundRobin, Selection::LeastInFlight, Selection::Weighted]);
     (selection, 0.0..0.5_f64, 0..12_usize, 0..40_u64).prop_map(|(strategy, jitter, max_waiting, max_wait)| {
-        Settings { strategy, jitter, max_waiting, max_wait: secs(max_wait), ..Settings::default() }
+        // Models that are down have tests of their own.
+        let model_fault_threshold = u32::MAX;
+        Settings {
+            strategy,
+            jitter,
+            max_waiting,
+            max_wait: secs(max_wait),
+            model_fault_threshold,
+            ..Settings::default()
+        }
     })
 }
 
