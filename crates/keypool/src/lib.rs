@@ -5,6 +5,7 @@
 //! Google counts quotas by project and model, so a cooldown belongs to a key, to a project, or to a model in a project,
 //! and a key may be leased for a model while none of the three runs. When one is over, a single probe goes first.
 
+mod affinity;
 mod breaker;
 mod cooldown;
 mod daily_reset;

@@ -41,7 +41,7 @@ impl Pool {
     pub fn new(settings: Settings, keys: Vec<KeySpec>, seed: u64) -> Result<Self, PoolError> {
         settings.check()?;
         let roster = Roster::new(keys, &settings.limits)?;
-        let selector = Selector::new(settings.strategy, roster.keys().len());
+        let selector = Selector::new(settings.strategy, &roster);
         let rng = fastrand::Rng::with_seed(seed);
         Ok(Self {
             desk: Desk { settings, roster, leases: Leases::new(seed), selector, rng },

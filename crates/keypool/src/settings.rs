@@ -18,6 +18,9 @@ pub enum Strategy {
     LeastInFlight,
     /// In proportion to the weights, evenly spread.
     Weighted,
+    /// Requests of one prefix on one project, as long as it carries no more than its share; there the key whose last lease
+    /// is the longest ago. Those without a prefix as in `RoundRobin`.
+    Prefix,
 }
 
 /// The pool's settings.

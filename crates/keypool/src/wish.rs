@@ -22,6 +22,8 @@ pub struct Wish {
     pub avoid: Avoid,
     /// Whether it would rather wait than be refused.
     pub may_wait: bool,
+    /// A hash of its beginning, by which [`Strategy::Prefix`](crate::Strategy::Prefix) keeps it with its like.
+    pub prefix: Option<u64>,
     /// Whether it is another attempt after a fault of the model.
     pub retry: Retry,
     /// The tools it uses that have quotas of their own.
