@@ -3,10 +3,12 @@
 
 use gemini::fault::{Fault, Kind, Scope, Wait};
 
+use crate::breaker::{Turn, Verdict};
 use crate::cooldown::{Blow, Order, Struck};
 use crate::effect::{Effect, Effects, Event};
 use crate::key::{KeyIx, ProjectNumber};
 use crate::lease::{Found, Grant, LeaseId, Leases, Out, Outcome, Role, Settlement};
+use crate::models::ModelIx;
 use crate::now::Now;
 use crate::reason::Reason;
 use crate::roster::{Model, Roster, Site};
@@ -14,7 +16,7 @@ use crate::select::Selector;
 use crate::settings::Settings;
 use crate::tally::Spent;
 use crate::tool::Tools;
-use crate::wish::Wish;
+use crate::wish::{Refusal, Wish};
 
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -23,6 +25,15 @@ pub(crate) struct Desk {
     pub leases: Leases,
     pub selector: Selector,
     pub rng: fastrand::Rng,
+}
+
+/// What the desk says to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Granted(Grant),
+    Refused(Refusal),
+    /// No key may be leased for it now.
+    NoKey,
 }
 
 /// What is known of the lease that a report speaks of.
@@ -35,29 +46,42 @@ struct Report<'a> {
 }
 
 impl Desk {
-    /// A key for this request, if one may be leased now.
-    pub(crate) fn grant(&mut self, wish: &Wish, now: Now) -> Option<Grant> {
+    /// A key for this request, if it may have one and one may be leased now.
+    pub(crate) fn ask(&mut self, wish: &Wish, now: Now) -> Asked {
         let model = self.roster.models.find(&wish.model);
+        let breaker = model.map(|model| &self.roster.models.get(model).breaker);
+        if let Some(refusal) = breaker.and_then(|breaker| breaker.refuses(wish.retry, now.mono)) {
+            return Asked::Refused(refusal);
+        }
         let room = self.roster.room(model, wish.input_tokens, now.mono);
-        let key = self.selector.choose(&self.roster, wish, room)?;
+        match self.selector.choose(&self.roster, wish, room) {
+            Some(key) => Asked::Granted(self.grant(key, model, wish, now)),
+            None => Asked::NoKey,
+        }
+    }
+
+    fn grant(&mut self, key: KeyIx, model: Option<ModelIx>, wish: &Wish, now: Now) -> Grant {
         let Roster { models, journal, .. } = &mut self.roster;
         let model = model.unwrap_or_else(|| models.enter(&wish.model, now.mono, journal));
-        models.get_mut(model).in_flight += 1;
+        let state = models.get_mut(model);
+        state.in_flight += 1;
+        let until = now.mono + self.settings.probe_patience;
+        let probes_model =
+            state.breaker.grant(wish.retry, self.leases.next(), now.mono, self.settings.probe_patience);
         let booking = self.roster.book(key, model, wish.input_tokens, now);
         let lease = self.leases.open(Out { key, model, tools: wish.tools, booking });
         let order = self.leases.order(lease);
-        let until = now.mono + self.settings.probe_patience;
         let probed = self
             .roster
             .change_all(key, &wish.model, wish.tools, |cooldown| cooldown.take_probe(order, until));
-        let role = if probed.is_empty() { Role::Ordinary } else { Role::Probe };
+        let role = if probed.is_empty() && !probes_model { Role::Ordinary } else { Role::Probe };
         for site in probed {
             self.roster.set_timer(until, site);
         }
         let entry = self.roster.key_mut(key);
         entry.in_flight += 1;
         entry.totals.leases += 1;
-        Some(Grant { lease, key, role })
+        Grant { lease, key, role }
     }
 
     /// The head of the answer was good: as far as the cooldowns are concerned, a success.
@@ -69,8 +93,14 @@ impl Desk {
         now: Now,
         effects: &mut Effects,
     ) {
-        if let Some(report) = self.attribute(self.leases.find(lease), lease, key, model) {
+        let found = self.leases.find(lease);
+        if let Some(report) = self.attribute(found, lease, key, model) {
             self.succeed(report, now, effects);
+        }
+        if let Found::Ours(out) = found {
+            let state = self.roster.models.get_mut(out.model);
+            let turn = state.breaker.vouch(self.leases.order(lease));
+            self.tell_of_model(out.model, turn, effects);
         }
     }
 
@@ -80,7 +110,7 @@ impl Desk {
         let found = self.leases.close(*lease);
         let Some(report) = self.attribute(found, *lease, *key, model) else { return };
         if let Found::Ours(out) = found {
-            self.return_lease(out, outcome, *input_tokens, now);
+            self.return_lease(*lease, out, outcome, *input_tokens, now, effects);
         }
         let entry = self.roster.key_mut(report.key);
         match outcome {
@@ -105,12 +135,27 @@ impl Desk {
     }
 
     /// What was taken for this lease is given back, or put right.
-    fn return_lease(&mut self, out: Out, outcome: &Outcome, input_tokens: Option<u64>, now: Now) {
+    fn return_lease(
+        &mut self,
+        lease: LeaseId,
+        out: Out,
+        outcome: &Outcome,
+        input_tokens: Option<u64>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
         let Out { key, model, booking, .. } = out;
         let entry = self.roster.key_mut(key);
         entry.in_flight = entry.in_flight.saturating_sub(1);
         let state = self.roster.models.get_mut(model);
         state.in_flight = state.in_flight.saturating_sub(1);
+        let (order, next) = (self.leases.order(lease), self.leases.next());
+        // Requests that name no model have nothing in common that could be down.
+        if state.name.is_some() {
+            let (verdict, settings, rng) = (verdict(outcome), &self.settings, &mut self.rng);
+            let turn = state.breaker.settle(verdict, order, next, now.mono, settings, rng);
+            self.tell_of_model(model, turn, effects);
+        }
         if let Some(booking) = booking {
             let spent = match outcome {
                 Outcome::Fault(fault) if was_refused(fault.kind) => Spent::Nothing,
@@ -118,6 +163,17 @@ impl Desk {
             };
             self.roster.settle_booking(key, model, booking, spent, now.mono);
         }
+    }
+
+    fn tell_of_model(&mut self, model: ModelIx, turn: Turn, effects: &mut Effects) {
+        let Some(model) = self.roster.models.get(model).name.clone().filter(|_| turn != Turn::None) else {
+            return;
+        };
+        self.roster.stirred = true;
+        effects.log(match turn {
+            Turn::Down(pause) => Event::ModelDown { model, pause },
+            Turn::Back | Turn::None => Event::ModelBack { model },
+        });
     }
 
     /// What a report speaks of.
@@ -240,4 +296,16 @@ fn was_refused(kind: Kind) -> bool {
             | Kind::CreditsGone
             | Kind::ConnectFailed
     )
+}
+
+/// What an outcome says of the model as a whole.
+fn verdict(outcome: &Outcome) -> Verdict {
+    match outcome {
+        Outcome::Success => Verdict::Served,
+        Outcome::Fault(fault) if fault.scope() == Scope::Model => Verdict::Failed(match fault.wait {
+            Wait::For(hint) => Some(hint),
+            _ => None,
+        }),
+        Outcome::Fault(_) | Outcome::Abandoned => Verdict::Unknown,
+    }
 }

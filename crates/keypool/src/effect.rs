@@ -2,6 +2,7 @@
 //! pool only says so; its owner does it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::key::{KeyId, ProjectNumber};
@@ -96,6 +97,18 @@ pub enum Event {
         /// What.
         subject: Subject,
     },
+    /// A model fails on all keys: it is left alone for a while.
+    ModelDown {
+        /// Which.
+        model: Arc<str>,
+        /// For how long from now.
+        pause: Duration,
+    },
+    /// A model that failed on all keys serves again.
+    ModelBack {
+        /// Which.
+        model: Arc<str>,
+    },
     /// A refusal named a limit that was not known.
     LimitLearnt {
         /// Of which model on which project.
@@ -160,6 +173,14 @@ impl fmt::Display for Event {
             }
             Self::CooldownOver { subject } => write!(f, "{subject} may be tried again"),
             Self::Back { subject } => write!(f, "{subject} is back"),
+            Self::ModelDown { model, pause } => {
+                write!(
+                    f,
+                    "model {model} fails on every key, and is left alone for {:.1} s",
+                    pause.as_secs_f64()
+                )
+            }
+            Self::ModelBack { model } => write!(f, "model {model} serves again"),
             Self::LimitLearnt { subject, gauge, limit } => {
                 write!(f, "{subject} is limited to {limit} {gauge}, says Google")
             }

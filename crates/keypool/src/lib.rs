@@ -5,6 +5,8 @@
 //! Google counts quotas by project and model, so a cooldown belongs to a key, to a project, or to a model in a project,
 //! and a key may be leased for a model while none of the three runs. When one is over, a single probe goes first.
 
+mod affinity;
+mod breaker;
 mod cooldown;
 mod daily_reset;
 mod desk;
@@ -46,7 +48,7 @@ pub use reason::Reason;
 pub use record::{LearntLimit, LimitState, Owner, Record, SecondUsed, Standing, Subject};
 pub use roster::Totals;
 pub use settings::{Settings, Strategy};
-pub use snapshot::{Counts, KeyState, KeyView, LimitView, ModelView, Snapshot, ToolView};
+pub use snapshot::{Counts, DownView, KeyState, KeyView, LimitView, ModelView, Snapshot, ToolView};
 pub use tool::{Tool, Tools};
 pub use waiting::Ticket;
-pub use wish::{Answer, Avoid, Reach, Refusal, Wish};
+pub use wish::{Answer, Avoid, Reach, Refusal, Retry, Wish};

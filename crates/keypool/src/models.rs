@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::breaker::Breaker;
 use crate::journal::{Journal, Page};
 use crate::roster::{Model, ProjectIx};
 use crate::tally::Tally;
@@ -25,6 +26,7 @@ impl ModelIx {
 pub(crate) struct ModelState {
     pub name: Model,
     pub in_flight: u32,
+    pub breaker: Breaker,
     /// Where a limit is known.
     pub tallies: BTreeMap<ProjectIx, Tally>,
 }
@@ -72,7 +74,12 @@ impl Models {
             self.sweep(now, journal);
             self.sweep_at = MANY.max(2 * self.by_name.len());
         }
-        let state = ModelState { name: name.clone(), in_flight: 0, tallies: BTreeMap::new() };
+        let state = ModelState {
+            name: name.clone(),
+            in_flight: 0,
+            breaker: Breaker::default(),
+            tallies: BTreeMap::new(),
+        };
         let model = if let Some(model) = self.free.pop() {
             self.states[model.0 as usize] = state;
             model
@@ -97,7 +104,7 @@ impl Models {
                 }
                 keep
             });
-            let keep = !state.is_idle();
+            let keep = !state.is_idle(now);
             if !keep {
                 free.push(*model);
             }
@@ -107,8 +114,8 @@ impl Models {
 }
 
 impl ModelState {
-    fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.tallies.is_empty()
+    fn is_idle(&self, now: Duration) -> bool {
+        self.in_flight == 0 && self.breaker.is_idle(now) && self.tallies.is_empty()
     }
 }
 

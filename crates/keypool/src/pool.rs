@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::desk::Desk;
+use crate::desk::{Asked, Desk};
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
 use crate::key::{KeyId, KeyIx, KeySpec};
@@ -41,7 +41,7 @@ impl Pool {
     pub fn new(settings: Settings, keys: Vec<KeySpec>, seed: u64) -> Result<Self, PoolError> {
         settings.check()?;
         let roster = Roster::new(keys, &settings.limits)?;
-        let selector = Selector::new(settings.strategy, roster.keys().len());
+        let selector = Selector::new(settings.strategy, &roster);
         let rng = fastrand::Rng::with_seed(seed);
         Ok(Self {
             desk: Desk { settings, roster, leases: Leases::new(seed), selector, rng },
@@ -54,9 +54,10 @@ impl Pool {
     /// Asks for a key.
     pub fn lease(&mut self, wish: &Wish, now: Now, effects: &mut Effects) -> Answer {
         self.begin(now, effects);
-        let answer = match self.desk.grant(wish, now) {
-            Some(grant) => Answer::Granted(grant),
-            None => self.wait_or_refuse(wish, now),
+        let answer = match self.desk.ask(wish, now) {
+            Asked::Granted(grant) => Answer::Granted(grant),
+            Asked::Refused(refusal) => Answer::Refused(refusal),
+            Asked::NoKey => self.wait_or_refuse(wish, now),
         };
         self.end(now, effects);
         answer
@@ -247,13 +248,16 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
     waiting.attend(effects, |waiter| {
         let wish = &waiter.wish;
         if !known.as_ref().is_some_and(|(like, _)| like.wants_the_same(wish)) {
-            if let Some(grant) = desk.grant(wish, now) {
-                if let Some((_, outlook)) = &mut known {
-                    *outlook = None;
+            match desk.ask(wish, now) {
+                Asked::Granted(grant) => {
+                    if let Some((_, outlook)) = &mut known {
+                        *outlook = None;
+                    }
+                    return Some(Reply::Granted(grant));
                 }
-                return Some(Reply::Granted(grant));
+                Asked::Refused(refusal) => return Some(Reply::Refused(refusal)),
+                Asked::NoKey => known = None,
             }
-            known = None;
         }
         let (_, outlook) = known.get_or_insert_with(|| (wish.clone(), None));
         match *outlook.get_or_insert_with(|| desk.roster.outlook(wish, now.mono)) {

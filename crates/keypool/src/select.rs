@@ -1,8 +1,9 @@
-//! Which of the keys that may be leased is next. The three strategies, and the order of turns they share; knows of
+//! Which of the keys that may be leased is next. The strategies, and the order of turns they share; knows of
 //! cooldowns only the roster's bits.
 
 use fixedbitset::FixedBitSet;
 
+use crate::affinity::Affinity;
 use crate::key::{KeyIx, Tried};
 use crate::roster::Roster;
 use crate::settings::Strategy;
@@ -15,17 +16,20 @@ pub(crate) struct Selector {
     turns: Turns,
     /// Smooth weighted round robin: what each key is owed.
     credit: Vec<i64>,
+    affinity: Affinity,
     /// Room for the choice at hand, kept to save the allocation.
     candidates: FixedBitSet,
     preferred: FixedBitSet,
 }
 
 impl Selector {
-    pub(crate) fn new(strategy: Strategy, keys: usize) -> Self {
+    pub(crate) fn new(strategy: Strategy, roster: &Roster) -> Self {
+        let keys = roster.keys().len();
         Self {
             strategy,
             turns: Turns::new(keys),
             credit: vec![0; keys],
+            affinity: Affinity::new(roster.keys().iter().map(|key| &key.id)),
             candidates: FixedBitSet::with_capacity(keys),
             preferred: FixedBitSet::with_capacity(keys),
         }
@@ -35,17 +39,27 @@ impl Selector {
     pub(crate) fn choose(&mut self, roster: &Roster, wish: &Wish, room: Room<'_>) -> Option<KeyIx> {
         self.gather(roster, wish);
         let prefers = self.prefer(roster, wish);
-        let Self { strategy, turns, credit, candidates, preferred } = self;
+        let Self { strategy, turns, credit, affinity, candidates, preferred } = self;
         let mut pick = |among: &FixedBitSet| {
             let may = |key: &usize| among.contains(*key) && room.has(roster.keys()[*key].project);
             match strategy {
                 Strategy::RoundRobin => turns.iter().find(may),
                 Strategy::LeastInFlight => least_in_flight(turns.iter().filter(may), roster),
                 Strategy::Weighted => weighted(among.ones().filter(may), credit, roster),
+                Strategy::Prefix => match wish.prefix {
+                    Some(prefix) => {
+                        let project = affinity.choose(prefix, roster, room.now, |key| may(&key))?;
+                        turns.iter().find(|key| roster.keys()[*key].project == project && may(key))
+                    }
+                    None => turns.iter().find(may),
+                },
             }
         };
         let chosen = if prefers { pick(preferred) } else { None }.or_else(|| pick(candidates))?;
         turns.pass(chosen);
+        if *strategy == Strategy::Prefix {
+            affinity.granted(roster.keys()[chosen].project, room.now);
+        }
         u32::try_from(chosen).ok().map(KeyIx)
     }
 

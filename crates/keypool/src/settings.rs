@@ -18,6 +18,9 @@ pub enum Strategy {
     LeastInFlight,
     /// In proportion to the weights, evenly spread.
     Weighted,
+    /// Requests of one prefix on one project, as long as it carries no more than its share; there the key whose last lease
+    /// is the longest ago. Those without a prefix as in `RoundRobin`.
+    Prefix,
 }
 
 /// The pool's settings.
@@ -36,6 +39,8 @@ pub struct Settings {
     pub long_wait: Duration,
     /// From how many transport faults in a row a key cools.
     pub failure_threshold: u32,
+    /// From how many faults of a model in a row, within ten seconds, it is left alone on all keys.
+    pub model_fault_threshold: u32,
     /// By how much of itself a wait may vary, 0 to 0.5: a backoff in both directions, an upstream's hint only
     /// upward and by at most a second.
     pub jitter: f64,
@@ -58,6 +63,7 @@ impl Default for Settings {
             rate_limit_default_wait: Duration::from_secs(15),
             long_wait: Duration::from_secs(24 * 60 * 60),
             failure_threshold: 3,
+            model_fault_threshold: 10,
             jitter: 0.1,
             probe_patience: Duration::from_secs(60),
             max_waiting: 1_000,
@@ -90,6 +96,9 @@ impl Settings {
         if self.failure_threshold == 0 {
             return refuse("failure_threshold", "1 or more");
         }
+        if self.model_fault_threshold == 0 {
+            return refuse("model_fault_threshold", "1 or more");
+        }
         if !(0.0..=0.5).contains(&self.jitter) {
             return refuse("jitter", "0 to 0.5");
         }
@@ -115,13 +124,14 @@ mod tests {
     #[test]
     fn nonsense_is_refused_by_the_name_of_the_setting() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 11] = [
+        let cases: [(&str, Spoil); 12] = [
             ("cooldown_initial", |s| s.cooldown_initial = Duration::ZERO),
             ("cooldown_initial", |s| s.cooldown_initial = s.cooldown_max * 2),
             ("cooldown_max", |s| s.cooldown_max = Duration::MAX),
             ("rate_limit_default_wait", |s| s.rate_limit_default_wait = Duration::ZERO),
             ("probe_patience", |s| s.probe_patience = Duration::ZERO),
             ("failure_threshold", |s| s.failure_threshold = 0),
+            ("model_fault_threshold", |s| s.model_fault_threshold = 0),
             ("jitter", |s| s.jitter = 0.51),
             ("jitter", |s| s.jitter = f64::NAN),
             ("limits", |s| s.limits = vec![Limit::default()]),

@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub counts: Counts,
     /// Until the first key is back, when none is available or on probation and time alone helps.
     pub back_in_ms: Option<u64>,
+    /// The models that fail on every key.
+    pub models_down: Vec<DownView>,
     /// Each key, in the order of the configuration.
     pub keys: Vec<KeyView>,
 }
@@ -107,6 +109,15 @@ pub struct LimitView {
     pub day_requests: u64,
 }
 
+/// A model that fails on every key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DownView {
+    /// The model.
+    pub model: Arc<str>,
+    /// Until one request may try it again; 0 when one may, or does.
+    pub back_in_ms: u64,
+}
+
 /// A tool in trouble on a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ToolView {
@@ -149,7 +160,11 @@ impl Snapshot {
         }
         let usable = counts.available + counts.probation > 0;
         let back_in_ms = if usable { None } else { keys.iter().filter_map(|key| key.back_in_ms).min() };
-        Self { counts, back_in_ms, keys }
+        let down = roster.models.iter().filter_map(|state| {
+            let back_in_ms = millis(state.breaker.down_until()?.saturating_sub(now));
+            Some(DownView { model: state.name.clone()?, back_in_ms })
+        });
+        Self { counts, back_in_ms, models_down: down.collect(), keys }
     }
 }
 
@@ -188,6 +203,10 @@ impl KeyView {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 struct View {
     state: KeyState,
     reason: Option<Reason>,
@@ -198,8 +217,7 @@ fn view(cooldown: &Cooldown, now: Duration) -> View {
     let (state, reason, back_in_ms) = match cooldown {
         Cooldown::Open => (KeyState::Available, None, None),
         Cooldown::Cooling { until, streak, .. } if *until > now => {
-            let left = until.saturating_sub(now).as_millis();
-            (KeyState::Cooling, Some(streak.reason), Some(u64::try_from(left).unwrap_or(u64::MAX)))
+            (KeyState::Cooling, Some(streak.reason), Some(millis(until.saturating_sub(now))))
         }
         // Over, though the alarm has not rung yet.
         Cooldown::Cooling { streak, .. } | Cooldown::Probation { streak, .. } => {

@@ -29,7 +29,7 @@ pub(crate) struct Room<'a> {
     /// None where no limit is known.
     tallies: Option<&'a BTreeMap<ProjectIx, Tally>>,
     tokens: u64,
-    now: Duration,
+    pub now: Duration,
 }
 
 impl Room<'_> {

@@ -22,6 +22,10 @@ pub struct Wish {
     pub avoid: Avoid,
     /// Whether it would rather wait than be refused.
     pub may_wait: bool,
+    /// A hash of its beginning, by which [`Strategy::Prefix`](crate::Strategy::Prefix) keeps it with its like.
+    pub prefix: Option<u64>,
+    /// Whether it is another attempt after a fault of the model.
+    pub retry: Retry,
     /// The tools it uses that have quotas of their own.
     pub tools: Tools,
     /// How many input tokens it is thought to have; 0 when nothing is known.
@@ -41,6 +45,7 @@ impl Wish {
         self.model == other.model
             && self.reach == other.reach
             && self.tried == other.tried
+            && self.retry == other.retry
             && self.tools == other.tools
             && self.input_tokens == other.input_tokens
     }
@@ -66,6 +71,17 @@ pub enum Avoid {
     Nothing,
     /// Projects of the keys it has tried: the last fault was the project's.
     TriedProjects,
+}
+
+/// Whether a request has been tried before. Retries that a model's own faults cause add to its load when it can bear it
+/// least, so the pool allows few of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retry {
+    /// It has not, or failed for another reason.
+    #[default]
+    No,
+    /// The last attempt met a fault of the model as a whole.
+    ModelFault,
 }
 
 /// The pool's answer to a wish.
@@ -102,16 +118,24 @@ pub enum Refusal {
     },
     /// It has tried every key it may use that is not retired.
     NoneLeft,
+    /// The model as a whole fails, and is left alone on every key.
+    ModelDown {
+        /// Until it is tried again.
+        back_in: Duration,
+    },
+    /// It is a retry, and the model has too many of them already.
+    RetryBudget,
 }
 
 impl Refusal {
     /// When asking again makes sense, if time alone can help.
     pub fn back_in(&self) -> Option<Duration> {
         match self {
-            Self::Cooling { back_in } | Self::QueueFull { back_in } | Self::WaitedTooLong { back_in } => {
-                Some(*back_in)
-            }
-            Self::AllRetired | Self::NoneLeft => None,
+            Self::Cooling { back_in }
+            | Self::QueueFull { back_in }
+            | Self::WaitedTooLong { back_in }
+            | Self::ModelDown { back_in } => Some(*back_in),
+            Self::AllRetired | Self::NoneLeft | Self::RetryBudget => None,
         }
     }
 }
@@ -123,6 +147,8 @@ impl fmt::Display for Refusal {
             Self::AllRetired => "every key that may serve the request is retired or disabled",
             Self::QueueFull { .. } => "too many requests are waiting for a key",
             Self::WaitedTooLong { .. } => "no key became free in time",
+            Self::ModelDown { .. } => "the model fails on every key",
+            Self::RetryBudget => "the model fails, and as many requests as may are being tried again",
             Self::NoneLeft => "the request has tried every key that may serve it",
         })?;
         match self.back_in() {

@@ -130,10 +130,23 @@ fn specs() -> impl Strategy<Value = Vec<KeySpec>> {
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    let selection =
-        prop::sample::select(vec![Selection::RoundRobin, Selection::LeastInFlight, Selection::Weighted]);
+    let selection = prop::sample::select(vec![
+        Selection::RoundRobin,
+        Selection::LeastInFlight,
+        Selection::Weighted,
+        Selection::Prefix,
+    ]);
     (selection, 0.0..0.5_f64, 0..12_usize, 0..40_u64).prop_map(|(strategy, jitter, max_waiting, max_wait)| {
-        Settings { strategy, jitter, max_waiting, max_wait: secs(max_wait), ..Settings::default() }
+        // Models that are down have tests of their own.
+        let model_fault_threshold = u32::MAX;
+        Settings {
+            strategy,
+            jitter,
+            max_waiting,
+            max_wait: secs(max_wait),
+            model_fault_threshold,
+            ..Settings::default()
+        }
     })
 }
 
@@ -292,7 +305,9 @@ impl Account {
     fn lease(&mut self, model: usize, tried: &[usize], tools: Tools, may_wait: bool, overslept: bool) {
         let known = tried.iter().filter(|key| **key < self.specs.len());
         let tried: Tried = known.map(|key| self.stage.key(&format!("k{key}"))).collect();
-        let wish = Wish { tried, tools, may_wait, ..Wish::any(stage::model(MODELS[model])) };
+        // The prefix never decides whether there is a key.
+        let prefix = may_wait.then_some(model as u64);
+        let wish = Wish { tried, tools, may_wait, prefix, ..Wish::any(stage::model(MODELS[model])) };
         let answer = self.stage.ask(&wish);
         self.hear(overslept);
         match answer {

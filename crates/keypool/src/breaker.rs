@@ -1,0 +1,232 @@
+//! The health of one model as a whole, on all keys: how much of its load may be retries, and whether it is asked at all.
+//! After many faults in a row it is left alone for a pause that grows, and one probe at a time finds out when it is back.
+//! Nothing of it outlives the process: Google's bad minutes are short.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::cooldown::Order;
+use crate::settings::Settings;
+use crate::wish::{Refusal, Retry};
+
+/// Seconds over which load and faults are looked at.
+const WINDOW: u64 = 10;
+const BUCKETS: usize = 10;
+/// Retries that are always allowed within the window.
+const FREE_RETRIES: u32 = 3;
+/// So many first attempts pay for one retry.
+const PRICE_OF_RETRY: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// What is said of a model whose probe is out: its report may come at any moment.
+const PROBE_GUESS: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(crate) struct Breaker {
+    load: Load,
+    /// Faults of the model since its last success.
+    run: u32,
+    down: Option<Down>,
+    /// Until when the upstream has asked to be left alone.
+    asked: Duration,
+    /// Leases before this one were granted before the model was last given up: their reports are late.
+    from: Order,
+}
+
+/// The model is given up for now.
+#[derive(Clone, Copy, Debug)]
+struct Down {
+    until: Duration,
+    /// How many pauses there were before this one.
+    step: u32,
+    /// The lease that finds out, and until when its report is awaited.
+    probe: Option<(Order, Duration)>,
+}
+
+/// What became of a request, as far as the model is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Served,
+    /// Overloaded or broken; perhaps with the time that the upstream asks for.
+    Failed(Option<Duration>),
+    /// Nothing is known.
+    Unknown,
+}
+
+/// How a report changed things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    None,
+    /// The model is left alone for so long.
+    Down(Duration),
+    Back,
+}
+
+impl Breaker {
+    /// Why this request is not let through, if it is not.
+    pub(crate) fn refuses(&self, retry: Retry, now: Duration) -> Option<Refusal> {
+        if let Some(Down { until, probe, .. }) = self.down {
+            let awaited = probe.is_some_and(|(_, patience)| now < patience);
+            if now < until || awaited {
+                let back_in = if now < until { until.saturating_sub(now) } else { PROBE_GUESS };
+                return Some(Refusal::ModelDown { back_in });
+            }
+        }
+        if retry == Retry::ModelFault {
+            let Counts { requests, retries, .. } = self.load.total(now);
+            if retries >= FREE_RETRIES.max(requests / PRICE_OF_RETRY) {
+                return Some(Refusal::RetryBudget);
+            }
+        }
+        None
+    }
+
+    /// Counts a lease that was let through. Whether it is the model's probe.
+    pub(crate) fn grant(&mut self, retry: Retry, lease: Order, now: Duration, patience: Duration) -> bool {
+        self.load.add(now, |counts| match retry {
+            Retry::No => &mut counts.requests,
+            Retry::ModelFault => &mut counts.retries,
+        });
+        match &mut self.down {
+            Some(down) => {
+                down.probe = Some((lease, now + patience));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The head of the answer was good.
+    pub(crate) fn vouch(&mut self, lease: Order) -> Turn {
+        if lease < self.from {
+            return Turn::None;
+        }
+        self.run = 0;
+        self.asked = Duration::ZERO;
+        if self.down.take().is_some() { Turn::Back } else { Turn::None }
+    }
+
+    /// A lease came back. `next` is the lease to be granted next.
+    pub(crate) fn settle(
+        &mut self,
+        verdict: Verdict,
+        lease: Order,
+        next: Order,
+        now: Duration,
+        settings: &Settings,
+        rng: &mut Rng,
+    ) -> Turn {
+        if let Some(Down { probe, .. }) = &mut self.down
+            && probe.is_some_and(|(probe, _)| probe == lease)
+        {
+            *probe = None;
+        }
+        match verdict {
+            Verdict::Unknown => Turn::None,
+            Verdict::Served => {
+                self.load.add(now, |counts| &mut counts.served);
+                self.vouch(lease)
+            }
+            Verdict::Failed(_) if lease < self.from => Turn::None,
+            Verdict::Failed(asked) => {
+                self.load.add(now, |counts| &mut counts.failed);
+                self.run = self.run.saturating_add(1);
+                if let Some(asked) = asked {
+                    self.asked = self.asked.max(now + asked.min(settings.cooldown_max));
+                }
+                let Counts { served, failed, .. } = self.load.total(now);
+                let many = self.run.min(failed) >= settings.model_fault_threshold;
+                let step = match self.down {
+                    Some(down) => down.step + 1,
+                    // In a row, and the more so since few of those that came between were served.
+                    None if many && u64::from(served) * 10 < u64::from(served) + u64::from(failed) => 0,
+                    None => return Turn::None,
+                };
+                let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(step)).min(LONGEST_PAUSE);
+                let jittered = pause.mul_f64(1.0 + settings.jitter * (2.0 * rng.f64() - 1.0));
+                let until = self.asked.max(now + jittered);
+                self.down = Some(Down { until, step, probe: None });
+                self.from = next;
+                Turn::Down(until.saturating_sub(now))
+            }
+        }
+    }
+
+    /// Whether it is given up, and until when; that may be past, when a probe is due or out.
+    pub(crate) fn down_until(&self) -> Option<Duration> {
+        self.down.map(|down| down.until)
+    }
+
+    /// Whether nothing would be lost with it.
+    pub(crate) fn is_idle(&self, now: Duration) -> bool {
+        self.down.is_none() && self.load.total(now) == Counts::default()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    /// First attempts.
+    requests: u32,
+    retries: u32,
+    served: u32,
+    failed: u32,
+}
+
+/// Counts of the last seconds, in a ring of one bucket a second.
+#[derive(Debug, Default)]
+struct Load {
+    newest: u64,
+    buckets: [Counts; BUCKETS],
+}
+
+impl Load {
+    fn at(second: u64) -> usize {
+        // The remainder is below ten.
+        usize::try_from(second % WINDOW).unwrap_or_default()
+    }
+
+    fn add(&mut self, now: Duration, which: impl Fn(&mut Counts) -> &mut u32) {
+        let second = now.as_secs();
+        if second > self.newest {
+            for passed in (self.newest + 1..=second).take(BUCKETS) {
+                self.buckets[Self::at(passed)] = Counts::default();
+            }
+            self.newest = second;
+        }
+        let count = which(&mut self.buckets[Self::at(self.newest)]);
+        *count = count.saturating_add(1);
+    }
+
+    fn total(&self, now: Duration) -> Counts {
+        let oldest = now.as_secs().max(self.newest).saturating_sub(WINDOW - 1);
+        let mut total = Counts::default();
+        for second in oldest..=self.newest {
+            let Counts { requests, retries, served, failed } = self.buckets[Self::at(second)];
+            total.requests = total.requests.saturating_add(requests);
+            total.retries = total.retries.saturating_add(retries);
+            total.served = total.served.saturating_add(served);
+            total.failed = total.failed.saturating_add(failed);
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_forgets_what_is_ten_seconds_old() {
+        let mut load = Load::default();
+        let at = |secs| Duration::from_secs(secs);
+        for second in [3, 3, 7, 12] {
+            load.add(at(second), |counts| &mut counts.requests);
+        }
+        let requests = |now| load.total(at(now)).requests;
+        assert_eq!((requests(12), requests(13), requests(16), requests(17)), (4, 2, 2, 1));
+        assert_eq!(requests(22), 0);
+        load.add(at(1_000), |counts| &mut counts.failed);
+        assert_eq!(load.total(at(1_000)), Counts { failed: 1, ..Counts::default() });
+    }
+}
