@@ -150,7 +150,7 @@ pub(super) async fn open(
     } else if let Some(source) = &mut rest {
         // Most answers that are not streamed have arrived with their head: pass them on in one piece.
         loop {
-            match source.next_ready().await {
+            match source.next_ready(Patience::OneTurn).await {
                 Ready::Chunk(chunk) => {
                     observer.see(&chunk);
                     begun.push(chunk);
@@ -295,6 +295,15 @@ pub(super) enum Ready {
     Broken,
 }
 
+/// How much of a wait is still none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// What is not there is not there.
+    Not,
+    /// Until the tasks that are ready, the connection's own among them, have run once.
+    OneTurn,
+}
+
 impl Body {
     fn poll_chunk(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         if self.broken {
@@ -321,15 +330,16 @@ impl Body {
         timeout(idle_timeout, poll_fn(|cx| self.poll_chunk(cx))).await.unwrap_or(Err(BodyError))
     }
 
-    /// The next bytes if they are there, or will be as soon as the connection's own task has run.
-    pub(super) async fn next_ready(&mut self) -> Ready {
-        for yields_left in [1, 0] {
+    /// The next bytes if they are there.
+    pub(super) async fn next_ready(&mut self, patience: Patience) -> Ready {
+        let turns: &[u8] = if patience == Patience::OneTurn { &[1, 0] } else { &[0] };
+        for yields_left in turns {
             let polled = poll_fn(|cx| Poll::Ready(self.poll_chunk(cx))).await;
             match polled {
                 Poll::Ready(Ok(Some(chunk))) => return Ready::Chunk(chunk),
                 Poll::Ready(Ok(None)) => return Ready::End,
                 Poll::Ready(Err(BodyError)) => return Ready::Broken,
-                Poll::Pending if yields_left > 0 => tokio::task::yield_now().await,
+                Poll::Pending if *yields_left > 0 => tokio::task::yield_now().await,
                 Poll::Pending => {}
             }
         }

@@ -2,19 +2,22 @@
 //! the client leaves; shows it when the upstream breaks off, instead of a silent end.
 
 use super::{
-    attempt::{Body, BodyError, Joined, Ready},
+    attempt::{Body, BodyError, Joined, Patience, Ready},
     job::Piece,
     observe::{Coding, Observer},
 };
 use crate::transaction::End;
 use bytes::Bytes;
 use gemini::dialect::{GatewayError, StreamForm};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::{sync::mpsc, time::timeout};
 
 /// How many pieces may lie between the upstream and the client. With pieces of at most [`Joined::ENOUGH`] and what the
 /// sockets hold, this bounds a stream's memory.
 pub(super) const PIECES: usize = 2;
+
+/// Chunks that follow each other faster than this are probably not alone.
+const BURST: Duration = Duration::from_millis(5);
 
 /// What was passed on, and how it ended.
 pub(super) struct Relayed {
@@ -41,6 +44,7 @@ pub(super) async fn relay(
     observer: &mut Observer,
 ) -> Relayed {
     let mut bytes = 0;
+    let mut last_came = Instant::now();
     loop {
         let mut joined = Joined::default();
         let first = tokio::select! {
@@ -56,9 +60,12 @@ pub(super) async fn relay(
             Ok(None) => Ready::End,
             Err(BodyError) => Ready::Broken,
         };
-        // One write for all that is there already, rather than one each.
+        // One write for all that is there already, rather than one each. Where events come one by one, looking for more
+        // would cost as much as passing on what there is.
+        let patience = if last_came.elapsed() < BURST { Patience::OneTurn } else { Patience::Not };
+        last_came = Instant::now();
         while matches!(state, Ready::NotYet) && joined.len() < Joined::ENOUGH {
-            state = body.next_ready().await;
+            state = body.next_ready(patience).await;
             match std::mem::replace(&mut state, Ready::NotYet) {
                 Ready::Chunk(chunk) => {
                     observer.see(&chunk);
