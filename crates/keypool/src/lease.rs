@@ -64,6 +64,8 @@ pub struct Settlement {
     pub outcome: Outcome,
     /// How many input tokens it had, when the upstream said so. Corrects the wish's estimate.
     pub input_tokens: Option<u64>,
+    /// How many output tokens, when the upstream said so.
+    pub output_tokens: Option<u64>,
 }
 
 /// The leases of this incarnation that are not settled yet.

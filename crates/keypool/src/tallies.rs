@@ -204,6 +204,10 @@ impl Roster {
                 }
                 self.limits_record(*project, model, now)
             }
+            Page::Usage(key) => {
+                self.key_mut(*key).unkept = false;
+                self.usage_record(*key)
+            }
         }
     }
 
@@ -211,7 +215,7 @@ impl Roster {
         let owner = self.projects[project.0 as usize].owner.clone();
         let record = Record::clear(Subject::Limits { project: owner, model: model.clone() });
         let tally = self.models.find(model).and_then(|model| self.models.get(model).tallies.get(&project));
-        Record { limits: tally.and_then(|tally| tally.state(now)), ..record }
+        Record { limits: tally.and_then(|tally| tally.state(now)).map(Box::new), ..record }
     }
 
     pub(crate) fn limits_records(&self, now: Now) -> impl Iterator<Item = Record> {

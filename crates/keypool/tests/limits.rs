@@ -305,7 +305,7 @@ fn counts_are_written_up_once_a_second_at_most_and_never_forgotten() {
 
 /// A new pool in a new process, some time later, with what the old one kept, by way of the store's JSON.
 fn restarted(old: &Stage, settings: &Settings, later: u64) -> Stage {
-    let records = serde_json::to_string(&old.pool.records(old.now)).unwrap();
+    let records = serde_json::to_string(&old.records()).unwrap();
     let records: Vec<Record> = serde_json::from_str(&records).unwrap();
     let mut new = Stage::new(settings.clone(), keys(1));
     new.pool = Pool::new(settings.clone(), keys(1), 2).unwrap();
@@ -340,7 +340,7 @@ fn a_restarted_pool_goes_on_counting() {
 fn a_restarted_pool_knows_what_was_learnt() {
     let mut old = Stage::new(exact(), keys(1));
     old.serve(MODEL, minute_quota(2));
-    let record = old.pool.records(old.now).into_iter().find_map(|record| record.limits).unwrap();
+    let record = old.records().into_iter().find_map(|record| record.limits).unwrap();
     assert_eq!((record.learnt[0].gauge, record.learnt[0].limit), (Gauge::Rpm, 2));
     let mut new = restarted(&old, &exact(), 3600);
     assert_eq!(view(&new).rpm, Some(2));
