@@ -284,6 +284,28 @@ fn siblings_share_limits_and_counts_once_they_are_known() {
 }
 
 #[test]
+fn what_was_counted_before_two_projects_became_one_is_not_taken_back_from_the_other() {
+    let mut stage = Stage::new(with(&[rpm(3)]), keys(2));
+    let naming = |kind| {
+        Outcome::Fault(Fault { kind, wait: Wait::None, quotas: Vec::new(), project: Some("1".into()) })
+    };
+    let on = |stage: &mut Stage, id: &str| {
+        let reach = Reach::Only(stage.key(id));
+        let Answer::Granted(grant) = stage.ask(&Wish { reach, ..Wish::any(model(MODEL)) }) else { panic!() };
+        grant
+    };
+    for _ in 0..3 {
+        let grant = on(&mut stage, "k1");
+        stage.settle(grant, MODEL, naming(Kind::Client));
+    }
+    let (first, second) = (on(&mut stage, "k0"), on(&mut stage, "k0"));
+    stage.settle(first, MODEL, naming(Kind::Client));
+    stage.settle(second, MODEL, naming(Kind::ConnectFailed));
+    assert_eq!(view(&stage).minute_requests, 3);
+    stage.refusal(MODEL);
+}
+
+#[test]
 fn counts_are_written_up_once_a_second_at_most_and_never_forgotten() {
     let mut stage = Stage::new(with(&[rpm(1_000)]), keys(1));
     for _ in 0..500 {
