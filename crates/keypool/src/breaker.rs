@@ -177,6 +177,8 @@ struct Counts {
 #[derive(Debug, Default)]
 struct Load {
     newest: u64,
+    /// The place of the newest second's bucket.
+    place: usize,
     buckets: [Counts; BUCKETS],
 }
 
@@ -193,8 +195,9 @@ impl Load {
                 self.buckets[Self::at(passed)] = Counts::default();
             }
             self.newest = second;
+            self.place = Self::at(second);
         }
-        let count = which(&mut self.buckets[Self::at(self.newest)]);
+        let count = which(&mut self.buckets[self.place]);
         *count = count.saturating_add(1);
     }
 

@@ -78,9 +78,8 @@ impl Desk {
         for site in probed {
             self.roster.set_timer(until, site);
         }
-        let entry = self.roster.key_mut(key);
-        entry.in_flight += 1;
-        entry.totals.leases += 1;
+        self.roster.key_mut(key).in_flight += 1;
+        self.roster.count_grant(key, model, now);
         Grant { lease, key, role }
     }
 
@@ -106,24 +105,25 @@ impl Desk {
 
     /// Ends a lease. One that is settled already, or whose key is not in the pool, changes nothing.
     pub(crate) fn settle(&mut self, settlement: &Settlement, now: Now, effects: &mut Effects) {
-        let Settlement { lease, key, model, outcome, input_tokens } = settlement;
+        let Settlement { lease, key, model, outcome, input_tokens, .. } = settlement;
         let found = self.leases.close(*lease);
         let Some(report) = self.attribute(found, *lease, *key, model) else { return };
         if let Found::Ours(out) = found {
             self.return_lease(*lease, out, outcome, *input_tokens, now, effects);
         }
-        let entry = self.roster.key_mut(report.key);
+        let counted = match found {
+            Found::Ours(out) => Some(out.model),
+            Found::Former | Found::Settled => self.roster.models.find(model),
+        };
+        self.roster.count_report(report.key, counted, settlement, now);
         match outcome {
             Outcome::Success => {
-                entry.totals.successes += 1;
                 self.succeed(report, now, effects);
             }
             Outcome::Abandoned => {
-                entry.totals.abandoned += 1;
                 self.release(report);
             }
             Outcome::Fault(fault) => {
-                entry.totals.faults += 1;
                 // A probe's fault that blames another leaves room for the next probe.
                 self.release(report);
                 if let Some(number) = fault.project.as_deref().and_then(ProjectNumber::parse) {
@@ -166,9 +166,10 @@ impl Desk {
     }
 
     fn tell_of_model(&mut self, model: ModelIx, turn: Turn, effects: &mut Effects) {
-        let Some(model) = self.roster.models.get(model).name.clone().filter(|_| turn != Turn::None) else {
+        if turn == Turn::None {
             return;
-        };
+        }
+        let Some(model) = self.roster.models.get(model).name.clone() else { return };
         self.roster.stirred = true;
         effects.log(match turn {
             Turn::Down(pause) => Event::ModelDown { model, pause },

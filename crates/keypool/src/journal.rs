@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::key::KeyIx;
 use crate::roster::{Model, ProjectIx};
 
 /// The least time between two write-ups.
@@ -12,6 +13,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) enum Page {
     /// The limits and counts of a model on a project.
     Limits(ProjectIx, Model),
+    /// The totals of a key.
+    Usage(KeyIx),
 }
 
 #[derive(Debug, Default)]

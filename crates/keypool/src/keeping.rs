@@ -32,7 +32,7 @@ impl Roster {
             Subject::Project { project } => Site::Project(*self.by_owner.get(&project)?),
             Subject::Model { project, model } => Site::Model(*self.by_owner.get(&project)?, model),
             Subject::Tool { project, tool } => Site::Tool(*self.by_owner.get(&project)?, tool),
-            Subject::Limits { .. } => return None,
+            Subject::Limits { .. } | Subject::Usage { .. } => return None,
         })
     }
 
@@ -66,7 +66,8 @@ impl Roster {
             self.tools[tool as usize].cooldowns.keys().map(move |project| Site::Tool(*project, tool))
         });
         let records = keys.chain(projects).chain(models).chain(tools).map(|site| self.record(&site, now));
-        records.chain(self.limits_records(now)).filter(|record| !record.is_clear()).collect()
+        let usage = (0..).map(KeyIx).take(self.keys.len()).map(|key| self.usage_record(key));
+        records.chain(self.limits_records(now)).chain(usage).filter(|record| !record.is_clear()).collect()
     }
 
     /// Takes records over, in any order. What a project is called depends on its keys' numbers, so these come first.
@@ -86,6 +87,9 @@ impl Roster {
     fn restore(&mut self, record: Record, now: Now, settings: &Settings) {
         if let (Subject::Limits { project, model }, Some(state)) = (&record.subject, &record.limits) {
             self.restore_limits(project, model, state, now);
+        }
+        if let (Subject::Usage { key }, Some(usage)) = (&record.subject, &record.usage) {
+            self.restore_usage(key, usage, now.mono);
         }
         let Some(site) = self.site(record.subject) else { return };
         if let Site::Key(key) = site {

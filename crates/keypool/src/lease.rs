@@ -8,6 +8,7 @@ use gemini::fault::Fault;
 use crate::cooldown::Order;
 use crate::key::KeyIx;
 use crate::models::ModelIx;
+use crate::roster::ProjectIx;
 use crate::tally::Booking;
 use crate::tool::Tools;
 
@@ -64,6 +65,8 @@ pub struct Settlement {
     pub outcome: Outcome,
     /// How many input tokens it had, when the upstream said so. Corrects the wish's estimate.
     pub input_tokens: Option<u64>,
+    /// How many output tokens, when the upstream said so.
+    pub output_tokens: Option<u64>,
 }
 
 /// The leases of this incarnation that are not settled yet.
@@ -88,8 +91,8 @@ pub(crate) struct Out {
     pub key: KeyIx,
     pub tools: Tools,
     pub model: ModelIx,
-    /// How it was counted, where a limit is known.
-    pub booking: Option<Booking>,
+    /// On which project and how it was counted, where a limit is known.
+    pub booking: Option<(ProjectIx, Booking)>,
 }
 
 /// What was found behind a lease's name.

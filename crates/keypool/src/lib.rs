@@ -2,8 +2,10 @@
 //! time, and the seed of all randomness, are arguments; there is no socket, clock, thread or secret in here. One owner
 //! calls [`Pool`]'s methods and carries out the [`Effect`]s they leave behind.
 //!
-//! Google counts quotas by project and model, so a cooldown belongs to a key, to a project, or to a model in a project,
-//! and a key may be leased for a model while none of the three runs. When one is over, a single probe goes first.
+//! Google counts quotas by project and model, so a cooldown belongs to a key, to a project, or to a model or tool in a
+//! project, and a key may be leased for a request while none of them runs. When one is over, a single probe goes first.
+//! Where a limit is known, what is handed out is counted in Google's windows, and a project that is full is passed over.
+//! A model that fails on every key is left alone as a whole.
 
 mod affinity;
 mod breaker;
@@ -34,6 +36,7 @@ mod tallies;
 mod tally;
 mod tool;
 mod trouble;
+mod usage;
 mod waiting;
 mod wish;
 
@@ -46,9 +49,9 @@ pub use now::Now;
 pub use pool::Pool;
 pub use reason::Reason;
 pub use record::{LearntLimit, LimitState, Owner, Record, SecondUsed, Standing, Subject};
-pub use roster::Totals;
 pub use settings::{Settings, Strategy};
 pub use snapshot::{Counts, DownView, KeyState, KeyView, LimitView, ModelView, Snapshot, ToolView};
 pub use tool::{Tool, Tools};
+pub use usage::{FaultTotals, ModelUsage, Totals, Usage};
 pub use waiting::Ticket;
 pub use wish::{Answer, Avoid, Reach, Refusal, Retry, Wish};

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::breaker::Breaker;
 use crate::journal::{Journal, Page};
+use crate::key::KeyIx;
 use crate::roster::{Model, ProjectIx};
 use crate::tally::Tally;
+use crate::usage::Totals;
 
 /// From how many models on, and then each time their number has doubled, those of no interest are looked for.
 const MANY: usize = 256;
@@ -27,6 +29,8 @@ pub(crate) struct ModelState {
     pub name: Model,
     pub in_flight: u32,
     pub breaker: Breaker,
+    /// By key, in their order. Few models are used on all keys.
+    totals: Vec<(KeyIx, Totals)>,
     /// Where a limit is known.
     pub tallies: BTreeMap<ProjectIx, Tally>,
 }
@@ -75,6 +79,7 @@ impl Models {
             self.sweep_at = MANY.max(2 * self.by_name.len());
         }
         let state = ModelState {
+            totals: Vec::new(),
             name: name.clone(),
             in_flight: 0,
             breaker: Breaker::default(),
@@ -114,8 +119,33 @@ impl Models {
 }
 
 impl ModelState {
+    /// What became of this key's leases for the model.
+    pub(crate) fn totals(&self, key: KeyIx) -> Option<&Totals> {
+        self.place(key).ok().map(|at| &self.totals[at].1)
+    }
+
+    pub(crate) fn totals_mut(&mut self, key: KeyIx) -> &mut Totals {
+        let at = self.place(key).unwrap_or_else(|at| {
+            self.totals.insert(at, (key, Totals::default()));
+            at
+        });
+        &mut self.totals[at].1
+    }
+
+    /// Where a key's totals are, or belong.
+    fn place(&self, key: KeyIx) -> Result<usize, usize> {
+        // Where all keys are used, as most are, each is at its own position.
+        match self.totals.get(key.position()) {
+            Some((own, _)) if *own == key => Ok(key.position()),
+            _ => self.totals.binary_search_by_key(&key, |(key, _)| *key),
+        }
+    }
+
     fn is_idle(&self, now: Duration) -> bool {
-        self.in_flight == 0 && self.breaker.is_idle(now) && self.tallies.is_empty()
+        self.in_flight == 0
+            && !self.totals.iter().any(|(_, totals)| totals.is_telling())
+            && self.breaker.is_idle(now)
+            && self.tallies.is_empty()
     }
 }
 

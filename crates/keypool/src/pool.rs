@@ -230,8 +230,12 @@ impl Pool {
         roster.write_up(now, effects);
         let (deadline, opening) =
             if self.waiting.is_empty() { (None, None) } else { (self.waiting.next_deadline(), self.opening) };
-        let times = [roster.next_timer(), roster.journal.due(), deadline, opening];
-        let Some(next) = times.into_iter().flatten().min() else { return };
+        let sooner = |one: Option<Duration>, other: Option<Duration>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let next = sooner(sooner(roster.next_timer(), roster.journal.due()), sooner(deadline, opening));
+        let Some(next) = next else { return };
         if self.alarm.is_none_or(|alarm| alarm <= now.mono || next < alarm) {
             self.alarm = Some(next);
             effects.push(Effect::WakeAt(next));

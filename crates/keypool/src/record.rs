@@ -11,6 +11,7 @@ use crate::key::{KeyId, Project, ProjectNumber};
 use crate::limit::Gauge;
 use crate::reason::Reason;
 use crate::tool::Tool;
+use crate::usage::Usage;
 
 /// What cools or is retired.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,6 +40,11 @@ pub enum Subject {
         project: Owner,
         /// Which model; `None` stands for requests that name none.
         model: Option<Arc<str>>,
+    },
+    /// The totals of a key.
+    Usage {
+        /// Its name.
+        key: KeyId,
     },
     /// A tool, for all keys of a project.
     Tool {
@@ -74,6 +80,7 @@ impl fmt::Display for Subject {
                     model.as_deref().unwrap_or("requests without a model")
                 )
             }
+            Self::Usage { key } => write!(f, "the totals of key {key}"),
             Self::Tool { project, tool } => write!(f, "{tool} on {project}"),
             Self::Model { project, model: None } => write!(f, "requests without a model on {project}"),
         }
@@ -107,18 +114,22 @@ pub struct Record {
     pub number: Option<ProjectNumber>,
     /// What is known of limits and used of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<LimitState>,
+    pub limits: Option<Box<LimitState>>,
+    /// What became of a key's leases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Box<Usage>>,
 }
 
 impl Record {
     /// Nothing is wrong.
     pub(crate) fn clear(subject: Subject) -> Self {
-        Self { subject, standing: Standing::Open, disabled: false, number: None, limits: None }
+        Self { subject, standing: Standing::Open, disabled: false, number: None, limits: None, usage: None }
     }
 
     /// Whether it says nothing: the store may forget the subject.
     pub fn is_clear(&self) -> bool {
-        self.standing == Standing::Open && !self.disabled && self.number.is_none() && self.limits.is_none()
+        let Self { subject: _, standing, disabled, number, limits, usage } = self;
+        *standing == Standing::Open && !disabled && number.is_none() && limits.is_none() && usage.is_none()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::models::Models;
 use crate::record::Owner;
 use crate::tool::Tool;
 use crate::trouble::Trouble;
+use crate::usage::Totals;
 
 /// A model's name; requests that name none have a place of their own.
 pub(crate) type Model = Option<Arc<str>>;
@@ -48,19 +49,8 @@ pub(crate) struct Key {
     pub failures: u32,
     pub in_flight: u32,
     pub totals: Totals,
-}
-
-/// What became of a key's leases since the pool was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Totals {
-    /// Granted.
-    pub leases: u64,
-    /// Settled as a success.
-    pub successes: u64,
-    /// Settled with a fault, whoever is to blame.
-    pub faults: u64,
-    /// Settled as abandoned.
-    pub abandoned: u64,
+    /// Whether the totals have changed since they were last kept.
+    pub unkept: bool,
 }
 
 #[derive(Debug)]
@@ -154,6 +144,7 @@ impl Roster {
                 failures: 0,
                 in_flight: 0,
                 totals: Totals::default(),
+                unkept: false,
             });
         }
         Ok(roster)

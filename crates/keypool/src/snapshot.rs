@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cooldown::Cooldown;
-use crate::key::{KeyId, Project, ProjectNumber};
+use crate::key::{KeyId, KeyIx, Project, ProjectNumber};
 use crate::reason::Reason;
-use crate::roster::{Key, Roster, Totals};
+use crate::roster::{Key, Roster};
 use crate::tool::Tool;
+use crate::usage::{ModelUsage, Totals};
 
 /// The whole pool at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -88,6 +89,8 @@ pub struct KeyView {
     pub failures: u32,
     /// What became of its leases.
     pub totals: Totals,
+    /// The same by model.
+    pub usage: Vec<ModelUsage>,
 }
 
 /// The known limits of a model on a key's project, and what is used of them.
@@ -146,7 +149,8 @@ pub struct ModelView {
 
 impl Snapshot {
     pub(crate) fn of(roster: &Roster, waiting: usize, now: Duration) -> Self {
-        let keys: Vec<KeyView> = roster.keys().iter().map(|key| KeyView::of(key, roster, now)).collect();
+        let keys = (0..).map(KeyIx).zip(roster.keys());
+        let keys: Vec<_> = keys.map(|(ix, key)| KeyView::of(ix, key, roster, now)).collect();
         let mut counts = Counts { total: keys.len(), waiting, ..Counts::default() };
         for key in &keys {
             counts.in_flight += u64::from(key.in_flight);
@@ -169,7 +173,7 @@ impl Snapshot {
 }
 
 impl KeyView {
-    fn of(key: &Key, roster: &Roster, now: Duration) -> Self {
+    fn of(ix: KeyIx, key: &Key, roster: &Roster, now: Duration) -> Self {
         let (own, of_project) = (view(&key.cooldown, now), view(roster.project_cooldown(key.project), now));
         let worse = if of_project.state > own.state
             || (of_project.state == own.state && of_project.back_in_ms > own.back_in_ms)
@@ -199,6 +203,7 @@ impl KeyView {
             in_flight: key.in_flight,
             failures: key.failures,
             totals: key.totals,
+            usage: roster.usage_by_model(ix),
         }
     }
 }

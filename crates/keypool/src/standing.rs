@@ -106,6 +106,9 @@ impl Roster {
         {
             changed.push(Site::Model(project, model.clone()));
         }
+        if tools.is_empty() && changed.is_empty() {
+            return changed;
+        }
         for tool in tools.iter() {
             if self.tools[tool as usize].cooldowns.get_mut(&project).is_some_and(&mut change) {
                 changed.push(Site::Tool(project, tool));

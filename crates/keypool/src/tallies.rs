@@ -52,7 +52,13 @@ impl Roster {
     }
 
     /// Counts a request where a limit is known.
-    pub(crate) fn book(&mut self, key: KeyIx, model: ModelIx, tokens: u64, now: Now) -> Option<Booking> {
+    pub(crate) fn book(
+        &mut self,
+        key: KeyIx,
+        model: ModelIx,
+        tokens: u64,
+        now: Now,
+    ) -> Option<(ProjectIx, Booking)> {
         let project = self.project(key);
         let state = self.models.get(model);
         if !state.tallies.contains_key(&project) {
@@ -67,7 +73,7 @@ impl Roster {
         }
         let booking = self.models.get_mut(model).tallies.get_mut(&project)?.book(tokens, now);
         self.note_limits(project, model, now.mono);
-        Some(booking)
+        Some((project, booking))
     }
 
     /// Puts a booking right, now that it is known what became of it.
@@ -75,11 +81,14 @@ impl Roster {
         &mut self,
         key: KeyIx,
         model: ModelIx,
-        booking: Booking,
+        (project, booking): (ProjectIx, Booking),
         spent: Spent,
         now: Duration,
     ) {
-        let project = self.project(key);
+        // Where the key belongs to another project by now, the larger of two counts has stayed, perhaps without this.
+        if self.project(key) != project {
+            return;
+        }
         let Some(tally) = self.models.get_mut(model).tallies.get_mut(&project) else { return };
         if tally.settle(booking, spent, now) {
             self.stirred = true;
@@ -204,6 +213,10 @@ impl Roster {
                 }
                 self.limits_record(*project, model, now)
             }
+            Page::Usage(key) => {
+                self.key_mut(*key).unkept = false;
+                self.usage_record(*key)
+            }
         }
     }
 
@@ -211,7 +224,7 @@ impl Roster {
         let owner = self.projects[project.0 as usize].owner.clone();
         let record = Record::clear(Subject::Limits { project: owner, model: model.clone() });
         let tally = self.models.find(model).and_then(|model| self.models.get(model).tallies.get(&project));
-        Record { limits: tally.and_then(|tally| tally.state(now)), ..record }
+        Record { limits: tally.and_then(|tally| tally.state(now)).map(Box::new), ..record }
     }
 
     pub(crate) fn limits_records(&self, now: Now) -> impl Iterator<Item = Record> {

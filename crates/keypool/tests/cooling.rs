@@ -105,8 +105,14 @@ fn a_model_that_only_the_quota_names_cools_where_the_request_named_none() {
         model: Some(MODEL.into()),
     });
     let outcome = Outcome::Fault(quota_fault);
-    let settlement =
-        keypool::Settlement { lease: grant.lease, key: grant.key, model: None, outcome, input_tokens: None };
+    let settlement = keypool::Settlement {
+        lease: grant.lease,
+        key: grant.key,
+        model: None,
+        outcome,
+        input_tokens: None,
+        output_tokens: None,
+    };
     stage.pool.settle(&settlement, stage.now, &mut stage.effects);
     assert_eq!(stage.back_in(MODEL), secs(60));
     assert!(matches!(stage.ask(&Wish::any(None)), Answer::Granted(_)));
@@ -165,9 +171,9 @@ fn a_reset_opens_the_key_its_project_and_its_models() {
     stage.settle(grants[0], MODEL, fault(Kind::KeyInvalid, Wait::Retire));
     stage.settle(grants[1], MODEL, fault(Kind::SpendingCap, Wait::Long));
     stage.settle(grants[2], MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
-    assert_eq!(stage.pool.records(stage.now).len(), 3);
+    assert_eq!(stage.records().len(), 3);
     stage.reset("a");
-    assert_eq!(stage.pool.records(stage.now), []);
+    assert_eq!(stage.records(), []);
     assert_eq!(stage.serve(MODEL, Outcome::Success), stage.key("b"));
     assert_eq!(stage.serve(MODEL, Outcome::Success), stage.key("a"));
 }
@@ -392,9 +398,9 @@ fn a_key_on_probation_for_two_reasons_sends_one_probe_for_both() {
 fn a_streak_that_nobody_continues_is_forgotten() {
     let mut stage = just_back();
     stage.pass(Duration::from_millis(3_599_999));
-    assert_eq!(stage.pool.records(stage.now).len(), 1);
+    assert_eq!(stage.records().len(), 1);
     stage.pass(Duration::from_millis(1));
-    assert_eq!(stage.pool.records(stage.now), []);
+    assert_eq!(stage.records(), []);
     stage.serve(MODEL, fault(Kind::QuotaBare, Wait::Backoff));
     assert_eq!(stage.back_in(MODEL), secs(15));
 }

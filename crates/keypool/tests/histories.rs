@@ -285,7 +285,7 @@ impl Account {
                 let own = Subject::Key { key: self.specs[*key].id.clone() };
                 let owner = self.owner(*key);
                 let kept = |subject: &Subject| match subject {
-                    Subject::Key { .. } => *subject != own,
+                    Subject::Key { .. } | Subject::Usage { .. } => *subject != own,
                     Subject::Project { project }
                     | Subject::Model { project, .. }
                     | Subject::Limits { project, .. }
@@ -352,8 +352,14 @@ impl Account {
             }
         }
         let model = wish.model;
-        let settlement =
-            Settlement { lease: grant.lease, key: grant.key, model, outcome: end.into(), input_tokens: None };
+        let settlement = Settlement {
+            lease: grant.lease,
+            key: grant.key,
+            model,
+            outcome: end.into(),
+            input_tokens: None,
+            output_tokens: None,
+        };
         self.stage.pool.settle(&settlement, self.stage.now, &mut self.stage.effects);
         self.settled.push(settlement);
     }
@@ -461,7 +467,7 @@ impl Account {
         let keys = self.stage.pool.snapshot(self.stage.now).keys.into_iter();
         let keys =
             keys.map(|key| (key.state, key.reason, key.back_in_ms, key.models, key.tools, key.failures));
-        (self.stage.pool.records(self.stage.now), keys.collect())
+        (self.stage.records(), keys.collect())
     }
 }
 
@@ -508,7 +514,7 @@ proptest! {
     ) {
         let mut account = Account::after(settings.clone(), specs.clone(), &steps);
         let old = &mut account.stage;
-        let records = if from_store { stored(old) } else { old.pool.records(old.now) };
+        let records = if from_store { stored(old) } else { old.records() };
         let mut new = Stage::new(settings.clone(), specs.clone());
         new.pool = Pool::new(settings, specs.clone(), 2).unwrap();
         new.now.wall = old.now.wall;

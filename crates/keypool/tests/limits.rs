@@ -284,6 +284,28 @@ fn siblings_share_limits_and_counts_once_they_are_known() {
 }
 
 #[test]
+fn what_was_counted_before_two_projects_became_one_is_not_taken_back_from_the_other() {
+    let mut stage = Stage::new(with(&[rpm(3)]), keys(2));
+    let naming = |kind| {
+        Outcome::Fault(Fault { kind, wait: Wait::None, quotas: Vec::new(), project: Some("1".into()) })
+    };
+    let on = |stage: &mut Stage, id: &str| {
+        let reach = Reach::Only(stage.key(id));
+        let Answer::Granted(grant) = stage.ask(&Wish { reach, ..Wish::any(model(MODEL)) }) else { panic!() };
+        grant
+    };
+    for _ in 0..3 {
+        let grant = on(&mut stage, "k1");
+        stage.settle(grant, MODEL, naming(Kind::Client));
+    }
+    let (first, second) = (on(&mut stage, "k0"), on(&mut stage, "k0"));
+    stage.settle(first, MODEL, naming(Kind::Client));
+    stage.settle(second, MODEL, naming(Kind::ConnectFailed));
+    assert_eq!(view(&stage).minute_requests, 3);
+    stage.refusal(MODEL);
+}
+
+#[test]
 fn counts_are_written_up_once_a_second_at_most_and_never_forgotten() {
     let mut stage = Stage::new(with(&[rpm(1_000)]), keys(1));
     for _ in 0..500 {
@@ -305,7 +327,7 @@ fn counts_are_written_up_once_a_second_at_most_and_never_forgotten() {
 
 /// A new pool in a new process, some time later, with what the old one kept, by way of the store's JSON.
 fn restarted(old: &Stage, settings: &Settings, later: u64) -> Stage {
-    let records = serde_json::to_string(&old.pool.records(old.now)).unwrap();
+    let records = serde_json::to_string(&old.records()).unwrap();
     let records: Vec<Record> = serde_json::from_str(&records).unwrap();
     let mut new = Stage::new(settings.clone(), keys(1));
     new.pool = Pool::new(settings.clone(), keys(1), 2).unwrap();
@@ -340,7 +362,7 @@ fn a_restarted_pool_goes_on_counting() {
 fn a_restarted_pool_knows_what_was_learnt() {
     let mut old = Stage::new(exact(), keys(1));
     old.serve(MODEL, minute_quota(2));
-    let record = old.pool.records(old.now).into_iter().find_map(|record| record.limits).unwrap();
+    let record = old.records().into_iter().find_map(|record| record.limits).unwrap();
     assert_eq!((record.learnt[0].gauge, record.learnt[0].limit), (Gauge::Rpm, 2));
     let mut new = restarted(&old, &exact(), 3600);
     assert_eq!(view(&new).rpm, Some(2));

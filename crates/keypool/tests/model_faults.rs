@@ -109,6 +109,7 @@ fn requests_without_a_model_are_never_down() {
             model: None,
             outcome: overloaded(),
             input_tokens: None,
+            output_tokens: None,
         };
         stage.pool.settle(&settlement, stage.now, &mut stage.effects);
     }

@@ -112,7 +112,7 @@ fn numbers_win_over_labels_and_it_is_said() {
         events.contains(&"keys c and b are of one project, number 2, against their labels".to_string()),
         "{events:?}"
     );
-    for records in [stage.pool.records(stage.now), stored(&stage)] {
+    for records in [stage.records(), stored(&stage)] {
         assert_eq!(state(&mut restarted(&stage, &specs, &records)), [0, 30, 30]);
     }
 }
@@ -201,7 +201,7 @@ proptest! {
                     prop_assert_eq!(back_in(&mut stage, &format!("k{other}")), expected, "k{} for {}", other, id);
                 }
             }
-            for records in [stage.pool.records(stage.now), stored(&stage)] {
+            for records in [stage.records(), stored(&stage)] {
                 let mut new = restarted(&stage, &specs, &records);
                 for spec in &specs {
                     let id = spec.id.as_str();

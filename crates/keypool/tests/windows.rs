@@ -180,6 +180,7 @@ impl Account {
                     model: wish.model,
                     outcome: end.outcome(),
                     input_tokens,
+                    output_tokens: None,
                 };
                 self.stage.pool.settle(&settlement, self.stage.now, &mut self.stage.effects);
             }
@@ -187,7 +188,7 @@ impl Account {
             Step::Pass { ms } => self.stage.pass(Duration::from_millis(*ms)),
             Step::Restart => {
                 // The leases under way are lost from sight, and stay counted as they were.
-                let records = serde_json::to_string(&self.stage.pool.records(self.stage.now)).unwrap();
+                let records = serde_json::to_string(&self.stage.records()).unwrap();
                 self.life += 1;
                 self.stage.pool = Pool::new(self.settings.clone(), self.specs.clone(), self.life).unwrap();
                 self.stage.pool.restore(serde_json::from_str::<Vec<_>>(&records).unwrap(), self.stage.now);

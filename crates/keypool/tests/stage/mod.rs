@@ -20,7 +20,9 @@ pub(crate) struct Stage {
     pub(crate) now: Now,
     pub(crate) effects: Effects,
     pub(crate) alarm: Option<Duration>,
-    /// All effects so far but alarms, each with its time.
+    /// When and what totals were to be kept: often, and beside the point of most tests.
+    pub(crate) usage: Vec<(Duration, Record)>,
+    /// All other effects so far but alarms, each with its time.
     pub(crate) said: Vec<(Duration, Effect)>,
 }
 
@@ -89,14 +91,22 @@ impl Stage {
             now: Now { mono: secs(100), wall },
             effects: Effects::new(),
             alarm: None,
+            usage: Vec::new(),
             said: Vec::new(),
         }
+    }
+
+    /// The pool's records but for totals.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let records = self.pool.records(self.now).into_iter();
+        records.filter(|record| record.usage.is_none()).collect()
     }
 
     pub(crate) fn take(&mut self) {
         for effect in self.effects.drain() {
             match effect {
                 Effect::WakeAt(at) => self.alarm = Some(at),
+                Effect::Persist(record) if record.usage.is_some() => self.usage.push((self.now.mono, record)),
                 effect => self.said.push((self.now.mono, effect)),
             }
         }
@@ -163,6 +173,7 @@ impl Stage {
             model: model(name),
             outcome,
             input_tokens: None,
+            output_tokens: None,
         };
         self.pool.settle(&settlement, self.now, &mut self.effects);
         self.take();
@@ -176,6 +187,7 @@ impl Stage {
             model: model(name),
             outcome: Outcome::Success,
             input_tokens: Some(input_tokens),
+            output_tokens: None,
         };
         self.pool.settle(&settlement, self.now, &mut self.effects);
         self.take();
