@@ -279,18 +279,15 @@ impl Account {
 
     /// An honest answer: just before that time there is no key for the request.
     fn check_not_before(&mut self, wish: &Wish, back_in: Duration) {
-        if back_in > secs(5) {
+        // A second is the guess while a probe is out; another key may be back before.
+        if back_in > secs(5) || back_in == secs(1) {
             return;
         }
         self.stage.pass(back_in.saturating_sub(Duration::from_millis(1)));
         self.hear();
         let answer = self.stage.ask(&Wish { may_wait: false, ..wish.clone() });
         self.hear();
-        // Somebody's probe may have come to nothing meanwhile; then it is granted, which is no breach.
-        if let Answer::Granted(grant) = answer {
-            assert_eq!(grant.role, keypool::Role::Probe);
-            self.book(grant, wish.clone(), usize::MAX);
-        }
+        assert!(!matches!(answer, Answer::Granted(_)), "back before {back_in:?}: {answer:?}");
     }
 }
 
