@@ -43,6 +43,8 @@ fn leases(criterion: &mut Criterion) {
                     key: grant.key,
                     model: wish.model.clone(),
                     outcome: Outcome::Success,
+                    input_tokens: None,
+                    output_tokens: None,
                 };
                 pool.settle(&settlement, now, &mut effects);
                 effects.drain().for_each(drop);

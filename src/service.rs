@@ -120,7 +120,7 @@ impl Plan {
             forwarder: Rc::new(Forwarder::new(
                 self.upstream.clone(),
                 self.keys.clone(),
-                self.limits,
+                self.limits.clone(),
                 Rc::clone(&journal),
             )?),
             keys: self.keys.clone(),

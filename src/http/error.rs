@@ -44,7 +44,8 @@ impl GatewayError {
             Self::Body(BodyRefused::Busy, _) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Crashed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Forward(failure) => match failure {
-                Failure::NoKey(Refusal::AllRetired) | Failure::PoolSilent => StatusCode::SERVICE_UNAVAILABLE,
+                Failure::NoKey(Refusal::AllRetired | Refusal::ModelDown { .. } | Refusal::RetryBudget)
+                | Failure::PoolSilent => StatusCode::SERVICE_UNAVAILABLE,
                 Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
                 Failure::Unreachable | Failure::HeadLost | Failure::BodyLost => StatusCode::BAD_GATEWAY,
                 Failure::HeadTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -91,6 +92,9 @@ impl GatewayError {
             Self::Forward(failure) => match failure {
                 Failure::NoKey(Refusal::AllRetired) => {
                     "No key of the pool is usable: its operator must replace or reset the retired keys.".into()
+                }
+                Failure::NoKey(Refusal::ModelDown { .. } | Refusal::RetryBudget) => {
+                    "The model fails on every key at the moment: try again in a while, or use another model.".into()
                 }
                 Failure::NoKey(refusal) => match retry_after(refusal) {
                     Some(seconds) => format!(
@@ -149,6 +153,7 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::WaitedTooLong { .. } => "none came back in time",
         Refusal::AllRetired => "all are retired",
         Refusal::NoneLeft => "all were tried",
+        Refusal::ModelDown { .. } | Refusal::RetryBudget => "the model fails on every key",
     }
 }
 
@@ -171,7 +176,7 @@ mod tests {
     fn after(error: &GatewayError) -> Option<GatewayError> {
         use BodyRefused::{Broken, Busy, TooLong, TooSlow};
         use GatewayError::{Body, Crashed, CredentialMissing, CredentialUnknown, Forward, Path};
-        use Refusal::{AllRetired, Cooling, NoneLeft, QueueFull, WaitedTooLong};
+        use Refusal::{AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, WaitedTooLong};
         let limit = 104_857_600;
         let no_key = |refusal| Forward(Failure::NoKey(refusal));
         Some(match error {
@@ -193,7 +198,9 @@ mod tests {
             Forward(Failure::NoKey(Cooling { .. })) => no_key(QueueFull { back_in: BACK_IN }),
             Forward(Failure::NoKey(QueueFull { .. })) => no_key(WaitedTooLong { back_in: BACK_IN }),
             Forward(Failure::NoKey(WaitedTooLong { .. })) => no_key(NoneLeft),
-            Forward(Failure::NoKey(NoneLeft)) => no_key(AllRetired),
+            Forward(Failure::NoKey(NoneLeft)) => no_key(ModelDown { back_in: BACK_IN }),
+            Forward(Failure::NoKey(ModelDown { .. })) => no_key(RetryBudget),
+            Forward(Failure::NoKey(RetryBudget)) => no_key(AllRetired),
             Forward(Failure::NoKey(AllRetired)) => Forward(Failure::PoolSilent),
             Forward(Failure::PoolSilent) => Forward(Failure::Unreachable),
             Forward(Failure::Unreachable) => Forward(Failure::HeadLost),
@@ -245,7 +252,7 @@ mod tests {
             response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
         };
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
-        assert_eq!(waits, ["1", "34", "34", "34"]);
+        assert_eq!(waits, ["1", "34", "34", "34", "34"]);
         let short = Refusal::Cooling { back_in: Duration::from_millis(1) };
         assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
     }

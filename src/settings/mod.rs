@@ -15,7 +15,7 @@ use gemini_balance_actors::{
 };
 use keypool::Strategy;
 use serde::Deserialize;
-use std::{path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +33,8 @@ pub struct Settings {
     /// `[[limits]]`
     #[serde(default)]
     pub limits: Vec<keypool::Limit>,
+    /// `[models]`
+    pub models: Models,
     /// `[retry]`
     pub retry: Retry,
     /// `[upstream]`
@@ -157,12 +159,22 @@ fn one() -> u32 {
     1
 }
 
+/// `[models]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Models {
+    /// The model to ask in place of one that fails as a whole.
+    pub fallback: HashMap<String, String>,
+}
+
 /// `[retry]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
     /// Attempts for one request, the first included.
     pub max_attempts: u32,
+    /// Whether an answer that says nothing is tried again.
+    pub empty_answers: bool,
 }
 
 /// `[upstream]`: the way to Google.
@@ -320,6 +332,9 @@ impl Settings {
     pub fn limits(&self) -> Limits {
         Limits {
             max_attempts: self.retry.max_attempts,
+            empty_answers: self.retry.empty_answers,
+            prefixes: self.pool.strategy == Strategy::Prefix,
+            fallback: Arc::new(self.models.fallback.clone()),
             lease_deadline: Duration::from_millis(self.pool.max_wait_ms) + Duration::from_secs(5),
         }
     }

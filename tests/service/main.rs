@@ -28,6 +28,7 @@ mod leaving;
 mod lifecycle;
 mod limits;
 mod logs;
+mod models;
 mod proxy;
 mod settings;
 mod supervision;

@@ -11,6 +11,7 @@ use super::{
 use crate::key_manager::Key;
 use bytes::{Bytes, BytesMut};
 use gemini::{
+    answer::is_empty_answer,
     classify::{self, StreamError, classify},
     fault::Fault,
     operation::Streaming,
@@ -28,7 +29,7 @@ const MAX_ERROR_BODY: usize = 8 * 1024 * 1024;
 const MAX_CLASSIFIED: usize = 256 * 1024;
 
 /// An answer that is whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct WholeAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -47,6 +48,15 @@ pub(super) struct OpenAnswer {
     pub(super) rest: Option<Body>,
     /// Boxed: it lives as long as a stream does, and everything that passes it on should stay small.
     pub(super) observer: Box<Observer>,
+}
+
+impl OpenAnswer {
+    /// Whether it is whole already, and says nothing without giving a reason.
+    pub(super) fn is_empty(&self) -> bool {
+        self.status == StatusCode::OK
+            && self.rest.is_none()
+            && decoded(self.coding, &self.begun, MAX_CLASSIFIED).is_some_and(|body| is_empty_answer(&body))
+    }
 }
 
 /// An attempt that did not succeed.

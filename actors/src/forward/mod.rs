@@ -4,8 +4,10 @@
 
 mod attempt;
 mod causes;
+mod fallback;
 pub mod headers;
 mod job;
+mod last_words;
 mod observe;
 pub mod probe;
 mod relay;
@@ -28,9 +30,12 @@ use gemini::{
     path::Surface,
     tokens::{InlineMedia, estimate_input_tokens},
 };
-use keypool::{Avoid, Outcome, Tool, Tools, Wish};
+use http::{HeaderName, HeaderValue};
+use keypool::{Avoid, Outcome, Refusal, Retry, Tool, Tools, Wish};
+use last_words::LastWords;
 use retry::{Step, Tries};
 use std::{
+    collections::HashMap,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -39,12 +44,18 @@ use tokio::sync::{mpsc, oneshot};
 use upstream::Upstream;
 
 /// How hard a request is tried.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Attempts for one request, the first included.
     pub max_attempts: u32,
     /// How long one request may wait for a lease before the key manager counts as silent.
     pub lease_deadline: Duration,
+    /// Whether an answer that says nothing, without a reason, is tried again.
+    pub empty_answers: bool,
+    /// Whether the pool wants to know how a request begins.
+    pub prefixes: bool,
+    /// The model to ask in place of one that fails as a whole.
+    pub fallback: Arc<HashMap<String, String>>,
 }
 
 /// What every request of one worker shares.
@@ -53,6 +64,7 @@ pub struct Forwarder {
     keys: KeyManager,
     limits: Limits,
     journal: Journal,
+    last_words: LastWords,
 }
 
 /// What the HTTP face waits for: the answer, or why there is none.
@@ -66,7 +78,13 @@ impl Forwarder {
         limits: Limits,
         journal: Journal,
     ) -> Result<Self, UpstreamError> {
-        Ok(Self { upstream: Upstream::new(upstream)?, keys, limits, journal })
+        Ok(Self {
+            upstream: Upstream::new(upstream)?,
+            keys,
+            limits,
+            journal,
+            last_words: LastWords::default(),
+        })
     }
 
     /// Starts an actor for `job` on this worker. Dropping the receiver, or what it brings, tells it that the client has
@@ -98,6 +116,8 @@ struct Course {
     model: Option<Arc<str>>,
     streaming: Streaming,
     attempts: Vec<Attempt>,
+    /// Whether the search ended with a fault of the model as a whole.
+    model_failed: bool,
 }
 
 /// How the search for an answer ended.
@@ -115,7 +135,7 @@ impl Forwarder {
         let mut course = Course::of(&job);
         let found = {
             // Boxed, so that its memory is given back before the answer streams.
-            let search = Box::pin(self.search(&job, &mut course));
+            let search = Box::pin(self.search_with_fallback(&job, &mut course));
             tokio::select! {
                 // Dropping the search drops the upstream connection and abandons the lease.
                 () = reply.closed() => None,
@@ -143,10 +163,33 @@ impl Forwarder {
         (self.journal)(&record.finished());
     }
 
+    /// Searches, and once more for the model that the operator has set in place of one that fails as a whole.
+    async fn search_with_fallback(&self, job: &Job, course: &mut Course) -> Found {
+        let found = self.search(job, course).await;
+        if !course.model_failed {
+            return found;
+        }
+        let other = course.model.as_deref().and_then(|model| {
+            let to = self.limits.fallback.get(model)?;
+            Some((fallback::with_model(job, model, to)?, to))
+        });
+        let Some((other, model)) = other else { return found };
+        let name = HeaderValue::from_str(model).ok();
+        course.model = Some(Arc::from(model.as_str()));
+        match (self.search(&other, course).await, name) {
+            (Found::Open(mut answer, lease), Some(name)) => {
+                answer.headers.insert(HeaderName::from_static(fallback::HEADER), name);
+                Found::Open(answer, lease)
+            }
+            // It failed as well: the client hears of the model it has asked for.
+            (Found::Open(..) | Found::Whole(_) | Found::Nothing(_), _) => found,
+        }
+    }
+
     /// Tries until there is an answer, or no use in trying.
     async fn search(&self, job: &Job, course: &mut Course) -> Found {
         let mut tries = Tries::new(self.limits.max_attempts, &job.method, &job.target);
-        let mut wish = course.wish(job);
+        let mut wish = course.wish(job, self.limits.prefixes);
         let mut last: Option<Found> = None;
         loop {
             let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
@@ -156,10 +199,16 @@ impl Forwarder {
             let lease = match lease {
                 Ok(lease) => lease,
                 Err(error) => {
-                    return last.unwrap_or(Found::Nothing(match error {
-                        LeaseError::Refused(refusal) => Failure::NoKey(refusal),
-                        LeaseError::Unanswered(_) => Failure::PoolSilent,
-                    }));
+                    return last.unwrap_or_else(|| match error {
+                        LeaseError::Refused(refusal @ Refusal::ModelDown { .. }) => {
+                            // What Google said of the model last, rather than words of our own.
+                            course.model_failed = true;
+                            let words = course.model.as_ref().and_then(|model| self.last_words.of(model));
+                            words.map_or(Found::Nothing(Failure::NoKey(refusal)), Found::Whole)
+                        }
+                        LeaseError::Refused(refusal) => Found::Nothing(Failure::NoKey(refusal)),
+                        LeaseError::Unanswered(_) => Found::Nothing(Failure::PoolSilent),
+                    });
                 }
             };
             #[cfg(debug_assertions)]
@@ -174,6 +223,10 @@ impl Forwarder {
                 Ok(answer) => {
                     record.status = Some(answer.status.as_u16());
                     course.attempts.push(record);
+                    if self.limits.empty_answers && answer.is_empty() && tries.again_for_nothing() {
+                        lease.settle(Outcome::Success, None); // nobody is to blame, and the quota is spent
+                        continue;
+                    }
                     return Found::Open(answer, lease);
                 }
                 Err(failed) => failed,
@@ -187,13 +240,22 @@ impl Forwarder {
                 Failure::HeadTimeout if answer.is_none() => Step::GiveUp,
                 _ => tries.after(&fault, chance()),
             };
-            let avoid = match fault.scope() {
+            let scope = fault.scope();
+            let avoid = match scope {
                 Scope::Project | Scope::ProjectModel | Scope::ProjectTool | Scope::Billing => {
                     Avoid::TriedProjects
                 }
                 _ => Avoid::Nothing,
             };
             lease.settle(Outcome::Fault(fault), None);
+            wish.retry = Retry::No;
+            course.model_failed = scope == Scope::Model;
+            if scope == Scope::Model {
+                wish.retry = Retry::ModelFault;
+                if let (Some(model), Some(answer)) = (&course.model, &answer) {
+                    self.last_words.keep(model, answer);
+                }
+            }
             // The last answer of the upstream's own outlives a later attempt that brought none.
             match (answer, &last) {
                 (Some(answer), _) => last = Some(Found::Whole(answer)),
@@ -226,7 +288,7 @@ impl Forwarder {
         let Some(rest) = rest else {
             let whole = Answer { status, headers, body: AnswerBody::Whole(begun) };
             record.transaction.usage = observer.usage();
-            lease.settle(Outcome::Success, record.input_tokens());
+            lease.settle(Outcome::Success, record.transaction.usage.as_ref());
             record.transaction.end =
                 if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };
             return;
@@ -253,11 +315,17 @@ impl Forwarder {
         match relayed.end {
             // Google's own error in mid-stream was passed on as it came; the pool hears of it all the same.
             End::Complete | End::UpstreamBroke if late.is_some() => {
-                lease.settle(late.map_or(Outcome::Abandoned, Outcome::Fault), record.input_tokens());
+                lease.settle(
+                    late.map_or(Outcome::Abandoned, Outcome::Fault),
+                    record.transaction.usage.as_ref(),
+                );
             }
-            End::Complete => lease.settle(Outcome::Success, record.input_tokens()),
+            End::Complete => lease.settle(Outcome::Success, record.transaction.usage.as_ref()),
             End::UpstreamBroke => {
-                lease.settle(Outcome::Fault(gemini::fault::Fault::body_lost()), record.input_tokens());
+                lease.settle(
+                    Outcome::Fault(gemini::fault::Fault::body_lost()),
+                    record.transaction.usage.as_ref(),
+                );
             }
             End::ClientLeft | End::ClientStalled | End::Refused => drop(lease),
         }
@@ -275,11 +343,11 @@ impl Course {
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
         }
-        Self { model, streaming, attempts: Vec::with_capacity(1) }
+        Self { model, streaming, attempts: Vec::with_capacity(1), model_failed: false }
     }
 
     /// What the request asks of the pool.
-    fn wish(&self, job: &Job) -> Wish {
+    fn wish(&self, job: &Job, prefixes: bool) -> Wish {
         let asked = gemini::peek::search_tools(&job.body);
         let mut tools = Tools::NONE;
         if asked.google_search {
@@ -289,7 +357,8 @@ impl Course {
             tools = tools.with(Tool::UrlContext);
         }
         let input_tokens = estimate_input_tokens(job.body.len() as u64, InlineMedia::find(&job.body));
-        Wish { tools, input_tokens, ..Wish::any(self.model.clone()) }
+        let prefix = if prefixes { gemini::prefix::fingerprint(job.target.dialect, &job.body) } else { None };
+        Wish { prefix, tools, input_tokens, ..Wish::any(self.model.clone()) }
     }
 
     /// How the stream's events are framed, if it is one.
@@ -337,11 +406,6 @@ impl Record {
     fn answered(&mut self, status: http::StatusCode) {
         self.transaction.status = status.as_u16();
         self.transaction.first_byte = Some(self.arrived.elapsed());
-    }
-
-    /// What the upstream said the request's input came to.
-    fn input_tokens(&self) -> Option<u64> {
-        self.transaction.usage.as_ref()?.prompt_tokens
     }
 
     fn finished(mut self) -> Transaction {

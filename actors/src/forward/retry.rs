@@ -41,6 +41,13 @@ impl Tries {
         self.made += 1;
     }
 
+    /// Whether an answer that says nothing may be followed by another attempt: once.
+    pub(super) fn again_for_nothing(&mut self) -> bool {
+        let again = self.replayable && self.made < self.max && !self.once_spent;
+        self.once_spent |= again;
+        again
+    }
+
     /// What to do after `fault`. `chance` is uniform in 0..1 and spreads the pauses.
     pub(super) fn after(&mut self, fault: &Fault, chance: f64) -> Step {
         if self.made >= self.max {

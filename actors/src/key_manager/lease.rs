@@ -6,6 +6,7 @@ use super::{
     ring::{Key, KeyRing},
 };
 use crate::supervisor::LinkError;
+use gemini::usage::Usage;
 use keypool::{Grant, KeyIx, Outcome, Refusal, Role, Settlement, Ticket};
 use std::{fmt, sync::Arc};
 use tokio::sync::oneshot;
@@ -43,15 +44,18 @@ impl Lease {
         }
     }
 
-    /// Reports how the attempt ended, and how many input tokens it had if the upstream has said so.
-    pub fn settle(mut self, outcome: Outcome, input_tokens: Option<u64>) {
-        self.leave(outcome, input_tokens);
+    /// Reports how the attempt ended, and what it used if the upstream has said so.
+    pub fn settle(mut self, outcome: Outcome, usage: Option<&Usage>) {
+        self.leave(outcome, usage);
     }
 
-    fn leave(&mut self, outcome: Outcome, input_tokens: Option<u64>) {
+    fn leave(&mut self, outcome: Outcome, usage: Option<&Usage>) {
         if let Some(grant) = self.grant.take() {
             let (lease, key, model) = (grant.lease, grant.key, self.model.take());
-            self.inbox.leave(Note::Settled(Settlement { lease, key, model, outcome, input_tokens }));
+            let input_tokens = usage.and_then(|usage| usage.prompt_tokens);
+            let output_tokens = usage.and_then(|usage| usage.output_tokens);
+            let settlement = Settlement { lease, key, model, outcome, input_tokens, output_tokens };
+            self.inbox.leave(Note::Settled(settlement));
         }
     }
 }

@@ -1,0 +1,120 @@
+//! A model as a whole: what happens when it fails on every key, which model answers in its place, answers that say nothing,
+//! and conversations that stay on one project.
+
+use crate::support::{Options, client, prompt, simulator, simulator_with};
+use gemini_simulator::{Fault, PrefixCache, Rule};
+use serde_json::{Value, json};
+
+const MODEL: &str = "/v1beta/models/gemini-2.5-pro:generateContent";
+
+#[tokio::test]
+async fn a_model_that_fails_everywhere_is_left_alone_and_answered_with_googles_own_words() {
+    let simulator = simulator(3).await;
+    let gateway = Options::new(&simulator.url(), 3).set("server.workers", 1).start();
+    simulator.set_faults([Rule::new(Fault::status(503)).on_model("gemini-2.5-pro")]);
+    let mut last = Value::Null;
+    for _ in 0..30 {
+        let response = client().post(gateway.url(MODEL)).body(prompt("x")).send().await.unwrap();
+        assert_eq!(response.status(), 503);
+        last = response.json().await.unwrap();
+    }
+    assert_eq!(last["error"]["status"], "UNAVAILABLE");
+    let calls = simulator.requests().len();
+    for _ in 0..20 {
+        let response = client().post(gateway.url(MODEL)).body(prompt("x")).send().await.unwrap();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.json::<Value>().await.unwrap(), last, "the last that Google has said");
+    }
+    let more = simulator.requests().len() - calls;
+    assert!(more <= 4, "{more} calls for a model that is down: a probe now and then is enough");
+    // Other models and all keys are as they were.
+    let other =
+        client().post(gateway.url("/v1beta/models/gemini-2.5-flash:generateContent")).body(prompt("x"));
+    assert_eq!(other.send().await.unwrap().status(), 200);
+    let ready: Value = client().get(gateway.url("/health/ready")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(ready["keys"]["available"], 3);
+}
+
+#[tokio::test]
+async fn a_model_that_fails_is_stood_in_for_where_the_operator_has_said_so() {
+    let simulator = simulator(2).await;
+    let fallback = r#"{"gemini-2.5-pro"="gemini-2.5-flash"}"#;
+    let gateway = Options::new(&simulator.url(), 2).set("models.fallback", fallback).start();
+    let ask = async || client().post(gateway.url(MODEL)).body(prompt("x")).send().await.unwrap();
+    let own = ask().await;
+    assert!(!own.headers().contains_key("x-gemini-balance-fallback"));
+    simulator.set_faults([Rule::new(Fault::status(503)).on_model("gemini-2.5-pro")]);
+    let stood_in = ask().await;
+    assert_eq!(stood_in.status(), 200);
+    assert_eq!(stood_in.headers()["x-gemini-balance-fallback"], "gemini-2.5-flash");
+    assert_eq!(stood_in.json::<Value>().await.unwrap()["modelVersion"], "gemini-2.5-flash");
+
+    let body = json!({"model": "gemini-2.5-pro", "messages": [{"role": "user", "content": "x"}]});
+    let request = client().post(gateway.url("/v1beta/openai/chat/completions")).body(body.to_string());
+    let chat = request.send().await.unwrap();
+    assert_eq!(chat.status(), 200);
+    assert_eq!(chat.headers()["x-gemini-balance-fallback"], "gemini-2.5-flash");
+
+    // When both fail the client hears of its own.
+    simulator.set_faults([Rule::new(Fault::status(503))]);
+    assert_eq!(ask().await.status(), 503);
+}
+
+#[tokio::test]
+async fn an_answer_that_says_nothing_is_tried_again_where_the_operator_has_said_so() {
+    let empty = json!({"candidates": [{"content": {"role": "model"}, "finishReason": "STOP", "index": 0}]});
+    let rule =
+        || Rule::new(Fault::Status { status: 200, headers: [].into(), body: Some(empty.clone()) }).times(1);
+    for (setting, calls) in [(true, 2), (false, 1)] {
+        let simulator = simulator(2).await;
+        let gateway = Options::new(&simulator.url(), 2).set("retry.empty_answers", setting).start();
+        simulator.set_faults([rule()]);
+        let response = client().post(gateway.url(MODEL)).body(prompt("x")).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let answer: Value = response.json().await.unwrap();
+        assert_eq!(answer["candidates"][0]["content"]["parts"].is_array(), setting, "{answer}");
+        assert_eq!(simulator.requests().len(), calls);
+    }
+}
+
+/// The share of prompt tokens that Google had cached, over ten conversations of six turns each, taking turns.
+async fn cached_share(strategy: &str) -> f64 {
+    let simulator = simulator_with(5, |config| config.prefix_cache = Some(PrefixCache::default())).await;
+    let gateway = Options::new(&simulator.url(), 5).set("pool.strategy", strategy).start();
+    let client = client();
+    let (mut cached, mut all) = (0, 0);
+    for turn in 0..6 {
+        for conversation in 0..10 {
+            let mut contents = Vec::new();
+            for earlier in 0..=turn {
+                let text = format!(
+                    "conversation {conversation} says in turn {earlier} what it has to say at some length"
+                );
+                contents.push(json!({"role": "user", "parts": [{"text": text}]}));
+                if earlier < turn {
+                    contents.push(json!({"role": "model", "parts": [{"text": "I see."}]}));
+                }
+            }
+            let system = format!("You are assistant number {conversation}, and you answer briefly.");
+            let body = json!({"systemInstruction": {"parts": [{"text": system}]}, "contents": contents});
+            let request = client.post(gateway.url(MODEL)).body(body.to_string());
+            let answer: Value = request.send().await.unwrap().json().await.unwrap();
+            let usage = &answer["usageMetadata"];
+            cached += usage["cachedContentTokenCount"].as_u64().unwrap_or(0);
+            all += usage["promptTokenCount"].as_u64().unwrap();
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a share of some thousands")]
+    let share = cached as f64 / all as f64;
+    share
+}
+
+#[tokio::test]
+async fn conversations_that_stay_on_a_project_find_its_cache() {
+    let (prefix, round_robin) = (cached_share("prefix").await, cached_share("round_robin").await);
+    println!(
+        "cached share of prompt tokens over 5 projects: prefix {prefix:.2}, round robin {round_robin:.2}"
+    );
+    assert!(prefix > 0.6, "{prefix}");
+    assert!(prefix > 1.5 * round_robin, "prefix {prefix}, round robin {round_robin}");
+}
