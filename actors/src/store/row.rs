@@ -21,10 +21,13 @@ struct Body<R> {
 fn key_of(subject: &Subject) -> Option<&KeyId> {
     match subject {
         Subject::Key { key } => Some(key),
-        Subject::Project { project: Owner::Key(key) } | Subject::Model { project: Owner::Key(key), .. } => {
-            Some(key)
-        }
-        _ => None,
+        Subject::Project { project }
+        | Subject::Model { project, .. }
+        | Subject::Limits { project, .. }
+        | Subject::Tool { project, .. } => match project {
+            Owner::Key(key) => Some(key),
+            Owner::Project(_) | Owner::Number(_) => None,
+        },
     }
 }
 
