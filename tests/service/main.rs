@@ -21,6 +21,7 @@ mod headers;
 mod paths;
 mod raw;
 mod streaming;
+mod storms;
 mod support;
 
 mod auth;
