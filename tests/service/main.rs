@@ -19,9 +19,10 @@ mod failover;
 mod forwarding;
 mod headers;
 mod paths;
+mod quotas;
 mod raw;
-mod streaming;
 mod storms;
+mod streaming;
 mod support;
 
 mod auth;
