@@ -19,7 +19,9 @@ mod failover;
 mod forwarding;
 mod headers;
 mod paths;
+mod quotas;
 mod raw;
+mod storms;
 mod streaming;
 mod support;
 
