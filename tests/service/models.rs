@@ -5,6 +5,11 @@ use crate::support::{Options, client, prompt, simulator, simulator_with};
 use gemini_simulator::{Fault, PrefixCache, Rule};
 use serde_json::{Value, json};
 
+/// An answer's JSON.
+async fn said(response: reqwest::Response) -> Value {
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+}
+
 const MODEL: &str = "/v1beta/models/gemini-2.5-pro:generateContent";
 
 #[tokio::test]
@@ -16,14 +21,14 @@ async fn a_model_that_fails_everywhere_is_left_alone_and_answered_with_googles_o
     for _ in 0..30 {
         let response = client().post(gateway.url(MODEL)).body(prompt("x")).send().await.unwrap();
         assert_eq!(response.status(), 503);
-        last = response.json().await.unwrap();
+        last = said(response).await;
     }
     assert_eq!(last["error"]["status"], "UNAVAILABLE");
     let calls = simulator.requests().len();
     for _ in 0..20 {
         let response = client().post(gateway.url(MODEL)).body(prompt("x")).send().await.unwrap();
         assert_eq!(response.status(), 503);
-        assert_eq!(response.json::<Value>().await.unwrap(), last, "the last that Google has said");
+        assert_eq!(said(response).await, last, "the last that Google has said");
     }
     let more = simulator.requests().len() - calls;
     assert!(more <= 4, "{more} calls for a model that is down: a probe now and then is enough");
@@ -31,7 +36,7 @@ async fn a_model_that_fails_everywhere_is_left_alone_and_answered_with_googles_o
     let other =
         client().post(gateway.url("/v1beta/models/gemini-2.5-flash:generateContent")).body(prompt("x"));
     assert_eq!(other.send().await.unwrap().status(), 200);
-    let ready: Value = client().get(gateway.url("/health/ready")).send().await.unwrap().json().await.unwrap();
+    let ready: Value = said(client().get(gateway.url("/health/ready")).send().await.unwrap()).await;
     assert_eq!(ready["keys"]["available"], 3);
 }
 
@@ -47,7 +52,7 @@ async fn a_model_that_fails_is_stood_in_for_where_the_operator_has_said_so() {
     let stood_in = ask().await;
     assert_eq!(stood_in.status(), 200);
     assert_eq!(stood_in.headers()["x-gemini-balance-fallback"], "gemini-2.5-flash");
-    assert_eq!(stood_in.json::<Value>().await.unwrap()["modelVersion"], "gemini-2.5-flash");
+    assert_eq!(said(stood_in).await["modelVersion"], "gemini-2.5-flash");
 
     let body = json!({"model": "gemini-2.5-pro", "messages": [{"role": "user", "content": "x"}]});
     let request = client().post(gateway.url("/v1beta/openai/chat/completions")).body(body.to_string());
@@ -71,20 +76,21 @@ async fn an_answer_that_says_nothing_is_tried_again_where_the_operator_has_said_
         simulator.set_faults([rule()]);
         let response = client().post(gateway.url(MODEL)).body(prompt("x")).send().await.unwrap();
         assert_eq!(response.status(), 200);
-        let answer: Value = response.json().await.unwrap();
+        let answer: Value = said(response).await;
         assert_eq!(answer["candidates"][0]["content"]["parts"].is_array(), setting, "{answer}");
         assert_eq!(simulator.requests().len(), calls);
     }
 }
 
-/// The share of prompt tokens that Google had cached, over ten conversations of six turns each, taking turns.
+/// The share of prompt tokens that Google had cached, over conversations of six turns each, taking turns. Their number is
+/// no multiple of the projects', or round robin would by chance bring each back to where it was.
 async fn cached_share(strategy: &str) -> f64 {
     let simulator = simulator_with(5, |config| config.prefix_cache = Some(PrefixCache::default())).await;
     let gateway = Options::new(&simulator.url(), 5).set("pool.strategy", strategy).start();
     let client = client();
     let (mut cached, mut all) = (0, 0);
     for turn in 0..6 {
-        for conversation in 0..10 {
+        for conversation in 0..23 {
             let mut contents = Vec::new();
             for earlier in 0..=turn {
                 let text = format!(
@@ -98,7 +104,7 @@ async fn cached_share(strategy: &str) -> f64 {
             let system = format!("You are assistant number {conversation}, and you answer briefly.");
             let body = json!({"systemInstruction": {"parts": [{"text": system}]}, "contents": contents});
             let request = client.post(gateway.url(MODEL)).body(body.to_string());
-            let answer: Value = request.send().await.unwrap().json().await.unwrap();
+            let answer: Value = said(request.send().await.unwrap()).await;
             let usage = &answer["usageMetadata"];
             cached += usage["cachedContentTokenCount"].as_u64().unwrap_or(0);
             all += usage["promptTokenCount"].as_u64().unwrap();
@@ -115,6 +121,6 @@ async fn conversations_that_stay_on_a_project_find_its_cache() {
     println!(
         "cached share of prompt tokens over 5 projects: prefix {prefix:.2}, round robin {round_robin:.2}"
     );
-    assert!(prefix > 0.6, "{prefix}");
-    assert!(prefix > 1.5 * round_robin, "prefix {prefix}, round robin {round_robin}");
+    assert!(prefix > 0.5, "{prefix}");
+    assert!(prefix > 2.0 * round_robin, "prefix {prefix}, round robin {round_robin}");
 }
