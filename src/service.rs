@@ -36,6 +36,8 @@ pub struct Service;
 struct Plan {
     gate: Arc<Gate>,
     keys: KeyManager,
+    #[cfg(debug_assertions)]
+    store: Store,
     health: Arc<Health>,
     in_flight: InFlight,
     budget: BodyBudget,
@@ -58,7 +60,7 @@ impl Service {
         }
         let admin = settings
             .admin_token()?
-            .map(|token| Ok::<_, Failure>((admin::address(&settings.admin)?, token)))
+            .map(|token| Ok::<_, Failure>((admin::address(settings)?, token)))
             .transpose()?;
         let gate = Arc::new(Gate::new(&tokens, &ring));
         let ring = Arc::new(ring);
@@ -92,6 +94,8 @@ impl Service {
             let plan = Plan {
                 gate,
                 keys,
+                #[cfg(debug_assertions)]
+                store: store.clone(),
                 health,
                 in_flight: InFlight::default(),
                 budget: BodyBudget::new(settings.server.max_buffered_bytes),
@@ -132,6 +136,8 @@ impl Plan {
             settings: self.server.clone(),
             #[cfg(debug_assertions)]
             test_panics: std::env::var_os("GEMINI_BALANCE_TEST_PANICS").is_some(),
+            #[cfg(debug_assertions)]
+            store: self.store.clone(),
         })
     }
 }
