@@ -71,9 +71,9 @@ impl Service {
             let count = ring.keys().len();
             let intensity = settings.supervisor.intensity();
             // An arbiter of its own, whose thread may wait for the disk.
-            let disk = actix_rt::Arbiter::new().handle();
+            let disk = actix_rt::Arbiter::new();
             let (store, memory) =
-                Store::start(&disk, settings.store.path.clone(), Arc::clone(&ring), intensity, Arc::clone(&health));
+                Store::start(&disk.handle(), settings.store.path.clone(), Arc::clone(&ring), intensity, Arc::clone(&health));
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 ring,
@@ -105,7 +105,11 @@ impl Service {
                 server: settings.server.clone(),
             };
             let code = serve(settings, plan, ready).await;
-            if !store.flush(FLUSH).await {
+            if store.flush(FLUSH).await {
+                // With its actor the store is closed, and its log copied into the file, which then is whole by itself.
+                disk.stop();
+                let _ = disk.join();
+            } else {
                 log::error!(target: "store", "the last changes could not be written");
             }
             arbiter.stop();
