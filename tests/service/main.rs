@@ -23,11 +23,13 @@ mod raw;
 mod streaming;
 mod support;
 
+mod admin;
 mod auth;
 mod leaving;
 mod lifecycle;
 mod limits;
 mod logs;
+mod memory;
 mod proxy;
 mod settings;
 mod supervision;
