@@ -4,7 +4,7 @@
 use crate::{
     cli::Failure,
     http::Gate,
-    settings::{self, SettingsError},
+    settings::{Settings, SettingsError},
 };
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header, web};
 use gemini_balance_actors::{
@@ -31,17 +31,19 @@ struct Desk {
 }
 
 /// The address to listen on, refused unless it is this machine's own.
-pub(crate) fn address(settings: &settings::Admin) -> Result<SocketAddr, SettingsError> {
-    let address = (settings.host.as_str(), settings.port)
+pub(crate) fn address(settings: &Settings) -> Result<SocketAddr, SettingsError> {
+    let refused = |why| settings.name_source(SettingsError::refused("admin.host", why));
+    let address = (settings.admin.host.as_str(), settings.admin.port)
         .to_socket_addrs()
         .ok()
         .and_then(|mut addresses| addresses.next())
-        .ok_or_else(|| SettingsError::refused("admin.host", "is not an address"))?;
+        .ok_or_else(|| refused("is not an address"))?;
     if address.ip().is_loopback() {
         Ok(address)
     } else {
-        let why = "must be a loopback address such as 127.0.0.1: the listener has no TLS; use a tunnel from elsewhere";
-        Err(SettingsError::refused("admin.host", why))
+        Err(refused(
+            "must be a loopback address such as 127.0.0.1: the listener has no TLS; use a tunnel from elsewhere",
+        ))
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     let token = settings.admin_token()?.ok_or_else(|| {
         Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
     })?;
-    let address = admin::address(&settings.admin)?;
+    let address = admin::address(settings)?;
     let (method, path) = match action.unwrap_or(Action::List) {
         Action::List => ("GET", "/keys".to_owned()),
         Action::Enable { id } => ("POST", format!("/keys/{}/enable", encoded(&id))),

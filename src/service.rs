@@ -36,6 +36,8 @@ pub struct Service;
 struct Plan {
     gate: Arc<Gate>,
     keys: KeyManager,
+    #[cfg(debug_assertions)]
+    store: Store,
     health: Arc<Health>,
     in_flight: InFlight,
     budget: BodyBudget,
@@ -58,7 +60,7 @@ impl Service {
         }
         let admin = settings
             .admin_token()?
-            .map(|token| Ok::<_, Failure>((admin::address(&settings.admin)?, token)))
+            .map(|token| Ok::<_, Failure>((admin::address(settings)?, token)))
             .transpose()?;
         let gate = Arc::new(Gate::new(&tokens, &ring));
         let ring = Arc::new(ring);
@@ -69,9 +71,9 @@ impl Service {
             let count = ring.keys().len();
             let intensity = settings.supervisor.intensity();
             // An arbiter of its own, whose thread may wait for the disk.
-            let disk = actix_rt::Arbiter::new().handle();
+            let disk = actix_rt::Arbiter::new();
             let (store, memory) =
-                Store::start(&disk, settings.store.path.clone(), Arc::clone(&ring), intensity, Arc::clone(&health));
+                Store::start(&disk.handle(), settings.store.path.clone(), Arc::clone(&ring), intensity, Arc::clone(&health));
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 ring,
@@ -92,6 +94,8 @@ impl Service {
             let plan = Plan {
                 gate,
                 keys,
+                #[cfg(debug_assertions)]
+                store: store.clone(),
                 health,
                 in_flight: InFlight::default(),
                 budget: BodyBudget::new(settings.server.max_buffered_bytes),
@@ -101,7 +105,11 @@ impl Service {
                 server: settings.server.clone(),
             };
             let code = serve(settings, plan, ready).await;
-            if !store.flush(FLUSH).await {
+            if store.flush(FLUSH).await {
+                // With its actor the store is closed, and its log copied into the file, which then is whole by itself.
+                disk.stop();
+                let _ = disk.join();
+            } else {
                 log::error!(target: "store", "the last changes could not be written");
             }
             arbiter.stop();
@@ -132,6 +140,8 @@ impl Plan {
             settings: self.server.clone(),
             #[cfg(debug_assertions)]
             test_panics: std::env::var_os("GEMINI_BALANCE_TEST_PANICS").is_some(),
+            #[cfg(debug_assertions)]
+            store: self.store.clone(),
         })
     }
 }

@@ -186,3 +186,13 @@ pub(super) async fn panic_key_manager(face: web::Data<Rc<Face>>) -> HttpResponse
     face.keys.panic();
     HttpResponse::Accepted().finish()
 }
+
+/// Makes the store actor panic, for the tests of its supervision.
+#[cfg(debug_assertions)]
+pub(super) async fn panic_store(face: web::Data<Rc<Face>>) -> HttpResponse {
+    if !face.test_panics {
+        return HttpResponse::NotFound().finish();
+    }
+    face.store.panic();
+    HttpResponse::Accepted().finish()
+}

@@ -18,6 +18,8 @@ pub use error::status_of;
 pub use routes::routes;
 
 use crate::{inflight::InFlight, settings};
+#[cfg(debug_assertions)]
+use gemini_balance_actors::store::Store;
 use gemini_balance_actors::{KeyManager, forward::Forwarder, health::Health, transaction::Journal};
 use std::{rc::Rc, sync::Arc};
 
@@ -44,4 +46,7 @@ pub struct Face {
     /// Whether `/debug/panic` exists. Never in a release build.
     #[cfg(debug_assertions)]
     pub test_panics: bool,
+    /// The store actor, to be made to panic.
+    #[cfg(debug_assertions)]
+    pub store: Store,
 }

@@ -16,6 +16,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/openapi.json", web::get().to(docs::openapi));
     docs::page(config);
     #[cfg(debug_assertions)]
-    config.route("/debug/panic/key_manager", web::post().to(forward::panic_key_manager));
+    config
+        .route("/debug/panic/key_manager", web::post().to(forward::panic_key_manager))
+        .route("/debug/panic/store", web::post().to(forward::panic_store));
     config.default_service(web::to(forward::forward));
 }

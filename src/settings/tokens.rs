@@ -57,6 +57,10 @@ impl Settings {
 impl Settings {
     /// The operator's token, if there is one.
     pub fn admin_token(&self) -> Result<Option<Secret>, SettingsError> {
+        self.read_admin_token().map_err(|error| self.name_source(error))
+    }
+
+    fn read_admin_token(&self) -> Result<Option<Secret>, SettingsError> {
         let admin = &self.admin;
         let from_environment =
             if self.environment { std::env::var(ADMIN_VARIABLE).unwrap_or_default() } else { String::new() };
@@ -69,14 +73,35 @@ impl Settings {
         if given.trim().is_empty() && file.is_none() {
             return Ok(None);
         }
-        let token = Secret::new(secret_of("admin", &given, file)?);
-        if self.tokens()?.iter().any(|(_, other)| *other == token) {
+        let token = Secret::new(token_of(&given, file)?);
+        let tokens = self.tokens()?;
+        // Without tokens the pool's keys are the clients' credentials.
+        let is_a_clients = if tokens.is_empty() {
+            self.key_ring()?.keys().iter().any(|key| *key.secret() == token)
+        } else {
+            tokens.iter().any(|(_, other)| *other == token)
+        };
+        if is_a_clients {
             return Err(SettingsError::refused(
                 "admin.token",
-                "is a client's token as well; it must be one of its own",
+                "is a client's credential as well; it must be one of its own",
             ));
         }
         Ok(Some(token))
+    }
+}
+
+/// The operator's token, given in place or in a file.
+fn token_of(token: &str, file: Option<&Path>) -> Result<String, SettingsError> {
+    let Some(path) = file else { return Ok(token.trim().to_owned()) };
+    if !token.trim().is_empty() {
+        return Err(SettingsError::refused("admin.token", "is set, and admin.token_file too; one is enough"));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| SettingsError::unreadable("admin.token_file", path, &error))?;
+    match text.trim() {
+        "" => Err(SettingsError::refused("admin.token_file", "names a file that is empty")),
+        token => Ok(token.to_owned()),
     }
 }
 

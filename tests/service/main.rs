@@ -25,12 +25,14 @@ mod storms;
 mod streaming;
 mod support;
 
+mod admin;
 mod auth;
 mod leaving;
 mod lifecycle;
 mod limits;
 mod logs;
 mod models;
+mod memory;
 mod proxy;
 mod settings;
 mod supervision;

@@ -48,7 +48,7 @@ fn refusal_in(folder: &Path, options: &Options) -> String {
     text
 }
 
-fn refusal(options: &Options) -> String {
+pub(crate) fn refusal(options: &Options) -> String {
     refusal_in(tempfile::tempdir().unwrap().path(), options)
 }
 

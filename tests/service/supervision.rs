@@ -3,7 +3,7 @@
 
 #[cfg(debug_assertions)]
 use crate::{
-    support::{Gateway, client, secret, simulator_with, wait_for},
+    support::{Gateway, client, exhausted, secret, simulator_with, wait_for},
     wire::Wire,
 };
 use crate::{
@@ -11,9 +11,9 @@ use crate::{
     wire::{exchange, request},
 };
 #[cfg(debug_assertions)]
-use gemini_simulator::{Fault, Rule, Shape};
+use gemini_simulator::{Rule, Shape};
 #[cfg(debug_assertions)]
-use serde_json::{Value, json};
+use serde_json::Value;
 #[cfg(debug_assertions)]
 use std::time::{Duration, Instant};
 #[cfg(debug_assertions)]
@@ -30,16 +30,6 @@ async fn ready(gateway: &Gateway) -> Value {
 async fn panic(gateway: &Gateway) {
     let answer = exchange(gateway.authority(), request("POST", "/debug/panic/key_manager", &[], "")).await;
     assert_eq!(answer.status, 202);
-}
-
-/// A 429 that asks for an hour.
-#[cfg(debug_assertions)]
-fn exhausted() -> Fault {
-    let body = json!({"error": {
-        "code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED",
-        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3600s"}],
-    }});
-    Fault::Status { status: 429, headers: [].into(), body: Some(body) }
 }
 
 #[cfg(debug_assertions)]

@@ -1,6 +1,6 @@
 //! Starts the gateway as a process with a folder of its own, in front of a simulator, and ends it with the test.
 
-use gemini_simulator::{Config, Key, KeyState, Simulator};
+use gemini_simulator::{Config, Fault, Key, KeyState, Simulator};
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Read},
@@ -107,10 +107,16 @@ impl Options {
     }
 
     /// Starts the gateway and waits until it listens.
-    pub(crate) fn start(self) -> Gateway {
-        let folder = tempfile::tempdir().unwrap();
-        let mut child =
-            self.command(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    pub(crate) fn start(&self) -> Gateway {
+        let own = tempfile::tempdir().unwrap();
+        let mut gateway = self.start_in(own.path());
+        gateway.own = Some(own);
+        gateway
+    }
+
+    /// The same, in a folder that the test has prepared, or that another gateway has left.
+    pub(crate) fn start_in(&self, folder: &Path) -> Gateway {
+        let mut child = self.command(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(String::new()));
         let (address_sender, address) = std::sync::mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -143,7 +149,8 @@ impl Options {
             let _ = child.kill();
             panic!("the gateway did not start: {}", output.lock().unwrap())
         });
-        Gateway { child, url, folder, output, readers: Some(readers), ended: None }
+        let folder = folder.to_owned();
+        Gateway { child, url, folder, own: None, output, readers: Some(readers), ended: None }
     }
 
     /// Runs the gateway to its end: exit status, and all it printed.
@@ -165,7 +172,8 @@ impl Options {
 pub(crate) struct Gateway {
     child: Child,
     url: String,
-    folder: tempfile::TempDir,
+    folder: PathBuf,
+    own: Option<tempfile::TempDir>,
     output: Arc<Mutex<String>>,
     readers: Option<[std::thread::JoinHandle<()>; 2]>,
     ended: Option<ExitStatus>,
@@ -189,7 +197,7 @@ impl Gateway {
 
     /// Its folder, with its logs.
     pub(crate) fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
+        self.folder.clone()
     }
 
     /// What it has printed so far.
@@ -199,7 +207,7 @@ impl Gateway {
 
     /// The transactions logged so far, once there are at least `count`.
     pub(crate) fn transactions(&self, count: usize) -> Vec<serde_json::Value> {
-        let path = self.folder.path().join("logs/transactions.log");
+        let path = self.folder.join("logs/transactions.log");
         wait_for("transactions", || {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let lines: Vec<_> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -268,6 +276,25 @@ pub(crate) fn client() -> reqwest::Client {
     headers.insert("x-goog-api-key", TOKEN.parse().unwrap());
     // Without certificates, which take longer to load than a test's request takes.
     reqwest::Client::builder().tls_certs_only([]).default_headers(headers).no_proxy().build().unwrap()
+}
+
+/// A 429 that asks for an hour.
+pub(crate) fn exhausted() -> Fault {
+    let body = serde_json::json!({"error": {
+        "code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3600s"}],
+    }});
+    Fault::Status { status: 429, headers: [].into(), body: Some(body) }
+}
+
+/// What logs and people call the `n`th key, which has no label.
+pub(crate) fn fingerprint(n: usize) -> String {
+    format!("key-{}", &sha256(secret(n).as_bytes())[..12])
+}
+
+/// A port that was free a moment ago, for a listener whose port a second process has to know.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A native request's body.

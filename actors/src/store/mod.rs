@@ -40,8 +40,10 @@ pub struct StoreActor {
     store: Option<Box<dyn Records>>,
     /// What an operator should know of how it was found.
     remark: Option<String>,
-    /// When opening failed last.
+    /// When opening or writing failed last.
     failed_at: Option<Instant>,
+    /// What was said of it: the same is not said again with each try.
+    failure: Option<String>,
 }
 
 /// Writes all that is waiting, now.
@@ -103,6 +105,7 @@ impl Store {
                     store,
                     remark,
                     failed_at: None,
+                    failure: None,
                 }
             }
         };
@@ -145,6 +148,7 @@ impl StoreActor {
             Ok((store, condition)) => {
                 self.store = Some(store);
                 self.failed_at = None;
+                self.failure = None;
                 self.memory.all_is_unwritten();
                 self.health.set(NAME, State::Up, None);
                 if let Some(reason) = complaint(&condition) {
@@ -159,7 +163,11 @@ impl StoreActor {
     fn fail(&mut self, error: &StoreError) {
         self.store = None;
         self.failed_at = Some(Instant::now());
-        self.health.set(NAME, State::Degraded, Some(error.to_string()));
+        let reason = error.to_string();
+        if self.failure.as_ref() != Some(&reason) {
+            self.failure = Some(reason.clone());
+            self.health.set(NAME, State::Degraded, Some(reason));
+        }
     }
 
     /// Writes what has changed since the last time; whether all is written.
