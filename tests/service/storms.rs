@@ -135,20 +135,29 @@ async fn a_storm_on_a_pool_that_is_spent_reaches_no_key_before_its_time() {
     const KEYS: usize = 10;
     let simulator = simulator(KEYS).await;
     let gateway = Options::new(&simulator.url(), KEYS).start();
-    let spent_at = Instant::now();
     simulator.set_faults(
         (0..KEYS).map(|n| Rule::new(spent(&format!("{}s", 58 - 3 * n))).on_key(secret(n)).on_model(FLASH)),
     );
+    // Connections first, which take longer to make than an answer takes to come.
+    let first = Storm { connections: 40, each: 2, pace: Duration::from_millis(50) };
+    let calm = first.on(&gateway, OTHER_MODEL).await;
+    assert_eq!(with_status(&calm, 200), first.requests());
+    simulator.reset();
     // The first to come find out.
+    let spent_at = Instant::now();
     let first = Storm { connections: 40, each: 5, pace: Duration::from_millis(50) };
     let shots = first.on(&gateway, GENERATE).await;
     assert_eq!(with_status(&shots, 429), first.requests());
-    let lines = gateway.transactions(first.requests());
-    let admitted = lines.iter().filter(|line| !line["attempts"].as_array().unwrap().is_empty()).count();
+    let lines = gateway.transactions(calm.len() + shots.len());
+    let lines = lines.iter().filter(|line| line["model"] == FLASH);
+    let admitted = lines.filter(|line| !line["attempts"].as_array().unwrap().is_empty()).count();
     let stats = simulator.stats();
     let calls = usize::try_from(stats.requests).unwrap();
     eprintln!("{calls} upstream calls for {admitted} admitted of {}", first.requests());
-    assert!(calls * 10 <= admitted * 12 + KEYS * 10, "{calls} upstream calls for {admitted} admitted");
+    assert!(calls * 10 <= first.requests() * 12 + KEYS * 10, "{calls} upstream calls");
+    // By those alone that were let up. How many of them are sent to another key in vain depends on how many are under
+    // way at once; usual is each key once, and one in five more.
+    assert!(calls * 10 <= admitted * 15 + KEYS * 10, "{calls} upstream calls for {admitted} admitted");
     assert_eq!(stats.calls.len(), KEYS, "each key was asked");
     for calls in stats.calls.values() {
         // Those that were under way when the first was refused.
