@@ -189,6 +189,7 @@ fn settings() -> Vec<(String, String)> {
                 Setting::Num(_, number) => number.to_i128().unwrap().to_string(),
                 Setting::Bool(_, flag) => flag.to_string(),
                 Setting::Array(_, entries) if entries.is_empty() => "[]".to_owned(),
+                Setting::Dict(_, entries) if entries.is_empty() => "{}".to_owned(),
                 other => panic!("{section}.{field}: {other:?}"),
             };
             settings.push((format!("{section}.{field}"), text));
