@@ -43,6 +43,7 @@ fn leases(criterion: &mut Criterion) {
                     key: grant.key,
                     model: wish.model.clone(),
                     outcome: Outcome::Success,
+                    input_tokens: Some(7),
                 };
                 pool.settle(&settlement, now, &mut effects);
                 effects.drain().for_each(drop);

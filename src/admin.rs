@@ -66,19 +66,17 @@ pub(crate) fn start(address: SocketAddr, token: &Secret, keys: KeyManager) -> Re
     Ok(())
 }
 
-/// Lets the operator in; a browser never, whoever sits before it.
-fn admit(request: &HttpRequest, desk: &Desk) -> Result<(), HttpResponse> {
+/// The answer to who is not the operator, or a browser, whoever sits before it.
+fn refusal(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse> {
     if request.headers().contains_key(header::ORIGIN) {
-        return Err(answer(403, "this listener is not for browsers"));
+        return Some(answer(403, "this listener is not for browsers"));
     }
-    match desk.gate.admit(request.headers(), None).1 {
-        Ok(_) => Ok(()),
-        Err(_) => Err(answer(401, "send the operator's token (admin.token) as Authorization: Bearer")),
-    }
+    let refused = desk.gate.admit(request.headers(), None).1.is_err();
+    refused.then(|| answer(401, "send the operator's token (admin.token) as Authorization: Bearer"))
 }
 
 async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
-    if let Err(refusal) = admit(&request, &desk) {
+    if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
     match desk.keys.snapshot(Instant::now() + PATIENCE).await {
@@ -88,7 +86,7 @@ async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
 }
 
 async fn act(request: HttpRequest, path: web::Path<(String, String)>, desk: web::Data<Desk>) -> HttpResponse {
-    if let Err(refusal) = admit(&request, &desk) {
+    if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
     let (key, verb) = path.into_inner();
