@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 const OPEN: &[&str] = &["/health", "/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/"];
 
 /// Of debug builds alone, and silent there unless a test's environment says otherwise.
-const OF_TESTS: &[&str] = &["/debug/panic/key_manager"];
+const OF_TESTS: &[&str] = &["/debug/panic/key_manager", "/debug/panic/store"];
 
 /// What is forwarded, or refused as unknown, to callers who are let in. The dialect is that of a caller without a
 /// credential.
