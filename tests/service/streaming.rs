@@ -195,13 +195,10 @@ fn first_error(body: Option<Value>, framed: bool) -> Fault {
 async fn an_error_as_the_first_event_is_tried_again_on_another_key() {
     let simulator = simulator(2).await;
     for body in [None, Some(quota_error())] {
-        let mut gateway = Options::new(&simulator.url(), 2).start();
         for form in FORMS {
             for (framed, coding) in [(true, "identity"), (false, "gzip")] {
-                if body.is_some() {
-                    // A pool each, since a quota error makes its key cool.
-                    gateway = Options::new(&simulator.url(), 2).start();
-                }
+                // A pool each: a quota error makes its key cool, and a model's retries are rationed.
+                let gateway = Options::new(&simulator.url(), 2).start();
                 simulator.reset();
                 let fault = first_error(body.clone(), framed);
                 simulator.set_faults([Rule::new(fault).on_key(secret(0))]);
@@ -228,7 +225,6 @@ async fn an_error_as_the_first_event_has_its_true_status_when_all_keys_give_one(
     let simulator = simulator(2).await;
     for (body, status, calls) in [(None, 503, 3), (Some(quota_error()), 429, 2), (Some(client_error), 400, 1)]
     {
-        let mut gateway = Options::new(&simulator.url(), 2).start();
         for (form, framed, coding) in [
             (Form::Sse, true, "identity"),
             (Form::Sse, false, "gzip"),
@@ -236,9 +232,7 @@ async fn an_error_as_the_first_event_has_its_true_status_when_all_keys_give_one(
             (Form::JsonArray, false, "identity"),
             (Form::OpenAi, true, "identity"),
         ] {
-            if status == 429 {
-                gateway = Options::new(&simulator.url(), 2).start();
-            }
+            let gateway = Options::new(&simulator.url(), 2).start();
             simulator.reset();
             simulator.set_faults([Rule::new(first_error(body.clone(), framed))]);
             let response = form.send(&gateway, coding).await;
