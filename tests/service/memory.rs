@@ -7,7 +7,7 @@ use crate::{
     },
     wire::{exchange, request},
 };
-use gemini_simulator::{Fault, GoogleError, KeyState, Rule, Simulator};
+use gemini_simulator::{Fault, GoogleError, KeyState, LoggedRequest, Rule, Simulator};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -148,21 +148,20 @@ async fn killed_again_and_again(lives: usize) -> usize {
         gateway.wait(Duration::from_secs(5));
         load.abort();
 
-        for request in simulator.requests() {
+        let key_of = |request: &LoggedRequest| {
             let n = (0..KEYS).find(|n| request.key == Some(secret(*n))).unwrap();
-            assert!(!kept.contains(&fingerprint(n)), "life {life} has called a key that rests");
-            let ended_ms = request.ended_at_ms.unwrap_or(u64::MAX);
-            if matches!(request.status, Some(403 | 429)) && ended_ms.saturating_add(1_000) < killed_ms {
-                old_enough += 1;
-            }
-        }
-        // In a loop of its own: the same key may have been called well before it fell ill.
-        for request in simulator.requests() {
-            let ended_ms = request.ended_at_ms.unwrap_or(u64::MAX);
-            if matches!(request.status, Some(403 | 429)) && ended_ms.saturating_add(1_000) < killed_ms {
-                let n = (0..KEYS).find(|n| request.key == Some(secret(*n))).unwrap();
-                kept.insert(fingerprint(n));
-            }
+            fingerprint(n)
+        };
+        let requests = simulator.requests();
+        let rested = requests.iter().all(|request| !kept.contains(&key_of(request)));
+        assert!(rested, "life {life} has called a key that rests");
+        let fell_ill_in_time = requests.iter().filter(|request| {
+            let ended_ms = request.ended_at_ms.unwrap_or(killed_ms);
+            matches!(request.status, Some(403 | 429)) && ended_ms + 1_000 < killed_ms
+        });
+        for request in fell_ill_in_time {
+            old_enough += 1;
+            kept.insert(key_of(request));
         }
     }
     assert!(kept.len() >= lives, "only {} keys fell ill", kept.len());
@@ -358,10 +357,10 @@ async fn a_panicking_store_actor_costs_no_request_and_no_record() {
     let client = client();
     let mut running = JoinSet::new();
     for n in 0..200 {
-        let request = client.post(gateway.url(GENERATE)).body(prompt("x"));
-        running.spawn(async move { request.send().await.unwrap().status().as_u16() });
+        let sent = client.post(gateway.url(GENERATE)).body(prompt("x"));
+        running.spawn(async move { sent.send().await.unwrap().status().as_u16() });
         if [20, 80, 140].contains(&n) {
-            let panic = request_panic();
+            let panic = request("POST", "/debug/panic/store", &[], "");
             assert_eq!(exchange(gateway.authority(), panic).await.status, 202);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -379,9 +378,4 @@ async fn a_panicking_store_actor_costs_no_request_and_no_record() {
         assert_eq!(send(&gateway).await, 200);
     }
     assert_eq!(calls(&simulator, 0), called, "the cooldown is lost");
-}
-
-#[cfg(debug_assertions)]
-fn request_panic() -> String {
-    request("POST", "/debug/panic/store", &[], "")
 }
