@@ -110,7 +110,8 @@ pub(crate) fn quota(retry_delay: &str, value: Option<u64>) -> Fault {
 
 /// Status and `Retry-After` of one request.
 pub(crate) async fn ask(gateway: &Gateway, path: &str, text: &str) -> (u16, Option<u64>) {
-    let response = client().post(gateway.url(path)).body(prompt(text)).send().await.unwrap();
+    let request = client().post(gateway.url(path)).body(prompt(text)).timeout(Duration::from_secs(30));
+    let response = request.send().await.expect("an answer");
     let retry_after = response.headers().get("retry-after");
     let retry_after = retry_after.map(|seconds| seconds.to_str().unwrap().parse().unwrap());
     let status = response.status().as_u16();
