@@ -93,6 +93,32 @@ async fn cooldowns_and_retirements_outlive_a_sigkill() {
     outlives("KILL").await;
 }
 
+/// The answers that each key has given well, added up, as the operator's listener shows them.
+async fn successes(port: u16) -> u64 {
+    let answer =
+        client().get(format!("http://127.0.0.1:{port}/keys")).bearer_auth(ADMIN).send().await.unwrap();
+    let list: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    list["keys"].as_array().unwrap().iter().map(|key| key["totals"]["successes"].as_u64().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn totals_outlive_a_sigkill_but_for_the_last_second() {
+    let simulator = simulator(3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let options = Options::new(&simulator.url(), 3).env("ADMIN_TOKEN", ADMIN).set("admin.port", port);
+    for life in 1..=3 {
+        let mut gateway = options.start_in(folder.path());
+        assert_eq!(successes(port).await, (life - 1) * 20, "life {life}");
+        for _ in 0..20 {
+            assert_eq!(send(&gateway).await, 200);
+        }
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        gateway.signal("KILL");
+        gateway.wait(Duration::from_secs(5));
+    }
+}
+
 /// A key that rests, wholly or for a model, as the operator's listener shows it.
 async fn resting(port: u16) -> BTreeSet<String> {
     let answer =

@@ -26,6 +26,10 @@ use tokio::{sync::oneshot, time::Instant};
 /// How many lease messages may wait in the mailbox before senders wait outside it.
 const MAILBOX: usize = 1024;
 
+/// How long a report that nobody waits for may lie in the inbox. With what the pool and the store gather, counts are
+/// written within a second.
+const BOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// The pool's owner. Started by [`KeyManager::start`] under supervision; spoken to through [`KeyManager`].
 pub struct KeyManagerActor {
     pool: Pool,
@@ -232,6 +236,11 @@ impl Actor for KeyManagerActor {
         self.take_reports();
         self.pool.wake(self.shared.clock.now(), &mut self.effects);
         self.perform(ctx);
+        // Reports that nobody waits for are booked before long even if no further request comes.
+        ctx.run_interval(BOOK_EVERY, |actor, ctx| {
+            actor.take_reports();
+            actor.perform(ctx);
+        });
     }
 }
 

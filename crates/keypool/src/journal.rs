@@ -1,4 +1,4 @@
-//! What changed and is not kept yet: counts change with every request, so they are written up once a second at most.
+//! What changed and is not kept yet: counts change with every request, so they are written up twice a second at most.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::key::KeyIx;
 use crate::roster::{Model, ProjectIx};
 
 /// The least time between two write-ups.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is written up as one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
