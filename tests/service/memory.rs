@@ -113,7 +113,7 @@ async fn totals_outlive_a_sigkill_but_for_the_last_second() {
         for _ in 0..20 {
             assert_eq!(send(&gateway).await, 200);
         }
-        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         gateway.signal("KILL");
         gateway.wait(Duration::from_secs(5));
     }
