@@ -82,6 +82,22 @@ async fn an_answer_that_says_nothing_is_tried_again_where_the_operator_has_said_
     }
 }
 
+#[tokio::test]
+async fn a_stream_that_says_nothing_is_tried_again_as_well() {
+    let nothing = r#"data: {"candidates":[{"content":{"role":"model"},"finishReason":"STOP","index":0}]}"#;
+    let headers = [("content-type".to_owned(), "text/event-stream".to_owned())].into();
+    let body = Some(json!(format!("{nothing}\r\n\r\n")));
+    let simulator = simulator(2).await;
+    let gateway = Options::new(&simulator.url(), 2).set("retry.empty_answers", true).start();
+    simulator.set_faults([Rule::new(Fault::Status { status: 200, headers, body }).times(1)]);
+    let url = gateway.url("/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse");
+    let response = client().post(url).body(prompt("x")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let text = String::from_utf8(response.bytes().await.unwrap().to_vec()).unwrap();
+    assert!(text.contains("\"text\""), "{text}");
+    assert_eq!(simulator.requests().len(), 2);
+}
+
 /// The share of prompt tokens that Google had cached, over conversations of six turns each, taking turns. Their number is
 /// no multiple of the projects', or round robin would by chance bring each back to where it was.
 async fn cached_share(strategy: &str) -> f64 {

@@ -89,6 +89,7 @@ pub(super) async fn open(
     job: &Job,
     key: &Key,
     streaming: Streaming,
+    hold_empty: bool,
 ) -> Result<OpenAnswer, FailedAttempt> {
     let url = upstream.url(&job.target);
     let mut request = reqwest::Request::new(job.method.clone(), url);
@@ -157,6 +158,21 @@ pub(super) async fn open(
             return Err(error_event(upstream, job, key, head.headers, &error));
         }
         observer.forget_first_event();
+        // As long as nothing was said the head is held further, if what says nothing is to be tried again.
+        while hold_empty
+            && let Some(source) = &mut rest
+            && begun.len() < Joined::ENOUGH
+            && decoded(coding, &begun.bytes(), MAX_CLASSIFIED).is_some_and(|body| is_empty_answer(&body))
+        {
+            match source.next().await {
+                Ok(Some(chunk)) => {
+                    observer.see(&chunk);
+                    begun.push(chunk);
+                }
+                Ok(None) => rest = None,
+                Err(BodyError) => break, // found again, and told, by the relay
+            }
+        }
     } else if let Some(source) = &mut rest {
         // Most answers that are not streamed have arrived with their head: pass them on in one piece.
         loop {
@@ -378,6 +394,11 @@ impl Joined {
             self.all.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.all.extend_from_slice(&chunk);
+    }
+
+    /// What there is so far.
+    pub(super) fn bytes(&self) -> Bytes {
+        if self.all.is_empty() { self.first.clone() } else { Bytes::copy_from_slice(&self.all) }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -216,7 +216,8 @@ impl Forwarder {
             tries.begin();
             let begun = Instant::now();
             let key = Arc::clone(lease.key());
-            let result = attempt::open(&self.upstream, job, &key, course.streaming).await;
+            let result =
+                attempt::open(&self.upstream, job, &key, course.streaming, self.limits.empty_answers).await;
             let mut record =
                 Attempt { key: key.id().clone(), status: None, fault: None, took: begun.elapsed() };
             let FailedAttempt { fault, status, answer, failure } = match result {

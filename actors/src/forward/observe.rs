@@ -194,7 +194,7 @@ fn ends_an_event(bytes: &[u8]) -> bool {
     bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.trim_ascii_end().ends_with(b"}")
 }
 
-/// An error answer's body in the clear, at most `max` bytes of it; `None` for a coding that is not understood.
+/// A body in the clear, as far as it has come and at most `max` bytes of it; `None` for what cannot be understood.
 pub(super) fn decoded(coding: Coding, body: &[u8], max: usize) -> Option<Vec<u8>> {
     use std::io::Read;
     match coding {
@@ -202,8 +202,9 @@ pub(super) fn decoded(coding: Coding, body: &[u8], max: usize) -> Option<Vec<u8>
         Coding::Gzip => {
             let mut clear = Vec::new();
             let limit = u64::try_from(max).unwrap_or(u64::MAX);
-            flate2::read::MultiGzDecoder::new(body).take(limit).read_to_end(&mut clear).ok()?;
-            Some(clear)
+            let whole = flate2::read::MultiGzDecoder::new(body).take(limit).read_to_end(&mut clear).is_ok();
+            // What has not all come yet is seen as far as it goes.
+            (whole || !clear.is_empty()).then_some(clear)
         }
         Coding::Other => None,
     }
