@@ -48,6 +48,12 @@ async fn a_model_that_fails_is_stood_in_for_where_the_operator_has_said_so() {
     let ask = async || client().post(gateway.url(MODEL)).body(prompt("x")).send().await.unwrap();
     let own = ask().await;
     assert!(!own.headers().contains_key("x-gemini-balance-fallback"));
+    // A retry that succeeds needs no other model.
+    simulator.set_faults([Rule::new(Fault::status(503)).times(1)]);
+    let again = ask().await;
+    assert_eq!(again.status(), 200);
+    assert!(!again.headers().contains_key("x-gemini-balance-fallback"));
+    assert_eq!(said(again).await["modelVersion"], "gemini-2.5-pro");
     simulator.set_faults([Rule::new(Fault::status(503)).on_model("gemini-2.5-pro")]);
     let stood_in = ask().await;
     assert_eq!(stood_in.status(), 200);
@@ -80,6 +86,20 @@ async fn an_answer_that_says_nothing_is_tried_again_where_the_operator_has_said_
         assert_eq!(answer["candidates"][0]["content"]["parts"].is_array(), setting, "{answer}");
         assert_eq!(simulator.requests().len(), calls);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_says_nothing_is_given_when_no_better_one_comes() {
+    let empty = json!({"candidates": [{"content": {"role": "model"}, "finishReason": "STOP", "index": 0}]});
+    // The one key is full after the first attempt.
+    let simulator = simulator(1).await;
+    let options = Options::new(&simulator.url(), 1).set("retry.empty_answers", true);
+    let gateway = options.set("pool.max_wait_ms", 0).set("limits", "[{rpm=1}]").start();
+    let fault = Fault::Status { status: 200, headers: [].into(), body: Some(empty.clone()) };
+    simulator.set_faults([Rule::new(fault)]);
+    let response = client().post(gateway.url(MODEL)).body(prompt("x")).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), said(response).await), (200, empty));
+    assert_eq!(simulator.requests().len(), 1);
 }
 
 #[tokio::test]

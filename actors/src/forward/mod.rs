@@ -166,7 +166,8 @@ impl Forwarder {
     /// Searches, and once more for the model that the operator has set in place of one that fails as a whole.
     async fn search_with_fallback(&self, job: &Job, course: &mut Course) -> Found {
         let found = self.search(job, course).await;
-        if !course.model_failed {
+        // A later attempt may have succeeded after the model failed an earlier one.
+        if !course.model_failed || matches!(found, Found::Open(..)) {
             return found;
         }
         let other = course.model.as_deref().and_then(|model| {
@@ -221,11 +222,14 @@ impl Forwarder {
             let mut record =
                 Attempt { key: key.id().clone(), status: None, fault: None, took: begun.elapsed() };
             let FailedAttempt { fault, status, answer, failure } = match result {
-                Ok(answer) => {
+                Ok(mut answer) => {
                     record.status = Some(answer.status.as_u16());
                     course.attempts.push(record);
                     if self.limits.empty_answers && answer.is_empty() && tries.again_for_nothing() {
-                        lease.settle(Outcome::Success, None); // nobody is to blame, and the quota is spent
+                        // Nobody is to blame, and the quota is spent. Should no better answer come, this is the one.
+                        lease.settle(Outcome::Success, answer.observer.usage().as_ref());
+                        let OpenAnswer { status, headers, begun: body, .. } = answer;
+                        last = Some(Found::Whole(WholeAnswer { status, headers, body }));
                         continue;
                     }
                     return Found::Open(answer, lease);
