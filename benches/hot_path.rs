@@ -1,10 +1,11 @@
 #![expect(clippy::expect_used, reason = "a benchmark may fail loudly")]
-//! What the pure parts of one request cost: reading its path, leasing a key and settling the lease, finding the token
-//! counts in its answer. `cargo bench` compares a run with the one before; what a whole request costs beside nginx is in
-//! `docs/performance.md`.
+//! What the pure parts of one request cost: reading its path, leasing a key and settling the lease, finding the names
+//! in its body and the token counts in its answer. `cargo bench` compares a run with the one before; what a whole request
+//! costs beside nginx is in `docs/performance.md`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gemini::{
+    names::in_request,
     path::{CredentialForm, parse},
     usage::UsageScanner,
 };
@@ -73,5 +74,38 @@ fn usage(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, paths, leases, usage);
+fn names(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("names");
+    let chat = |text: &str| {
+        format!(
+            r#"{{"contents":[{{"role":"user","parts":[{{"text":"{text}"}}]}}],"generationConfig":{{"temperature":0.5,"maxOutputTokens":1024,"thinkingConfig":{{"thinkingBudget":0}}}}}}"#
+        )
+    };
+    let turn = r#"{"role":"user","parts":[{"text":"What is the answer to that one?"}]},"#;
+    let media = format!(
+        r#"{{"contents":[{{"parts":[{{"inlineData":{{"mimeType":"video/mp4","data":"{}"}}}}]}}]}}"#,
+        "QUJD".repeat(50 * 256 * 1024)
+    );
+    for (name, body) in [
+        ("chat of 1 KiB", chat(&"Tell me more of it. ".repeat(45))),
+        ("turns of 100 KiB", format!(r#"{{"contents":[{}{{}}]}}"#, turn.repeat(1500))),
+        (
+            "prose of 1 MiB",
+            chat(&r#"She said: \"Well.\"\nThen she left, and all was quiet. "#.repeat(20_000)),
+        ),
+        ("escapes of 1 MiB", chat(&r"\u4f60\u597d".repeat(87_000))),
+        ("media of 50 MiB", media),
+        (
+            "a file",
+            chat(
+                r#""},{"fileData":{"fileUri":"https://generativelanguage.googleapis.com/v1beta/files/abc"}},{"text":""#,
+            ),
+        ),
+    ] {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(|| in_request(black_box(body.as_bytes()))));
+    }
+}
+
+criterion_group!(benches, paths, leases, usage, names);
 criterion_main!(benches);

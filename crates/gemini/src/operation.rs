@@ -130,7 +130,7 @@ impl Verb {
 
     /// What a method of a model does beyond its answer. An unknown one is taken to make something: the safer error is
     /// not to repeat it.
-    fn binding(&self) -> Binding {
+    pub(crate) fn binding(&self) -> Binding {
         match self {
             Self::PredictLongRunning
             | Self::BatchGenerateContent

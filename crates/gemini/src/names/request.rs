@@ -1,0 +1,185 @@
+//! The names in a request's body. Where a key stands does not matter, but under what: the same part of a request comes
+//! at many depths (a file in a message, in a cache's contents, in a batch's inlined requests). What is the caller's own
+//! data is not looked into.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::walk::{Kind, Reader, Walk};
+use super::{OwnedName, form};
+
+/// A name in a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mention {
+    /// Of what.
+    pub name: OwnedName,
+    /// Whether it is one.
+    pub certainty: Certainty,
+}
+
+/// Whether what stands in a name's place is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Certainty {
+    /// Only where the ledger knows it: agents, voices and environments can be Google's own, and a handle or token
+    /// cannot be asked for.
+    Possible,
+    /// Always: worth asking Google for where the ledger does not know it.
+    Certain,
+}
+
+/// The names in a JSON body, each once, in their order; of a body that is not JSON what can be made out, if anything.
+///
+/// One pass, linear in the body, whatever its depth. Strings that cannot matter are passed over at `memchr`'s speed.
+pub fn in_request(body: &[u8]) -> Vec<Mention> {
+    let mut mentions = Mentions::default();
+    // Hardly any form or media is a JSON object or array by its first byte.
+    if matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        Walk::new(Mentions::TOP).push(body, &mut mentions);
+    }
+    mentions.found
+}
+
+#[derive(Default)]
+struct Mentions {
+    found: Vec<Mention>,
+    /// Where each is in `found`.
+    index: HashMap<OwnedName, usize>,
+}
+
+/// What a value of a request stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nothing; there may be something below it.
+    Other,
+    /// Of a function: an object is the caller's own, an array holds content.
+    Result,
+    /// `sessionResumption` of a Live session.
+    SessionResumption,
+    /// A file's name or URI.
+    File,
+    CachedContent,
+    FileSearchStore,
+    Interaction,
+    /// Its id and nothing else.
+    EnvironmentId,
+    /// Its id or the word for one of Google's.
+    Environment,
+    Agent,
+    Credential,
+    Voice,
+    Video,
+    ContinuationToken,
+    LiveHandle,
+}
+
+impl Place {
+    /// What a string there names.
+    fn mention(self, text: &str) -> Option<Mention> {
+        use Certainty::{Certain, Possible};
+        let (name, certainty) = match self {
+            Self::Other | Self::Result | Self::SessionResumption => return None,
+            Self::File => (form::named("files", text), Certain),
+            Self::CachedContent => (form::named("cachedContents", text), Certain),
+            Self::FileSearchStore => (form::named("fileSearchStores", text), Certain),
+            Self::Interaction => (form::bare("interactions", text), Certain),
+            Self::EnvironmentId => (form::bare("environments", text), Certain),
+            Self::Environment => (form::bare("environments", text), Possible),
+            Self::Agent => (form::bare("agents", text), Possible),
+            Self::Credential => (form::bare("credentials", text), Certain),
+            Self::Voice => (form::bare("voices", text), Possible),
+            Self::Video => (form::video(text), Certain),
+            Self::ContinuationToken => (form::opaque(form::CONTINUATION_TOKENS, text), Possible),
+            Self::LiveHandle => (form::opaque(form::LIVE_HANDLES, text), Possible),
+        };
+        Some(Mention { name: name?, certainty })
+    }
+}
+
+impl Reader for Mentions {
+    type Place = Place;
+
+    const TOP: Place = Place::Other;
+    /// The list of what is open never outgrows the body.
+    const MAX_DEPTH: usize = usize::MAX;
+
+    fn under(&self, place: Place, key: &[u8]) -> Option<Place> {
+        Some(match key {
+            b"fileUri" | b"file_uri" | b"uri" | b"fileName" | b"file_name" | b"inputFileId"
+            | b"input_file_id" => Place::File,
+            b"cachedContent" | b"cached_content" => Place::CachedContent,
+            b"fileSearchStoreNames" | b"file_search_store_names" => Place::FileSearchStore,
+            b"previousInteractionId" | b"previous_interaction_id" => Place::Interaction,
+            b"environmentId" | b"environment_id" | b"fromEnvironment" | b"from_environment" => {
+                Place::EnvironmentId
+            }
+            b"environment" | b"baseEnvironment" | b"base_environment" => Place::Environment,
+            b"agent" | b"baseAgent" | b"base_agent" => Place::Agent,
+            b"credential" | b"credentialId" | b"credential_id" => Place::Credential,
+            b"voice" | b"voiceId" | b"voice_id" | b"baseVoice" | b"base_voice" => Place::Voice,
+            b"extendVideoId" | b"extend_video_id" => Place::Video,
+            b"continuationToken" | b"continuation_token" => Place::ContinuationToken,
+            b"sessionResumption" | b"session_resumption" => Place::SessionResumption,
+            b"handle" if place == Place::SessionResumption => Place::LiveHandle,
+            b"result" => Place::Result,
+            _ if is_callers_own(key) => return None,
+            _ => Place::Other,
+        })
+    }
+
+    fn reads(&self, place: Place) -> bool {
+        !matches!(place, Place::Other | Place::Result | Place::SessionResumption)
+    }
+
+    fn string(&mut self, place: Place, text: &str) {
+        let Some(mention) = place.mention(text) else { return };
+        match self.index.entry(mention.name.clone()) {
+            Entry::Occupied(at) => {
+                let known = &mut self.found[*at.get()];
+                known.certainty = known.certainty.max(mention.certainty);
+            }
+            Entry::Vacant(at) => {
+                at.insert(self.found.len());
+                self.found.push(mention);
+            }
+        }
+    }
+
+    fn opened(&mut self, place: Place, kind: Kind) -> Option<Place> {
+        match (place, kind) {
+            (Place::Result, Kind::Object) => None,
+            (Place::Result, Kind::Array) => Some(Place::Other),
+            _ => Some(place),
+        }
+    }
+
+    fn closed(&mut self, _: Kind) {}
+}
+
+/// What lies under these keys is the caller's to name as it likes: what functions are called with and answer, the schemas
+/// of both and of answers, labels, headers for servers that are not Google's.
+fn is_callers_own(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"args"
+            | b"arguments"
+            | b"response"
+            | b"parameters"
+            | b"parametersJsonSchema"
+            | b"parameters_json_schema"
+            | b"responseSchema"
+            | b"response_schema"
+            | b"responseJsonSchema"
+            | b"response_json_schema"
+            | b"_responseJsonSchema"
+            | b"inputSchema"
+            | b"input_schema"
+            | b"jsonSchema"
+            | b"json_schema"
+            | b"schema"
+            | b"metadata"
+            | b"labels"
+            | b"customMetadata"
+            | b"custom_metadata"
+            | b"headers"
+    )
+}
