@@ -6,6 +6,7 @@
 mod answer;
 mod form;
 mod lines;
+mod parts;
 mod request;
 mod walk;
 

@@ -163,6 +163,37 @@ fn a_file_is_told_by_every_form_of_its_uri() {
 }
 
 #[test]
+fn the_fields_of_a_form_are_read_and_its_files_are_not() {
+    let form = |parts: &[(&str, &str)]| {
+        let part = |(head, value): &(&str, &str)| format!("--b0undary\r\n{head}\r\n\r\n{value}\r\n");
+        parts.iter().map(part).collect::<Vec<_>>().concat() + "--b0undary--\r\n"
+    };
+    let body = form(&[
+        ("Content-Disposition: form-data; name=\"prompt\"", "files/no\r\n\r\nextend_video_id"),
+        ("content-disposition: form-data; name=\"extend_video_id\"\r\nContent-Type: text/plain", "vid"),
+        ("Content-Disposition: form-data; name=input_file_id", "files/a"),
+        (
+            "Content-Disposition: form-data; name=\"uri\"; filename=\"x\"\r\nContent-Type: video/mp4",
+            "files/no",
+        ),
+        ("X: name=\"uri\"", "files/no"),
+    ]);
+    assert_eq!(found(&body), ["videos/vid", "files/a"]);
+    for cut in 0..body.len() {
+        assert!(found(&body[..cut]).len() <= 2, "cut at {cut}");
+    }
+    for body in [
+        "--",
+        "--\r\n",
+        "--\r\n--\r\n",
+        "--b\r\n\r\n\r\n--b",
+        "--b\r\nContent-Disposition: name=uri\r\n\r\n--b",
+    ] {
+        assert!(found(body).is_empty(), "{body}");
+    }
+}
+
+#[test]
 fn keys_and_values_may_be_escaped() {
     for body in [
         r#"{"\u0066ileUri":"files/a"}"#,
@@ -355,6 +386,8 @@ proptest! {
         let at = cut.min(body.len());
         in_request(&body[..at]);
         body.splice(at..at, bytes);
+        in_request(&body);
+        body.splice(..0, *b"--b\r\n");
         in_request(&body);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::walk::{Kind, Reader, Walk};
-use super::{OwnedName, form};
+use super::{MAX_NAME_BYTES, OwnedName, form, parts};
 
 /// A name in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,14 +27,16 @@ pub enum Certainty {
     Certain,
 }
 
-/// The names in a JSON body, each once, in their order; of a body that is not JSON what can be made out, if anything.
+/// The names in a JSON body, or in the fields of a form that OpenAI's SDKs send, each once, in their order; of a body that
+/// is neither what can be made out, if anything.
 ///
 /// One pass, linear in the body, whatever its depth. Strings that cannot matter are passed over at `memchr`'s speed.
 pub fn in_request(body: &[u8]) -> Vec<Mention> {
     let mut mentions = Mentions::default();
-    // Hardly any form or media is a JSON object or array by its first byte.
-    if matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) {
-        Walk::new(Mentions::TOP).push(body, &mut mentions);
+    match body.trim_ascii_start() {
+        [b'{' | b'[', ..] => Walk::new(Mentions::TOP).push(body, &mut mentions),
+        form @ [b'-', b'-', ..] => mentions.read_form(form),
+        _ => {}
     }
     mentions.found
 }
@@ -44,6 +46,21 @@ struct Mentions {
     found: Vec<Mention>,
     /// Where each is in `found`.
     index: HashMap<OwnedName, usize>,
+}
+
+impl Mentions {
+    /// Its fields are named as the members of a JSON body are.
+    fn read_form(&mut self, form: &[u8]) {
+        for (key, value) in parts::fields(form) {
+            if let Some(place) = self.under(Self::TOP, key)
+                && self.reads(place)
+                && value.len() <= MAX_NAME_BYTES
+                && let Ok(text) = std::str::from_utf8(value)
+            {
+                self.string(place, text);
+            }
+        }
+    }
 }
 
 /// What a value of a request stands for.
