@@ -9,6 +9,7 @@ use gemini::names::{AnswerNames, Learnt, MAX_NAME_BYTES};
 use gemini::operation::Operation;
 use gemini::path::{CredentialForm, parse};
 use proptest::prelude::*;
+use reference::Tree;
 use trees::{trees, written};
 
 fn operation(method: &str, target: &str) -> Operation {
@@ -379,6 +380,26 @@ const KEYS: &[&str] = &[
     "",
 ];
 
+/// Ways that chance alone seldom goes.
+const WAYS: &[&[&str]] = &[
+    &["x"],
+    &["metadata", "output"],
+    &["response"],
+    &["response", "generateVideoResponse", "generatedSamples", "video"],
+    &["operations", "response", "generatedVideos", "video"],
+    &["interaction"],
+    &["file"],
+];
+
+/// An object with a tree at the end of each way.
+fn grown(branches: Vec<(&[&str], Tree)>) -> Tree {
+    let branch = |(way, tree): (&[&str], Tree)| {
+        let inner = way[1..].iter().rev().fold(tree, |tree, &key| Tree::Object(vec![(key.to_owned(), tree)]));
+        (way[0].to_owned(), inner)
+    };
+    Tree::Object(branches.into_iter().map(branch).collect())
+}
+
 const TEXTS: &[&str] = &[
     "files/a",
     "https://g.googleapis.com/v1/files/v:download?alt=media",
@@ -448,10 +469,12 @@ proptest! {
 
     #[test]
     fn learnt_is_what_a_whole_parse_finds(
+        branches in proptest::collection::vec((proptest::sample::select(WAYS), trees(KEYS, TEXTS)), 0..4),
         tree in trees(KEYS, TEXTS),
         noise in proptest::collection::vec(0..12_u8, 1..64),
         size in 1..40_usize,
     ) {
+        let tree = if branches.is_empty() { tree } else { grown(branches) };
         let mut body = String::new();
         written(&tree, &mut noise.iter().copied().cycle(), &mut body);
         // A text at the top is no document.
