@@ -433,3 +433,17 @@ fn an_item_to_continue_after_that_is_not_there_is_refused() {
     let name = hidden.name.replace('/', "%2F");
     assert_eq!(page(Form::OpenAi, &world.projects, 5, Some(&name)).unwrap_err(), BadPage::After);
 }
+
+#[test]
+fn a_list_of_offsets_may_grow_by_two_pages_between_two_of_the_clients() {
+    let mut world = World::new(&[(Kind::NewestFirst, Tokens::Offset, 100, false)], &[vec![(0, true); 200]]);
+    let mut grown = 0;
+    walk(Form::Native, &mut world, &[20], |world, given, _| {
+        if given.len() == 60 {
+            (0..39).for_each(|_| world.create(0, 0, true));
+            grown += 39;
+        }
+    })
+    .unwrap();
+    assert_eq!(grown, 39);
+}
