@@ -9,6 +9,7 @@ mod error_body;
 pub mod events;
 pub mod fault;
 pub mod names;
+pub mod listing;
 pub mod operation;
 pub mod path;
 pub mod peek;

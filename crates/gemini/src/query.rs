@@ -46,7 +46,7 @@ fn is_credential(name: &str) -> bool {
     CREDENTIALS.iter().any(|credential| credential.eq_ignore_ascii_case(name))
 }
 
-fn name_of(pair: &str) -> Cow<'_, str> {
+pub(crate) fn name_of(pair: &str) -> Cow<'_, str> {
     decoded(pair.split_once('=').map_or(pair, |(name, _)| name))
 }
 
