@@ -16,7 +16,7 @@ use crate::{
     supervisor::{Child, Intensity, Link, supervise},
 };
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
-use gemini_balance_store::{Condition, Records, StoreError};
+use gemini_balance_store::{Condition, StoreError};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -37,7 +37,7 @@ pub struct StoreActor {
     ring: Arc<KeyRing>,
     memory: Arc<Memory>,
     health: Arc<Health>,
-    store: Option<Box<dyn Records>>,
+    store: Option<Box<dyn gemini_balance_store::Store>>,
     /// What an operator should know of how it was found.
     remark: Option<String>,
     /// When opening or writing failed last.
@@ -125,7 +125,7 @@ impl Store {
     }
 }
 
-fn open(path: &Path) -> Result<(Box<dyn Records>, Condition), StoreError> {
+fn open(path: &Path) -> Result<(Box<dyn gemini_balance_store::Store>, Condition), StoreError> {
     let opened = gemini_balance_store::open(path)?;
     if let Some(mode) = opened.exposed_mode {
         log::warn!(target: "store", "{} may be read by others (mode {mode:o}): chmod 600 it", path.display());

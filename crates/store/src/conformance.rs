@@ -1,18 +1,21 @@
-//! The rules every implementation of [`Records`] keeps, as checks that panic. An implementation's tests give a [`Place`]
-//! and call [`records`]; each rule gets an empty place of its own.
+//! The rules every implementation of [`Records`] and [`Ledger`](crate::Ledger) keeps, as checks that panic. An
+//! implementation's tests give a [`Place`] and call [`records`] and [`ledger`]; each rule gets an empty place of its own.
 
 #![allow(clippy::expect_used, reason = "a check that fails is to panic")]
+
+mod holdings;
 
 use std::thread;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{Change, RecordId, Records, Stored};
+pub use holdings::ledger;
 
-/// Where records are kept, from which they can be opened again and again.
+/// Where records and a ledger are kept, from which they can be opened again and again.
 pub trait Place {
     /// A handle on them.
-    type Store: Records + 'static;
+    type Store: crate::Store + 'static;
 
     /// Opens one more handle. The place was empty when the first one was opened.
     fn open(&self) -> Self::Store;

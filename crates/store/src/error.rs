@@ -1,8 +1,8 @@
-//! Why the store could not do what it was asked. Each is one line that names the file; none shows a record's body.
+//! Why the store could not do what it was asked. Each is one line that names the file; none shows a record's body or a holding.
 
 use std::{error, fmt, path::PathBuf};
 
-/// An error of the store. After any of them the records are as they were before the call.
+/// An error of the store. After any of them the records and the ledger are as they were before the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// The place cannot be read or written: permissions, a missing volume, a failing disk.

@@ -1,20 +1,27 @@
-//! What outlives a process. Callers see one narrow trait for each thing that is kept ([`Records`] today; another thing gets a
-//! trait of its own beside it, not more methods in this one), and two implementations: [`Sqlite`], the only place in the
-//! house with SQL, and [`Memory`]. No async, no threads: every call blocks its caller until it is done or has failed.
+//! What outlives a process. Callers see one narrow trait for each thing that is kept ([`Records`] and [`Ledger`]; another
+//! thing gets a trait of its own beside them, not more methods in these), and two implementations: [`Sqlite`], the only
+//! place in the house with SQL, and [`Memory`]. No async, no threads: every call blocks its caller until it is done or has
+//! failed.
 //!
-//! Secrets stay out: a record names keys and callers by their ids, and a caller never puts a key, a token, or a part of
-//! one into an id or a body. The file is not encrypted.
+//! Secrets stay out: a record or a holding names keys and callers by their ids, and a caller never puts a key, a token, or
+//! a part of one into an id, a body or a name. The one exception is the address of an upload session, with which Google
+//! lets anyone go on with that upload; it is of use as long as the upload. The file is not encrypted.
 //!
 //! # What can be lost
 //!
-//! `save` answers once the batch is in SQLite's write-ahead log, in the operating system's hands (`journal_mode=WAL`,
-//! `synchronous=NORMAL`).
+//! `save` and `record` answer once the batch is in SQLite's write-ahead log, in the operating system's hands
+//! (`journal_mode=WAL`, `synchronous=NORMAL`).
 //!
 //! - The process dies at any moment (SIGKILL, panic, out of memory): nothing that was acknowledged is lost, and a batch
 //!   is there whole or not at all.
 //! - The machine dies (power, kernel): the batches since the last `sync`, or since the log was last copied into the file
 //!   (every 1,000 pages, and on closing), may be lost, newest first. What remains is the state after some earlier batch.
 //! - The file is damaged: opening moves it aside, or drops the rows whose checksum is wrong, and says so in [`Condition`].
+//! - A row of the ledger is damaged: it counts as not there, from the moment it is read, and if its name is what was
+//!   damaged, rows beside it may not be found either. Opening does not check the ledger's rows, of which there may be many,
+//!   and of a file of more than 32 MiB it examines only the schema and the records. Pages of the ledger that turn out to be
+//!   broken later are an error of the call that meets them; opening the file again then examines all of it, and moves it
+//!   aside.
 //! - The log beside the file is damaged: SQLite takes the damage for the log's end, as it must after a crash, so the state
 //!   is that after an earlier batch; `cut_off_bytes` in [`Opened`] tells. A log cut at exactly the end of a batch, or
 //!   deleted, cannot be told from one that never was longer.
@@ -22,6 +29,7 @@
 #![allow(clippy::doc_markdown, reason = "SQLite is a name, not an item")]
 
 mod error;
+mod ledger;
 mod memory;
 mod opened;
 mod records;
@@ -31,6 +39,7 @@ mod sqlite;
 pub mod conformance;
 
 pub use error::StoreError;
+pub use ledger::{Holding, Ledger, LedgerChange, Store};
 pub use memory::Memory;
 pub use opened::{Condition, Opened};
 pub use records::{Change, RecordId, Records, Stored};
@@ -40,10 +49,10 @@ use std::path::Path;
 
 /// Opens the store that the setting `path` names: a SQLite file, or for an empty path one in memory. Takes up to a few
 /// seconds when another process holds the file.
-pub fn open(path: &Path) -> Result<Opened<Box<dyn Records>>, StoreError> {
+pub fn open(path: &Path) -> Result<Opened<Box<dyn Store>>, StoreError> {
     if path.as_os_str().is_empty() {
-        let store: Box<dyn Records> = Box::new(Memory::default());
+        let store: Box<dyn Store> = Box::new(Memory::default());
         return Ok(Opened { store, condition: Condition::Fresh, exposed_mode: None, cut_off_bytes: None });
     }
-    Ok(Sqlite::open(path)?.map(|store| Box::new(store) as Box<dyn Records>))
+    Ok(Sqlite::open(path)?.map(|store| Box::new(store) as Box<dyn Store>))
 }

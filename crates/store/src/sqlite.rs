@@ -1,6 +1,9 @@
-//! The store in a SQLite file: the records' reads and writes. How a file is opened, examined and set aside is in the
-//! modules below this one.
+//! The store in a SQLite file: the records' reads and writes. The ledger's, and how a file is opened, examined and set
+//! aside, are in the modules below this one.
 
+mod holdings;
+mod integrity;
+mod ledger;
 mod migrations;
 mod opening;
 mod quarantine;
@@ -23,6 +26,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Sqlite {
     path: PathBuf,
     connection: Connection,
+    /// The names under which the ledger has damaged rows, to be removed when it is next written.
+    damaged: Vec<String>,
 }
 
 impl Sqlite {
@@ -31,6 +36,15 @@ impl Sqlite {
     /// one; see [`Opened`] for what is said about it.
     pub fn open(path: &Path) -> Result<Opened<Self>, StoreError> {
         opening::open(path)
+    }
+
+    /// What an error means to the caller. After damage the next opening looks more closely.
+    fn failed(&self, error: &rusqlite::Error) -> StoreError {
+        let error = failed(&self.path, error);
+        if matches!(error, StoreError::Damaged { .. }) {
+            integrity::suspect(&self.path);
+        }
+        error
     }
 }
 
@@ -42,7 +56,7 @@ impl fmt::Debug for Sqlite {
 
 impl Records for Sqlite {
     fn load(&mut self) -> Result<Vec<Stored>, StoreError> {
-        let scan = rows::scan(&self.connection).map_err(|e| failed(&self.path, &e))?;
+        let scan = rows::scan(&self.connection).map_err(|e| self.failed(&e))?;
         if scan.is_sound() {
             Ok(scan.records)
         } else {
@@ -55,7 +69,7 @@ impl Records for Sqlite {
         if batch.is_empty() {
             return Ok(());
         }
-        save(&mut self.connection, batch).map_err(|e| failed(&self.path, &e))
+        save(&mut self.connection, batch).map_err(|e| self.failed(&e))
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
@@ -63,7 +77,7 @@ impl Records for Sqlite {
         let busy: i64 = self
             .connection
             .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0))
-            .map_err(|e| failed(&self.path, &e))?;
+            .map_err(|e| self.failed(&e))?;
         if busy == 0 { Ok(()) } else { Err(StoreError::Busy { path: self.path.clone() }) }
     }
 }

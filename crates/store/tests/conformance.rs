@@ -39,3 +39,13 @@ fn sqlite_keeps_the_rules() {
 fn memory_keeps_the_rules() {
     conformance::records(|| Shared(Memory::default()));
 }
+
+#[test]
+fn sqlite_keeps_the_rules_for_a_ledger() {
+    conformance::ledger(|| File(tempfile::tempdir().unwrap()));
+}
+
+#[test]
+fn memory_keeps_the_rules_for_a_ledger() {
+    conformance::ledger(|| Shared(Memory::default()));
+}

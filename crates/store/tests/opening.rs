@@ -9,8 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
-use gemini_balance_store::{Change, Condition, Opened, RecordId, Records, Sqlite, StoreError, Stored, open};
+use chrono::{DateTime, TimeDelta, Utc};
+use gemini_balance_store::{
+    Change, Condition, Holding, Ledger, LedgerChange, Opened, RecordId, Records, Sqlite, StoreError, Stored,
+    open,
+};
 use rusqlite::Connection;
 
 fn stored(key: &str, body: &str) -> Stored {
@@ -33,6 +36,20 @@ fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// A holding with every field.
+fn holding() -> Holding {
+    let made = DateTime::from_timestamp_micros(1_767_225_600_123_456).unwrap();
+    Holding {
+        name: "uploads/0a1b".to_owned(),
+        key: "k-1f2e3d".to_owned(),
+        project: Some("research".to_owned()),
+        caller: Some("c-77".to_owned()),
+        expires: Some(made + TimeDelta::days(2)),
+        address: Some("/upload/v1beta/files?upload_id=x".to_owned()),
+        made,
+    }
 }
 
 /// A closed store with two records.
@@ -82,6 +99,8 @@ fn an_empty_path_is_a_store_in_memory() {
     let mut opened = open(Path::new("")).unwrap();
     opened.store.save(&[put("one", "{}")]).unwrap();
     assert_eq!(opened.store.load().unwrap(), [stored("one", "{}")]);
+    opened.store.record(&[LedgerChange::Put(holding())]).unwrap();
+    assert!(opened.store.find(&["uploads/0a1b"], holding().made).unwrap() == [Some(holding())]);
 }
 
 #[test]
@@ -139,6 +158,82 @@ fn a_file_of_version_1_opens_with_its_records() {
     assert_eq!(opened.store.load().unwrap(), [stored("one", "{\"n\":1}"), stored("two", "{\"n\":2}")]);
     opened.store.save(&[put("one", "{}"), Change::Forget(RecordId::new("key", "two"))]).unwrap();
     assert_eq!(opened.store.load().unwrap(), [stored("one", "{}")]);
+    // It has a ledger now.
+    opened.store.record(&[LedgerChange::Put(holding())]).unwrap();
+    drop(opened);
+    let mut opened = Sqlite::open(&path).unwrap();
+    assert_eq!(opened.condition, Condition::Intact);
+    assert!(opened.store.find(&["uploads/0a1b"], holding().made).unwrap() == [Some(holding())]);
+    assert_eq!(opened.store.load().unwrap(), [stored("one", "{}")]);
+}
+
+/// What version 2 wrote beside that. A holding's checksum is CRC-32 of name, key, project, caller and address, of each
+/// whether it is there (u8) and its length (u64), then the time made (i64), whether there is an expiry (u8) and which (i64),
+/// all little-endian, and then the texts.
+#[test]
+fn a_file_of_version_2_opens_with_its_holdings() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let file = Connection::open(&path).unwrap();
+    file.execute_batch(
+        "CREATE TABLE records (
+        kind TEXT NOT NULL,
+        key TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        updated_us INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (kind, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE tally (
+        row_count INTEGER NOT NULL,
+        checksum_sum INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE holdings (
+        name TEXT NOT NULL PRIMARY KEY,
+        checksum INTEGER NOT NULL,
+        made_us INTEGER NOT NULL,
+        expires_us INTEGER,
+        key TEXT NOT NULL,
+        project TEXT,
+        caller TEXT,
+        address TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE holdings_by_expiry (
+        expires_us INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        PRIMARY KEY (expires_us, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE holdings_by_making (
+        made_us INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        PRIMARY KEY (made_us DESC, name)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO tally VALUES (0, 0);
+    INSERT INTO holdings VALUES
+        ('uploads/0a1b', 2287099584, 1767225600123456, 1767398400123456, 'k-1f2e3d', 'research', 'c-77',
+         '/upload/v1beta/files?upload_id=x'),
+        ('files/a', 3376317812, 1767225600123456, NULL, 'k-1f2e3d', NULL, NULL, NULL);
+    INSERT INTO holdings_by_expiry VALUES (1767398400123456, 'uploads/0a1b');
+    INSERT INTO holdings_by_making VALUES (1767225600123456, 'uploads/0a1b'), (1767225600123456, 'files/a');
+    PRAGMA user_version = 2;",
+    )
+    .unwrap();
+    drop(file);
+    let mut opened = Sqlite::open(&path).unwrap();
+    assert_eq!(opened.condition, Condition::Intact);
+    let now = holding().made;
+    let bare = Holding {
+        name: "files/a".to_owned(),
+        project: None,
+        caller: None,
+        expires: None,
+        address: None,
+        ..holding()
+    };
+    let found = opened.store.find(&["uploads/0a1b", "files/a"], now).unwrap();
+    assert!(found == [Some(holding()), Some(bare.clone())]);
+    assert!(opened.store.newest(9, now).unwrap() == [bare, holding()]);
+    assert_eq!(opened.store.expire(now + TimeDelta::days(2), 9).unwrap(), 1);
 }
 
 #[test]
@@ -150,7 +245,7 @@ fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
     drop(file);
     let before = fs::read(&path).unwrap();
     let error = Sqlite::open(&path).unwrap_err();
-    assert_eq!(error, StoreError::Newer { path: path.clone(), found: 7, known: 1 });
+    assert_eq!(error, StoreError::Newer { path: path.clone(), found: 7, known: 2 });
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
     assert_eq!(names(folder.path()), ["store.db"]);

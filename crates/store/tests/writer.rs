@@ -14,7 +14,9 @@ use std::{
 };
 
 use chrono::Utc;
-use gemini_balance_store::{Change, Condition, RecordId, Records, Sqlite, StoreError, Stored};
+use gemini_balance_store::{
+    Change, Condition, Holding, Ledger, LedgerChange, RecordId, Records, Sqlite, StoreError, Stored,
+};
 
 const FILE: &str = "STORE_TEST_FILE";
 const SLOTS: u32 = 7;
@@ -31,6 +33,43 @@ fn batch(n: u32) -> Vec<Change> {
         put(&format!("slot {}", n % SLOTS), format!("{n} {filling}")),
         Change::Forget(RecordId::new("test", "nothing")),
     ]
+}
+
+fn held(name: String, n: u32) -> LedgerChange {
+    let key = n.to_string();
+    LedgerChange::Put(Holding {
+        name,
+        key,
+        project: None,
+        caller: None,
+        expires: None,
+        address: None,
+        made: Utc::now(),
+    })
+}
+
+/// The same for the ledger.
+fn ledger_batch(n: u32) -> [LedgerChange; 3] {
+    [
+        held("counter".to_owned(), n),
+        held(format!("slot {}", n % SLOTS), n),
+        LedgerChange::Forget("nothing".to_owned()),
+    ]
+}
+
+/// The number of the last batch in the ledger. Panics if that batch or one before it is there in part.
+fn last_whole_ledger_batch(store: &mut Sqlite) -> u32 {
+    let slots: Vec<_> = (0..SLOTS).map(|n| format!("slot {n}")).collect();
+    let names: Vec<_> = ["counter"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+    let found = store.find(&names, Utc::now()).unwrap();
+    let number = |held: &Holding| held.key.parse::<u32>().unwrap();
+    let counter = found[0].as_ref().map_or(0, number);
+    for slot in 0..SLOTS {
+        let newest = (1..=counter).rev().find(|n| n % SLOTS == slot);
+        let found = found[usize::try_from(slot).unwrap() + 1].as_ref().map(number);
+        assert_eq!(found, newest, "each slot has the newest batch that was its");
+    }
+    counter
 }
 
 /// The number of the last batch in the store. Panics if that batch or one before it is there in part.
@@ -61,9 +100,14 @@ fn writes_until_it_is_killed() {
     let Some(path) = env::var_os(FILE) else { return };
     let mut store = Sqlite::open(&PathBuf::from(path)).unwrap().store;
     let last = last_whole_batch(&mut store);
+    // Records and holdings are two batches: the former writer may have ended between them.
+    if last > 0 {
+        store.record(&ledger_batch(last)).unwrap();
+    }
     // Bounded, should nobody kill it.
     for n in last + 1..last + 100_000 {
         store.save(&batch(n)).unwrap();
+        store.record(&ledger_batch(n)).unwrap();
         stderr().write_all(format!("saved {n}\n").as_bytes()).unwrap();
     }
 }
@@ -98,7 +142,10 @@ fn everything_acknowledged_is_there_after_each_of_50_kills() {
         let found = last_whole_batch(&mut opened.store);
         let condition = &opened.condition;
         assert!(matches!(condition, Condition::Intact | Condition::Fresh), "life {life}: {condition}");
+        let held = last_whole_ledger_batch(&mut opened.store);
         assert!(found >= acknowledged, "life {life}: {acknowledged} acknowledged, {found} found");
+        assert!(held >= acknowledged, "life {life}: {acknowledged} acknowledged, {held} held");
+        assert!(found == held || found == held + 1, "life {life}: {found} found, {held} held");
         written += u32::from(acknowledged > 0);
     }
     assert!(written >= 20, "only {written} writers lived long enough to write");

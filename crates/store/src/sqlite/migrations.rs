@@ -19,7 +19,32 @@ pub(super) const STEPS: &[&str] = &[
         checksum_sum INTEGER NOT NULL
     ) STRICT;
     INSERT INTO tally VALUES (0, 0);",
+    // 2: the ledger.
+    LEDGER,
 ];
+
+/// The ledger's tables. `holdings` has the truth, the other two the orders in which it is walked; see `holdings.rs` for
+/// why they are no indexes. The address, which alone may be long, stands last.
+pub(super) const LEDGER: &str = "CREATE TABLE holdings (
+        name TEXT NOT NULL PRIMARY KEY,
+        checksum INTEGER NOT NULL,
+        made_us INTEGER NOT NULL,
+        expires_us INTEGER,
+        key TEXT NOT NULL,
+        project TEXT,
+        caller TEXT,
+        address TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE holdings_by_expiry (
+        expires_us INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        PRIMARY KEY (expires_us, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE holdings_by_making (
+        made_us INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        PRIMARY KEY (made_us DESC, name)
+    ) STRICT, WITHOUT ROWID;";
 
 /// The version the steps lead to.
 pub(super) fn newest(steps: &[&str]) -> i64 {

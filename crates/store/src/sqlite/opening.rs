@@ -10,10 +10,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 use rustix::fs::Access;
 
-use super::{BUSY_TIMEOUT, Sqlite, failed, migrations, quarantine, rows};
+use super::{
+    BUSY_TIMEOUT, Sqlite, failed, holdings,
+    integrity::{self, Verdict},
+    migrations, quarantine, rows,
+};
 use crate::{Condition, Opened, StoreError};
 
 /// Making a file and moving one aside each lead to another look; more looks than this mean that another process does the
@@ -32,7 +36,7 @@ pub(super) fn open(path: &Path) -> Result<Opened<Sqlite>, StoreError> {
             Ok(Found::Sound { connection, repair, cut_off_bytes }) => {
                 let mode = fs::metadata(&path).map_err(|e| unusable(&path, &e))?.permissions().mode();
                 return Ok(Opened {
-                    store: Sqlite { path, connection },
+                    store: Sqlite { path, connection, damaged: Vec::new() },
                     condition: repair.unwrap_or(condition),
                     exposed_mode: (mode & 0o077 != 0).then_some(mode & 0o7777),
                     cut_off_bytes,
@@ -97,11 +101,9 @@ fn examine(path: &Path) -> Result<Found, StoreError> {
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
-    // The whole check, not the quick one: it costs milliseconds at this size.
-    let verdict: String =
-        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed)?;
-    if verdict != "ok" {
-        return Err(damaged(&verdict));
+    let verdict = integrity::check(path, &connection).map_err(failed)?;
+    if let Verdict::Damaged(reason) = &verdict {
+        return Err(damaged(reason));
     }
     let Some(steps) = usize::try_from(found).ok().filter(|&n| n > 0).and_then(|n| migrations::STEPS.get(..n))
     else {
@@ -118,6 +120,10 @@ fn examine(path: &Path) -> Result<Found, StoreError> {
     let cut_off_bytes = cut_off_bytes(path, &connection).map_err(failed)?;
     migrations::migrate(&mut connection, migrations::STEPS).map_err(|e| super::failed(path, &e))?;
     keep_a_log(path, &connection)?;
+    if verdict == Verdict::LedgerAskew {
+        rewrite_ledger(&mut connection).map_err(failed)?;
+    }
+    integrity::trust(path);
     let repair = repair(path, &mut connection)?;
     tidy_on_close(&connection).map_err(failed)?;
     Ok(Found::Sound { connection, repair, cut_off_bytes })
@@ -168,6 +174,13 @@ fn cut_off_bytes(path: &Path, connection: &Connection) -> rusqlite::Result<Optio
     let frames = u64::try_from(frames).unwrap_or(0);
     let accepted = if frames == 0 { 0 } else { HEADER + frames * (FRAME_HEADER + u64::from(page)) };
     Ok(size.checked_sub(accepted).filter(|&rest| rest > 0))
+}
+
+/// Puts the ledger's rows into their order. Those that are lost with this were damaged, and counted as not there before.
+fn rewrite_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    holdings::rewrite(&transaction, migrations::LEDGER)?;
+    transaction.commit()
 }
 
 /// Drops the rows whose checksum is wrong, if there are any, from a file of which a copy has been made.

@@ -9,8 +9,10 @@ use std::{
 
 use chrono::Utc;
 
-/// What SQLite keeps beside a file: `-journal` belongs to files that never were in WAL mode.
-const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+use super::integrity;
+
+/// What is kept beside a file, by SQLite and by `integrity`: `-journal` belongs to files that never were in WAL mode.
+const SIDECARS: [&str; 4] = ["-wal", "-shm", "-journal", integrity::MARK];
 
 /// The file beside `path` whose name ends so.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {

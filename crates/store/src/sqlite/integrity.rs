@@ -1,0 +1,79 @@
+//! What SQLite's own check says of a file, and how much of a file it is asked about.
+//!
+//! A small file is checked whole. Of a larger one, which the ledger has made so, only the schema, the list of free pages and
+//! the records are: a whole check reads every page, gigabytes for tens of millions of holdings, and rows of the ledger are
+//! checked when they are read. What only a whole check sees (broken pages of the ledger, a page used twice) fails when it
+//! is met; that leaves a mark beside the file, and with it the next opening checks it whole.
+
+use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
+
+use rusqlite::Connection;
+
+use super::quarantine;
+
+/// The most bytes for which a whole check goes unnoticed: it takes a tenth of a second.
+const SMALL: i64 = 32 << 20;
+
+/// The mark's name, after the file's.
+pub(super) const MARK: &str = "-suspect";
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Sound,
+    /// All pages are sound and so are the records, but the ledger's rows are not in their order.
+    LedgerAskew,
+    /// What is wrong.
+    Damaged(String),
+}
+
+/// Asks about the file, whose schema need not be right.
+pub(super) fn check(path: &Path, connection: &Connection) -> rusqlite::Result<Verdict> {
+    let size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    let is_small = connection.query_row(size, [], |row| row.get::<_, i64>(0))? <= SMALL;
+    let verdict = if is_small || is_suspect(path) {
+        // The whole check, not the quick one: of the records it alone sees that they are out of order.
+        ask(connection, "integrity_check(1)")?
+    } else {
+        return check_all_but_the_ledger(connection);
+    };
+    if verdict == "ok" {
+        return Ok(Verdict::Sound);
+    }
+    // The quick check looks at all pages and values, but not at their order.
+    if ask(connection, "quick_check(1)")? == "ok" && check_all_but_the_ledger(connection)? == Verdict::Sound {
+        return Ok(Verdict::LedgerAskew);
+    }
+    Ok(Verdict::Damaged(verdict))
+}
+
+fn check_all_but_the_ledger(connection: &Connection) -> rusqlite::Result<Verdict> {
+    // With the schema's table SQLite checks the list of free pages too.
+    for part in ["integrity_check(sqlite_schema)", "integrity_check(records)", "integrity_check(tally)"] {
+        let verdict = ask(connection, part)?;
+        if verdict != "ok" {
+            return Ok(Verdict::Damaged(verdict));
+        }
+    }
+    Ok(Verdict::Sound)
+}
+
+/// The first line of what a check says.
+fn ask(connection: &Connection, check: &str) -> rusqlite::Result<String> {
+    connection.query_row(&format!("PRAGMA {check}"), [], |row| row.get(0))
+}
+
+fn is_suspect(path: &Path) -> bool {
+    quarantine::beside(path, MARK).symlink_metadata().is_ok()
+}
+
+/// Has the next opening check the file whole. If the mark cannot be made the file cannot be used either.
+pub(super) fn suspect(path: &Path) {
+    let mark = quarantine::beside(path, MARK);
+    drop(fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(mark));
+}
+
+/// The file has been found sound.
+pub(super) fn trust(path: &Path) {
+    drop(fs::remove_file(quarantine::beside(path, MARK)));
+}
