@@ -4,7 +4,7 @@ mod embed;
 mod generate;
 mod listing;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(crate) use embed::{DIMENSIONS, PNG_BASE64, vector};
 
@@ -12,6 +12,7 @@ use crate::answer::Answer;
 use crate::dispatch::Call;
 use crate::error::ApiError;
 use crate::models::{Model, ModelKind};
+use crate::resources;
 use crate::route::Operation;
 
 pub(crate) fn answer(call: &Call<'_>) -> Result<Answer, ApiError> {
@@ -29,7 +30,8 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Answer, ApiError> {
         Operation::Embed(id) => embed::one(call, id),
         Operation::BatchEmbed(id) => embed::batch(call, id),
         Operation::Predict(id) => embed::predict(call, id),
-        Operation::EmptyList => Ok(Answer::pretty(&json!({}))),
+        Operation::Owned(place) => resources::answer(call, place),
+        Operation::Download(name) => resources::download(call, name),
         _ => Ok(Answer::no_such_page(call.path)),
     }
 }
