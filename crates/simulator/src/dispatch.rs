@@ -88,8 +88,8 @@ pub(crate) async fn serve(
         )),
     };
     let model = route.model().or_else(|| {
-        let model =
-            json.as_ref().ok()?.get("model").filter(|_| route.surface == Surface::OpenAi)?.as_str()?;
+        let named = route.surface == Surface::OpenAi || matches!(route.operation, Operation::Owned(_));
+        let model = json.as_ref().ok()?.get("model").filter(|_| named)?.as_str()?;
         Some(model.strip_prefix("models/").unwrap_or(model))
     });
     exchange.asked_for(model);

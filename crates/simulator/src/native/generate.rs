@@ -9,8 +9,9 @@ use crate::dispatch::Call;
 use crate::echo::Reply;
 use crate::error::ApiError;
 use crate::models::{Model, ModelKind};
-use crate::prompt::{Prompt, tokens};
+use crate::prompt::{Prompt, field, tokens};
 use crate::quota::Metered;
+use crate::resources;
 
 const FIELDS: &[&str] = &[
     "model",
@@ -136,12 +137,14 @@ fn reply(call: &Call<'_>, id: &str, verb: &str) -> Result<(Frame, Reply), ApiErr
     let model = model(call, id, &[ModelKind::Generate], verb)?;
     only_fields(&call.json, FIELDS)?;
     let prompt = Prompt::native(&call.json, model.wants_signatures())?;
+    let named = resources::used_cache(call, field(&call.json, "cachedContent", "cached_content"), model)?;
     call.world.meter(&call.key.project, id, Metered::Generate, prompt.tokens)?;
-    let cached = call.world.cached_tokens(&call.key.project, id, &call.json, &prompt);
+    let known = call.world.cached_tokens(&call.key.project, id, &call.json, &prompt);
+    let cached = named + known;
     let frame = Frame {
         model: model.id.clone(),
         id: format!("sim{:017x}", call.world.next_answer()),
-        prompt_tokens: prompt.tokens,
+        prompt_tokens: named + prompt.tokens,
         cached_tokens: (cached > 0).then_some(cached),
     };
     Ok((frame, Reply::to(&prompt, call.world.shape())))
@@ -183,7 +186,7 @@ pub(super) fn stream(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
 pub(super) fn count(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
     let model: &Model = model(call, id, &[ModelKind::Generate, ModelKind::Embed], "countTokens")?;
     only_fields(&call.json, &["model", "contents", "generateContentRequest", "generate_content_request"])?;
-    let inner = crate::prompt::field(&call.json, "generateContentRequest", "generate_content_request");
+    let inner = field(&call.json, "generateContentRequest", "generate_content_request");
     let prompt = Prompt::native(inner.unwrap_or(&call.json), model.wants_signatures())?;
     Ok(Answer::pretty(&json!({
         "totalTokens": prompt.tokens,

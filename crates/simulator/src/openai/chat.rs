@@ -11,6 +11,7 @@ use crate::models::ModelKind;
 use crate::native::only_fields;
 use crate::prompt::{Prompt, tokens};
 use crate::quota::Metered;
+use crate::resources;
 
 const FIELDS: &[&str] = &[
     "model",
@@ -92,6 +93,8 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
     let model = model(call, ModelKind::Generate, "generateContent")?;
     only_fields(&call.json, FIELDS)?;
     let prompt = Prompt::openai(&call.json, model.wants_signatures())?;
+    let named = call.json.pointer("/extra_body/google/cached_content");
+    let named = resources::used_cache(call, named, model)?;
     call.world.meter(&call.key.project, &model.id, Metered::Generate, prompt.tokens)?;
     let streamed = call.json.get("stream") == Some(&Value::Bool(true));
     let number = call.world.next_answer();
@@ -99,8 +102,8 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
         id: format!("sim{number:017x}"),
         created: call.world.now_ms() / 1000,
         model: model.id.clone(),
-        prompt_tokens: prompt.tokens,
-        cached_tokens: call.world.cached_tokens(&call.key.project, &model.id, &call.json, &prompt),
+        prompt_tokens: named + prompt.tokens,
+        cached_tokens: named + call.world.cached_tokens(&call.key.project, &model.id, &call.json, &prompt),
     };
     Ok(match Reply::to(&prompt, call.world.shape()) {
         Reply::Call { name, args, signature } => {

@@ -1,6 +1,7 @@
 //! What projects own: files, and all that lives longer than a request. Each kind answers in a module of its own;
 //! `registry` knows the owners, and refuses the keys of other projects as Google does.
 
+mod caches;
 mod collections;
 mod files;
 mod ids;
@@ -18,6 +19,7 @@ mod uploads;
 
 use serde_json::{Value, json};
 
+pub(crate) use caches::used as used_cache;
 pub(crate) use ids::LOWER;
 pub(crate) use kind::Kind;
 pub use lifecycle::Lifecycle;
@@ -43,6 +45,7 @@ use session::Announced;
 pub(crate) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError> {
     match place.kind {
         Kind::File => files::answer(call, place),
+        Kind::Cache => caches::answer(call, place),
         Kind::Operation => operations::answer(call, place),
         _ => collections::answer(call, place),
     }
