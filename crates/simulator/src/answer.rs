@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::error::{ApiError, Frame};
 
 pub(crate) const JSON: &str = "application/json; charset=UTF-8";
-const SSE: &str = "text/event-stream";
+pub(crate) const SSE: &str = "text/event-stream";
 /// Bytes rather than text; never compressed. The true type is a header.
 pub(crate) const MEDIA: &str = "application/octet-stream";
 const HTML: &str = "text/html; charset=UTF-8";

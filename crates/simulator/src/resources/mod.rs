@@ -6,6 +6,7 @@ mod collections;
 mod files;
 mod ids;
 mod intake;
+mod interactions;
 mod kind;
 mod lifecycle;
 mod mentions;
@@ -46,6 +47,7 @@ pub(crate) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError>
     match place.kind {
         Kind::File => files::answer(call, place),
         Kind::Cache => caches::answer(call, place),
+        Kind::Interaction => interactions::answer(call, place),
         Kind::Operation => operations::answer(call, place),
         _ => collections::answer(call, place),
     }

@@ -35,6 +35,13 @@ pub(crate) struct Content {
     pub(crate) bytes: Bytes,
 }
 
+/// An event of a stream that can be read again.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) id: String,
+    pub(crate) frame: Bytes,
+}
+
 /// What a resource becomes by itself.
 pub(crate) struct Work {
     /// How many readers still see it unfinished.
@@ -58,6 +65,7 @@ pub(crate) struct Resource {
     pub(crate) expires: Option<Duration>,
     pub(crate) body: Value,
     pub(crate) content: Option<Content>,
+    pub(crate) events: Vec<Event>,
     pub(crate) work: Option<Work>,
     /// Its place in the order of making.
     serial: u64,
@@ -81,6 +89,7 @@ impl Resource {
             expires: kind.life().map(|life| now + life),
             body: Value::Null,
             content: None,
+            events: Vec::new(),
             work: None,
             serial: 0,
         }
