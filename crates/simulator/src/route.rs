@@ -4,7 +4,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use crate::resources::{Place, Target};
+use crate::resources::{Act, Kind, Place, Target};
 
 /// Which of Google's two dialects the path belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,20 +166,35 @@ fn openai(method: &Method, rest: &str) -> Operation {
         "images/generations" if post => Operation::Images,
         "videos" if post => Operation::CreateVideo,
         "models" if get => Operation::OpenAiModels,
+        "batches" => Place::of(method, "batches").map_or(Operation::Unknown, Operation::Owned),
         _ => match rest.split_once('/') {
             Some(("models", id)) if get => {
                 Operation::OpenAiModel(id.strip_prefix("models/").unwrap_or(id).to_owned())
             }
+            Some(("batches", id)) => batch(method, id),
             Some(("videos", id)) if get && !id.contains('/') => Operation::GetVideo(id.to_owned()),
             _ => Operation::Unknown,
         },
     }
 }
 
+/// A batch may be named by its bare id and by its full name.
+fn batch(method: &Method, id: &str) -> Operation {
+    let id = id.strip_prefix("batches/").unwrap_or(id);
+    let (id, act) = match id.strip_suffix("/cancel") {
+        Some(id) if method == Method::POST => (id, Act::Verb("cancel".to_owned())),
+        None if method == Method::GET => (id, Act::Get),
+        _ => return Operation::Unknown,
+    };
+    if id.is_empty() || id.contains('/') {
+        return Operation::Unknown;
+    }
+    Operation::Owned(Place { kind: Kind::Batch, name: format!("batches/{id}"), act })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::{Act, Kind};
 
     #[test]
     fn paths_are_read_as_google_reads_them() {

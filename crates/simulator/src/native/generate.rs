@@ -12,6 +12,7 @@ use crate::models::{Model, ModelKind};
 use crate::prompt::{Prompt, field, tokens};
 use crate::quota::Metered;
 use crate::resources;
+use crate::world::World;
 
 const FIELDS: &[&str] = &[
     "model",
@@ -150,17 +151,33 @@ fn reply(call: &Call<'_>, id: &str, verb: &str) -> Result<(Frame, Reply), ApiErr
     Ok((frame, Reply::to(&prompt, call.world.shape())))
 }
 
-pub(super) fn unary(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
-    let (frame, reply) = reply(call, id, "generateContent")?;
-    let response = match reply {
+fn whole(frame: &Frame, reply: Reply) -> Response {
+    match reply {
         Reply::Call { name, args, signature } => frame.call(&name, &args, signature),
         Reply::Text(pieces) => {
             let text = pieces.whole();
             let spent = tokens(text.len());
             frame.chunk(Part::Text { text }, spent, true)
         }
+    }
+}
+
+pub(super) fn unary(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
+    let (frame, reply) = reply(call, id, "generateContent")?;
+    Ok(Answer::pretty(&whole(&frame, reply)))
+}
+
+/// The answer to a request that nobody waits for.
+pub(crate) fn generated(world: &World, model: &Model, request: &Value) -> Result<Value, ApiError> {
+    only_fields(request, FIELDS)?;
+    let prompt = Prompt::native(request, model.wants_signatures())?;
+    let frame = Frame {
+        model: model.id.clone(),
+        id: format!("sim{:017x}", world.next_answer()),
+        prompt_tokens: prompt.tokens,
+        cached_tokens: None,
     };
-    Ok(Answer::pretty(&response))
+    Ok(json!(whole(&frame, Reply::to(&prompt, world.shape()))))
 }
 
 pub(super) fn stream(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {

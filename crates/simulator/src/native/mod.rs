@@ -6,7 +6,8 @@ mod listing;
 
 use serde_json::Value;
 
-pub(crate) use embed::{DIMENSIONS, PNG_BASE64, vector};
+pub(crate) use embed::{DIMENSIONS, PNG_BASE64, embedded, vector};
+pub(crate) use generate::generated;
 
 use crate::answer::Answer;
 use crate::dispatch::Call;

@@ -12,6 +12,7 @@ use crate::native::only_fields;
 use crate::prompt::{Prompt, tokens};
 use crate::quota::Metered;
 use crate::resources;
+use crate::world::World;
 
 const FIELDS: &[&str] = &[
     "model",
@@ -105,25 +106,16 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
         prompt_tokens: named + prompt.tokens,
         cached_tokens: named + call.world.cached_tokens(&call.key.project, &model.id, &call.json, &prompt),
     };
-    Ok(match Reply::to(&prompt, call.world.shape()) {
+    let reply = Reply::to(&prompt, call.world.shape());
+    if !streamed {
+        return Ok(Answer::line(&whole(&frame, reply, number)));
+    }
+    Ok(match reply {
         Reply::Call { name, args, signature } => {
-            let args = args.to_string();
-            let spent = tokens(name.len() + args.len());
-            // Whole, without the `index` that OpenAI gives to the deltas of a stream.
-            let message = json!({"role": "assistant", "tool_calls": [{
-                "extra_content": {"google": {"thought_signature": signature}},
-                "function": {"arguments": args, "name": name},
-                "id": format!("function-call-{number}"),
-                "type": "function",
-            }]});
-            if streamed {
-                let chunk = frame.chunk(&message, Some("tool_calls"), spent);
-                Answer::events(Framing::OpenAi, std::iter::once(chunk))
-            } else {
-                Answer::line(&frame.whole(&message, "tool_calls", spent))
-            }
+            let (message, spent) = called(&name, &args, &signature, number);
+            Answer::events(Framing::OpenAi, std::iter::once(frame.chunk(&message, Some("tool_calls"), spent)))
         }
-        Reply::Text(pieces) if streamed => {
+        Reply::Text(pieces) => {
             let mut said = 0;
             let chunks = (0..pieces.count).map(move |n| {
                 let text = pieces.piece(n);
@@ -133,10 +125,52 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
             });
             Answer::events(Framing::OpenAi, chunks)
         }
+    })
+}
+
+/// The message of a function call, and its tokens.
+fn called(name: &str, args: &Value, signature: &str, number: u64) -> (Value, u64) {
+    let args = args.to_string();
+    let spent = tokens(name.len() + args.len());
+    // Whole, without the `index` that OpenAI gives to the deltas of a stream.
+    let message = json!({"role": "assistant", "tool_calls": [{
+        "extra_content": {"google": {"thought_signature": signature}},
+        "function": {"arguments": args, "name": name},
+        "id": format!("function-call-{number}"),
+        "type": "function",
+    }]});
+    (message, spent)
+}
+
+fn whole(frame: &Frame, reply: Reply, number: u64) -> Value {
+    match reply {
+        Reply::Call { name, args, signature } => {
+            let (message, spent) = called(&name, &args, &signature, number);
+            frame.whole(&message, "tool_calls", spent)
+        }
         Reply::Text(pieces) => {
             let text = pieces.whole();
             let spent = tokens(text.len());
-            Answer::line(&frame.whole(&json!({"content": text, "role": "assistant"}), "stop", spent))
+            frame.whole(&json!({"content": text, "role": "assistant"}), "stop", spent)
         }
-    })
+    }
+}
+
+/// The answer to a request that nobody waits for.
+pub(super) fn offline(world: &World, request: &Value) -> Result<Value, ApiError> {
+    only_fields(request, FIELDS)?;
+    let named = request.get("model").and_then(Value::as_str).unwrap_or_default();
+    let id = named.strip_prefix("models/").unwrap_or(named);
+    let model = world.model(id).filter(|model| model.kind == ModelKind::Generate);
+    let model = model.ok_or_else(|| ApiError::new(404, format!("Model is not found: models/{id}")))?;
+    let prompt = Prompt::openai(request, model.wants_signatures())?;
+    let number = world.next_answer();
+    let frame = Frame {
+        id: format!("sim{number:017x}"),
+        created: world.now_ms() / 1000,
+        model: model.id.clone(),
+        prompt_tokens: prompt.tokens,
+        cached_tokens: 0,
+    };
+    Ok(whole(&frame, Reply::to(&prompt, world.shape()), number))
 }

@@ -12,6 +12,7 @@ use super::place::Act;
 use crate::dispatch::Call;
 use crate::error::{ApiError, SERVICE};
 use crate::route::Operation;
+use crate::world::World;
 
 /// No body names a resource without one of these. A name may be spelt with escapes, so they count too.
 static NEEDLES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
@@ -61,14 +62,19 @@ pub(crate) fn check(call: &Call<'_>) -> Result<(), ApiError> {
         return Ok(());
     }
     let modern = matches!(&call.route.operation, Operation::Owned(place) if place.kind.modern());
+    check_body(call.world, &call.key.project, &call.json, modern)
+}
+
+/// The same for any JSON. `modern`: the names of what came with the interactions count as well.
+pub(super) fn check_body(world: &World, project: &str, body: &Value, modern: bool) -> Result<(), ApiError> {
     let mut mentions = Vec::new();
-    collect(&call.json, modern, &mut mentions);
-    let (registry, now) = (&call.world.resources, call.world.clock());
+    collect(body, modern, &mut mentions);
+    let (registry, now) = (&world.resources, world.clock());
     for Mention { kind, name, maybe } in mentions {
         if maybe && !registry.exists(&name, now) {
             continue;
         }
-        let active = registry.with((&call.key.project, kind, &name), now, |resource| {
+        let active = registry.with((project, kind, &name), now, |resource| {
             kind != Kind::File || resource.body.get("state").is_none_or(|state| state == "ACTIVE")
         })?;
         if !active {

@@ -1,6 +1,7 @@
 //! What projects own: files, and all that lives longer than a request. Each kind answers in a module of its own;
 //! `registry` knows the owners, and refuses the keys of other projects as Google does.
 
+pub(crate) mod batches;
 mod caches;
 mod collections;
 mod files;
@@ -26,9 +27,7 @@ pub(crate) use kind::Kind;
 pub use lifecycle::Lifecycle;
 pub(crate) use mentions::check as check_mentions;
 pub(crate) use operations::video;
-#[cfg(test)]
-pub(crate) use place::Act;
-pub(crate) use place::{Place, Target};
+pub(crate) use place::{Act, Place, Target};
 pub use registry::OwnedResource;
 pub(crate) use registry::{Registry, Resource, Work};
 pub(crate) use session::Uploads;
@@ -46,6 +45,7 @@ use session::Announced;
 pub(crate) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError> {
     match place.kind {
         Kind::File => files::answer(call, place),
+        Kind::Batch => batches::answer(call, place),
         Kind::Cache => caches::answer(call, place),
         Kind::Interaction => interactions::answer(call, place),
         Kind::Operation => operations::answer(call, place),

@@ -35,6 +35,7 @@ pub(super) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError>
         Act::Verb(verb) if verb == "cancel" => {
             registry.with(what, now, |operation| operation.work = None).map(|()| Answer::pretty(&json!({})))
         }
+        Act::Verb(verb) if place.model().is_some() && verb != "cancel" => super::batches::answer(call, place),
         _ => Ok(Answer::no_such_page(call.path)),
     }
 }

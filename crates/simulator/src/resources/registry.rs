@@ -94,6 +94,11 @@ impl Resource {
             serial: 0,
         }
     }
+
+    /// Its place in the order of making.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
 }
 
 /// Unix time as protobuf writes it in JSON.
