@@ -17,6 +17,7 @@ mod paging;
 mod place;
 mod registry;
 mod session;
+mod stores;
 mod uploads;
 
 use serde_json::{Value, json};
@@ -49,6 +50,7 @@ pub(crate) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError>
         Kind::Cache => caches::answer(call, place),
         Kind::Interaction => interactions::answer(call, place),
         Kind::Operation => operations::answer(call, place),
+        Kind::Store => stores::answer(call, place),
         _ => collections::answer(call, place),
     }
 }
@@ -97,6 +99,6 @@ fn uploaded(world: &World, announced: &Announced, whole: Whole) -> Result<Value,
             let file = collections::environment_file(world, project, path, content, whole.size, now);
             Ok(json!({"file": file}))
         }
-        Target::Store(_) => Err(ApiError::usual(501)),
+        Target::Store(store) => Ok(stores::uploaded(world, store, announced, &whole)),
     }
 }
