@@ -4,6 +4,7 @@
 pub(crate) mod batches;
 mod caches;
 mod collections;
+mod command;
 mod files;
 mod ids;
 mod intake;

@@ -4,11 +4,12 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use url::form_urlencoded;
 
+use super::command::Command;
 use super::files::LARGEST;
 use super::intake::Intake;
 use super::multipart::Multipart;
@@ -43,18 +44,6 @@ enum Order {
     Start,
     Multipart(Multipart),
     Raw,
-}
-
-/// What is asked of a session.
-enum Command {
-    Query,
-    Cancel,
-    /// `None` where there are no bytes, only the end.
-    Chunk {
-        offset: Option<u64>,
-        finalize: bool,
-        aligned: bool,
-    },
 }
 
 /// Why a chunk was not taken.
@@ -234,9 +223,8 @@ impl Upload<'_> {
                 return Err(ApiError::usual(403).into());
             }
         }
-        let command = self.command()?;
-        let legacy = matches!(command, Command::Chunk { aligned: false, .. })
-            || self.header("x-goog-upload-command").is_none();
+        let command = Command::of(self.headers)?;
+        let legacy = self.header("x-goog-upload-command").is_none();
         match command {
             Command::Query => {}
             Command::Cancel => {
@@ -267,25 +255,6 @@ impl Upload<'_> {
             }
         }
         Ok(answer)
-    }
-
-    fn command(&self) -> Result<Command, ApiError> {
-        let bad = || ApiError::new(400, "Invalid upload command.");
-        let Some(command) = self.header("x-goog-upload-command") else {
-            return legacy(self.header(CONTENT_RANGE.as_str()));
-        };
-        let words: Vec<&str> = command.split(',').map(str::trim).collect();
-        match words[..] {
-            ["query"] => Ok(Command::Query),
-            ["cancel"] => Ok(Command::Cancel),
-            ["finalize"] => Ok(Command::Chunk { offset: None, finalize: true, aligned: true }),
-            ["upload"] | ["upload", "finalize"] => {
-                let offset = self.header("x-goog-upload-offset").and_then(|text| text.parse().ok());
-                let offset = offset.ok_or_else(|| ApiError::new(400, "Invalid or missing upload offset."))?;
-                Ok(Command::Chunk { offset: Some(offset), finalize: words.len() == 2, aligned: true })
-            }
-            _ => Err(bad()),
-        }
     }
 
     async fn chunk(
@@ -352,15 +321,20 @@ impl Upload<'_> {
             session.intake.restore(before);
             return Err(error.into());
         }
+        let seen = session.intake.seen();
+        if finalize && session.announced.size.is_some_and(|announced| announced != seen) {
+            session.intake.restore(before);
+            return Err(ApiError::new(400, "Fewer bytes were sent than announced.").into());
+        }
         session.intake.settle();
         if finalize {
-            let size = session.intake.size();
-            if session.announced.size.is_some_and(|announced| announced != size) {
-                return Err(ApiError::new(400, "Fewer bytes were sent than announced.").into());
-            }
             let whole = session.intake.finish();
-            let made = super::uploaded(self.world, &session.announced, whole)?;
-            session.stage = Stage::Final(serde_json::to_vec_pretty(&made).unwrap_or_default().into());
+            let made = super::uploaded(self.world, &session.announced, whole);
+            session.stage = match &made {
+                Ok(made) => Stage::Final(serde_json::to_vec_pretty(made).unwrap_or_default().into()),
+                Err(_) => Stage::Cancelled,
+            };
+            made?;
         }
         Ok(())
     }
@@ -397,24 +371,6 @@ fn metadata(body: &[u8]) -> Result<Value, ApiError> {
     let error =
         |error| ApiError::new(400, format!("Invalid JSON payload received. Unexpected token.\n{error}"));
     serde_json::from_slice(body).map_err(error)
-}
-
-/// `Content-Range` of the legacy form: `bytes 0-9/20`, `bytes 0-9/*`, or `bytes */20`, which asks.
-fn legacy(range: Option<&str>) -> Result<Command, ApiError> {
-    let Some(range) = range else {
-        return Ok(Command::Chunk { offset: Some(0), finalize: true, aligned: false });
-    };
-    let parsed = || {
-        let (span, total) = range.trim().strip_prefix("bytes ")?.split_once('/')?;
-        if span == "*" {
-            return Some(Command::Query);
-        }
-        let (first, last) = span.split_once('-')?;
-        let last: u64 = last.parse().ok()?;
-        let finalize = total.parse() == Ok(last + 1);
-        Some(Command::Chunk { offset: Some(first.parse().ok()?), finalize, aligned: false })
-    };
-    parsed().ok_or_else(|| ApiError::new(400, "Invalid Content-Range."))
 }
 
 /// With what every answer of a session says of it.
