@@ -121,6 +121,15 @@ impl ApiError {
         .info("ACCESS_TOKEN_TYPE_UNSUPPORTED", &json!({"method": method, "service": SERVICE}))
     }
 
+    /// A good key where only OAuth will do (recorded on Vertex AI, Apr 2025).
+    pub(crate) fn keys_unsupported(method: &str) -> Self {
+        Self::new(
+            401,
+            "API keys are not supported by this API. Expected OAuth2 access token or other authentication credentials that assert a principal. See https://cloud.google.com/docs/authentication",
+        )
+        .info("CREDENTIALS_MISSING", &json!({"method": method, "service": SERVICE}))
+    }
+
     pub(crate) fn multiple_credentials() -> Self {
         Self::new(400, "Multiple authentication credentials received. Please pass only one.")
     }

@@ -309,6 +309,8 @@ async fn a_list_comes_in_pages_and_shows_one_project() {
     assert_eq!(names(&all).len(), 12);
     let register = send(&sim, "POST", "/v1beta/files:register", KEY, &[], b"{}").await;
     assert_eq!(register.status, 401);
+    let reason = &register.json()["error"]["details"][0]["reason"];
+    assert_eq!(reason, "CREDENTIALS_MISSING", "the key itself is good");
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ pub(super) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError>
         Act::Delete => registry.remove(what, now).map(|()| Answer::pretty(&json!({}))),
         Act::Verb(verb) if verb == "download" => download(call, &place.name),
         // Files of Cloud Storage are registered with OAuth, never with an API key.
-        Act::Verb(verb) if verb == "register" => Err(ApiError::unauthenticated(&call.route.rpc())),
+        Act::Verb(verb) if verb == "register" => Err(ApiError::keys_unsupported(&call.route.rpc())),
         _ => Ok(Answer::no_such_page(call.path)),
     }
 }
