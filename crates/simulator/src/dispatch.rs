@@ -159,7 +159,8 @@ async fn take_in(
         model: "",
         route,
     };
-    let replaced = instead(fault.as_ref(), Frame::Object, &asker);
+    let frame = frame(route, None);
+    let replaced = instead(fault.as_ref(), frame, &asker);
     let mut inflow = Inflow::new(incoming, &exchange);
     let answered = if let Some(answer) = replaced {
         inflow.drain().await.map(|()| answer)
@@ -171,6 +172,7 @@ async fn take_in(
             headers: &parts.headers,
             query: parts.uri.query(),
             credentials,
+            frame,
             origin: origin(world, parts),
         };
         upload.answer(&mut inflow).await
@@ -195,9 +197,12 @@ fn origin(world: &World, parts: &Parts) -> String {
 
 /// How Google wraps an error of this request.
 fn frame(route: &Route, query: Option<&str>) -> Frame {
-    if let Operation::Owned(place) = &route.operation
-        && place.kind.modern()
-    {
+    let modern = match &route.operation {
+        Operation::Owned(place) => place.kind.modern(),
+        Operation::Upload(target) => matches!(target, Target::Environment(_)),
+        _ => false,
+    };
+    if modern {
         return Frame::Worded;
     }
     let streamed = matches!(route.operation, Operation::StreamGenerate(_));

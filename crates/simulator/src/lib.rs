@@ -44,7 +44,7 @@ pub use keys::{Key, KeyState};
 pub use models::{Model, ModelKind};
 pub use prefix::PrefixCache;
 pub use quota::{MinuteWindow, Quota};
-pub use resources::{Lifecycle, OwnedResource};
+pub use resources::{Lifecycle, OwnedResource, WrongOwner};
 pub use server::Simulator;
 pub use stats::Stats;
 pub use tls::{Leaf, Tls};

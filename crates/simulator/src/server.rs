@@ -27,7 +27,7 @@ use crate::journal::LoggedRequest;
 use crate::keys::{Key, KeyState};
 use crate::line::{Control, Line};
 use crate::quota::Quota;
-use crate::resources::{Lifecycle, OwnedResource};
+use crate::resources::{Lifecycle, OwnedResource, WrongOwner};
 use crate::stats::Stats;
 use crate::tls;
 use crate::world::World;
@@ -134,6 +134,12 @@ impl Simulator {
     /// Every resource there is and the project that owns it, in the order of making.
     pub fn resources(&self) -> Vec<OwnedResource> {
         self.world.resources.all(self.world.clock())
+    }
+
+    /// The uses of resources by projects that do not own them since the last reset, the newest 1000 in order. All of
+    /// them are counted in [`Stats::wrong_owner`].
+    pub fn wrong_owners(&self) -> Vec<WrongOwner> {
+        self.world.resources.refusals()
     }
 
     /// What arrived since the last reset, in order, as far back as the log reaches.

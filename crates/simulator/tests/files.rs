@@ -111,6 +111,9 @@ async fn a_file_is_uploaded_seen_and_deleted_by_its_project_alone() {
     let owned = ask(&sim, "GET", "/_simulator/resources", "").await.json();
     assert_eq!((&owned[0]["name"], &owned[0]["project"]), (&json!(name), &json!("alpha")));
     assert_eq!(sim.resources()[0].name, name);
+    let wrong = &sim.wrong_owners()[1];
+    assert_eq!((&*wrong.name, &*wrong.owner, &*wrong.caller), (name, "alpha", "beta"));
+    assert_eq!(ask(&sim, "GET", "/_simulator/wrong_owners", "").await.json()[0]["caller"], "beta");
 
     let download = ask(&sim, "GET", &format!("{target}:download?alt=media"), KEY).await;
     assert_eq!(download.status, 400, "what was uploaded cannot be fetched");

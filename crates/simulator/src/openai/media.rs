@@ -36,6 +36,12 @@ pub(super) fn create_video(call: &Call<'_>) -> Result<Answer, ApiError> {
     let Some(id) = named("model") else { return Err(ApiError::new(400, "model is not specified")) };
     let id = id.strip_prefix("models/").unwrap_or(&id);
     let model = crate::native::model(call, id, &[ModelKind::Video], "predictLongRunning")?;
+    // In JSON it has been looked at with all that bodies name.
+    if let Some(id) = form("extend_video_id") {
+        let name = format!("videos/{id}");
+        let what = (call.key.project.as_str(), Kind::Video, name.as_str());
+        call.world.resources.with(what, call.world.clock(), |_| ())?;
+    }
     let Some(prompt) = named("prompt") else { return Err(ApiError::new(400, "prompt is not specified")) };
     call.world.meter(&call.key.project, &model.id, Metered::Generate, tokens(prompt.len()))?;
     let (world, now) = (call.world, call.world.clock());

@@ -30,7 +30,7 @@ pub use lifecycle::Lifecycle;
 pub(crate) use mentions::check as check_mentions;
 pub(crate) use operations::video;
 pub(crate) use place::{Act, Place, Target};
-pub use registry::OwnedResource;
+pub use registry::{OwnedResource, WrongOwner};
 pub(crate) use registry::{Registry, Resource, Work};
 pub(crate) use session::Uploads;
 pub(crate) use uploads::Upload;

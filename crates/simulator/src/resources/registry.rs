@@ -1,7 +1,7 @@
 //! Who owns what: every resource by name, with its project, its end and the work it waits for.
 //! Knows nothing of HTTP but the refusals.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,9 @@ use super::ids::Ids;
 use super::kind::Kind;
 use crate::error::ApiError;
 
+/// More refusals than this are counted only.
+const KEPT_REFUSALS: usize = 1000;
+
 /// A resource and its owner, as the control endpoint shows it. Times are Unix time in milliseconds by the simulator's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnedResource {
@@ -26,6 +29,17 @@ pub struct OwnedResource {
     pub created_at_ms: u64,
     /// When it goes by itself.
     pub expires_at_ms: Option<u64>,
+}
+
+/// A use of a resource by a key of a project that does not own it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrongOwner {
+    /// The resource.
+    pub name: String,
+    /// The project that owns it.
+    pub owner: String,
+    /// The project of the key that came.
+    pub caller: String,
 }
 
 /// What can be fetched of a resource.
@@ -183,6 +197,7 @@ pub(crate) struct Registry {
     pub(crate) ids: Ids,
     shelf: Mutex<Shelf>,
     wrong_owner: AtomicU64,
+    refusals: Mutex<VecDeque<WrongOwner>>,
 }
 
 impl Registry {
@@ -213,8 +228,8 @@ impl Registry {
         match shelf.by_name.get_mut(name) {
             Some(resource) if resource.project == project => Ok(act(resource)),
             found => {
-                if found.is_some() {
-                    self.refused();
+                if let Some(resource) = found {
+                    self.refused(name, &resource.project, project);
                 }
                 Err(kind.missing(name))
             }
@@ -270,8 +285,22 @@ impl Registry {
     }
 
     /// A resource of another project was asked for.
-    pub(crate) fn refused(&self) {
+    pub(crate) fn refused(&self, name: &str, owner: &str, caller: &str) {
         self.wrong_owner.fetch_add(1, Ordering::Relaxed);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.len() >= KEPT_REFUSALS {
+            refusals.pop_front();
+        }
+        refusals.push_back(WrongOwner {
+            name: name.to_owned(),
+            owner: owner.to_owned(),
+            caller: caller.to_owned(),
+        });
+    }
+
+    /// The newest of these refusals, in order.
+    pub(crate) fn refusals(&self) -> Vec<WrongOwner> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     pub(crate) fn wrong_owner(&self) -> u64 {
@@ -280,6 +309,7 @@ impl Registry {
 
     pub(crate) fn forget_refusals(&self) {
         self.wrong_owner.store(0, Ordering::Relaxed);
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Everything there is, in the order of making.

@@ -35,6 +35,8 @@ pub(crate) struct Upload<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) query: Option<&'a str>,
     pub(crate) credentials: &'a Credentials,
+    /// How errors are wrapped.
+    pub(crate) frame: Frame,
     /// Scheme and authority by which the client came.
     pub(crate) origin: String,
 }
@@ -92,7 +94,7 @@ impl Upload<'_> {
             Err(Failure::Left(error)) => Err(error),
             Err(Failure::Refused(error)) => {
                 inflow.drain().await?;
-                Ok(Answer::error(&error, Frame::Object))
+                Ok(Answer::error(&error, self.frame))
             }
         }
     }
@@ -218,8 +220,9 @@ impl Upload<'_> {
         // Python sends chunks without a key; one that is sent is looked at.
         if !self.credentials.is_empty() {
             let key = self.credentials.admit(self.world, self.route)?;
-            if key.project != lock(&session).announced.project {
-                self.world.resources.refused();
+            let owner = lock(&session).announced.project.clone();
+            if key.project != owner {
+                self.world.resources.refused(&format!("uploads/{id}"), &owner, &key.project);
                 return Err(ApiError::usual(403).into());
             }
         }
@@ -237,7 +240,7 @@ impl Upload<'_> {
             Command::Chunk { offset, finalize, aligned } => {
                 if let Err(failure) = self.chunk(&session, offset, finalize, aligned, inflow).await {
                     let Failure::Refused(error) = failure else { return Err(failure) };
-                    return Ok(told(Answer::error(&error, Frame::Object), &lock(&session)));
+                    return Ok(told(Answer::error(&error, self.frame), &lock(&session)));
                 }
             }
         }
