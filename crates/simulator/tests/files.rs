@@ -255,7 +255,7 @@ async fn the_older_protocols_work_too() {
 async fn a_large_upload_is_not_held_in_memory() {
     let sim = simulator().await;
     let url = start(&sim, KEY, &json!({}), &[]).await;
-    let size: usize = 128 * 1024 * 1024;
+    let size: usize = 2 * 1024 * 1024 * 1024;
     let length = size.to_string();
     let headers = [
         ("X-Goog-Upload-Command", "upload, finalize"),
