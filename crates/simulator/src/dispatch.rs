@@ -44,6 +44,11 @@ impl Call<'_> {
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         parameter(self.query, name)
     }
+
+    /// Whether a query parameter is true; Python's SDK writes `True`.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.parameter(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
 }
 
 fn parameter(query: Option<&str>, name: &str) -> Option<String> {

@@ -104,7 +104,7 @@ async fn a_file_is_imported_listed_and_deleted_by_force() {
     let document = format!("/v1beta/{}", documents[0]);
     let refused = send(&sim, "DELETE", &document, KEY, &Value::Null).await;
     assert_eq!((refused.status, &refused.json()["error"]["status"]), (400, &json!("FAILED_PRECONDITION")));
-    assert_eq!(send(&sim, "DELETE", &format!("{document}?force=true"), KEY, &Value::Null).await.status, 200);
+    assert_eq!(send(&sim, "DELETE", &format!("{document}?force=True"), KEY, &Value::Null).await.status, 200);
     assert_eq!(send(&sim, "GET", &document, KEY, &Value::Null).await.status, 404);
     let target = format!("/v1beta/{store}");
     assert_eq!(send(&sim, "DELETE", &target, KEY, &Value::Null).await.status, 400, "it is not empty");

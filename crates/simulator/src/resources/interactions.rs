@@ -33,10 +33,10 @@ pub(super) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError>
         Act::Create => create(call),
         Act::Get => {
             let interaction = registry.poll(what, now)?;
-            if call.parameter("stream").as_deref() == Some("true") {
+            if call.flag("stream") {
                 return resume(call, place);
             }
-            let with_input = call.parameter("include_input").as_deref() == Some("true");
+            let with_input = call.flag("include_input");
             Ok(Answer::pretty(&shown(interaction, with_input)))
         }
         Act::Delete => registry.remove(what, now).map(|()| Answer::pretty(&json!({}))),

@@ -81,7 +81,7 @@ fn delete(call: &Call<'_>, place: &Place) -> Result<(), ApiError> {
     let filled = registry.with(what, now, |resource| resource.body.get("sizeBytes").is_some())?;
     let documents = format!("{}/documents", place.name);
     let filled = filled || !registry.newest((what.0, &documents), now, u64::MAX, 1, |_| ()).is_empty();
-    if filled && call.parameter("force").as_deref() != Some("true") {
+    if filled && !call.flag("force") {
         let noun = if place.name.contains("/documents/") { "Document" } else { "FileSearchStore" };
         let message = format!("Cannot delete non-empty {noun}.");
         return Err(ApiError::new(400, message).status("FAILED_PRECONDITION"));
