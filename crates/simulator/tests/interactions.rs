@@ -225,6 +225,13 @@ async fn every_collection_is_owned() {
         assert_eq!(send(&sim, "GET", &item, KEY, &Value::Null).await.status, 404);
     }
     assert_eq!(sim.stats().wrong_owner, 24);
+    for key in [KEY, BETA] {
+        let labelled = send(&sim, "POST", "/v1beta/webhooks", key, &json!({"name": "mine"})).await.json();
+        assert_eq!((&labelled["name"], labelled["id"] == "mine"), (&json!("mine"), false));
+    }
+    let chosen = json!({"id": "mine"});
+    assert_eq!(send(&sim, "POST", "/v1beta/agents", KEY, &chosen).await.json()["id"], "mine");
+    assert_eq!(send(&sim, "POST", "/v1beta/agents", KEY, &chosen).await.json()["error"]["code"], "aborted");
     let trigger = send(&sim, "POST", "/v1beta/triggers", KEY, &json!({})).await.json();
     let target = format!("/v1beta/triggers/{}", trigger["id"].as_str().unwrap());
     assert_eq!(send(&sim, "POST", &format!("{target}/run"), KEY, &json!({})).await.status, 200);

@@ -52,12 +52,13 @@ pub(super) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError>
     }
 }
 
-/// The id wished for: in the query (`tunedModelId=`), or as `name` or `id` in the body.
+/// The id wished for: in the query (`tunedModelId=`), or in the body.
 fn wished(call: &Call<'_>, place: &Place) -> Option<String> {
     let collection = place.name.rsplit('/').next().unwrap_or_default();
     let singular = collection.strip_suffix('s').unwrap_or(collection);
     let from_body = || {
-        let name = call.json.get("name").or_else(|| call.json.get("id"))?.as_str()?;
+        // The `name` of a modern resource is a label.
+        let name = call.json.get(if place.kind.modern() { "id" } else { "name" })?.as_str()?;
         let id = name.rsplit('/').next()?;
         let of_collection = name == id || name == format!("{}/{id}", place.name);
         (of_collection && !id.contains(char::is_whitespace)).then(|| id.to_owned())
