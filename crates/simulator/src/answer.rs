@@ -8,7 +8,9 @@ use serde_json::Value;
 use crate::error::{ApiError, Frame};
 
 pub(crate) const JSON: &str = "application/json; charset=UTF-8";
-const SSE: &str = "text/event-stream";
+pub(crate) const SSE: &str = "text/event-stream";
+/// Bytes rather than text; never compressed. The true type is a header.
+pub(crate) const MEDIA: &str = "application/octet-stream";
 const HTML: &str = "text/html; charset=UTF-8";
 
 /// How the events of a stream are set apart.
@@ -39,28 +41,36 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) content_type: &'static str,
     pub(crate) payload: Payload,
+    /// Set besides the usual ones, or in their place.
+    pub(crate) headers: Vec<(&'static str, String)>,
 }
 
 impl Answer {
+    /// A body of this type.
+    pub(crate) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type, payload: Payload::Whole(body.into()), headers: Vec::new() }
+    }
+
+    /// The same with one more header.
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
     /// 200 with indented JSON, as Google's native surface writes it.
     pub(crate) fn pretty(value: &impl Serialize) -> Self {
         let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
         text.push('\n');
-        Self { status: StatusCode::OK, content_type: JSON, payload: Payload::Whole(text.into()) }
+        Self::new(StatusCode::OK, JSON, text)
     }
 
     /// 200 with JSON on one line, as the OpenAI layer writes it.
     pub(crate) fn line(value: &Value) -> Self {
-        let text = value.to_string();
-        Self {
-            status: StatusCode::OK,
-            content_type: "application/json",
-            payload: Payload::Whole(text.into()),
-        }
+        Self::new(StatusCode::OK, "application/json", value.to_string())
     }
 
     pub(crate) fn error(error: &ApiError, frame: Frame) -> Self {
-        Self { status: error.code(), content_type: JSON, payload: Payload::Whole(error.pretty(frame).into()) }
+        Self::new(error.code(), JSON, error.pretty(frame))
     }
 
     /// The page of Google's front end for an address behind which there is nothing; not JSON.
@@ -69,7 +79,7 @@ impl Answer {
         let text = format!(
             "<!DOCTYPE html>\n<html lang=en>\n  <meta charset=utf-8>\n  <title>Error 404 (Not Found)!!1</title>\n  <p><b>404.</b> <ins>That's an error.</ins>\n  <p>The requested URL <code>{path}</code> was not found on this server.  <ins>That's all we know.</ins>\n"
         );
-        Self { status: StatusCode::NOT_FOUND, content_type: HTML, payload: Payload::Whole(text.into()) }
+        Self::new(StatusCode::NOT_FOUND, HTML, text)
     }
 
     /// 200 with these JSON values as events.
@@ -97,6 +107,7 @@ impl Answer {
             status: StatusCode::OK,
             content_type: if framing == Framing::JsonArray { JSON } else { SSE },
             payload: Payload::Events(Events { framing, frames: Box::new(frames), closing }),
+            headers: Vec::new(),
         }
     }
 }

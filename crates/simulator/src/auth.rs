@@ -56,6 +56,11 @@ impl Credentials {
         self.0.first().map(|(_, secret)| secret.as_str())
     }
 
+    /// Nothing looks like a credential.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The key that is calling, if Google lets it.
     pub(crate) fn admit(&self, world: &World, route: &Route) -> Result<Key, ApiError> {
         let (carrier, secret) = match self.0.as_slice() {

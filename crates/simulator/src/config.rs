@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, Key, MinuteWindow, Model, PrefixCache, Quota, Rule, Tls};
+use crate::{Fault, Key, Lifecycle, MinuteWindow, Model, PrefixCache, Quota, Rule, Tls};
 
 /// How to start a [`crate::Simulator`].
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Config {
     pub prefix_cache: Option<PrefixCache>,
     /// How generated answers look.
     pub shape: Shape,
+    /// How files, batches and the like come about.
+    pub lifecycle: Lifecycle,
     /// Faults in force from the start; the first rule that matches counts.
     pub faults: Vec<Rule>,
     /// Serve over TLS with a certificate made on the spot.
@@ -54,6 +56,7 @@ impl Default for Config {
             quota_window: MinuteWindow::default(),
             prefix_cache: None,
             shape: Shape::default(),
+            lifecycle: Lifecycle::default(),
             faults: Vec::new(),
             tls: None,
             threads: 1,

@@ -56,6 +56,10 @@ fn act(world: &World, method: &Method, resource: &str, query: Option<&str>, body
             }
             shown(&requests)
         }
+        ("GET", "resources") => shown(&world.resources.all(world.clock())),
+        ("GET", "wrong_owners") => shown(&world.resources.refusals()),
+        ("GET", "lifecycle") => shown(&world.lifecycle()),
+        ("PUT", "lifecycle") => replaced(body, |lifecycle| world.set_lifecycle(lifecycle)),
         ("GET", "stats") => shown(&world.stats()),
         ("POST", "reset") => {
             world.reset();
@@ -63,7 +67,7 @@ fn act(world: &World, method: &Method, resource: &str, query: Option<&str>, body
         }
         _ => refused(
             StatusCode::NOT_FOUND,
-            "there are: GET PUT DELETE faults; GET PUT shape; PUT keys; GET PUT quotas; GET PUT clock; GET requests[?since=SEQ]; GET stats; POST reset",
+            "there are: GET PUT DELETE faults; GET PUT shape; PUT keys; GET PUT quotas; GET PUT clock; GET PUT lifecycle; GET resources; GET wrong_owners; GET requests[?since=SEQ]; GET stats; POST reset",
         ),
     }
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
 use crate::answer::Answer;
@@ -17,9 +16,11 @@ use crate::error::{ApiError, Frame};
 use crate::exchange::Exchange;
 use crate::fault::Subject;
 use crate::google::Asker;
+use crate::inflow::Inflow;
 use crate::journal::{Arrival, End};
 use crate::keys::Key;
 use crate::line::Control;
+use crate::resources::{self, Target, Upload};
 use crate::respond::{AnswerBody, Outlet, before_head, instead, respond, takes_gzip};
 use crate::route::{Operation, Route, Surface};
 use crate::world::World;
@@ -43,6 +44,11 @@ impl Call<'_> {
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         parameter(self.query, name)
     }
+
+    /// Whether a query parameter is true; Python's SDK writes `True`.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.parameter(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
 }
 
 fn parameter(query: Option<&str>, name: &str) -> Option<String> {
@@ -61,7 +67,6 @@ pub(crate) async fn serve(
     let route = Route::of(&parts.method, path);
     let mut exchange = Exchange::begin(world, arrival(world, &parts, &control, credentials.secret()));
 
-    let received = receive(incoming, &exchange, world.max_body_bytes).await;
     let mut outlet = Outlet {
         control,
         version: parts.version,
@@ -69,6 +74,11 @@ pub(crate) async fn serve(
         bodiless: parts.method == Method::HEAD,
         interval: std::time::Duration::from_millis(world.shape().interval_ms),
     };
+    if let Operation::Upload(target) = &route.operation {
+        let asked = (&parts, &route, target, &credentials);
+        return take_in(world, asked, incoming, exchange, outlet).await;
+    }
+    let received = receive(Inflow::new(incoming, &exchange), world.max_body_bytes).await;
     let Ok(body) = received else {
         exchange.end(End::ClientLeft);
         outlet.gzip = false;
@@ -83,8 +93,8 @@ pub(crate) async fn serve(
         )),
     };
     let model = route.model().or_else(|| {
-        let model =
-            json.as_ref().ok()?.get("model").filter(|_| route.surface == Surface::OpenAi)?.as_str()?;
+        let named = route.surface == Surface::OpenAi || matches!(route.operation, Operation::Owned(_));
+        let model = json.as_ref().ok()?.get("model").filter(|_| named)?.as_str()?;
         Some(model.strip_prefix("models/").unwrap_or(model))
     });
     exchange.asked_for(model);
@@ -111,20 +121,95 @@ pub(crate) async fn serve(
     let answer = instead(fault.as_ref(), frame, &asker).unwrap_or_else(|| {
         let admitted = credentials.admit(world, &route);
         let body = if let Received::Whole(body) = &body { &body[..] } else { &[] };
-        let answered = admitted.and_then(|key| {
-            let call = Call { world, route: &route, path, query, key, json: json?, body };
-            match route.surface {
-                Surface::Native => native::answer(&call),
-                Surface::OpenAi => openai::answer(&call),
-            }
-        });
+        let answered = if let Operation::Media(name) = &route.operation {
+            resources::media(world, name)
+        } else {
+            admitted.and_then(|key| {
+                let call = Call { world, route: &route, path, query, key, json: json?, body };
+                resources::check_mentions(&call)?;
+                match route.surface {
+                    Surface::Native => native::answer(&call),
+                    Surface::OpenAi => openai::answer(&call),
+                }
+            })
+        };
         answered.unwrap_or_else(|error| Answer::error(&error, frame))
     });
     respond(answer, fault.as_ref(), exchange, outlet)
 }
 
+/// A request below `/upload/`, whose body is not held. A fault that puts another answer in the place of the normal one
+/// leaves nothing stored; one that breaks the connection comes after the bytes have been taken in.
+async fn take_in(
+    world: &Arc<World>,
+    (parts, route, target, credentials): (&Parts, &Route, &Target, &Credentials),
+    incoming: Incoming,
+    mut exchange: Exchange,
+    mut outlet: Outlet,
+) -> Response<AnswerBody> {
+    exchange.asked_for(None);
+    let fault = world.strike(&Subject {
+        key: exchange.key(),
+        project: exchange.project(),
+        model: None,
+        path: parts.uri.path(),
+        method: parts.method.as_str(),
+    });
+    if let Some(fault) = &fault {
+        exchange.fault(fault.kind());
+    }
+    let asker = Asker {
+        secret: exchange.key().unwrap_or_default(),
+        project: exchange.project().or(exchange.key()).unwrap_or_default(),
+        model: "",
+        route,
+    };
+    let frame = frame(route, None);
+    let replaced = instead(fault.as_ref(), frame, &asker);
+    let mut inflow = Inflow::new(incoming, &exchange);
+    let answered = if let Some(answer) = replaced {
+        inflow.drain().await.map(|()| answer)
+    } else {
+        let upload = Upload {
+            world,
+            route,
+            target,
+            headers: &parts.headers,
+            query: parts.uri.query(),
+            credentials,
+            frame,
+            origin: origin(world, parts),
+        };
+        upload.answer(&mut inflow).await
+    };
+    let Ok(answer) = answered else {
+        exchange.end(End::ClientLeft);
+        outlet.gzip = false;
+        return respond(Answer::error(&ApiError::usual(400), Frame::Object), None, exchange, outlet);
+    };
+    outlet.control.expect_head();
+    before_head(fault.as_ref(), &mut exchange, &outlet.control).await;
+    respond(answer, fault.as_ref(), exchange, outlet)
+}
+
+/// Scheme and authority by which the client came.
+fn origin(world: &World, parts: &Parts) -> String {
+    let scheme = if world.tls { "https" } else { "http" };
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    format!("{scheme}://{}", host.or(authority).unwrap_or("localhost"))
+}
+
 /// How Google wraps an error of this request.
 fn frame(route: &Route, query: Option<&str>) -> Frame {
+    let modern = match &route.operation {
+        Operation::Owned(place) => place.kind.modern(),
+        Operation::Upload(target) => matches!(target, Target::Environment(_)),
+        _ => false,
+    };
+    if modern {
+        return Frame::Worded;
+    }
     let streamed = matches!(route.operation, Operation::StreamGenerate(_));
     if route.surface == Surface::OpenAi || streamed && parameter(query, "alt").as_deref() != Some("sse") {
         Frame::Array
@@ -169,21 +254,11 @@ enum Received {
 }
 
 /// Reads all of the body, even of one that is too large: the client hears the answer only after it has written.
-async fn receive(
-    mut incoming: Incoming,
-    exchange: &Exchange,
-    limit: usize,
-) -> Result<Received, hyper::Error> {
-    let mut digest = Sha256::new();
+async fn receive(mut inflow: Inflow<'_>, limit: usize) -> Result<Received, hyper::Error> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     let mut size = 0;
-    while !incoming.is_end_stream()
-        && let Some(frame) = incoming.frame().await
-    {
-        let Ok(bytes) = frame?.into_data() else { continue };
-        exchange.received(bytes.len());
-        digest.update(&bytes);
+    while let Some(bytes) = inflow.next().await? {
         size += bytes.len();
         if size > limit {
             whole.clear();
@@ -195,7 +270,6 @@ async fn receive(
             whole.extend_from_slice(&bytes);
         }
     }
-    exchange.body(digest.finalize().into());
     if size > limit {
         return Ok(Received::TooLarge);
     }
@@ -205,7 +279,7 @@ async fn receive(
 fn json(route: &Route, body: &[u8]) -> Result<Value, ApiError> {
     use Operation::{
         BatchEmbed, ChatCompletions, CountTokens, CreateVideo, Embed, Generate, Images, OpenAiEmbeddings,
-        Predict, StreamGenerate,
+        Owned, Predict, StreamGenerate,
     };
     match route.operation {
         Generate(_) | StreamGenerate(_) | CountTokens(_) | Embed(_) | BatchEmbed(_) | Predict(_)
@@ -213,14 +287,19 @@ fn json(route: &Route, body: &[u8]) -> Result<Value, ApiError> {
             if body.is_empty() {
                 return Ok(Value::Object(serde_json::Map::new()));
             }
-            serde_json::from_slice(body).map_err(|error| {
-                let word =
-                    if error.is_eof() { "Expected a value or closing token" } else { "Unexpected token" };
-                ApiError::new(400, format!("Invalid JSON payload received. {word}.\n{error}"))
-            })
+            parse(body)
         }
+        Owned(_) if body.is_empty() => Ok(Value::Object(serde_json::Map::new())),
+        Owned(_) => parse(body),
         // JSON or a form.
         CreateVideo => Ok(serde_json::from_slice(body).unwrap_or_default()),
         _ => Ok(Value::Null),
     }
+}
+
+fn parse(body: &[u8]) -> Result<Value, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let word = if error.is_eof() { "Expected a value or closing token" } else { "Unexpected token" };
+        ApiError::new(400, format!("Invalid JSON payload received. {word}.\n{error}"))
+    })
 }

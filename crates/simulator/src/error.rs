@@ -14,6 +14,8 @@ pub(crate) enum Frame {
     Object,
     /// `[{"error": {...}}]`: the OpenAI layer, and `streamGenerateContent` without `alt=sse`.
     Array,
+    /// `{"error": {"code": "not_found", "message": ...}}`: interactions and what came with them.
+    Worded,
 }
 
 /// An error as Google reports it.
@@ -27,8 +29,15 @@ pub(crate) struct ApiError {
 }
 
 #[derive(Serialize)]
-struct Envelope<'a> {
-    error: &'a ApiError,
+struct Envelope<T> {
+    error: T,
+}
+
+/// The error of a resource that has come with the interactions.
+#[derive(Serialize)]
+struct Worded<'a> {
+    code: &'static str,
+    message: &'a str,
 }
 
 impl ApiError {
@@ -112,6 +121,15 @@ impl ApiError {
         .info("ACCESS_TOKEN_TYPE_UNSUPPORTED", &json!({"method": method, "service": SERVICE}))
     }
 
+    /// A good key where only OAuth will do (recorded on Vertex AI, Apr 2025).
+    pub(crate) fn keys_unsupported(method: &str) -> Self {
+        Self::new(
+            401,
+            "API keys are not supported by this API. Expected OAuth2 access token or other authentication credentials that assert a principal. See https://cloud.google.com/docs/authentication",
+        )
+        .info("CREDENTIALS_MISSING", &json!({"method": method, "service": SERVICE}))
+    }
+
     pub(crate) fn multiple_credentials() -> Self {
         Self::new(400, "Multiple authentication credentials received. Please pass only one.")
     }
@@ -143,8 +161,42 @@ impl ApiError {
         let text = match frame {
             Frame::Object => serde_json::to_string_pretty(&envelope),
             Frame::Array => serde_json::to_string_pretty(&[envelope]),
+            // What is said of a key comes from the front end, which all surfaces share.
+            Frame::Worded if self.is_of_key() => serde_json::to_string_pretty(&envelope),
+            Frame::Worded => {
+                let error = Worded { code: self.word(), message: &self.message };
+                serde_json::to_string_pretty(&Envelope { error })
+            }
         };
         text.unwrap_or_default() + "\n"
+    }
+
+    fn is_of_key(&self) -> bool {
+        let info = "type.googleapis.com/google.rpc.ErrorInfo";
+        self.details.iter().any(|detail| detail.get("@type").is_some_and(|kind| kind == info))
+    }
+
+    /// The code in words (Google's page on interactions, Sep 2026).
+    fn word(&self) -> &'static str {
+        match self.code {
+            400 if self.message.contains("Unknown name") => "parameter_unknown",
+            400 => "invalid_request",
+            401 => "authentication",
+            402 => "payment_required",
+            403 => "permission_denied",
+            404 if self.message.starts_with("models/") => "model_not_found",
+            404 => "not_found",
+            409 => "aborted",
+            416 => "out_of_range",
+            429 if self.details.iter().any(|detail| detail.to_string().contains("PerDay")) => {
+                "quota_exceeded"
+            }
+            429 => "rate_limit_exceeded",
+            501 => "unimplemented",
+            503 => "service_unavailable",
+            504 => "deadline_exceeded",
+            _ => "api_error",
+        }
     }
 
     /// On one line, as an event of a stream needs it.

@@ -172,7 +172,7 @@ fn headers(head: &[u8]) -> Vec<(String, String)> {
         .collect()
 }
 
-fn hex(digest: &Digest) -> String {
+pub(crate) fn hex(digest: &Digest) -> String {
     use std::fmt::Write;
     digest.iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::answer::{Answer, Payload};
+use crate::answer::{Answer, MEDIA, Payload};
 use crate::error::{self, ApiError};
 use crate::exchange::Exchange;
 use crate::fault::Fault;
@@ -79,11 +79,9 @@ pub(crate) fn instead(fault: Option<&Fault>, frame: error::Frame, asker: &Asker<
             }
             Some(answer)
         }
-        Fault::Redirect { .. } => Some(Answer {
-            status: StatusCode::FOUND,
-            content_type: "text/html; charset=UTF-8",
-            payload: Payload::Whole(Bytes::new()),
-        }),
+        Fault::Redirect { .. } => {
+            Some(Answer::new(StatusCode::FOUND, "text/html; charset=UTF-8", Bytes::new()))
+        }
         _ => None,
     }
 }
@@ -95,11 +93,18 @@ pub(crate) fn respond(
     exchange: Exchange,
     outlet: Outlet,
 ) -> Response<AnswerBody> {
-    let script = Script::new(answer.payload, outlet.interval, outlet.gzip, fault);
+    let empty = matches!(&answer.payload, Payload::Whole(body) if body.is_empty());
+    let gzip = outlet.gzip && answer.content_type != MEDIA && !empty;
+    let script = Script::new(answer.payload, outlet.interval, gzip, fault);
     let mut response = Response::new(());
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     google_headers(headers, answer.status, answer.content_type);
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
     if script.gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }

@@ -1,8 +1,10 @@
 //! The route table: from method and path to what is asked for. Answers are made by `native` and `openai`.
-//! A new resource (files, caches, Live) is a new `Operation` and a module that answers it.
+//! What projects own is a `Place` below `resources`; anything else new (Live) is a new `Operation` and a module that answers it.
 
 use http::Method;
 use percent_encoding::percent_decode_str;
+
+use crate::resources::{Act, Kind, Place, Target};
 
 /// Which of Google's two dialects the path belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +24,14 @@ pub(crate) enum Operation {
     Embed(String),
     BatchEmbed(String),
     Predict(String),
-    /// A collection this simulator keeps nothing in: an empty list under this name.
-    EmptyList,
+    /// Something a project owns.
+    Owned(Place),
+    /// A file on its way in.
+    Upload(Target),
+    /// The bytes of the resource of this name.
+    Download(String),
+    /// The same without asking for a key: where a download may be redirected to.
+    Media(String),
     ChatCompletions,
     OpenAiEmbeddings,
     OpenAiModels,
@@ -50,10 +58,21 @@ impl Route {
         let mut parts = path.strip_prefix('/').unwrap_or(&path).splitn(2, '/');
         let first = parts.next().unwrap_or_default();
         let rest = parts.next().unwrap_or_default();
-        if first == "upload" || first == "download" {
-            let version = rest.split('/').next().unwrap_or_default().to_owned();
-            let operation = if method == Method::GET { Operation::EmptyList } else { Operation::Unknown };
-            return Self { surface: Surface::Native, version, operation };
+        if matches!(first, "upload" | "download") {
+            let (version, rest) = rest.split_once('/').unwrap_or((rest, ""));
+            let operation = if first == "upload" {
+                Target::of(method, rest).map_or(Operation::Unknown, Operation::Upload)
+            } else {
+                match rest.strip_suffix(":download") {
+                    Some(name) if method == Method::GET => Operation::Download(name.to_owned()),
+                    _ => Operation::Unknown,
+                }
+            };
+            return Self { surface: Surface::Native, version: version.to_owned(), operation };
+        }
+        if first == "media" && method == Method::GET {
+            let operation = Operation::Media(rest.to_owned());
+            return Self { surface: Surface::Native, version: String::new(), operation };
         }
         if !matches!(first, "v1" | "v1beta" | "v1alpha") {
             return Self { surface: Surface::Native, version: String::new(), operation: Operation::Unknown };
@@ -77,6 +96,7 @@ impl Route {
             | Operation::BatchEmbed(model)
             | Operation::Predict(model)
             | Operation::OpenAiModel(model) => Some(model),
+            Operation::Owned(place) => place.model(),
             _ => None,
         }
     }
@@ -93,7 +113,9 @@ impl Route {
             Operation::BatchEmbed(_) => "GenerativeService.BatchEmbedContents",
             Operation::Predict(_) | Operation::Images => "PredictionService.Predict",
             Operation::CreateVideo | Operation::GetVideo(_) => "PredictionService.PredictLongRunning",
-            Operation::EmptyList => "FileService.ListFiles",
+            Operation::Owned(place) => place.kind.rpc(),
+            Operation::Upload(_) => "FileService.CreateFile",
+            Operation::Download(_) | Operation::Media(_) => "FileService.DownloadFile",
             Operation::Generate(_) | Operation::ChatCompletions | Operation::Unknown => {
                 "GenerativeService.GenerateContent"
             }
@@ -122,14 +144,17 @@ fn native(method: &Method, rest: &str) -> Operation {
                     "embedContent" => Operation::Embed(model),
                     "batchEmbedContents" => Operation::BatchEmbed(model),
                     "predict" => Operation::Predict(model),
-                    _ => Operation::Unknown,
+                    _ => owned(method, rest),
                 }
             }
             _ => Operation::Unknown,
         };
     }
-    let empty = ["files", "cachedContents", "batches", "fileSearchStores", "tunedModels", "corpora"];
-    if get && empty.contains(&rest) { Operation::EmptyList } else { Operation::Unknown }
+    owned(method, rest)
+}
+
+fn owned(method: &Method, rest: &str) -> Operation {
+    Place::of(method, rest).map_or(Operation::Unknown, Operation::Owned)
 }
 
 fn openai(method: &Method, rest: &str) -> Operation {
@@ -141,14 +166,30 @@ fn openai(method: &Method, rest: &str) -> Operation {
         "images/generations" if post => Operation::Images,
         "videos" if post => Operation::CreateVideo,
         "models" if get => Operation::OpenAiModels,
+        "batches" => Place::of(method, "batches").map_or(Operation::Unknown, Operation::Owned),
         _ => match rest.split_once('/') {
             Some(("models", id)) if get => {
                 Operation::OpenAiModel(id.strip_prefix("models/").unwrap_or(id).to_owned())
             }
+            Some(("batches", id)) => batch(method, id),
             Some(("videos", id)) if get && !id.contains('/') => Operation::GetVideo(id.to_owned()),
             _ => Operation::Unknown,
         },
     }
+}
+
+/// A batch may be named by its bare id and by its full name.
+fn batch(method: &Method, id: &str) -> Operation {
+    let id = id.strip_prefix("batches/").unwrap_or(id);
+    let (id, act) = match id.strip_suffix("/cancel") {
+        Some(id) if method == Method::POST => (id, Act::Verb("cancel".to_owned())),
+        None if method == Method::GET => (id, Act::Get),
+        _ => return Operation::Unknown,
+    };
+    if id.is_empty() || id.contains('/') {
+        return Operation::Unknown;
+    }
+    Operation::Owned(Place { kind: Kind::Batch, name: format!("batches/{id}"), act })
 }
 
 #[cfg(test)]
@@ -158,6 +199,10 @@ mod tests {
     #[test]
     fn paths_are_read_as_google_reads_them() {
         let model = || "gemini-2.5-flash".to_owned();
+        let list = |name: &str| {
+            let kind = Kind::of(name.split('/').next().unwrap()).unwrap();
+            Operation::Owned(Place { kind, name: name.to_owned(), act: Act::List })
+        };
         let cases = [
             (Method::GET, "/v1/models", Operation::ListModels),
             (Method::GET, "/v1beta/models/gemini-2.5-flash", Operation::GetModel(model())),
@@ -167,8 +212,12 @@ mod tests {
             (Method::POST, "/v1beta/models/gemini-2.5-flash:dream", Operation::Unknown),
             (Method::POST, "/v2/models/gemini-2.5-flash:generateContent", Operation::Unknown),
             (Method::POST, "//v1beta/models/gemini-2.5-flash:generateContent", Operation::Unknown),
-            (Method::GET, "/v1beta/files", Operation::EmptyList),
-            (Method::POST, "/upload/v1beta/files", Operation::Unknown),
+            (Method::GET, "/v1beta/files", list("files")),
+            (Method::GET, "/v1beta/models/m/operations", list("models/m/operations")),
+            (Method::GET, "/v1beta/moons", Operation::Unknown),
+            (Method::POST, "/upload/v1beta/files", Operation::Upload(Target::Files)),
+            (Method::GET, "/upload/v1beta/files", Operation::Unknown),
+            (Method::GET, "/download/v1beta/files/a:download", Operation::Download("files/a".to_owned())),
             (Method::POST, "/v1beta/openai/chat/completions", Operation::ChatCompletions),
             (Method::POST, "/v1beta/openai/chat/completions/", Operation::ChatCompletions),
             (Method::GET, "/v1beta/openai/models/models/gemini-2.5-flash", Operation::OpenAiModel(model())),

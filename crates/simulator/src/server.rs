@@ -27,6 +27,7 @@ use crate::journal::LoggedRequest;
 use crate::keys::{Key, KeyState};
 use crate::line::{Control, Line};
 use crate::quota::Quota;
+use crate::resources::{Lifecycle, OwnedResource, WrongOwner};
 use crate::stats::Stats;
 use crate::tls;
 use crate::world::World;
@@ -125,6 +126,22 @@ impl Simulator {
         self.world.set_shape(shape);
     }
 
+    /// Changes how files, batches and the like come about.
+    pub fn set_lifecycle(&self, lifecycle: Lifecycle) {
+        self.world.set_lifecycle(lifecycle);
+    }
+
+    /// Every resource there is and the project that owns it, in the order of making.
+    pub fn resources(&self) -> Vec<OwnedResource> {
+        self.world.resources.all(self.world.clock())
+    }
+
+    /// The uses of resources by projects that do not own them since the last reset, the newest 1000 in order. All of
+    /// them are counted in [`Stats::wrong_owner`].
+    pub fn wrong_owners(&self) -> Vec<WrongOwner> {
+        self.world.resources.refusals()
+    }
+
     /// What arrived since the last reset, in order, as far back as the log reaches.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.world.requests()
@@ -135,7 +152,7 @@ impl Simulator {
         self.world.stats()
     }
 
-    /// Forgets requests, counters, quota windows and cached prefixes; keys, faults, limits and shape stay.
+    /// Forgets requests, counters, quota windows and cached prefixes; keys, faults, limits, shape and resources stay.
     pub fn reset(&self) {
         self.world.reset();
     }

@@ -22,6 +22,8 @@ pub struct Stats {
     pub by_model: BTreeMap<String, u64>,
     /// Requests to which a fault rule applied, by its kind.
     pub by_fault: BTreeMap<String, u64>,
+    /// Uses of a resource, in path or body, by a key of a project that does not own it.
+    pub wrong_owner: u64,
     /// Exchanges the client left.
     pub clients_left: u64,
     /// Exchanges not yet ended.
@@ -41,6 +43,7 @@ impl fmt::Debug for Stats {
             .field("requests", &self.requests)
             .field("by_status", &self.by_status)
             .field("by_model", &self.by_model)
+            .field("wrong_owner", &self.wrong_owner)
             .field("clients_left", &self.clients_left)
             .field("open_requests", &self.open_requests)
             .field("connections", &self.connections)

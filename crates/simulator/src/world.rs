@@ -17,6 +17,7 @@ use crate::models::Model;
 use crate::prefix::{Prefixes, prefixes};
 use crate::prompt::Prompt;
 use crate::quota::{Meter, Metered, Now, Quota};
+use crate::resources::{Lifecycle, Registry, Uploads};
 use crate::stats::{Stats, count};
 
 /// The counters of [`Stats`] that are not atomics of their own.
@@ -39,11 +40,16 @@ pub(crate) struct World {
     unknown_keys: UnknownKeys,
     pub(crate) models: Vec<Model>,
     pub(crate) max_body_bytes: usize,
+    pub(crate) tls: bool,
     keys: RwLock<HashMap<String, Key>>,
     shape: RwLock<Shape>,
     faults: Mutex<Faults>,
     meter: Mutex<Meter>,
     prefixes: Option<Mutex<Prefixes>>,
+    /// What projects own.
+    pub(crate) resources: Registry,
+    pub(crate) uploads: Uploads,
+    lifecycle: RwLock<Lifecycle>,
     journal: Mutex<Journal>,
     totals: Mutex<Totals>,
     answers: AtomicU64,
@@ -70,11 +76,15 @@ impl World {
             unknown_keys: config.unknown_keys,
             models: config.models,
             max_body_bytes: config.max_body_bytes,
+            tls: config.tls.is_some(),
             keys: RwLock::new(by_secret(config.keys)),
             shape: RwLock::new(config.shape),
             faults: Mutex::new(Faults::new(config.faults)),
             meter: Mutex::new(Meter::new(config.quotas, config.quota_minute, config.quota_window)),
             prefixes: config.prefix_cache.map(|cache| Mutex::new(Prefixes::new(cache))),
+            resources: Registry::default(),
+            uploads: Uploads::default(),
+            lifecycle: RwLock::new(config.lifecycle),
             journal: Mutex::new(Journal::new(config.log_capacity)),
             totals: Mutex::default(),
             answers: AtomicU64::new(0),
@@ -139,6 +149,14 @@ impl World {
 
     pub(crate) fn set_shape(&self, shape: Shape) {
         *self.shape.write().unwrap_or_else(PoisonError::into_inner) = shape;
+    }
+
+    pub(crate) fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_lifecycle(&self, lifecycle: Lifecycle) {
+        *self.lifecycle.write().unwrap_or_else(PoisonError::into_inner) = lifecycle;
     }
 
     pub(crate) fn faults(&self) -> Vec<RuleState> {
@@ -230,8 +248,9 @@ impl World {
         spell(&lines)
     }
 
-    /// Forgets requests, counts, quota windows and cached prefixes; keys, faults, limits and shape stay.
+    /// Forgets requests, counts, quota windows and cached prefixes; keys, faults, limits, shape and resources stay.
     pub(crate) fn reset(&self) {
+        self.resources.forget_refusals();
         lock(&self.journal).clear();
         lock(&self.meter).reset();
         if let Some(memory) = &self.prefixes {
@@ -250,6 +269,7 @@ impl World {
             by_status: totals.by_status.clone(),
             by_model: totals.by_model.clone(),
             by_fault: totals.by_fault.clone(),
+            wrong_owner: self.resources.wrong_owner(),
             clients_left: totals.clients_left,
             open_requests: self.open_requests.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),

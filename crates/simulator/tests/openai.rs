@@ -118,6 +118,19 @@ async fn models_pictures_and_videos_answer() {
         assert_eq!((done["status"].as_str(), &done["id"]), (Some("completed"), &made["id"]));
         let stranger = [("Authorization", "Bearer AQ.Beta")];
         assert_eq!(call(&sim, "GET", &target, &stranger, "").await.status, 404, "it belongs to a project");
+        let extend = form.replace(
+            "\r\n--b--",
+            &format!(
+                "\r\n--b\r\nContent-Disposition: form-data; name=\"extend_video_id\"\r\n\r\n{}\r\n--b--",
+                made["id"].as_str().unwrap()
+            ),
+        );
+        let in_json = json!({"model": "veo-3.0-generate-001", "prompt": "on", "extend_video_id": made["id"]})
+            .to_string();
+        for body in [&extend, &in_json] {
+            assert_eq!(call(&sim, "POST", "/v1beta/openai/videos", &bearer, body).await.status, 200);
+            assert_eq!(call(&sim, "POST", "/v1beta/openai/videos", &stranger, body).await.status, 404);
+        }
     }
 }
 

@@ -75,6 +75,12 @@ pub(super) fn one(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
     Ok(Answer::pretty(&json!({"embedding": {"values": values}})))
 }
 
+/// The answer to a request that nobody waits for.
+pub(crate) fn embedded(value: &Value) -> Result<Value, ApiError> {
+    let request = request(value)?;
+    Ok(json!({"embedding": {"values": vector(&request.text, request.dimensions)?}}))
+}
+
 pub(super) fn batch(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
     model(call, id, &[ModelKind::Embed], "batchEmbedContents")?;
     only_fields(&call.json, &["model", "requests"])?;

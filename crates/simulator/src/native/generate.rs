@@ -9,8 +9,10 @@ use crate::dispatch::Call;
 use crate::echo::Reply;
 use crate::error::ApiError;
 use crate::models::{Model, ModelKind};
-use crate::prompt::{Prompt, tokens};
+use crate::prompt::{Prompt, field, tokens};
 use crate::quota::Metered;
+use crate::resources;
+use crate::world::World;
 
 const FIELDS: &[&str] = &[
     "model",
@@ -136,28 +138,46 @@ fn reply(call: &Call<'_>, id: &str, verb: &str) -> Result<(Frame, Reply), ApiErr
     let model = model(call, id, &[ModelKind::Generate], verb)?;
     only_fields(&call.json, FIELDS)?;
     let prompt = Prompt::native(&call.json, model.wants_signatures())?;
+    let named = resources::used_cache(call, field(&call.json, "cachedContent", "cached_content"), model)?;
     call.world.meter(&call.key.project, id, Metered::Generate, prompt.tokens)?;
-    let cached = call.world.cached_tokens(&call.key.project, id, &call.json, &prompt);
+    let known = call.world.cached_tokens(&call.key.project, id, &call.json, &prompt);
+    let cached = named + known;
     let frame = Frame {
         model: model.id.clone(),
         id: format!("sim{:017x}", call.world.next_answer()),
-        prompt_tokens: prompt.tokens,
+        prompt_tokens: named + prompt.tokens,
         cached_tokens: (cached > 0).then_some(cached),
     };
     Ok((frame, Reply::to(&prompt, call.world.shape())))
 }
 
-pub(super) fn unary(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
-    let (frame, reply) = reply(call, id, "generateContent")?;
-    let response = match reply {
+fn whole(frame: &Frame, reply: Reply) -> Response {
+    match reply {
         Reply::Call { name, args, signature } => frame.call(&name, &args, signature),
         Reply::Text(pieces) => {
             let text = pieces.whole();
             let spent = tokens(text.len());
             frame.chunk(Part::Text { text }, spent, true)
         }
+    }
+}
+
+pub(super) fn unary(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
+    let (frame, reply) = reply(call, id, "generateContent")?;
+    Ok(Answer::pretty(&whole(&frame, reply)))
+}
+
+/// The answer to a request that nobody waits for.
+pub(crate) fn generated(world: &World, model: &Model, request: &Value) -> Result<Value, ApiError> {
+    only_fields(request, FIELDS)?;
+    let prompt = Prompt::native(request, model.wants_signatures())?;
+    let frame = Frame {
+        model: model.id.clone(),
+        id: format!("sim{:017x}", world.next_answer()),
+        prompt_tokens: prompt.tokens,
+        cached_tokens: None,
     };
-    Ok(Answer::pretty(&response))
+    Ok(json!(whole(&frame, Reply::to(&prompt, world.shape()))))
 }
 
 pub(super) fn stream(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
@@ -183,7 +203,7 @@ pub(super) fn stream(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
 pub(super) fn count(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
     let model: &Model = model(call, id, &[ModelKind::Generate, ModelKind::Embed], "countTokens")?;
     only_fields(&call.json, &["model", "contents", "generateContentRequest", "generate_content_request"])?;
-    let inner = crate::prompt::field(&call.json, "generateContentRequest", "generate_content_request");
+    let inner = field(&call.json, "generateContentRequest", "generate_content_request");
     let prompt = Prompt::native(inner.unwrap_or(&call.json), model.wants_signatures())?;
     Ok(Answer::pretty(&json!({
         "totalTokens": prompt.tokens,

@@ -4,14 +4,16 @@ mod embed;
 mod generate;
 mod listing;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-pub(crate) use embed::{DIMENSIONS, PNG_BASE64, vector};
+pub(crate) use embed::{DIMENSIONS, PNG_BASE64, embedded, vector};
+pub(crate) use generate::generated;
 
 use crate::answer::Answer;
 use crate::dispatch::Call;
 use crate::error::ApiError;
 use crate::models::{Model, ModelKind};
+use crate::resources;
 use crate::route::Operation;
 
 pub(crate) fn answer(call: &Call<'_>) -> Result<Answer, ApiError> {
@@ -29,7 +31,8 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Answer, ApiError> {
         Operation::Embed(id) => embed::one(call, id),
         Operation::BatchEmbed(id) => embed::batch(call, id),
         Operation::Predict(id) => embed::predict(call, id),
-        Operation::EmptyList => Ok(Answer::pretty(&json!({}))),
+        Operation::Owned(place) => resources::answer(call, place),
+        Operation::Download(name) => resources::download(call, name),
         _ => Ok(Answer::no_such_page(call.path)),
     }
 }

@@ -11,6 +11,8 @@ use crate::models::ModelKind;
 use crate::native::only_fields;
 use crate::prompt::{Prompt, tokens};
 use crate::quota::Metered;
+use crate::resources;
+use crate::world::World;
 
 const FIELDS: &[&str] = &[
     "model",
@@ -92,6 +94,8 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
     let model = model(call, ModelKind::Generate, "generateContent")?;
     only_fields(&call.json, FIELDS)?;
     let prompt = Prompt::openai(&call.json, model.wants_signatures())?;
+    let named = call.json.pointer("/extra_body/google/cached_content");
+    let named = resources::used_cache(call, named, model)?;
     call.world.meter(&call.key.project, &model.id, Metered::Generate, prompt.tokens)?;
     let streamed = call.json.get("stream") == Some(&Value::Bool(true));
     let number = call.world.next_answer();
@@ -99,28 +103,19 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
         id: format!("sim{number:017x}"),
         created: call.world.now_ms() / 1000,
         model: model.id.clone(),
-        prompt_tokens: prompt.tokens,
-        cached_tokens: call.world.cached_tokens(&call.key.project, &model.id, &call.json, &prompt),
+        prompt_tokens: named + prompt.tokens,
+        cached_tokens: named + call.world.cached_tokens(&call.key.project, &model.id, &call.json, &prompt),
     };
-    Ok(match Reply::to(&prompt, call.world.shape()) {
+    let reply = Reply::to(&prompt, call.world.shape());
+    if !streamed {
+        return Ok(Answer::line(&whole(&frame, reply, number)));
+    }
+    Ok(match reply {
         Reply::Call { name, args, signature } => {
-            let args = args.to_string();
-            let spent = tokens(name.len() + args.len());
-            // Whole, without the `index` that OpenAI gives to the deltas of a stream.
-            let message = json!({"role": "assistant", "tool_calls": [{
-                "extra_content": {"google": {"thought_signature": signature}},
-                "function": {"arguments": args, "name": name},
-                "id": format!("function-call-{number}"),
-                "type": "function",
-            }]});
-            if streamed {
-                let chunk = frame.chunk(&message, Some("tool_calls"), spent);
-                Answer::events(Framing::OpenAi, std::iter::once(chunk))
-            } else {
-                Answer::line(&frame.whole(&message, "tool_calls", spent))
-            }
+            let (message, spent) = called(&name, &args, &signature, number);
+            Answer::events(Framing::OpenAi, std::iter::once(frame.chunk(&message, Some("tool_calls"), spent)))
         }
-        Reply::Text(pieces) if streamed => {
+        Reply::Text(pieces) => {
             let mut said = 0;
             let chunks = (0..pieces.count).map(move |n| {
                 let text = pieces.piece(n);
@@ -130,10 +125,52 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
             });
             Answer::events(Framing::OpenAi, chunks)
         }
+    })
+}
+
+/// The message of a function call, and its tokens.
+fn called(name: &str, args: &Value, signature: &str, number: u64) -> (Value, u64) {
+    let args = args.to_string();
+    let spent = tokens(name.len() + args.len());
+    // Whole, without the `index` that OpenAI gives to the deltas of a stream.
+    let message = json!({"role": "assistant", "tool_calls": [{
+        "extra_content": {"google": {"thought_signature": signature}},
+        "function": {"arguments": args, "name": name},
+        "id": format!("function-call-{number}"),
+        "type": "function",
+    }]});
+    (message, spent)
+}
+
+fn whole(frame: &Frame, reply: Reply, number: u64) -> Value {
+    match reply {
+        Reply::Call { name, args, signature } => {
+            let (message, spent) = called(&name, &args, &signature, number);
+            frame.whole(&message, "tool_calls", spent)
+        }
         Reply::Text(pieces) => {
             let text = pieces.whole();
             let spent = tokens(text.len());
-            Answer::line(&frame.whole(&json!({"content": text, "role": "assistant"}), "stop", spent))
+            frame.whole(&json!({"content": text, "role": "assistant"}), "stop", spent)
         }
-    })
+    }
+}
+
+/// The answer to a request that nobody waits for.
+pub(super) fn offline(world: &World, request: &Value) -> Result<Value, ApiError> {
+    only_fields(request, FIELDS)?;
+    let named = request.get("model").and_then(Value::as_str).unwrap_or_default();
+    let id = named.strip_prefix("models/").unwrap_or(named);
+    let model = world.model(id).filter(|model| model.kind == ModelKind::Generate);
+    let model = model.ok_or_else(|| ApiError::new(404, format!("Model is not found: models/{id}")))?;
+    let prompt = Prompt::openai(request, model.wants_signatures())?;
+    let number = world.next_answer();
+    let frame = Frame {
+        id: format!("sim{number:017x}"),
+        created: world.now_ms() / 1000,
+        model: model.id.clone(),
+        prompt_tokens: prompt.tokens,
+        cached_tokens: 0,
+    };
+    Ok(whole(&frame, Reply::to(&prompt, world.shape()), number))
 }

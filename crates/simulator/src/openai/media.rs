@@ -1,16 +1,16 @@
 //! Pictures and videos of the OpenAI layer. Videos are done as soon as they are asked after, by a key of the same project.
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::model;
 use crate::answer::Answer;
 use crate::dispatch::Call;
-use crate::error::{ApiError, SERVICE};
+use crate::error::ApiError;
 use crate::models::ModelKind;
 use crate::native::{PNG_BASE64, only_fields};
 use crate::prompt::tokens;
 use crate::quota::Metered;
+use crate::resources::{self, Kind, LOWER, Resource, Work};
 
 pub(super) fn image(call: &Call<'_>) -> Result<Answer, ApiError> {
     let model = model(call, ModelKind::Image, "predict")?;
@@ -36,36 +36,41 @@ pub(super) fn create_video(call: &Call<'_>) -> Result<Answer, ApiError> {
     let Some(id) = named("model") else { return Err(ApiError::new(400, "model is not specified")) };
     let id = id.strip_prefix("models/").unwrap_or(&id);
     let model = crate::native::model(call, id, &[ModelKind::Video], "predictLongRunning")?;
+    // In JSON it has been looked at with all that bodies name.
+    if let Some(id) = form("extend_video_id") {
+        let name = format!("videos/{id}");
+        let what = (call.key.project.as_str(), Kind::Video, name.as_str());
+        call.world.resources.with(what, call.world.clock(), |_| ())?;
+    }
     let Some(prompt) = named("prompt") else { return Err(ApiError::new(400, "prompt is not specified")) };
     call.world.meter(&call.key.project, &model.id, Metered::Generate, tokens(prompt.len()))?;
-    Ok(Answer::line(&json!({
-        "id": format!("{}{:x}", owner(&call.key.project), call.world.next_answer()),
+    let (world, now) = (call.world, call.world.clock());
+    let id = format!("video-{}", world.resources.ids.id(LOWER, 12));
+    let mut video = Resource::new(Kind::Video, "videos", &id, &call.key.project, now);
+    video.body = json!({
+        "id": id,
         "object": "video",
-        "created_at": call.world.now_ms() / 1000,
+        "created_at": now.as_secs(),
         "model": model.id,
         "progress": 0,
         "status": "processing",
-    })))
+    });
+    let answer = Answer::line(&video.body);
+    let finish = resources::video(
+        world,
+        &call.key.project,
+        |uri| json!({"progress": 100, "status": "completed", "url": uri}),
+    );
+    // Done as soon as it is asked after.
+    video.work = Some(Work { polls: 0, due: now, meanwhile: None, finish });
+    world.resources.insert(video, now);
+    Ok(answer)
 }
 
 pub(super) fn video(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
-    if !id.starts_with(&owner(&call.key.project)) {
-        return Err(ApiError::usual(404));
-    }
-    Ok(Answer::line(&json!({
-        "id": id,
-        "object": "video",
-        "created_at": call.world.now_ms() / 1000,
-        "progress": 100,
-        "status": "completed",
-        "url": format!("https://{SERVICE}/v1beta/files/{id}:download?alt=media"),
-    })))
-}
-
-/// How the ids of a project's videos begin.
-fn owner(project: &str) -> String {
-    let digest = Sha256::digest(project);
-    digest.iter().take(6).fold(String::from("video-"), |id, byte| id + &format!("{byte:02x}")) + "-"
+    let name = format!("videos/{id}");
+    let what = (call.key.project.as_str(), Kind::Video, name.as_str());
+    call.world.resources.poll(what, call.world.clock()).map(|video| Answer::line(&video))
 }
 
 /// A text field of `multipart/form-data`.

@@ -1,5 +1,6 @@
 //! Google's OpenAI-compatible layer, `/v1beta/openai/`.
 
+mod batches;
 mod chat;
 mod media;
 
@@ -32,6 +33,7 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Answer, ApiError> {
         }
         Operation::Images => media::image(call),
         Operation::CreateVideo => media::create_video(call),
+        Operation::Owned(place) => batches::answer(call, place),
         Operation::GetVideo(id) => media::video(call, id),
         _ => Ok(Answer::no_such_page(call.path)),
     }
