@@ -19,6 +19,7 @@ mod google;
 mod journal;
 mod keys;
 mod line;
+mod live;
 mod models;
 mod native;
 mod openai;

@@ -4,6 +4,8 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::live::LiveMethod;
+
 /// Which of Google's two dialects the path belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Surface {
@@ -31,6 +33,10 @@ pub(crate) enum Operation {
     Images,
     CreateVideo,
     GetVideo(String),
+    /// An ephemeral token for the Live API.
+    CreateToken,
+    /// A session; `live` reads its paths.
+    Live(LiveMethod),
     /// Google has no such page.
     Unknown,
 }
@@ -63,6 +69,10 @@ impl Route {
             let rest = rest.strip_suffix('/').unwrap_or(rest);
             return Self { surface: Surface::OpenAi, version, operation: openai(method, rest) };
         }
+        // v1 has no tokens (404 on 19 Sep 2026).
+        if rest == "auth_tokens" && version != "v1" && method == Method::POST {
+            return Self { surface: Surface::Native, version, operation: Operation::CreateToken };
+        }
         Self { surface: Surface::Native, version, operation: native(method, rest) }
     }
 
@@ -94,6 +104,10 @@ impl Route {
             Operation::Predict(_) | Operation::Images => "PredictionService.Predict",
             Operation::CreateVideo | Operation::GetVideo(_) => "PredictionService.PredictLongRunning",
             Operation::EmptyList => "FileService.ListFiles",
+            Operation::CreateToken => "AuthTokenService.CreateToken",
+            Operation::Live(LiveMethod::Content) => "GenerativeService.BidiGenerateContent",
+            Operation::Live(LiveMethod::Constrained) => "GenerativeService.BidiGenerateContentConstrained",
+            Operation::Live(LiveMethod::Music) => "GenerativeService.BidiGenerateMusic",
             Operation::Generate(_) | Operation::ChatCompletions | Operation::Unknown => {
                 "GenerativeService.GenerateContent"
             }
@@ -168,6 +182,8 @@ mod tests {
             (Method::POST, "/v2/models/gemini-2.5-flash:generateContent", Operation::Unknown),
             (Method::POST, "//v1beta/models/gemini-2.5-flash:generateContent", Operation::Unknown),
             (Method::GET, "/v1beta/files", Operation::EmptyList),
+            (Method::POST, "/v1alpha/auth_tokens", Operation::CreateToken),
+            (Method::POST, "/v1/auth_tokens", Operation::Unknown),
             (Method::POST, "/upload/v1beta/files", Operation::Unknown),
             (Method::POST, "/v1beta/openai/chat/completions", Operation::ChatCompletions),
             (Method::POST, "/v1beta/openai/chat/completions/", Operation::ChatCompletions),

@@ -24,6 +24,8 @@ pub struct Stats {
     pub by_fault: BTreeMap<String, u64>,
     /// Exchanges the client left.
     pub clients_left: u64,
+    /// Refusals because a resource is another project's.
+    pub wrong_owner: u64,
     /// Exchanges not yet ended.
     pub open_requests: u64,
     /// Connections accepted since the start.
@@ -42,6 +44,7 @@ impl fmt::Debug for Stats {
             .field("by_status", &self.by_status)
             .field("by_model", &self.by_model)
             .field("clients_left", &self.clients_left)
+            .field("wrong_owner", &self.wrong_owner)
             .field("open_requests", &self.open_requests)
             .field("connections", &self.connections)
             .field("open_connections", &self.open_connections)

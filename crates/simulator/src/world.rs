@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::fault::{Fault, Faults, Rule, RuleState, Subject};
 use crate::journal::{Arrival, End, Entry, Journal, LoggedRequest, spell};
 use crate::keys::{Key, KeyState};
+use crate::live::Registry;
 use crate::models::Model;
 use crate::prefix::{Prefixes, prefixes};
 use crate::prompt::Prompt;
@@ -29,6 +30,7 @@ struct Totals {
     by_model: BTreeMap<String, u64>,
     by_fault: BTreeMap<String, u64>,
     clients_left: u64,
+    wrong_owner: u64,
 }
 
 pub(crate) struct World {
@@ -45,6 +47,7 @@ pub(crate) struct World {
     meter: Mutex<Meter>,
     prefixes: Option<Mutex<Prefixes>>,
     journal: Mutex<Journal>,
+    live: Mutex<Registry>,
     totals: Mutex<Totals>,
     answers: AtomicU64,
     open_requests: AtomicU64,
@@ -76,6 +79,7 @@ impl World {
             meter: Mutex::new(Meter::new(config.quotas, config.quota_minute, config.quota_window)),
             prefixes: config.prefix_cache.map(|cache| Mutex::new(Prefixes::new(cache))),
             journal: Mutex::new(Journal::new(config.log_capacity)),
+            live: Mutex::default(),
             totals: Mutex::default(),
             answers: AtomicU64::new(0),
             open_requests: AtomicU64::new(0),
@@ -117,6 +121,16 @@ impl World {
 
     pub(crate) fn key(&self, secret: &str) -> Option<Key> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).get(secret).cloned()
+    }
+
+    /// The project of a known key or ephemeral token.
+    pub(crate) fn project(&self, secret: &str) -> Option<String> {
+        self.key(secret).map(|key| key.project).or_else(|| self.live().owner(secret))
+    }
+
+    /// The Live API's tokens and handles.
+    pub(crate) fn live(&self) -> MutexGuard<'_, Registry> {
+        lock(&self.live)
     }
 
     pub(crate) fn set_keys(&self, keys: Vec<Key>) {
@@ -206,6 +220,11 @@ impl World {
         }
     }
 
+    /// A resource of another project was asked for.
+    pub(crate) fn wrong_owner(&self) {
+        lock(&self.totals).wrong_owner += 1;
+    }
+
     pub(crate) fn struck(&self, kind: &str) {
         count(&mut lock(&self.totals).by_fault, kind);
     }
@@ -251,6 +270,7 @@ impl World {
             by_model: totals.by_model.clone(),
             by_fault: totals.by_fault.clone(),
             clients_left: totals.clients_left,
+            wrong_owner: totals.wrong_owner,
             open_requests: self.open_requests.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),
             open_connections: self.open_connections.load(Ordering::Relaxed),

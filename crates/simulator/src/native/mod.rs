@@ -11,6 +11,7 @@ pub(crate) use embed::{DIMENSIONS, PNG_BASE64, vector};
 use crate::answer::Answer;
 use crate::dispatch::Call;
 use crate::error::ApiError;
+use crate::live;
 use crate::models::{Model, ModelKind};
 use crate::route::Operation;
 
@@ -29,6 +30,7 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Answer, ApiError> {
         Operation::Embed(id) => embed::one(call, id),
         Operation::BatchEmbed(id) => embed::batch(call, id),
         Operation::Predict(id) => embed::predict(call, id),
+        Operation::CreateToken => live::create_token(call),
         Operation::EmptyList => Ok(Answer::pretty(&json!({}))),
         _ => Ok(Answer::no_such_page(call.path)),
     }
