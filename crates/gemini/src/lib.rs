@@ -8,6 +8,7 @@ pub mod dialect;
 mod error_body;
 pub mod events;
 pub mod fault;
+pub mod live;
 pub mod operation;
 pub mod path;
 pub mod peek;

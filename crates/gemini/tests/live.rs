@@ -1,0 +1,127 @@
+//! The Live API's messages, and what the reasons of closes say.
+
+use gemini::fault::{Kind, Next, Wait};
+use gemini::live::{Setup, close_fault, code_of_status, fitting_reason, new_handle};
+
+fn setup(model: Option<&str>, handle: Option<&str>) -> Setup {
+    Setup { model: model.map(str::to_owned), handle: handle.map(str::to_owned) }
+}
+
+#[test]
+fn a_setup_is_read_in_either_spelling_and_among_anything_else() {
+    let cases = [
+        (r#"{"setup":{"model":"models/gemini-live"}}"#, setup(Some("gemini-live"), None)),
+        (r#"{"setup":{"model":"gemini-live","sessionResumption":{}}}"#, setup(Some("gemini-live"), None)),
+        (
+            r#"{"setup":{"generationConfig":{"x":[1,{"model":"no"}]},"sessionResumption":{"handle":"a\u002fb"},"model":"m"}}"#,
+            setup(Some("m"), Some("a/b")),
+        ),
+        (
+            r#"{"setup":{"model":"m","session_resumption":{"handle":"h","transparent":true}}}"#,
+            setup(Some("m"), Some("h")),
+        ),
+        (r#"{"setup":{"model":"m","sessionResumption":{"handle":""}}}"#, setup(Some("m"), None)),
+        (r#"{"setup":{"model":"m","sessionResumption":null}}"#, setup(Some("m"), None)),
+        (r#"{"clientContent":{"turns":[]}}"#, setup(None, None)),
+        ("{", setup(None, None)),
+        ("", setup(None, None)),
+    ];
+    for (message, expected) in cases {
+        assert_eq!(Setup::read(message.as_bytes()), expected, "{message}");
+    }
+}
+
+#[test]
+fn a_handle_is_found_where_the_server_gives_one() {
+    let cases = [
+        (r#"{"sessionResumptionUpdate":{"newHandle":"h","resumable":true}}"#, Some("h")),
+        (r#"{"usageMetadata":{},"sessionResumptionUpdate":{"resumable":true,"newHandle":"h2"}}"#, Some("h2")),
+        (r#"{"sessionResumptionUpdate":{"resumable":false}}"#, None),
+        (
+            r#"{"serverContent":{"modelTurn":{"parts":[{"text":"\"sessionResumptionUpdate\" newHandle"}]}}}"#,
+            None,
+        ),
+        (r#"{"setupComplete":{}}"#, None),
+    ];
+    for (message, expected) in cases {
+        assert_eq!(new_handle(message.as_bytes()).as_deref(), expected, "{message}");
+    }
+}
+
+#[test]
+fn reasons_are_read_by_their_words() {
+    let cases = [
+        ("API key not valid. Please pass a valid API key.", Kind::KeyInvalid),
+        ("API key expired. Please renew the API key.", Kind::KeyInvalid),
+        ("API Key not found. Please pass a valid API key.", Kind::KeyInvalid),
+        ("Multiple authentication credentials received. Please pass only one.", Kind::CredentialsMultiple),
+        ("User location is not supported for the API use.", Kind::LocationUnsupported),
+        (
+            "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid",
+            Kind::KeyUnauthenticated,
+        ),
+        ("Your API key was reported as leaked. Please use another API key.", Kind::KeySuspended),
+        ("Permission denied: Consumer 'api_key:***' has been suspended.", Kind::KeySuspended),
+        (
+            "Requests to this API generativelanguage.googleapis.com method google.ai are blocked.",
+            Kind::KeyRestricted,
+        ),
+        (
+            "Generative Language API has not been used in project 1 before or it is disabled.",
+            Kind::ServiceDisabled,
+        ),
+        ("Requested entity was not found.", Kind::ResourceUnreachable),
+        ("You exceeded your current quota, please check your plan and billing details.", Kind::QuotaBare),
+        ("RESOURCE_EXHAUSTED: You exceeded your current quota, please check", Kind::QuotaBare),
+        ("generic::resource_exhausted: You exceeded your current quota", Kind::QuotaBare),
+        ("Resource has been exhausted (e.g. check quota).", Kind::QuotaBare),
+        ("Your prepayment credits are depleted. Please go to AI Studio", Kind::CreditsGone),
+        ("Your project has exceeded its monthly spending cap.", Kind::SpendingCap),
+        ("Internal error encountered.", Kind::Internal),
+        ("The model is overloaded. Please try again later.", Kind::Overloaded),
+        ("The service is currently unavailable.", Kind::Overloaded),
+        ("Deadline expired before operation could complete.", Kind::DeadlineExceeded),
+    ];
+    for (reason, kind) in cases {
+        assert_eq!(close_fault(reason).map(|fault| fault.kind), Some(kind), "{reason}");
+    }
+}
+
+#[test]
+fn a_reason_that_quotes_a_request_blames_no_key() {
+    let reasons = [
+        "",
+        "Operation is not implemented, or supported, or enabled.",
+        "models/dream is not found for API version v1beta, or is not supported for bidiGenerateContent.",
+        "Invalid JSON payload received. Unknown name \"API key not valid\": Cannot find field.",
+        "Request contains an invalid argument.",
+        "Cannot extract voices from a non-audio request: You exceeded your current quota",
+        "API key is a fine thing to talk about",
+        "done",
+    ];
+    for reason in reasons {
+        assert_eq!(close_fault(reason), None, "{reason}");
+    }
+}
+
+#[test]
+fn a_bad_key_is_retired_and_a_quota_backs_off_and_both_may_try_another_key() {
+    let bad =
+        close_fault("API key expired. Please renew the API key.").map(|fault| (fault.wait, fault.next()));
+    assert_eq!(bad, Some((Wait::Retire, Next::OtherKey)));
+    let full = close_fault("You exceeded your current quota").map(|fault| (fault.wait, fault.next()));
+    assert_eq!(full, Some((Wait::Backoff, Next::OtherKey)));
+}
+
+#[test]
+fn an_answer_to_the_upgrade_becomes_the_close_that_google_uses_for_the_same() {
+    let codes = [400, 401, 403, 404, 429, 500, 503].map(code_of_status);
+    assert_eq!(codes, [1007, 1007, 1008, 1008, 1011, 1011, 1011]);
+}
+
+#[test]
+fn a_reason_is_cut_between_characters() {
+    assert_eq!(fitting_reason("short"), "short");
+    let long = "é".repeat(100);
+    assert_eq!(fitting_reason(&long).len(), 122);
+}
