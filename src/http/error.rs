@@ -7,7 +7,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use gemini::path::{Dialect, PathError};
-use gemini_balance_actors::forward::Failure;
+use gemini_balance_actors::{forward::Failure, live::Close};
 use keypool::Refusal;
 use std::{borrow::Cow, time::Duration};
 
@@ -26,6 +26,17 @@ pub(super) enum GatewayError {
     Forward(Failure),
     /// A bug: the actor died.
     Crashed,
+}
+
+/// How a Live session is closed for a failure: by then the client's upgrade has been answered, so there is no status.
+pub(super) fn failure_close(failure: &Failure) -> Close {
+    let error = GatewayError::Forward(failure.clone());
+    let code = match error.status() {
+        // Try Again Later (registered with IANA).
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => 1013,
+        _ => 1011,
+    };
+    Close { code, reason: error.message().into_owned() }
 }
 
 /// The HTTP status of a failure, for the transaction log.

@@ -1,0 +1,149 @@
+//! Live sessions: lets the caller in, answers the WebSocket upgrade, and hands the connection to a `LiveActor`. What is
+//! said on it is none of this room's business.
+
+use super::{
+    Face,
+    auth::Caller,
+    error::{GatewayError, failure_close},
+};
+use crate::inflight::Passage;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BodySize, MessageBody},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderName},
+    },
+    web,
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use gemini::path::{self, CredentialForm, Surface, Target};
+use gemini_balance_actors::{
+    forward::headers,
+    live::{Client, ClientPipe, LiveJob, Outlet, accept_key},
+};
+use std::{
+    fmt, io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Bytes handed to the client's socket at a time.
+const WRITE_BYTES: usize = 16 * 1024;
+
+/// Whether a request begins a session. One to the same path that is no upgrade is forwarded like any other, and Google
+/// says what it thinks of it.
+pub(super) fn begins_session(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    request.method() == Method::GET
+        && lists(headers, &header::UPGRADE, "websocket")
+        && lists(headers, &header::CONNECTION, "upgrade")
+        && headers.contains_key(header::SEC_WEBSOCKET_KEY)
+        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+        && target(request, CredentialForm::None).is_ok_and(|target| target.surface == Surface::Live)
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    headers
+        .get_all(name)
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+}
+
+fn target(request: &HttpRequest, form: CredentialForm) -> Result<Target, GatewayError> {
+    let uri = request.uri();
+    path::parse(request.method().as_str(), uri.path(), uri.query(), form).map_err(GatewayError::Path)
+}
+
+/// Answers the upgrade of a caller who was let in, and starts the session.
+pub(super) fn open(
+    request: &HttpRequest,
+    payload: web::Payload,
+    face: &Face,
+    id: &str,
+    arrived: Instant,
+    form: CredentialForm,
+    caller: Caller,
+) -> Result<HttpResponse, GatewayError> {
+    let passage = face.in_flight.enter();
+    let target = target(request, form)?;
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+    let accept = accept_key(key.map_or(&[], header::HeaderValue::as_bytes));
+    let incoming = payload.into_inner().map(|bytes| bytes.map_err(io::Error::other));
+    let (pipe, gone, outlet) = ClientPipe::new(incoming.boxed_local());
+    let job = LiveJob {
+        id: id.to_owned(),
+        caller: caller.name,
+        sees_all: false,
+        target,
+        headers: headers::up(|| {
+            request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+        }),
+        ephemeral: None,
+        setup_within: Duration::from_secs(face.settings.body_timeout_s),
+        told: failure_close,
+        arrived,
+    };
+    let in_flight = face.in_flight.clone();
+    let going_down = Box::pin(async move { in_flight.cut().await });
+    face.live.start(job, Client { pipe, gone, going_down });
+    Ok(HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS)
+        .upgrade("websocket")
+        .insert_header((header::SEC_WEBSOCKET_ACCEPT, accept))
+        .insert_header(("x-request-id", id))
+        .body(SessionBody { outlet, unwritten: true, _passage: passage }))
+}
+
+/// What a session writes, as actix-web puts it on the socket.
+struct SessionBody {
+    outlet: Outlet,
+    /// Whether actix-web may hold bytes that it has not written yet: it writes when it is told to wait.
+    unwritten: bool,
+    _passage: Passage,
+}
+
+/// The session is over, and its connection with it. To a body that merely ends actix-web would add a wait for the
+/// client's next request, while the client waits for the server to close, as the protocol has it (RFC 6455 §7.1.1).
+#[derive(Debug)]
+struct Over;
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the session is over")
+    }
+}
+
+impl std::error::Error for Over {}
+
+impl MessageBody for SessionBody {
+    type Error = Over;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Over>>> {
+        let mut space = [MaybeUninit::uninit(); WRITE_BYTES];
+        let mut space = ReadBuf::uninit(&mut space);
+        match Pin::new(&mut self.outlet.bytes).poll_read(cx, &mut space) {
+            Poll::Ready(Ok(())) if !space.filled().is_empty() => {
+                self.unwritten = true;
+                Poll::Ready(Some(Ok(Bytes::copy_from_slice(space.filled()))))
+            }
+            // The last bytes are to be written before the connection goes.
+            Poll::Ready(_) if std::mem::take(&mut self.unwritten) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(Some(Err(Over))),
+            Poll::Pending => {
+                self.unwritten = false;
+                Poll::Pending
+            }
+        }
+    }
+}
