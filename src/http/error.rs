@@ -179,6 +179,7 @@ fn retry_after(refusal: &Refusal) -> Option<u64> {
 mod tests {
     use super::*;
     use actix_web::body::MessageBody;
+    use gemini_balance_actors::live::Notice;
     use serde_json::Value;
 
     const BACK_IN: Duration = Duration::from_secs(34);
@@ -254,6 +255,19 @@ mod tests {
             );
             assert!(list.contains(&row), "docs/errors.md lacks: {row}");
         }
+    }
+
+    #[test]
+    fn every_close_is_listed_as_it_is_sent() {
+        let list = include_str!("../../docs/errors.md");
+        for Close { code, reason } in Notice::ALL.map(Notice::close) {
+            let row = format!("| {code} | {reason} | ");
+            assert!(list.contains(&row), "docs/errors.md lacks: {row}");
+        }
+        let cooling = Failure::NoKey(Refusal::Cooling { back_in: BACK_IN });
+        let codes = [cooling, Failure::PoolSilent, Failure::Unreachable, Failure::HeadTimeout]
+            .map(|failure| failure_close(&failure).code);
+        assert_eq!(codes, [1013, 1013, 1011, 1011]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio_tungstenite::{
 const LIVE: &str = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
 const MIB: usize = 1024 * 1024;
 
-struct Session(WebSocketStream<TcpStream>);
+pub(crate) struct Session(WebSocketStream<TcpStream>);
 
 /// Opens a WebSocket; the status of the answer if it is refused.
 async fn upgrade(authority: &str, target: &str, headers: &[(&str, &str)]) -> Result<Session, u16> {
@@ -71,7 +71,7 @@ impl Session {
     }
 
     /// The same, set up.
-    async fn begin(gateway: &Gateway) -> Self {
+    pub(crate) async fn begin(gateway: &Gateway) -> Self {
         let mut session = Self::open(gateway).await;
         session.say(&setup()).await;
         assert_eq!(session.json().await, json!({"setupComplete": {}}));
@@ -112,7 +112,7 @@ impl Session {
         }
     }
 
-    async fn ask(&mut self, text: &str) -> String {
+    pub(crate) async fn ask(&mut self, text: &str) -> String {
         self.say(&turn(text)).await;
         self.answer().await
     }

@@ -28,7 +28,7 @@ use attempt::{Failed, Open, Words, redacted};
 use bindings::Owner;
 use eyes::Eyes;
 use gemini::{
-    fault::{Fault, Scope},
+    fault::{Fault, Kind, Scope},
     live::{Setup, close_fault},
 };
 use http::StatusCode;
@@ -279,11 +279,16 @@ impl Live {
                 let fault = frame.as_ref().and_then(|frame| close_fault(&frame.reason));
                 (End::Complete, fault.map_or(Outcome::Success, Outcome::Fault))
             }
-            EndedBy::Upstream(_) => (End::UpstreamBroke, Outcome::Fault(Fault::body_lost())),
+            // It took key and setup and served for a while: that its connection went says nothing of the key.
+            EndedBy::Upstream(_) => (End::UpstreamBroke, Outcome::Success),
         };
         record.transaction.end = end;
-        if let (Outcome::Fault(fault), Some(attempt)) = (&outcome, record.transaction.attempts.last_mut()) {
-            attempt.fault = Some(fault.kind);
+        if let Some(attempt) = record.transaction.attempts.last_mut() {
+            attempt.fault = match (&outcome, end) {
+                (Outcome::Fault(fault), _) => Some(fault.kind),
+                (_, End::UpstreamBroke) => Some(Kind::BodyLost),
+                _ => None,
+            };
         }
         lease.settle(outcome, record.transaction.usage.as_ref());
         match ended {
