@@ -1,7 +1,7 @@
 //! The errors that the gateway makes itself, and the only place that chooses their statuses. Each says what to do, in
 //! the caller's dialect. They are listed for operators in `docs/errors.md`; a test holds the two together.
 
-use super::body::BodyRefused;
+use super::{auth::Refused, body::BodyRefused};
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
@@ -26,6 +26,15 @@ pub(super) enum GatewayError {
     Forward(Failure),
     /// A bug: the actor died.
     Crashed,
+}
+
+impl From<Refused> for GatewayError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Missing => Self::CredentialMissing,
+            Refused::Unknown => Self::CredentialUnknown,
+        }
+    }
 }
 
 /// How a Live session is closed for a failure: by then the client's upgrade has been answered, so there is no status.

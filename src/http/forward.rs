@@ -72,15 +72,12 @@ async fn handle(
     caller: Result<Caller, Refused>,
 ) -> Result<HttpResponse, GatewayError> {
     let passage = face.in_flight.enter();
-    let caller = caller.map_err(|refused| match refused {
-        Refused::Missing => GatewayError::CredentialMissing,
-        Refused::Unknown => GatewayError::CredentialUnknown,
-    })?;
-    if live::begins_session(request)
-        && let Some(payload) = payload.take()
-    {
-        return live::open(request, payload, face, id, arrived, form, caller);
+    if live::begins_session(request) {
+        let opener = live::admit(request, face, caller)?;
+        let payload = payload.take().ok_or(GatewayError::Crashed)?;
+        return live::open(request, payload, face, id, arrived, form, opener);
     }
+    let caller = caller?;
     let uri = request.uri();
     let target =
         path::parse(request.method().as_str(), uri.path(), uri.query(), form).map_err(GatewayError::Path)?;

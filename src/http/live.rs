@@ -3,7 +3,7 @@
 
 use super::{
     Face,
-    auth::Caller,
+    auth::{Caller, Refused},
     error::{GatewayError, failure_close},
 };
 use crate::inflight::Passage;
@@ -18,12 +18,16 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use gemini::path::{self, CredentialForm, Surface, Target};
+use gemini::{
+    path::{self, CredentialForm, Surface, Target},
+    query::query_access_tokens,
+};
 use gemini_balance_actors::{
     forward::headers,
-    live::{Client, ClientPipe, LiveJob, Outlet, accept_key},
+    live::{Client, ClientPipe, Ephemeral, LiveJob, Outlet, accept_key},
 };
 use std::{
+    borrow::Cow,
     fmt, io,
     mem::MaybeUninit,
     pin::Pin,
@@ -40,8 +44,10 @@ const WRITE_BYTES: usize = 16 * 1024;
 pub(super) fn begins_session(request: &HttpRequest) -> bool {
     let headers = request.headers();
     request.method() == Method::GET
-        && lists(headers, &header::UPGRADE, "websocket")
+        && headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && lists(headers, &header::CONNECTION, "upgrade")
+        && !headers.contains_key(header::CONTENT_LENGTH)
+        && !headers.contains_key(header::TRANSFER_ENCODING)
         && headers.contains_key(header::SEC_WEBSOCKET_KEY)
         && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
         && target(request, CredentialForm::None).is_ok_and(|target| target.surface == Surface::Live)
@@ -59,6 +65,42 @@ fn target(request: &HttpRequest, form: CredentialForm) -> Result<Target, Gateway
     path::parse(request.method().as_str(), uri.path(), uri.query(), form).map_err(GatewayError::Path)
 }
 
+/// Who opens a session, and with which credential of Google's own, if it is one.
+pub(super) struct Opener {
+    caller: Caller,
+    ephemeral: Option<Ephemeral>,
+}
+
+/// Lets in whom the gate knows, and whoever shows an ephemeral token that was made through the gateway.
+pub(super) fn admit(
+    request: &HttpRequest,
+    face: &Face,
+    caller: Result<Caller, Refused>,
+) -> Result<Opener, GatewayError> {
+    let refused = match caller {
+        Ok(caller) => return Ok(Opener { caller, ephemeral: None }),
+        Err(refused) => refused,
+    };
+    let Some(token) = ephemeral_token(request) else { return Err(refused.into()) };
+    let (name, ephemeral) = face.live.ephemeral(&token).ok_or(GatewayError::CredentialUnknown)?;
+    Ok(Opener { caller: Caller { name }, ephemeral: Some(ephemeral) })
+}
+
+/// The ephemeral token that a request shows, in any of the places where SDKs put one.
+fn ephemeral_token(request: &HttpRequest) -> Option<String> {
+    let text = |value: &header::HeaderValue| value.to_str().ok().map(str::trim).map(str::to_owned);
+    let in_header = request.headers().get_all("x-goog-api-key").filter_map(text);
+    let authorized = request.headers().get_all(header::AUTHORIZATION).filter_map(text);
+    let authorized = authorized.filter_map(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        let is_token = ["token", "bearer"].into_iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        is_token.then(|| token.trim().to_owned())
+    });
+    let query = request.uri().query().unwrap_or_default();
+    let in_query = query_access_tokens(query).chain(path::query_credentials(query)).map(Cow::into_owned);
+    in_header.chain(authorized).chain(in_query).find(|token| token.starts_with("auth_tokens/"))
+}
+
 /// Answers the upgrade of a caller who was let in, and starts the session.
 pub(super) fn open(
     request: &HttpRequest,
@@ -67,8 +109,9 @@ pub(super) fn open(
     id: &str,
     arrived: Instant,
     form: CredentialForm,
-    caller: Caller,
+    opener: Opener,
 ) -> Result<HttpResponse, GatewayError> {
+    let Opener { caller, ephemeral } = opener;
     let passage = face.in_flight.enter();
     let target = target(request, form)?;
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
@@ -83,7 +126,7 @@ pub(super) fn open(
         headers: headers::up(|| {
             request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
         }),
-        ephemeral: None,
+        ephemeral,
         setup_within: Duration::from_secs(face.settings.body_timeout_s),
         told: failure_close,
         arrived,

@@ -36,6 +36,12 @@ pub(super) enum Owner {
 pub struct Bindings(Arc<Mutex<HashMap<String, Held>>>);
 
 impl Bindings {
+    /// Who was given an ephemeral token, and a key of the project that it belongs to.
+    pub(super) fn token(&self, token: &str) -> Option<(Arc<str>, KeyIx)> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(token).map(|held| (Arc::clone(&held.caller), held.owner))
+    }
+
     /// Whose the handle is.
     pub(super) fn handle(&self, handle: &str, caller: &str, sees_all: bool) -> Owner {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);

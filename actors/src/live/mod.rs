@@ -21,6 +21,7 @@ pub use pipe::{ClientPipe, Gone, Outlet};
 use crate::{
     forward::{Failure, Forwarder, Step, Tries},
     key_manager::{Lease, LeaseError},
+    secret::Secret,
     transaction::{Attempt, End, Transaction},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -74,6 +75,12 @@ impl Live {
     /// Sessions go the way that requests go.
     pub fn new(forwarder: Rc<Forwarder>, bindings: Bindings) -> Self {
         Self { forwarder, bindings }
+    }
+
+    /// Who was given this ephemeral token through the gateway, and the credential that it is.
+    pub fn ephemeral(&self, token: &str) -> Option<(Arc<str>, Ephemeral)> {
+        let (caller, owner) = self.bindings.token(token)?;
+        Some((caller, Ephemeral { token: Secret::new(token), owner }))
     }
 
     /// Starts an actor for `job` on this worker.
