@@ -538,6 +538,19 @@ async fn a_session_without_a_setup_is_closed_in_time() {
 }
 
 #[tokio::test]
+async fn a_session_begins_with_a_setup_or_not_at_all() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let no_setup = said(1007, "The first message is no setup: send {\"setup\":{\"model\":...}} as JSON.");
+    for first in [turn("too early").to_string(), "{".to_owned(), String::new()] {
+        let mut session = Session::open(&gateway).await;
+        session.0.send(Message::text(first)).await.unwrap();
+        assert_eq!(session.close().await, no_setup);
+    }
+    assert_eq!(simulator.stats().requests, 0);
+}
+
+#[tokio::test]
 async fn what_is_no_websocket_is_told_so() {
     use tokio::io::AsyncWriteExt;
     let simulator = simulator(1).await;
@@ -575,6 +588,13 @@ async fn a_handle_goes_back_to_its_project_and_only_for_its_caller() {
         let before = simulator.stats().requests;
         let mut session = Session::open_as(&gateway, "bob-token").await;
         session.say(&resumable(Some(&first))).await;
+        assert_eq!(session.close().await, said(1008, "Requested entity was not found."));
+        let mut session = Session::open_as(&gateway, "bob-token").await;
+        let hidden = resumable(Some("mine")).to_string().replace(
+            "\"sessionResumption\"",
+            &format!("\"sessionResumption\":{{\"handle\":\"{first}\"}},\"session_resumption\""),
+        );
+        session.0.send(Message::text(hidden)).await.unwrap();
         assert_eq!(session.close().await, said(1008, "Requested entity was not found."));
         assert_eq!(simulator.stats().requests, before, "another's handle was shown to Google");
     }

@@ -24,6 +24,8 @@ impl Close {
 pub enum Notice {
     /// The first message did not come.
     SetupLate,
+    /// The first message is no setup.
+    NoSetup,
     /// A message over [`super::MAX_MESSAGE_BYTES`], from either side.
     TooLong,
     /// What came is not WebSocket's protocol.
@@ -38,13 +40,23 @@ pub enum Notice {
 
 impl Notice {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::SetupLate, Self::TooLong, Self::Malformed, Self::NotYours, Self::BrokeOff, Self::GoingDown];
+    pub const ALL: [Self; 7] = [
+        Self::SetupLate,
+        Self::NoSetup,
+        Self::TooLong,
+        Self::Malformed,
+        Self::NotYours,
+        Self::BrokeOff,
+        Self::GoingDown,
+    ];
 
     /// Code and reason.
     pub fn close(self) -> Close {
         let (code, reason) = match self {
             Self::SetupLate => (1008, "No setup came in time: send it as the session's first message."),
+            Self::NoSetup => {
+                (1007, "The first message is no setup: send {\"setup\":{\"model\":...}} as JSON.")
+            }
             Self::TooLong => {
                 (1009, "A message is over this gateway's limit of 16777216 bytes: send it in parts.")
             }

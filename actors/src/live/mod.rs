@@ -30,7 +30,7 @@ use bindings::Owner;
 use eyes::Eyes;
 use gemini::{
     fault::{Fault, Kind, Scope},
-    live::{Setup, close_fault},
+    live::{NoSetup, Setup, close_fault},
 };
 use http::StatusCode;
 use keypool::{Avoid, Outcome, Reach, Retry, Wish};
@@ -145,6 +145,8 @@ impl Live {
             Message::Text(text) => Setup::read(text.as_bytes()),
             other => Setup::read(&other.clone().into_data()),
         };
+        // What cannot be read cannot be placed: it could name what is another's.
+        let asked = asked.map_err(|NoSetup| NoSession::Notice(Notice::NoSetup))?;
         record.transaction.model = asked.model.as_deref().map(Arc::from);
         let reach = self.reach(job, &asked)?;
         let wish = Wish { reach, ..Wish::any(record.transaction.model.clone()) };
@@ -158,7 +160,7 @@ impl Live {
     /// Which keys can serve the session.
     fn reach(&self, job: &LiveJob, asked: &Setup) -> Result<Reach, NoSession> {
         let mut reach = Reach::Any;
-        if let Some(handle) = &asked.handle {
+        for handle in &asked.handles {
             match self.bindings.handle(handle, &job.caller, job.sees_all) {
                 Owner::Project(key) => reach = Reach::ProjectOf(key),
                 Owner::NotYours => return Err(NoSession::Notice(Notice::NotYours)),

@@ -3,9 +3,11 @@
 //! own failures alike), so its reason is read, by the rules by which `classify` reads an error's message.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use memchr::memmem;
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::classify::{Answer, kind};
 use crate::error_body::Said;
@@ -19,44 +21,126 @@ pub const MAX_REASON_BYTES: usize = 123;
 pub struct Setup {
     /// The model, without `models/`.
     pub model: Option<String>,
-    /// The handle of an earlier session, which belongs to a project.
-    pub handle: Option<String>,
+    /// Handles of earlier sessions, each of which belongs to a project. More than one is no message of a well-meaning
+    /// client, and which of them counts is for the upstream to say.
+    pub handles: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct First<'a> {
-    #[serde(borrow)]
-    setup: Option<SetupFields<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct SetupFields<'a> {
-    #[serde(borrow)]
-    model: Option<Cow<'a, str>>,
-    #[serde(borrow, rename = "sessionResumption", alias = "session_resumption")]
-    resumption: Option<Resumption<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Resumption<'a> {
-    #[serde(borrow)]
-    handle: Option<Cow<'a, str>>,
-}
+/// A first message that is not a setup, or that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoSetup;
 
 impl Setup {
-    /// Reads a client's first message. Of one that is no setup, nothing: Google says what is wrong with it.
-    pub fn read(message: &[u8]) -> Self {
-        let Ok(First { setup: Some(setup) }) = serde_json::from_slice(message) else {
-            return Self::default();
-        };
-        let model = setup.model.map(|model| model.strip_prefix("models/").unwrap_or(&model).to_owned());
-        let handle = setup.resumption.and_then(|resumption| resumption.handle);
-        Self {
-            model: model.filter(|model| !model.is_empty()),
-            handle: handle.filter(|handle| !handle.is_empty()).map(Cow::into_owned),
+    /// Reads a client's first message. Fields that stand twice, or in both spellings, are all read: what is overlooked
+    /// here could be what the upstream goes by.
+    pub fn read(message: &[u8]) -> Result<Self, NoSetup> {
+        let mut found = Found::default();
+        let mut json = serde_json::Deserializer::from_slice(message);
+        Fields { of: Place::Message, found: &mut found }.deserialize(&mut json).map_err(|_| NoSetup)?;
+        json.end().map_err(|_| NoSetup)?;
+        if found.is_setup { Ok(found.setup) } else { Err(NoSetup) }
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    is_setup: bool,
+    setup: Setup,
+}
+
+/// Where in a message its reader is.
+#[derive(Clone, Copy)]
+enum Place {
+    Message,
+    Setup,
+    Resumption,
+    Model,
+    Handle,
+}
+
+impl Place {
+    /// What a field of this name leads to, if it is of interest.
+    fn at(self, field: &str) -> Option<Self> {
+        match (self, field) {
+            (Self::Message, "setup") => Some(Self::Setup),
+            (Self::Setup, "model") => Some(Self::Model),
+            (Self::Setup, "sessionResumption" | "session_resumption") => Some(Self::Resumption),
+            (Self::Resumption, "handle") => Some(Self::Handle),
+            _ => None,
         }
+    }
+}
+
+/// Reads one value of a message, whatever its type.
+struct Fields<'f> {
+    of: Place,
+    found: &'f mut Found,
+}
+
+impl<'de> DeserializeSeed<'de> for Fields<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        self.found.is_setup |= matches!(self.of, Place::Setup);
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            match self.of.at(&name) {
+                Some(of) => map.next_value_seed(Fields { of, found: &mut *self.found })?,
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        let setup = &mut self.found.setup;
+        match self.of {
+            Place::Model => {
+                let model = text.strip_prefix("models/").unwrap_or(text);
+                setup.model = (!model.is_empty()).then(|| model.to_owned());
+            }
+            Place::Handle if !text.is_empty() => setup.handles.push(text.to_owned()),
+            Place::Message | Place::Setup | Place::Resumption | Place::Handle => {}
+        }
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 }
 

@@ -1,34 +1,68 @@
 //! The Live API's messages, and what the reasons of closes say.
 
 use gemini::fault::{Kind, Next, Wait};
-use gemini::live::{Setup, close_fault, code_of_status, fitting_reason, new_handle};
+use gemini::live::{NoSetup, Setup, close_fault, code_of_status, fitting_reason, new_handle};
 
-fn setup(model: Option<&str>, handle: Option<&str>) -> Setup {
-    Setup { model: model.map(str::to_owned), handle: handle.map(str::to_owned) }
+#[allow(clippy::unnecessary_wraps)] // compared with what may fail
+fn setup(model: Option<&str>, handles: &[&str]) -> Result<Setup, NoSetup> {
+    let handles = handles.iter().map(|handle| (*handle).to_owned()).collect();
+    Ok(Setup { model: model.map(str::to_owned), handles })
 }
 
 #[test]
 fn a_setup_is_read_in_either_spelling_and_among_anything_else() {
     let cases = [
-        (r#"{"setup":{"model":"models/gemini-live"}}"#, setup(Some("gemini-live"), None)),
-        (r#"{"setup":{"model":"gemini-live","sessionResumption":{}}}"#, setup(Some("gemini-live"), None)),
+        (r#"{"setup":{"model":"models/gemini-live"}}"#, setup(Some("gemini-live"), &[])),
+        (r#"{"setup":{"model":"gemini-live","sessionResumption":{}}}"#, setup(Some("gemini-live"), &[])),
         (
-            r#"{"setup":{"generationConfig":{"x":[1,{"model":"no"}]},"sessionResumption":{"handle":"a\u002fb"},"model":"m"}}"#,
-            setup(Some("m"), Some("a/b")),
+            r#"{"setup":{"generationConfig":{"x":[1,-2,0.5,null,true,{"model":"no"}]},"sessionResumption":{"handle":"a\u002fb"},"model":"m"}}"#,
+            setup(Some("m"), &["a/b"]),
         ),
         (
             r#"{"setup":{"model":"m","session_resumption":{"handle":"h","transparent":true}}}"#,
-            setup(Some("m"), Some("h")),
+            setup(Some("m"), &["h"]),
         ),
-        (r#"{"setup":{"model":"m","sessionResumption":{"handle":""}}}"#, setup(Some("m"), None)),
-        (r#"{"setup":{"model":"m","sessionResumption":null}}"#, setup(Some("m"), None)),
-        (r#"{"clientContent":{"turns":[]}}"#, setup(None, None)),
-        ("{", setup(None, None)),
-        ("", setup(None, None)),
+        (r#"{"setup":{"model":"m","sessionResumption":{"handle":""}}}"#, setup(Some("m"), &[])),
+        (r#"{"setup":{"model":"m","sessionResumption":null}}"#, setup(Some("m"), &[])),
+        (r#"{"setup":{"model":7,"sessionResumption":[{"handle":"h"}]}}"#, setup(None, &[])),
+        (r#"{"setup":{}}"#, setup(None, &[])),
     ];
     for (message, expected) in cases {
         assert_eq!(Setup::read(message.as_bytes()), expected, "{message}");
     }
+    let deep = format!(r#"{{"setup":{{"x":{}{},"model":"m"}}}}"#, "[".repeat(9_000), "]".repeat(9_000));
+    assert_eq!(Setup::read(deep.as_bytes()), setup(Some("m"), &[]));
+}
+
+#[test]
+fn a_handle_cannot_be_hidden_behind_another() {
+    let cases = [
+        r#"{"setup":{"sessionResumption":{"handle":"a"},"sessionResumption":{"handle":"b"}}}"#,
+        r#"{"setup":{"sessionResumption":{"handle":"a"},"session_resumption":{"handle":"b"}}}"#,
+        r#"{"setup":{"sessionResumption":{"handle":"a","handle":"b"}}}"#,
+        r#"{"setup":{"sessionResumption":{"handle":"a"}},"setup":{"sessionResumption":{"handle":"b"}}}"#,
+        r#"{"\u0073etup":{"session\u0052esumption":{"h\u0061ndle":"a"},"sessionResumption":{"handle":"b"}}}"#,
+    ];
+    for message in cases {
+        assert_eq!(Setup::read(message.as_bytes()), setup(None, &["a", "b"]), "{message}");
+    }
+}
+
+#[test]
+fn what_is_no_setup_or_cannot_be_read_is_none() {
+    let cases = [
+        r#"{"clientContent":{"turns":[]}}"#,
+        r#"{"setup":"model"}"#,
+        r#"[{"setup":{}}]"#,
+        r#"{"setup":{}} {"setup":{}}"#,
+        r#"{"setup":{"model":"m",}}"#,
+        "{",
+        "",
+    ];
+    for message in cases {
+        assert_eq!(Setup::read(message.as_bytes()), Err(NoSetup), "{message}");
+    }
+    assert_eq!(Setup::read(b"{\"setup\":{\"model\":\"\xff\"}}"), Err(NoSetup));
 }
 
 #[test]
