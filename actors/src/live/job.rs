@@ -6,9 +6,12 @@ use super::{
 };
 use crate::{forward::Failure, secret::Secret};
 use futures_util::future::LocalBoxFuture;
-use gemini::path::Target;
+use gemini::{
+    fault::{Fault, Scope},
+    path::Target,
+};
 use http::HeaderMap;
-use keypool::KeyIx;
+use keypool::{KeyIx, Outcome};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -35,6 +38,17 @@ pub struct LiveJob {
     pub told: fn(&Failure) -> Close,
     /// When the upgrade arrived.
     pub arrived: Instant,
+}
+
+impl LiveJob {
+    /// What a fault of this session is to the key that it was leased on. A token that has had its time or its uses is
+    /// refused in the words in which a bad key is; the key, which was not shown, is well.
+    pub(super) fn blame(&self, fault: Fault) -> Outcome {
+        if self.ephemeral.is_some() && fault.scope() == Scope::Key {
+            return Outcome::Abandoned;
+        }
+        Outcome::Fault(fault)
+    }
 }
 
 /// The client's end of a session.

@@ -223,7 +223,7 @@ impl Live {
             };
             let scope = fault.as_ref().map(Fault::scope);
             let key_ix = lease.key_ix();
-            lease.settle(fault.map_or(Outcome::Abandoned, Outcome::Fault), None);
+            lease.settle(fault.map_or(Outcome::Abandoned, |fault| job.blame(fault)), None);
             wish.retry = if scope == Some(Scope::Model) { Retry::ModelFault } else { Retry::No };
             // The upstream's own words outlive a later attempt that brought none.
             match (words, &last) {
@@ -286,7 +286,7 @@ impl Live {
             EndedBy::Client(Leaving::Offence(_)) => (End::Refused, Outcome::Abandoned),
             EndedBy::Upstream(Leaving::Closed(frame)) => {
                 let fault = frame.as_ref().and_then(|frame| close_fault(&frame.reason));
-                (End::Complete, fault.map_or(Outcome::Success, Outcome::Fault))
+                (End::Complete, fault.map_or(Outcome::Success, |fault| job.blame(fault)))
             }
             // It took key and setup and served for a while: that its connection went says nothing of the key.
             EndedBy::Upstream(_) => (End::UpstreamBroke, Outcome::Success),
