@@ -14,7 +14,13 @@ use tokio_tungstenite::{
     tungstenite::{
         Error, Message,
         client::IntoClientRequest,
-        protocol::{CloseFrame, WebSocketConfig},
+        protocol::{
+            CloseFrame, WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{Data as OpData, OpCode},
+            },
+        },
     },
 };
 
@@ -532,9 +538,41 @@ async fn a_session_without_a_setup_is_closed_in_time() {
     assert_eq!(session.close().await, late);
     let line = gateway.transactions(1).remove(0);
     assert_eq!((&line["end"], line["attempts"].as_array().unwrap().len()), (&json!("refused"), 0));
+}
+
+#[tokio::test]
+async fn a_quiet_session_outlives_the_timeouts_of_requests() {
+    let simulator = simulator(1).await;
+    let timeouts = ["head_timeout_s", "body_timeout_s", "write_timeout_s", "keep_alive_s"]
+        .map(|name| format!("server.{name}"))
+        .into_iter()
+        .chain(["upstream.head_timeout_s".to_owned(), "upstream.idle_timeout_s".to_owned()]);
+    let gateway =
+        timeouts.fold(Options::new(&simulator.url(), 1), |options, name| options.set(&name, 1)).start();
     let mut session = Session::begin(&gateway).await;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(session.ask("quiet is no fault").await, "you said: quiet is no fault");
+    session.leave(1000, "").await;
+    assert_eq!(gateway.transactions(1)[0]["end"], "complete");
+}
+
+#[tokio::test]
+async fn a_message_in_pieces_arrives_whole() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let mut session = Session::begin(&gateway).await;
+    let text = turn("in three pieces").to_string();
+    let (first, rest) = text.split_at(10);
+    let (second, third) = rest.split_at(30);
+    let piece = |text: &str, code: OpData, last: bool| {
+        Message::Frame(Frame::message(text.to_owned(), OpCode::Data(code), last))
+    };
+    session.0.send(piece(first, OpData::Text, false)).await.unwrap();
+    session.0.send(Message::Ping("between".into())).await.unwrap();
+    session.0.send(piece(second, OpData::Continue, false)).await.unwrap();
+    session.0.send(piece(third, OpData::Continue, true)).await.unwrap();
+    assert_eq!(session.message().await, Message::Pong("between".into()));
+    assert_eq!(session.answer().await, "you said: in three pieces");
 }
 
 #[tokio::test]
