@@ -55,15 +55,14 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     let up = async {
-        if let Some(message) = held
-            && let Err(leaving) = upstream.speaker.say(message).await
-        {
-            sleep(LAST_WORD).await;
-            return EndedBy::Upstream(leaving);
-        }
         let pinged = async |payload: Bytes| upstream.speaker.ping(payload).await;
+        let mut held = held;
         loop {
-            let message = match client.listener.next(&pinged).await {
+            let message = match held.take() {
+                Some(message) => Ok(message),
+                None => client.listener.next(&pinged).await,
+            };
+            let message = match message {
                 Ok(message) => message,
                 Err(leaving) => return EndedBy::Client(leaving),
             };

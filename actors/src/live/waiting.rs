@@ -2,12 +2,12 @@
 //! which waits; that it leaves is noticed all the same.
 
 use super::{
-    NoSession,
     activity::{Activity, Watched},
     close::Notice,
     job::Client,
     line::{Leaving, heard},
     pipe::{ClientPipe, Gone},
+    search::NoSession,
     socket_config,
 };
 use futures_util::{StreamExt, future::LocalBoxFuture};
