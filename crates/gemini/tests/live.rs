@@ -2,6 +2,8 @@
 
 use gemini::fault::{Kind, Next, Wait};
 use gemini::live::{NoSetup, Setup, close_fault, code_of_status, fitting_reason, new_handle};
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
 #[allow(clippy::unnecessary_wraps)] // compared with what may fail
 fn setup(model: Option<&str>, handles: &[&str]) -> Result<Setup, NoSetup> {
@@ -158,4 +160,73 @@ fn a_reason_is_cut_between_characters() {
     assert_eq!(fitting_reason("short"), "short");
     let long = "é".repeat(100);
     assert_eq!(fitting_reason(&long).len(), 122);
+}
+
+/// Any JSON, with the words that a setup is read by sprinkled over it.
+fn json() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        Just("setup".to_owned()),
+        Just("model".to_owned()),
+        Just("sessionResumption".to_owned()),
+        Just("session_resumption".to_owned()),
+        Just("handle".to_owned()),
+        any::<String>(),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 4, move |inner| {
+        let field = (word.clone(), inner.clone());
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Value::from),
+            prop::collection::vec(field, 0..4).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// What a full parse finds.
+fn parsed(message: &Value) -> Result<Setup, NoSetup> {
+    let setup = message.get("setup").and_then(Value::as_object).ok_or(NoSetup)?;
+    let text = |value: Option<&Value>| {
+        value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let model = text(setup.get("model"));
+    let model = model.map(|model| model.strip_prefix("models/").unwrap_or(&model).to_owned());
+    let handles = ["sessionResumption", "session_resumption"]
+        .into_iter()
+        .filter_map(|name| text(setup.get(name)?.get("handle")))
+        .collect();
+    Ok(Setup { model: model.filter(|model| !model.is_empty()), handles })
+}
+
+proptest! {
+    #[test]
+    fn a_setup_is_read_as_a_full_parse_reads_it(message in json(), handle in any::<String>(), indent in any::<bool>()) {
+        let message = json!({
+            "setup": {"x": message.clone(), "model": "models/m", "sessionResumption": {"y": message, "handle": handle}},
+        });
+        let text = if indent { format!("{message:#}") } else { message.to_string() };
+        prop_assert_eq!(Setup::read(text.as_bytes()), parsed(&message));
+    }
+
+    #[test]
+    fn any_message_is_read_as_a_full_parse_reads_it(message in json()) {
+        let mut expected = parsed(&message);
+        let mut read = Setup::read(message.to_string().as_bytes());
+        for setup in [&mut expected, &mut read].into_iter().flatten() {
+            setup.handles.sort();
+        }
+        prop_assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn no_bytes_upset_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Setup::read(&bytes);
+        let _ = new_handle(&bytes);
+        let _ = close_fault(&String::from_utf8_lossy(&bytes));
+    }
 }
