@@ -11,6 +11,8 @@ struct Shared {
     count: AtomicUsize,
     draining: AtomicBool,
     idle: Notify,
+    cut: AtomicBool,
+    cutting: Notify,
 }
 
 /// The count, and whether the service is draining. Cheap to clone.
@@ -41,6 +43,23 @@ impl InFlight {
     /// Whether `drain` was called.
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::SeqCst)
+    }
+
+    /// The time to finish is over: what can still say goodbye is to do so now.
+    pub fn cut_off(&self) {
+        self.0.cut.store(true, Ordering::SeqCst);
+        self.0.cutting.notify_waiters();
+    }
+
+    /// Resolves with [`Self::cut_off`].
+    pub async fn cut(&self) {
+        loop {
+            let cutting = self.0.cutting.notified();
+            if self.0.cut.load(Ordering::SeqCst) {
+                return;
+            }
+            cutting.await;
+        }
     }
 
     /// Resolves when none is under way.

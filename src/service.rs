@@ -16,6 +16,7 @@ use gemini_balance_actors::{
     forward::{Forwarder, Limits, UpstreamSettings},
     health::Health,
     key_checker::KeyCheckerActor,
+    live::{Bindings, Live},
     store::Store,
     transaction::{Journal, Transaction},
 };
@@ -24,6 +25,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// After the last answer's last byte was handed to its socket, connections get this long to take it.
 const FAREWELL: Duration = Duration::from_millis(200);
+
+/// After the drain's time, Live sessions get this long to hear that they end.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// How long the store may take for its last write.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -44,6 +48,7 @@ struct Plan {
     bodies: Option<Arc<BodyLog>>,
     upstream: UpstreamSettings,
     limits: Limits,
+    bindings: Bindings,
     server: settings::Server,
 }
 
@@ -102,6 +107,7 @@ impl Service {
                 bodies,
                 upstream,
                 limits: settings.limits(),
+                bindings: Bindings::default(),
                 server: settings.server.clone(),
             };
             let code = serve(settings, plan, ready).await;
@@ -123,14 +129,16 @@ impl Service {
 impl Plan {
     fn face(&self) -> Result<Face, gemini_balance_actors::forward::UpstreamError> {
         let journal: Journal = Rc::new(write_transaction);
+        let forwarder = Rc::new(Forwarder::new(
+            self.upstream.clone(),
+            self.keys.clone(),
+            self.limits.clone(),
+            Rc::clone(&journal),
+        )?);
         Ok(Face {
             gate: Arc::clone(&self.gate),
-            forwarder: Rc::new(Forwarder::new(
-                self.upstream.clone(),
-                self.keys.clone(),
-                self.limits.clone(),
-                Rc::clone(&journal),
-            )?),
+            live: Rc::new(Live::new(Rc::clone(&forwarder), self.bindings.clone())),
+            forwarder,
             keys: self.keys.clone(),
             health: Arc::clone(&self.health),
             in_flight: self.in_flight.clone(),
@@ -171,7 +179,7 @@ async fn serve(all: &Settings, plan: Plan, ready: impl FnOnce(SocketAddr)) -> Re
         .keep_alive(Duration::from_secs(settings.keep_alive_s))
         .client_request_timeout(Duration::from_secs(settings.head_timeout_s))
         .client_disconnect_timeout(Duration::from_secs(2))
-        .shutdown_timeout(settings.drain_s)
+        .shutdown_timeout(settings.drain_s + GOODBYE.as_secs() + 1) // the drain's own time comes first
         .disable_signals();
     if settings.workers > 0 {
         server = server.workers(settings.workers);
@@ -225,6 +233,10 @@ async fn drain(handle: &ServerHandle, in_flight: &InFlight, settings: &settings:
         () = finished => {}
         () = tokio::time::sleep(Duration::from_secs(settings.drain_s)) => {
             log::warn!(target: "service", "{} requests did not finish within server.drain_s and are cut off", in_flight.count());
+            in_flight.cut_off();
+            if tokio::time::timeout(GOODBYE, in_flight.idle()).await.is_ok() {
+                tokio::time::sleep(FAREWELL).await;
+            }
         }
     }
     log::info!(target: "service", "shut down");

@@ -1,5 +1,5 @@
-//! The actor system of gemini-balance: the `KeyManagerActor` that owns the key pool, one `ForwardActor` a request, and
-//! the supervisor that keeps the long-lived ones running. The service above wires it up and gives it an HTTP face; what
+//! The actor system of gemini-balance: the `KeyManagerActor` that owns the key pool, one `ForwardActor` a request, one
+//! `LiveActor` a Live session, and the supervisor that keeps the long-lived ones running. The service above wires it up and gives it an HTTP face; what
 //! is known of the pool's rules and of Google's wire lies below, in `keypool` and `gemini`.
 
 pub mod clock;
@@ -7,6 +7,7 @@ pub mod forward;
 pub mod health;
 pub mod key_checker;
 pub mod key_manager;
+pub mod live;
 pub mod secret;
 pub mod store;
 pub mod supervisor;

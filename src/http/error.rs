@@ -1,13 +1,13 @@
 //! The errors that the gateway makes itself, and the only place that chooses their statuses. Each says what to do, in
 //! the caller's dialect. They are listed for operators in `docs/errors.md`; a test holds the two together.
 
-use super::body::BodyRefused;
+use super::{auth::Refused, body::BodyRefused};
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
 };
 use gemini::path::{Dialect, PathError};
-use gemini_balance_actors::forward::Failure;
+use gemini_balance_actors::{forward::Failure, live::Close};
 use keypool::Refusal;
 use std::{borrow::Cow, time::Duration};
 
@@ -26,6 +26,26 @@ pub(super) enum GatewayError {
     Forward(Failure),
     /// A bug: the actor died.
     Crashed,
+}
+
+impl From<Refused> for GatewayError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Missing => Self::CredentialMissing,
+            Refused::Unknown => Self::CredentialUnknown,
+        }
+    }
+}
+
+/// How a Live session is closed for a failure: by then the client's upgrade has been answered, so there is no status.
+pub(super) fn failure_close(failure: &Failure) -> Close {
+    let error = GatewayError::Forward(failure.clone());
+    let code = match error.status() {
+        // Try Again Later (registered with IANA).
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => 1013,
+        _ => 1011,
+    };
+    Close { code, reason: error.message().into_owned() }
 }
 
 /// The HTTP status of a failure, for the transaction log.
@@ -168,6 +188,7 @@ fn retry_after(refusal: &Refusal) -> Option<u64> {
 mod tests {
     use super::*;
     use actix_web::body::MessageBody;
+    use gemini_balance_actors::live::Notice;
     use serde_json::Value;
 
     const BACK_IN: Duration = Duration::from_secs(34);
@@ -243,6 +264,19 @@ mod tests {
             );
             assert!(list.contains(&row), "docs/errors.md lacks: {row}");
         }
+    }
+
+    #[test]
+    fn every_close_is_listed_as_it_is_sent() {
+        let list = include_str!("../../docs/errors.md");
+        for Close { code, reason } in Notice::ALL.map(Notice::close) {
+            let row = format!("| {code} | {reason} | ");
+            assert!(list.contains(&row), "docs/errors.md lacks: {row}");
+        }
+        let cooling = Failure::NoKey(Refusal::Cooling { back_in: BACK_IN });
+        let codes = [cooling, Failure::PoolSilent, Failure::Unreachable, Failure::HeadTimeout]
+            .map(|failure| failure_close(&failure).code);
+        assert_eq!(codes, [1013, 1013, 1011, 1011]);
     }
 
     #[test]

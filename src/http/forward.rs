@@ -6,6 +6,7 @@ use super::{
     auth::{Caller, Refused},
     body::{Reserved, take_in},
     error::GatewayError,
+    live,
     respond::{respond, with_unread},
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
@@ -29,9 +30,10 @@ use std::{
 /// Forwards one request.
 pub(super) async fn forward(
     request: HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
     face: web::Data<Rc<Face>>,
 ) -> HttpResponse {
+    let mut payload = Some(payload);
     let arrived = Instant::now();
     let id = request_id();
     let (form, caller) = face.gate.admit(request.headers(), request.uri().query());
@@ -54,12 +56,15 @@ pub(super) async fn forward(
     if face.in_flight.is_draining() {
         response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
     }
-    with_unread(response, payload)
+    match payload {
+        Some(payload) => with_unread(response, payload),
+        None => response,
+    }
 }
 
 async fn handle(
     request: &HttpRequest,
-    payload: &mut web::Payload,
+    payload: &mut Option<web::Payload>,
     face: &Face,
     id: &str,
     arrived: Instant,
@@ -67,14 +72,19 @@ async fn handle(
     caller: Result<Caller, Refused>,
 ) -> Result<HttpResponse, GatewayError> {
     let passage = face.in_flight.enter();
-    let caller = caller.map_err(|refused| match refused {
-        Refused::Missing => GatewayError::CredentialMissing,
-        Refused::Unknown => GatewayError::CredentialUnknown,
-    })?;
+    if live::begins_session(request) {
+        let opener = live::admit(request, face, caller)?;
+        let payload = payload.take().ok_or(GatewayError::Crashed)?;
+        return live::open(request, payload, face, id, arrived, form, opener);
+    }
+    let caller = caller?;
     let uri = request.uri();
     let target =
         path::parse(request.method().as_str(), uri.path(), uri.query(), form).map_err(GatewayError::Path)?;
-    let (body, _reserved) = read_body(request, payload, face).await?;
+    let (body, _reserved) = match payload {
+        Some(payload) => read_body(request, payload, face).await?,
+        None => return Err(GatewayError::Crashed),
+    };
     if let Some(bodies) = &face.bodies {
         bodies.request(id, request.method().as_str(), &target.path, &body);
     }

@@ -8,6 +8,7 @@ mod docs;
 mod error;
 mod forward;
 mod health;
+mod live;
 mod respond;
 mod routes;
 
@@ -20,7 +21,9 @@ pub use routes::routes;
 use crate::{inflight::InFlight, settings};
 #[cfg(debug_assertions)]
 use gemini_balance_actors::store::Store;
-use gemini_balance_actors::{KeyManager, forward::Forwarder, health::Health, transaction::Journal};
+use gemini_balance_actors::{
+    KeyManager, forward::Forwarder, health::Health, live::Live, transaction::Journal,
+};
 use std::{rc::Rc, sync::Arc};
 
 /// What the handlers of one worker share.
@@ -29,6 +32,8 @@ pub struct Face {
     pub gate: Arc<Gate>,
     /// Where requests go.
     pub forwarder: Rc<Forwarder>,
+    /// Where Live sessions go.
+    pub live: Rc<Live>,
     /// The pool, for health answers.
     pub keys: KeyManager,
     /// The components, for health answers.

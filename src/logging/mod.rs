@@ -72,6 +72,8 @@ impl Logging {
             .level_for("h2", level.min(log::LevelFilter::Warn))
             .level_for("hyper_util", level.min(log::LevelFilter::Warn))
             .level_for("reqwest", level.min(log::LevelFilter::Warn))
+            .level_for("tungstenite", level.min(log::LevelFilter::Warn))
+            .level_for("tokio_tungstenite", level.min(log::LevelFilter::Warn))
             .level_for("rustls", level.min(log::LevelFilter::Warn))
             // It calls every answer that the upstream broke off an error; the transaction says so already.
             .level_for("actix_http", log::LevelFilter::Off)

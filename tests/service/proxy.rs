@@ -2,6 +2,7 @@
 //! that installs it.
 
 use crate::{
+    live::Session,
     support::{Gateway, Options, TOKEN, client, prompt, secret, simulator, simulator_with, wait_for},
     wire::{exchange, request},
 };
@@ -139,6 +140,11 @@ async fn the_configured_proxy_is_used_in_each_of_its_forms() {
                 .set("log.level", "trace")
                 .start();
             assert_eq!(generate(&gateway).await, 200, "{scheme} {}", upstream.url());
+            // An HTTP proxy passes an upgrade only through the tunnel that TLS has it make.
+            if scheme != "http" || upstream.addr() == encrypted.addr() {
+                let mut session = Session::begin(&gateway).await;
+                assert_eq!(session.ask("hello").await, "you said: hello", "{scheme} {}", upstream.url());
+            }
             proxy.wait_until_asked_for(upstream.addr().port());
             let seen = upstream.requests().pop().unwrap();
             assert_eq!(seen.key.as_deref(), Some(secret(0).as_str()));

@@ -2,7 +2,7 @@
 //! that no URL is in there, which could hold a credential.
 
 /// Prints an error with its causes, which reqwest's own text leaves out.
-pub(super) struct Causes<'a>(pub(super) &'a dyn std::error::Error);
+pub(crate) struct Causes<'a>(pub(crate) &'a dyn std::error::Error);
 
 impl std::fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

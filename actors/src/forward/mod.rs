@@ -14,7 +14,10 @@ mod relay;
 mod retry;
 mod upstream;
 
+pub(crate) use causes::Causes;
 pub use job::{Answer, AnswerBody, Failure, Job, Piece};
+pub(crate) use retry::{Step, Tries};
+pub(crate) use upstream::Upstream;
 pub use upstream::{BaseUrl, ProxyUrl, UpstreamError, UpstreamSettings};
 
 use crate::{
@@ -33,7 +36,6 @@ use gemini::{
 use http::{HeaderName, HeaderValue};
 use keypool::{Avoid, Outcome, Refusal, Retry, Tool, Tools, Wish};
 use last_words::LastWords;
-use retry::{Step, Tries};
 use std::{
     collections::HashMap,
     rc::Rc,
@@ -41,7 +43,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
-use upstream::Upstream;
 
 /// How hard a request is tried.
 #[derive(Clone, Debug)]
@@ -60,10 +61,10 @@ pub struct Limits {
 
 /// What every request of one worker shares.
 pub struct Forwarder {
-    upstream: Upstream,
-    keys: KeyManager,
-    limits: Limits,
-    journal: Journal,
+    pub(crate) upstream: Upstream,
+    pub(crate) keys: KeyManager,
+    pub(crate) limits: Limits,
+    pub(crate) journal: Journal,
     last_words: LastWords,
 }
 

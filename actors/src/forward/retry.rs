@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// What comes after a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Give the client what there is.
     GiveUp,
     /// Try on a key not tried yet.
@@ -21,7 +21,7 @@ pub(super) enum Step {
 
 /// The tries of one request.
 #[derive(Debug)]
-pub(super) struct Tries {
+pub(crate) struct Tries {
     made: u32,
     max: u32,
     once_spent: bool,
@@ -30,26 +30,26 @@ pub(super) struct Tries {
 
 impl Tries {
     /// `max` is `retry.max_attempts`, the first try included.
-    pub(super) fn new(max: u32, method: &Method, target: &Target) -> Self {
+    pub(crate) fn new(max: u32, method: &Method, target: &Target) -> Self {
         // What makes a resource is not sent again when nobody knows what became of it: there could be two then.
         let replayable = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
             || target.operation.binding == Binding::Free;
         Self { made: 0, max, once_spent: false, replayable }
     }
 
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.made += 1;
     }
 
     /// Whether an answer that says nothing may be followed by another attempt: once.
-    pub(super) fn again_for_nothing(&mut self) -> bool {
+    pub(crate) fn again_for_nothing(&mut self) -> bool {
         let again = self.replayable && self.made < self.max && !self.once_spent;
         self.once_spent |= again;
         again
     }
 
     /// What to do after `fault`. `chance` is uniform in 0..1 and spreads the pauses.
-    pub(super) fn after(&mut self, fault: &Fault, chance: f64) -> Step {
+    pub(crate) fn after(&mut self, fault: &Fault, chance: f64) -> Step {
         if self.made >= self.max {
             return Step::GiveUp;
         }

@@ -3,7 +3,7 @@
 
 use super::causes::Causes;
 use gemini::path::{Surface, Target};
-use std::{fmt, time::Duration};
+use std::{cell::OnceCell, fmt, time::Duration};
 use url::Url;
 
 /// How to reach the upstream.
@@ -117,9 +117,11 @@ impl fmt::Debug for ProxyUrl {
 const CA_FILE: &str = "upstream.ca_file";
 
 /// One worker's client.
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     client: reqwest::Client,
-    pub(super) settings: UpstreamSettings,
+    /// For Live sessions, which begin with an upgrade of HTTP/1.1; made for the first of them.
+    live_client: OnceCell<reqwest::Client>,
+    pub(crate) settings: UpstreamSettings,
 }
 
 /// The client could not be built: a proxy or certificate is unusable.
@@ -145,44 +147,14 @@ impl fmt::Display for UpstreamError {
 impl std::error::Error for UpstreamError {}
 
 impl Upstream {
-    pub(super) fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
+    pub(crate) fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
         // Fails only when one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let unusable = |setting: &'static str, error: reqwest::Error| UpstreamError {
-            setting,
-            why: Causes(&error.without_url()).to_string(),
-        };
-        let mut builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never()) // the pool decides what is tried again, and on which key
-            .connect_timeout(settings.connect_timeout)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(60))
-            .pool_idle_timeout(Duration::from_secs(90))
-            .http2_initial_stream_window_size(256 * 1024)
-            .http2_initial_connection_window_size(4 * 1024 * 1024)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .http2_keep_alive_timeout(Duration::from_secs(10));
-        for pem in &settings.extra_roots {
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(pem).map_err(|error| unusable(CA_FILE, error))?;
-            if certificates.is_empty() {
-                return Err(UpstreamError { setting: CA_FILE, why: "it holds no certificate".to_owned() });
-            }
-            for certificate in certificates {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
-        if let Some(ProxyUrl(url)) = &settings.proxy {
-            let proxy =
-                reqwest::Proxy::all(url.clone()).map_err(|error| unusable("upstream.proxy", error))?;
-            builder = builder.proxy(proxy);
-        }
-        let client = builder.build().map_err(|error| unusable(CA_FILE, error))?;
-        Ok(Self { client, settings })
+        let client = build(builder(&settings)?)?;
+        Ok(Self { client, live_client: OnceCell::new(), settings })
     }
 
-    pub(super) fn base(&self, surface: Surface) -> &BaseUrl {
+    pub(crate) fn base(&self, surface: Surface) -> &BaseUrl {
         match surface {
             Surface::OpenAi => &self.settings.openai_base,
             _ => &self.settings.gemini_base,
@@ -190,7 +162,7 @@ impl Upstream {
     }
 
     /// The URL of a target, always on the configured authority: the target's path begins with one slash.
-    pub(super) fn url(&self, target: &Target) -> Url {
+    pub(crate) fn url(&self, target: &Target) -> Url {
         let base = self.base(target.surface);
         let path = match target.surface {
             // A base that already names the layer's root, as OpenAI clients' base URLs do.
@@ -203,13 +175,60 @@ impl Upstream {
     }
 
     /// The URL of a native path of our own.
-    pub(super) fn native_url(&self, path: &str, query: Option<&str>) -> Url {
+    pub(crate) fn native_url(&self, path: &str, query: Option<&str>) -> Url {
         self.settings.gemini_base.join(path, query)
     }
 
-    pub(super) fn client(&self) -> &reqwest::Client {
+    pub(crate) fn client(&self) -> &reqwest::Client {
         &self.client
     }
+
+    /// The client that Live sessions are opened with.
+    pub(crate) fn live_client(&self) -> Result<&reqwest::Client, UpstreamError> {
+        if let Some(client) = self.live_client.get() {
+            return Ok(client);
+        }
+        let client = build(builder(&self.settings)?.http1_only())?;
+        Ok(self.live_client.get_or_init(|| client))
+    }
+}
+
+/// A client's builder with all that the settings say.
+fn builder(settings: &UpstreamSettings) -> Result<reqwest::ClientBuilder, UpstreamError> {
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never()) // the pool decides what is tried again, and on which key
+        .connect_timeout(settings.connect_timeout)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(60))
+        .pool_idle_timeout(Duration::from_secs(90))
+        .http2_initial_stream_window_size(256 * 1024)
+        .http2_initial_connection_window_size(4 * 1024 * 1024)
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .http2_keep_alive_timeout(Duration::from_secs(10));
+    for pem in &settings.extra_roots {
+        let certificates =
+            reqwest::Certificate::from_pem_bundle(pem).map_err(|error| unusable(CA_FILE, error))?;
+        if certificates.is_empty() {
+            return Err(UpstreamError { setting: CA_FILE, why: "it holds no certificate".to_owned() });
+        }
+        for certificate in certificates {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    if let Some(ProxyUrl(url)) = &settings.proxy {
+        let proxy = reqwest::Proxy::all(url.clone()).map_err(|error| unusable("upstream.proxy", error))?;
+        builder = builder.proxy(proxy);
+    }
+    Ok(builder)
+}
+
+fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, UpstreamError> {
+    builder.build().map_err(|error| unusable(CA_FILE, error))
+}
+
+fn unusable(setting: &'static str, error: reqwest::Error) -> UpstreamError {
+    UpstreamError { setting, why: Causes(&error.without_url()).to_string() }
 }
 
 #[cfg(test)]

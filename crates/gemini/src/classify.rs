@@ -8,6 +8,7 @@ use crate::error_body::{Said, believed};
 use crate::fault::{Fault, Kind, Quota, QuotaWindow, Wait};
 
 pub use crate::blame::{Hint, Row, TABLE};
+pub use crate::error_body::error_message;
 pub use crate::redact::redact;
 pub use crate::stream_error::{StreamError, stream_error};
 
@@ -39,7 +40,7 @@ pub fn classify(answer: &Answer<'_>, now_wall_secs: i64) -> Fault {
     Fault { kind, wait, quotas: said.quotas, project: said.project }
 }
 
-fn kind(answer: &Answer<'_>, said: &Said) -> Kind {
+pub(crate) fn kind(answer: &Answer<'_>, said: &Said) -> Kind {
     match answer.status {
         429 => quota(answer, said),
         402 => Kind::CreditsGone,

@@ -107,6 +107,13 @@ pub(crate) fn stated_status(document: &[u8]) -> Option<u16> {
     error_of(&document).map(Said::stated_status)
 }
 
+/// The message of an error document, as Google has written it.
+pub fn error_message(body: &[u8]) -> Option<String> {
+    let document = serde_json::from_slice::<Value>(body).ok()?;
+    let error = error_of(&document)?;
+    error.as_str().or_else(|| error.get("message")?.as_str()).map(str::to_owned)
+}
+
 /// The error of `{"error":...}` or `[{"error":...}]`. OpenAI's objects may hold `"error":null`.
 fn error_of(document: &Value) -> Option<&Value> {
     let object = match document {

@@ -17,6 +17,13 @@ pub fn query_credentials(raw_query: &str) -> impl Iterator<Item = Cow<'_, str>> 
     values(raw_query, |name| name.eq_ignore_ascii_case("key") || name.eq_ignore_ascii_case("$key"))
 }
 
+/// Every access token that a query holds, percent-decoded, in order: the Live API takes ephemeral ones so.
+pub fn query_access_tokens(raw_query: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    values(raw_query, |name| {
+        name.eq_ignore_ascii_case("access_token") || name.eq_ignore_ascii_case("$access_token")
+    })
+}
+
 /// The query without its credentials, everything else as it came; `None` when nothing is left.
 pub(crate) fn without_credentials(raw_query: &str) -> Option<String> {
     let mut rest = String::with_capacity(raw_query.len());
@@ -87,5 +94,7 @@ mod tests {
     fn every_key_of_a_query_is_offered_decoded() {
         let found: Vec<_> = query_credentials("key=&alt=sse&%6bey=a%2Bb&access_token=no&key=c+d").collect();
         assert_eq!(found, ["", "a+b", "c+d"]);
+        let found: Vec<_> = query_access_tokens("key=no&access_token=auth_tokens%2Fx&a=b").collect();
+        assert_eq!(found, ["auth_tokens/x"]);
     }
 }

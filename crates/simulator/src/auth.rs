@@ -7,6 +7,7 @@ use url::form_urlencoded;
 use crate::config::UnknownKeys;
 use crate::error::ApiError;
 use crate::keys::{Key, KeyState, refusal};
+use crate::live::LiveMethod;
 use crate::route::{Route, Surface};
 use crate::world::World;
 
@@ -16,8 +17,17 @@ enum Carrier {
     ApiKeyHeader,
     ApiKeyQuery,
     Bearer,
-    /// Another `Authorization` scheme, or `?access_token=`.
+    /// `Authorization: Token` or `?access_token=`: an ephemeral token.
+    Token,
+    /// Another `Authorization` scheme.
     Other,
+}
+
+/// Who opens a Live session.
+pub(crate) struct Caller {
+    pub(crate) project: String,
+    /// What the key is told once it has said something: the upgrade itself goes through.
+    pub(crate) refused: Option<ApiError>,
 }
 
 /// Everything in a request that looks like a credential, in the order header, authorization, query.
@@ -35,6 +45,9 @@ impl Credentials {
                 Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
                     found.push((Carrier::Bearer, token.trim().to_owned()));
                 }
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("token") => {
+                    found.push((Carrier::Token, token.trim().to_owned()));
+                }
                 _ => found.push((Carrier::Other, value.into_owned())),
             }
         }
@@ -42,7 +55,7 @@ impl Credentials {
             for (name, value) in form_urlencoded::parse(query.as_bytes()) {
                 match name.as_ref() {
                     "key" | "$key" => found.push((Carrier::ApiKeyQuery, value.into_owned())),
-                    "access_token" => found.push((Carrier::Other, value.into_owned())),
+                    "access_token" => found.push((Carrier::Token, value.into_owned())),
                     _ => {}
                 }
             }
@@ -59,6 +72,39 @@ impl Credentials {
     /// Nothing looks like a credential.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Who opens a Live session, if Google lets them.
+    pub(crate) fn admit_live(
+        &self,
+        world: &World,
+        route: &Route,
+        method: LiveMethod,
+    ) -> Result<Caller, ApiError> {
+        let (carrier, secret) = match self.0.as_slice() {
+            [] => return Err(ApiError::unregistered()),
+            [(carrier, secret)] => (*carrier, secret),
+            _ => return Err(ApiError::multiple_credentials()),
+        };
+        match (carrier, method) {
+            (Carrier::Token, LiveMethod::Constrained) => {
+                let now = world.clock();
+                let project = world.live().spend(secret, now);
+                project
+                    .map(|project| Caller { project, refused: None })
+                    .ok_or_else(|| ApiError::unauthenticated(&route.rpc()))
+            }
+            (Carrier::ApiKeyHeader | Carrier::ApiKeyQuery, LiveMethod::Content | LiveMethod::Music) => {
+                let unknown = || match world.unknown_keys() {
+                    UnknownKeys::Accept => Key::valid(secret, secret),
+                    UnknownKeys::Refuse => Key::valid(secret, "").in_state(KeyState::Invalid),
+                };
+                let key = world.key(secret).unwrap_or_else(unknown);
+                let refused = refusal(&key, &route.rpc());
+                Ok(Caller { project: key.project, refused })
+            }
+            _ => Err(ApiError::unauthenticated(&route.rpc())),
+        }
     }
 
     /// The key that is calling, if Google lets it.

@@ -218,7 +218,7 @@ fn frame(route: &Route, query: Option<&str>) -> Frame {
     }
 }
 
-fn arrival(world: &World, parts: &Parts, control: &Control, secret: Option<&str>) -> Arrival {
+pub(crate) fn arrival(world: &World, parts: &Parts, control: &Control, secret: Option<&str>) -> Arrival {
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let seen = if parts.version == Version::HTTP_2 {
         None
@@ -233,7 +233,7 @@ fn arrival(world: &World, parts: &Parts, control: &Control, secret: Option<&str>
         head: seen.unwrap_or_else(|| lines(&parts.headers)),
         version: parts.version,
         key: secret.map(str::to_owned),
-        project: secret.and_then(|secret| world.key(secret)).map(|key| key.project),
+        project: secret.and_then(|secret| world.project(secret)),
     }
 }
 
@@ -278,12 +278,12 @@ async fn receive(mut inflow: Inflow<'_>, limit: usize) -> Result<Received, hyper
 
 fn json(route: &Route, body: &[u8]) -> Result<Value, ApiError> {
     use Operation::{
-        BatchEmbed, ChatCompletions, CountTokens, CreateVideo, Embed, Generate, Images, OpenAiEmbeddings,
-        Owned, Predict, StreamGenerate,
+        BatchEmbed, ChatCompletions, CountTokens, CreateToken, CreateVideo, Embed, Generate, Images,
+        OpenAiEmbeddings, Owned, Predict, StreamGenerate,
     };
     match route.operation {
         Generate(_) | StreamGenerate(_) | CountTokens(_) | Embed(_) | BatchEmbed(_) | Predict(_)
-        | ChatCompletions | OpenAiEmbeddings | Images => {
+        | ChatCompletions | OpenAiEmbeddings | Images | CreateToken => {
             if body.is_empty() {
                 return Ok(Value::Object(serde_json::Map::new()));
             }

@@ -60,6 +60,11 @@ impl Exchange {
         self.entry.answer_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 
+    /// The client of a Live session closed it.
+    pub(crate) fn closed(&self, how: String) {
+        self.entry.update(|progress| progress.closed = Some(how));
+    }
+
     /// The first end counts.
     pub(crate) fn end(&mut self, end: End) {
         if !self.ended {

@@ -96,6 +96,24 @@ pub enum Fault {
         /// Name to value.
         set: BTreeMap<String, String>,
     },
+    /// A close of a Live session's server. The stream faults apply to sessions as well, their events being its messages.
+    LiveClose {
+        /// After so many messages of the client's, unanswered; 0 closes at once, 1 in the place of `setupComplete`.
+        after_messages: u64,
+        /// The close code; none sends a close without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<u16>,
+        /// The reason, cut to 123 bytes.
+        #[serde(default)]
+        reason: String,
+    },
+    /// A Live session announces its end with `goAway`.
+    LiveGoAway {
+        /// After so many messages of the client's.
+        after_messages: u64,
+    },
+    /// A Live session's server sends text frames, not binary ones.
+    LiveText,
     /// 302.
     Redirect {
         /// Where to.
@@ -124,6 +142,9 @@ impl Fault {
             Self::BigHeaders { .. } => "big_headers",
             Self::ManyHeaders { .. } => "many_headers",
             Self::Headers { .. } => "headers",
+            Self::LiveClose { .. } => "live_close",
+            Self::LiveGoAway { .. } => "live_go_away",
+            Self::LiveText => "live_text",
             Self::Redirect { .. } => "redirect",
         }
     }

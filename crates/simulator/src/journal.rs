@@ -59,6 +59,8 @@ pub struct LoggedRequest {
     pub ended_at_ms: Option<u64>,
     /// `1.0`, `1.1` or `2`.
     pub http: String,
+    /// The close that the client of a Live session sent: its code and reason, or `no code`.
+    pub closed: Option<String>,
     /// The kind of the fault rule that applied.
     pub fault: Option<String>,
 }
@@ -105,6 +107,7 @@ pub(crate) struct Progress {
     pub(crate) model: Option<String>,
     pub(crate) body: Option<Digest>,
     pub(crate) status: Option<u16>,
+    pub(crate) closed: Option<String>,
     pub(crate) fault: Option<&'static str>,
     /// End, time and the answer's digest.
     pub(crate) ended: Option<(End, u64, Digest)>,
@@ -157,6 +160,7 @@ impl Entry {
                 _ => "1.1",
             }
             .to_owned(),
+            closed: progress.closed.clone(),
             fault: progress.fault.map(str::to_owned),
         })
     }

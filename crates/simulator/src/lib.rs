@@ -20,6 +20,7 @@ mod inflow;
 mod journal;
 mod keys;
 mod line;
+mod live;
 mod models;
 mod native;
 mod openai;

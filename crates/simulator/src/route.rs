@@ -4,6 +4,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::live::LiveMethod;
 use crate::resources::{Act, Kind, Place, Target};
 
 /// Which of Google's two dialects the path belongs to.
@@ -39,6 +40,10 @@ pub(crate) enum Operation {
     Images,
     CreateVideo,
     GetVideo(String),
+    /// An ephemeral token for the Live API.
+    CreateToken,
+    /// A session; `live` reads its paths.
+    Live(LiveMethod),
     /// Google has no such page.
     Unknown,
 }
@@ -82,6 +87,10 @@ impl Route {
             let rest = rest.strip_suffix('/').unwrap_or(rest);
             return Self { surface: Surface::OpenAi, version, operation: openai(method, rest) };
         }
+        // v1 has no tokens (404 on 19 Sep 2026).
+        if rest == "auth_tokens" && version != "v1" && method == Method::POST {
+            return Self { surface: Surface::Native, version, operation: Operation::CreateToken };
+        }
         Self { surface: Surface::Native, version, operation: native(method, rest) }
     }
 
@@ -116,6 +125,10 @@ impl Route {
             Operation::Owned(place) => place.kind.rpc(),
             Operation::Upload(_) => "FileService.CreateFile",
             Operation::Download(_) | Operation::Media(_) => "FileService.DownloadFile",
+            Operation::CreateToken => "AuthTokenService.CreateToken",
+            Operation::Live(LiveMethod::Content) => "GenerativeService.BidiGenerateContent",
+            Operation::Live(LiveMethod::Constrained) => "GenerativeService.BidiGenerateContentConstrained",
+            Operation::Live(LiveMethod::Music) => "GenerativeService.BidiGenerateMusic",
             Operation::Generate(_) | Operation::ChatCompletions | Operation::Unknown => {
                 "GenerativeService.GenerateContent"
             }
@@ -218,6 +231,8 @@ mod tests {
             (Method::POST, "/upload/v1beta/files", Operation::Upload(Target::Files)),
             (Method::GET, "/upload/v1beta/files", Operation::Unknown),
             (Method::GET, "/download/v1beta/files/a:download", Operation::Download("files/a".to_owned())),
+            (Method::POST, "/v1alpha/auth_tokens", Operation::CreateToken),
+            (Method::POST, "/v1/auth_tokens", Operation::Unknown),
             (Method::POST, "/v1beta/openai/chat/completions", Operation::ChatCompletions),
             (Method::POST, "/v1beta/openai/chat/completions/", Operation::ChatCompletions),
             (Method::GET, "/v1beta/openai/models/models/gemini-2.5-flash", Operation::OpenAiModel(model())),

@@ -26,6 +26,7 @@ use crate::fault::{Rule, RuleState};
 use crate::journal::LoggedRequest;
 use crate::keys::{Key, KeyState};
 use crate::line::{Control, Line};
+use crate::live;
 use crate::quota::Quota;
 use crate::resources::{Lifecycle, OwnedResource, WrongOwner};
 use crate::stats::Stats;
@@ -256,14 +257,14 @@ async fn connection(tcp: TcpStream, acceptor: Option<TlsAcceptor>, http: Http, c
     };
     let world = &counted.0;
     let service = service_fn(|request| answer(Arc::clone(world), Arc::clone(&control), request));
-    if let Err(error) = http.serve_connection(TokioIo::new(line), service).await
+    if let Err(error) = http.serve_connection_with_upgrades(TokioIo::new(line), service).await
         && error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
     {
         add(&world.malformed);
     }
 }
 
-type AnyBody = Either<crate::respond::AnswerBody, http_body_util::Full<bytes::Bytes>>;
+pub(crate) type AnyBody = Either<crate::respond::AnswerBody, http_body_util::Full<bytes::Bytes>>;
 
 async fn answer(
     world: Arc<World>,
@@ -274,6 +275,9 @@ async fn answer(
         let response = control::answer(&world, request).await;
         control.expect_head();
         return Ok(response.map(Either::Right));
+    }
+    if live::claims(request.uri().path()) {
+        return Ok(live::serve(&world, control, request).await);
     }
     Ok(dispatch::serve(&world, control, request).await.map(Either::Left))
 }

@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::fault::{Fault, Faults, Rule, RuleState, Subject};
 use crate::journal::{Arrival, End, Entry, Journal, LoggedRequest, spell};
 use crate::keys::{Key, KeyState};
+use crate::live::Registry as Sessions;
 use crate::models::Model;
 use crate::prefix::{Prefixes, prefixes};
 use crate::prompt::Prompt;
@@ -30,6 +31,7 @@ struct Totals {
     by_model: BTreeMap<String, u64>,
     by_fault: BTreeMap<String, u64>,
     clients_left: u64,
+    wrong_owner: u64,
 }
 
 pub(crate) struct World {
@@ -51,6 +53,7 @@ pub(crate) struct World {
     pub(crate) uploads: Uploads,
     lifecycle: RwLock<Lifecycle>,
     journal: Mutex<Journal>,
+    live: Mutex<Sessions>,
     totals: Mutex<Totals>,
     answers: AtomicU64,
     open_requests: AtomicU64,
@@ -86,6 +89,7 @@ impl World {
             uploads: Uploads::default(),
             lifecycle: RwLock::new(config.lifecycle),
             journal: Mutex::new(Journal::new(config.log_capacity)),
+            live: Mutex::default(),
             totals: Mutex::default(),
             answers: AtomicU64::new(0),
             open_requests: AtomicU64::new(0),
@@ -127,6 +131,16 @@ impl World {
 
     pub(crate) fn key(&self, secret: &str) -> Option<Key> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).get(secret).cloned()
+    }
+
+    /// The project of a known key or ephemeral token.
+    pub(crate) fn project(&self, secret: &str) -> Option<String> {
+        self.key(secret).map(|key| key.project).or_else(|| self.live().owner(secret))
+    }
+
+    /// The Live API's tokens and handles.
+    pub(crate) fn live(&self) -> MutexGuard<'_, Sessions> {
+        lock(&self.live)
     }
 
     pub(crate) fn set_keys(&self, keys: Vec<Key>) {
@@ -224,6 +238,11 @@ impl World {
         }
     }
 
+    /// A resource of another project was asked for.
+    pub(crate) fn wrong_owner(&self) {
+        lock(&self.totals).wrong_owner += 1;
+    }
+
     pub(crate) fn struck(&self, kind: &str) {
         count(&mut lock(&self.totals).by_fault, kind);
     }
@@ -269,8 +288,8 @@ impl World {
             by_status: totals.by_status.clone(),
             by_model: totals.by_model.clone(),
             by_fault: totals.by_fault.clone(),
-            wrong_owner: self.resources.wrong_owner(),
             clients_left: totals.clients_left,
+            wrong_owner: self.resources.wrong_owner() + totals.wrong_owner,
             open_requests: self.open_requests.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),
             open_connections: self.open_connections.load(Ordering::Relaxed),

@@ -12,6 +12,7 @@ pub(crate) use generate::generated;
 use crate::answer::Answer;
 use crate::dispatch::Call;
 use crate::error::ApiError;
+use crate::live;
 use crate::models::{Model, ModelKind};
 use crate::resources;
 use crate::route::Operation;
@@ -33,6 +34,7 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Answer, ApiError> {
         Operation::Predict(id) => embed::predict(call, id),
         Operation::Owned(place) => resources::answer(call, place),
         Operation::Download(name) => resources::download(call, name),
+        Operation::CreateToken => live::create_token(call),
         _ => Ok(Answer::no_such_page(call.path)),
     }
 }

@@ -1,0 +1,215 @@
+//! One attempt to open a session on one leased key: the upgrade, the setup, and the upstream's first word. Until that
+//! word the client has been told nothing, and all that was consumed of it is its setup, which can be said again.
+
+use super::{
+    activity::{Activity, Watched},
+    close::Close,
+    job::LiveJob,
+    socket_config,
+};
+use crate::{
+    forward::{Causes, Failure, Upstream},
+    key_manager::Key,
+};
+use bytes::BytesMut;
+use futures_util::{SinkExt, StreamExt};
+use gemini::{
+    classify::{self, classify, error_message},
+    fault::Fault,
+    live::{close_fault, code_of_status},
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{self, InvalidHeaderValue},
+};
+use std::{future::Future, rc::Rc};
+use tokio::time::timeout;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        handshake::{client::generate_key, derive_accept_key},
+        protocol::{CloseFrame, Role},
+    },
+};
+
+/// How much of an answer that refuses the upgrade is read.
+const MAX_REFUSAL: usize = 256 * 1024;
+
+pub(super) type UpstreamSocket = WebSocketStream<Watched<reqwest::Upgraded>>;
+
+/// A session that the upstream has begun.
+pub(super) struct Open {
+    pub(super) socket: UpstreamSocket,
+    pub(super) activity: Rc<Activity>,
+    /// What it said first.
+    pub(super) first: Message,
+}
+
+/// What the upstream has said to refuse a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Words {
+    /// Nothing.
+    None,
+    /// A close without a code.
+    Bare,
+    /// A close, or an error that is one to the client.
+    Close(Close),
+}
+
+/// An attempt that did not succeed.
+pub(super) struct Failed {
+    /// `None` when a close says nothing of key, project or model.
+    pub(super) fault: Option<Fault>,
+    pub(super) status: Option<StatusCode>,
+    pub(super) words: Words,
+    /// What the client is told when there were no words.
+    pub(super) failure: Failure,
+}
+
+impl Failed {
+    fn without_words(fault: Fault, failure: Failure) -> Self {
+        Self { fault: Some(fault), status: None, words: Words::None, failure }
+    }
+
+    fn lost() -> Self {
+        Self::without_words(Fault::head_lost(), Failure::HeadLost)
+    }
+}
+
+/// Opens a session on `key`, or on the job's own token.
+pub(super) async fn open(
+    upstream: &Upstream,
+    job: &LiveJob,
+    key: &Key,
+    setup: &Message,
+) -> Result<Open, Failed> {
+    let head_timeout = upstream.settings.head_timeout;
+    let upgraded = upgrade(upstream, job, key).await?;
+    let (watched, activity) = Watched::new(upgraded);
+    let mut socket = WebSocketStream::from_raw_socket(watched, Role::Client, Some(socket_config())).await;
+    let first = timeout(head_timeout, async {
+        // A close may lie ready already, for which writing fails: what was said last is what counts.
+        let _ = socket.send(setup.clone()).await;
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                other => return other,
+            }
+        }
+    });
+    let failed = match first.await {
+        Ok(Some(Ok(Message::Close(frame)))) => closed(frame.as_ref(), key),
+        Ok(Some(Ok(first))) => return Ok(Open { socket, activity, first }),
+        Ok(Some(Err(_)) | None) => Failed::lost(),
+        Err(_) => Failed::without_words(Fault::head_lost(), Failure::HeadTimeout),
+    };
+    Err(Failed { status: Some(StatusCode::SWITCHING_PROTOCOLS), ..failed })
+}
+
+/// The upstream has closed before it began.
+fn closed(frame: Option<&CloseFrame>, key: &Key) -> Failed {
+    let Some(close) = frame.map(|frame| redacted(frame, key)) else {
+        return Failed { fault: None, status: None, words: Words::Bare, failure: Failure::HeadLost };
+    };
+    let fault = close_fault(&close.reason);
+    Failed { fault, status: None, words: Words::Close(close), failure: Failure::HeadLost }
+}
+
+/// A close as the client may read it: Google's reasons can hold the key.
+pub(super) fn redacted(frame: &CloseFrame, key: &Key) -> Close {
+    let reason = classify::redact(frame.reason.as_bytes(), &[key.secret().expose()]);
+    Close { code: frame.code.into(), reason: String::from_utf8_lossy(&reason).into_owned() }
+}
+
+/// The handshake, over the worker's own client for it: a proxy and certificates hold for sessions as for requests.
+async fn upgrade(upstream: &Upstream, job: &LiveJob, key: &Key) -> Result<reqwest::Upgraded, Failed> {
+    let client = upstream.live_client().map_err(|error| {
+        log::error!(target: "upstream", "{}: {error}", job.id);
+        Failed::without_words(Fault::connect_failed(), Failure::Unreachable)
+    })?;
+    let nonce = generate_key();
+    let mut request = reqwest::Request::new(http::Method::GET, upstream.url(&job.target));
+    *request.headers_mut() = handshake_headers(job, key, &nonce).map_err(|_| Failed::lost())?;
+    let response = match within(upstream, client.execute(request)).await? {
+        Ok(response) => response,
+        Err(error) => {
+            let failed = if error.is_connect() {
+                Failed::without_words(Fault::connect_failed(), Failure::Unreachable)
+            } else {
+                Failed::lost()
+            };
+            log::debug!(target: "upstream", "{}: {:?}: {}", job.id, failed.failure, Causes(&error.without_url()));
+            return Err(failed);
+        }
+    };
+    let status = response.status();
+    if status.as_u16() >= 400 {
+        return Err(refused(upstream, key, response).await);
+    }
+    let accept = response.headers().get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+    if status != StatusCode::SWITCHING_PROTOCOLS
+        || accept != Some(derive_accept_key(nonce.as_bytes()).as_bytes())
+    {
+        return Err(Failed { status: Some(status), ..Failed::lost() });
+    }
+    within(upstream, response.upgrade()).await?.map_err(|_| Failed::lost())
+}
+
+async fn within<T>(upstream: &Upstream, work: impl Future<Output = T>) -> Result<T, Failed> {
+    timeout(upstream.settings.head_timeout, work)
+        .await
+        .map_err(|_| Failed::without_words(Fault::head_lost(), Failure::HeadTimeout))
+}
+
+fn handshake_headers(job: &LiveJob, key: &Key, nonce: &str) -> Result<HeaderMap, InvalidHeaderValue> {
+    let mut headers = job.headers.clone();
+    // A refusal is read here, so it should come in the clear. Messages are passed on as they are, without extensions.
+    headers.remove(header::ACCEPT_ENCODING);
+    headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+    headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(nonce)?);
+    match &job.ephemeral {
+        None => headers.insert(HeaderName::from_static("x-goog-api-key"), key.goog_header()),
+        Some(ephemeral) => {
+            let value = format!("Token {}", ephemeral.token.expose());
+            let mut value = HeaderValue::from_str(&value)?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value)
+        }
+    };
+    Ok(headers)
+}
+
+/// The upstream has answered the upgrade with an error.
+async fn refused(upstream: &Upstream, key: &Key, mut response: reqwest::Response) -> Failed {
+    let status = response.status();
+    let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = retry_after.map(str::to_owned);
+    let mut body = BytesMut::new();
+    while body.len() < MAX_REFUSAL
+        && let Ok(Ok(Some(chunk))) = timeout(upstream.settings.idle_timeout, response.chunk()).await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    let answer = classify::Answer {
+        status: status.as_u16(),
+        retry_after: retry_after.as_deref(),
+        body: &body,
+        tools: false,
+    };
+    let fault = classify(&answer, chrono::Utc::now().timestamp());
+    let body = classify::redact(&body, &[key.secret().expose()]);
+    let reason = error_message(&body)
+        .unwrap_or_else(|| status.canonical_reason().unwrap_or("The request failed.").to_owned());
+    let close = Close { code: code_of_status(status.as_u16()), reason };
+    Failed {
+        fault: Some(fault),
+        status: Some(status),
+        words: Words::Close(close),
+        failure: Failure::HeadLost,
+    }
+}

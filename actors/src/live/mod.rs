@@ -1,0 +1,286 @@
+//! The `LiveActor`: one a WebSocket session of the Live API, from its setup to its last close. The setup is read before a
+//! key is chosen, since it names the model and what binds the session to a project; until the upstream's first word it
+//! can be said again on another key. It runs on the worker that took the connection, and dies with it.
+
+mod activity;
+mod attempt;
+mod bindings;
+mod close;
+mod eyes;
+mod job;
+mod line;
+mod pipe;
+mod relay;
+mod search;
+mod waiting;
+
+pub use bindings::Bindings;
+pub use close::{Close, Notice};
+pub use job::{Client, Ephemeral, LiveJob};
+pub use pipe::{ClientPipe, Gone, Outlet};
+
+use crate::{
+    forward::Forwarder,
+    key_manager::Lease,
+    secret::Secret,
+    transaction::{End, Transaction},
+};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use attempt::{Open, redacted};
+use eyes::Eyes;
+use gemini::{
+    fault::Kind,
+    live::{NoSetup, Setup, close_fault},
+};
+use http::StatusCode;
+use keypool::{Outcome, Wish};
+use line::{FAREWELL, Leaving, split};
+use relay::{EndedBy, Passed, Side, relay};
+use search::NoSession;
+use std::{rc::Rc, sync::Arc, time::Duration};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
+use waiting::Waiting;
+
+/// The largest message that passes.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Read at a time of either side; more is set aside only for a message that is longer.
+const READ_BYTES: usize = 16 * 1024;
+
+/// `Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key`.
+pub fn accept_key(key: &[u8]) -> String {
+    tokio_tungstenite::tungstenite::handshake::derive_accept_key(key)
+}
+
+fn socket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        // Each message is written as it comes.
+        .write_buffer_size(0)
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES))
+}
+
+/// What every session of one worker shares.
+pub struct Live {
+    forwarder: Rc<Forwarder>,
+    bindings: Bindings,
+}
+
+impl Live {
+    /// Sessions go the way that requests go.
+    pub fn new(forwarder: Rc<Forwarder>, bindings: Bindings) -> Self {
+        Self { forwarder, bindings }
+    }
+
+    /// Who was given this ephemeral token through the gateway, and the credential that it is.
+    pub fn ephemeral(&self, token: &str) -> Option<(Arc<str>, Ephemeral)> {
+        let (caller, owner) = self.bindings.token(token)?;
+        Some((caller, Ephemeral { token: Secret::new(token), owner }))
+    }
+
+    /// Starts an actor for `job` on this worker.
+    pub fn start(self: &Rc<Self>, job: LiveJob, client: Client) {
+        LiveActor { live: Rc::clone(self), session: Some(Box::new((job, client))) }.start();
+    }
+}
+
+/// One session. See the module.
+pub struct LiveActor {
+    live: Rc<Live>,
+    session: Option<Box<(LiveJob, Client)>>,
+}
+
+impl Actor for LiveActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(session) = self.session.take() {
+            let (job, client) = *session;
+            ctx.spawn(Rc::clone(&self.live).run(job, client).into_actor(self).map(|(), _, ctx| ctx.stop()));
+        }
+    }
+}
+
+impl Live {
+    async fn run(self: Rc<Self>, job: LiveJob, client: Client) {
+        let mut record = Record::of(&job);
+        let mut waiting = Waiting::of(client).await;
+        // Boxed, so that its memory is given back before the session goes on.
+        let begun = Box::pin(self.begin(&job, &mut waiting, &mut record)).await;
+        match begun {
+            Ok((open, lease)) => self.carry(&job, waiting, open, lease, &mut record).await,
+            Err(none) => refuse(&job, waiting, none, &mut record).await,
+        }
+        (self.forwarder.journal)(&record.finished(&job));
+    }
+
+    /// Reads the setup and finds an upstream that takes it.
+    async fn begin(
+        &self,
+        job: &LiveJob,
+        waiting: &mut Waiting,
+        record: &mut Record,
+    ) -> Result<(Open, Lease), NoSession> {
+        let setup = timeout(job.setup_within, waiting.next_message()).await;
+        let setup = setup.unwrap_or(Err(NoSession::Notice(Notice::SetupLate)))?;
+        record.transaction.bytes_in = setup.len() as u64;
+        let asked = match &setup {
+            Message::Text(text) => Setup::read(text.as_bytes()),
+            other => Setup::read(&other.clone().into_data()),
+        };
+        // What cannot be read cannot be placed: it could name what is another's.
+        let asked = asked.map_err(|NoSetup| NoSession::Notice(Notice::NoSetup))?;
+        record.transaction.model = asked.model.as_deref().map(Arc::from);
+        let reach = self.reach(job, &asked)?;
+        let wish = Wish { reach, ..Wish::any(record.transaction.model.clone()) };
+        tokio::select! {
+            // Dropping the search drops the upstream connection and abandons the lease.
+            ended = waiting.ends() => Err(ended),
+            found = self.search(job, wish, &setup, &mut record.transaction.attempts) => found,
+        }
+    }
+
+    /// Stays with a session to its end, and sees that both sides hear of it.
+    async fn carry(&self, job: &LiveJob, waiting: Waiting, open: Open, lease: Lease, record: &mut Record) {
+        record.transaction.first_byte = Some(job.arrived.elapsed());
+        let settings = &self.forwarder.upstream.settings;
+        let Waiting { socket, activity, gone, held, going_down } = waiting;
+        let (client, mut client_says) = split(socket, activity, settings.write_timeout);
+        let (upstream, mut upstream_says) = split(open.socket, open.activity, settings.idle_timeout);
+        let passed = Passed::default();
+        let key = Arc::clone(lease.key());
+        let mut eyes = Eyes::new(&key);
+        let seen = |message: Message| {
+            if let Some(handle) = eyes.handle(&message) {
+                self.bindings.learn_handle(handle, lease.key_ix(), &job.caller);
+            }
+            eyes.pass(message)
+        };
+        let ended = tokio::select! {
+            ended = relay(
+                Side { speaker: &client, listener: &mut client_says },
+                Side { speaker: &upstream, listener: &mut upstream_says },
+                held,
+                open.first,
+                &passed,
+                seen,
+                going_down,
+            ) => ended,
+            _ = gone => EndedBy::Client(Leaving::Gone),
+        };
+        record.transaction.bytes_in += passed.up.get();
+        record.transaction.bytes_out = passed.down.get();
+        record.transaction.usage = eyes.usage;
+        let (end, outcome) = match &ended {
+            EndedBy::Client(Leaving::Closed(_)) | EndedBy::Gateway => (End::Complete, Outcome::Success),
+            EndedBy::Client(Leaving::Gone) => (End::ClientLeft, Outcome::Abandoned),
+            EndedBy::Client(Leaving::Stalled) => (End::ClientStalled, Outcome::Abandoned),
+            EndedBy::Client(Leaving::Offence(_)) => (End::Refused, Outcome::Abandoned),
+            EndedBy::Upstream(Leaving::Closed(frame)) => {
+                let fault = frame.as_ref().and_then(|frame| close_fault(&frame.reason));
+                (End::Complete, fault.map_or(Outcome::Success, |fault| job.blame(fault)))
+            }
+            // It took key and setup and served for a while: that its connection went says nothing of the key.
+            EndedBy::Upstream(_) => (End::UpstreamBroke, Outcome::Success),
+        };
+        record.transaction.end = end;
+        if let Some(attempt) = record.transaction.attempts.last_mut() {
+            attempt.fault = match (&outcome, end) {
+                (Outcome::Fault(fault), _) => Some(fault.kind),
+                (_, End::UpstreamBroke) => Some(Kind::BodyLost),
+                _ => None,
+            };
+        }
+        lease.settle(outcome, record.transaction.usage.as_ref());
+        match ended {
+            EndedBy::Client(Leaving::Closed(frame)) => {
+                tokio::join!(client_says.answer_close(), upstream.close(upstream_says, frame));
+            }
+            EndedBy::Client(Leaving::Gone | Leaving::Stalled) => {}
+            EndedBy::Client(Leaving::Offence(notice)) => {
+                drop((upstream, upstream_says));
+                client.tell(client_says, &notice.close()).await;
+            }
+            EndedBy::Upstream(Leaving::Closed(frame)) => {
+                let frame = frame.map(|frame| redacted(&frame, &key).frame());
+                tokio::join!(upstream_says.answer_close(), client.close(client_says, frame));
+            }
+            EndedBy::Upstream(Leaving::Offence(Notice::TooLong)) => {
+                drop((upstream, upstream_says));
+                client.tell(client_says, &Notice::TooLong.close()).await;
+            }
+            EndedBy::Upstream(_) => {
+                drop((upstream, upstream_says));
+                client.tell(client_says, &Notice::BrokeOff.close()).await;
+            }
+            EndedBy::Gateway => {
+                let close = Notice::GoingDown.close();
+                tokio::join!(upstream.tell(upstream_says, &close), client.tell(client_says, &close));
+            }
+        }
+    }
+}
+
+/// Tells the client why there is no session.
+async fn refuse(job: &LiveJob, waiting: Waiting, none: NoSession, record: &mut Record) {
+    let Waiting { socket, activity, .. } = waiting;
+    let (client, says) = split(socket, activity, FAREWELL);
+    let transaction = &mut record.transaction;
+    transaction.end = End::Refused;
+    match none {
+        NoSession::Client(leaving) => {
+            transaction.end = End::ClientLeft;
+            if let Leaving::Closed(_) = leaving {
+                says.answer_close().await;
+            }
+        }
+        NoSession::Notice(notice) => client.tell(says, &notice.close()).await,
+        NoSession::Upstream(close, status) => {
+            transaction.end = End::Complete;
+            transaction.status = status.map_or(transaction.status, |status| status.as_u16());
+            client.close(says, close.map(|close| close.frame())).await;
+        }
+        NoSession::Failure(failure) => {
+            let close = (job.told)(&failure);
+            transaction.failure = Some(failure);
+            client.tell(says, &close).await;
+        }
+    }
+}
+
+/// What is kept of a session for its transaction.
+struct Record {
+    transaction: Box<Transaction>,
+}
+
+impl Record {
+    fn of(job: &LiveJob) -> Self {
+        Self {
+            transaction: Box::new(Transaction {
+                id: job.id.clone(),
+                caller: Some(Arc::clone(&job.caller)),
+                dialect: job.target.dialect,
+                method: http::Method::GET,
+                path: job.target.path.clone(),
+                model: None,
+                attempts: Vec::with_capacity(1),
+                // What the client's upgrade was answered with.
+                status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
+                failure: None,
+                end: End::ClientLeft,
+                first_byte: None,
+                total: Duration::ZERO,
+                bytes_in: 0,
+                bytes_out: 0,
+                usage: None,
+            }),
+        }
+    }
+
+    fn finished(mut self, job: &LiveJob) -> Transaction {
+        self.transaction.total = job.arrived.elapsed();
+        *self.transaction
+    }
+}

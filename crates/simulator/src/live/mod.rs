@@ -1,0 +1,202 @@
+//! The Live API: the WebSocket upgrade, its credentials, and the session behind it. `registry` keeps ephemeral tokens
+//! and resumption handles, `said` reads what a client says, `session` is the conversation.
+
+mod registry;
+mod said;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+pub(crate) use registry::{Registry, create_token};
+
+use crate::answer::Answer;
+use crate::auth::{Caller, Credentials};
+use crate::dispatch::arrival;
+use crate::error::{ApiError, Frame};
+use crate::exchange::Exchange;
+use crate::fault::{Fault, Subject};
+use crate::google::Asker;
+use crate::line::Control;
+use crate::respond::{Outlet, before_head, instead, respond};
+use crate::route::{Operation, Route, Surface};
+use crate::server::AnyBody;
+use crate::world::World;
+use session::Session;
+
+/// Which of the service's streaming methods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LiveMethod {
+    Content,
+    /// For ephemeral tokens.
+    Constrained,
+    Music,
+}
+
+/// Version and method, if the path is one of the Live API's. Google's front end folds the slashes before `ws`.
+fn method(path: &str) -> Option<(String, LiveMethod)> {
+    let rest = path.trim_start_matches('/').strip_prefix("ws/google.ai.generativelanguage.")?;
+    let (version, method) = rest.split_once(".GenerativeService.")?;
+    let method = match method {
+        "BidiGenerateContent" => LiveMethod::Content,
+        "BidiGenerateContentConstrained" => LiveMethod::Constrained,
+        "BidiGenerateMusic" => LiveMethod::Music,
+        _ => return None,
+    };
+    matches!(version, "v1" | "v1beta" | "v1alpha").then(|| (version.to_owned(), method))
+}
+
+/// Whether the path is for [`serve`].
+pub(crate) fn claims(path: &str) -> bool {
+    method(path).is_some()
+}
+
+/// Answers an upgrade; the session goes on by itself.
+pub(crate) async fn serve(
+    world: &Arc<World>,
+    control: Arc<Control>,
+    request: Request<Incoming>,
+) -> Response<AnyBody> {
+    let (mut parts, _) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let (version, method) = method(&path).unwrap_or((String::new(), LiveMethod::Content));
+    let route = Route { surface: Surface::Native, version, operation: Operation::Live(method) };
+    let credentials = Credentials::of(&parts.headers, parts.uri.query());
+    let mut exchange = Exchange::begin(world, arrival(world, &parts, &control, credentials.secret()));
+
+    let fault = world.strike(&Subject {
+        key: exchange.key(),
+        project: exchange.project(),
+        model: None,
+        path: &path,
+        method: parts.method.as_str(),
+    });
+    if let Some(fault) = &fault {
+        exchange.fault(fault.kind());
+    }
+    before_head(fault.as_ref(), &mut exchange, &control).await;
+
+    let asker = Asker {
+        secret: exchange.key().unwrap_or_default(),
+        project: exchange.project().or(exchange.key()).unwrap_or_default(),
+        model: "",
+        route: &route,
+    };
+    let refused = instead(fault.as_ref(), Frame::Object, &asker);
+    let refused = match refused {
+        Some(answer) => answer,
+        None => match open(world, &credentials, &route, method, &mut parts) {
+            Ok((caller, upgrade, response)) => {
+                exchange.status(StatusCode::SWITCHING_PROTOCOLS.as_u16());
+                let session = Session::new(world, caller, route, exchange, control, fault);
+                tokio::spawn(async move {
+                    if let Ok(upgraded) = upgrade.await {
+                        session.run(upgraded).await;
+                    }
+                });
+                return response;
+            }
+            Err(error) => Answer::error(&error, Frame::Object),
+        },
+    };
+    let outlet =
+        Outlet { control, version: parts.version, gzip: false, bodiless: false, interval: Duration::ZERO };
+    outlet.control.expect_head();
+    respond(refused, fault.as_ref(), exchange, outlet).map(Either::Left)
+}
+
+fn open(
+    world: &World,
+    credentials: &Credentials,
+    route: &Route,
+    method: LiveMethod,
+    parts: &mut Parts,
+) -> Result<(Caller, OnUpgrade, Response<AnyBody>), ApiError> {
+    let caller = credentials.admit_live(world, route, method)?;
+    let key = parts.headers.get(SEC_WEBSOCKET_KEY);
+    let (Some(key), Some(upgrade), true) = (key, parts.extensions.remove::<OnUpgrade>(), upgrades(parts))
+    else {
+        return Err(ApiError::new(400, "Request is not a WebSocket upgrade."));
+    };
+    let accept = derive_accept_key(key.as_bytes());
+    let mut response = Response::new(Either::Right(Full::default()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    Ok((caller, upgrade, response))
+}
+
+fn upgrades(parts: &Parts) -> bool {
+    fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+    }
+    parts.method == Method::GET
+        && lists(&parts.headers, &UPGRADE, "websocket")
+        && lists(&parts.headers, &CONNECTION, "upgrade")
+        && parts.headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+}
+
+/// The faults that strike inside a session; the others have struck before it, or do not apply to one.
+#[derive(Debug, Clone)]
+enum Trouble {
+    Close { after: u64, code: Option<u16>, reason: String },
+    GoAway { after: u64 },
+    Stall { after: u64 },
+    Reset { after: u64 },
+    Truncate { after: u64 },
+    Text,
+}
+
+impl Trouble {
+    fn of(fault: Fault) -> Option<Self> {
+        Some(match fault {
+            Fault::LiveClose { after_messages, code, reason } => {
+                Self::Close { after: after_messages, code, reason }
+            }
+            Fault::LiveGoAway { after_messages } => Self::GoAway { after: after_messages },
+            Fault::LiveText => Self::Text,
+            Fault::Stall { after_events } => Self::Stall { after: after_events },
+            Fault::Reset { after_events } => Self::Reset { after: after_events },
+            Fault::Truncate { after_events } => Self::Truncate { after: after_events },
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_has_three_methods_under_one_slash_or_two() {
+        let path =
+            |method: &str| format!("/ws/google.ai.generativelanguage.v1beta.GenerativeService.{method}");
+        let cases = [
+            (path("BidiGenerateContent"), Some(LiveMethod::Content)),
+            (format!("/{}", path("BidiGenerateContentConstrained")), Some(LiveMethod::Constrained)),
+            (path("BidiGenerateMusic"), Some(LiveMethod::Music)),
+            (path("BidiDream"), None),
+            ("/ws/google.ai.generativelanguage.v9.GenerativeService.BidiGenerateContent".to_owned(), None),
+            ("/v1beta/models".to_owned(), None),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(method(&path).map(|(_, method)| method), expected, "{path}");
+        }
+    }
+}

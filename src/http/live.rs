@@ -1,0 +1,192 @@
+//! Live sessions: lets the caller in, answers the WebSocket upgrade, and hands the connection to a `LiveActor`. What is
+//! said on it is none of this room's business.
+
+use super::{
+    Face,
+    auth::{Caller, Refused},
+    error::{GatewayError, failure_close},
+};
+use crate::inflight::Passage;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BodySize, MessageBody},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderName},
+    },
+    web,
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use gemini::{
+    path::{self, CredentialForm, Surface, Target},
+    query::query_access_tokens,
+};
+use gemini_balance_actors::{
+    forward::headers,
+    live::{Client, ClientPipe, Ephemeral, LiveJob, Outlet, accept_key},
+};
+use std::{
+    borrow::Cow,
+    fmt, io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Bytes handed to the client's socket at a time.
+const WRITE_BYTES: usize = 16 * 1024;
+
+/// Whether a request begins a session. One to the same path that is no upgrade is forwarded like any other, and Google
+/// says what it thinks of it.
+pub(super) fn begins_session(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    request.method() == Method::GET
+        && headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && lists(headers, &header::CONNECTION, "upgrade")
+        && !headers.contains_key(header::CONTENT_LENGTH)
+        && !headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.contains_key(header::SEC_WEBSOCKET_KEY)
+        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+        && target(request, CredentialForm::None).is_ok_and(|target| target.surface == Surface::Live)
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    headers
+        .get_all(name)
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+}
+
+fn target(request: &HttpRequest, form: CredentialForm) -> Result<Target, GatewayError> {
+    let uri = request.uri();
+    path::parse(request.method().as_str(), uri.path(), uri.query(), form).map_err(GatewayError::Path)
+}
+
+/// Who opens a session, and with which credential of Google's own, if it is one.
+pub(super) struct Opener {
+    caller: Caller,
+    ephemeral: Option<Ephemeral>,
+}
+
+/// Lets in whom the gate knows, and whoever shows an ephemeral token that was made through the gateway.
+pub(super) fn admit(
+    request: &HttpRequest,
+    face: &Face,
+    caller: Result<Caller, Refused>,
+) -> Result<Opener, GatewayError> {
+    let refused = match caller {
+        Ok(caller) => return Ok(Opener { caller, ephemeral: None }),
+        Err(refused) => refused,
+    };
+    let Some(token) = ephemeral_token(request) else { return Err(refused.into()) };
+    let (name, ephemeral) = face.live.ephemeral(&token).ok_or(GatewayError::CredentialUnknown)?;
+    Ok(Opener { caller: Caller { name }, ephemeral: Some(ephemeral) })
+}
+
+/// The ephemeral token that a request shows, in any of the places where SDKs put one.
+fn ephemeral_token(request: &HttpRequest) -> Option<String> {
+    let text = |value: &header::HeaderValue| value.to_str().ok().map(str::trim).map(str::to_owned);
+    let in_header = request.headers().get_all("x-goog-api-key").filter_map(text);
+    let authorized = request.headers().get_all(header::AUTHORIZATION).filter_map(text);
+    let authorized = authorized.filter_map(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        let is_token = ["token", "bearer"].into_iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        is_token.then(|| token.trim().to_owned())
+    });
+    let query = request.uri().query().unwrap_or_default();
+    let in_query = query_access_tokens(query).chain(path::query_credentials(query)).map(Cow::into_owned);
+    in_header.chain(authorized).chain(in_query).find(|token| token.starts_with("auth_tokens/"))
+}
+
+/// Answers the upgrade of a caller who was let in, and starts the session.
+pub(super) fn open(
+    request: &HttpRequest,
+    payload: web::Payload,
+    face: &Face,
+    id: &str,
+    arrived: Instant,
+    form: CredentialForm,
+    opener: Opener,
+) -> Result<HttpResponse, GatewayError> {
+    let Opener { caller, ephemeral } = opener;
+    let passage = face.in_flight.enter();
+    let target = target(request, form)?;
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+    let accept = accept_key(key.map_or(&[], header::HeaderValue::as_bytes));
+    let incoming = payload.into_inner().map(|bytes| bytes.map_err(io::Error::other));
+    let (pipe, gone, outlet) = ClientPipe::new(incoming.boxed_local());
+    let job = LiveJob {
+        id: id.to_owned(),
+        caller: caller.name,
+        sees_all: false,
+        target,
+        headers: headers::up(|| {
+            request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+        }),
+        ephemeral,
+        setup_within: Duration::from_secs(face.settings.body_timeout_s),
+        told: failure_close,
+        arrived,
+    };
+    let in_flight = face.in_flight.clone();
+    let going_down = Box::pin(async move { in_flight.cut().await });
+    face.live.start(job, Client { pipe, gone, going_down });
+    Ok(HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS)
+        .upgrade("websocket")
+        .insert_header((header::SEC_WEBSOCKET_ACCEPT, accept))
+        .insert_header(("x-request-id", id))
+        .body(SessionBody { outlet, unwritten: true, _passage: passage }))
+}
+
+/// What a session writes, as actix-web puts it on the socket.
+struct SessionBody {
+    outlet: Outlet,
+    /// Whether actix-web may hold bytes that it has not written yet: it writes when it is told to wait.
+    unwritten: bool,
+    _passage: Passage,
+}
+
+/// The session is over, and its connection with it. To a body that merely ends actix-web would add a wait for the
+/// client's next request, while the client waits for the server to close, as the protocol has it (RFC 6455 §7.1.1).
+#[derive(Debug)]
+struct Over;
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the session is over")
+    }
+}
+
+impl std::error::Error for Over {}
+
+impl MessageBody for SessionBody {
+    type Error = Over;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Over>>> {
+        let mut space = [MaybeUninit::uninit(); WRITE_BYTES];
+        let mut space = ReadBuf::uninit(&mut space);
+        match Pin::new(&mut self.outlet.bytes).poll_read(cx, &mut space) {
+            Poll::Ready(Ok(())) if !space.filled().is_empty() => {
+                self.unwritten = true;
+                Poll::Ready(Some(Ok(Bytes::copy_from_slice(space.filled()))))
+            }
+            // The last bytes are to be written before the connection goes.
+            Poll::Ready(_) if std::mem::take(&mut self.unwritten) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(Some(Err(Over))),
+            Poll::Pending => {
+                self.unwritten = false;
+                Poll::Pending
+            }
+        }
+    }
+}

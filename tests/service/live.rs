@@ -1,0 +1,671 @@
+//! Live sessions through the gateway: who may open one, what passes, how either side's end reaches the other, when a
+//! session is begun again on another key, and what binds it to a project.
+
+use crate::support::{
+    Gateway, Options, TOKEN, client, key_counts, secret, simulator, simulator_with, wait_for,
+};
+use futures_util::{SinkExt, StreamExt};
+use gemini_simulator::{End, Fault, GoogleError, Key, KeyState, LoggedRequest, Rule, Simulator};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest,
+        protocol::{
+            CloseFrame, WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{Data as OpData, OpCode},
+            },
+        },
+    },
+};
+
+const LIVE: &str = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
+const MIB: usize = 1024 * 1024;
+
+pub(crate) struct Session(WebSocketStream<TcpStream>);
+
+/// Opens a WebSocket; the status of the answer if it is refused.
+async fn upgrade(authority: &str, target: &str, headers: &[(&str, &str)]) -> Result<Session, u16> {
+    let tcp = TcpStream::connect(authority).await.unwrap();
+    let mut request = format!("ws://{authority}{target}").into_client_request().unwrap();
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
+    match tokio_tungstenite::client_async_with_config(request, tcp, Some(config)).await {
+        Ok((socket, _)) => Ok(Session(socket)),
+        Err(Error::Http(response)) => Err(response.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn setup() -> Value {
+    json!({"setup": {"model": "models/gemini-2.5-flash"}})
+}
+
+fn resumable(handle: Option<&str>) -> Value {
+    let resumption = handle.map_or_else(|| json!({}), |handle| json!({ "handle": handle }));
+    json!({"setup": {"model": "models/gemini-2.5-flash", "sessionResumption": resumption}})
+}
+
+fn turn(text: &str) -> Value {
+    json!({"clientContent": {"turns": [{"role": "user", "parts": [{"text": text}]}], "turnComplete": true}})
+}
+
+/// What a close says: its code and reason.
+type Said = Option<(u16, String)>;
+
+#[expect(clippy::unnecessary_wraps, reason = "a close may say nothing")]
+fn said(code: u16, reason: &str) -> Said {
+    Some((code, reason.to_owned()))
+}
+
+impl Session {
+    /// On the test's token, without a setup.
+    async fn open(gateway: &Gateway) -> Self {
+        Self::open_as(gateway, TOKEN).await
+    }
+
+    async fn open_as(gateway: &Gateway, token: &str) -> Self {
+        upgrade(gateway.authority(), LIVE, &[("x-goog-api-key", token)]).await.unwrap()
+    }
+
+    /// The same, set up.
+    pub(crate) async fn begin(gateway: &Gateway) -> Self {
+        let mut session = Self::open(gateway).await;
+        session.say(&setup()).await;
+        assert_eq!(session.json().await, json!({"setupComplete": {}}));
+        session
+    }
+
+    async fn say(&mut self, message: &Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    async fn next(&mut self) -> Option<Result<Message, Error>> {
+        timeout(Duration::from_secs(10), self.0.next()).await.expect("something comes")
+    }
+
+    async fn message(&mut self) -> Message {
+        self.next().await.expect("a message").unwrap()
+    }
+
+    /// The next message, which is JSON in a binary frame, as Google sends it.
+    async fn json(&mut self) -> Value {
+        match self.message().await {
+            Message::Binary(bytes) => serde_json::from_slice(&bytes).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The text of the next turn.
+    async fn answer(&mut self) -> String {
+        let mut said = String::new();
+        loop {
+            let content = self.json().await["serverContent"].take();
+            if let Some(text) = content["modelTurn"]["parts"][0]["text"].as_str() {
+                said.push_str(text);
+            }
+            if content["turnComplete"] == true {
+                return said;
+            }
+        }
+    }
+
+    pub(crate) async fn ask(&mut self, text: &str) -> String {
+        self.say(&turn(text)).await;
+        self.answer().await
+    }
+
+    /// The close, which is to come next.
+    async fn close(&mut self) -> Said {
+        match self.message().await {
+            Message::Close(frame) => {
+                frame.map(|CloseFrame { code, reason }| (code.into(), reason.to_string()))
+            }
+            other => panic!("{} bytes", other.len()),
+        }
+    }
+
+    /// Sets up; the close that comes instead of an answer.
+    async fn refused(&mut self) -> Said {
+        self.say(&setup()).await;
+        self.close().await
+    }
+
+    /// Says goodbye and reads to the end.
+    async fn leave(mut self, code: u16, reason: &str) {
+        self.0.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).await.unwrap();
+        while let Some(Ok(_)) = self.next().await {}
+    }
+}
+
+/// The sessions that the simulator has seen, once there are `count` of which `is` holds.
+fn upstream(simulator: &Simulator, count: usize, is: impl Fn(&LoggedRequest) -> bool) -> Vec<LoggedRequest> {
+    wait_for("sessions upstream", || {
+        let sessions = simulator.requests();
+        (sessions.iter().filter(|session| is(session)).count() == count).then_some(sessions)
+    })
+}
+
+#[tokio::test]
+async fn a_session_passes_as_it_is_and_shows_google_one_key_in_a_header() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let target = format!("/{LIVE}?key={TOKEN}&alt=x");
+    let headers = [("x-own-header", "1"), ("cookie", "a=b"), ("authorization", &format!("Bearer {TOKEN}"))];
+    let mut session = upgrade(gateway.authority(), &target, &headers).await.unwrap();
+    session.say(&setup()).await;
+    assert_eq!(session.json().await, json!({"setupComplete": {}}));
+    assert_eq!(session.ask("hello").await, "you said: hello");
+    session.0.send(Message::binary(turn("in binary").to_string())).await.unwrap();
+    assert_eq!(session.answer().await, "you said: in binary");
+    session.leave(1000, "done").await;
+
+    let seen = upstream(&simulator, 1, |session| session.end == End::Complete).remove(0);
+    assert_eq!((seen.path.as_str(), seen.query.as_deref()), (LIVE, Some("alt=x")));
+    assert_eq!((seen.header("x-goog-api-key"), seen.header("x-own-header")), (Some(&*secret(0)), Some("1")));
+    assert_eq!(seen.closed.as_deref(), Some("1000 done"));
+    for name in ["authorization", "cookie", "sec-websocket-extensions", "x-forwarded-for"] {
+        assert_eq!(seen.header(name), None, "{name}");
+    }
+    let line = gateway.transactions(1).remove(0);
+    assert_eq!(
+        (&line["status"], &line["end"], &line["caller"]),
+        (&json!(101), &json!("complete"), &json!("tester"))
+    );
+    assert_eq!((&line["path"], &line["model"]), (&json!(LIVE), &json!("gemini-2.5-flash")));
+    assert_eq!(line["bytes_in"], json!(seen.body_bytes));
+    assert_eq!(line["bytes_out"], json!(seen.answer_bytes));
+    assert_eq!(line["attempts"].as_array().unwrap().len(), 1);
+    assert!(!gateway.output().contains(&secret(0)));
+}
+
+#[tokio::test]
+async fn text_stays_text() {
+    let simulator = simulator_with(1, |config| config.faults = vec![Rule::new(Fault::LiveText)]).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let mut session = Session::open(&gateway).await;
+    session.say(&setup()).await;
+    assert_eq!(session.message().await, Message::text(r#"{"setupComplete":{}}"#));
+}
+
+#[tokio::test]
+async fn who_may_call_may_open_a_session_in_every_form() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let bearer = format!("Bearer {TOKEN}");
+    let query = format!("{LIVE}?key={TOKEN}");
+    let prefixed = format!("/v1beta{LIVE}");
+    let good: [(&str, &[(&str, &str)]); 5] = [
+        (LIVE, &[("x-goog-api-key", TOKEN)]),
+        (LIVE, &[("authorization", &bearer)]),
+        (&query, &[]),
+        (&query, &[("x-goog-api-key", "")]),
+        (&prefixed, &[("x-goog-api-key", TOKEN)]),
+    ];
+    for (target, headers) in good {
+        let mut session = upgrade(gateway.authority(), target, headers).await.unwrap();
+        session.say(&setup()).await;
+        assert_eq!(session.json().await, json!({"setupComplete": {}}), "{target}");
+    }
+    let pool = format!("{LIVE}?key={}", secret(0));
+    let made_up = format!("{LIVE}?access_token=auth_tokens/made-up");
+    let bad: [(&str, &[(&str, &str)]); 5] = [
+        (LIVE, &[]),
+        (LIVE, &[("x-goog-api-key", "wrong")]),
+        (&pool, &[]),
+        (&made_up, &[]),
+        (LIVE, &[("authorization", "Token auth_tokens/made-up")]),
+    ];
+    for (target, headers) in bad {
+        assert_eq!(upgrade(gateway.authority(), target, headers).await.err(), Some(401), "{target}");
+    }
+    assert_eq!(simulator.stats().requests, good.len() as u64);
+}
+
+#[tokio::test]
+async fn a_plain_request_to_a_live_path_is_forwarded() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let response = client().get(gateway.url(LIVE)).send().await.unwrap();
+    assert_eq!(response.status(), 400);
+    assert!(response.text().await.unwrap().contains("not a WebSocket upgrade"));
+}
+
+#[tokio::test]
+async fn the_upstreams_close_reaches_the_client_code_and_reason() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let cases = [
+        ("close 1000", said(1000, "")),
+        (
+            "close 1008 Operation is not implemented, or supported, or enabled.",
+            said(1008, "Operation is not implemented, or supported, or enabled."),
+        ),
+        ("close 4321 é", said(4321, "é")),
+        ("close", None),
+    ];
+    for (order, expected) in cases {
+        let mut session = Session::begin(&gateway).await;
+        session.say(&turn(order)).await;
+        assert_eq!(session.close().await, expected, "{order}");
+        assert!(session.next().await.is_none(), "{order}");
+    }
+    let broke_off = said(1011, "The Gemini API broke off in the middle of the session: connect again.");
+    for order in ["reset", "drop"] {
+        let mut session = Session::begin(&gateway).await;
+        session.say(&turn(order)).await;
+        assert_eq!(session.close().await, broke_off, "{order}");
+    }
+    let ends: Vec<Value> = gateway.transactions(6).into_iter().map(|mut line| line["end"].take()).collect();
+    assert_eq!(ends[..4], ["complete"; 4]);
+    assert_eq!(ends[4..], ["upstream_broke"; 2]);
+}
+
+#[tokio::test]
+async fn the_clients_close_reaches_the_upstream_code_and_reason() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let session = Session::begin(&gateway).await;
+    let leaving = Instant::now();
+    session.leave(4000, "enough").await;
+    assert!(
+        leaving.elapsed() < Duration::from_millis(500),
+        "the server closes the connection: {:?}",
+        leaving.elapsed()
+    );
+    let mut session = Session::begin(&gateway).await;
+    session.0.send(Message::Close(None)).await.unwrap();
+    while let Some(Ok(_)) = session.next().await {}
+    let seen = upstream(&simulator, 2, |session| session.end == End::Complete);
+    let closes: Vec<_> = seen.iter().map(|session| session.closed.as_deref()).collect();
+    assert_eq!(closes, [Some("4000 enough"), Some("no code")]);
+}
+
+#[tokio::test]
+async fn pings_are_answered_and_passed_on() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let mut session = Session::begin(&gateway).await;
+    session.0.send(Message::Ping("client's".into())).await.unwrap();
+    assert_eq!(session.message().await, Message::Pong("client's".into()));
+    assert_eq!(session.ask("pings").await, "1 pings");
+    session.say(&turn("ping upstream's")).await;
+    assert_eq!(session.message().await, Message::Ping("upstream's".into()));
+    assert_eq!(session.answer().await, "pong upstream's");
+}
+
+#[tokio::test]
+async fn messages_of_16_mib_pass_and_larger_ones_close_the_session() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let too_long = said(1009, "A message is over this gateway's limit of 16777216 bytes: send it in parts.");
+    let mut session = Session::begin(&gateway).await;
+    let largest = "y".repeat(16 * MIB - turn("").to_string().len());
+    assert!(session.ask(&largest).await == format!("you said: {largest}"), "it comes back whole");
+    let setup_bytes = setup().to_string().len();
+    assert_eq!(simulator.requests()[0].body_bytes, (16 * MIB + setup_bytes) as u64);
+    let _ = session.0.send(Message::text(turn(&format!("{largest}z")).to_string())).await;
+    assert!(session.close().await == too_long);
+
+    let mut session = Session::begin(&gateway).await;
+    let down = 16 * MIB - 100;
+    assert!(session.ask(&format!("flood 2 {down}")).await == "x".repeat(2 * down));
+    session.say(&turn(&format!("flood 1 {}", 16 * MIB))).await;
+    assert!(session.close().await == too_long);
+    wait_for("the upstream to be let go", || (simulator.stats().open_requests == 0).then_some(()));
+}
+
+#[tokio::test]
+async fn a_session_refused_for_its_key_is_begun_again_on_another() {
+    let simulator = simulator(3).await;
+    simulator.set_key_state(&secret(0), KeyState::Expired);
+    simulator.set_key_state(&secret(1), KeyState::Suspended);
+    let gateway = Options::new(&simulator.url(), 3).start();
+    for _ in 0..3 {
+        let mut session = Session::begin(&gateway).await;
+        assert_eq!(session.ask("hello").await, "you said: hello");
+    }
+    assert_eq!(key_counts(&gateway).await["retired"], 2);
+    assert_eq!(simulator.stats().requests, 5, "a bad key is tried once");
+    let bad = upstream(&simulator, 5, |_| true);
+    let setups: Vec<_> =
+        bad.iter().filter(|session| session.key != Some(secret(2))).map(|s| s.body_bytes).collect();
+    assert_eq!(setups, [setup().to_string().len() as u64; 2], "the setup is said again, and nothing else");
+}
+
+#[tokio::test]
+async fn what_the_client_says_early_waits_for_the_session() {
+    let simulator = simulator(2).await;
+    simulator.set_key_state(&secret(0), KeyState::Invalid);
+    let gateway = Options::new(&simulator.url(), 2).start();
+    let mut session = Session::open(&gateway).await;
+    session.say(&setup()).await;
+    session.say(&turn("first")).await;
+    session.say(&turn("second")).await;
+    assert_eq!(session.json().await, json!({"setupComplete": {}}));
+    assert_eq!(session.answer().await, "you said: first");
+    assert_eq!(session.answer().await, "you said: second");
+}
+
+#[tokio::test]
+async fn a_quota_named_in_a_close_cools_the_key_and_another_takes_the_next_session() {
+    let simulator = simulator(2).await;
+    let gateway = Options::new(&simulator.url(), 2).start();
+    let quota = "You exceeded your current quota, please check your plan and billing details.";
+    let mut session = Session::begin(&gateway).await;
+    session.say(&turn(&format!("close 1011 {quota}"))).await;
+    assert_eq!(session.close().await, said(1011, quota));
+    let first = simulator.requests()[0].key.clone();
+    let line = gateway.transactions(1).remove(0);
+    assert_eq!(line["attempts"][0]["fault"], "QuotaBare", "{line}");
+    for _ in 0..3 {
+        Session::begin(&gateway).await.leave(1000, "").await;
+    }
+    assert!(simulator.requests()[1..].iter().all(|session| session.key != first));
+
+    // Before the session has begun the client does not hear of it, as long as there is another key.
+    let refuse = Fault::LiveClose { after_messages: 1, code: Some(1011), reason: quota.to_owned() };
+    simulator.set_faults([Rule::new(refuse).on_key(simulator.requests()[1].key.clone().unwrap())]);
+    let gateway = Options::new(&simulator.url(), 2).start();
+    for _ in 0..3 {
+        Session::begin(&gateway).await.leave(1000, "").await;
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_refused_moves_on_and_its_words_are_a_close_in_the_end() {
+    let simulator = simulator(2).await;
+    let gateway = Options::new(&simulator.url(), 2).start();
+    simulator.set_faults([Rule::new(Fault::google(GoogleError::QuotaMinute)).times(1)]);
+    Session::begin(&gateway).await.leave(1000, "").await;
+    let line = gateway.transactions(1).remove(0);
+    let attempts: Vec<_> =
+        line["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["status"]).collect();
+    assert_eq!(attempts, [429, 101]);
+
+    simulator.set_faults([Rule::new(Fault::google(GoogleError::UnknownField))]);
+    let unknown = "Invalid JSON payload received. Unknown name \"x\": Cannot find field.";
+    assert_eq!(Session::open(&gateway).await.refused().await, said(1007, unknown));
+    let line = gateway.transactions(2).remove(1);
+    assert_eq!((&line["status"], &line["end"]), (&json!(400), &json!("complete")));
+
+    simulator.set_faults([Rule::new(Fault::google(GoogleError::QuotaMinute))]);
+    let (code, reason) = Session::open(&gateway).await.refused().await.unwrap();
+    assert!(code == 1011 && reason.starts_with("You exceeded your current quota"), "{code} {reason}");
+    let (code, reason) = Session::open(&gateway).await.refused().await.unwrap();
+    assert!(code == 1013 && reason.starts_with("No key of the pool is free"), "{code} {reason}");
+    let line = gateway.transactions(4).remove(3);
+    assert_eq!((&line["status"], &line["end"]), (&json!(429), &json!("refused")));
+}
+
+#[tokio::test]
+async fn an_upstream_out_of_reach_is_told_by_a_close() {
+    let gateway = Options::new("http://127.0.0.1:9", 1).start();
+    let (code, reason) = Session::open(&gateway).await.refused().await.unwrap();
+    assert!(code == 1011 && reason.starts_with("The Gemini API cannot be reached"), "{code} {reason}");
+    assert!(reason.len() <= 123);
+}
+
+#[tokio::test]
+async fn the_key_never_reaches_the_client() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).set("log.level", "\"trace\"").start();
+    let mut session = Session::begin(&gateway).await;
+    assert_eq!(session.ask("secret").await, "***");
+    session.say(&turn(&format!("close 1008 the key is {}", secret(0)))).await;
+    assert_eq!(session.close().await, said(1008, "the key is ***"));
+    simulator.set_key_state(&secret(0), KeyState::Suspended);
+    let suspended = said(1008, "Permission denied: Consumer 'api_key:***' has been suspended.");
+    assert_eq!(Session::open(&gateway).await.refused().await, suspended);
+    gateway.transactions(2);
+    let log = std::fs::read_to_string(gateway.folder().join("logs/app.log")).unwrap();
+    assert!(!log.contains(&secret(0)) && !gateway.output().contains(&secret(0)));
+}
+
+/// Resident memory in bytes.
+fn resident(gateway: &Gateway) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_slows_the_upstream_and_loses_nothing() {
+    const MESSAGES: usize = 1_000;
+    const SIZE: usize = 128 * 1024;
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let mut session = Session::begin(&gateway).await;
+    let before = resident(&gateway);
+    session.say(&turn(&format!("flood {MESSAGES} {SIZE}"))).await;
+    let mut sent = 0;
+    // Until it stands still.
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = simulator.requests()[0].answer_bytes;
+        if now == sent {
+            break;
+        }
+        sent = now;
+    }
+    assert!(sent < 32 * MIB as u64, "{sent} bytes were taken for a client that does not read");
+    let grown = resident(&gateway).saturating_sub(before);
+    assert!(grown < 16 * MIB, "the gateway has grown by {grown} bytes");
+    assert_eq!(session.answer().await.len(), MESSAGES * SIZE);
+    assert_eq!(session.ask("still there?").await, "you said: still there?");
+}
+
+#[tokio::test]
+async fn an_upstream_that_reads_nothing_slows_the_client() {
+    let faults = vec![Rule::new(Fault::Stall { after_events: 1 })];
+    let simulator = simulator_with(1, |config| config.faults = faults).await;
+    let gateway = Options::new(&simulator.url(), 1).set("upstream.idle_timeout_s", 2).start();
+    let mut session = Session::begin(&gateway).await;
+    let before = resident(&gateway);
+    let chunk = turn(&"x".repeat(128 * 1024)).to_string();
+    let mut sent = 0;
+    while sent < 256 * MIB {
+        let sending = session.0.send(Message::text(chunk.clone()));
+        if timeout(Duration::from_millis(500), sending).await.is_err() {
+            break;
+        }
+        sent += chunk.len();
+    }
+    assert!(sent < 64 * MIB, "{sent} bytes were taken for an upstream that does not read");
+    let grown = resident(&gateway).saturating_sub(before);
+    assert!(grown < 16 * MIB, "the gateway has grown by {grown} bytes");
+    let broke_off = said(1011, "The Gemini API broke off in the middle of the session: connect again.");
+    assert_eq!(session.close().await, broke_off);
+    assert_eq!(gateway.transactions(1)[0]["end"], "upstream_broke");
+}
+
+#[tokio::test]
+async fn clients_that_leave_free_their_upstream_at_once() {
+    const CLIENTS: usize = 50;
+    let simulator = simulator(2).await;
+    let gateway = Options::new(&simulator.url(), 2).set("pool.failure_threshold", 1).start();
+    let mut sessions = Vec::new();
+    for _ in 0..CLIENTS {
+        sessions.push(Session::begin(&gateway).await);
+    }
+    drop(sessions);
+    let left = Instant::now();
+    while simulator.stats().open_requests > 0 {
+        assert!(left.elapsed() < Duration::from_millis(500), "{:?}", simulator.stats());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let lines = gateway.transactions(CLIENTS);
+    assert!(lines.iter().all(|line| line["end"] == "client_left"), "{:?}", lines[0]);
+    let keys = key_counts(&gateway).await;
+    assert_eq!((&keys["available"], &keys["in_flight"]), (&2.into(), &0.into()), "{keys}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_session_began_frees_everything() {
+    for early in [false, true] {
+        let faults = vec![Rule::new(Fault::StallHead)];
+        let simulator = simulator_with(1, |config| config.faults = faults).await;
+        let gateway = Options::new(&simulator.url(), 1).start();
+        let mut session = Session::open(&gateway).await;
+        session.say(&setup()).await;
+        if early {
+            session.say(&turn("too early")).await;
+        }
+        upstream(&simulator, 1, |_| true);
+        drop(session);
+        let left = Instant::now();
+        upstream(&simulator, 1, |session| session.end == End::ClientLeft);
+        assert!(left.elapsed() < Duration::from_millis(500), "{:?}", left.elapsed());
+        assert_eq!(gateway.transactions(1)[0]["end"], "client_left");
+        assert_eq!(key_counts(&gateway).await["in_flight"], 0);
+    }
+}
+
+#[tokio::test]
+async fn a_session_without_a_setup_is_closed_in_time() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).set("server.body_timeout_s", 1).start();
+    let mut session = Session::open(&gateway).await;
+    let late = said(1008, "No setup came in time: send it as the session's first message.");
+    assert_eq!(session.close().await, late);
+    let line = gateway.transactions(1).remove(0);
+    assert_eq!((&line["end"], line["attempts"].as_array().unwrap().len()), (&json!("refused"), 0));
+}
+
+#[tokio::test]
+async fn a_quiet_session_outlives_the_timeouts_of_requests() {
+    let simulator = simulator(1).await;
+    let timeouts = ["head_timeout_s", "body_timeout_s", "write_timeout_s", "keep_alive_s"]
+        .map(|name| format!("server.{name}"))
+        .into_iter()
+        .chain(["upstream.head_timeout_s".to_owned(), "upstream.idle_timeout_s".to_owned()]);
+    let gateway =
+        timeouts.fold(Options::new(&simulator.url(), 1), |options, name| options.set(&name, 1)).start();
+    let mut session = Session::begin(&gateway).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(session.ask("quiet is no fault").await, "you said: quiet is no fault");
+    session.leave(1000, "").await;
+    assert_eq!(gateway.transactions(1)[0]["end"], "complete");
+}
+
+#[tokio::test]
+async fn a_message_in_pieces_arrives_whole() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let mut session = Session::begin(&gateway).await;
+    let text = turn("in three pieces").to_string();
+    let (first, rest) = text.split_at(10);
+    let (second, third) = rest.split_at(30);
+    let piece = |text: &str, code: OpData, last: bool| {
+        Message::Frame(Frame::message(text.to_owned(), OpCode::Data(code), last))
+    };
+    session.0.send(piece(first, OpData::Text, false)).await.unwrap();
+    session.0.send(Message::Ping("between".into())).await.unwrap();
+    session.0.send(piece(second, OpData::Continue, false)).await.unwrap();
+    session.0.send(piece(third, OpData::Continue, true)).await.unwrap();
+    assert_eq!(session.message().await, Message::Pong("between".into()));
+    assert_eq!(session.answer().await, "you said: in three pieces");
+}
+
+#[tokio::test]
+async fn a_session_begins_with_a_setup_or_not_at_all() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let no_setup = said(1007, "The first message is no setup: send {\"setup\":{\"model\":...}} as JSON.");
+    for first in [turn("too early").to_string(), "{".to_owned(), String::new()] {
+        let mut session = Session::open(&gateway).await;
+        session.0.send(Message::text(first)).await.unwrap();
+        assert_eq!(session.close().await, no_setup);
+    }
+    assert_eq!(simulator.stats().requests, 0);
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_is_told_so() {
+    use tokio::io::AsyncWriteExt;
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let mut session = Session::begin(&gateway).await;
+    session.0.get_mut().write_all(&[0xff; 16]).await.unwrap();
+    let malformed = said(1002, "What came is not framed as a WebSocket's messages are: connect again.");
+    assert_eq!(session.close().await, malformed);
+    wait_for("the upstream to be let go", || (simulator.stats().open_requests == 0).then_some(()));
+}
+
+async fn handle(session: &mut Session) -> String {
+    let update = session.json().await["sessionResumptionUpdate"].take();
+    update["newHandle"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_handle_goes_back_to_its_project_and_only_for_its_caller() {
+    let keys: Vec<Key> = (0..6).map(|n| Key::valid(secret(n), format!("project-{}", n / 2))).collect();
+    let simulator = simulator_with(0, |config| config.keys = keys).await;
+    let gateway =
+        Options::new(&simulator.url(), 6).env("ACCESS_TOKENS", "alice=alice-token,bob=bob-token").start();
+    for round in 0..6 {
+        let mut session = Session::open_as(&gateway, "alice-token").await;
+        session.say(&resumable(None)).await;
+        assert_eq!(session.json().await, json!({"setupComplete": {}}));
+        let first = handle(&mut session).await;
+        session.ask("hello").await;
+        let second = handle(&mut session).await;
+        for known in [&first, &second] {
+            let mut session = Session::open_as(&gateway, "alice-token").await;
+            session.say(&resumable(Some(known))).await;
+            assert_eq!(session.json().await, json!({"setupComplete": {}}), "round {round}");
+        }
+        let before = simulator.stats().requests;
+        let mut session = Session::open_as(&gateway, "bob-token").await;
+        session.say(&resumable(Some(&first))).await;
+        assert_eq!(session.close().await, said(1008, "Requested entity was not found."));
+        let mut session = Session::open_as(&gateway, "bob-token").await;
+        let hidden = resumable(Some("mine")).to_string().replace(
+            "\"sessionResumption\"",
+            &format!("\"sessionResumption\":{{\"handle\":\"{first}\"}},\"session_resumption\""),
+        );
+        session.0.send(Message::text(hidden)).await.unwrap();
+        assert_eq!(session.close().await, said(1008, "Requested entity was not found."));
+        assert_eq!(simulator.stats().requests, before, "another's handle was shown to Google");
+    }
+    assert_eq!(simulator.stats().wrong_owner, 0);
+    let mut session = Session::open_as(&gateway, "bob-token").await;
+    session.say(&resumable(Some("unheard-of"))).await;
+    assert_eq!(session.close().await, said(1008, "Requested entity was not found."));
+    let keys = key_counts(&gateway).await;
+    assert_eq!(keys["available"], 6, "nobody is to blame: {keys}");
+}
+
+#[tokio::test]
+async fn sessions_hear_of_the_end_of_the_drain() {
+    let simulator = simulator(1).await;
+    let mut gateway = Options::new(&simulator.url(), 1).set("server.drain_s", 1).start();
+    let mut session = Session::begin(&gateway).await;
+    gateway.signal("TERM");
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(session.ask("still served").await, "you said: still served");
+    assert_eq!(session.close().await, said(1001, "The gateway is shutting down: connect again."));
+    while let Some(Ok(_)) = session.next().await {}
+    assert!(gateway.wait(Duration::from_secs(3)).success());
+    let seen = upstream(&simulator, 1, |session| session.end == End::Complete).remove(0);
+    assert_eq!(seen.closed.as_deref(), Some("1001 The gateway is shutting down: connect again."));
+}
+
+#[tokio::test]
+async fn a_session_that_ends_lets_the_drain_end() {
+    let simulator = simulator(1).await;
+    let mut gateway = Options::new(&simulator.url(), 1).set("server.drain_s", 30).start();
+    let session = Session::begin(&gateway).await;
+    gateway.signal("TERM");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    session.leave(1000, "done").await;
+    assert!(gateway.wait(Duration::from_secs(3)).success());
+}
