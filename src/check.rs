@@ -11,6 +11,8 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let ring = settings.key_ring()?;
     let tokens = settings.tokens()?;
     let upstream = settings.upstream()?;
+    settings.certificate()?;
+    settings.origins()?;
     println!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
     if tokens.is_empty() {
         println!("warning: no client token is configured, so whoever knows a pool key may call");

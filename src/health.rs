@@ -11,8 +11,13 @@ use std::{
 #[expect(clippy::print_stdout, reason = "orchestrators keep what a health check prints")]
 pub(crate) fn run(server: &settings::Server) -> Result<ExitCode, Failure> {
     let address = reachable(&server.host, server.port)?;
-    let answer = local_http::ask(address, "GET", "/health", "")
-        .map_err(|error| Failure::new(format!("no answer from http://{address}/health: {error}")))?;
+    let (scheme, answer) = if server.has_tls() {
+        ("https", local_http::ask_under_tls(address, "/health"))
+    } else {
+        ("http", local_http::ask(address, "GET", "/health", ""))
+    };
+    let answer = answer
+        .map_err(|error| Failure::new(format!("no answer from {scheme}://{address}/health: {error}")))?;
     println!("{}", answer.body.trim());
     Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

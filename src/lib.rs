@@ -15,3 +15,4 @@ pub mod process;
 pub mod service;
 pub mod settings;
 mod socket;
+mod tls;

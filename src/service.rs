@@ -4,11 +4,12 @@
 use crate::{
     admin,
     cli::Failure,
-    http::{BodyBudget, BodyLog, Face, Gate, routes, status_of},
+    http::{BodyBudget, BodyLog, Face, Gate, Origins, routes, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
     settings::{self, Settings, SettingsError},
     socket,
+    tls::Certificate,
 };
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
 use gemini_balance_actors::{
@@ -49,6 +50,7 @@ struct Plan {
     upstream: UpstreamSettings,
     limits: Limits,
     bindings: Bindings,
+    origins: Arc<Origins>,
     server: settings::Server,
 }
 
@@ -59,6 +61,8 @@ impl Service {
         let ring = settings.key_ring()?;
         let tokens = settings.tokens()?;
         let upstream = settings.upstream()?;
+        let certificate = settings.certificate()?;
+        let origins = Arc::new(settings.origins()?);
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
         if tokens.is_empty() {
             log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
@@ -108,9 +112,10 @@ impl Service {
                 upstream,
                 limits: settings.limits(),
                 bindings: Bindings::default(),
+                origins,
                 server: settings.server.clone(),
             };
-            let code = serve(settings, plan, ready).await;
+            let code = serve(settings, plan, certificate, ready).await;
             if store.flush(FLUSH).await {
                 // With its actor the store is closed, and its log copied into the file, which then is whole by itself.
                 disk.stop();
@@ -145,6 +150,7 @@ impl Plan {
             budget: self.budget.clone(),
             bodies: self.bodies.clone(),
             journal,
+            origins: Arc::clone(&self.origins),
             settings: self.server.clone(),
             #[cfg(debug_assertions)]
             test_panics: std::env::var_os("GEMINI_BALANCE_TEST_PANICS").is_some(),
@@ -159,7 +165,12 @@ fn write_transaction(transaction: &Transaction) {
     log::info!(target: TRANSACTION, "{}", transaction_line(transaction, status));
 }
 
-async fn serve(all: &Settings, plan: Plan, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
+async fn serve(
+    all: &Settings,
+    plan: Plan,
+    certificate: Option<Certificate>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<ExitCode, Failure> {
     plan.face().map_err(|error| all.upstream_refused(&error))?; // a client that cannot be built is told here, once, rather than by each worker
     let Plan { health, in_flight, server: settings, .. } = plan.clone();
     let factory = move || {
@@ -180,11 +191,17 @@ async fn serve(all: &Settings, plan: Plan, ready: impl FnOnce(SocketAddr)) -> Re
         .client_request_timeout(Duration::from_secs(settings.head_timeout_s))
         .client_disconnect_timeout(Duration::from_secs(2))
         .shutdown_timeout(settings.drain_s + GOODBYE.as_secs() + 1) // the drain's own time comes first
+        .tls_handshake_timeout(Duration::from_secs(settings.head_timeout_s))
+        .max_connection_rate(settings.max_connections) // or some hundred that begin no handshake keep all others out
         .disable_signals();
     if settings.workers > 0 {
         server = server.workers(settings.workers);
     }
-    let server = server.bind(address).map_err(|error| {
+    let bound = match &certificate {
+        Some(certificate) => server.bind_rustls_0_23(address, certificate.server_config()?),
+        None => server.bind(address),
+    };
+    let server = bound.map_err(|error| {
         let (host, port) = address;
         let why = format!("or server.host cannot be used: listening on {host}:{port}: {error}");
         all.name_source(SettingsError::refused("server.port", why))
@@ -197,7 +214,11 @@ async fn serve(all: &Settings, plan: Plan, ready: impl FnOnce(SocketAddr)) -> Re
     let server = server.run();
     let handle = server.handle();
     let running = actix_rt::spawn(server);
-    log::info!(target: "service", "listening on http://{bound}");
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    if let Some(certificate) = certificate {
+        actix_rt::spawn(certificate.watch());
+    }
+    log::info!(target: "service", "listening on {scheme}://{bound}");
     ready(bound);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -2,6 +2,8 @@
 //! not for ever. Set by the service as connections are accepted.
 
 #[cfg(target_os = "linux")]
+use actix_tls::accept::rustls_0_23::TlsStream;
+#[cfg(target_os = "linux")]
 use actix_web::rt::net::TcpStream;
 use std::{any::Any, time::Duration};
 
@@ -18,7 +20,8 @@ const AFTER_THE_RELAY: Duration = Duration::from_secs(1);
 /// the socket is full and has no timeout of its own for that, so the kernel's ends the connection.
 #[cfg(target_os = "linux")]
 pub(crate) fn bound(connection: &dyn Any, write_timeout: Duration) {
-    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+    let under_tls = || Some(connection.downcast_ref::<TlsStream<TcpStream>>()?.get_ref().0);
+    if let Some(stream) = connection.downcast_ref::<TcpStream>().or_else(under_tls) {
         let socket = socket2::SockRef::from(stream);
         // A kernel that knows neither serves as well, only less sparingly.
         let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);

@@ -99,7 +99,7 @@ async fn handle(
             request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
         }),
         body,
-        origin: origin(request),
+        origin: face.origins.of(request).map(|origin| origin.to_string()),
         arrived,
     };
     match face.forwarder.start(job).await {
@@ -134,15 +134,6 @@ async fn read_body(
     take_in(payload, announced, limit, &face.budget, time)
         .await
         .map_err(|refused| GatewayError::Body(refused, limit))
-}
-
-/// The gateway's address as the client sees it.
-fn origin(request: &HttpRequest) -> Option<String> {
-    let host = request.headers().get(header::HOST)?.to_str().ok()?;
-    let is_authority = host
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']'));
-    is_authority.then(|| format!("http://{host}"))
 }
 
 fn record_refusal(

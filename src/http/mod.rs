@@ -9,6 +9,7 @@ mod error;
 mod forward;
 mod health;
 mod live;
+mod origin;
 mod respond;
 mod routes;
 
@@ -16,6 +17,7 @@ pub use auth::Gate;
 pub use bodies::BodyLog;
 pub use body::BodyBudget;
 pub use error::status_of;
+pub use origin::{Origins, PublicOrigin, TrustedProxies};
 pub use routes::routes;
 
 use crate::{inflight::InFlight, settings};
@@ -46,6 +48,8 @@ pub struct Face {
     pub journal: Journal,
     /// Where bodies go, if they are logged.
     pub bodies: Option<Arc<BodyLog>>,
+    /// Where the gateway is, as clients see it.
+    pub origins: Arc<Origins>,
     /// Its settings.
     pub settings: settings::Server,
     /// Whether `/debug/panic` exists. Never in a release build.

@@ -2,6 +2,7 @@
 //! come from is in `sources`; what the keys and tokens become is in `keys` and `tokens`. Each part of the service is
 //! given its own section, never the whole.
 
+mod face;
 mod keys;
 mod sources;
 mod tokens;
@@ -86,6 +87,22 @@ pub struct Server {
     pub drain_s: u64,
     /// For new connections after SIGTERM.
     pub drain_accept_ms: u64,
+    /// Where clients see the gateway; empty for where each request says it is.
+    pub public_url: String,
+    /// The peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<String>,
+    /// `[server.tls]`
+    pub tls: Tls,
+}
+
+/// `[server.tls]`: TLS towards the clients, if both are named.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, and those between it and its authority's.
+    pub cert_file: String,
+    /// Its private key.
+    pub key_file: String,
 }
 
 /// `[auth]`: who may call.

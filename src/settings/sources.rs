@@ -74,21 +74,23 @@ pub(super) struct Origins(BTreeMap<String, String>);
 
 impl Origins {
     fn of(figment: &Figment) -> Self {
-        let mut origins = BTreeMap::new();
-        let Ok(sections) = figment.extract::<Dict>() else { return Self::default() };
-        for (section, fields) in sections {
-            let fields = match &fields {
-                Value::Dict(_, fields) => fields.keys().map(|field| format!("{section}.{field}")).collect(),
-                _ => vec![section],
-            };
-            for setting in fields {
-                let source = figment.find_metadata(&setting).and_then(|metadata| source(metadata, &setting));
-                if let Some(source) = source {
-                    origins.insert(setting, source);
-                }
+        let mut origins = Self::default();
+        for (section, fields) in figment.extract::<Dict>().unwrap_or_default() {
+            origins.add(figment, section, &fields);
+        }
+        origins
+    }
+
+    /// Each setting on its own: sections, and sections in them, may be of several sources.
+    fn add(&mut self, figment: &Figment, setting: String, value: &Value) {
+        if let Value::Dict(_, fields) = value {
+            for (field, value) in fields {
+                self.add(figment, format!("{setting}.{field}"), value);
             }
         }
-        Self(origins)
+        if let Some(source) = figment.find_metadata(&setting).and_then(|found| source(found, &setting)) {
+            self.0.insert(setting, source);
+        }
     }
 
     /// `keys[0].secret_file` came from where `keys` did.

@@ -1,21 +1,32 @@
-"""Starts `gemini-balance demo` for the SDK tests and ends it: one for the session, or a fresh one for tests that make
-keys cool down. The binary is $GEMINI_BALANCE_BIN, else the release build, else the debug build."""
+"""Starts what the SDK tests talk to and ends it: `gemini-balance demo`, one for the session or a fresh one for tests that
+make keys cool down, and a gateway with settings of its own before a simulator. The binary is $GEMINI_BALANCE_BIN, else
+the release build, else the debug build."""
 
+import contextlib
 import json
 import os
 import queue
 import re
 import subprocess
 import threading
+import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from google import genai
+from google.genai import types
 
 TOKEN = "demo-token"
 MODEL = "gemini-2.5-flash"
 TIMEOUT_S = 15
+POOL = {
+    "AIza-simulated-1": "project-a",
+    "AIza-simulated-2": "project-a",
+    "AIza-simulated-3": "project-b",
+    "AIza-simulated-4": "project-c",
+}
 ROOT = Path(__file__).resolve().parents[2]
 
 # The SDKs read these; a test must say itself where it goes and as whom.
@@ -59,11 +70,43 @@ class Demo:
         return self.control("GET", "requests")
 
 
-def run(folder: Path):
+    def owners(self, *names: str) -> set[str]:
+        """The projects that own these resources."""
+        owners = {resource["name"]: resource["project"] for resource in self.control("GET", "resources")}
+        return {owners[name] for name in names}
+
+
+def connect(demo, version=None, token=TOKEN):
+    """The google-genai package's client of a gateway, with the API version it chooses itself unless one is named."""
+    return genai.Client(
+        api_key=token,
+        http_options=types.HttpOptions(base_url=demo.url, api_version=version, timeout=TIMEOUT_S * 1000),
+    )
+
+
+def turn(client):
+    """Moves a pool that goes round on to another key, of another project but once in four times: who then finds a
+    resource again has looked for it."""
+    for _ in range(2):
+        client.models.count_tokens(model=MODEL, contents="on")
+
+
+def finished(operation, get):
+    """Polls until it is done; the simulator does not take long."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not operation.done:
+        assert time.monotonic() < deadline, f"not done: {operation}"
+        operation = get(operation)
+    return operation
+
+
+@contextlib.contextmanager
+def started(arguments: list[str], environment: dict[str, str], folder: Path, patterns: dict[str, str]):
+    """Runs the gateway's binary; gives what the patterns find in its first lines."""
     process = subprocess.Popen(
-        [binary(), "demo", "--port", "0"],
+        [binary(), *arguments],
         cwd=folder,
-        env={"PATH": os.environ.get("PATH", "")},
+        env={"PATH": os.environ.get("PATH", ""), **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -80,17 +123,14 @@ def run(folder: Path):
     try:
         text = ""
         found = {}
-        while len(found) < 2:
+        while len(found) < len(patterns):
             line = lines.get(timeout=TIMEOUT_S)
-            assert line is not None, f"the demo ended before it listened:\n{text}"
+            assert line is not None, f"{arguments} ended before it listened:\n{text}"
             text += line
-            for what, pattern in (
-                ("url", r"gateway listens on (http://\S+?),? "),
-                ("simulator", r"simulated Gemini API at (http://\S+?)\. "),
-            ):
+            for what, pattern in patterns.items():
                 if match := re.search(pattern, line):
                     found[what] = match[1]
-        yield Demo(**found)
+        yield found
     finally:
         process.terminate()
         try:
@@ -98,7 +138,37 @@ def run(folder: Path):
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    assert status == 0, f"the demo ended with {status} on SIGTERM"
+    assert status == 0, f"{arguments} ended with {status} on SIGTERM"
+
+
+def run(folder: Path):
+    patterns = {
+        "url": r"gateway listens on (http://\S+?),? ",
+        "simulator": r"simulated Gemini API at (http://\S+?)\. ",
+    }
+    with started(["demo", "--port", "0"], {}, folder, patterns) as found:
+        yield Demo(**found)
+
+
+@contextlib.contextmanager
+def gateway(folder: Path, keys: dict[str, str], **settings: str):
+    """A gateway before a simulator, on these keys (secret to project). Settings are as in the environment."""
+    given = [argument for key, project in keys.items() for argument in ("--key", f"{key}={project}")]
+    with started(
+        ["simulator", "--listen", "127.0.0.1:0", "--events", "8", *given],
+        {},
+        folder,
+        {"simulator": r"simulator on (http://\S+)"},
+    ) as simulator:
+        environment = {
+            "GOOGLE_API_KEYS": ",".join(keys),
+            "GEMINI_API_BASE_URL": simulator["simulator"],
+            "GEMINI_BALANCE__SERVER__HOST": "127.0.0.1",
+            "GEMINI_BALANCE__SERVER__PORT": "0",
+            **settings,
+        }
+        with started(["serve"], environment, folder, {"url": r"listening on (https?://\S+)"}) as found:
+            yield Demo(url=found["url"], simulator=simulator["simulator"])
 
 
 @pytest.fixture(scope="session")
@@ -109,3 +179,23 @@ def demo(tmp_path_factory):
 @pytest.fixture
 def fresh_demo(tmp_path):
     yield from run(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_pool(tmp_path_factory):
+    with gateway(tmp_path_factory.mktemp("pool"), POOL, ACCESS_TOKENS=f"tester={TOKEN}") as pool:
+        yield pool
+
+
+@pytest.fixture
+def pool(shared_pool):
+    """A gateway on keys of several projects, of which none may be asked for what another owns."""
+    before = shared_pool.control("GET", "wrong_owners")
+    yield shared_pool
+    assert shared_pool.control("GET", "wrong_owners") == before
+
+
+@pytest.fixture
+def client(pool):
+    with connect(pool) as client:
+        yield client

@@ -5,17 +5,9 @@ import asyncio
 import json
 
 import pytest
-from google import genai
 from google.genai import errors, types
 
-from conftest import MODEL, TIMEOUT_S, TOKEN
-
-
-def connect(demo, version=None, token=TOKEN):
-    return genai.Client(
-        api_key=token,
-        http_options=types.HttpOptions(base_url=demo.url, api_version=version, timeout=TIMEOUT_S * 1000),
-    )
+from conftest import MODEL, connect
 
 
 @pytest.fixture(params=[None, "v1", "v1beta"], ids=["default", "v1", "v1beta"])

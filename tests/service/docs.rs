@@ -183,19 +183,28 @@ fn settings() -> Vec<(String, String)> {
     let sections: Dict = Figment::from(Toml::string(include_str!("../../config.toml"))).extract().unwrap();
     let mut settings = Vec::new();
     for (section, fields) in sections {
-        for (field, value) in fields.into_dict().expect("sections hold settings") {
-            let text = match value {
-                Setting::String(_, text) => format!("\"{text}\""),
-                Setting::Num(_, number) => number.to_i128().unwrap().to_string(),
-                Setting::Bool(_, flag) => flag.to_string(),
-                Setting::Array(_, entries) if entries.is_empty() => "[]".to_owned(),
-                Setting::Dict(_, entries) if entries.is_empty() => "{}".to_owned(),
-                other => panic!("{section}.{field}: {other:?}"),
-            };
-            settings.push((format!("{section}.{field}"), text));
-        }
+        add(&mut settings, &section, fields.into_dict().expect("sections hold settings"));
     }
     settings
+}
+
+fn add(settings: &mut Vec<(String, String)>, section: &str, fields: Dict) {
+    for (field, value) in fields {
+        let setting = format!("{section}.{field}");
+        let text = match value {
+            Setting::String(_, text) => format!("\"{text}\""),
+            Setting::Num(_, number) => number.to_i128().unwrap().to_string(),
+            Setting::Bool(_, flag) => flag.to_string(),
+            Setting::Array(_, entries) if entries.is_empty() => "[]".to_owned(),
+            Setting::Dict(_, entries) if entries.is_empty() => "{}".to_owned(),
+            Setting::Dict(_, fields) => {
+                add(settings, &setting, fields);
+                continue;
+            }
+            other => panic!("{setting}: {other:?}"),
+        };
+        settings.push((setting, text));
+    }
 }
 
 #[test]

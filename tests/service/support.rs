@@ -187,7 +187,7 @@ impl Gateway {
 
     /// Its host and port.
     pub(crate) fn authority(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        self.url.split_once("://").map_or("", |(_, authority)| authority)
     }
 
     /// The process.

@@ -1,0 +1,57 @@
+//! What `[server]` says of how clients reach the gateway: its certificate, and the address they know it by.
+
+use super::{Server, Settings, SettingsError};
+use crate::{
+    http::{Origins, PublicOrigin, TrustedProxies},
+    tls::{Certificate, PemFiles},
+};
+
+impl Server {
+    /// Whether clients speak TLS to the gateway.
+    pub(crate) fn has_tls(&self) -> bool {
+        !self.tls.cert_file.trim().is_empty() || !self.tls.key_file.trim().is_empty()
+    }
+}
+
+impl Settings {
+    /// The certificate to serve, if there is one to be.
+    pub(crate) fn certificate(&self) -> Result<Option<Certificate>, SettingsError> {
+        self.read_certificate().map_err(|error| self.name_source(error))
+    }
+
+    fn read_certificate(&self) -> Result<Option<Certificate>, SettingsError> {
+        let (cert, key) = (self.server.tls.cert_file.trim(), self.server.tls.key_file.trim());
+        match (cert, key) {
+            ("", "") => Ok(None),
+            ("", _) => Err(SettingsError::refused(
+                "server.tls.cert_file",
+                "must be set as well as server.tls.key_file",
+            )),
+            (_, "") => Err(SettingsError::refused(
+                "server.tls.key_file",
+                "must be set as well as server.tls.cert_file",
+            )),
+            (cert, key) => Certificate::load(PemFiles { cert: cert.into(), key: key.into() }).map(Some),
+        }
+    }
+
+    /// How the gateway's own address is found.
+    pub fn origins(&self) -> Result<Origins, SettingsError> {
+        self.read_origins().map_err(|error| self.name_source(error))
+    }
+
+    fn read_origins(&self) -> Result<Origins, SettingsError> {
+        let public = match self.server.public_url.trim() {
+            "" => None,
+            text => Some(
+                PublicOrigin::parse(text).map_err(|why| SettingsError::refused("server.public_url", why))?,
+            ),
+        };
+        let trusted = TrustedProxies::parse(&self.server.trusted_proxies).map_err(|entry| {
+            let why =
+                format!("holds {entry:?}, which is neither an address nor a network such as 10.0.0.0/8");
+            SettingsError::refused("server.trusted_proxies", why)
+        })?;
+        Ok(Origins::new(public, trusted))
+    }
+}
