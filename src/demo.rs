@@ -44,8 +44,12 @@ pub(crate) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let mut settings = settings::demo(&simulator.url())?;
     settings.server.host.clone_from(&flags.host);
     settings.server.port = flags.port;
-    settings.auth.tokens =
-        vec![TokenEntry { name: "demo".to_owned(), secret: TOKEN.to_owned(), secret_file: None }];
+    settings.auth.tokens = vec![TokenEntry {
+        name: "demo".to_owned(),
+        secret: TOKEN.to_owned(),
+        secret_file: None,
+        resources: settings::Resources::Own,
+    }];
     settings.keys = keys
         .iter()
         .map(|(name, project)| KeyEntry {

@@ -17,6 +17,7 @@ use gemini_balance_actors::{
     forward::{Forwarder, Limits, UpstreamSettings},
     health::Health,
     key_checker::KeyCheckerActor,
+    ledger::Ledger,
     live::{Bindings, Live},
     store::Store,
     transaction::{Journal, Transaction},
@@ -50,6 +51,7 @@ struct Plan {
     upstream: UpstreamSettings,
     limits: Limits,
     bindings: Bindings,
+    ledger: Ledger,
     origins: Arc<Origins>,
     server: settings::Server,
 }
@@ -81,8 +83,15 @@ impl Service {
             let intensity = settings.supervisor.intensity();
             // An arbiter of its own, whose thread may wait for the disk.
             let disk = actix_rt::Arbiter::new();
-            let (store, memory) =
-                Store::start(&disk.handle(), settings.store.path.clone(), Arc::clone(&ring), intensity, Arc::clone(&health));
+            let ledger = Ledger::new(Arc::clone(&ring), Duration::from_secs(settings.affinity.window_s));
+            let (store, memory) = Store::start(
+                &disk.handle(),
+                settings.store.path.clone(),
+                Arc::clone(&ring),
+                &ledger,
+                intensity,
+                Arc::clone(&health),
+            );
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 ring,
@@ -112,6 +121,7 @@ impl Service {
                 upstream,
                 limits: settings.limits(),
                 bindings: Bindings::default(),
+                ledger,
                 origins,
                 server: settings.server.clone(),
             };
@@ -137,6 +147,7 @@ impl Plan {
         let forwarder = Rc::new(Forwarder::new(
             self.upstream.clone(),
             self.keys.clone(),
+            self.ledger.clone(),
             self.limits.clone(),
             Rc::clone(&journal),
         )?);

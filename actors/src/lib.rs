@@ -1,18 +1,22 @@
 //! The actor system of gemini-balance: the `KeyManagerActor` that owns the key pool, one `ForwardActor` a request, one
-//! `LiveActor` a Live session, and the supervisor that keeps the long-lived ones running. The service above wires it up and gives it an HTTP face; what
-//! is known of the pool's rules and of Google's wire lies below, in `keypool` and `gemini`.
+//! `LiveActor` a Live session, and the supervisor that keeps the long-lived ones running. The service above wires it up
+//! and gives it an HTTP face; what is known of the pool's rules and of Google's wire lies below, in `keypool` and `gemini`.
 
+pub mod caller;
 pub mod clock;
 pub mod forward;
 pub mod health;
 pub mod key_checker;
 pub mod key_manager;
+pub mod key_ring;
+pub mod ledger;
 pub mod live;
 pub mod secret;
 pub mod store;
 pub mod supervisor;
 pub mod transaction;
 
+pub use caller::{Caller, Sight};
 pub use forward::{ForwardActor, Job};
 pub use key_manager::{KeyManager, KeyManagerActor};
 pub use secret::Secret;

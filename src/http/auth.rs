@@ -1,9 +1,10 @@
 //! Who may call: a client shows a token, or with no token configured one of the pool's keys, in any of the forms the
 //! SDKs use. Tokens are kept and compared as keyed hashes, in constant time. Nothing is open by default.
 
+use crate::settings::Token;
 use actix_web::http::header::HeaderMap;
 use gemini::path::{CredentialForm, query_credentials};
-use gemini_balance_actors::{Secret, key_manager::KeyRing};
+use gemini_balance_actors::{Caller, Secret, Sight, key_ring::KeyRing};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use subtle::{Choice, ConstantTimeEq};
@@ -14,14 +15,7 @@ type Fingerprint = [u8; 32];
 /// Decides who is let in.
 pub struct Gate {
     salt: [u8; 32],
-    callers: Vec<(Fingerprint, Arc<str>)>,
-}
-
-/// Who called, and how the credential came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The token's name, or the key's id.
-    pub name: Arc<str>,
+    callers: Vec<(Fingerprint, Caller)>,
 }
 
 /// Nobody is let in with this.
@@ -34,24 +28,30 @@ pub enum Refused {
 }
 
 impl Gate {
-    /// With no tokens, the pool's keys are the credentials.
-    pub fn new(tokens: &[(String, Secret)], ring: &KeyRing) -> Self {
+    /// With no tokens, the pool's keys are the credentials, and everyone shares what is made, as with one key.
+    pub fn new(tokens: &[Token], ring: &KeyRing) -> Self {
         if tokens.is_empty() {
-            let keys = ring.keys().iter().map(|key| (key.id().as_str().to_owned(), key.secret().clone()));
-            Self::of(&keys.collect::<Vec<_>>())
+            Self::of(ring.keys().iter().map(|key| (key.id().as_str(), key.secret(), Sight::All)))
         } else {
-            Self::of(tokens)
+            Self::of(tokens.iter().map(|token| (token.name.as_str(), &token.secret, token.sight)))
         }
     }
 
     /// These and nobody else.
-    pub fn of(tokens: &[(String, Secret)]) -> Self {
+    pub fn of<'a>(callers: impl IntoIterator<Item = (&'a str, &'a Secret, Sight)>) -> Self {
         let salt = random_salt();
-        let callers = tokens
-            .iter()
-            .map(|(name, secret)| (hash(&salt, secret.expose().as_bytes()), Arc::from(name.as_str())))
+        let callers = callers
+            .into_iter()
+            .map(|(name, secret, sight)| {
+                (hash(&salt, secret.expose().as_bytes()), Caller { name: Arc::from(name), sight })
+            })
             .collect();
         Self { salt, callers }
+    }
+
+    /// Whether a caller of this name may still call, and as whom.
+    pub fn named(&self, name: &str) -> Option<Caller> {
+        self.callers.iter().find(|(_, caller)| &*caller.name == name).map(|(_, caller)| caller.clone())
     }
 
     /// Looks at every credential the request shows. A client may send two, or an empty one beside a good one: one good
@@ -81,8 +81,8 @@ impl Gate {
             if matches!(first, CredentialForm::None) {
                 first = form;
             }
-            if let Some(name) = self.find(credential) {
-                return (form, Ok(Caller { name }));
+            if let Some(caller) = self.find(credential) {
+                return (form, Ok(caller));
             }
         }
         let refused = if matches!(first, CredentialForm::None) { Refused::Missing } else { Refused::Unknown };
@@ -90,13 +90,13 @@ impl Gate {
     }
 
     /// Compares with every caller, whether or not one has matched already.
-    fn find(&self, credential: &[u8]) -> Option<Arc<str>> {
+    fn find(&self, credential: &[u8]) -> Option<Caller> {
         let shown = hash(&self.salt, credential);
         let mut found = None;
-        for (fingerprint, name) in &self.callers {
+        for (fingerprint, caller) in &self.callers {
             let same: Choice = fingerprint.ct_eq(&shown);
             if bool::from(same) {
-                found = Some(name);
+                found = Some(caller);
             }
         }
         found.cloned()
@@ -132,8 +132,14 @@ mod tests {
             Secret::new("AIza-pool"),
         )])
         .unwrap();
-        let tokens: Vec<_> =
-            tokens.iter().map(|(name, secret)| ((*name).to_owned(), Secret::new(*secret))).collect();
+        let tokens: Vec<_> = tokens
+            .iter()
+            .map(|(name, secret)| Token {
+                name: (*name).to_owned(),
+                secret: Secret::new(*secret),
+                sight: Sight::Own,
+            })
+            .collect();
         Gate::new(&tokens, &ring)
     }
 

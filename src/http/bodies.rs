@@ -6,7 +6,7 @@ use crate::{
     settings,
 };
 use flate2::read::MultiGzDecoder;
-use gemini_balance_actors::{Secret, key_manager::KeyRing};
+use gemini_balance_actors::{Secret, key_ring::KeyRing};
 use serde_json::json;
 use std::{borrow::Cow, io::Read, sync::Arc};
 

@@ -3,7 +3,7 @@
 
 use super::{
     Face,
-    auth::{Caller, Refused},
+    auth::Refused,
     body::{Reserved, take_in},
     error::GatewayError,
     live,
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use gemini::path::{self, CredentialForm, Dialect};
 use gemini_balance_actors::{
-    Job,
+    Caller, Job,
     forward::headers,
     transaction::{End, Transaction},
 };
@@ -92,7 +92,7 @@ async fn handle(
         .map_err(|_| GatewayError::Path(path::PathError::NotServed))?;
     let job = Job {
         id: id.to_owned(),
-        caller: caller.name,
+        caller,
         method,
         target,
         headers: headers::up(|| {

@@ -3,7 +3,7 @@
 
 use super::{
     Face,
-    auth::{Caller, Refused},
+    auth::Refused,
     error::{GatewayError, failure_close},
 };
 use crate::inflight::Passage;
@@ -23,6 +23,7 @@ use gemini::{
     query::query_access_tokens,
 };
 use gemini_balance_actors::{
+    Caller,
     forward::headers,
     live::{Client, ClientPipe, Ephemeral, LiveJob, Outlet, accept_key},
 };
@@ -83,7 +84,8 @@ pub(super) fn admit(
     };
     let Some(token) = ephemeral_token(request) else { return Err(refused.into()) };
     let (name, ephemeral) = face.live.ephemeral(&token).ok_or(GatewayError::CredentialUnknown)?;
-    Ok(Opener { caller: Caller { name }, ephemeral: Some(ephemeral) })
+    let caller = face.gate.named(&name).ok_or(GatewayError::CredentialUnknown)?;
+    Ok(Opener { caller, ephemeral: Some(ephemeral) })
 }
 
 /// The ephemeral token that a request shows, in any of the places where SDKs put one.
@@ -120,8 +122,7 @@ pub(super) fn open(
     let (pipe, gone, outlet) = ClientPipe::new(incoming.boxed_local());
     let job = LiveJob {
         id: id.to_owned(),
-        caller: caller.name,
-        sees_all: false,
+        caller,
         target,
         headers: headers::up(|| {
             request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))

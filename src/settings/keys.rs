@@ -4,7 +4,7 @@
 use super::{KeyEntry, Settings, SettingsError};
 use gemini_balance_actors::{
     Secret,
-    key_manager::{KeyRing, fingerprint},
+    key_ring::{KeyRing, fingerprint},
 };
 use keypool::{KeyId, KeySpec, Project};
 use std::{collections::HashSet, path::Path};

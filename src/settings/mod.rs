@@ -7,6 +7,8 @@ mod keys;
 mod sources;
 mod tokens;
 
+pub use tokens::Token;
+
 pub(crate) use sources::demo;
 pub use sources::{SettingsError, load};
 
@@ -34,6 +36,8 @@ pub struct Settings {
     /// `[[limits]]`
     #[serde(default)]
     pub limits: Vec<keypool::Limit>,
+    /// `[affinity]`
+    pub affinity: Affinity,
     /// `[models]`
     pub models: Models,
     /// `[retry]`
@@ -73,6 +77,8 @@ pub struct Server {
     pub max_connections: usize,
     /// The longest request body.
     pub max_body_bytes: usize,
+    /// The longest upload, which passes without being held in memory.
+    pub max_upload_bytes: u64,
     /// All request bodies in memory together.
     pub max_buffered_bytes: usize,
     /// For a request's head.
@@ -125,6 +131,28 @@ pub struct TokenEntry {
     /// A file that holds it.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
+    /// Which resources exist for the client.
+    #[serde(default)]
+    pub resources: Resources,
+}
+
+/// Which files, caches and other resources of the pool's projects exist for a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resources {
+    /// Those it has made.
+    #[default]
+    Own,
+    /// All.
+    All,
+}
+
+/// `[affinity]`: what is made close together lives together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Affinity {
+    /// How long after a creation the same caller's next one goes to the same project.
+    pub window_s: u64,
 }
 
 /// `[pool]`: the rules of the key pool.
@@ -212,6 +240,8 @@ pub struct Upstream {
     pub proxy: String,
     /// Certificates to trust besides the system's.
     pub ca_file: String,
+    /// Where the upstream's redirects may lead.
+    pub redirect_hosts: Vec<String>,
 }
 
 /// `[log]`
@@ -337,6 +367,7 @@ impl Settings {
             write_timeout: Duration::from_secs(self.server.write_timeout_s),
             proxy,
             extra_roots,
+            redirect_hosts: upstream.redirect_hosts.clone(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The clients' tokens, from `[auth]` and `ACCESS_TOKENS`, as pairs of name and secret.
 
-use super::{Admin, Settings, SettingsError, TokenEntry, Upstream, keys::secret_of};
-use gemini_balance_actors::Secret;
+use super::{Admin, Resources, Settings, SettingsError, TokenEntry, Upstream, keys::secret_of};
+use gemini_balance_actors::{Secret, Sight};
 use std::{fmt, path::Path};
 
 /// The variable that names tokens.
@@ -9,18 +9,33 @@ const VARIABLE: &str = "ACCESS_TOKENS";
 /// The variable that names the operator's token.
 const ADMIN_VARIABLE: &str = "ADMIN_TOKEN";
 
+/// One client's token.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// What logs call the client.
+    pub name: String,
+    /// The token itself.
+    pub secret: Secret,
+    /// Which resources exist for the client.
+    pub sight: Sight,
+}
+
 impl Settings {
     /// Every token with its client's name.
-    pub fn tokens(&self) -> Result<Vec<(String, Secret)>, SettingsError> {
+    pub fn tokens(&self) -> Result<Vec<Token>, SettingsError> {
         self.read_tokens().map_err(|error| self.name_source(error))
     }
 
-    fn read_tokens(&self) -> Result<Vec<(String, Secret)>, SettingsError> {
-        let mut tokens: Vec<(String, Secret)> = Vec::new();
+    fn read_tokens(&self) -> Result<Vec<Token>, SettingsError> {
+        let mut tokens: Vec<Token> = Vec::new();
         for (position, entry) in self.auth.tokens.iter().enumerate() {
             let name = format!("auth.tokens[{position}]");
             let secret = secret_of(&name, &entry.secret, entry.secret_file.as_deref())?;
-            tokens.push((entry.name.clone(), Secret::new(secret)));
+            let sight = match entry.resources {
+                Resources::Own => Sight::Own,
+                Resources::All => Sight::All,
+            };
+            tokens.push(Token { name: entry.name.clone(), secret: Secret::new(secret), sight });
         }
         let list = if self.environment { std::env::var(VARIABLE).unwrap_or_default() } else { String::new() };
         for (position, entry) in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate()
@@ -37,13 +52,13 @@ impl Settings {
                     format!("has an empty name or secret in its entry {place}"),
                 ));
             }
-            tokens.push((name.to_owned(), Secret::new(secret)));
+            tokens.push(Token { name: name.to_owned(), secret: Secret::new(secret), sight: Sight::Own });
         }
-        for (position, (name, secret)) in tokens.iter().enumerate() {
+        for (position, Token { name, secret, .. }) in tokens.iter().enumerate() {
             if name.trim().is_empty() {
                 return Err(SettingsError::refused("auth.tokens", "holds an entry without a name"));
             }
-            if tokens[..position].iter().any(|(_, other)| other == secret) {
+            if tokens[..position].iter().any(|other| other.secret == *secret) {
                 return Err(SettingsError::refused(
                     "auth.tokens",
                     format!("or {VARIABLE} gives {name} a token that is another client's as well"),
@@ -79,7 +94,7 @@ impl Settings {
         let is_a_clients = if tokens.is_empty() {
             self.key_ring()?.keys().iter().any(|key| *key.secret() == token)
         } else {
-            tokens.iter().any(|(_, other)| *other == token)
+            tokens.iter().any(|other| other.secret == token)
         };
         if is_a_clients {
             return Err(SettingsError::refused(

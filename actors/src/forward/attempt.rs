@@ -8,7 +8,7 @@ use super::{
     observe::{Coding, LateError, Observer, decoded},
     upstream::Upstream,
 };
-use crate::key_manager::Key;
+use crate::key_ring::Key;
 use bytes::{Bytes, BytesMut};
 use gemini::{
     answer::is_empty_answer,

@@ -1,11 +1,12 @@
 //! What a `ForwardActor` is given and what it hands back: neutral types, so that the HTTP face never sees the upstream
 //! client and the actor never sees actix-web.
 
+use crate::caller::Caller;
 use bytes::Bytes;
 use gemini::path::Target;
 use http::{HeaderMap, Method, StatusCode};
 use keypool::Refusal;
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// One request to forward.
@@ -14,7 +15,7 @@ pub struct Job {
     /// The request's id.
     pub id: String,
     /// Who called.
-    pub caller: Arc<str>,
+    pub caller: Caller,
     /// The method, passed on as it is.
     pub method: Method,
     /// Where it goes and what it asks for.

@@ -22,6 +22,7 @@ pub use upstream::{BaseUrl, ProxyUrl, UpstreamError, UpstreamSettings};
 
 use crate::{
     key_manager::{KeyManager, Lease, LeaseError},
+    ledger::Ledger,
     transaction::{Attempt, End, Journal, Transaction},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -63,6 +64,7 @@ pub struct Limits {
 pub struct Forwarder {
     pub(crate) upstream: Upstream,
     pub(crate) keys: KeyManager,
+    pub(crate) ledger: Ledger,
     pub(crate) limits: Limits,
     pub(crate) journal: Journal,
     last_words: LastWords,
@@ -76,12 +78,14 @@ impl Forwarder {
     pub fn new(
         upstream: UpstreamSettings,
         keys: KeyManager,
+        ledger: Ledger,
         limits: Limits,
         journal: Journal,
     ) -> Result<Self, UpstreamError> {
         Ok(Self {
             upstream: Upstream::new(upstream)?,
             keys,
+            ledger,
             limits,
             journal,
             last_words: LastWords::default(),
@@ -391,7 +395,7 @@ impl Record {
         let stream_form = course.stream_form(&job);
         let transaction = Transaction {
             id: job.id,
-            caller: Some(job.caller),
+            caller: Some(job.caller.name),
             dialect: job.target.dialect,
             method: job.method,
             path: job.target.path,

@@ -25,6 +25,8 @@ pub struct UpstreamSettings {
     pub proxy: Option<ProxyUrl>,
     /// Certificates (PEM) to trust besides the system's.
     pub extra_roots: Vec<Vec<u8>>,
+    /// Hosts to which a redirect is followed, without a key: `storage.googleapis.com`, `*.googleapis.com`, `host:port`.
+    pub redirect_hosts: Vec<String>,
 }
 
 /// An upstream base URL, checked: http or https, no credentials, no query.

@@ -1,11 +1,11 @@
 //! A lease: the right to use one key for one attempt. It settles itself as abandoned when dropped, so it cannot leak,
 //! whatever becomes of the request that holds it.
 
-use super::{
-    inbox::{Inbox, Note},
-    ring::{Key, KeyRing},
+use super::inbox::{Inbox, Note};
+use crate::{
+    key_ring::{Key, KeyRing},
+    supervisor::LinkError,
 };
-use crate::supervisor::LinkError;
 use gemini::usage::Usage;
 use keypool::{Grant, KeyIx, Outcome, Refusal, Role, Settlement, Ticket};
 use std::{fmt, sync::Arc};

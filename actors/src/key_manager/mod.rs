@@ -5,15 +5,14 @@
 mod inbox;
 mod lease;
 mod messages;
-mod ring;
 
 pub use lease::{Lease, LeaseError, WaitingLease};
 pub use messages::{LeaseKey, LeaseReply, Reports, TakeSnapshot, Verb, VerbKind};
-pub use ring::{Key, KeyRing, fingerprint};
 
 use crate::{
     clock::Clock,
     health::Health,
+    key_ring::KeyRing,
     store::Memory,
     supervisor::{Child, Intensity, Link, LinkError, supervise},
 };

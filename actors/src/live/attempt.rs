@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     forward::{Causes, Failure, Upstream},
-    key_manager::Key,
+    key_ring::Key,
 };
 use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};

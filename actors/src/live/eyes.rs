@@ -1,7 +1,7 @@
 //! What is looked for in the upstream's messages as they pass: the key, which must not; handles it gives out; the tokens
 //! it says were used.
 
-use crate::key_manager::Key;
+use crate::key_ring::Key;
 use gemini::{
     classify::redact,
     live::new_handle,

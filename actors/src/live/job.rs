@@ -4,7 +4,7 @@ use super::{
     close::Close,
     pipe::{ClientPipe, Gone},
 };
-use crate::{forward::Failure, secret::Secret};
+use crate::{caller::Caller, forward::Failure, secret::Secret};
 use futures_util::future::LocalBoxFuture;
 use gemini::{
     fault::{Fault, Scope},
@@ -12,10 +12,7 @@ use gemini::{
 };
 use http::HeaderMap;
 use keypool::{KeyIx, Outcome};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// One session to carry. The client's upgrade has been answered already: SDKs wait for that before they say anything.
 #[derive(Debug)]
@@ -23,9 +20,7 @@ pub struct LiveJob {
     /// The session's id.
     pub id: String,
     /// Who called.
-    pub caller: Arc<str>,
-    /// Whether the caller may use what others have made.
-    pub sees_all: bool,
+    pub caller: Caller,
     /// Where it goes.
     pub target: Target,
     /// The client's headers, as `headers::up` has let them through.

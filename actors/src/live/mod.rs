@@ -154,7 +154,7 @@ impl Live {
         let mut eyes = Eyes::new(&key);
         let seen = |message: Message| {
             if let Some(handle) = eyes.handle(&message) {
-                self.bindings.learn_handle(handle, lease.key_ix(), &job.caller);
+                self.bindings.learn_handle(handle, lease.key_ix(), &job.caller.name);
             }
             eyes.pass(message)
         };
@@ -260,7 +260,7 @@ impl Record {
         Self {
             transaction: Box::new(Transaction {
                 id: job.id.clone(),
-                caller: Some(Arc::clone(&job.caller)),
+                caller: Some(Arc::clone(&job.caller.name)),
                 dialect: job.target.dialect,
                 method: http::Method::GET,
                 path: job.target.path.clone(),

@@ -40,7 +40,7 @@ impl Live {
     pub(super) fn reach(&self, job: &LiveJob, asked: &Setup) -> Result<Reach, NoSession> {
         let mut reach = Reach::Any;
         for handle in &asked.handles {
-            match self.bindings.handle(handle, &job.caller, job.sees_all) {
+            match self.bindings.handle(handle, &job.caller.name, job.caller.sight == crate::Sight::All) {
                 Owner::Project(key) => reach = Reach::ProjectOf(key),
                 Owner::NotYours => return Err(NoSession::Notice(Notice::NotYours)),
                 Owner::Unknown => {}

@@ -1,6 +1,7 @@
 //! The `StoreActor`: the only one that touches the store. It writes behind what the key pool asks to keep, from the
-//! [`Memory`] in which the newest state lies, so that no request ever waits for a disk. It runs on an arbiter of its
-//! own, whose thread may block, under the same supervisor as the rest.
+//! [`Memory`] in which the newest state lies, and what the ledger learns, so that no request ever waits for a write. It
+//! looks up the names that the ledger has not in memory. It runs on an arbiter of its own, whose thread may block, under
+//! the same supervisor as the rest.
 //!
 //! A store that cannot be opened or written makes the service degraded, never unwell: serving goes on from memory, the
 //! board says so, and opening is tried again.
@@ -12,11 +13,13 @@ pub use memory::Memory;
 
 use crate::{
     health::{Health, State},
-    key_manager::KeyRing,
+    key_ring::KeyRing,
+    ledger::Ledger,
     supervisor::{Child, Intensity, Link, supervise},
 };
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
-use gemini_balance_store::{Condition, StoreError};
+use chrono::Utc;
+use gemini_balance_store::{Condition, Holding, StoreError};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -30,12 +33,18 @@ const NAME: &str = "store";
 const WRITE_EVERY: Duration = Duration::from_millis(200);
 /// How long a store that failed is left alone.
 const REOPEN_AFTER: Duration = Duration::from_secs(5);
+/// How often holdings that have expired are removed, and how many at once.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+const EXPIRE_AT_ONCE: usize = 10_000;
+/// How many holdings of a former process are looked at when this one starts.
+const WARM: usize = 1_000;
 
 /// Writes behind. See the module.
 pub struct StoreActor {
     path: PathBuf,
     ring: Arc<KeyRing>,
     memory: Arc<Memory>,
+    ledger: Ledger,
     health: Arc<Health>,
     store: Option<Box<dyn gemini_balance_store::Store>>,
     /// What an operator should know of how it was found.
@@ -51,6 +60,11 @@ pub struct StoreActor {
 #[rtype(result = "bool")]
 pub struct Flush;
 
+/// Looks names up in the ledger's table. `None` when the store cannot be read.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Option<Vec<Option<Holding>>>")]
+struct Find(Arc<[String]>);
+
 /// A handle to the store actor.
 #[derive(Clone)]
 pub struct Store {
@@ -64,6 +78,7 @@ impl Store {
         arbiter: &actix_rt::ArbiterHandle,
         path: PathBuf,
         ring: Arc<KeyRing>,
+        ledger: &Ledger,
         intensity: Intensity,
         health: Arc<Health>,
     ) -> (Self, Arc<Memory>) {
@@ -74,6 +89,10 @@ impl Store {
                     let records = rows.iter().filter_map(|row| row::decode(row, &ring));
                     let count = memory.fill(records);
                     log::info!(target: "store", "{count} records of the pool's state were kept");
+                    match store.newest(WARM, Utc::now()) {
+                        Ok(holdings) => ledger.warm(holdings),
+                        Err(error) => log::error!(target: "store", "{error}"),
+                    }
                     Some((store, condition))
                 }
                 Err(error) => {
@@ -88,7 +107,7 @@ impl Store {
         };
         let first = Mutex::new(first);
         let factory = {
-            let (memory, health) = (Arc::clone(&memory), Arc::clone(&health));
+            let (memory, health, ledger) = (Arc::clone(&memory), Arc::clone(&health), ledger.clone());
             move || {
                 let taken = first.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let (store, remark) = match taken {
@@ -101,6 +120,7 @@ impl Store {
                     path: path.clone(),
                     ring: Arc::clone(&ring),
                     memory: Arc::clone(&memory),
+                    ledger: ledger.clone(),
                     health: Arc::clone(&health),
                     store,
                     remark,
@@ -110,12 +130,19 @@ impl Store {
             }
         };
         let link = supervise(arbiter, Child { name: NAME, mailbox: 16, intensity, factory }, health);
-        (Self { link }, memory)
+        let store = Self { link };
+        ledger.connect(store.clone());
+        (store, memory)
     }
 
     /// Writes what is waiting; whether it is written.
     pub async fn flush(&self, at_most: Duration) -> bool {
         self.link.send(Flush, Instant::now() + at_most).await.unwrap_or(false)
+    }
+
+    /// Who holds these, in their order. `None` when the store cannot say, or not in time.
+    pub(crate) async fn find(&self, names: Vec<String>, at_most: Duration) -> Option<Vec<Option<Holding>>> {
+        self.link.send(Find(names.into()), Instant::now() + at_most).await.ok().flatten()
     }
 
     /// Makes the actor panic, for the tests of its supervision.
@@ -177,17 +204,25 @@ impl StoreActor {
         }
         let Some(store) = &mut self.store else { return false };
         let changes = self.memory.take_unwritten();
-        if changes.is_empty() {
-            return true;
-        }
         let rows: Vec<_> = changes.iter().filter_map(|record| row::encode(record, &self.ring)).collect();
-        match store.save(&rows) {
-            Ok(()) => true,
-            Err(error) => {
-                self.memory.give_back(changes);
-                self.fail(&error);
-                false
-            }
+        if let Err(error) = store.save(&rows) {
+            self.memory.give_back(changes);
+            self.fail(&error);
+            return false;
+        }
+        let changes = self.ledger.take_unwritten();
+        if let Err(error) = store.record(&changes) {
+            self.ledger.give_back(changes);
+            self.fail(&error);
+            return false;
+        }
+        true
+    }
+
+    fn expire(&mut self) {
+        let Some(store) = &mut self.store else { return };
+        if let Err(error) = store.expire(Utc::now(), EXPIRE_AT_ONCE) {
+            self.fail(&error);
         }
     }
 }
@@ -204,6 +239,7 @@ impl Actor for StoreActor {
         ctx.run_interval(WRITE_EVERY, |actor, _| {
             actor.write();
         });
+        ctx.run_interval(EXPIRE_EVERY, |actor, _| actor.expire());
     }
 }
 
@@ -212,6 +248,23 @@ impl Handler<Flush> for StoreActor {
 
     fn handle(&mut self, Flush: Flush, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.write())
+    }
+}
+
+impl Handler<Find> for StoreActor {
+    type Result = MessageResult<Find>;
+
+    fn handle(&mut self, Find(names): Find, _: &mut Self::Context) -> Self::Result {
+        // What is not written yet lies in the ledger's own memory, so the store's word is enough.
+        let Some(store) = &mut self.store else { return MessageResult(None) };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        match store.find(&names, Utc::now()) {
+            Ok(found) => MessageResult(Some(found)),
+            Err(error) => {
+                self.fail(&error);
+                MessageResult(None)
+            }
+        }
     }
 }
 

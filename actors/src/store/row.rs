@@ -1,7 +1,7 @@
 //! How a record lies in the store. Beside it stands the fingerprint of the key it speaks of: a label may be given to
 //! another key tomorrow, and what was held against the old one does not concern the new.
 
-use crate::key_manager::KeyRing;
+use crate::key_ring::KeyRing;
 use chrono::Utc;
 use gemini_balance_store::{Change, RecordId, Stored};
 use keypool::{KeyId, Owner, Record, Subject};

@@ -91,6 +91,11 @@ impl KeySpec {
 pub struct KeyIx(pub(crate) u32);
 
 impl KeyIx {
+    /// The key at this position, from 0. Whoever has no pool at hand and knows the list it was made of names keys so.
+    pub fn at(position: usize) -> Self {
+        Self(u32::try_from(position).unwrap_or(u32::MAX))
+    }
+
     /// The position, from 0.
     pub fn position(self) -> usize {
         self.0 as usize

@@ -28,6 +28,11 @@ impl Key {
         &self.fingerprint
     }
 
+    /// The operator's label of its project.
+    pub fn project(&self) -> Option<&str> {
+        self.spec.project.as_ref().map(keypool::Project::as_str)
+    }
+
     /// The secret itself.
     pub fn secret(&self) -> &Secret {
         &self.secret
@@ -101,6 +106,17 @@ impl KeyRing {
     /// The key of this name.
     pub fn find(&self, id: &KeyId) -> Option<&Arc<Key>> {
         self.keys.iter().find(|key| key.spec.id == *id)
+    }
+
+    /// Where the key with this fingerprint stands.
+    pub fn position(&self, fingerprint: &str) -> Option<KeyIx> {
+        self.keys.iter().position(|key| key.fingerprint == fingerprint).map(KeyIx::at)
+    }
+
+    /// Where the first key with this project label stands.
+    pub fn position_in(&self, project: &str) -> Option<KeyIx> {
+        let labelled = |key: &Arc<Key>| key.project().is_some_and(|label| label == project);
+        self.keys.iter().position(labelled).map(KeyIx::at)
     }
 
     /// Every key.

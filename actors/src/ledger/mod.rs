@@ -1,0 +1,324 @@
+//! The ledger: which project owns a resource of Google's, and who made it. Everything lately used lies in memory, from
+//! which every worker reads without a message; what is not there is asked of the store, and what changes is written
+//! behind by the `StoreActor`. It knows nothing of requests: `forward::binding` reads it, `forward::learning` fills it.
+
+mod holdings;
+mod recent;
+
+use crate::{
+    key_ring::{Key, KeyRing},
+    store::Store,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+pub use gemini_balance_store::Holding;
+use gemini_balance_store::LedgerChange;
+use holdings::{Holdings, Seen};
+use keypool::KeyIx;
+use recent::Recent;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+/// How long the store may take to look a name up.
+const LOOK_UP: Duration = Duration::from_secs(2);
+
+/// How long a holding outlives the resource itself: a name that is forgotten too early would be taken for one that was
+/// made outside the gateway, and so for anybody's.
+const GRACE: TimeDelta = TimeDelta::days(1);
+
+/// The ledger could not be asked, so nobody knows whose a resource is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerSilent;
+
+/// A handle to the ledger. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    ring: Arc<KeyRing>,
+    holdings: Mutex<Holdings>,
+    recent: Mutex<Recent>,
+    /// Names that are being asked for, so that each is asked for once at a time.
+    asking: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    store: OnceLock<Store>,
+}
+
+impl Ledger {
+    /// An empty one. `window` is how long after a creation the same caller's next one goes to the same project.
+    pub fn new(ring: Arc<KeyRing>, window: Duration) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                ring,
+                holdings: Mutex::default(),
+                recent: Mutex::new(Recent::new(window)),
+                asking: Mutex::default(),
+                store: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// From now on what is not in memory is asked of `store`.
+    pub(crate) fn connect(&self, store: Store) {
+        let _ = self.shared.store.set(store);
+    }
+
+    fn holdings(&self) -> MutexGuard<'_, Holdings> {
+        self.shared.holdings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.shared.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who holds this; `None` if nobody here has heard of it.
+    pub async fn find(&self, name: &str) -> Result<Option<Holding>, LedgerSilent> {
+        match self.holdings().see(name) {
+            Seen::Held(holding) => return Ok(Some(holding)),
+            Seen::Gone => return Ok(None),
+            Seen::NotHere => {}
+        }
+        Ok(self.ask_store(vec![name.to_owned()]).await?.pop().flatten())
+    }
+
+    /// The same for many names, in their order.
+    pub async fn find_all(&self, names: &[String]) -> Result<Vec<Option<Holding>>, LedgerSilent> {
+        let mut found: Vec<Option<Holding>> = vec![None; names.len()];
+        let mut missing = Vec::new();
+        {
+            let mut holdings = self.holdings();
+            for (place, name) in names.iter().enumerate() {
+                match holdings.see(name) {
+                    Seen::Held(holding) => found[place] = Some(holding),
+                    Seen::Gone => {}
+                    Seen::NotHere => missing.push(place),
+                }
+            }
+        }
+        if !missing.is_empty() {
+            let asked = missing.iter().map(|place| names[*place].clone()).collect();
+            for (place, holding) in missing.into_iter().zip(self.ask_store(asked).await?) {
+                found[place] = holding;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn ask_store(&self, names: Vec<String>) -> Result<Vec<Option<Holding>>, LedgerSilent> {
+        let Some(store) = self.shared.store.get() else { return Ok(vec![None; names.len()]) };
+        let found = store.find(names, LOOK_UP).await.ok_or(LedgerSilent)?;
+        let mut holdings = self.holdings();
+        for holding in found.iter().flatten() {
+            holdings.remember(holding.clone());
+        }
+        Ok(found)
+    }
+
+    /// A key of the project that owns it: the one that made it, else another with its project's label. `None` when the
+    /// pool has no such key any more.
+    pub fn owner(&self, holding: &Holding) -> Option<KeyIx> {
+        let ring = &self.shared.ring;
+        ring.position(&holding.key)
+            .or_else(|| holding.project.as_deref().and_then(|project| ring.position_in(project)))
+    }
+
+    /// Remembers that `key` has made, or owns, what `name` names. Whoever made it first stays its maker.
+    pub fn learn(&self, name: String, key: &Key, maker: Option<&str>, until: Option<DateTime<Utc>>) {
+        let now = Utc::now();
+        let expires = until.map(|until| until + GRACE).or_else(|| lifetime(&name).map(|lives| now + lives));
+        let mut holdings = self.holdings();
+        holdings.clear_absence(&name);
+        let before = match holdings.see(&name) {
+            Seen::Held(before) => Some(before),
+            Seen::Gone | Seen::NotHere => None,
+        };
+        if let Some(before) = &before
+            && before.key == key.fingerprint()
+            && (until.is_none() || before.expires == expires)
+        {
+            return;
+        }
+        let (caller, made) = before.map_or((maker.map(str::to_owned), now), |it| (it.caller, it.made));
+        holdings.put(Holding {
+            name,
+            key: key.fingerprint().to_owned(),
+            project: key.project().map(str::to_owned),
+            caller,
+            expires,
+            address: None,
+            made,
+        });
+    }
+
+    /// Remembers an upload session, and writes it before long; see [`Ledger::settle`].
+    pub fn hold(&self, holding: Holding) {
+        self.holdings().put(holding);
+    }
+
+    /// Waits, for a short while, until what was changed is written. For what its maker cannot do without.
+    pub async fn settle(&self, at_most: Duration) {
+        if let Some(store) = self.shared.store.get() {
+            store.flush(at_most).await;
+        }
+    }
+
+    /// It was deleted.
+    pub fn forget(&self, name: &str) {
+        self.holdings().forget(name);
+    }
+
+    /// Where `caller` has made something lately.
+    pub fn last_creation(&self, caller: &str) -> Option<KeyIx> {
+        self.recent().last(caller, Instant::now())
+    }
+
+    /// `caller` has just made something on this key.
+    pub fn created(&self, caller: &Arc<str>, key: KeyIx) {
+        self.recent().made(caller, key, Instant::now());
+    }
+
+    /// Whether every project was asked for `name` a moment ago, and none has it.
+    pub fn is_absent(&self, name: &str) -> bool {
+        self.holdings().is_absent(name, Instant::now())
+    }
+
+    /// Every project was asked for `name`, and none has it.
+    pub fn note_absence(&self, name: &str) {
+        self.holdings().note_absence(name, Instant::now());
+    }
+
+    /// Held while projects are asked for `name`, so that who comes second need not ask again.
+    pub fn asking(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut asking = self.shared.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = asking.get(name).and_then(Weak::upgrade) {
+            return held;
+        }
+        asking.retain(|_, held| held.strong_count() > 0);
+        let held = Arc::default();
+        asking.insert(name.to_owned(), Arc::downgrade(&held));
+        held
+    }
+
+    /// What is to be written.
+    pub(crate) fn take_unwritten(&self) -> Vec<LedgerChange> {
+        self.holdings().take_unwritten()
+    }
+
+    /// It could not be written. Where there is something newer of the same name, that counts.
+    pub(crate) fn give_back(&self, changes: Vec<LedgerChange>) {
+        self.holdings().give_back(changes);
+    }
+
+    /// What a former process held last: its callers' creations stay together across a restart.
+    pub(crate) fn warm(&self, newest_first: Vec<Holding>) {
+        let now = Utc::now();
+        for holding in newest_first.into_iter().rev() {
+            if let (Some(caller), Some(key)) = (&holding.caller, self.owner(&holding)) {
+                let age = (now - holding.made).to_std().unwrap_or_default();
+                if let Some(then) = Instant::now().checked_sub(age) {
+                    self.recent().made(&Arc::from(caller.as_str()), key, then);
+                }
+            }
+            self.holdings().remember(holding);
+        }
+    }
+}
+
+/// How long Google keeps a resource whose answer does not say. `None`: until it is deleted, or for how long is not known.
+fn lifetime(name: &str) -> Option<TimeDelta> {
+    let (collection, _) = name.split_once('/')?;
+    match collection {
+        "files" => Some(TimeDelta::hours(48) + GRACE),
+        "interactions" => Some(TimeDelta::days(55) + GRACE),
+        "cachedContents" => Some(TimeDelta::days(30)),
+        "auth_tokens" | "liveHandles" => Some(GRACE),
+        _ => None,
+    }
+}
+
+/// The name under which a secret stands in the ledger: its hash, since the store is not encrypted.
+pub fn sealed(collection: &str, secret: &str) -> String {
+    let mut name = String::with_capacity(collection.len() + 65);
+    let _ = write!(name, "{collection}/");
+    for byte in Sha256::digest(secret.as_bytes()) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+    use keypool::{KeyId, KeySpec, Project};
+
+    fn ring() -> Arc<KeyRing> {
+        let key = |id: &str, project: Option<&str>| {
+            let project = project.map(Project::from);
+            (KeySpec { id: KeyId::from(id), project, weight: 1 }, Secret::new(format!("AIza-{id}")))
+        };
+        Arc::new(KeyRing::new(vec![key("a", Some("p")), key("b", Some("p")), key("c", None)]).unwrap())
+    }
+
+    fn ledger() -> (Ledger, Arc<KeyRing>) {
+        let ring = ring();
+        (Ledger::new(Arc::clone(&ring), Duration::from_secs(600)), ring)
+    }
+
+    #[actix_rt::test]
+    async fn what_was_learnt_is_found_with_its_maker() {
+        let (ledger, ring) = ledger();
+        ledger.learn("files/x".into(), &ring.keys()[1], Some("alice"), None);
+        let held = ledger.find("files/x").await.unwrap().unwrap();
+        assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some(KeyIx::at(1))));
+        assert_eq!(ledger.find("files/y").await, Ok(None));
+    }
+
+    #[actix_rt::test]
+    async fn a_later_answer_changes_the_expiry_and_not_the_maker() {
+        let (ledger, ring) = ledger();
+        ledger.learn("cachedContents/x".into(), &ring.keys()[0], Some("alice"), None);
+        let until = Utc::now() + TimeDelta::days(90);
+        ledger.learn("cachedContents/x".into(), &ring.keys()[0], Some("bob"), Some(until));
+        let held = ledger.find("cachedContents/x").await.unwrap().unwrap();
+        assert_eq!((held.caller.as_deref(), held.expires), (Some("alice"), Some(until + GRACE)));
+    }
+
+    #[actix_rt::test]
+    async fn a_key_that_is_gone_is_stood_in_for_by_its_project() {
+        let (ledger, _) = ledger();
+        let held = |project: Option<&str>| Holding {
+            name: "files/x".into(),
+            key: "key-gone".into(),
+            project: project.map(str::to_owned),
+            caller: None,
+            expires: None,
+            address: None,
+            made: Utc::now(),
+        };
+        assert_eq!(ledger.owner(&held(Some("p"))), Some(KeyIx::at(0)));
+        assert_eq!(ledger.owner(&held(Some("elsewhere"))), None);
+        assert_eq!(ledger.owner(&held(None)), None);
+    }
+
+    #[actix_rt::test]
+    async fn what_is_forgotten_is_not_asked_of_the_store_again() {
+        let (ledger, ring) = ledger();
+        ledger.learn("files/x".into(), &ring.keys()[0], None, None);
+        ledger.take_unwritten();
+        ledger.forget("files/x");
+        assert_eq!(ledger.find("files/x").await, Ok(None));
+        assert_eq!(ledger.take_unwritten(), [LedgerChange::Forget("files/x".into())]);
+    }
+
+    #[test]
+    fn a_secret_is_named_by_its_hash() {
+        let name = sealed("uploads", "canary");
+        assert!(name.starts_with("uploads/") && !name.contains("canary") && name.len() == 8 + 64);
+    }
+}

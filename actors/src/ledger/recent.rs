@@ -1,0 +1,52 @@
+//! Where each caller has made something last: what one makes close together lives together, so that it can be used
+//! together in one request.
+
+use keypool::KeyIx;
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Each caller's last creation.
+#[derive(Debug)]
+pub(super) struct Recent {
+    window: Duration,
+    last: HashMap<Arc<str>, (KeyIx, Instant)>,
+}
+
+impl Recent {
+    /// `window` slides: each creation begins it anew.
+    pub(super) fn new(window: Duration) -> Self {
+        Self { window, last: HashMap::new() }
+    }
+
+    pub(super) fn last(&self, caller: &str, now: Instant) -> Option<KeyIx> {
+        let (key, at) = self.last.get(caller)?;
+        (now.saturating_duration_since(*at) < self.window).then_some(*key)
+    }
+
+    /// Callers are those of the configuration, so the map is bounded.
+    pub(super) fn made(&mut self, caller: &Arc<str>, key: KeyIx, now: Instant) {
+        self.last.insert(Arc::clone(caller), (key, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_creation_counts_for_the_window_and_each_begins_it_anew() {
+        let mut recent = Recent::new(Duration::from_secs(600));
+        let (alice, start) = (Arc::from("alice"), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(recent.last("alice", start), None);
+        recent.made(&alice, KeyIx::at(2), start);
+        assert_eq!(recent.last("alice", at(599)), Some(KeyIx::at(2)));
+        assert_eq!(recent.last("bob", at(1)), None);
+        recent.made(&alice, KeyIx::at(2), at(599));
+        assert_eq!(recent.last("alice", at(1_198)), Some(KeyIx::at(2)));
+        assert_eq!(recent.last("alice", at(1_199)), None);
+    }
+}
