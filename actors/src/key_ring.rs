@@ -119,6 +119,15 @@ impl KeyRing {
         self.keys.iter().position(labelled).map(KeyIx::at)
     }
 
+    /// One key of each project: the first of each label, and each without one.
+    pub fn projects(&self) -> Vec<KeyIx> {
+        let first_of_its = |place: usize| {
+            let label = self.keys[place].project();
+            label.is_none() || !self.keys[..place].iter().any(|other| other.project() == label)
+        };
+        (0..self.keys.len()).filter(|place| first_of_its(*place)).map(KeyIx::at).collect()
+    }
+
     /// Every key.
     pub fn keys(&self) -> &[Arc<Key>] {
         &self.keys

@@ -21,7 +21,9 @@ pub(super) enum GatewayError {
     /// A path that is not served, or not well-formed.
     Path(PathError),
     /// A request body that was not taken in.
-    Body(BodyRefused, usize),
+    Body(BodyRefused, u64),
+    /// An upload that nobody here has begun, or that is another caller's.
+    NoUpload,
     /// No answer to pass on.
     Forward(Failure),
     /// A bug: the actor died.
@@ -57,7 +59,7 @@ impl GatewayError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::CredentialMissing | Self::CredentialUnknown => StatusCode::UNAUTHORIZED,
-            Self::Path(PathError::NotServed) => StatusCode::NOT_FOUND,
+            Self::Path(PathError::NotServed) | Self::NoUpload => StatusCode::NOT_FOUND,
             Self::Path(_) | Self::Body(BodyRefused::Broken, _) => StatusCode::BAD_REQUEST,
             Self::Body(BodyRefused::TooLong, _) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyRefused::TooSlow, _) => StatusCode::REQUEST_TIMEOUT,
@@ -65,7 +67,10 @@ impl GatewayError {
             Self::Crashed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Forward(failure) => match failure {
                 Failure::NoKey(Refusal::AllRetired | Refusal::ModelDown { .. } | Refusal::RetryBudget)
-                | Failure::PoolSilent => StatusCode::SERVICE_UNAVAILABLE,
+                | Failure::PoolSilent
+                | Failure::OwnerGone(_)
+                | Failure::LedgerSilent => StatusCode::SERVICE_UNAVAILABLE,
+                Failure::TwoProjects(_) => StatusCode::BAD_REQUEST,
                 Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
                 Failure::Unreachable | Failure::HeadLost | Failure::BodyLost => StatusCode::BAD_GATEWAY,
                 Failure::HeadTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -106,6 +111,9 @@ impl GatewayError {
             Self::Body(BodyRefused::Busy, _) => {
                 "The gateway holds as many request bodies as it may: try again in a moment.".into()
             }
+            Self::NoUpload => {
+                "No upload of yours is under way at this address: begin it again.".into()
+            }
             Self::Crashed => {
                 "The gateway failed on this request: try again, and give its operator the x-request-id.".into()
             }
@@ -124,6 +132,18 @@ impl GatewayError {
                     .into(),
                     None => "No key of the pool is left to try for this request: try again in a moment.".into(),
                 },
+                Failure::TwoProjects(names) => format!(
+                    "{} and {} belong to different Google projects, and no key reaches both: make one of them again close in time to the other.",
+                    names[0], names[1]
+                )
+                .into(),
+                Failure::OwnerGone(name) => format!(
+                    "The pool has no usable key of the project that owns {name}: its operator must replace or reset the retired key, or it has to be made again."
+                )
+                .into(),
+                Failure::LedgerSilent => {
+                    "The gateway cannot look up whose the named resources are: try again in a moment.".into()
+                }
                 Failure::PoolSilent => "The key pool did not answer in time: try again in a moment.".into(),
                 Failure::Unreachable => {
                     "The Gemini API cannot be reached from this gateway: try again; if it stays so, its operator should check the network, the proxy and upstream.gemini_base_url.".into()
@@ -211,7 +231,8 @@ mod tests {
             Path(PathError::ControlCharacter) => Path(PathError::MalformedEscape),
             Path(PathError::MalformedEscape) => Path(PathError::UnencodedByte(b'"')),
             Path(PathError::UnencodedByte(_)) => Path(PathError::NotServed),
-            Path(PathError::NotServed) => Body(TooSlow, limit),
+            Path(PathError::NotServed) => GatewayError::NoUpload,
+            GatewayError::NoUpload => Body(TooSlow, limit),
             Body(TooSlow, _) => Body(TooLong, limit),
             Body(TooLong, _) => Body(Broken, limit),
             Body(Broken, _) => Body(Busy, limit),
@@ -223,7 +244,12 @@ mod tests {
             Forward(Failure::NoKey(ModelDown { .. })) => no_key(RetryBudget),
             Forward(Failure::NoKey(RetryBudget)) => no_key(AllRetired),
             Forward(Failure::NoKey(AllRetired)) => Forward(Failure::PoolSilent),
-            Forward(Failure::PoolSilent) => Forward(Failure::Unreachable),
+            Forward(Failure::PoolSilent) => {
+                Forward(Failure::TwoProjects(Box::new(["files/a".to_owned(), "files/b".to_owned()])))
+            }
+            Forward(Failure::TwoProjects(_)) => Forward(Failure::OwnerGone("files/a".into())),
+            Forward(Failure::OwnerGone(_)) => Forward(Failure::LedgerSilent),
+            Forward(Failure::LedgerSilent) => Forward(Failure::Unreachable),
             Forward(Failure::Unreachable) => Forward(Failure::HeadLost),
             Forward(Failure::HeadLost) => Forward(Failure::BodyLost),
             Forward(Failure::BodyLost) => Forward(Failure::HeadTimeout),

@@ -4,10 +4,11 @@
 use super::{
     Face,
     auth::Refused,
-    body::{Reserved, take_in},
+    body::{BodyRefused, Reserved, take_in},
     error::GatewayError,
     live,
     respond::{respond, with_unread},
+    upload,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use futures_util::FutureExt;
 use gemini::path::{self, CredentialForm, Dialect};
 use gemini_balance_actors::{
     Caller, Job,
-    forward::headers,
+    forward::{BodyStream, headers},
     transaction::{End, Transaction},
 };
 use std::{
@@ -77,13 +78,34 @@ async fn handle(
         let payload = payload.take().ok_or(GatewayError::Crashed)?;
         return live::open(request, payload, face, id, arrived, form, opener);
     }
-    let caller = caller?;
     let uri = request.uri();
-    let target =
-        path::parse(request.method().as_str(), uri.path(), uri.query(), form).map_err(GatewayError::Path)?;
-    let (body, _reserved) = match payload {
-        Some(payload) => read_body(request, payload, face).await?,
-        None => return Err(GatewayError::Crashed),
+    let target = path::parse(request.method().as_str(), uri.path(), uri.query(), form);
+    let (mut target, caller) = match (target, caller) {
+        (Ok(target), caller) => (target, caller),
+        (Err(error), Ok(_)) => return Err(GatewayError::Path(error)),
+        // Nothing is said to strangers.
+        (Err(_), Err(refused)) => return Err(refused.into()),
+    };
+    let (caller, upload) = upload::admit(face, &mut target, caller).await?;
+    let payload = payload.as_mut().ok_or(GatewayError::Crashed)?;
+    let announced = announced(request);
+    let streams = upload::streams(&target, request.headers(), announced);
+    let (pieces, stream) = if streams {
+        let limit = face.settings.max_upload_bytes;
+        if announced.is_some_and(|length| length > limit) {
+            return Err(GatewayError::Body(BodyRefused::TooLong, limit));
+        }
+        let (pieces, stream) = BodyStream::new(announced);
+        (Some(pieces), Some(stream))
+    } else {
+        (None, None)
+    };
+    let (body, _reserved) = match &stream {
+        Some(_) => (Bytes::new(), None),
+        None => {
+            let (body, reserved) = read_body(payload, announced, face).await?;
+            (body, Some(reserved))
+        }
     };
     if let Some(bodies) = &face.bodies {
         bodies.request(id, request.method().as_str(), &target.path, &body);
@@ -99,41 +121,57 @@ async fn handle(
             request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
         }),
         body,
+        stream,
+        upload,
         origin: face.origins.of(request).map(|origin| origin.to_string()),
         arrived,
     };
-    match face.forwarder.start(job).await {
+    let reply = face.forwarder.start(job);
+    let (reply, is_read) = match pieces {
+        None => (reply.await, true),
+        Some(pieces) => {
+            let (limit, patience) = (face.settings.max_upload_bytes, face.settings.body_timeout_s);
+            upload::pass_on(payload, pieces, reply, limit, Duration::from_secs(patience))
+                .await
+                .map_err(|refused| GatewayError::Body(refused, limit))?
+        }
+    };
+    match reply {
         Ok(Ok(answer)) => {
             let copy = face.bodies.as_ref().map(|bodies| {
                 let coding = answer.headers.get(http::header::CONTENT_ENCODING);
                 bodies.answer(id, answer.status.as_u16(), coding.map(http::HeaderValue::as_bytes))
             });
-            Ok(respond(answer, id, passage, face.in_flight.is_draining(), copy))
+            // What is left of an upload's body would be read as the next request.
+            Ok(respond(answer, id, passage, face.in_flight.is_draining() || !is_read, copy))
         }
         Ok(Err(failure)) => Err(GatewayError::Forward(failure)),
         Err(_) => Err(GatewayError::Crashed),
     }
 }
 
-async fn read_body(
-    request: &HttpRequest,
-    payload: &mut web::Payload,
-    face: &Face,
-) -> Result<(Bytes, Reserved), GatewayError> {
+/// The length of the body, if it is known.
+fn announced(request: &HttpRequest) -> Option<u64> {
     let headers = request.headers();
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
-    let announced =
-        if announced.is_none() && !is_chunked && request.version() < actix_web::http::Version::HTTP_2 {
-            Some(0)
-        } else {
-            announced
-        };
+    if announced.is_none() && !is_chunked && request.version() < actix_web::http::Version::HTTP_2 {
+        Some(0)
+    } else {
+        announced
+    }
+}
+
+async fn read_body(
+    payload: &mut web::Payload,
+    announced: Option<u64>,
+    face: &Face,
+) -> Result<(Bytes, Reserved), GatewayError> {
     let limit = face.settings.max_body_bytes;
     let time = Duration::from_secs(face.settings.body_timeout_s);
     take_in(payload, announced, limit, &face.budget, time)
         .await
-        .map_err(|refused| GatewayError::Body(refused, limit))
+        .map_err(|refused| GatewayError::Body(refused, limit as u64))
 }
 
 fn record_refusal(

@@ -12,6 +12,7 @@ mod live;
 mod origin;
 mod respond;
 mod routes;
+mod upload;
 
 pub use auth::Gate;
 pub use bodies::BodyLog;

@@ -6,6 +6,8 @@ use super::{
     headers,
     job::{Failure, Job},
     observe::{Coding, LateError, Observer, decoded},
+    redirect,
+    upload::BodyStream,
     upstream::Upstream,
 };
 use crate::key_ring::Key;
@@ -14,12 +16,13 @@ use gemini::{
     answer::is_empty_answer,
     classify::{self, StreamError, classify},
     fault::Fault,
+    names::AnswerNames,
     operation::Streaming,
     path::Surface,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
 /// An answer whose headers take more is not Google's. The library's own limit is on their number.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -76,7 +79,7 @@ impl FailedAttempt {
 }
 
 /// The credential header of a surface.
-fn credential(surface: Surface, key: &Key) -> (HeaderName, HeaderValue) {
+pub(super) fn credential(surface: Surface, key: &Key) -> (HeaderName, HeaderValue) {
     match surface {
         Surface::OpenAi => (header::AUTHORIZATION, key.bearer_header()),
         _ => (HeaderName::from_static("x-goog-api-key"), key.goog_header()),
@@ -96,13 +99,22 @@ pub(super) async fn open(
     *request.headers_mut() = job.headers.clone();
     let (name, value) = credential(job.target.surface, key);
     request.headers_mut().insert(name, value);
-    if !job.body.is_empty() {
+    if let Some(stream) = &job.stream {
+        let Some(body) = stream.take() else {
+            return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadLost));
+        };
+        *request.body_mut() = Some(reqwest::Body::wrap(body));
+    } else if !job.body.is_empty() {
         *request.body_mut() = Some(job.body.clone().into());
     } else if matches!(job.method, http::Method::POST | http::Method::PUT | http::Method::PATCH) {
         // RFC 9110 §8.6; without it Google's front end may answer 411. The client library leaves it out.
         request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    let response = match timeout(upstream.settings.head_timeout, upstream.client().execute(request)).await {
+    let sent = async {
+        let response = upstream.client().execute(request).await?;
+        redirect::follow(upstream, job, key, response).await
+    };
+    let response = match within(upstream.settings.head_timeout, job.stream.as_ref(), sent).await {
         Ok(Ok(response)) => http::Response::<reqwest::Body>::from(response),
         Ok(Err(error)) => {
             // The error's text holds the URL; what it was is enough.
@@ -132,7 +144,8 @@ pub(super) async fn open(
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     let streamed = is_event_stream || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
-    let mut observer = Box::new(Observer::new(coding, streamed));
+    let names = AnswerNames::new(&job.target.operation);
+    let mut observer = Box::new(Observer::new(coding, streamed, names));
     let mut begun = Joined::default();
     let mut rest = Some(&mut body);
     if streamed {
@@ -205,6 +218,23 @@ pub(super) async fn open(
         rest: (!is_over).then_some(body),
         observer,
     })
+}
+
+/// An upload's body may take as long as it flows: the time for an answer begins with its end.
+async fn within<T>(
+    time: Duration,
+    stream: Option<&BodyStream>,
+    sent: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
+    let Some(stream) = stream else { return timeout(time, sent).await };
+    let mut sent = std::pin::pin!(sent);
+    loop {
+        let passed = stream.passed();
+        match timeout(time, &mut sent).await {
+            Err(_) if !stream.has_ended() || stream.passed() > passed => {}
+            done => return done,
+        }
+    }
 }
 
 fn go_down(upstream: &Upstream, job: &Job, key: &Key, headers: HeaderMap) -> HeaderMap {

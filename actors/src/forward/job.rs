@@ -1,7 +1,8 @@
 //! What a `ForwardActor` is given and what it hands back: neutral types, so that the HTTP face never sees the upstream
 //! client and the actor never sees actix-web.
 
-use crate::caller::Caller;
+use super::upload::BodyStream;
+use crate::{caller::Caller, ledger::Holding};
 use bytes::Bytes;
 use gemini::path::Target;
 use http::{HeaderMap, Method, StatusCode};
@@ -24,6 +25,10 @@ pub struct Job {
     pub headers: HeaderMap,
     /// The whole body: it may have to be sent more than once.
     pub body: Bytes,
+    /// A body that passes as it comes, in the place of a whole one.
+    pub stream: Option<BodyStream>,
+    /// The session, when this is a step of an upload that was begun before.
+    pub upload: Option<Holding>,
     /// The gateway's own origin as the client sees it, such as `http://gateway:8000`, to which answers that name the
     /// upstream's are turned.
     pub origin: Option<String>,
@@ -72,6 +77,12 @@ pub enum Failure {
     NoKey(Refusal),
     /// The pool did not answer.
     PoolSilent,
+    /// The resources it names belong to different projects: no key reaches both.
+    TwoProjects(Box<[String; 2]>),
+    /// Of the project that owns what it names, the pool has no usable key.
+    OwnerGone(Box<str>),
+    /// The ledger could not be asked whose the resources are that it names.
+    LedgerSilent,
     /// No connection to the upstream.
     Unreachable,
     /// The upstream broke off, or sent something that is not HTTP, before its answer's head was whole.

@@ -2,41 +2,49 @@
 //! again on another key while the client has seen nothing, passes the answer on and reports. It runs on the worker that
 //! took the request, and dies with it.
 
+mod asking;
 mod attempt;
+mod binding;
 mod causes;
 mod fallback;
 pub mod headers;
 mod job;
 mod last_words;
+mod learning;
 mod observe;
 pub mod probe;
+mod redirect;
 mod relay;
 mod retry;
+mod upload;
 mod upstream;
 
 pub(crate) use causes::Causes;
 pub use job::{Answer, AnswerBody, Failure, Job, Piece};
 pub(crate) use retry::{Step, Tries};
+pub use upload::{BodyStream, BrokenOff, is_under_way};
 pub(crate) use upstream::Upstream;
 pub use upstream::{BaseUrl, ProxyUrl, UpstreamError, UpstreamSettings};
 
 use crate::{
     key_manager::{KeyManager, Lease, LeaseError},
-    ledger::Ledger,
+    ledger::{Holding, Ledger, LedgerSilent},
     transaction::{Attempt, End, Journal, Transaction},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use attempt::{FailedAttempt, OpenAnswer, WholeAnswer};
+use binding::Tie;
 use gemini::{
     dialect::StreamForm,
     fault::Scope,
     operation::Streaming,
-    path::Surface,
+    path::{Surface, Target},
     tokens::{InlineMedia, estimate_input_tokens},
 };
 use http::{HeaderName, HeaderValue};
-use keypool::{Avoid, Outcome, Refusal, Retry, Tool, Tools, Wish};
+use keypool::{Avoid, Outcome, Reach, Refusal, Retry, Tool, Tools, Wish};
 use last_words::LastWords;
+use learning::Learner;
 use std::{
     collections::HashMap,
     rc::Rc,
@@ -92,6 +100,11 @@ impl Forwarder {
         })
     }
 
+    /// The upload session behind a target's token, where there is one; the target then carries Google's own id.
+    pub async fn upload_session(&self, target: &mut Target) -> Result<Option<Holding>, LedgerSilent> {
+        upload::session(&self.ledger, target).await
+    }
+
     /// Starts an actor for `job` on this worker. Dropping the receiver, or what it brings, tells it that the client has
     /// left. A receiver that closes without a reply means that the actor died.
     pub fn start(self: &Rc<Self>, job: Job) -> oneshot::Receiver<Reply> {
@@ -123,6 +136,8 @@ struct Course {
     attempts: Vec<Attempt>,
     /// Whether the search ended with a fault of the model as a whole.
     model_failed: bool,
+    /// What binds it to a project.
+    tie: Tie,
 }
 
 /// How the search for an answer ended.
@@ -140,12 +155,22 @@ impl Forwarder {
         let mut course = Course::of(&job);
         let found = {
             // Boxed, so that its memory is given back before the answer streams.
-            let search = Box::pin(self.search_with_fallback(&job, &mut course));
+            let search = Box::pin(async {
+                match self.bind(&job).await {
+                    Ok(tie) => course.tie = tie,
+                    Err(instead) => return instead,
+                }
+                self.search_with_fallback(&job, &mut course).await
+            });
             tokio::select! {
                 // Dropping the search drops the upstream connection and abandons the lease.
                 () = reply.closed() => None,
                 found = search => Some(found),
             }
+        };
+        let learner = match &found {
+            Some(Found::Open(_, lease)) => Learner::of(&self.ledger, &job, &course.tie, lease),
+            _ => None,
         };
         let mut record = Record::of(*job, course);
         match found {
@@ -163,7 +188,9 @@ impl Forwarder {
                     record.transaction.end = End::Complete;
                 }
             }
-            Some(Found::Open(answer, lease)) => self.pass_on(&mut record, answer, lease, reply).await,
+            Some(Found::Open(answer, lease)) => {
+                self.pass_on(&mut record, answer, lease, learner, reply).await
+            }
         }
         (self.journal)(&record.finished());
     }
@@ -194,13 +221,26 @@ impl Forwarder {
 
     /// Tries until there is an answer, or no use in trying.
     async fn search(&self, job: &Job, course: &mut Course) -> Found {
-        let mut tries = Tries::new(self.limits.max_attempts, &job.method, &job.target);
+        // What passes as it comes cannot be sent twice.
+        let max_attempts = if job.stream.is_some() { 1 } else { self.limits.max_attempts };
+        let mut tries = Tries::new(max_attempts, &job.method, &job.target);
         let mut wish = course.wish(job, self.limits.prefixes);
+        let mut preferred = course.tie.prefer;
         let mut last: Option<Found> = None;
         loop {
             let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
             let asked = Instant::now();
-            let lease = self.keys.lease(wish.clone(), deadline).await;
+            let lease = match preferred.take() {
+                // Only while its project can take it at once; else anywhere.
+                Some(key) => {
+                    let near = Wish { reach: Reach::ProjectOf(key), may_wait: false, ..wish.clone() };
+                    match self.keys.lease(near, deadline).await {
+                        Ok(lease) => Ok(lease),
+                        Err(_) => self.keys.lease(wish.clone(), deadline).await,
+                    }
+                }
+                None => self.keys.lease(wish.clone(), deadline).await,
+            };
             wish.waited += asked.elapsed();
             let lease = match lease {
                 Ok(lease) => lease,
@@ -212,7 +252,7 @@ impl Forwarder {
                             let words = course.model.as_ref().and_then(|model| self.last_words.of(model));
                             words.map_or(Found::Nothing(Failure::NoKey(refusal)), Found::Whole)
                         }
-                        LeaseError::Refused(refusal) => Found::Nothing(Failure::NoKey(refusal)),
+                        LeaseError::Refused(refusal) => Found::Nothing(course.refused(refusal)),
                         LeaseError::Unanswered(_) => Found::Nothing(Failure::PoolSilent),
                     });
                 }
@@ -274,6 +314,8 @@ impl Forwarder {
             }
             match step {
                 Step::GiveUp => return last.unwrap_or(Found::Nothing(Failure::HeadLost)),
+                // The project is the only one that has what the request names: its keys may have to be waited for.
+                Step::OtherKey if course.tie.is_bound() && avoid == Avoid::TriedProjects => {}
                 Step::OtherKey => {
                     wish.tried.insert(key_ix);
                     wish.avoid = avoid;
@@ -289,9 +331,17 @@ impl Forwarder {
         record: &mut Record,
         answer: OpenAnswer,
         lease: Lease,
+        learner: Option<Learner>,
         reply: oneshot::Sender<Reply>,
     ) {
-        let OpenAnswer { status, headers, length, coding, begun, rest, mut observer } = answer;
+        let OpenAnswer { status, mut headers, length, coding, begun, rest, mut observer } = answer;
+        if let Some(learner) = &learner {
+            learner.body(&mut observer);
+            if rest.is_none() {
+                learner.end(&mut observer);
+            }
+            learner.head(status, &mut headers).await;
+        }
         record.answered(status);
         record.transaction.bytes_out = begun.len() as u64;
         lease.vouch();
@@ -314,7 +364,11 @@ impl Forwarder {
         }
         let framing = relay::Framing { form: record.stream_form, coding };
         let write_timeout = self.upstream.settings.write_timeout;
-        let relayed = relay::relay(rest, sender, write_timeout, framing, tail, &mut observer).await;
+        let relayed =
+            relay::relay(rest, sender, write_timeout, framing, tail, &mut observer, learner.as_ref()).await;
+        if let Some(learner) = &learner {
+            learner.end(&mut observer);
+        }
         record.transaction.end = relayed.end;
         record.transaction.bytes_out += relayed.bytes;
         record.transaction.usage = observer.usage();
@@ -353,7 +407,16 @@ impl Course {
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
         }
-        Self { model, streaming, attempts: Vec::with_capacity(1), model_failed: false }
+        let tie = Tie::default();
+        Self { model, streaming, attempts: Vec::with_capacity(1), model_failed: false, tie }
+    }
+
+    /// Why there is no key for it.
+    fn refused(&self, refusal: Refusal) -> Failure {
+        match (&self.tie.name, refusal) {
+            (Some(name), Refusal::AllRetired) => Failure::OwnerGone(name.as_str().into()),
+            (_, refusal) => Failure::NoKey(refusal),
+        }
     }
 
     /// What the request asks of the pool.
@@ -368,7 +431,8 @@ impl Course {
         }
         let input_tokens = estimate_input_tokens(job.body.len() as u64, InlineMedia::find(&job.body));
         let prefix = if prefixes { gemini::prefix::fingerprint(job.target.dialect, &job.body) } else { None };
-        Wish { prefix, tools, input_tokens, ..Wish::any(self.model.clone()) }
+        let reach = self.tie.reach;
+        Wish { prefix, tools, input_tokens, reach, ..Wish::any(self.model.clone()) }
     }
 
     /// How the stream's events are framed, if it is one.
@@ -406,7 +470,7 @@ impl Record {
             end: End::ClientLeft,
             first_byte: None,
             total: Duration::ZERO,
-            bytes_in: job.body.len() as u64,
+            bytes_in: job.stream.as_ref().map_or(job.body.len() as u64, BodyStream::passed),
             bytes_out: 0,
             usage: None,
         };

@@ -5,6 +5,7 @@ use flate2::write::MultiGzDecoder;
 use gemini::{
     classify::{StreamError, stream_error},
     events::{FirstEvent, Progress},
+    names::{AnswerNames, Learnt},
     usage::{Usage, UsageScanner},
 };
 use http::HeaderMap;
@@ -36,6 +37,8 @@ impl Coding {
 
 /// What is watched in the decoded body.
 struct Watch {
+    /// The names of what the answer has made or found, where it can have any.
+    names: Option<Box<AnswerNames>>,
     usage: UsageScanner,
     /// The search for the end of the first event, while that is of interest.
     first: Option<First>,
@@ -75,9 +78,10 @@ enum Eyes {
 }
 
 impl Observer {
-    /// `events` says whether to look for the first event.
-    pub(super) fn new(coding: Coding, events: bool) -> Self {
+    /// `events` says whether to look for the first event, `names` which names.
+    pub(super) fn new(coding: Coding, events: bool, names: Option<AnswerNames>) -> Self {
         let watch = Watch {
+            names: names.map(Box::new),
             usage: UsageScanner::new(),
             first: events.then(|| First {
                 finder: FirstEvent::new(MAX_FIRST_EVENT),
@@ -150,6 +154,24 @@ impl Observer {
         }
     }
 
+    /// The names found since the last call.
+    pub(super) fn names(&mut self) -> Vec<Learnt> {
+        self.watch_mut().and_then(|watch| watch.names.as_mut()).map_or_else(Vec::new, |names| names.take())
+    }
+
+    /// Those that the end of the body brings.
+    pub(super) fn last_names(&mut self) -> Vec<Learnt> {
+        self.watch_mut().and_then(|watch| watch.names.as_mut()).map_or_else(Vec::new, |names| names.finish())
+    }
+
+    fn watch_mut(&mut self) -> Option<&mut Watch> {
+        match &mut self.eyes {
+            Eyes::Plain(watch) => Some(watch),
+            Eyes::Gzip(decoder) => Some(decoder.get_mut()),
+            Eyes::Closed => None,
+        }
+    }
+
     fn watch(&self) -> Option<&Watch> {
         match &self.eyes {
             Eyes::Plain(watch) => Some(watch),
@@ -179,6 +201,9 @@ impl Write for Watch {
                 self.error = Some(LateError { status: error.status, body });
             }
             self.at_boundary = ends_an_event(bytes);
+        }
+        if let Some(names) = &mut self.names {
+            names.see(bytes);
         }
         self.usage.push(bytes);
         Ok(bytes.len())

@@ -4,6 +4,7 @@
 use super::{
     attempt::{Body, BodyError, Joined, Patience, Ready},
     job::Piece,
+    learning::Learner,
     observe::{Coding, Observer},
 };
 use crate::transaction::End;
@@ -42,6 +43,7 @@ pub(super) async fn relay(
     framing: Framing,
     mut tail: Tail,
     observer: &mut Observer,
+    learner: Option<&Learner>,
 ) -> Relayed {
     let mut bytes = 0;
     let mut last_came = Instant::now();
@@ -77,6 +79,13 @@ pub(super) async fn relay(
         }
         if joined.len() > 0 {
             let piece = joined.into_bytes();
+            // Before the client can name it in its next request.
+            if let Some(learner) = learner {
+                learner.body(observer);
+                if matches!(state, Ready::End) {
+                    learner.end(observer);
+                }
+            }
             tail.see(&piece);
             let length = piece.len() as u64;
             if let Err(end) = hand_on(&pieces, Piece::Chunk(piece), write_timeout).await {

@@ -176,6 +176,12 @@ impl Upstream {
         base.join(path, target.query.as_deref())
     }
 
+    /// Whether a redirect to `url` may be followed.
+    pub(super) fn may_lead_to(&self, url: &Url) -> bool {
+        let without_tls = self.settings.gemini_base.root.scheme() == "http";
+        super::redirect::is_allowed(&self.settings.redirect_hosts, url, without_tls)
+    }
+
     /// The URL of a native path of our own.
     pub(crate) fn native_url(&self, path: &str, query: Option<&str>) -> Url {
         self.settings.gemini_base.join(path, query)

@@ -127,6 +127,15 @@ impl Ledger {
             .or_else(|| holding.project.as_deref().and_then(|project| ring.position_in(project)))
     }
 
+    /// Whether one project owns both.
+    pub fn same_project(&self, one: &Holding, other: &Holding) -> bool {
+        let project = |holding: &Holding| {
+            let key = self.owner(holding).map(|key| self.shared.ring.key(key));
+            key.and_then(|key| key.project().map(str::to_owned)).or_else(|| holding.project.clone())
+        };
+        one.key == other.key || project(one).is_some_and(|label| Some(label) == project(other))
+    }
+
     /// Remembers that `key` has made, or owns, what `name` names. Whoever made it first stays its maker.
     pub fn learn(&self, name: String, key: &Key, maker: Option<&str>, until: Option<DateTime<Utc>>) {
         let now = Utc::now();
@@ -270,7 +279,7 @@ mod tests {
         (Ledger::new(Arc::clone(&ring), Duration::from_secs(600)), ring)
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn what_was_learnt_is_found_with_its_maker() {
         let (ledger, ring) = ledger();
         ledger.learn("files/x".into(), &ring.keys()[1], Some("alice"), None);
@@ -279,7 +288,7 @@ mod tests {
         assert_eq!(ledger.find("files/y").await, Ok(None));
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn a_later_answer_changes_the_expiry_and_not_the_maker() {
         let (ledger, ring) = ledger();
         ledger.learn("cachedContents/x".into(), &ring.keys()[0], Some("alice"), None);
@@ -289,7 +298,7 @@ mod tests {
         assert_eq!((held.caller.as_deref(), held.expires), (Some("alice"), Some(until + GRACE)));
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn a_key_that_is_gone_is_stood_in_for_by_its_project() {
         let (ledger, _) = ledger();
         let held = |project: Option<&str>| Holding {
@@ -306,7 +315,7 @@ mod tests {
         assert_eq!(ledger.owner(&held(None)), None);
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn what_is_forgotten_is_not_asked_of_the_store_again() {
         let (ledger, ring) = ledger();
         ledger.learn("files/x".into(), &ring.keys()[0], None, None);

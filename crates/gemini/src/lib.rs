@@ -1,6 +1,7 @@
 //! What is known of Google's Gemini API on the wire, without a socket, a clock or a thread: which operation a path
 //! names, what a fault means, how much an answer used. The lowest floor: it imports nothing of ours.
 
+pub mod absent;
 pub mod answer;
 mod blame;
 pub mod classify;

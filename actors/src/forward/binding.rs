@@ -1,0 +1,148 @@
+//! What ties a request to a project: the resources it names, whose they are, and whether this caller may know. Names that
+//! the ledger does not hold are asked of each project by `asking`. What names nothing costs one look at its body.
+
+use super::{
+    Forwarder, Found,
+    asking::Asked,
+    attempt::WholeAnswer,
+    job::{Failure, Job},
+};
+use crate::caller::Sight;
+use crate::ledger::{Holding, LedgerSilent, sealed};
+use bytes::Bytes;
+use gemini::{
+    absent::absence,
+    names::{Certainty, Mention, OwnedName, in_request},
+    operation::Binding,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use keypool::{KeyIx, Reach};
+
+/// What a request is tied to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tie {
+    /// The keys that can serve it.
+    pub(super) reach: Reach,
+    /// Where it had better go, as long as that can take it: it makes something, and its caller has made something there.
+    pub(super) prefer: Option<KeyIx>,
+    /// The resource that binds it.
+    pub(super) name: Option<String>,
+    /// Who made what its path names. Whoever that was also made what comes of it.
+    pub(super) maker: Option<Maker>,
+}
+
+/// Who made a resource; `None` if it was made outside the gateway.
+pub(super) type Maker = Option<String>;
+
+impl Tie {
+    pub(super) fn is_bound(&self) -> bool {
+        self.reach != Reach::Any
+    }
+}
+
+/// The name under which the ledger keeps a resource: a secret's is a hash.
+pub(crate) fn ledger_name(name: &OwnedName) -> String {
+    match name.collection() {
+        // The secret is the whole text.
+        "auth_tokens" => sealed("auth_tokens", name.as_str()),
+        collection @ ("liveHandles" | "continuationTokens") => {
+            let secret = name.as_str().split_once('/').map_or("", |(_, secret)| secret);
+            sealed(collection, secret)
+        }
+        _ => name.as_str().to_owned(),
+    }
+}
+
+impl Forwarder {
+    /// Finds what ties the request to a project. The error is what the client is answered instead.
+    pub(super) async fn bind(&self, job: &Job) -> Result<Tie, Found> {
+        let operation = &job.target.operation;
+        let mut tie = Tie::default();
+        if let Some(session) = &job.upload {
+            let Some(key) = self.ledger.owner(session) else {
+                return Err(Found::Nothing(Failure::OwnerGone("this upload".into())));
+            };
+            tie.reach = Reach::Only(key);
+            tie.name = Some("this upload".to_owned());
+            tie.maker = Some(session.caller.clone());
+            return Ok(tie);
+        }
+        let in_path = operation
+            .resource
+            .as_ref()
+            .filter(|_| operation.binding == Binding::Bound)
+            .and_then(OwnedName::of)
+            .map(|name| Mention { name, certainty: Certainty::Certain });
+        let in_body = if job.body.is_empty() { Vec::new() } else { in_request(&job.body) };
+        let mut first: Option<(String, Holding)> = None;
+        for (place, mention) in in_path.iter().chain(&in_body).enumerate() {
+            let Some(holding) = self.holding(job, mention).await? else { continue };
+            if place == 0 && in_path.is_some() {
+                tie.maker = Some(holding.caller.clone());
+            }
+            match &first {
+                None => first = Some((mention.name.as_str().to_owned(), holding)),
+                Some((_, other)) if self.ledger.same_project(other, &holding) => {}
+                Some((other, _)) => {
+                    let names = Box::new([other.clone(), mention.name.as_str().to_owned()]);
+                    return Err(Found::Nothing(Failure::TwoProjects(names)));
+                }
+            }
+        }
+        match first {
+            Some((name, holding)) => {
+                let Some(key) = self.ledger.owner(&holding) else {
+                    return Err(Found::Nothing(Failure::OwnerGone(name.into())));
+                };
+                tie.reach = Reach::ProjectOf(key);
+                tie.name = Some(name);
+            }
+            None if operation.binding == Binding::Creates => {
+                tie.prefer = self.ledger.last_creation(&job.caller.name);
+            }
+            None => {}
+        }
+        Ok(tie)
+    }
+
+    /// Who holds what is mentioned; `None` if it binds the request to nobody here.
+    async fn holding(&self, job: &Job, mention: &Mention) -> Result<Option<Holding>, Found> {
+        let name = ledger_name(&mention.name);
+        let held = match self.ledger.find(&name).await {
+            Ok(held) => held,
+            // Without the ledger's word a caller could be shown what is another's.
+            Err(LedgerSilent) if job.caller.sight == Sight::Own => {
+                return Err(Found::Nothing(Failure::LedgerSilent));
+            }
+            Err(LedgerSilent) => None,
+        };
+        let held = match held {
+            None if mention.certainty == Certainty::Certain => {
+                match self.ask_projects(job, &mention.name).await {
+                    Asked::Found(holding) => Some(holding),
+                    Asked::Nobody => None,
+                    Asked::Unclear(found) => return Err(found),
+                }
+            }
+            held => held,
+        };
+        match held {
+            Some(holding) if !job.caller.sees(holding.caller.as_deref()) => {
+                Err(Found::Whole(not_there(job, &mention.name)))
+            }
+            held => Ok(held),
+        }
+    }
+}
+
+/// Google's own words for what is not there.
+fn not_there(job: &Job, name: &OwnedName) -> WholeAnswer {
+    let absence = absence(&job.target, name);
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
+    WholeAnswer {
+        status: StatusCode::from_u16(absence.status).unwrap_or(StatusCode::NOT_FOUND),
+        headers,
+        body: Bytes::from(absence.body),
+    }
+}

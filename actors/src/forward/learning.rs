@@ -1,0 +1,187 @@
+//! Learns from an answer what it has made or found: names go to the ledger before the client reads them, and upload
+//! addresses get a token of the gateway's own in the place of Google's.
+
+use super::{
+    binding::{Maker, Tie, ledger_name},
+    job::Job,
+    observe::Observer,
+};
+use crate::{
+    key_manager::Lease,
+    key_ring::Key,
+    ledger::{Holding, Ledger, sealed},
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use gemini::{
+    names::{Learnt, OwnedName},
+    operation::Binding,
+    path::Surface,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use keypool::KeyIx;
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+/// How long an upload can be gone on with. Google's own sessions last about as long.
+const UPLOAD_LIFE: TimeDelta = TimeDelta::days(2);
+/// How long the start of an upload may be held back until it is written down.
+const WRITE_DOWN: Duration = Duration::from_millis(500);
+/// Where an answer says where the upload's bytes go.
+const UPLOAD_ADDRESSES: &[&str] = &["x-goog-upload-url", "x-goog-upload-control-url", "location"];
+
+/// Learns from one answer.
+pub(super) struct Learner {
+    ledger: Ledger,
+    key: Arc<Key>,
+    key_ix: KeyIx,
+    caller: Arc<str>,
+    /// Who has made what the answer names, if that is not the caller.
+    maker: Option<Maker>,
+    creates: bool,
+    deletes: Option<String>,
+    /// Whether this answer may begin an upload.
+    begins_upload: bool,
+}
+
+impl Learner {
+    /// `None` where there is nothing to learn.
+    pub(super) fn of(ledger: &Ledger, job: &Job, tie: &Tie, lease: &Lease) -> Option<Self> {
+        let operation = &job.target.operation;
+        if operation.binding == Binding::Free {
+            return None;
+        }
+        let owned = operation.resource.as_ref().and_then(|resource| {
+            let owned = OwnedName::of(resource)?;
+            (owned.as_str() == resource.as_str()).then_some(owned)
+        });
+        let deletes = owned.filter(|_| job.method == Method::DELETE && operation.verb.is_none());
+        let is_upload = job.target.surface == Surface::Upload && job.upload.is_none();
+        Some(Self {
+            ledger: ledger.clone(),
+            key: Arc::clone(lease.key()),
+            key_ix: lease.key_ix(),
+            caller: Arc::clone(&job.caller.name),
+            maker: tie.maker.clone(),
+            creates: operation.binding == Binding::Creates,
+            deletes: deletes.map(|name| ledger_name(&name)),
+            begins_upload: is_upload,
+        })
+    }
+
+    /// What the head of a good answer says.
+    pub(super) async fn head(&self, status: StatusCode, headers: &mut HeaderMap) {
+        if !status.is_success() {
+            return;
+        }
+        if self.creates {
+            self.ledger.created(&self.caller, self.key_ix);
+        }
+        if let Some(name) = &self.deletes {
+            self.ledger.forget(name);
+        }
+        if self.begins_upload && self.cover_upload(headers) {
+            // A client whose upload is forgotten could not go on with it.
+            self.ledger.settle(WRITE_DOWN).await;
+        }
+    }
+
+    /// What the body has said by now.
+    pub(super) fn body(&self, observer: &mut Observer) {
+        self.keep(observer.names());
+    }
+
+    /// What the body has said altogether.
+    pub(super) fn end(&self, observer: &mut Observer) {
+        self.keep(observer.last_names());
+    }
+
+    fn keep(&self, learnt: Vec<Learnt>) {
+        let maker = self.maker.as_ref().map_or(Some(&*self.caller), |maker| maker.as_deref());
+        for Learnt { name, expires } in learnt {
+            let until = expires
+                .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
+                .map(|until| until.with_timezone(&Utc));
+            self.ledger.learn(ledger_name(&name), &self.key, maker, until);
+        }
+    }
+
+    /// Puts a token in the place of Google's upload id. Whether there was one.
+    fn cover_upload(&self, headers: &mut HeaderMap) -> bool {
+        let mut covered: Option<Covered> = None;
+        let fresh = new_token();
+        for header in UPLOAD_ADDRESSES {
+            let Some(address) = headers.get(*header).and_then(|value| value.to_str().ok()) else { continue };
+            let Some(id) = upload_id(address) else { continue };
+            let first = covered
+                .get_or_insert_with(|| Covered { id: id.to_owned(), path: path_of(address).to_owned() });
+            // Google's own id must not go out, nor the address of another session than the first, which would lead
+            // nowhere.
+            let own = fresh.as_ref().filter(|_| first.id == id);
+            match own.and_then(|token| HeaderValue::from_str(&address.replacen(id, token, 1)).ok()) {
+                Some(value) => headers.insert(*header, value),
+                None => headers.remove(*header),
+            };
+        }
+        let (Some(Covered { id, path }), Some(token)) = (covered, fresh) else { return false };
+        let now = Utc::now();
+        self.ledger.hold(Holding {
+            name: sealed("uploads", &token),
+            key: self.key.fingerprint().to_owned(),
+            project: self.key.project().map(str::to_owned),
+            caller: Some(self.caller.to_string()),
+            expires: Some(now + UPLOAD_LIFE),
+            address: Some(format!("{path}?upload_id={id}")),
+            made: now,
+        });
+        true
+    }
+}
+
+/// An upload address of Google's.
+struct Covered {
+    id: String,
+    path: String,
+}
+
+/// The path of an address, with or without scheme and authority.
+pub(super) fn path_of(address: &str) -> &str {
+    let rest =
+        address.split_once("://").map_or(address, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
+    rest.split('?').next().unwrap_or_default()
+}
+
+/// The value of an address' `upload_id`, as it is written.
+pub(super) fn upload_id(address: &str) -> Option<&str> {
+    let (_, query) = address.split_once('?')?;
+    query.split('&').find_map(|pair| pair.strip_prefix("upload_id=")).filter(|id| !id.is_empty())
+}
+
+/// 256 bits that nobody guesses; `None` where the system has no randomness.
+fn new_token() -> Option<String> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).ok()?;
+    let mut token = String::with_capacity(64);
+    for byte in bytes {
+        let _ = write!(token, "{byte:02x}");
+    }
+    Some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_id_is_found_where_google_puts_it() {
+        let address = "https://gate/upload/v1beta/files?upload_protocol=resumable&upload_id=AB_c-7&x=1";
+        assert_eq!(upload_id(address), Some("AB_c-7"));
+        assert_eq!(upload_id("https://gate/upload/v1beta/files?upload_id="), None);
+        assert_eq!(upload_id("https://gate/upload/v1beta/files"), None);
+    }
+
+    #[test]
+    fn tokens_are_long_and_never_the_same() {
+        let (one, other) = (new_token().unwrap(), new_token().unwrap());
+        assert_eq!(one.len(), 64);
+        assert_ne!(one, other);
+    }
+}

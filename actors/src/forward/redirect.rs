@@ -1,0 +1,98 @@
+//! Follows the upstream's redirects of downloads, among the hosts that the operator allows. The key goes to the configured
+//! upstream only; where a redirect may not be followed, its answer passes on without the address.
+
+use super::{attempt::credential, job::Job, upstream::Upstream};
+use crate::key_ring::Key;
+use http::{Method, StatusCode, header};
+use url::Url;
+
+/// How many redirects in a row are followed.
+const MOST: usize = 5;
+
+/// The answer at the end of the redirects.
+pub(super) async fn follow(
+    upstream: &Upstream,
+    job: &Job,
+    key: &Key,
+    mut response: reqwest::Response,
+) -> Result<reqwest::Response, reqwest::Error> {
+    if !matches!(job.method, Method::GET | Method::HEAD) {
+        return Ok(response);
+    }
+    for _ in 0..MOST {
+        if !is_redirect(response.status()) {
+            break;
+        }
+        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+        let Some(url) = location.and_then(|location| response.url().join(location).ok()) else { break };
+        let is_home = url.origin().ascii_serialization() == upstream.base(job.target.surface).origin();
+        if !is_home && !upstream.may_lead_to(&url) {
+            break;
+        }
+        let mut request = reqwest::Request::new(job.method.clone(), url);
+        *request.headers_mut() = job.headers.clone();
+        if is_home {
+            let (name, value) = credential(job.target.surface, key);
+            request.headers_mut().insert(name, value);
+        }
+        response = upstream.client().execute(request).await?;
+    }
+    Ok(response)
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    )
+}
+
+/// Whether `url` is at one of `hosts`: a name, a name and a port, or `*.` and the end of a name. Over TLS, unless the
+/// upstream itself is spoken to without.
+pub(super) fn is_allowed(hosts: &[String], url: &Url, without_tls: bool) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && without_tls);
+    let with_port = url.port().map(|port| format!("{host}:{port}"));
+    is_safe
+        && url.username().is_empty()
+        && url.password().is_none()
+        && hosts.iter().any(|allowed| match (allowed.strip_prefix("*."), &with_port) {
+            (Some(end), None) => {
+                host.strip_suffix(end).is_some_and(|start| start.len() > 1 && start.ends_with('.'))
+            }
+            (None, None) => host == allowed,
+            (_, Some(with_port)) => with_port == allowed,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_lead_to_allowed_hosts_only() {
+        let hosts = ["*.googleapis.com".to_owned(), "files.example".to_owned(), "127.0.0.1:9".to_owned()];
+        let allowed = |url: &str, without_tls| is_allowed(&hosts, &Url::parse(url).unwrap(), without_tls);
+        for url in ["https://storage.googleapis.com/a", "https://files.example/", "https://127.0.0.1:9/"] {
+            assert!(allowed(url, false), "{url}");
+        }
+        assert!(allowed("http://127.0.0.1:9/", true));
+        for url in [
+            "http://storage.googleapis.com/a",
+            "https://googleapis.com.evil.example/",
+            "https://evilgoogleapis.com/",
+            "https://.googleapis.com/",
+            "https://u:p@storage.googleapis.com/",
+            "https://storage.googleapis.com:8443/",
+            "https://127.0.0.1:10/",
+            "https://127.0.0.1/",
+        ] {
+            let url = Url::parse(url);
+            assert!(url.is_err() || !is_allowed(&hosts, &url.unwrap(), false));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Uploads that are under way: the session behind a token in an address, and bodies that pass without being held.
+
+use super::learning::{path_of, upload_id};
+use crate::ledger::{Holding, Ledger, LedgerSilent, sealed};
+use bytes::Bytes;
+use gemini::path::{Surface, Target};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+use tokio::sync::mpsc;
+
+/// Pieces between the client and the upstream.
+const PIECES: usize = 2;
+
+/// Whether a target is a step of an upload that was begun before.
+pub fn is_under_way(target: &Target) -> bool {
+    target.surface == Surface::Upload && token(target).is_some()
+}
+
+fn token(target: &Target) -> Option<&str> {
+    upload_id_in(target.query.as_deref()?)
+}
+
+fn upload_id_in(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("upload_id=")).filter(|id| !id.is_empty())
+}
+
+/// The session that a target's token stands for; the target then carries Google's own id. `None` for a token nobody was
+/// given, or one of another upload.
+pub(super) async fn session(ledger: &Ledger, target: &mut Target) -> Result<Option<Holding>, LedgerSilent> {
+    let Some(token) = token(target) else { return Ok(None) };
+    let Some(holding) = ledger.find(&sealed("uploads", token)).await? else { return Ok(None) };
+    let Some(address) = holding.address.as_deref() else { return Ok(None) };
+    // A proxy may have taken a prefix off the path that the client was given.
+    if !path_of(address).ends_with(&target.path) {
+        return Ok(None);
+    }
+    let Some(id) = upload_id(address) else { return Ok(None) };
+    let token = token.to_owned();
+    target.query = target.query.as_ref().map(|query| query.replacen(&token, id, 1));
+    Ok(Some(holding))
+}
+
+/// The client's body broke off.
+#[derive(Debug)]
+pub struct BrokenOff;
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client's body broke off")
+    }
+}
+
+impl std::error::Error for BrokenOff {}
+
+/// A request body that is sent once, as it comes. The clones are one body.
+#[derive(Clone)]
+pub struct BodyStream {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pieces: Mutex<Option<mpsc::Receiver<Result<Bytes, BrokenOff>>>>,
+    length: Option<u64>,
+    passed: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl BodyStream {
+    /// A body and the way to fill it. `length` is what the client has announced.
+    pub fn new(length: Option<u64>) -> (mpsc::Sender<Result<Bytes, BrokenOff>>, Self) {
+        let (sender, pieces) = mpsc::channel(PIECES);
+        let (passed, ended) = (AtomicU64::new(0), AtomicBool::new(false));
+        let shared = Shared { pieces: Mutex::new(Some(pieces)), length, passed, ended };
+        (sender, Self { shared: Arc::new(shared) })
+    }
+
+    /// How many bytes have passed.
+    pub(super) fn passed(&self) -> u64 {
+        self.shared.passed.load(Ordering::Relaxed)
+    }
+
+    /// Whether all have.
+    pub(super) fn has_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::Relaxed)
+    }
+
+    /// The body, to whoever asks first.
+    pub(super) fn take(&self) -> Option<StreamedBody> {
+        let pieces = self.shared.pieces.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(StreamedBody { pieces, left: self.shared.length, shared: Arc::clone(&self.shared) })
+    }
+}
+
+impl fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyStream").field("length", &self.shared.length).finish_non_exhaustive()
+    }
+}
+
+/// The body as the upstream client reads it: with its length, if that is known, so that it is not chunked anew.
+pub(super) struct StreamedBody {
+    pieces: mpsc::Receiver<Result<Bytes, BrokenOff>>,
+    left: Option<u64>,
+    shared: Arc<Shared>,
+}
+
+impl http_body::Body for StreamedBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BrokenOff>>> {
+        match std::task::ready!(self.pieces.poll_recv(cx)) {
+            Some(Ok(piece)) => {
+                let length = piece.len() as u64;
+                self.shared.passed.fetch_add(length, Ordering::Relaxed);
+                self.left = self.left.map(|left| left.saturating_sub(length));
+                if self.left == Some(0) {
+                    self.shared.ended.store(true, Ordering::Relaxed);
+                }
+                Poll::Ready(Some(Ok(http_body::Frame::data(piece))))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            None if self.left.is_none_or(|left| left == 0) => {
+                self.shared.ended.store(true, Ordering::Relaxed);
+                Poll::Ready(None)
+            }
+            // Whoever filled it went away.
+            None => Poll::Ready(Some(Err(BrokenOff))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.left.map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
+    }
+}
