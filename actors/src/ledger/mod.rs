@@ -17,6 +17,7 @@ use keypool::KeyIx;
 use recent::Recent;
 use sha2::{Digest, Sha256};
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
@@ -125,6 +126,11 @@ impl Ledger {
         let ring = &self.shared.ring;
         ring.position(&holding.key)
             .or_else(|| holding.project.as_deref().and_then(|project| ring.position_in(project)))
+    }
+
+    /// Whether a key of the one's project reaches the other.
+    pub fn same_project(&self, one: &Holding, other: &Holding) -> bool {
+        one.key == other.key || (one.project.is_some() && one.project == other.project)
     }
 
     /// Remembers that `key` has made, or owns, what `name` names. Whoever made it first stays its maker.
@@ -241,6 +247,17 @@ fn lifetime(name: &str) -> Option<TimeDelta> {
     }
 }
 
+/// The name under which the ledger has what Google calls `name`: its own, but for those that are secrets. They are
+/// sealed: a Live session's resumption handle, which is `liveHandles/H` here, by what Google calls it, `H`; an ephemeral
+/// token by the whole `auth_tokens/T`, which is what its bearer shows.
+pub fn entry(name: &str) -> Cow<'_, str> {
+    match name.split_once('/') {
+        Some((collection @ "liveHandles", handle)) => sealed(collection, handle).into(),
+        Some((collection @ "auth_tokens", _)) => sealed(collection, name).into(),
+        _ => name.into(),
+    }
+}
+
 /// The name under which a secret stands in the ledger: its hash, since the store is not encrypted.
 pub fn sealed(collection: &str, secret: &str) -> String {
     let mut name = String::with_capacity(collection.len() + 65);
@@ -270,7 +287,7 @@ mod tests {
         (Ledger::new(Arc::clone(&ring), Duration::from_secs(600)), ring)
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn what_was_learnt_is_found_with_its_maker() {
         let (ledger, ring) = ledger();
         ledger.learn("files/x".into(), &ring.keys()[1], Some("alice"), None);
@@ -279,7 +296,7 @@ mod tests {
         assert_eq!(ledger.find("files/y").await, Ok(None));
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn a_later_answer_changes_the_expiry_and_not_the_maker() {
         let (ledger, ring) = ledger();
         ledger.learn("cachedContents/x".into(), &ring.keys()[0], Some("alice"), None);
@@ -289,7 +306,7 @@ mod tests {
         assert_eq!((held.caller.as_deref(), held.expires), (Some("alice"), Some(until + GRACE)));
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn a_key_that_is_gone_is_stood_in_for_by_its_project() {
         let (ledger, _) = ledger();
         let held = |project: Option<&str>| Holding {
@@ -306,7 +323,7 @@ mod tests {
         assert_eq!(ledger.owner(&held(None)), None);
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn what_is_forgotten_is_not_asked_of_the_store_again() {
         let (ledger, ring) = ledger();
         ledger.learn("files/x".into(), &ring.keys()[0], None, None);
@@ -314,6 +331,29 @@ mod tests {
         ledger.forget("files/x");
         assert_eq!(ledger.find("files/x").await, Ok(None));
         assert_eq!(ledger.take_unwritten(), [LedgerChange::Forget("files/x".into())]);
+    }
+
+    #[tokio::test]
+    async fn keys_with_one_label_are_of_one_project() {
+        let (ledger, ring) = ledger();
+        let mut held = Vec::new();
+        for key in ring.keys() {
+            let name = format!("files/of-{}", key.id());
+            ledger.learn(name.clone(), key, None, None);
+            held.push(ledger.find(&name).await.unwrap().unwrap());
+        }
+        let [a, b, c] = &held[..] else { panic!("{held:?}") };
+        assert!(ledger.same_project(a, b) && ledger.same_project(c, c));
+        assert!(!ledger.same_project(a, c));
+        let unlabelled = Holding { key: "key-gone".into(), ..c.clone() };
+        assert!(!ledger.same_project(c, &unlabelled), "two without a label have nothing in common");
+    }
+
+    #[test]
+    fn handles_and_tokens_stand_sealed_and_other_names_as_they_are() {
+        assert_eq!(entry("liveHandles/a/b"), sealed("liveHandles", "a/b"));
+        assert_eq!(entry("auth_tokens/a"), sealed("auth_tokens", "auth_tokens/a"));
+        assert_eq!(entry("files/a"), "files/a");
     }
 
     #[test]
