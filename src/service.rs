@@ -18,7 +18,7 @@ use gemini_balance_actors::{
     health::Health,
     key_checker::KeyCheckerActor,
     ledger::Ledger,
-    live::{Bindings, Live},
+    live::Live,
     store::Store,
     transaction::{Journal, Transaction},
 };
@@ -50,7 +50,6 @@ struct Plan {
     bodies: Option<Arc<BodyLog>>,
     upstream: UpstreamSettings,
     limits: Limits,
-    bindings: Bindings,
     ledger: Ledger,
     origins: Arc<Origins>,
     server: settings::Server,
@@ -120,7 +119,6 @@ impl Service {
                 bodies,
                 upstream,
                 limits: settings.limits(),
-                bindings: Bindings::default(),
                 ledger,
                 origins,
                 server: settings.server.clone(),
@@ -153,7 +151,7 @@ impl Plan {
         )?);
         Ok(Face {
             gate: Arc::clone(&self.gate),
-            live: Rc::new(Live::new(Rc::clone(&forwarder), self.bindings.clone())),
+            live: Rc::new(Live::new(Rc::clone(&forwarder))),
             forwarder,
             keys: self.keys.clone(),
             health: Arc::clone(&self.health),

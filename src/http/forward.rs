@@ -74,7 +74,7 @@ async fn handle(
 ) -> Result<HttpResponse, GatewayError> {
     let passage = face.in_flight.enter();
     if live::begins_session(request) {
-        let opener = live::admit(request, face, caller)?;
+        let opener = live::admit(request, face, caller).await?;
         let payload = payload.take().ok_or(GatewayError::Crashed)?;
         return live::open(request, payload, face, id, arrived, form, opener);
     }

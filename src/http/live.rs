@@ -24,7 +24,8 @@ use gemini::{
 };
 use gemini_balance_actors::{
     Caller,
-    forward::headers,
+    forward::{Failure, headers},
+    ledger::LedgerSilent,
     live::{Client, ClientPipe, Ephemeral, LiveJob, Outlet, accept_key},
 };
 use std::{
@@ -73,7 +74,7 @@ pub(super) struct Opener {
 }
 
 /// Lets in whom the gate knows, and whoever shows an ephemeral token that was made through the gateway.
-pub(super) fn admit(
+pub(super) async fn admit(
     request: &HttpRequest,
     face: &Face,
     caller: Result<Caller, Refused>,
@@ -83,7 +84,9 @@ pub(super) fn admit(
         Err(refused) => refused,
     };
     let Some(token) = ephemeral_token(request) else { return Err(refused.into()) };
-    let (name, ephemeral) = face.live.ephemeral(&token).ok_or(GatewayError::CredentialUnknown)?;
+    let found = face.live.ephemeral(&token).await;
+    let found = found.map_err(|LedgerSilent| GatewayError::Forward(Failure::PoolSilent))?;
+    let (name, ephemeral) = found.ok_or(GatewayError::CredentialUnknown)?;
     let caller = face.gate.named(&name).ok_or(GatewayError::CredentialUnknown)?;
     Ok(Opener { caller, ephemeral: Some(ephemeral) })
 }

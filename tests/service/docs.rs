@@ -201,6 +201,11 @@ fn add(settings: &mut Vec<(String, String)>, section: &str, fields: Dict) {
                 add(settings, &setting, fields);
                 continue;
             }
+            Setting::Array(_, entries) => {
+                let texts: Vec<String> =
+                    entries.iter().map(|entry| format!("\"{}\"", entry.as_str().unwrap())).collect();
+                format!("[{}]", texts.join(", "))
+            }
             other => panic!("{setting}: {other:?}"),
         };
         settings.push((setting, text));

@@ -644,6 +644,195 @@ async fn a_handle_goes_back_to_its_project_and_only_for_its_caller() {
     assert_eq!(keys["available"], 6, "nobody is to blame: {keys}");
 }
 
+/// Three projects of two keys each.
+async fn three_projects() -> Simulator {
+    let keys = (0..6).map(|n| Key::valid(secret(n), format!("project-{}", n / 2))).collect();
+    simulator_with(0, |config| config.keys = keys).await
+}
+
+/// A new session's first handle.
+async fn given_handle(gateway: &Gateway, token: &str) -> String {
+    let mut session = Session::open_as(gateway, token).await;
+    session.say(&resumable(None)).await;
+    assert_eq!(session.json().await, json!({"setupComplete": {}}));
+    handle(&mut session).await
+}
+
+/// What comes of a session that shows a handle.
+async fn resumed(gateway: &Gateway, token: &str, handle: &str) -> Message {
+    let mut session = Session::open_as(gateway, token).await;
+    session.say(&resumable(Some(handle))).await;
+    session.message().await
+}
+
+fn set_up() -> Message {
+    Message::binary(json!({"setupComplete": {}}).to_string())
+}
+
+fn not_found() -> Message {
+    let reason = "Requested entity was not found.".into();
+    Message::Close(Some(CloseFrame { code: 1008.into(), reason }))
+}
+
+/// All that a gateway has written into its folder.
+fn on_disk(folder: &std::path::Path) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                all.extend(std::fs::read(path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_handle_goes_back_to_its_project_after_a_restart() {
+    let simulator = three_projects().await;
+    let options = Options::new(&simulator.url(), 6).env("ACCESS_TOKENS", "alice=alice-token,bob=bob-token");
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = options.start_in(folder.path());
+    let mut handles = Vec::new();
+    for _ in 0..6 {
+        handles.push(given_handle(&gateway, "alice-token").await);
+    }
+    gateway.signal("TERM");
+    assert!(gateway.wait(Duration::from_secs(10)).success());
+    let disk = on_disk(folder.path());
+    for handle in &handles {
+        assert!(memchr::memmem::find(&disk, handle.as_bytes()).is_none(), "a handle stands on the disk");
+    }
+
+    let gateway = options.start_in(folder.path());
+    for handle in &handles {
+        assert_eq!(resumed(&gateway, "alice-token", handle).await, set_up());
+        let before = simulator.stats().requests;
+        assert_eq!(resumed(&gateway, "bob-token", handle).await, not_found());
+        assert_eq!(simulator.stats().requests, before, "another's handle was shown to Google");
+    }
+    assert_eq!(simulator.stats().wrong_owner, 0);
+}
+
+#[tokio::test]
+async fn with_no_tokens_configured_handles_are_everybodys() {
+    let simulator = three_projects().await;
+    let gateway = Options::new(&simulator.url(), 6).without_token().start();
+    for _ in 0..6 {
+        let given = given_handle(&gateway, &secret(0)).await;
+        assert_eq!(resumed(&gateway, &secret(5), &given).await, set_up());
+    }
+    assert_eq!(simulator.stats().wrong_owner, 0);
+}
+
+#[tokio::test]
+async fn handles_of_two_projects_in_one_setup_are_refused_with_a_reason() {
+    let simulator = three_projects().await;
+    let gateway = Options::new(&simulator.url(), 6).start();
+    let mut handles = Vec::new();
+    for _ in 0..6 {
+        handles.push(given_handle(&gateway, TOKEN).await);
+    }
+    let projects: Vec<_> = simulator.requests().into_iter().map(|session| session.project).collect();
+    let other = projects.iter().position(|project| *project != projects[0]).unwrap();
+    let both = resumable(Some(&handles[other])).to_string().replace(
+        "\"sessionResumption\"",
+        &format!("\"sessionResumption\":{{\"handle\":\"{}\"}},\"session_resumption\"", handles[0]),
+    );
+    let mut session = Session::open(&gateway).await;
+    session.0.send(Message::text(both)).await.unwrap();
+    let reason =
+        "the resumption handle and the resumption handle are of different projects: create both again.";
+    assert_eq!(session.close().await, said(1007, reason));
+    assert_eq!(simulator.stats().requests, 6);
+}
+
+#[tokio::test]
+async fn a_handle_of_a_key_that_is_gone_is_refused_with_a_reason() {
+    let simulator = simulator(2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = Options::new(&simulator.url(), 1).start_in(folder.path());
+    let given = given_handle(&gateway, TOKEN).await;
+    gateway.signal("TERM");
+    assert!(gateway.wait(Duration::from_secs(10)).success());
+
+    let gateway = Options::new(&simulator.url(), 0).env("GOOGLE_API_KEYS", secret(1)).start_in(folder.path());
+    let reason = "The key that the resumption handle belongs to is no longer in the pool: create it again.";
+    let close = CloseFrame { code: 1008.into(), reason: reason.into() };
+    assert_eq!(resumed(&gateway, TOKEN, &given).await, Message::Close(Some(close)));
+    assert_eq!(simulator.stats().requests, 1);
+}
+
+/// An ephemeral token, made through the gateway.
+async fn ephemeral_token(gateway: &Gateway, version: &str, token: &str) -> String {
+    let request = client().post(gateway.url(&format!("/{version}/auth_tokens")));
+    let response = request.header("x-goog-api-key", token).body("{}").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let made: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    made["name"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_ephemeral_token_opens_a_session_in_the_project_that_made_it() {
+    let constrained =
+        "/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContentConstrained";
+    let simulator = three_projects().await;
+    let options = Options::new(&simulator.url(), 6).env("ACCESS_TOKENS", "alice=alice-token,bob=bob-token");
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = options.start_in(folder.path());
+    for round in 0..6 {
+        let version = ["v1beta", "v1alpha"][round % 2];
+        let token = ephemeral_token(&gateway, version, "alice-token").await;
+        let project = simulator.requests().pop().unwrap().project;
+        let in_query = format!("{constrained}?access_token={token}");
+        let authorization = format!("Token {token}");
+        let in_header = [("authorization", authorization.as_str())];
+        let (target, headers): (&str, &[(&str, &str)]) =
+            if round < 3 { (&*in_query, &[]) } else { (constrained, &in_header) };
+        let mut session = upgrade(gateway.authority(), target, headers).await.unwrap();
+        session.say(&resumable(None)).await;
+        assert_eq!(session.json().await, json!({"setupComplete": {}}), "round {round}");
+        let given = handle(&mut session).await;
+        assert_eq!(resumed(&gateway, "alice-token", &given).await, set_up());
+        assert_eq!(resumed(&gateway, "bob-token", &given).await, not_found());
+        session.leave(1000, "").await;
+
+        let seen = simulator.requests().into_iter().rfind(|session| session.path == constrained).unwrap();
+        assert_eq!(seen.project, project, "round {round}");
+        assert_eq!((seen.header("authorization"), seen.query.as_deref()), (Some(&*authorization), None));
+        assert_eq!(seen.header("x-goog-api-key"), None, "a token and a key");
+        let spent = upgrade(gateway.authority(), target, headers).await.unwrap().refused().await;
+        assert_eq!(spent.unwrap().0, 1007, "it has had its one use, which is for Google to say");
+    }
+    assert_eq!(simulator.stats().wrong_owner, 0);
+    let keys = key_counts(&gateway).await;
+    assert_eq!(keys["available"], 6, "nobody is to blame: {keys}");
+
+    let token = ephemeral_token(&gateway, "v1alpha", "alice-token").await;
+    let target = format!("{constrained}?access_token={token}");
+    gateway.signal("TERM");
+    assert!(gateway.wait(Duration::from_secs(10)).success());
+    let disk = on_disk(folder.path());
+    assert!(memchr::memmem::find(&disk, token.as_bytes()).is_none(), "a token stands on the disk");
+    let mut without_alice = options.env("ACCESS_TOKENS", "bob=bob-token").start_in(folder.path());
+    assert_eq!(
+        upgrade(without_alice.authority(), &target, &[]).await.err(),
+        Some(401),
+        "its caller may not call"
+    );
+    without_alice.signal("TERM");
+    assert!(without_alice.wait(Duration::from_secs(10)).success());
+    let again =
+        Options::new(&simulator.url(), 6).env("ACCESS_TOKENS", "alice=alice-token").start_in(folder.path());
+    let mut session = upgrade(again.authority(), &target, &[]).await.unwrap();
+    session.say(&setup()).await;
+    assert_eq!(session.json().await, json!({"setupComplete": {}}));
+}
+
 #[tokio::test]
 async fn sessions_hear_of_the_end_of_the_drain() {
     let simulator = simulator(1).await;

@@ -8,7 +8,7 @@ use super::{
     job::{Failure, Job},
 };
 use crate::caller::Sight;
-use crate::ledger::{Holding, LedgerSilent, sealed};
+use crate::ledger::{Holding, LedgerSilent, entry};
 use bytes::Bytes;
 use gemini::{
     absent::absence,
@@ -40,17 +40,9 @@ impl Tie {
     }
 }
 
-/// The name under which the ledger keeps a resource: a secret's is a hash.
+/// The name under which the ledger keeps a resource.
 pub(crate) fn ledger_name(name: &OwnedName) -> String {
-    match name.collection() {
-        // The secret is the whole text.
-        "auth_tokens" => sealed("auth_tokens", name.as_str()),
-        collection @ ("liveHandles" | "continuationTokens") => {
-            let secret = name.as_str().split_once('/').map_or("", |(_, secret)| secret);
-            sealed(collection, secret)
-        }
-        _ => name.as_str().to_owned(),
-    }
+    entry(name.as_str()).into_owned()
 }
 
 impl Forwarder {

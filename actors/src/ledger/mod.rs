@@ -17,6 +17,7 @@ use keypool::KeyIx;
 use recent::Recent;
 use sha2::{Digest, Sha256};
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
@@ -250,6 +251,19 @@ fn lifetime(name: &str) -> Option<TimeDelta> {
     }
 }
 
+/// The name under which the ledger has what Google calls `name`: its own, but for those that are secrets. They are
+/// sealed: a Live session's resumption handle, which is `liveHandles/H` here, by what Google calls it, `H`; an ephemeral
+/// token by the whole `auth_tokens/T`, which is what its bearer shows.
+pub fn entry(name: &str) -> Cow<'_, str> {
+    match name.split_once('/') {
+        Some((collection @ ("liveHandles" | "continuationTokens"), secret)) => {
+            sealed(collection, secret).into()
+        }
+        Some((collection @ "auth_tokens", _)) => sealed(collection, name).into(),
+        _ => name.into(),
+    }
+}
+
 /// The name under which a secret stands in the ledger: its hash, since the store is not encrypted.
 pub fn sealed(collection: &str, secret: &str) -> String {
     let mut name = String::with_capacity(collection.len() + 65);
@@ -323,6 +337,29 @@ mod tests {
         ledger.forget("files/x");
         assert_eq!(ledger.find("files/x").await, Ok(None));
         assert_eq!(ledger.take_unwritten(), [LedgerChange::Forget("files/x".into())]);
+    }
+
+    #[tokio::test]
+    async fn keys_with_one_label_are_of_one_project() {
+        let (ledger, ring) = ledger();
+        let mut held = Vec::new();
+        for key in ring.keys() {
+            let name = format!("files/of-{}", key.id());
+            ledger.learn(name.clone(), key, None, None);
+            held.push(ledger.find(&name).await.unwrap().unwrap());
+        }
+        let [a, b, c] = &held[..] else { panic!("{held:?}") };
+        assert!(ledger.same_project(a, b) && ledger.same_project(c, c));
+        assert!(!ledger.same_project(a, c));
+        let unlabelled = Holding { key: "key-gone".into(), ..c.clone() };
+        assert!(!ledger.same_project(c, &unlabelled), "two without a label have nothing in common");
+    }
+
+    #[test]
+    fn handles_and_tokens_stand_sealed_and_other_names_as_they_are() {
+        assert_eq!(entry("liveHandles/a/b"), sealed("liveHandles", "a/b"));
+        assert_eq!(entry("auth_tokens/a"), sealed("auth_tokens", "auth_tokens/a"));
+        assert_eq!(entry("files/a"), "files/a");
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Close {
 }
 
 /// The closes that the gateway makes of itself in a session, besides those for want of a key or of the upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// The first message did not come.
     SetupLate,
@@ -30,8 +30,20 @@ pub enum Notice {
     TooLong,
     /// What came is not WebSocket's protocol.
     Malformed,
-    /// The setup names a handle that is not the caller's.
+    /// The setup names what is not the caller's.
     NotYours,
+    /// The setup names these two, and no key reaches both.
+    TwoProjects {
+        /// The one.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// The setup names what no key of the pool reaches any more.
+    OwnerGone {
+        /// What it names.
+        name: String,
+    },
     /// The upstream's connection is gone, or has gone silent.
     BrokeOff,
     /// The service ends.
@@ -40,19 +52,35 @@ pub enum Notice {
 
 impl Notice {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::SetupLate,
-        Self::NoSetup,
-        Self::TooLong,
-        Self::Malformed,
-        Self::NotYours,
-        Self::BrokeOff,
-        Self::GoingDown,
-    ];
+    pub fn all() -> [Self; 9] {
+        let (one, other) = ("cachedContents/a".to_owned(), "files/b".to_owned());
+        [
+            Self::SetupLate,
+            Self::NoSetup,
+            Self::TooLong,
+            Self::Malformed,
+            Self::NotYours,
+            Self::TwoProjects { one, other },
+            Self::OwnerGone { name: "files/a".to_owned() },
+            Self::BrokeOff,
+            Self::GoingDown,
+        ]
+    }
 
     /// Code and reason.
-    pub fn close(self) -> Close {
+    pub fn close(&self) -> Close {
         let (code, reason) = match self {
+            Self::TwoProjects { one, other } => {
+                let (one, other) = (short(one), short(other));
+                let reason = format!("{one} and {other} are of different projects: create both again.");
+                return Close { code: 1007, reason };
+            }
+            Self::OwnerGone { name } => {
+                let name = short(name);
+                let reason =
+                    format!("The key that {name} belongs to is no longer in the pool: create it again.");
+                return Close { code: 1008, reason };
+            }
             Self::SetupLate => (1008, "No setup came in time: send it as the session's first message."),
             Self::NoSetup => {
                 (1007, "The first message is no setup: send {\"setup\":{\"model\":...}} as JSON.")
@@ -63,13 +91,22 @@ impl Notice {
             Self::Malformed => {
                 (1002, "What came is not framed as a WebSocket's messages are: connect again.")
             }
-            // Google's own words for a handle of another project, or of none.
+            // Google's own words for what another project has, or none.
             Self::NotYours => (1008, "Requested entity was not found."),
             Self::BrokeOff => (1011, "The Gemini API broke off in the middle of the session: connect again."),
             Self::GoingDown => (1001, "The gateway is shutting down: connect again."),
         };
         Close { code, reason: reason.to_owned() }
     }
+}
+
+/// As much of a name as two of them fit into a reason with what is said of them.
+fn short(name: &str) -> &str {
+    let mut end = name.len().min(36);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
 }
 
 #[cfg(test)]
@@ -79,7 +116,9 @@ mod tests {
 
     #[test]
     fn every_reason_of_our_own_fits_whole() {
-        for notice in Notice::ALL {
+        let long = || format!("files/{}", "é".repeat(1_000));
+        let two = Notice::TwoProjects { one: long(), other: long() };
+        for notice in Notice::all().into_iter().chain([two, Notice::OwnerGone { name: long() }]) {
             assert!(notice.close().reason.len() <= MAX_REASON_BYTES, "{notice:?}");
         }
     }

@@ -48,7 +48,8 @@ impl<'k> Eyes<'k> {
     }
 }
 
-fn content(message: &Message) -> &[u8] {
+/// A message's own bytes, whichever its opcode.
+pub(super) fn content(message: &Message) -> &[u8] {
     match message {
         Message::Text(text) => text.as_str().as_bytes(),
         Message::Binary(bytes) => bytes,

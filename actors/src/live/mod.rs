@@ -4,7 +4,6 @@
 
 mod activity;
 mod attempt;
-mod bindings;
 mod close;
 mod eyes;
 mod job;
@@ -14,7 +13,6 @@ mod relay;
 mod search;
 mod waiting;
 
-pub use bindings::Bindings;
 pub use close::{Close, Notice};
 pub use job::{Client, Ephemeral, LiveJob};
 pub use pipe::{ClientPipe, Gone, Outlet};
@@ -22,12 +20,13 @@ pub use pipe::{ClientPipe, Gone, Outlet};
 use crate::{
     forward::Forwarder,
     key_manager::Lease,
+    ledger::{self, LedgerSilent},
     secret::Secret,
     transaction::{End, Transaction},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use attempt::{Open, redacted};
-use eyes::Eyes;
+use eyes::{Eyes, content};
 use gemini::{
     fault::Kind,
     live::{NoSetup, Setup, close_fault},
@@ -36,7 +35,7 @@ use http::StatusCode;
 use keypool::{Outcome, Wish};
 use line::{FAREWELL, Leaving, split};
 use relay::{EndedBy, Passed, Side, relay};
-use search::NoSession;
+use search::{NoSession, handle_name};
 use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
@@ -65,19 +64,21 @@ fn socket_config() -> WebSocketConfig {
 /// What every session of one worker shares.
 pub struct Live {
     forwarder: Rc<Forwarder>,
-    bindings: Bindings,
 }
 
 impl Live {
     /// Sessions go the way that requests go.
-    pub fn new(forwarder: Rc<Forwarder>, bindings: Bindings) -> Self {
-        Self { forwarder, bindings }
+    pub fn new(forwarder: Rc<Forwarder>) -> Self {
+        Self { forwarder }
     }
 
-    /// Who was given this ephemeral token through the gateway, and the credential that it is.
-    pub fn ephemeral(&self, token: &str) -> Option<(Arc<str>, Ephemeral)> {
-        let (caller, owner) = self.bindings.token(token)?;
-        Some((caller, Ephemeral { token: Secret::new(token), owner }))
+    /// Who was given this ephemeral token through the gateway, and the credential that it is. `None` of a token that
+    /// was not made here, or whose project has no key in the pool any more.
+    pub async fn ephemeral(&self, token: &str) -> Result<Option<(String, Ephemeral)>, LedgerSilent> {
+        let ledger = &self.forwarder.ledger;
+        let Some(holding) = ledger.find(&ledger::entry(token)).await? else { return Ok(None) };
+        let Some(owner) = ledger.owner(&holding) else { return Ok(None) };
+        Ok(holding.caller.map(|caller| (caller, Ephemeral { token: Secret::new(token), owner })))
     }
 
     /// Starts an actor for `job` on this worker.
@@ -126,19 +127,19 @@ impl Live {
         let setup = timeout(job.setup_within, waiting.next_message()).await;
         let setup = setup.unwrap_or(Err(NoSession::Notice(Notice::SetupLate)))?;
         record.transaction.bytes_in = setup.len() as u64;
-        let asked = match &setup {
-            Message::Text(text) => Setup::read(text.as_bytes()),
-            other => Setup::read(&other.clone().into_data()),
-        };
         // What cannot be read cannot be placed: it could name what is another's.
-        let asked = asked.map_err(|NoSetup| NoSession::Notice(Notice::NoSetup))?;
-        record.transaction.model = asked.model.as_deref().map(Arc::from);
-        let reach = self.reach(job, &asked)?;
-        let wish = Wish { reach, ..Wish::any(record.transaction.model.clone()) };
+        let asked = Setup::read(content(&setup)).map_err(|NoSetup| NoSession::Notice(Notice::NoSetup))?;
+        let Transaction { model, attempts, .. } = &mut *record.transaction;
+        *model = asked.model.as_deref().map(Arc::from);
+        let search = async {
+            let reach = self.reach(job, content(&setup), &asked).await?;
+            let wish = Wish { reach, ..Wish::any(model.clone()) };
+            self.search(job, wish, &setup, attempts).await
+        };
         tokio::select! {
             // Dropping the search drops the upstream connection and abandons the lease.
             ended = waiting.ends() => Err(ended),
-            found = self.search(job, wish, &setup, &mut record.transaction.attempts) => found,
+            found = search => found,
         }
     }
 
@@ -154,7 +155,8 @@ impl Live {
         let mut eyes = Eyes::new(&key);
         let seen = |message: Message| {
             if let Some(handle) = eyes.handle(&message) {
-                self.bindings.learn_handle(handle, lease.key_ix(), &job.caller.name);
+                let name = ledger::entry(&handle_name(&handle)).into_owned();
+                self.forwarder.ledger.learn(name, &key, Some(&job.caller.name), None);
             }
             eyes.pass(message)
         };

@@ -4,7 +4,6 @@
 use super::{
     Live,
     attempt::{self, Failed, Open, Words},
-    bindings::Owner,
     close::{Close, Notice},
     job::LiveJob,
     line::Leaving,
@@ -12,16 +11,21 @@ use super::{
 use crate::{
     forward::{Failure, Forwarder, Step, Tries},
     key_manager::{Lease, LeaseError},
+    ledger::{self, Holding, LedgerSilent},
     transaction::Attempt,
 };
 use gemini::{
     fault::{Fault, Scope},
     live::Setup,
+    names::in_request,
 };
 use http::StatusCode;
 use keypool::{Avoid, Outcome, Reach, Retry, Wish};
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use tokio_tungstenite::tungstenite::Message;
+
+/// What a handle's name begins with.
+const HANDLES: &str = "liveHandles/";
 
 /// Why there is no session.
 pub(super) enum NoSession {
@@ -35,19 +39,52 @@ pub(super) enum NoSession {
     Failure(Failure),
 }
 
+/// A resumption handle's name, as `gemini::names` has it.
+pub(super) fn handle_name(handle: &str) -> String {
+    format!("{HANDLES}{handle}")
+}
+
+/// A name as its caller is told of it; a handle is a secret, and no name to anybody.
+fn shown(name: &str) -> String {
+    if name.starts_with(HANDLES) { "the resumption handle".to_owned() } else { name.to_owned() }
+}
+
 impl Live {
-    /// Which keys can serve the session.
-    pub(super) fn reach(&self, job: &LiveJob, asked: &Setup) -> Result<Reach, NoSession> {
-        let mut reach = Reach::Any;
-        for handle in &asked.handles {
-            match self.bindings.handle(handle, &job.caller.name, job.caller.sight == crate::Sight::All) {
-                Owner::Project(key) => reach = Reach::ProjectOf(key),
-                Owner::NotYours => return Err(NoSession::Notice(Notice::NotYours)),
-                Owner::Unknown => {}
+    /// Which keys can serve the session: any, unless its setup names what the ledger knows, which binds it to one
+    /// project. What nobody here has heard of cannot be asked for before the session, so Google has the word on it.
+    pub(super) async fn reach(&self, job: &LiveJob, setup: &[u8], asked: &Setup) -> Result<Reach, NoSession> {
+        let ledger = &self.forwarder.ledger;
+        // A handle is read twice: as long as it may be, and wherever a name may stand.
+        let mentioned = in_request(setup).into_iter().map(|mention| mention.name.to_string());
+        let names: BTreeSet<String> =
+            asked.handles.iter().map(|handle| handle_name(handle)).chain(mentioned).collect();
+        let entries: Vec<String> = names.iter().map(|name| ledger::entry(name).into_owned()).collect();
+        let found = ledger.find_all(&entries).await;
+        let found = found.map_err(|LedgerSilent| NoSession::Failure(Failure::PoolSilent))?;
+        let mut bound: Option<(&str, Holding)> = None;
+        for (name, holding) in names.iter().zip(found) {
+            let Some(holding) = holding else { continue };
+            if !job.caller.sees(holding.caller.as_deref()) {
+                return Err(NoSession::Notice(Notice::NotYours));
+            }
+            match &bound {
+                Some((other, first)) if !ledger.same_project(first, &holding) => {
+                    let (one, other) = (shown(other), shown(name));
+                    return Err(NoSession::Notice(Notice::TwoProjects { one, other }));
+                }
+                Some(_) => {}
+                None => bound = Some((name, holding)),
             }
         }
         // What the token's project does not have, Google itself refuses.
-        Ok(job.ephemeral.as_ref().map_or(reach, |ephemeral| Reach::ProjectOf(ephemeral.owner)))
+        if let Some(ephemeral) = &job.ephemeral {
+            return Ok(Reach::ProjectOf(ephemeral.owner));
+        }
+        let Some((name, holding)) = bound else { return Ok(Reach::Any) };
+        match ledger.owner(&holding) {
+            Some(key) => Ok(Reach::ProjectOf(key)),
+            None => Err(NoSession::Notice(Notice::OwnerGone { name: shown(name) })),
+        }
     }
 
     /// Tries until the upstream begins, or there is no use in trying.
