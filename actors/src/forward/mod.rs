@@ -8,6 +8,7 @@ mod fallback;
 pub mod headers;
 mod job;
 mod last_words;
+mod lists;
 mod observe;
 pub mod probe;
 mod relay;
@@ -170,6 +171,9 @@ impl Forwarder {
 
     /// Searches, and once more for the model that the operator has set in place of one that fails as a whole.
     async fn search_with_fallback(&self, job: &Job, course: &mut Course) -> Found {
+        if let Some(form) = gemini::listing::merges(job.method.as_str(), &job.target) {
+            return Box::pin(self.list(job, form, course)).await;
+        }
         let found = self.search(job, course).await;
         // A later attempt may have succeeded after the model failed an earlier one.
         if !course.model_failed || matches!(found, Found::Open(..)) {
