@@ -72,7 +72,10 @@ impl GatewayError {
                 | Failure::LedgerSilent => StatusCode::SERVICE_UNAVAILABLE,
                 Failure::TwoProjects(_) => StatusCode::BAD_REQUEST,
                 Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
-                Failure::Unreachable | Failure::HeadLost | Failure::BodyLost => StatusCode::BAD_GATEWAY,
+                Failure::BadPage(_) => StatusCode::BAD_REQUEST,
+                Failure::Unreachable | Failure::HeadLost | Failure::BodyLost | Failure::NoPage => {
+                    StatusCode::BAD_GATEWAY
+                }
                 Failure::HeadTimeout => StatusCode::GATEWAY_TIMEOUT,
             },
         }
@@ -154,6 +157,10 @@ impl GatewayError {
                 Failure::HeadTimeout => {
                     "The Gemini API did not begin to answer in time: try again, or ask for less.".into()
                 }
+                Failure::BadPage(bad) => bad.to_string().into(),
+                Failure::NoPage => {
+                    "The Gemini API answered with what is no page of this list: ask for it in JSON, and with the items' own member among `fields`.".into()
+                }
             },
         }
     }
@@ -208,6 +215,7 @@ fn retry_after(refusal: &Refusal) -> Option<u64> {
 mod tests {
     use super::*;
     use actix_web::body::MessageBody;
+    use gemini::listing::BadPage;
     use gemini_balance_actors::live::Notice;
     use serde_json::Value;
 
@@ -253,7 +261,11 @@ mod tests {
             Forward(Failure::Unreachable) => Forward(Failure::HeadLost),
             Forward(Failure::HeadLost) => Forward(Failure::BodyLost),
             Forward(Failure::BodyLost) => Forward(Failure::HeadTimeout),
-            Forward(Failure::HeadTimeout) => Crashed,
+            Forward(Failure::HeadTimeout) => Forward(Failure::BadPage(BadPage::Size)),
+            Forward(Failure::BadPage(BadPage::Size)) => Forward(Failure::BadPage(BadPage::Token)),
+            Forward(Failure::BadPage(BadPage::Token)) => Forward(Failure::BadPage(BadPage::After)),
+            Forward(Failure::BadPage(BadPage::After)) => Forward(Failure::NoPage),
+            Forward(Failure::NoPage) => Crashed,
             Crashed => return None,
         })
     }

@@ -30,6 +30,7 @@ mod auth;
 mod leaving;
 mod lifecycle;
 mod limits;
+mod lists;
 mod live;
 mod logs;
 mod memory;

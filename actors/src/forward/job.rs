@@ -4,7 +4,7 @@
 use super::upload::BodyStream;
 use crate::{caller::Caller, ledger::Holding};
 use bytes::Bytes;
-use gemini::path::Target;
+use gemini::{listing::BadPage, path::Target};
 use http::{HeaderMap, Method, StatusCode};
 use keypool::Refusal;
 use std::time::Instant;
@@ -91,4 +91,8 @@ pub enum Failure {
     HeadTimeout,
     /// The upstream did not begin the body of its answer in time, or broke off before the first event.
     BodyLost,
+    /// It lists what all projects own, and names no page that there is.
+    BadPage(BadPage),
+    /// The upstream answered it with what is no page of a list.
+    NoPage,
 }

@@ -11,6 +11,7 @@ pub mod headers;
 mod job;
 mod last_words;
 mod learning;
+mod lists;
 mod observe;
 pub mod probe;
 mod redirect;
@@ -197,6 +198,9 @@ impl Forwarder {
 
     /// Searches, and once more for the model that the operator has set in place of one that fails as a whole.
     async fn search_with_fallback(&self, job: &Job, course: &mut Course) -> Found {
+        if let Some(form) = gemini::listing::merges(job.method.as_str(), &job.target) {
+            return Box::pin(self.list(job, form, course)).await;
+        }
         let found = self.search(job, course).await;
         // A later attempt may have succeeded after the model failed an earlier one.
         if !course.model_failed || matches!(found, Found::Open(..)) {

@@ -2,7 +2,7 @@
 
 use super::lease::{Lease, WaitingLease};
 use actix::Message;
-use keypool::{KeyId, PoolError, Refusal, Snapshot, Wish};
+use keypool::{KeyId, PoolError, ProjectView, Refusal, Snapshot, Wish};
 
 /// Asks for a key for one attempt.
 #[derive(Clone, Debug, Message)]
@@ -28,6 +28,11 @@ pub struct Reports;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Snapshot")]
 pub struct TakeSnapshot;
+
+/// Asks for the projects in the pool.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<ProjectView>")]
+pub struct TakeProjects;
 
 /// An operator's word on one key.
 #[derive(Clone, Debug, Message)]

@@ -7,7 +7,7 @@ mod lease;
 mod messages;
 
 pub use lease::{Lease, LeaseError, WaitingLease};
-pub use messages::{LeaseKey, LeaseReply, Reports, TakeSnapshot, Verb, VerbKind};
+pub use messages::{LeaseKey, LeaseReply, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind};
 
 use crate::{
     clock::Clock,
@@ -18,7 +18,7 @@ use crate::{
 };
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 use inbox::{Inbox, Note};
-use keypool::{Answer, Effect, Effects, Event, Pool, Refusal, Settings, Snapshot, Ticket, Wish};
+use keypool::{Answer, Effect, Effects, Event, Pool, ProjectView, Refusal, Settings, Snapshot, Ticket, Wish};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -120,6 +120,11 @@ impl KeyManager {
     /// The pool as it stands, for people.
     pub async fn snapshot(&self, deadline: Instant) -> Result<Snapshot, LinkError> {
         self.link.send(TakeSnapshot, deadline).await
+    }
+
+    /// Each project in the pool, in the order of their first keys.
+    pub async fn projects(&self, deadline: Instant) -> Result<Vec<ProjectView>, LinkError> {
+        self.link.send(TakeProjects, deadline).await
     }
 
     /// An operator's word on one key.
@@ -281,6 +286,16 @@ impl Handler<TakeSnapshot> for KeyManagerActor {
         self.take_reports();
         self.perform(ctx);
         MessageResult(self.pool.snapshot(self.shared.clock.now()))
+    }
+}
+
+impl Handler<TakeProjects> for KeyManagerActor {
+    type Result = MessageResult<TakeProjects>;
+
+    fn handle(&mut self, TakeProjects: TakeProjects, ctx: &mut Self::Context) -> Self::Result {
+        self.take_reports();
+        self.perform(ctx);
+        MessageResult(self.pool.projects())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::key::{KeyId, KeyIx, KeySpec};
 use crate::lease::{LeaseId, Leases, Settlement};
 use crate::now::Now;
 use crate::outlook::{Hope, Outlook, back_in};
+use crate::projects::ProjectView;
 use crate::record::Record;
 use crate::roster::{Roster, Site};
 use crate::select::Selector;
@@ -153,6 +154,11 @@ impl Pool {
     /// How everything stands, for humans.
     pub fn snapshot(&self, now: Now) -> Snapshot {
         Snapshot::of(&self.desk.roster, self.waiting.len(), now.mono)
+    }
+
+    /// Each project, in the order of their first keys.
+    pub fn projects(&self) -> Vec<ProjectView> {
+        self.desk.roster.project_views()
     }
 
     /// All that must outlive a restart, as of now: what the records of all [`Effect::Persist`] add up to.

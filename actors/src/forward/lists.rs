@@ -1,0 +1,301 @@
+//! A list of what projects own, over all the projects in the pool: each is asked for its own pages on a key of its own,
+//! and `gemini::listing` makes one list of them, of which a caller is shown what it may see. A project that fails makes
+//! the list fail, since a list that lacks something without a word is worse than none.
+
+use super::{
+    Course, Failure, Forwarder, Found, Job, Step, Tries,
+    attempt::{self, BodyError, FailedAttempt, Joined, OpenAnswer, WholeAnswer},
+    chance,
+    observe::decoded,
+};
+use crate::{
+    caller::{Caller, Sight},
+    key_manager::LeaseError,
+    transaction::Attempt,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use gemini::{
+    fault::{Fault, Scope},
+    listing::{self, Candidate, Form, Listing, ProjectTag},
+    operation::Streaming,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use keypool::{KeyIx, Outcome, ProjectView, Reach, Refusal, Retry, Wish};
+use std::{cell::RefCell, collections::HashSet, sync::Arc, time::Instant};
+
+/// The header in which the client reads how many projects are missing from its list, none of their keys being usable.
+const UNLISTED: &str = "x-gemini-balance-unlisted";
+/// How many projects are asked at once for one client's page.
+const AT_ONCE: usize = 64;
+/// A page that takes more, in the clear, is not Google's: it gives a hundred items at most.
+const MAX_PAGE: usize = 32 * 1024 * 1024;
+
+/// What the client asks of its own copy of one list, or of its coding; no single project could answer it.
+const NOT_UP: &[HeaderName] = &[
+    header::ACCEPT_ENCODING,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
+];
+
+/// What a project's answer says of its own body.
+const NOT_DOWN: &[HeaderName] =
+    &[header::CONTENT_ENCODING, header::CONTENT_LENGTH, header::ETAG, header::LAST_MODIFIED];
+
+/// A project's page, in the clear.
+struct Page {
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// Why a project gave no page.
+enum NoPage {
+    /// Its last key was retired meanwhile: it is left out, as one that was so before. With the last word on it.
+    Retired(Found),
+    /// It failed.
+    Failed(Found),
+}
+
+impl Forwarder {
+    /// One page of the list that `job` asks for.
+    pub(super) async fn list(&self, job: &Job, form: Form, course: &mut Course) -> Found {
+        let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
+        let Ok(projects) = self.keys.projects(deadline).await else {
+            return Found::Nothing(Failure::PoolSilent);
+        };
+        let (usable, mut unlisted): (Vec<_>, Vec<_>) =
+            projects.into_iter().partition(|project| project.usable);
+        if usable.is_empty() {
+            return Found::Nothing(Failure::NoKey(Refusal::AllRetired));
+        }
+        let ring = self.keys.ring();
+        let tags: Vec<_> =
+            usable.iter().map(|project| ProjectTag::new(ring.key(project.first).fingerprint())).collect();
+        let collection = job.target.operation.resource.as_ref().map_or("", |resource| resource.as_str());
+        let mut listing = match Listing::begin(collection, form, job.target.query.as_deref(), &tags) {
+            Ok(listing) => listing,
+            Err(bad) => return Found::Nothing(Failure::BadPage(bad)),
+        };
+        let job = asking(job);
+        let attempts = RefCell::new(&mut course.attempts);
+        let mut first: Option<(usize, HeaderMap)> = None;
+        let mut retired = 0;
+        let body = loop {
+            match listing.step() {
+                listing::Step::Ask(asks) => {
+                    let pages = asks.into_iter().map(|ask| {
+                        let (attempts, key) = (&attempts, usable[ask.project].key);
+                        let mut job = job.clone();
+                        job.target.query = Some(ask.query);
+                        async move { (ask.project, self.page(&job, key, attempts).await) }
+                    });
+                    let mut pages = stream::iter(pages).buffer_unordered(AT_ONCE);
+                    while let Some((project, page)) = pages.next().await {
+                        let body = match page {
+                            Ok(page) => {
+                                if first.as_ref().is_none_or(|(at, _)| project < *at) {
+                                    first = Some((project, page.headers));
+                                }
+                                page.body
+                            }
+                            Err(NoPage::Failed(found)) => return found,
+                            Err(NoPage::Retired(found)) => {
+                                retired += 1;
+                                if retired == usable.len() {
+                                    return found;
+                                }
+                                unlisted.push(usable[project]);
+                                b"{}".to_vec()
+                            }
+                        };
+                        if listing.feed(project, &body).is_err() {
+                            let key = ring.key(usable[project].key).id();
+                            log::warn!(target: "forward", "{}: no page of a list from the project of {key}", job.id);
+                            return Found::Nothing(Failure::NoPage);
+                        }
+                    }
+                }
+                listing::Step::Judge(candidates) => match self.visible(&job.caller, candidates).await {
+                    Ok(visible) => listing.judge(|_, name| visible.has(name)),
+                    Err(failure) => return Found::Nothing(failure),
+                },
+                listing::Step::Done(body) => break body,
+                listing::Step::Refuse(bad) => return Found::Nothing(Failure::BadPage(bad)),
+            }
+        };
+        let mut headers = first.map(|(_, headers)| headers).unwrap_or_default();
+        for name in NOT_DOWN {
+            headers.remove(name);
+        }
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
+        if !unlisted.is_empty() {
+            self.tell_of_unlisted(&job, &unlisted);
+            headers.insert(HeaderName::from_static(UNLISTED), HeaderValue::from(unlisted.len()));
+        }
+        Found::Whole(WholeAnswer { status: StatusCode::OK, headers, body: body.into() })
+    }
+
+    fn tell_of_unlisted(&self, job: &Job, unlisted: &[ProjectView]) {
+        let ring = self.keys.ring();
+        let keys: Vec<_> = unlisted.iter().map(|project| ring.key(project.first).id().as_str()).collect();
+        log::warn!(
+            target: "forward",
+            "{}: a list without the projects of {}: every key there is retired or disabled",
+            job.id,
+            keys.join(", ")
+        );
+    }
+
+    /// Tries on the keys of one project until there is a page, or no use in trying.
+    async fn page(
+        &self,
+        job: &Job,
+        key: KeyIx,
+        attempts: &RefCell<&mut Vec<Attempt>>,
+    ) -> Result<Page, NoPage> {
+        let mut tries = Tries::new(self.limits.max_attempts, &job.method, &job.target);
+        let mut wish = Wish { reach: Reach::ProjectOf(key), ..Wish::any(None) };
+        let mut last: Option<Found> = None;
+        loop {
+            let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
+            let asked = Instant::now();
+            let lease = self.keys.lease(wish.clone(), deadline).await;
+            wish.waited += asked.elapsed();
+            let lease = match lease {
+                Ok(lease) => lease,
+                Err(LeaseError::Refused(Refusal::AllRetired)) => {
+                    let unsaid = Found::Nothing(Failure::NoKey(Refusal::AllRetired));
+                    return Err(NoPage::Retired(last.unwrap_or(unsaid)));
+                }
+                Err(LeaseError::Refused(refusal)) => {
+                    return Err(NoPage::Failed(last.unwrap_or(Found::Nothing(Failure::NoKey(refusal)))));
+                }
+                Err(LeaseError::Unanswered(_)) => {
+                    return Err(NoPage::Failed(last.unwrap_or(Found::Nothing(Failure::PoolSilent))));
+                }
+            };
+            tries.begin();
+            let begun = Instant::now();
+            let on = Arc::clone(lease.key());
+            let result = match attempt::open(&self.upstream, job, &on, Streaming::No, false).await {
+                Ok(answer) => whole(answer).await,
+                Err(failed) => Err(failed),
+            };
+            let mut record =
+                Attempt { key: on.id().clone(), status: None, fault: None, took: begun.elapsed() };
+            let FailedAttempt { fault, status, answer, failure } = match result {
+                Ok(whole) => {
+                    let status = whole.answer.status;
+                    record.status = Some(status.as_u16());
+                    attempts.borrow_mut().push(record);
+                    lease.settle(Outcome::Success, None);
+                    return match whole.clear {
+                        _ if status != StatusCode::OK => Err(NoPage::Failed(Found::Whole(whole.answer))),
+                        Some(body) => Ok(Page { headers: whole.answer.headers, body }),
+                        None => Err(NoPage::Failed(Found::Nothing(Failure::NoPage))),
+                    };
+                }
+                Err(failed) => failed,
+            };
+            record.status = status.map(|status| status.as_u16());
+            record.fault = Some(fault.kind);
+            attempts.borrow_mut().push(record);
+            let step = match failure {
+                // Its time is spent: another attempt would take as long again.
+                Failure::HeadTimeout if answer.is_none() => Step::GiveUp,
+                _ => tries.after(&fault, chance()),
+            };
+            wish.retry = if fault.scope() == Scope::Model { Retry::ModelFault } else { Retry::No };
+            let tried = lease.key_ix();
+            lease.settle(Outcome::Fault(fault), None);
+            // The last answer of the upstream's own outlives a later attempt that brought none.
+            last = match (answer, last) {
+                (Some(answer), _) | (None, Some(Found::Whole(answer))) => Some(Found::Whole(answer)),
+                (None, _) => Some(Found::Nothing(failure)),
+            };
+            match step {
+                Step::GiveUp => {
+                    return Err(NoPage::Failed(last.unwrap_or(Found::Nothing(Failure::HeadLost))));
+                }
+                Step::OtherKey => wish.tried.insert(tried),
+                Step::AfterPause(pause) => tokio::time::sleep(pause).await,
+            }
+        }
+    }
+
+    /// Which of these exist for the caller. In a list, what was made outside the gateway is nobody's but those callers'
+    /// who share all.
+    async fn visible(&self, caller: &Caller, candidates: Vec<Candidate>) -> Result<Visible, Failure> {
+        if caller.sight == Sight::All {
+            return Ok(Visible::All);
+        }
+        let names: Vec<_> = candidates.into_iter().filter_map(|candidate| candidate.name).collect();
+        let Ok(found) = self.ledger.find_all(&names).await else { return Err(Failure::PoolSilent) };
+        let own = names.into_iter().zip(found).filter(|(_, holding)| {
+            let maker = holding.as_ref().and_then(|holding| holding.caller.as_deref());
+            maker == Some(&*caller.name)
+        });
+        Ok(Visible::These(own.map(|(name, _)| name).collect()))
+    }
+}
+
+/// What a caller may see.
+enum Visible {
+    All,
+    These(HashSet<String>),
+}
+
+impl Visible {
+    fn has(&self, name: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(names) => name.is_some_and(|name| names.contains(name)),
+        }
+    }
+}
+
+/// The request as each project is asked it, but for its query.
+fn asking(job: &Job) -> Job {
+    let mut job = job.clone();
+    job.body = Bytes::new();
+    for name in NOT_UP {
+        job.headers.remove(name);
+    }
+    job
+}
+
+/// An answer read to its end.
+struct Whole {
+    answer: WholeAnswer,
+    /// Its body in the clear; `None` if that cannot be had, or is too long.
+    clear: Option<Vec<u8>>,
+}
+
+async fn whole(open: OpenAnswer) -> Result<Whole, FailedAttempt> {
+    let OpenAnswer { status, headers, coding, begun, rest, .. } = open;
+    let mut body = Joined::default();
+    body.push(begun);
+    if let Some(mut rest) = rest {
+        while body.len() <= MAX_PAGE {
+            match rest.next().await {
+                Ok(Some(chunk)) => body.push(chunk),
+                Ok(None) => break,
+                Err(BodyError) => {
+                    return Err(FailedAttempt {
+                        fault: Fault::body_lost(),
+                        status: Some(status),
+                        answer: None,
+                        failure: Failure::BodyLost,
+                    });
+                }
+            }
+        }
+    }
+    let body = body.into_bytes();
+    let clear = (body.len() <= MAX_PAGE).then(|| decoded(coding, &body, MAX_PAGE)).flatten();
+    Ok(Whole { answer: WholeAnswer { status, headers, body }, clear })
+}

@@ -1,0 +1,66 @@
+//! The pool's projects, each with a key to name it by.
+
+#![allow(clippy::unwrap_used, reason = "a test's set-up may panic")]
+
+mod stage;
+
+use gemini::fault::{Fault, Kind, Wait};
+use keypool::{Answer, KeyIx, KeySpec, Outcome, ProjectView, Reach, Wish};
+use stage::{MODEL, Stage, exact, fault, labelled, model};
+
+fn stage() -> Stage {
+    let specs = vec![
+        labelled("a", "one"),
+        KeySpec::new("b"),
+        labelled("c", "two"),
+        labelled("d", "one"),
+        labelled("e", "two"),
+    ];
+    Stage::new(exact(), specs)
+}
+
+fn serve(stage: &mut Stage, id: &str, outcome: Outcome) {
+    let wish = Wish { reach: Reach::Only(stage.key(id)), ..Wish::any(model(MODEL)) };
+    let Answer::Granted(grant) = stage.ask(&wish) else { panic!("no grant of {id}") };
+    stage.settle(grant, MODEL, outcome);
+}
+
+fn view(first: usize, key: usize, usable: bool) -> ProjectView {
+    ProjectView { first: KeyIx::at(first), key: KeyIx::at(key), usable }
+}
+
+#[test]
+fn each_project_is_named_once_in_the_order_of_the_keys() {
+    let stage = stage();
+    assert_eq!(stage.pool.projects(), [view(0, 0, true), view(1, 1, true), view(2, 2, true)]);
+}
+
+#[test]
+fn a_project_is_asked_on_a_key_that_is_not_retired_and_keeps_its_name() {
+    let mut stage = stage();
+    serve(&mut stage, "a", fault(Kind::KeyInvalid, Wait::Retire));
+    assert_eq!(stage.pool.projects()[0], view(0, 3, true));
+    stage.pool.disable(&"d".into(), stage.now, &mut stage.effects).unwrap();
+    assert_eq!(stage.pool.projects()[0], view(0, 0, false));
+    stage.pool.reset(&"a".into(), stage.now, &mut stage.effects).unwrap();
+    assert_eq!(stage.pool.projects()[0], view(0, 0, true));
+}
+
+#[test]
+fn a_project_is_usable_while_it_cools_and_not_once_it_is_retired() {
+    let mut stage = stage();
+    serve(&mut stage, "b", fault(Kind::CreditsGone, Wait::Long));
+    serve(&mut stage, "c", fault(Kind::BillingDisabled, Wait::Retire));
+    assert_eq!(stage.pool.projects(), [view(0, 0, true), view(1, 1, true), view(2, 2, false)]);
+}
+
+#[test]
+fn keys_that_turn_out_to_be_of_one_project_are_one() {
+    let mut stage = stage();
+    for id in ["b", "c"] {
+        let named =
+            Fault { kind: Kind::Client, wait: Wait::None, quotas: Vec::new(), project: Some("7".into()) };
+        serve(&mut stage, id, Outcome::Fault(named));
+    }
+    assert_eq!(stage.pool.projects(), [view(0, 0, true), view(1, 1, true)]);
+}
