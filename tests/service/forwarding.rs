@@ -155,7 +155,7 @@ const NATIVE: &[(&str, &str)] = &[
 #[tokio::test]
 async fn every_native_path_reaches_the_same_path_upstream_under_every_version() {
     let simulator = simulator(1).await;
-    let gateway = Options::new(&simulator.url(), 1).start();
+    let gateway = Options::new(&simulator.url(), 1).seeing_all().start();
     let client = client();
     for version in ["v1", "v1beta", "v1alpha", "v2", "v1main7"] {
         for (method, path) in NATIVE {
@@ -226,7 +226,7 @@ const OPENAI: &[(&str, &str)] = &[
 #[tokio::test]
 async fn every_openai_path_reaches_the_openai_layer_from_every_root() {
     let simulator = simulator(1).await;
-    let gateway = Options::new(&simulator.url(), 1).start();
+    let gateway = Options::new(&simulator.url(), 1).seeing_all().start();
     let client = bearer();
     for (root, upstream) in [
         ("/v1/", "/v1beta/openai/"),
@@ -256,7 +256,7 @@ async fn every_openai_path_reaches_the_openai_layer_from_every_root() {
 #[tokio::test]
 async fn a_path_that_both_dialects_know_goes_where_its_credential_points() {
     let simulator = simulator(1).await;
-    let gateway = Options::new(&simulator.url(), 1).start();
+    let gateway = Options::new(&simulator.url(), 1).seeing_all().start();
     drop(client());
     let bare = Client::builder().no_proxy().build().unwrap();
     for path in ["models", "models/gemini-2.5-flash", "files", "batches"] {

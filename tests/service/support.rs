@@ -81,6 +81,12 @@ impl Options {
         self
     }
 
+    /// Lets the token see what others have made as well, and what was made outside the gateway.
+    pub(crate) fn seeing_all(self) -> Self {
+        let tokens = format!("[{{name=\"tester\",secret=\"{TOKEN}\",resources=\"all\"}}]");
+        self.without_token().set("auth.tokens", tokens)
+    }
+
     /// The command, in an empty folder, with nothing of this process's environment that could change it.
     pub(crate) fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gemini-balance"));

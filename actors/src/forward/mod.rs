@@ -28,6 +28,7 @@ pub(crate) use upstream::Upstream;
 pub use upstream::{BaseUrl, ProxyUrl, UpstreamError, UpstreamSettings};
 
 use crate::{
+    caller::Sight,
     key_manager::{KeyManager, Lease, LeaseError},
     ledger::{Holding, Ledger, LedgerSilent},
     transaction::{Attempt, End, Journal, Transaction},
@@ -198,7 +199,11 @@ impl Forwarder {
 
     /// Searches, and once more for the model that the operator has set in place of one that fails as a whole.
     async fn search_with_fallback(&self, job: &Job, course: &mut Course) -> Found {
-        if let Some(form) = gemini::listing::merges(job.method.as_str(), &job.target) {
+        // One project's list, of which nothing is left out, passes as it is.
+        let is_whole = || job.caller.sight == Sight::All && self.keys.ring().projects().len() == 1;
+        if let Some(form) = gemini::listing::merges(job.method.as_str(), &job.target)
+            && !is_whole()
+        {
             return Box::pin(self.list(job, form, course)).await;
         }
         let found = self.search(job, course).await;
