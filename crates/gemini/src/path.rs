@@ -121,7 +121,7 @@ pub fn parse(
     if raw_path.len() + raw_query.map_or(0, str::len) > MAX_TARGET_BYTES {
         return Err(PathError::TooLong);
     }
-    let plain = plain_model_id(raw_path);
+    let plain = plain_id(raw_path);
     check::path(&plain)?;
     raw_query.map_or(Ok(()), check::query)?;
 
@@ -160,17 +160,25 @@ fn fold(path: &str) -> Cow<'_, str> {
     Cow::Owned(folded)
 }
 
-/// `models/models%2Fx` as `models/x`. Google lists its models as `models/x`, and OpenAI's SDKs encode the slash of an id
-/// they ask after. This one encoded slash has one meaning, and the path without it is the one Google documents.
-fn plain_model_id(path: &str) -> Cow<'_, str> {
-    const LISTED: &str = "/models/models%2";
-    let Some(at) = memchr::memmem::find(path.as_bytes(), LISTED.as_bytes()) else {
+/// `models/models%2Fx` as `models/x`, and so with batches and files. Google's ids of these are their full names, and
+/// OpenAI's SDKs encode the slash of an id they ask after. This one encoded slash has one meaning, and the path without
+/// it is the one Google documents.
+fn plain_id(path: &str) -> Cow<'_, str> {
+    const LISTED: &[(&str, &str)] = &[
+        ("/models/models%2", "/models/"),
+        ("/batches/batches%2", "/batches/"),
+        ("/files/files%2", "/files/"),
+    ];
+    if memchr::memchr(b'%', path.as_bytes()).is_none() {
         return Cow::Borrowed(path);
-    };
-    match path[at + LISTED.len()..].strip_prefix(['F', 'f']) {
-        Some(id) => Cow::Owned([&path[..at], "/models/", id].concat()),
-        None => Cow::Borrowed(path),
     }
+    for (listed, plain) in LISTED {
+        let Some(at) = memchr::memmem::find(path.as_bytes(), listed.as_bytes()) else { continue };
+        if let Some(id) = path[at + listed.len()..].strip_prefix(['F', 'f']) {
+            return Cow::Owned([&path[..at], plain, id].concat());
+        }
+    }
+    Cow::Borrowed(path)
 }
 
 /// An allow-listed root and what follows it.

@@ -158,8 +158,10 @@ fn a_path_that_both_dialects_know_goes_by_the_callers_credential() {
 }
 
 #[test]
-fn an_openai_sdk_may_ask_after_a_model_by_the_id_it_was_listed_with() {
+fn an_openai_sdk_may_ask_after_what_was_listed_by_the_id_it_was_listed_with() {
     for (path, upstream) in [
+        ("/v1/batches/batches%2Fb/cancel", "/v1beta/openai/batches/b/cancel"),
+        ("/v1/files/files%2Ff", "/v1beta/openai/files/f"),
         ("/v1/models/models%2Fgemini-x", "/v1beta/openai/models/gemini-x"),
         ("/v1beta/openai/models/models%2fgemini-x", "/v1beta/openai/models/gemini-x"),
         ("/openai/v1/models/models%2Fa%20b", "/v1beta/openai/models/a%20b"),
