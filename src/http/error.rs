@@ -70,9 +70,8 @@ impl GatewayError {
                 | Failure::PoolSilent
                 | Failure::OwnerGone(_)
                 | Failure::LedgerSilent => StatusCode::SERVICE_UNAVAILABLE,
-                Failure::TwoProjects(_) => StatusCode::BAD_REQUEST,
                 Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
-                Failure::BadPage(_) => StatusCode::BAD_REQUEST,
+                Failure::TwoProjects(_) | Failure::BadPage(_) => StatusCode::BAD_REQUEST,
                 Failure::Unreachable | Failure::HeadLost | Failure::BodyLost | Failure::NoPage => {
                     StatusCode::BAD_GATEWAY
                 }

@@ -100,12 +100,11 @@ async fn handle(
     } else {
         (None, None)
     };
-    let (body, _reserved) = match &stream {
-        Some(_) => (Bytes::new(), None),
-        None => {
-            let (body, reserved) = read_body(payload, announced, face).await?;
-            (body, Some(reserved))
-        }
+    let (body, _reserved) = if streams {
+        (Bytes::new(), None)
+    } else {
+        let (body, reserved) = read_body(payload, announced, face).await?;
+        (body, Some(reserved))
     };
     if let Some(bodies) = &face.bodies {
         bodies.request(id, request.method().as_str(), &target.path, &body);

@@ -33,7 +33,7 @@ pub(super) enum Asked {
 enum Word {
     Here(KeyIx),
     NotHere,
-    Unclear(Found),
+    Unclear(Box<Found>),
 }
 
 impl Forwarder {
@@ -78,7 +78,7 @@ impl Forwarder {
                     };
                 }
                 Word::NotHere => {}
-                Word::Unclear(found) => unclear = Some(found),
+                Word::Unclear(found) => unclear = Some(*found),
             }
         }
         if let Some(found) = unclear {
@@ -98,21 +98,19 @@ impl Forwarder {
                 // It cannot be asked, now or before its operator does something.
                 Err(LeaseError::Refused(Refusal::AllRetired)) => return Word::NotHere,
                 Err(LeaseError::Refused(refusal)) => {
-                    return Word::Unclear(last.unwrap_or(Found::Nothing(Failure::NoKey(refusal))));
+                    return Word::Unclear(Box::new(last.unwrap_or(Found::Nothing(Failure::NoKey(refusal)))));
                 }
                 Err(LeaseError::Unanswered(_)) => {
-                    return Word::Unclear(Found::Nothing(Failure::PoolSilent));
+                    return Word::Unclear(Box::new(Found::Nothing(Failure::PoolSilent)));
                 }
             };
             let result = attempt::open(&self.upstream, question, lease.key(), Streaming::No, false).await;
-            let FailedAttempt { fault, status, answer, failure } = match result {
-                Ok(_) => {
-                    let key = lease.key_ix();
-                    lease.settle(Outcome::Success, None);
-                    return Word::Here(key);
-                }
-                Err(failed) => failed,
+            let Err(failed) = result else {
+                let key = lease.key_ix();
+                lease.settle(Outcome::Success, None);
+                return Word::Here(key);
             };
+            let FailedAttempt { fault, status, answer, failure } = failed;
             let key = lease.key_ix();
             let scope = fault.scope();
             lease.settle(Outcome::Fault(fault), None);
@@ -126,7 +124,7 @@ impl Forwarder {
                 wish.tried.insert(key);
             }
         }
-        Word::Unclear(last.unwrap_or(Found::Nothing(Failure::HeadLost)))
+        Word::Unclear(Box::new(last.unwrap_or(Found::Nothing(Failure::HeadLost))))
     }
 }
 

@@ -191,7 +191,7 @@ impl Forwarder {
                 }
             }
             Some(Found::Open(answer, lease)) => {
-                self.pass_on(&mut record, answer, lease, learner, reply).await
+                self.pass_on(&mut record, answer, lease, learner, reply).await;
             }
         }
         (self.journal)(&record.finished());
