@@ -17,11 +17,11 @@ pub(super) async fn follow(
     mut response: reqwest::Response,
 ) -> Result<reqwest::Response, reqwest::Error> {
     if !matches!(job.method, Method::GET | Method::HEAD) {
-        return Ok(response);
+        return Ok(if is_redirect(response.status()) { without_body(response) } else { response });
     }
     for _ in 0..MOST {
         if !is_redirect(response.status()) {
-            break;
+            return Ok(response);
         }
         let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
         let Some(url) = location.and_then(|location| response.url().join(location).ok()) else { break };
@@ -37,7 +37,15 @@ pub(super) async fn follow(
         }
         response = upstream.client().execute(request).await?;
     }
-    Ok(response)
+    Ok(if is_redirect(response.status()) { without_body(response) } else { response })
+}
+
+/// The same answer with nothing in it: the page that comes with a redirect names the address, too.
+fn without_body(response: reqwest::Response) -> reqwest::Response {
+    let (mut head, _) = http::Response::<reqwest::Body>::from(response).into_parts();
+    head.headers.remove(header::CONTENT_ENCODING);
+    head.headers.insert(header::CONTENT_LENGTH, http::HeaderValue::from_static("0"));
+    http::Response::from_parts(head, reqwest::Body::default()).into()
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -285,7 +285,9 @@ impl Operation {
     /// Of `/{version}/openai/...`.
     pub(crate) fn openai(method: &str, version: Version, rest: &str) -> Self {
         let model = rest.strip_prefix("models/").and_then(ModelName::parse);
-        let resource = if rest == "models" || model.is_some() { None } else { resource_name(rest) };
+        // The layer's ids of batches are their full names.
+        let named = rest.strip_prefix("batches/").filter(|id| id.starts_with("batches/")).unwrap_or(rest);
+        let resource = if rest == "models" || model.is_some() { None } else { resource_name(named) };
         let streaming = if reads(method) { Streaming::No } else { Streaming::Unknown };
         let binding = match &resource {
             None => Binding::Free,
