@@ -85,7 +85,7 @@ pub(super) async fn admit(
     };
     let Some(token) = ephemeral_token(request) else { return Err(refused.into()) };
     let found = face.live.ephemeral(&token).await;
-    let found = found.map_err(|LedgerSilent| GatewayError::Forward(Failure::PoolSilent))?;
+    let found = found.map_err(|LedgerSilent| GatewayError::Forward(Failure::LedgerSilent))?;
     let (name, ephemeral) = found.ok_or(GatewayError::CredentialUnknown)?;
     let caller = face.gate.named(&name).ok_or(GatewayError::CredentialUnknown)?;
     Ok(Opener { caller, ephemeral: Some(ephemeral) })

@@ -234,7 +234,7 @@ impl Forwarder {
             return Ok(Visible::All);
         }
         let names: Vec<_> = candidates.into_iter().filter_map(|candidate| candidate.name).collect();
-        let Ok(found) = self.ledger.find_all(&names).await else { return Err(Failure::PoolSilent) };
+        let Ok(found) = self.ledger.find_all(&names).await else { return Err(Failure::LedgerSilent) };
         let own = names.into_iter().zip(found).filter(|(_, holding)| {
             let maker = holding.as_ref().and_then(|holding| holding.caller.as_deref());
             maker == Some(&*caller.name)
