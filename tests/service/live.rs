@@ -2,7 +2,7 @@
 //! session is begun again on another key, and what binds it to a project.
 
 use crate::support::{
-    Gateway, Options, TOKEN, client, key_counts, secret, simulator, simulator_with, wait_for,
+    Gateway, Options, TOKEN, client, key_counts, secret, sha256, simulator, simulator_with, wait_for,
 };
 use futures_util::{SinkExt, StreamExt};
 use gemini_simulator::{End, Fault, GoogleError, Key, KeyState, LoggedRequest, Rule, Simulator};
@@ -765,6 +765,114 @@ async fn a_handle_of_a_key_that_is_gone_is_refused_with_a_reason() {
     let close = CloseFrame { code: 1008.into(), reason: reason.into() };
     assert_eq!(resumed(&gateway, TOKEN, &given).await, Message::Close(Some(close)));
     assert_eq!(simulator.stats().requests, 1);
+}
+
+/// A file's URI, uploaded through the gateway.
+async fn uploaded(gateway: &Gateway, token: &str) -> String {
+    let request = client()
+        .post(gateway.url("/upload/v1beta/files"))
+        .header("x-goog-api-key", token)
+        .header("x-goog-upload-protocol", "raw")
+        .header("content-type", "text/plain");
+    let response = request.body("a file").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let made: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    made["file"]["uri"].as_str().unwrap().to_owned()
+}
+
+/// A turn that shows a file.
+fn showing(uri: &str, text: &str) -> Value {
+    let parts = json!([{"fileData": {"fileUri": uri, "mimeType": "text/plain"}}, {"text": text}]);
+    json!({"clientContent": {"turns": [{"role": "user", "parts": parts}], "turnComplete": true}})
+}
+
+fn is_session(request: &LoggedRequest) -> bool {
+    request.path == LIVE
+}
+
+#[tokio::test]
+async fn anothers_file_named_in_a_later_message_ends_the_session_and_google_never_hears_of_it() {
+    let simulator = simulator(1).await;
+    let gateway =
+        Options::new(&simulator.url(), 1).env("ACCESS_TOKENS", "alice=alice-token,bob=bob-token").start();
+    let file = uploaded(&gateway, "alice-token").await;
+    let showing = showing(&file, "look").to_string();
+    let said_before = [setup().to_string(), turn("hello").to_string()].concat();
+    for (round, message) in [Message::text(showing.clone()), Message::binary(showing)].into_iter().enumerate()
+    {
+        let mut session = Session::open_as(&gateway, "bob-token").await;
+        session.say(&setup()).await;
+        assert_eq!(session.json().await, json!({"setupComplete": {}}));
+        assert_eq!(session.ask("hello").await, "you said: hello");
+        session.0.send(message.clone()).await.unwrap();
+        assert_eq!(session.message().await, not_found());
+        let ended = |request: &LoggedRequest| is_session(request) && request.body_sha256.is_some();
+        let seen = upstream(&simulator, 2 * round + 1, ended).pop().unwrap();
+        assert_eq!(seen.body_sha256, Some(sha256(said_before.as_bytes())), "{message:?}");
+
+        // Said so early that it waits for the session.
+        let mut session = Session::open_as(&gateway, "bob-token").await;
+        session.say(&setup()).await;
+        session.0.send(message.clone()).await.unwrap();
+        let next = match session.message().await {
+            Message::Binary(_) => session.message().await,
+            close => close,
+        };
+        assert_eq!(next, not_found());
+        let seen = upstream(&simulator, 2 * round + 2, ended).pop().unwrap();
+        assert_eq!(seen.body_sha256, Some(sha256(setup().to_string().as_bytes())), "{message:?}");
+    }
+    // One line is the upload's.
+    let lines = gateway.transactions(5);
+    let refused = lines.iter().filter(|line| line["path"] == LIVE && line["end"] == "refused").count();
+    assert_eq!(refused, 4, "{lines:?}");
+    assert_eq!(key_counts(&gateway).await["available"], 1);
+}
+
+#[tokio::test]
+async fn ones_own_file_and_what_nobody_knows_pass_in_later_messages() {
+    let simulator = simulator(1).await;
+    let gateway =
+        Options::new(&simulator.url(), 1).env("ACCESS_TOKENS", "alice=alice-token,bob=bob-token").start();
+    let file = uploaded(&gateway, "alice-token").await;
+    let mut session = Session::open_as(&gateway, "alice-token").await;
+    session.say(&setup()).await;
+    assert_eq!(session.json().await, json!({"setupComplete": {}}));
+    let unknown = "https://generativelanguage.googleapis.com/v1beta/files/unheard-of";
+    let turns = [showing(&file, "mine"), turn("and"), showing(unknown, "whose")];
+    for turn in &turns {
+        session.say(turn).await;
+    }
+    for text in ["mine", "and", "whose"] {
+        assert_eq!(session.answer().await, format!("you said: {text}"));
+    }
+    session.leave(1000, "done").await;
+    let seen = upstream(&simulator, 1, |request| is_session(request) && request.body_sha256.is_some());
+    let all: String = [setup()].iter().chain(&turns).map(Value::to_string).collect();
+    assert_eq!(seen.last().unwrap().body_sha256, Some(sha256(all.as_bytes())));
+}
+
+#[tokio::test]
+async fn a_file_of_another_project_named_in_a_later_message_is_refused_with_a_reason() {
+    let simulator = simulator(2).await;
+    let gateway = Options::new(&simulator.url(), 2).seeing_all().start();
+    let file = uploaded(&gateway, TOKEN).await;
+    let owner = simulator.requests().pop().unwrap().project;
+    let name = file.rsplit_once("files/").unwrap().1;
+    let reason = format!("files/{name} and this session are of different projects: create both again.");
+    let mut elsewhere = 0;
+    for _ in 0..4 {
+        let mut session = Session::begin(&gateway).await;
+        let project = simulator.requests().pop().unwrap().project;
+        session.say(&showing(&file, "look")).await;
+        if project == owner {
+            assert_eq!(session.answer().await, "you said: look");
+        } else {
+            elsewhere += 1;
+            assert_eq!(session.close().await, said(1007, &reason));
+        }
+    }
+    assert!((1..4).contains(&elsewhere), "{elsewhere} of 4 sessions were of the other project");
 }
 
 /// An ephemeral token, made through the gateway.

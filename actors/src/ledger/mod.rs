@@ -130,11 +130,19 @@ impl Ledger {
 
     /// Whether one project owns both.
     pub fn same_project(&self, one: &Holding, other: &Holding) -> bool {
-        let project = |holding: &Holding| {
-            let key = self.owner(holding).map(|key| self.shared.ring.key(key));
-            key.and_then(|key| key.project().map(str::to_owned)).or_else(|| holding.project.clone())
-        };
-        one.key == other.key || project(one).is_some_and(|label| Some(label) == project(other))
+        one.key == other.key || self.label(one).is_some_and(|label| Some(label) == self.label(other))
+    }
+
+    /// Whether `key` is of the project that owns it.
+    pub fn is_reached(&self, holding: &Holding, key: &Key) -> bool {
+        holding.key == key.fingerprint()
+            || self.label(holding).is_some_and(|label| Some(&*label) == key.project())
+    }
+
+    /// The label of the project that owns it.
+    fn label(&self, holding: &Holding) -> Option<String> {
+        let key = self.owner(holding).map(|key| self.shared.ring.key(key));
+        key.and_then(|key| key.project().map(str::to_owned)).or_else(|| holding.project.clone())
     }
 
     /// Remembers that `key` has made, or owns, what `name` names. Whoever made it first stays its maker.

@@ -30,16 +30,17 @@ pub enum Notice {
     TooLong,
     /// What came is not WebSocket's protocol.
     Malformed,
-    /// The setup names what is not the caller's.
+    /// The setup, or a later message, names what is not the caller's.
     NotYours,
-    /// The setup names these two, and no key reaches both.
+    /// The setup names these two, and no key reaches both; or a later message names the one, which the session's key
+    /// does not reach.
     TwoProjects {
         /// The one.
         one: String,
         /// The other.
         other: String,
     },
-    /// The setup names what no key of the pool reaches any more.
+    /// The setup, or a later message, names what no key of the pool reaches any more.
     OwnerGone {
         /// What it names.
         name: String,

@@ -8,6 +8,7 @@ mod close;
 mod eyes;
 mod job;
 mod line;
+mod mentions;
 mod pipe;
 mod relay;
 mod search;
@@ -18,7 +19,7 @@ pub use job::{Client, Ephemeral, LiveJob};
 pub use pipe::{ClientPipe, Gone, Outlet};
 
 use crate::{
-    forward::Forwarder,
+    forward::{Failure, Forwarder},
     key_manager::Lease,
     ledger::{self, LedgerSilent},
     secret::Secret,
@@ -34,7 +35,7 @@ use gemini::{
 use http::StatusCode;
 use keypool::{Outcome, Wish};
 use line::{FAREWELL, Leaving, split};
-use relay::{EndedBy, Passed, Side, relay};
+use relay::{Begun, EndedBy, Passed, Side, relay};
 use search::{NoSession, handle_name};
 use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -164,9 +165,9 @@ impl Live {
             ended = relay(
                 Side { speaker: &client, listener: &mut client_says },
                 Side { speaker: &upstream, listener: &mut upstream_says },
-                held,
-                open.first,
+                Begun { held, first: open.first },
                 &passed,
+                async |message: &Message| self.may_pass(job, &key, message).await,
                 seen,
                 going_down,
             ) => ended,
@@ -179,7 +180,9 @@ impl Live {
             EndedBy::Client(Leaving::Closed(_)) | EndedBy::Gateway => (End::Complete, Outcome::Success),
             EndedBy::Client(Leaving::Gone) => (End::ClientLeft, Outcome::Abandoned),
             EndedBy::Client(Leaving::Stalled) => (End::ClientStalled, Outcome::Abandoned),
-            EndedBy::Client(Leaving::Offence(_)) => (End::Refused, Outcome::Abandoned),
+            EndedBy::Client(Leaving::Offence(_)) | EndedBy::LedgerSilent => {
+                (End::Refused, Outcome::Abandoned)
+            }
             EndedBy::Upstream(Leaving::Closed(frame)) => {
                 let fault = frame.as_ref().and_then(|frame| close_fault(&frame.reason));
                 (End::Complete, fault.map_or(Outcome::Success, |fault| job.blame(fault)))
@@ -204,6 +207,13 @@ impl Live {
             EndedBy::Client(Leaving::Offence(notice)) => {
                 drop((upstream, upstream_says));
                 client.tell(client_says, &notice.close()).await;
+            }
+            EndedBy::LedgerSilent => {
+                drop((upstream, upstream_says));
+                let failure = Failure::LedgerSilent;
+                let close = (job.told)(&failure);
+                record.transaction.failure = Some(failure);
+                client.tell(client_says, &close).await;
             }
             EndedBy::Upstream(Leaving::Closed(frame)) => {
                 let frame = frame.map(|frame| redacted(&frame, &key).frame());

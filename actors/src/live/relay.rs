@@ -18,6 +18,8 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 pub(super) enum EndedBy {
     Client(Leaving),
     Upstream(Leaving),
+    /// The client names something, and nobody could say whose it is.
+    LedgerSilent,
     /// The service goes down.
     Gateway,
 }
@@ -39,14 +41,22 @@ pub(super) struct Side<'a, S> {
     pub(super) listener: &'a mut Listener<S>,
 }
 
-/// Carries messages until something ends the session. `held` is what the client said before the upstream's `first`
-/// word; `seen` looks at each message of the upstream's, and may change it.
+/// What was said before messages are carried.
+pub(super) struct Begun {
+    /// By the client, after its setup.
+    pub(super) held: Option<Message>,
+    /// By the upstream.
+    pub(super) first: Message,
+}
+
+/// Carries messages until something ends the session. `may_pass` looks at each message of the client's before it goes
+/// up, and says what ends the session instead; `seen` looks at each of the upstream's, and may change it.
 pub(super) async fn relay<C, U>(
     client: Side<'_, C>,
     upstream: Side<'_, U>,
-    held: Option<Message>,
-    first: Message,
+    begun: Begun,
     passed: &Passed,
+    may_pass: impl AsyncFn(&Message) -> Result<(), EndedBy>,
     mut seen: impl FnMut(Message) -> Message,
     going_down: impl Future<Output = ()>,
 ) -> EndedBy
@@ -54,6 +64,7 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
+    let Begun { held, first } = begun;
     let up = async {
         let pinged = async |payload: Bytes| upstream.speaker.ping(payload).await;
         let mut held = held;
@@ -67,6 +78,9 @@ where
                 Err(leaving) => return EndedBy::Client(leaving),
             };
             add(&passed.up, &message);
+            if let Err(ended) = may_pass(&message).await {
+                return ended;
+            }
             if let Err(leaving) = upstream.speaker.say(message).await {
                 sleep(LAST_WORD).await;
                 return EndedBy::Upstream(leaving);
@@ -139,9 +153,9 @@ mod tests {
         let ended = relay(
             Side { speaker: &to_client, listener: &mut from_client },
             Side { speaker: &to_upstream, listener: &mut from_upstream },
-            None,
-            Message::binary("first"),
+            Begun { held: None, first: Message::binary("first") },
             &passed,
+            async |_: &Message| Ok(()),
             |message| message,
             pending(),
         );

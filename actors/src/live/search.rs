@@ -45,7 +45,7 @@ pub(super) fn handle_name(handle: &str) -> String {
 }
 
 /// A name as its caller is told of it; a handle is a secret, and no name to anybody.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     if name.starts_with(HANDLES) { "the resumption handle".to_owned() } else { name.to_owned() }
 }
 
