@@ -74,7 +74,7 @@ async fn handle(
 ) -> Result<HttpResponse, GatewayError> {
     let passage = face.in_flight.enter();
     if live::begins_session(request) {
-        let opener = live::admit(request, face, caller).await?;
+        let opener = Box::pin(live::admit(request, face, caller)).await?;
         let payload = payload.take().ok_or(GatewayError::Crashed)?;
         return live::open(request, payload, face, id, arrived, form, opener);
     }
@@ -130,7 +130,8 @@ async fn handle(
         None => (reply.await, true),
         Some(pieces) => {
             let (limit, patience) = (face.settings.max_upload_bytes, face.settings.body_timeout_s);
-            upload::pass_on(payload, pieces, reply, limit, Duration::from_secs(patience))
+            // Boxed, as few requests come here and all would carry its memory.
+            Box::pin(upload::pass_on(payload, pieces, reply, limit, Duration::from_secs(patience)))
                 .await
                 .map_err(|refused| GatewayError::Body(refused, limit))?
         }

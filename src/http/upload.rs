@@ -23,7 +23,8 @@ pub(super) async fn admit(
     if !is_under_way(target) || caller == Err(Refused::Unknown) {
         return Ok((caller?, None));
     }
-    let session = face.forwarder.upload_session(target).await;
+    // Boxed, as few requests come here and all would carry its memory.
+    let session = Box::pin(face.forwarder.upload_session(target)).await;
     let session = session.map_err(|LedgerSilent| {
         GatewayError::Forward(gemini_balance_actors::forward::Failure::LedgerSilent)
     })?;

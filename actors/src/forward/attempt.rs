@@ -110,11 +110,21 @@ pub(super) async fn open(
         // RFC 9110 §8.6; without it Google's front end may answer 411. The client library leaves it out.
         request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    let sent = async {
-        let response = upstream.client().execute(request).await?;
-        redirect::follow(upstream, job, key, response).await
+    let sent = upstream.client().execute(request);
+    let head_timeout = upstream.settings.head_timeout;
+    let mut response = match &job.stream {
+        None => timeout(head_timeout, sent).await,
+        // Boxed, here and below, as few requests come here and all would carry its memory.
+        Some(stream) => Box::pin(within(head_timeout, stream, sent)).await,
     };
-    let response = match within(upstream.settings.head_timeout, job.stream.as_ref(), sent).await {
+    if let Ok(Ok(answer)) = response {
+        response = if answer.status().is_redirection() {
+            timeout(head_timeout, Box::pin(redirect::follow(upstream, job, key, answer))).await
+        } else {
+            Ok(Ok(answer))
+        };
+    }
+    let response = match response {
         Ok(Ok(response)) => http::Response::<reqwest::Body>::from(response),
         Ok(Err(error)) => {
             // The error's text holds the URL; what it was is enough.
@@ -221,12 +231,7 @@ pub(super) async fn open(
 }
 
 /// An upload's body may take as long as it flows: the time for an answer begins with its end.
-async fn within<T>(
-    time: Duration,
-    stream: Option<&BodyStream>,
-    sent: impl Future<Output = T>,
-) -> Result<T, Elapsed> {
-    let Some(stream) = stream else { return timeout(time, sent).await };
+async fn within<T>(time: Duration, stream: &BodyStream, sent: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut sent = std::pin::pin!(sent);
     loop {
         let passed = stream.passed();

@@ -68,7 +68,8 @@ impl Forwarder {
         let in_body = if job.body.is_empty() { Vec::new() } else { in_request(&job.body) };
         let mut first: Option<(String, Holding)> = None;
         for (place, mention) in in_path.iter().chain(&in_body).enumerate() {
-            let Some(holding) = self.holding(job, mention).await? else { continue };
+            // Boxed, as few requests name anything and all would carry its memory.
+            let Some(holding) = Box::pin(self.holding(job, mention)).await? else { continue };
             if place == 0 && in_path.is_some() {
                 tie.maker = Some(holding.caller.clone());
             }

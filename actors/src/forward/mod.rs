@@ -349,7 +349,8 @@ impl Forwarder {
             if rest.is_none() {
                 learner.end(&mut observer);
             }
-            learner.head(status, &mut headers).await;
+            // Boxed, so that its memory is given back before the answer streams.
+            Box::pin(learner.head(status, &mut headers)).await;
         }
         record.answered(status);
         record.transaction.bytes_out = begun.len() as u64;
