@@ -365,3 +365,22 @@ async fn what_was_made_before_a_restart_is_still_only_its_makers() {
     let unbound = bob.send_with("POST", GENERATE, &[("content-type", "application/json")], prompt("x")).await;
     assert_eq!(unbound.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_made_outside_the_gateway_is_nobodys_by_being_named() {
+    for projects in [1, 2] {
+        let tokens = tokens(&["alice", "bob"], &[]);
+        let pool = Projects::start_with(projects, 1, &tokens, |_| {}, |options, _| options).await;
+        let file = pool.direct(projects - 1).file("v1beta", "text/plain", "made elsewhere").await;
+        for _ in 0..2 {
+            for token in ["bob-token", "alice-token"] {
+                let caller = pool.caller(token);
+                caller.get(&format!("/v1beta/{}", file.name)).await;
+                assert!(
+                    !caller.get("/v1beta/files").await.to_string().contains(file.id()),
+                    "{projects} {token}"
+                );
+            }
+        }
+    }
+}

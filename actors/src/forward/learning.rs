@@ -60,7 +60,8 @@ impl Learner {
             key: Arc::clone(lease.key()),
             key_ix: lease.key_ix(),
             caller: Arc::clone(&job.caller.name),
-            maker: tie.maker.clone(),
+            // What a request finds that it has not made, and that the ledger did not know, was made outside the gateway.
+            maker: tie.maker.clone().or((operation.binding == Binding::Bound).then_some(None)),
             creates: operation.binding == Binding::Creates,
             deletes: deletes.map(|name| ledger_name(&name)),
             begins_upload: is_upload,

@@ -161,6 +161,14 @@ impl Ledger {
         {
             return;
         }
+        // Some ids are the caller's choice, and may be taken in another project: that does not take the first away.
+        if let Some(before) = &before
+            && before.caller.as_deref() != maker
+            && before.key != key.fingerprint()
+            && (before.project.is_none() || before.project.as_deref() != key.project())
+        {
+            return;
+        }
         let (caller, made) = before.map_or((maker.map(str::to_owned), now), |it| (it.caller, it.made));
         holdings.put(Holding {
             name,
@@ -318,6 +326,18 @@ mod tests {
         ledger.learn("cachedContents/x".into(), &ring.keys()[0], Some("bob"), Some(until));
         let held = ledger.find("cachedContents/x").await.unwrap().unwrap();
         assert_eq!((held.caller.as_deref(), held.expires), (Some("alice"), Some(until + GRACE)));
+    }
+
+    #[tokio::test]
+    async fn an_id_that_another_takes_in_another_project_stays_with_the_first() {
+        let (ledger, ring) = ledger();
+        ledger.learn("agents/x".into(), &ring.keys()[0], Some("alice"), None);
+        ledger.learn("agents/x".into(), &ring.keys()[2], Some("bob"), None);
+        let held = ledger.find("agents/x").await.unwrap().unwrap();
+        assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some(KeyIx::at(0))));
+        ledger.learn("agents/x".into(), &ring.keys()[2], Some("alice"), None);
+        let held = ledger.find("agents/x").await.unwrap().unwrap();
+        assert_eq!(ledger.owner(&held), Some(KeyIx::at(2)), "made again by the same caller elsewhere");
     }
 
     #[tokio::test]
