@@ -43,8 +43,8 @@ pub(super) struct Learner {
 }
 
 impl Learner {
-    /// `None` where there is nothing to learn.
-    pub(super) fn of(ledger: &Ledger, job: &Job, tie: &Tie, lease: &Lease) -> Option<Self> {
+    /// `None` where there is nothing to learn. Boxed, as most requests have nothing and all would carry its memory.
+    pub(super) fn of(ledger: &Ledger, job: &Job, tie: &Tie, lease: &Lease) -> Option<Box<Self>> {
         let operation = &job.target.operation;
         if operation.binding == Binding::Free {
             return None;
@@ -55,7 +55,7 @@ impl Learner {
         });
         let deletes = owned.filter(|_| job.method == Method::DELETE && operation.verb.is_none());
         let is_upload = job.target.surface == Surface::Upload && job.upload.is_none();
-        Some(Self {
+        Some(Box::new(Self {
             ledger: ledger.clone(),
             key: Arc::clone(lease.key()),
             key_ix: lease.key_ix(),
@@ -65,7 +65,7 @@ impl Learner {
             creates: operation.binding == Binding::Creates,
             deletes: deletes.map(|name| ledger_name(&name)),
             begins_upload: is_upload,
-        })
+        }))
     }
 
     /// What the head of a good answer says.

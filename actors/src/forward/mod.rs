@@ -340,7 +340,7 @@ impl Forwarder {
         record: &mut Record,
         answer: OpenAnswer,
         lease: Lease,
-        learner: Option<Learner>,
+        learner: Option<Box<Learner>>,
         reply: oneshot::Sender<Reply>,
     ) {
         let OpenAnswer { status, mut headers, length, coding, begun, rest, mut observer } = answer;
@@ -375,7 +375,7 @@ impl Forwarder {
         let framing = relay::Framing { form: record.stream_form, coding };
         let write_timeout = self.upstream.settings.write_timeout;
         let relayed =
-            relay::relay(rest, sender, write_timeout, framing, tail, &mut observer, learner.as_ref()).await;
+            relay::relay(rest, sender, write_timeout, framing, tail, &mut observer, learner.as_deref()).await;
         if let Some(learner) = &learner {
             learner.end(&mut observer);
         }
