@@ -2,10 +2,11 @@
 //! project, which spends no generation quota; the owner is remembered, and for a while that nobody has it.
 
 use super::{
-    Forwarder, Found,
+    Forwarder,
     attempt::{self, FailedAttempt},
     binding::ledger_name,
     job::{Failure, Job},
+    search::Found,
 };
 use crate::{key_manager::LeaseError, ledger::Holding};
 use bytes::Bytes;

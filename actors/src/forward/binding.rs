@@ -2,10 +2,11 @@
 //! the ledger does not hold are asked of each project by `asking`. What names nothing costs one look at its body.
 
 use super::{
-    Forwarder, Found,
+    Forwarder,
     asking::Asked,
     attempt::WholeAnswer,
     job::{Failure, Job},
+    search::Found,
 };
 use crate::caller::Sight;
 use crate::ledger::{Holding, LedgerSilent, entry};

@@ -3,10 +3,12 @@
 //! the list fail, since a list that lacks something without a word is worse than none.
 
 use super::{
-    Course, Failure, Forwarder, Found, Job, Step, Tries,
+    Forwarder,
     attempt::{self, BodyError, FailedAttempt, Joined, OpenAnswer, WholeAnswer},
-    chance,
+    job::{Failure, Job},
     observe::decoded,
+    retry::{Step, Tries},
+    search::{Course, Found, chance},
 };
 use crate::{
     caller::{Caller, Sight},
