@@ -9,7 +9,7 @@ use gemini::{
     path::{CredentialForm, parse},
     usage::UsageScanner,
 };
-use keypool::{Effects, KeyId, KeySpec, Now, Outcome, Pool, Settings, Settlement, Wish};
+use keypool::{Effects, KeyId, KeySpec, LeaseRequest, Now, Outcome, Pool, Settings, Settlement};
 use std::{hint::black_box, time::Duration};
 
 fn paths(criterion: &mut Criterion) {
@@ -32,17 +32,17 @@ fn leases(criterion: &mut Criterion) {
             .collect();
         let mut pool = Pool::new(Settings::default(), keys, 1).expect("a pool");
         let mut effects = Effects::new();
-        let wish = Wish::any(Some("gemini-2.5-flash".into()));
+        let request = LeaseRequest::any(Some("gemini-2.5-flash".into()));
         let now = Now { mono: Duration::from_secs(1), wall: chrono::DateTime::UNIX_EPOCH };
         group.bench_function(format!("{count} keys"), |bencher| {
             bencher.iter(|| {
-                let keypool::Answer::Granted(grant) = pool.lease(&wish, now, &mut effects) else {
+                let keypool::Answer::Granted(grant) = pool.lease(&request, now, &mut effects) else {
                     panic!("a fresh pool has a key")
                 };
                 let settlement = Settlement {
                     lease: grant.lease,
                     key: grant.key,
-                    model: wish.model.clone(),
+                    model: request.model.clone(),
                     outcome: Outcome::Success,
                     input_tokens: None,
                     output_tokens: None,

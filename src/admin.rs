@@ -8,7 +8,7 @@ use crate::{
 };
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header, web};
 use gemini_balance_actors::{
-    KeyManager, Secret, Sight,
+    KeyManager, Secret, Visibility,
     key_manager::{Verb, VerbKind},
 };
 use keypool::{KeyId, PoolError};
@@ -49,7 +49,7 @@ pub(crate) fn address(settings: &Settings) -> Result<SocketAddr, SettingsError> 
 
 /// Starts the listener on this thread.
 pub(crate) fn start(address: SocketAddr, token: &Secret, keys: KeyManager) -> Result<(), Failure> {
-    let desk = Desk { gate: Arc::new(Gate::of([("admin", token, Sight::All)])), keys };
+    let desk = Desk { gate: Arc::new(Gate::of([("admin", token, Visibility::All)])), keys };
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))

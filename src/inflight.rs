@@ -21,13 +21,13 @@ pub struct InFlight(Arc<Shared>);
 
 /// One request under way: from its arrival until its answer's last byte was handed to the socket.
 #[derive(Debug)]
-pub struct Passage(Arc<Shared>);
+pub struct InFlightGuard(Arc<Shared>);
 
 impl InFlight {
     /// A request has arrived.
-    pub fn enter(&self) -> Passage {
+    pub fn enter(&self) -> InFlightGuard {
         self.0.count.fetch_add(1, Ordering::SeqCst);
-        Passage(Arc::clone(&self.0))
+        InFlightGuard(Arc::clone(&self.0))
     }
 
     /// How many are under way.
@@ -74,7 +74,7 @@ impl InFlight {
     }
 }
 
-impl Drop for Passage {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.idle.notify_waiters();

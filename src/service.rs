@@ -4,7 +4,7 @@
 use crate::{
     admin,
     cli::Failure,
-    http::{BodyBudget, BodyLog, Face, Gate, Origins, routes, status_of},
+    http::{AppState, BodyBudget, BodyLog, Gate, Origins, routes, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
     settings::{self, Settings, SettingsError},
@@ -140,7 +140,7 @@ impl Service {
 }
 
 impl Plan {
-    fn face(&self) -> Result<Face, gemini_balance_actors::forward::UpstreamError> {
+    fn face(&self) -> Result<AppState, gemini_balance_actors::forward::UpstreamError> {
         let journal: Journal = Rc::new(write_transaction);
         let forwarder = Rc::new(Forwarder::new(
             self.upstream.clone(),
@@ -149,7 +149,7 @@ impl Plan {
             self.limits.clone(),
             Rc::clone(&journal),
         )?);
-        Ok(Face {
+        Ok(AppState {
             gate: Arc::clone(&self.gate),
             live: Rc::new(Live::new(Rc::clone(&forwarder))),
             forwarder,

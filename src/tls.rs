@@ -124,12 +124,12 @@ impl Certificate {
             // On a thread that may wait for the disk.
             let Ok(loaded) = tokio::task::spawn_blocking(move || files.load()).await else { continue };
             match watch.consider(loaded, is_asked) {
-                Found::Nothing => {}
-                Found::Renewed(key) => {
+                CertificateChange::Nothing => {}
+                CertificateChange::Renewed(key) => {
                     self.shown.show(key);
                     log::info!(target: "tls", "the certificate in {} is in use", self.files.cert.display());
                 }
-                Found::Unusable(error) => {
+                CertificateChange::Unusable(error) => {
                     log::error!(target: "tls", "{error}; the certificate that was read before stays in use");
                 }
             }
@@ -147,7 +147,7 @@ struct Watch {
 }
 
 /// What a look at the files comes to.
-enum Found {
+enum CertificateChange {
     Nothing,
     Renewed(Arc<CertifiedKey>),
     Unusable(SettingsError),
@@ -156,23 +156,23 @@ enum Found {
 impl Watch {
     /// What is wrong is said once, and only when it is still wrong at the next look: the two files are seldom replaced
     /// in the same moment. Unless the operator has asked.
-    fn consider(&mut self, loaded: Result<Loaded, SettingsError>, is_asked: bool) -> Found {
+    fn consider(&mut self, loaded: Result<Loaded, SettingsError>, is_asked: bool) -> CertificateChange {
         match loaded {
             Ok(Loaded { fingerprint, key }) => {
                 (self.seen, self.said) = (None, None);
                 if fingerprint == self.in_use && !is_asked {
-                    return Found::Nothing;
+                    return CertificateChange::Nothing;
                 }
                 self.in_use = fingerprint;
-                Found::Renewed(key)
+                CertificateChange::Renewed(key)
             }
             Err(error) => {
                 let is_lasting = self.seen.replace(error.clone()).as_ref() == Some(&error);
                 if is_asked || (is_lasting && self.said.as_ref() != Some(&error)) {
                     self.said = Some(error.clone());
-                    return Found::Unusable(error);
+                    return CertificateChange::Unusable(error);
                 }
-                Found::Nothing
+                CertificateChange::Nothing
             }
         }
     }
@@ -251,9 +251,9 @@ mod tests {
         let in_use = good.load().unwrap().fingerprint;
         let mut watch = Watch { in_use, seen: None, said: None };
         let mut look = |files: &PemFiles, is_asked| match watch.consider(files.load(), is_asked) {
-            Found::Nothing => "nothing",
-            Found::Renewed(_) => "renewed",
-            Found::Unusable(_) => "unusable",
+            CertificateChange::Nothing => "nothing",
+            CertificateChange::Renewed(_) => "renewed",
+            CertificateChange::Unusable(_) => "unusable",
         };
         assert_eq!(look(&good, false), "nothing");
         assert_eq!(look(&missing, false), "nothing");

@@ -8,12 +8,12 @@ pub struct Caller {
     /// The token's name, or with no token configured the id of the key that was shown.
     pub name: Arc<str>,
     /// Which resources exist for it.
-    pub sight: Sight,
+    pub visibility: Visibility,
 }
 
 /// Which resources exist for a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum Visibility {
     /// Those it has made, and those made outside the gateway that it can name.
     Own,
     /// All, as with one key.
@@ -23,6 +23,6 @@ pub enum Sight {
 impl Caller {
     /// Whether what `maker` has made exists for this caller; `None` is what was made outside the gateway.
     pub fn sees(&self, maker: Option<&str>) -> bool {
-        self.sight == Sight::All || maker.is_none_or(|maker| maker == &*self.name)
+        self.visibility == Visibility::All || maker.is_none_or(|maker| maker == &*self.name)
     }
 }

@@ -16,7 +16,7 @@ pub mod store;
 pub mod supervisor;
 pub mod transaction;
 
-pub use caller::{Caller, Sight};
+pub use caller::{Caller, Visibility};
 pub use forward::{ForwardActor, Job};
 pub use key_manager::{KeyManager, KeyManagerActor};
 pub use secret::Secret;

@@ -4,7 +4,7 @@
 use crate::settings::Token;
 use actix_web::http::header::HeaderMap;
 use gemini::path::{CredentialForm, query_credentials};
-use gemini_balance_actors::{Caller, Secret, Sight, key_ring::KeyRing};
+use gemini_balance_actors::{Caller, Secret, Visibility, key_ring::KeyRing};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use subtle::{Choice, ConstantTimeEq};
@@ -31,19 +31,19 @@ impl Gate {
     /// With no tokens, the pool's keys are the credentials, and everyone shares what is made, as with one key.
     pub fn new(tokens: &[Token], ring: &KeyRing) -> Self {
         if tokens.is_empty() {
-            Self::of(ring.keys().iter().map(|key| (key.id().as_str(), key.secret(), Sight::All)))
+            Self::of(ring.keys().iter().map(|key| (key.id().as_str(), key.secret(), Visibility::All)))
         } else {
-            Self::of(tokens.iter().map(|token| (token.name.as_str(), &token.secret, token.sight)))
+            Self::of(tokens.iter().map(|token| (token.name.as_str(), &token.secret, token.visibility)))
         }
     }
 
     /// These and nobody else.
-    pub fn of<'a>(callers: impl IntoIterator<Item = (&'a str, &'a Secret, Sight)>) -> Self {
+    pub fn of<'a>(callers: impl IntoIterator<Item = (&'a str, &'a Secret, Visibility)>) -> Self {
         let salt = random_salt();
         let callers = callers
             .into_iter()
-            .map(|(name, secret, sight)| {
-                (hash(&salt, secret.expose().as_bytes()), Caller { name: Arc::from(name), sight })
+            .map(|(name, secret, visibility)| {
+                (hash(&salt, secret.expose().as_bytes()), Caller { name: Arc::from(name), visibility })
             })
             .collect();
         Self { salt, callers }
@@ -137,7 +137,7 @@ mod tests {
             .map(|(name, secret)| Token {
                 name: (*name).to_owned(),
                 secret: Secret::new(*secret),
-                sight: Sight::Own,
+                visibility: Visibility::Own,
             })
             .collect();
         Gate::new(&tokens, &ring)

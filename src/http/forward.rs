@@ -2,7 +2,7 @@
 //! starts a `ForwardActor`.
 
 use super::{
-    Face,
+    AppState,
     auth::Refused,
     body::{BodyRefused, Reserved, take_in},
     error::GatewayError,
@@ -32,7 +32,7 @@ use std::{
 pub(super) async fn forward(
     request: HttpRequest,
     payload: web::Payload,
-    face: web::Data<Rc<Face>>,
+    face: web::Data<Rc<AppState>>,
 ) -> HttpResponse {
     let mut payload = Some(payload);
     let arrived = Instant::now();
@@ -66,13 +66,13 @@ pub(super) async fn forward(
 async fn handle(
     request: &HttpRequest,
     payload: &mut Option<web::Payload>,
-    face: &Face,
+    face: &AppState,
     id: &str,
     arrived: Instant,
     form: CredentialForm,
     caller: Result<Caller, Refused>,
 ) -> Result<HttpResponse, GatewayError> {
-    let passage = face.in_flight.enter();
+    let guard = face.in_flight.enter();
     if live::begins_session(request) {
         let opener = Box::pin(live::admit(request, face, caller)).await?;
         let payload = payload.take().ok_or(GatewayError::Crashed)?;
@@ -143,7 +143,7 @@ async fn handle(
                 bodies.answer(id, answer.status.as_u16(), coding.map(http::HeaderValue::as_bytes))
             });
             // What is left of an upload's body would be read as the next request.
-            Ok(respond(answer, id, passage, face.in_flight.is_draining() || !is_read, copy))
+            Ok(respond(answer, id, guard, face.in_flight.is_draining() || !is_read, copy))
         }
         Ok(Err(failure)) => Err(GatewayError::Forward(failure)),
         Err(_) => Err(GatewayError::Crashed),
@@ -165,7 +165,7 @@ fn announced(request: &HttpRequest) -> Option<u64> {
 async fn read_body(
     payload: &mut web::Payload,
     announced: Option<u64>,
-    face: &Face,
+    face: &AppState,
 ) -> Result<(Bytes, Reserved), GatewayError> {
     let limit = face.settings.max_body_bytes;
     let time = Duration::from_secs(face.settings.body_timeout_s);
@@ -175,7 +175,7 @@ async fn read_body(
 }
 
 fn record_refusal(
-    face: &Face,
+    face: &AppState,
     request: &HttpRequest,
     id: &str,
     arrived: Instant,
@@ -218,7 +218,7 @@ fn request_id() -> String {
 
 /// Makes the key manager panic, for the tests of its supervision.
 #[cfg(debug_assertions)]
-pub(super) async fn panic_key_manager(face: web::Data<Rc<Face>>) -> HttpResponse {
+pub(super) async fn panic_key_manager(face: web::Data<Rc<AppState>>) -> HttpResponse {
     if !face.test_panics {
         return HttpResponse::NotFound().finish();
     }
@@ -228,7 +228,7 @@ pub(super) async fn panic_key_manager(face: web::Data<Rc<Face>>) -> HttpResponse
 
 /// Makes the store actor panic, for the tests of its supervision.
 #[cfg(debug_assertions)]
-pub(super) async fn panic_store(face: web::Data<Rc<Face>>) -> HttpResponse {
+pub(super) async fn panic_store(face: web::Data<Rc<AppState>>) -> HttpResponse {
     if !face.test_panics {
         return HttpResponse::NotFound().finish();
     }

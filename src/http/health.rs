@@ -1,6 +1,6 @@
 //! What orchestrators and people ask: whether requests can be served, whether the process lives, and how each part is.
 
-use super::Face;
+use super::AppState;
 use actix_web::{HttpResponse, web};
 use gemini_balance_actors::health::Component;
 use serde::Serialize;
@@ -23,7 +23,7 @@ struct Ready {
 }
 
 /// `GET /health`: 200 while requests can be served, else 503 with the reason.
-pub(super) async fn health(face: web::Data<Rc<Face>>) -> HttpResponse {
+pub(super) async fn health(face: web::Data<Rc<AppState>>) -> HttpResponse {
     match reason(&face).await.0 {
         None => HttpResponse::Ok().json(serde_json::json!({ "status": "ok" })),
         Some(reason) => HttpResponse::ServiceUnavailable()
@@ -37,7 +37,7 @@ pub(super) async fn live() -> HttpResponse {
 }
 
 /// `GET /health/ready`: like `/health`, with every component's state and the pool's counts.
-pub(super) async fn ready(face: web::Data<Rc<Face>>) -> HttpResponse {
+pub(super) async fn ready(face: web::Data<Rc<AppState>>) -> HttpResponse {
     let (reason, keys) = reason(&face).await;
     let mut response = if reason.is_none() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(Ready {
@@ -50,7 +50,7 @@ pub(super) async fn ready(face: web::Data<Rc<Face>>) -> HttpResponse {
 }
 
 /// Why requests cannot be served, and the pool's counts when it answers.
-async fn reason(face: &Face) -> (Option<&'static str>, Option<keypool::Counts>) {
+async fn reason(face: &AppState) -> (Option<&'static str>, Option<keypool::Counts>) {
     let counts = face.keys.snapshot(Instant::now() + PATIENCE).await.ok().map(|snapshot| snapshot.counts);
     let reason = if face.in_flight.is_draining() {
         Some("shutting down")

@@ -2,11 +2,11 @@
 //! said on it is none of this room's business.
 
 use super::{
-    Face,
+    AppState,
     auth::Refused,
     error::{GatewayError, failure_close},
 };
-use crate::inflight::Passage;
+use crate::inflight::InFlightGuard;
 use actix_web::{
     HttpRequest, HttpResponse,
     body::{BodySize, MessageBody},
@@ -76,7 +76,7 @@ pub(super) struct Opener {
 /// Lets in whom the gate knows, and whoever shows an ephemeral token that was made through the gateway.
 pub(super) async fn admit(
     request: &HttpRequest,
-    face: &Face,
+    face: &AppState,
     caller: Result<Caller, Refused>,
 ) -> Result<Opener, GatewayError> {
     let refused = match caller {
@@ -110,14 +110,14 @@ fn ephemeral_token(request: &HttpRequest) -> Option<String> {
 pub(super) fn open(
     request: &HttpRequest,
     payload: web::Payload,
-    face: &Face,
+    face: &AppState,
     id: &str,
     arrived: Instant,
     form: CredentialForm,
     opener: Opener,
 ) -> Result<HttpResponse, GatewayError> {
     let Opener { caller, ephemeral } = opener;
-    let passage = face.in_flight.enter();
+    let guard = face.in_flight.enter();
     let target = target(request, form)?;
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
     let accept = accept_key(key.map_or(&[], header::HeaderValue::as_bytes));
@@ -142,7 +142,7 @@ pub(super) fn open(
         .upgrade("websocket")
         .insert_header((header::SEC_WEBSOCKET_ACCEPT, accept))
         .insert_header(("x-request-id", id))
-        .body(SessionBody { outlet, unwritten: true, _passage: passage }))
+        .body(SessionBody { outlet, unwritten: true, _passage: guard }))
 }
 
 /// What a session writes, as actix-web puts it on the socket.
@@ -150,7 +150,7 @@ struct SessionBody {
     outlet: Outlet,
     /// Whether actix-web may hold bytes that it has not written yet: it writes when it is told to wait.
     unwritten: bool,
-    _passage: Passage,
+    _passage: InFlightGuard,
 }
 
 /// The session is over, and its connection with it. To a body that merely ends actix-web would add a wait for the

@@ -30,7 +30,7 @@ use gemini_balance_actors::{
 use std::{rc::Rc, sync::Arc};
 
 /// What the handlers of one worker share.
-pub struct Face {
+pub struct AppState {
     /// Who may call.
     pub gate: Arc<Gate>,
     /// Where requests go.

@@ -1,7 +1,7 @@
 //! Turns the upstream's answer into the client's, byte for byte.
 
 use super::bodies::AnswerCopy;
-use crate::inflight::Passage;
+use crate::inflight::InFlightGuard;
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
     body::{BodySize, BoxBody, MessageBody},
@@ -20,11 +20,11 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// The client's answer. `passage` ends with the last byte.
+/// The client's answer. `guard` ends with the last byte.
 pub(super) fn respond(
     answer: Answer,
     id: &str,
-    passage: Passage,
+    guard: InFlightGuard,
     close: bool,
     copy: Option<AnswerCopy>,
 ) -> HttpResponse {
@@ -56,7 +56,7 @@ pub(super) fn respond(
         size,
         unwritten: true,
         copy: copy.map(Box::new),
-        _passage: passage,
+        _passage: guard,
     })
 }
 
@@ -73,7 +73,7 @@ struct RelayedBody {
     unwritten: bool,
     /// Boxed, since hardly anybody asks for one.
     copy: Option<Box<AnswerCopy>>,
-    _passage: Passage,
+    _passage: InFlightGuard,
 }
 
 /// The upstream broke off: actix-web closes the connection without a clean end.

@@ -1,6 +1,6 @@
 //! Uploads: who may go on with one, and their bodies, which pass to the `ForwardActor` as they come, without being held.
 
-use super::{Face, auth::Refused, body::BodyRefused, error::GatewayError};
+use super::{AppState, auth::Refused, body::BodyRefused, error::GatewayError};
 use actix_web::{http::header::HeaderMap, web};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Who calls, and the upload that is gone on with, if that is what is asked for. Some SDKs send no credential with what
 /// follows the start of an upload: the token in its address, which nobody can guess, stands for the caller then.
 pub(super) async fn admit(
-    face: &Face,
+    face: &AppState,
     target: &mut Target,
     caller: Result<Caller, Refused>,
 ) -> Result<(Caller, Option<Holding>), GatewayError> {

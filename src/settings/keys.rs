@@ -13,7 +13,7 @@ use std::{collections::HashSet, path::Path};
 const VARIABLES: &[&str] = &["GOOGLE_API_KEYS", "GOOGLE_API_KEY", "GEMINI_API_KEY"];
 
 /// A key, and where it was named.
-struct Found {
+struct ListedKey {
     place: String,
     spec: KeySpec,
     secret: Secret,
@@ -26,7 +26,7 @@ impl Settings {
     }
 
     fn read_keys(&self) -> Result<KeyRing, SettingsError> {
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<ListedKey> = Vec::new();
         let mut seen = HashSet::new();
         for (position, entry) in self.keys.iter().enumerate() {
             let place = format!("keys[{position}]");
@@ -76,7 +76,12 @@ impl Settings {
     }
 }
 
-fn key(place: String, seen: &mut HashSet<String>, secret: &str, entry: Option<&KeyEntry>) -> Option<Found> {
+fn key(
+    place: String,
+    seen: &mut HashSet<String>,
+    secret: &str,
+    entry: Option<&KeyEntry>,
+) -> Option<ListedKey> {
     let secret = Secret::new(secret);
     let fingerprint = fingerprint(&secret);
     if !seen.insert(fingerprint.clone()) {
@@ -91,7 +96,7 @@ fn key(place: String, seen: &mut HashSet<String>, secret: &str, entry: Option<&K
             .map(Project::from),
         weight: entry.map_or(1, |entry| entry.weight),
     };
-    Some(Found { place, spec, secret })
+    Some(ListedKey { place, spec, secret })
 }
 
 /// A secret given in place or in a file.

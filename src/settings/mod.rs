@@ -2,8 +2,8 @@
 //! come from is in `sources`; what the keys and tokens become is in `keys` and `tokens`. Each part of the service is
 //! given its own section, never the whole.
 
-mod face;
 mod keys;
+mod listener;
 mod sources;
 mod tokens;
 

@@ -1,7 +1,7 @@
 //! The clients' tokens, from `[auth]` and `ACCESS_TOKENS`, as pairs of name and secret.
 
 use super::{Admin, Resources, Settings, SettingsError, TokenEntry, Upstream, keys::secret_of};
-use gemini_balance_actors::{Secret, Sight};
+use gemini_balance_actors::{Secret, Visibility};
 use std::{fmt, path::Path};
 
 /// The variable that names tokens.
@@ -17,7 +17,7 @@ pub struct Token {
     /// The token itself.
     pub secret: Secret,
     /// Which resources exist for the client.
-    pub sight: Sight,
+    pub visibility: Visibility,
 }
 
 impl Settings {
@@ -31,11 +31,11 @@ impl Settings {
         for (position, entry) in self.auth.tokens.iter().enumerate() {
             let name = format!("auth.tokens[{position}]");
             let secret = secret_of(&name, &entry.secret, entry.secret_file.as_deref())?;
-            let sight = match entry.resources {
-                Resources::Own => Sight::Own,
-                Resources::All => Sight::All,
+            let visibility = match entry.resources {
+                Resources::Own => Visibility::Own,
+                Resources::All => Visibility::All,
             };
-            tokens.push(Token { name: entry.name.clone(), secret: Secret::new(secret), sight });
+            tokens.push(Token { name: entry.name.clone(), secret: Secret::new(secret), visibility });
         }
         let list = if self.environment { std::env::var(VARIABLE).unwrap_or_default() } else { String::new() };
         for (position, entry) in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate()
@@ -52,7 +52,11 @@ impl Settings {
                     format!("has an empty name or secret in its entry {place}"),
                 ));
             }
-            tokens.push(Token { name: name.to_owned(), secret: Secret::new(secret), sight: Sight::Own });
+            tokens.push(Token {
+                name: name.to_owned(),
+                secret: Secret::new(secret),
+                visibility: Visibility::Own,
+            });
         }
         for (position, Token { name, secret, .. }) in tokens.iter().enumerate() {
             if name.trim().is_empty() {

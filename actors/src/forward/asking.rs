@@ -18,7 +18,7 @@ use gemini::{
     path::{self, CredentialForm, Surface, Target},
 };
 use http::{HeaderMap, Method};
-use keypool::{KeyIx, Outcome, Reach, Refusal, Wish};
+use keypool::{KeyIx, LeaseRequest, Outcome, Reach, Refusal};
 
 /// How a question to all projects ended.
 pub(super) enum Asked {
@@ -90,11 +90,11 @@ impl Forwarder {
     }
 
     async fn ask(&self, question: &Job, project: KeyIx) -> Word {
-        let mut wish = Wish { reach: Reach::ProjectOf(project), ..Wish::any(None) };
+        let mut request = LeaseRequest { reach: Reach::ProjectOf(project), ..LeaseRequest::any(None) };
         let mut last = None;
         for _ in 0..self.limits.max_attempts {
             let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
-            let lease = match self.keys.lease(wish.clone(), deadline).await {
+            let lease = match self.keys.lease(request.clone(), deadline).await {
                 Ok(lease) => lease,
                 // It cannot be asked, now or before its operator does something.
                 Err(LeaseError::Refused(Refusal::AllRetired)) => return Word::NotHere,
@@ -122,7 +122,7 @@ impl Forwarder {
             }
             last = Some(answer.map_or(Found::Nothing(failure), Found::Whole));
             if scope == Scope::Key {
-                wish.tried.insert(key);
+                request.tried.insert(key);
             }
         }
         Word::Unclear(Box::new(last.unwrap_or(Found::Nothing(Failure::HeadLost))))

@@ -8,20 +8,20 @@ use super::{
     job::{Failure, Job},
     search::Found,
 };
-use crate::caller::Sight;
+use crate::caller::Visibility;
 use crate::ledger::{Holding, LedgerSilent, entry};
 use bytes::Bytes;
 use gemini::{
     absent::absence,
     names::{Certainty, Mention, OwnedName, in_request},
-    operation::Binding,
+    operation::Ownership,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use keypool::{KeyIx, Reach};
 
 /// What a request is tied to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tie {
+pub(super) struct Binding {
     /// The keys that can serve it.
     pub(super) reach: Reach,
     /// Where it had better go, as long as that can take it: it makes something, and its caller has made something there.
@@ -35,7 +35,7 @@ pub(super) struct Tie {
 /// Who made a resource; `None` if it was made outside the gateway.
 pub(super) type Maker = Option<String>;
 
-impl Tie {
+impl Binding {
     pub(super) fn is_bound(&self) -> bool {
         self.reach != Reach::Any
     }
@@ -48,22 +48,22 @@ pub(crate) fn ledger_name(name: &OwnedName) -> String {
 
 impl Forwarder {
     /// Finds what ties the request to a project. The error is what the client is answered instead.
-    pub(super) async fn bind(&self, job: &Job) -> Result<Tie, Found> {
+    pub(super) async fn bind(&self, job: &Job) -> Result<Binding, Found> {
         let operation = &job.target.operation;
-        let mut tie = Tie::default();
+        let mut binding = Binding::default();
         if let Some(session) = &job.upload {
             let Some(key) = self.ledger.owner(session) else {
                 return Err(Found::Nothing(Failure::OwnerGone("this upload".into())));
             };
-            tie.reach = Reach::Only(key);
-            tie.name = Some("this upload".to_owned());
-            tie.maker = Some(session.caller.clone());
-            return Ok(tie);
+            binding.reach = Reach::Only(key);
+            binding.name = Some("this upload".to_owned());
+            binding.maker = Some(session.caller.clone());
+            return Ok(binding);
         }
         let in_path = operation
             .resource
             .as_ref()
-            .filter(|_| operation.binding == Binding::Bound)
+            .filter(|_| operation.ownership == Ownership::Bound)
             .and_then(OwnedName::of)
             .map(|name| Mention { name, certainty: Certainty::Certain });
         let in_body = if job.body.is_empty() { Vec::new() } else { in_request(&job.body) };
@@ -72,7 +72,7 @@ impl Forwarder {
             // Boxed, as few requests name anything and all would carry its memory.
             let Some(holding) = Box::pin(self.holding(job, mention)).await? else { continue };
             if place == 0 && in_path.is_some() {
-                tie.maker = Some(holding.caller.clone());
+                binding.maker = Some(holding.caller.clone());
             }
             match &first {
                 None => first = Some((mention.name.as_str().to_owned(), holding)),
@@ -88,15 +88,15 @@ impl Forwarder {
                 let Some(key) = self.ledger.owner(&holding) else {
                     return Err(Found::Nothing(Failure::OwnerGone(name.into())));
                 };
-                tie.reach = Reach::ProjectOf(key);
-                tie.name = Some(name);
+                binding.reach = Reach::ProjectOf(key);
+                binding.name = Some(name);
             }
-            None if operation.binding == Binding::Creates => {
-                tie.prefer = self.ledger.last_creation(&job.caller.name);
+            None if operation.ownership == Ownership::Creates => {
+                binding.prefer = self.ledger.last_creation(&job.caller.name);
             }
             None => {}
         }
-        Ok(tie)
+        Ok(binding)
     }
 
     /// Who holds what is mentioned; `None` if it binds the request to nobody here.
@@ -105,7 +105,7 @@ impl Forwarder {
         let held = match self.ledger.find(&name).await {
             Ok(held) => held,
             // Without the ledger's word a caller could be shown what is another's.
-            Err(LedgerSilent) if job.caller.sight == Sight::Own => {
+            Err(LedgerSilent) if job.caller.visibility == Visibility::Own => {
                 return Err(Found::Nothing(Failure::LedgerSilent));
             }
             Err(LedgerSilent) => None,

@@ -2,7 +2,7 @@
 //! addresses get a token of the gateway's own in the place of Google's.
 
 use super::{
-    binding::{Maker, Tie, ledger_name},
+    binding::{Binding, Maker, ledger_name},
     job::Job,
     observe::Observer,
 };
@@ -14,7 +14,7 @@ use crate::{
 use chrono::{DateTime, TimeDelta, Utc};
 use gemini::{
     names::{Learnt, OwnedName},
-    operation::Binding,
+    operation::Ownership,
     path::Surface,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -44,9 +44,9 @@ pub(super) struct Learner {
 
 impl Learner {
     /// `None` where there is nothing to learn. Boxed, as most requests have nothing and all would carry its memory.
-    pub(super) fn of(ledger: &Ledger, job: &Job, tie: &Tie, lease: &Lease) -> Option<Box<Self>> {
+    pub(super) fn of(ledger: &Ledger, job: &Job, binding: &Binding, lease: &Lease) -> Option<Box<Self>> {
         let operation = &job.target.operation;
-        if operation.binding == Binding::Free {
+        if operation.ownership == Ownership::Free {
             return None;
         }
         let owned = operation.resource.as_ref().and_then(|resource| {
@@ -61,8 +61,8 @@ impl Learner {
             key_ix: lease.key_ix(),
             caller: Arc::clone(&job.caller.name),
             // What a request finds that it has not made, and that the ledger did not know, was made outside the gateway.
-            maker: tie.maker.clone().or((operation.binding == Binding::Bound).then_some(None)),
-            creates: operation.binding == Binding::Creates,
+            maker: binding.maker.clone().or((operation.ownership == Ownership::Bound).then_some(None)),
+            creates: operation.ownership == Ownership::Creates,
             deletes: deletes.map(|name| ledger_name(&name)),
             begins_upload: is_upload,
         }))

@@ -11,7 +11,7 @@ use super::{
     search::{Course, Found, chance},
 };
 use crate::{
-    caller::{Caller, Sight},
+    caller::{Caller, Visibility},
     key_manager::LeaseError,
     transaction::Attempt,
 };
@@ -23,7 +23,7 @@ use gemini::{
     operation::Streaming,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use keypool::{KeyIx, Outcome, ProjectView, Reach, Refusal, Retry, Wish};
+use keypool::{KeyIx, LeaseRequest, Outcome, ProjectView, Reach, Refusal, Retry};
 use std::{cell::RefCell, collections::HashSet, sync::Arc, time::Instant};
 
 /// The header in which the client reads how many projects are missing from its list, none of their keys being usable.
@@ -160,13 +160,13 @@ impl Forwarder {
         attempts: &RefCell<&mut Vec<Attempt>>,
     ) -> Result<Page, NoPage> {
         let mut tries = Tries::new(self.limits.max_attempts, &job.method, &job.target);
-        let mut wish = Wish { reach: Reach::ProjectOf(key), ..Wish::any(None) };
+        let mut request = LeaseRequest { reach: Reach::ProjectOf(key), ..LeaseRequest::any(None) };
         let mut last: Option<Found> = None;
         loop {
             let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
             let asked = Instant::now();
-            let lease = self.keys.lease(wish.clone(), deadline).await;
-            wish.waited += asked.elapsed();
+            let lease = self.keys.lease(request.clone(), deadline).await;
+            request.waited += asked.elapsed();
             let lease = match lease {
                 Ok(lease) => lease,
                 Err(LeaseError::Refused(Refusal::AllRetired)) => {
@@ -211,7 +211,7 @@ impl Forwarder {
                 Failure::HeadTimeout if answer.is_none() => Step::GiveUp,
                 _ => tries.after(&fault, chance()),
             };
-            wish.retry = if fault.scope() == Scope::Model { Retry::ModelFault } else { Retry::No };
+            request.retry = if fault.scope() == Scope::Model { Retry::ModelFault } else { Retry::No };
             let tried = lease.key_ix();
             lease.settle(Outcome::Fault(fault), None);
             // The last answer of the upstream's own outlives a later attempt that brought none.
@@ -223,7 +223,7 @@ impl Forwarder {
                 Step::GiveUp => {
                     return Err(NoPage::Failed(last.unwrap_or(Found::Nothing(Failure::HeadLost))));
                 }
-                Step::OtherKey => wish.tried.insert(tried),
+                Step::OtherKey => request.tried.insert(tried),
                 Step::AfterPause(pause) => tokio::time::sleep(pause).await,
             }
         }
@@ -232,7 +232,7 @@ impl Forwarder {
     /// Which of these exist for the caller. In a list, what was made outside the gateway is nobody's but those callers'
     /// who share all.
     async fn visible(&self, caller: &Caller, candidates: Vec<Candidate>) -> Result<Visible, Failure> {
-        if caller.sight == Sight::All {
+        if caller.visibility == Visibility::All {
             return Ok(Visible::All);
         }
         let names: Vec<_> = candidates.into_iter().filter_map(|candidate| candidate.name).collect();

@@ -131,7 +131,7 @@ impl Forwarder {
             // Boxed, so that its memory is given back before the answer streams.
             let search = Box::pin(async {
                 match self.bind(&job).await {
-                    Ok(tie) => course.tie = tie,
+                    Ok(binding) => course.binding = binding,
                     Err(instead) => return instead,
                 }
                 self.search_with_fallback(&job, &mut course).await
@@ -143,7 +143,7 @@ impl Forwarder {
             }
         };
         let learner = match &found {
-            Some(Found::Open(_, lease)) => Learner::of(&self.ledger, &job, &course.tie, lease),
+            Some(Found::Open(_, lease)) => Learner::of(&self.ledger, &job, &course.binding, lease),
             _ => None,
         };
         let mut record = Record::of(*job, course);

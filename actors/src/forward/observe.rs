@@ -67,11 +67,11 @@ pub(super) struct LateError {
 
 /// The watcher of one body.
 pub(super) struct Observer {
-    eyes: Eyes,
+    decoding: Decoding,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the observer is boxed, and plain is the common case")]
-enum Eyes {
+enum Decoding {
     Plain(Watch),
     Gzip(Box<MultiGzDecoder<Watch>>),
     Closed,
@@ -93,23 +93,23 @@ impl Observer {
             error: None,
             decoded: 0,
         };
-        let eyes = match coding {
-            Coding::Identity => Eyes::Plain(watch),
-            Coding::Gzip => Eyes::Gzip(Box::new(MultiGzDecoder::new(watch))),
-            Coding::Other => Eyes::Closed,
+        let decoding = match coding {
+            Coding::Identity => Decoding::Plain(watch),
+            Coding::Gzip => Decoding::Gzip(Box::new(MultiGzDecoder::new(watch))),
+            Coding::Other => Decoding::Closed,
         };
-        Self { eyes }
+        Self { decoding }
     }
 
     /// Looks at the next bytes.
     pub(super) fn see(&mut self, bytes: &[u8]) {
-        let seen = match &mut self.eyes {
-            Eyes::Plain(watch) => watch.write_all(bytes),
-            Eyes::Gzip(decoder) => decoder.write_all(bytes).and_then(|()| decoder.flush()),
-            Eyes::Closed => Ok(()),
+        let seen = match &mut self.decoding {
+            Decoding::Plain(watch) => watch.write_all(bytes),
+            Decoding::Gzip(decoder) => decoder.write_all(bytes).and_then(|()| decoder.flush()),
+            Decoding::Closed => Ok(()),
         };
         if seen.is_err() {
-            self.eyes = Eyes::Closed; // not what it says it is: the client will see, too
+            self.decoding = Decoding::Closed; // not what it says it is: the client will see, too
         }
     }
 
@@ -126,31 +126,31 @@ impl Observer {
 
     /// Ends the search for the first event.
     pub(super) fn forget_first_event(&mut self) {
-        match &mut self.eyes {
-            Eyes::Plain(watch) => watch.first = None,
-            Eyes::Gzip(decoder) => decoder.get_mut().first = None,
-            Eyes::Closed => {}
+        match &mut self.decoding {
+            Decoding::Plain(watch) => watch.first = None,
+            Decoding::Gzip(decoder) => decoder.get_mut().first = None,
+            Decoding::Closed => {}
         }
     }
 
     /// The error that an event after the first stated, if one did.
     pub(super) fn late_error(&mut self) -> Option<LateError> {
-        match &mut self.eyes {
-            Eyes::Plain(watch) => watch.error.take(),
-            Eyes::Gzip(decoder) => decoder.get_mut().error.take(),
-            Eyes::Closed => None,
+        match &mut self.decoding {
+            Decoding::Plain(watch) => watch.error.take(),
+            Decoding::Gzip(decoder) => decoder.get_mut().error.take(),
+            Decoding::Closed => None,
         }
     }
 
     /// What the body said was used, if it did.
     pub(super) fn usage(&mut self) -> Option<Usage> {
-        match &mut self.eyes {
-            Eyes::Plain(watch) => watch.usage.finish(),
-            Eyes::Gzip(decoder) => {
+        match &mut self.decoding {
+            Decoding::Plain(watch) => watch.usage.finish(),
+            Decoding::Gzip(decoder) => {
                 let _ = decoder.try_finish();
                 decoder.get_ref().usage.finish()
             }
-            Eyes::Closed => None,
+            Decoding::Closed => None,
         }
     }
 
@@ -165,18 +165,18 @@ impl Observer {
     }
 
     fn watch_mut(&mut self) -> Option<&mut Watch> {
-        match &mut self.eyes {
-            Eyes::Plain(watch) => Some(watch),
-            Eyes::Gzip(decoder) => Some(decoder.get_mut()),
-            Eyes::Closed => None,
+        match &mut self.decoding {
+            Decoding::Plain(watch) => Some(watch),
+            Decoding::Gzip(decoder) => Some(decoder.get_mut()),
+            Decoding::Closed => None,
         }
     }
 
     fn watch(&self) -> Option<&Watch> {
-        match &self.eyes {
-            Eyes::Plain(watch) => Some(watch),
-            Eyes::Gzip(decoder) => Some(decoder.get_ref()),
-            Eyes::Closed => None,
+        match &self.decoding {
+            Decoding::Plain(watch) => Some(watch),
+            Decoding::Gzip(decoder) => Some(decoder.get_ref()),
+            Decoding::Closed => None,
         }
     }
 }

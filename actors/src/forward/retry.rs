@@ -2,7 +2,7 @@
 
 use gemini::{
     fault::{Fault, Kind, Next},
-    operation::Binding,
+    operation::Ownership,
     path::Target,
 };
 use http::Method;
@@ -33,7 +33,7 @@ impl Tries {
     pub(crate) fn new(max: u32, method: &Method, target: &Target) -> Self {
         // What makes a resource is not sent again when nobody knows what became of it: there could be two then.
         let replayable = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-            || target.operation.binding == Binding::Free;
+            || target.operation.ownership == Ownership::Free;
         Self { made: 0, max, once_spent: false, replayable }
     }
 

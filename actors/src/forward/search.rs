@@ -4,13 +4,13 @@
 use super::{
     Forwarder,
     attempt::{self, FailedAttempt, OpenAnswer, WholeAnswer},
-    binding::Tie,
+    binding::Binding,
     fallback,
     job::{Failure, Job},
     retry::{Step, Tries},
 };
 use crate::{
-    caller::Sight,
+    caller::Visibility,
     key_manager::{Lease, LeaseError},
     transaction::Attempt,
 };
@@ -22,7 +22,7 @@ use gemini::{
     tokens::{InlineMedia, estimate_input_tokens},
 };
 use http::{HeaderName, HeaderValue};
-use keypool::{Avoid, Outcome, Reach, Refusal, Retry, Tool, Tools, Wish};
+use keypool::{Avoid, LeaseRequest, Outcome, Reach, Refusal, Retry, Tool, Tools};
 use std::{sync::Arc, time::Instant};
 
 /// What one request has come to so far.
@@ -33,7 +33,7 @@ pub(super) struct Course {
     /// Whether the search ended with a fault of the model as a whole.
     pub(super) model_failed: bool,
     /// What binds it to a project.
-    pub(super) tie: Tie,
+    pub(super) binding: Binding,
 }
 
 /// How the search for an answer ended.
@@ -50,7 +50,7 @@ impl Forwarder {
     /// Searches, and once more for the model that the operator has set in place of one that fails as a whole.
     pub(super) async fn search_with_fallback(&self, job: &Job, course: &mut Course) -> Found {
         // One project's list, of which nothing is left out, passes as it is.
-        let is_whole = || job.caller.sight == Sight::All && self.keys.ring().projects().len() == 1;
+        let is_whole = || job.caller.visibility == Visibility::All && self.keys.ring().projects().len() == 1;
         if let Some(form) = gemini::listing::merges(job.method.as_str(), &job.target)
             && !is_whole()
         {
@@ -83,8 +83,8 @@ impl Forwarder {
         // What passes as it comes cannot be sent twice.
         let max_attempts = if job.stream.is_some() { 1 } else { self.limits.max_attempts };
         let mut tries = Tries::new(max_attempts, &job.method, &job.target);
-        let mut wish = course.wish(job, self.limits.prefixes);
-        let mut preferred = course.tie.prefer;
+        let mut request = course.request(job, self.limits.prefixes);
+        let mut preferred = course.binding.prefer;
         let mut last: Option<Found> = None;
         loop {
             let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
@@ -92,15 +92,16 @@ impl Forwarder {
             let lease = match preferred.take() {
                 // Only while its project can take it at once; else anywhere.
                 Some(key) => {
-                    let near = Wish { reach: Reach::ProjectOf(key), may_wait: false, ..wish.clone() };
+                    let near =
+                        LeaseRequest { reach: Reach::ProjectOf(key), may_wait: false, ..request.clone() };
                     match self.keys.lease(near, deadline).await {
                         Ok(lease) => Ok(lease),
-                        Err(_) => self.keys.lease(wish.clone(), deadline).await,
+                        Err(_) => self.keys.lease(request.clone(), deadline).await,
                     }
                 }
-                None => self.keys.lease(wish.clone(), deadline).await,
+                None => self.keys.lease(request.clone(), deadline).await,
             };
-            wish.waited += asked.elapsed();
+            request.waited += asked.elapsed();
             let lease = match lease {
                 Ok(lease) => lease,
                 Err(error) => {
@@ -157,10 +158,10 @@ impl Forwarder {
                 _ => Avoid::Nothing,
             };
             lease.settle(Outcome::Fault(fault), None);
-            wish.retry = Retry::No;
+            request.retry = Retry::No;
             course.model_failed = scope == Scope::Model;
             if scope == Scope::Model {
-                wish.retry = Retry::ModelFault;
+                request.retry = Retry::ModelFault;
                 if let (Some(model), Some(answer)) = (&course.model, &answer) {
                     self.last_words.keep(model, answer);
                 }
@@ -174,10 +175,10 @@ impl Forwarder {
             match step {
                 Step::GiveUp => return last.unwrap_or(Found::Nothing(Failure::HeadLost)),
                 // The project is the only one that has what the request names: its keys may have to be waited for.
-                Step::OtherKey if course.tie.is_bound() && avoid == Avoid::TriedProjects => {}
+                Step::OtherKey if course.binding.is_bound() && avoid == Avoid::TriedProjects => {}
                 Step::OtherKey => {
-                    wish.tried.insert(key_ix);
-                    wish.avoid = avoid;
+                    request.tried.insert(key_ix);
+                    request.avoid = avoid;
                 }
                 Step::AfterPause(pause) => tokio::time::sleep(pause).await,
             }
@@ -196,20 +197,20 @@ impl Course {
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
         }
-        let tie = Tie::default();
-        Self { model, streaming, attempts: Vec::with_capacity(1), model_failed: false, tie }
+        let binding = Binding::default();
+        Self { model, streaming, attempts: Vec::with_capacity(1), model_failed: false, binding }
     }
 
     /// Why there is no key for it.
     fn refused(&self, refusal: Refusal) -> Failure {
-        match (&self.tie.name, refusal) {
+        match (&self.binding.name, refusal) {
             (Some(name), Refusal::AllRetired) => Failure::OwnerGone(name.as_str().into()),
             (_, refusal) => Failure::NoKey(refusal),
         }
     }
 
     /// What the request asks of the pool.
-    fn wish(&self, job: &Job, prefixes: bool) -> Wish {
+    fn request(&self, job: &Job, prefixes: bool) -> LeaseRequest {
         let asked = gemini::peek::search_tools(&job.body);
         let mut tools = Tools::NONE;
         if asked.google_search {
@@ -220,8 +221,8 @@ impl Course {
         }
         let input_tokens = estimate_input_tokens(job.body.len() as u64, InlineMedia::find(&job.body));
         let prefix = if prefixes { gemini::prefix::fingerprint(job.target.dialect, &job.body) } else { None };
-        let reach = self.tie.reach;
-        Wish { prefix, tools, input_tokens, reach, ..Wish::any(self.model.clone()) }
+        let reach = self.binding.reach;
+        LeaseRequest { prefix, tools, input_tokens, reach, ..LeaseRequest::any(self.model.clone()) }
     }
 
     /// How the stream's events are framed, if it is one.

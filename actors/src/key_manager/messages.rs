@@ -2,12 +2,12 @@
 
 use super::lease::{Lease, WaitingLease};
 use actix::Message;
-use keypool::{KeyId, PoolError, ProjectView, Refusal, Snapshot, Wish};
+use keypool::{KeyId, LeaseRequest, PoolError, ProjectView, Refusal, Snapshot};
 
 /// Asks for a key for one attempt.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "LeaseReply")]
-pub struct LeaseKey(pub Wish);
+pub struct LeaseKey(pub LeaseRequest);
 
 /// The answer to [`LeaseKey`].
 pub enum LeaseReply {

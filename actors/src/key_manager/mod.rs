@@ -18,7 +18,9 @@ use crate::{
 };
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 use inbox::{Inbox, Note};
-use keypool::{Answer, Effect, Effects, Event, Pool, ProjectView, Refusal, Settings, Snapshot, Ticket, Wish};
+use keypool::{
+    Answer, Effect, Effects, Event, LeaseRequest, Pool, ProjectView, Refusal, Settings, Snapshot, Ticket,
+};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -102,9 +104,9 @@ impl KeyManager {
     }
 
     /// Asks for a key for one attempt, waiting in line if the pool says so.
-    pub async fn lease(&self, wish: Wish, deadline: Instant) -> Result<Lease, LeaseError> {
+    pub async fn lease(&self, request: LeaseRequest, deadline: Instant) -> Result<Lease, LeaseError> {
         loop {
-            match self.link.send(LeaseKey(wish.clone()), deadline).await? {
+            match self.link.send(LeaseKey(request.clone()), deadline).await? {
                 LeaseReply::Granted(lease) => return Ok(lease),
                 LeaseReply::Refused(refusal) => return Err(LeaseError::Refused(refusal)),
                 LeaseReply::Waiting(waiting) => {
@@ -251,16 +253,16 @@ impl Actor for KeyManagerActor {
 impl Handler<LeaseKey> for KeyManagerActor {
     type Result = MessageResult<LeaseKey>;
 
-    fn handle(&mut self, LeaseKey(wish): LeaseKey, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, LeaseKey(request): LeaseKey, ctx: &mut Self::Context) -> Self::Result {
         self.take_reports();
-        let reply = match self.pool.lease(&wish, self.shared.clock.now(), &mut self.effects) {
+        let reply = match self.pool.lease(&request, self.shared.clock.now(), &mut self.effects) {
             Answer::Granted(grant) => {
-                LeaseReply::Granted(Lease::new(grant, wish.model, &self.shared.ring, &self.shared.inbox))
+                LeaseReply::Granted(Lease::new(grant, request.model, &self.shared.ring, &self.shared.inbox))
             }
             Answer::Refused(refusal) => LeaseReply::Refused(refusal),
             Answer::Waiting(ticket) => {
                 let (sender, receiver) = oneshot::channel();
-                self.waiting.insert(ticket, Waiter { model: wish.model, answer: sender });
+                self.waiting.insert(ticket, Waiter { model: request.model, answer: sender });
                 LeaseReply::Waiting(WaitingLease::new(ticket, receiver, &self.shared.inbox))
             }
         };

@@ -1,9 +1,11 @@
 //! What a client's messages name once its session has begun: a turn can show a file as a setup can. The session is on
 //! its project's key by then, so what is another caller's, or another project's, ends it.
 
-use super::{Live, close::Notice, eyes::content, job::LiveJob, line::Leaving, relay::EndedBy, search::shown};
+use super::{
+    Live, close::Notice, job::LiveJob, line::Leaving, relay::EndedBy, scanner::content, search::shown,
+};
 use crate::{
-    caller::Sight,
+    caller::Visibility,
     key_ring::Key,
     ledger::{self, LedgerSilent},
 };
@@ -32,7 +34,9 @@ impl Live {
         let found = match ledger.find_all(&entries).await {
             Ok(found) => found,
             // Without the ledger's word a caller could be shown what is another's.
-            Err(LedgerSilent) if job.caller.sight == Sight::Own => return Err(EndedBy::LedgerSilent),
+            Err(LedgerSilent) if job.caller.visibility == Visibility::Own => {
+                return Err(EndedBy::LedgerSilent);
+            }
             Err(LedgerSilent) => return Ok(()),
         };
         for (mention, holding) in mentions.iter().zip(found) {

@@ -5,12 +5,12 @@
 mod activity;
 mod attempt;
 mod close;
-mod eyes;
 mod job;
 mod line;
 mod mentions;
 mod pipe;
 mod relay;
+mod scanner;
 mod search;
 mod waiting;
 
@@ -27,15 +27,15 @@ use crate::{
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use attempt::{Open, redacted};
-use eyes::{Eyes, content};
 use gemini::{
     fault::Kind,
     live::{NoSetup, Setup, close_fault},
 };
 use http::StatusCode;
-use keypool::{Outcome, Wish};
+use keypool::{LeaseRequest, Outcome};
 use line::{FAREWELL, Leaving, split};
 use relay::{Begun, EndedBy, Passed, Side, relay};
+use scanner::{MessageScanner, content};
 use search::{NoSession, handle_name};
 use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -134,8 +134,8 @@ impl Live {
         *model = asked.model.as_deref().map(Arc::from);
         let search = async {
             let reach = self.reach(job, content(&setup), &asked).await?;
-            let wish = Wish { reach, ..Wish::any(model.clone()) };
-            self.search(job, wish, &setup, attempts).await
+            let request = LeaseRequest { reach, ..LeaseRequest::any(model.clone()) };
+            self.search(job, request, &setup, attempts).await
         };
         tokio::select! {
             // Dropping the search drops the upstream connection and abandons the lease.
@@ -153,13 +153,13 @@ impl Live {
         let (upstream, mut upstream_says) = split(open.socket, open.activity, settings.idle_timeout);
         let passed = Passed::default();
         let key = Arc::clone(lease.key());
-        let mut eyes = Eyes::new(&key);
+        let mut scanner = MessageScanner::new(&key);
         let seen = |message: Message| {
-            if let Some(handle) = eyes.handle(&message) {
+            if let Some(handle) = scanner.handle(&message) {
                 let name = ledger::entry(&handle_name(&handle)).into_owned();
                 self.forwarder.ledger.learn(name, &key, Some(&job.caller.name), None);
             }
-            eyes.pass(message)
+            scanner.pass(message)
         };
         let ended = tokio::select! {
             ended = relay(
@@ -175,7 +175,7 @@ impl Live {
         };
         record.transaction.bytes_in += passed.up.get();
         record.transaction.bytes_out = passed.down.get();
-        record.transaction.usage = eyes.usage;
+        record.transaction.usage = scanner.usage;
         let (end, outcome) = match &ended {
             EndedBy::Client(Leaving::Closed(_)) | EndedBy::Gateway => (End::Complete, Outcome::Success),
             EndedBy::Client(Leaving::Gone) => (End::ClientLeft, Outcome::Abandoned),

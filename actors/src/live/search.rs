@@ -20,7 +20,7 @@ use gemini::{
     names::in_request,
 };
 use http::StatusCode;
-use keypool::{Avoid, Outcome, Reach, Retry, Wish};
+use keypool::{Avoid, LeaseRequest, Outcome, Reach, Retry};
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -91,7 +91,7 @@ impl Live {
     pub(super) async fn search(
         &self,
         job: &LiveJob,
-        mut wish: Wish,
+        mut request: LeaseRequest,
         setup: &Message,
         attempts: &mut Vec<Attempt>,
     ) -> Result<(Open, Lease), NoSession> {
@@ -103,8 +103,8 @@ impl Live {
         loop {
             let deadline = tokio::time::Instant::now() + limits.lease_deadline;
             let asked = Instant::now();
-            let lease = keys.lease(wish.clone(), deadline).await;
-            wish.waited += asked.elapsed();
+            let lease = keys.lease(request.clone(), deadline).await;
+            request.waited += asked.elapsed();
             let lease = lease.map_err(|error| {
                 last.take().unwrap_or_else(|| {
                     NoSession::Failure(match error {
@@ -140,7 +140,7 @@ impl Live {
             let scope = fault.as_ref().map(Fault::scope);
             let key_ix = lease.key_ix();
             lease.settle(fault.map_or(Outcome::Abandoned, |fault| job.blame(fault)), None);
-            wish.retry = if scope == Some(Scope::Model) { Retry::ModelFault } else { Retry::No };
+            request.retry = if scope == Some(Scope::Model) { Retry::ModelFault } else { Retry::No };
             // The upstream's own words outlive a later attempt that brought none.
             match (words, &last) {
                 (Words::Close(close), _) => last = Some(NoSession::Upstream(Some(close), status)),
@@ -151,8 +151,8 @@ impl Live {
             match step {
                 Step::GiveUp => return Err(last.unwrap_or(NoSession::Failure(Failure::HeadLost))),
                 Step::OtherKey => {
-                    wish.tried.insert(key_ix);
-                    wish.avoid = match scope {
+                    request.tried.insert(key_ix);
+                    request.avoid = match scope {
                         Some(Scope::Project | Scope::ProjectModel | Scope::ProjectTool | Scope::Billing) => {
                             Avoid::TriedProjects
                         }

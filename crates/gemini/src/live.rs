@@ -34,7 +34,7 @@ impl Setup {
     /// Reads a client's first message. Fields that stand twice, or in both spellings, are all read: what is overlooked
     /// here could be what the upstream goes by.
     pub fn read(message: &[u8]) -> Result<Self, NoSetup> {
-        let mut found = Found::default();
+        let mut found = SetupReading::default();
         let mut json = serde_json::Deserializer::from_slice(message);
         Fields { of: Place::Message, found: &mut found }.deserialize(&mut json).map_err(|_| NoSetup)?;
         json.end().map_err(|_| NoSetup)?;
@@ -43,7 +43,7 @@ impl Setup {
 }
 
 #[derive(Default)]
-struct Found {
+struct SetupReading {
     is_setup: bool,
     setup: Setup,
 }
@@ -74,7 +74,7 @@ impl Place {
 /// Reads one value of a message, whatever its type.
 struct Fields<'f> {
     of: Place,
-    found: &'f mut Found,
+    found: &'f mut SetupReading,
 }
 
 impl<'de> DeserializeSeed<'de> for Fields<'_> {

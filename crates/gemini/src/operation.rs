@@ -19,7 +19,7 @@ pub struct Operation {
     /// How the answer is framed when it is a success.
     pub streaming: Streaming,
     /// Whether a key's project owns what this reads or makes.
-    pub binding: Binding,
+    pub ownership: Ownership,
 }
 
 /// Whether an answer streams.
@@ -37,7 +37,7 @@ pub enum Streaming {
 
 /// Whether the Google project of a key owns what an operation touches. Another project's key cannot reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Binding {
+pub enum Ownership {
     /// Any key will do, and a try whose fate is unknown may be made again.
     Free,
     /// Makes something that belongs to the key's project from then on. A try whose fate is unknown must not be made
@@ -130,13 +130,13 @@ impl Verb {
 
     /// What a method of a model does beyond its answer. An unknown one is taken to make something: the safer error is
     /// not to repeat it.
-    pub(crate) fn binding(&self) -> Binding {
+    pub(crate) fn ownership(&self) -> Ownership {
         match self {
             Self::PredictLongRunning
             | Self::BatchGenerateContent
             | Self::AsyncBatchEmbedContent
-            | Self::Other(_) => Binding::Creates,
-            _ => Binding::Free,
+            | Self::Other(_) => Ownership::Creates,
+            _ => Ownership::Free,
         }
     }
 }
@@ -251,12 +251,12 @@ impl Operation {
             None if !reads(method) => Streaming::Unknown,
             Some(_) | None => Streaming::No,
         };
-        let binding = match (&resource, &verb) {
-            (None, Some(verb)) => verb.binding(),
-            (None, None) => Binding::Free,
-            (Some(resource), _) => resource_binding(method, resource),
+        let ownership = match (&resource, &verb) {
+            (None, Some(verb)) => verb.ownership(),
+            (None, None) => Ownership::Free,
+            (Some(resource), _) => resource_ownership(method, resource),
         };
-        Self { version, verb, model, resource, streaming, binding }
+        Self { version, verb, model, resource, streaming, ownership }
     }
 
     /// Of `/upload/{version}/...` and `/download/{version}/...`.
@@ -266,8 +266,8 @@ impl Operation {
         // The start of an upload makes a file; its chunks name the session, which only the starting key can feed.
         let starts = !reads(method) && !query.is_some_and(|query| has(query, "upload_id"));
         let within_bound = resource.as_ref().is_some_and(|resource| resource.owned().is_some());
-        let binding = if starts && !within_bound { Binding::Creates } else { Binding::Bound };
-        Self { version, verb, model: None, resource, streaming: Streaming::No, binding }
+        let ownership = if starts && !within_bound { Ownership::Creates } else { Ownership::Bound };
+        Self { version, verb, model: None, resource, streaming: Streaming::No, ownership }
     }
 
     /// Of `/ws/google.ai.generativelanguage.{version}.{service}.{method}`.
@@ -278,7 +278,7 @@ impl Operation {
             model: None,
             resource: None,
             streaming: Streaming::Unknown,
-            binding: Binding::Free,
+            ownership: Ownership::Free,
         }
     }
 
@@ -289,14 +289,14 @@ impl Operation {
         let named = rest.strip_prefix("batches/").filter(|id| id.starts_with("batches/")).unwrap_or(rest);
         let resource = if rest == "models" || model.is_some() { None } else { resource_name(named) };
         let streaming = if reads(method) { Streaming::No } else { Streaming::Unknown };
-        let binding = match &resource {
-            None => Binding::Free,
+        let ownership = match &resource {
+            None => Ownership::Free,
             Some(resource) => match resource.collection() {
-                "chat" | "completions" | "embeddings" | "images" | "audio" | "moderations" => Binding::Free,
-                _ => resource_binding(method, resource),
+                "chat" | "completions" | "embeddings" | "images" | "audio" | "moderations" => Ownership::Free,
+                _ => resource_ownership(method, resource),
             },
         };
-        Self { version, verb: None, model, resource, streaming, binding }
+        Self { version, verb: None, model, resource, streaming, ownership }
     }
 
     /// Of `/$discovery/rest`, the API's description of itself.
@@ -307,7 +307,7 @@ impl Operation {
             model: None,
             resource: resource_name("$discovery/rest"),
             streaming: Streaming::No,
-            binding: Binding::Free,
+            ownership: Ownership::Free,
         }
     }
 }
@@ -342,10 +342,10 @@ fn native_names(name: &str) -> (Option<ModelName>, Option<ResourceName>) {
 }
 
 /// A list is bound as well: it shows one project's own.
-fn resource_binding(method: &str, resource: &ResourceName) -> Binding {
+fn resource_ownership(method: &str, resource: &ResourceName) -> Ownership {
     match resource.owned() {
-        None if !reads(method) => Binding::Creates,
-        _ => Binding::Bound,
+        None if !reads(method) => Ownership::Creates,
+        _ => Ownership::Bound,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Request targets: every path Google and OpenAI clients are known to send, every one that is refused, and what holds
 //! of any input at all.
 
-use gemini::operation::Binding::{self, Bound, Creates, Free};
+use gemini::operation::Ownership::{self, Bound, Creates, Free};
 use gemini::operation::{ModelName, Operation, ResourceName, Streaming, Verb};
 use gemini::path::{CredentialForm, Dialect, MAX_TARGET_BYTES, PathError, Surface, dialect_of, parse};
 use proptest::prelude::*;
@@ -440,8 +440,8 @@ fn streaming_is_read_from_the_verb_and_the_query() {
 
 #[test]
 fn binding_follows_the_wire_pages_table() {
-    let expect = |method: &str, path: &str, query: Option<&str>, binding: Binding| {
-        assert_eq!(operation(method, path, query).binding, binding, "{method} {path}");
+    let expect = |method: &str, path: &str, query: Option<&str>, ownership: Ownership| {
+        assert_eq!(operation(method, path, query).ownership, ownership, "{method} {path}");
     };
     for (method, path, binding) in [
         ("GET", "models", Free),

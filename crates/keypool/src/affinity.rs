@@ -19,7 +19,7 @@ pub(crate) struct Affinity {
     seeds: Vec<u64>,
     /// By project.
     recent: Vec<Recent>,
-    /// Room for the choice at hand, by project.
+    /// Headroom for the choice at hand, by project.
     bids: Vec<Bid>,
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::cooldown::Order;
+use crate::lease_request::{Refusal, Retry};
 use crate::settings::Settings;
-use crate::wish::{Refusal, Retry};
 
 /// Seconds over which load and faults are looked at.
 const WINDOW: u64 = 10;

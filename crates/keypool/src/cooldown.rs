@@ -56,7 +56,7 @@ pub(crate) struct Probe {
 
 /// A fault that blames what this is the cooldown of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Blow {
+pub(crate) struct Penalty {
     pub wait: Wait,
     pub reason: Reason,
     /// The lease that met the fault.
@@ -65,7 +65,7 @@ pub(crate) struct Blow {
     pub next: Order,
 }
 
-/// What a blow began.
+/// What a penalty began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Struck {
     /// Cools until then (monotonic).
@@ -197,15 +197,15 @@ impl Cooldown {
         over
     }
 
-    /// Takes a blow. `None` when it changes nothing.
+    /// Takes a penalty. `None` when it changes nothing.
     pub(crate) fn strike(
         &mut self,
-        blow: Blow,
+        penalty: Penalty,
         now: Now,
         settings: &Settings,
         rng: &mut Rng,
     ) -> Option<Struck> {
-        let Blow { wait, reason, lease, next } = blow;
+        let Penalty { wait, reason, lease, next } = penalty;
         if self.is_retired() {
             return None;
         }

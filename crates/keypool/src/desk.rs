@@ -4,19 +4,19 @@
 use gemini::fault::{Fault, Kind, Scope, Wait};
 
 use crate::breaker::{Turn, Verdict};
-use crate::cooldown::{Blow, Order, Struck};
+use crate::budget::Spent;
+use crate::cooldown::{Order, Penalty, Struck};
 use crate::effect::{Effect, Effects, Event};
 use crate::key::{KeyIx, ProjectNumber};
-use crate::lease::{Found, Grant, LeaseId, Leases, Out, Outcome, Role, Settlement};
+use crate::lease::{Grant, LeaseId, LeaseState, Leases, Out, Outcome, Role, Settlement};
+use crate::lease_request::{LeaseRequest, Refusal};
 use crate::models::ModelIx;
 use crate::now::Now;
 use crate::reason::Reason;
 use crate::roster::{Model, Roster, Site};
 use crate::select::Selector;
 use crate::settings::Settings;
-use crate::tally::Spent;
 use crate::tool::Tools;
-use crate::wish::{Refusal, Wish};
 
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -47,33 +47,33 @@ struct Report<'a> {
 
 impl Desk {
     /// A key for this request, if it may have one and one may be leased now.
-    pub(crate) fn ask(&mut self, wish: &Wish, now: Now) -> Asked {
-        let model = self.roster.models.find(&wish.model);
+    pub(crate) fn ask(&mut self, request: &LeaseRequest, now: Now) -> Asked {
+        let model = self.roster.models.find(&request.model);
         let breaker = model.map(|model| &self.roster.models.get(model).breaker);
-        if let Some(refusal) = breaker.and_then(|breaker| breaker.refuses(wish.retry, now.mono)) {
+        if let Some(refusal) = breaker.and_then(|breaker| breaker.refuses(request.retry, now.mono)) {
             return Asked::Refused(refusal);
         }
-        let room = self.roster.room(model, wish.input_tokens, now.mono);
-        match self.selector.choose(&self.roster, wish, room) {
-            Some(key) => Asked::Granted(self.grant(key, model, wish, now)),
+        let room = self.roster.headroom(model, request.input_tokens, now.mono);
+        match self.selector.choose(&self.roster, request, room) {
+            Some(key) => Asked::Granted(self.grant(key, model, request, now)),
             None => Asked::NoKey,
         }
     }
 
-    fn grant(&mut self, key: KeyIx, model: Option<ModelIx>, wish: &Wish, now: Now) -> Grant {
+    fn grant(&mut self, key: KeyIx, model: Option<ModelIx>, request: &LeaseRequest, now: Now) -> Grant {
         let Roster { models, journal, .. } = &mut self.roster;
-        let model = model.unwrap_or_else(|| models.enter(&wish.model, now.mono, journal));
+        let model = model.unwrap_or_else(|| models.enter(&request.model, now.mono, journal));
         let state = models.get_mut(model);
         state.in_flight += 1;
         let until = now.mono + self.settings.probe_patience;
         let probes_model =
-            state.breaker.grant(wish.retry, self.leases.next(), now.mono, self.settings.probe_patience);
-        let booking = self.roster.book(key, model, wish.input_tokens, now);
-        let lease = self.leases.open(Out { key, model, tools: wish.tools, booking });
+            state.breaker.grant(request.retry, self.leases.next(), now.mono, self.settings.probe_patience);
+        let booking = self.roster.book(key, model, request.input_tokens, now);
+        let lease = self.leases.open(Out { key, model, tools: request.tools, booking });
         let order = self.leases.order(lease);
         let probed = self
             .roster
-            .change_all(key, &wish.model, wish.tools, |cooldown| cooldown.take_probe(order, until));
+            .change_all(key, &request.model, request.tools, |cooldown| cooldown.take_probe(order, until));
         let role = if probed.is_empty() && !probes_model { Role::Ordinary } else { Role::Probe };
         for site in probed {
             self.roster.set_timer(until, site);
@@ -96,7 +96,7 @@ impl Desk {
         if let Some(report) = self.attribute(found, lease, key, model) {
             self.succeed(report, now, effects);
         }
-        if let Found::Ours(out) = found {
+        if let LeaseState::Ours(out) = found {
             let state = self.roster.models.get_mut(out.model);
             let turn = state.breaker.vouch(self.leases.order(lease));
             self.tell_of_model(out.model, turn, effects);
@@ -108,12 +108,12 @@ impl Desk {
         let Settlement { lease, key, model, outcome, input_tokens, .. } = settlement;
         let found = self.leases.close(*lease);
         let Some(report) = self.attribute(found, *lease, *key, model) else { return };
-        if let Found::Ours(out) = found {
+        if let LeaseState::Ours(out) = found {
             self.return_lease(*lease, out, outcome, *input_tokens, now, effects);
         }
         let counted = match found {
-            Found::Ours(out) => Some(out.model),
-            Found::Former | Found::Settled => self.roster.models.find(model),
+            LeaseState::Ours(out) => Some(out.model),
+            LeaseState::Former | LeaseState::Settled => self.roster.models.find(model),
         };
         self.roster.count_report(report.key, counted, settlement, now);
         match outcome {
@@ -180,16 +180,16 @@ impl Desk {
     /// What a report speaks of.
     fn attribute<'a>(
         &self,
-        found: Found,
+        found: LeaseState,
         lease: LeaseId,
         claimed: KeyIx,
         model: &'a Model,
     ) -> Option<Report<'a>> {
         let (key, tools) = match found {
-            Found::Ours(out) => (out.key, out.tools),
+            LeaseState::Ours(out) => (out.key, out.tools),
             // Which tools it used is forgotten.
-            Found::Former => (self.roster.get(claimed).map(|_| claimed)?, Tools::NONE),
-            Found::Settled => return None,
+            LeaseState::Former => (self.roster.get(claimed).map(|_| claimed)?, Tools::NONE),
+            LeaseState::Settled => return None,
         };
         Some(Report { key, model, tools, order: self.leases.order(lease) })
     }
@@ -267,9 +267,9 @@ impl Desk {
             Wait::Retire if matches!(site, Site::Model(..) | Site::Tool(..)) => Wait::Long,
             wait => wait,
         };
-        let blow = Blow { wait, reason, lease: report.order, next: self.leases.next() };
+        let penalty = Penalty { wait, reason, lease: report.order, next: self.leases.next() };
         let (settings, rng) = (&self.settings, &mut self.rng);
-        let struck = self.roster.change(site, |cooldown| cooldown.strike(blow, now, settings, rng));
+        let struck = self.roster.change(site, |cooldown| cooldown.strike(penalty, now, settings, rng));
         let Some(struck) = struck else { return };
         let subject = self.roster.subject(site);
         let key = self.roster.key_mut(report.key).id.clone();

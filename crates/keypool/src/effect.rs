@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::key::{KeyId, ProjectNumber};
 use crate::lease::Grant;
+use crate::lease_request::Refusal;
 use crate::limit::Gauge;
 use crate::reason::Reason;
 use crate::record::{Record, Subject};
 use crate::waiting::Ticket;
-use crate::wish::Refusal;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use crate::cooldown::Cooldown;
 use crate::key::KeyIx;
 use crate::now::Now;
 use crate::reason::Reason;
-use crate::record::{Record, Standing, Subject};
+use crate::record::{CooldownState, Record, Subject};
 use crate::roster::{Key, ProjectIx, Roster, Site};
 use crate::settings::Settings;
 use crate::tool::Tool;
@@ -38,14 +38,18 @@ impl Roster {
 
     /// The durable state at a site.
     pub(crate) fn record(&self, site: &Site, now: Now) -> Record {
-        let standing = match self.peek(site) {
-            None | Some(Cooldown::Open) => Standing::Open,
-            Some(Cooldown::Retired { reason }) => Standing::Retired { reason: *reason },
+        let state = match self.peek(site) {
+            None | Some(Cooldown::Open) => CooldownState::Open,
+            Some(Cooldown::Retired { reason }) => CooldownState::Retired { reason: *reason },
             Some(
                 Cooldown::Cooling { until, streak, .. } | Cooldown::Probation { since: until, streak, .. },
-            ) => Standing::Cooling { until: now.wall_at(*until), steps: streak.steps, reason: streak.reason },
+            ) => CooldownState::Cooling {
+                until: now.wall_at(*until),
+                steps: streak.steps,
+                reason: streak.reason,
+            },
         };
-        let record = Record { standing, ..Record::clear(self.subject(site)) };
+        let record = Record { state, ..Record::clear(self.subject(site)) };
         match site {
             Site::Key(key) => {
                 let Key { disabled, number, .. } = &self.keys[key.position()];
@@ -93,22 +97,24 @@ impl Roster {
         }
         let Some(site) = self.site(record.subject) else { return };
         if let Site::Key(key) = site {
-            let failed = matches!(record.standing, Standing::Cooling { reason: Reason::Transport, .. });
+            let failed = matches!(record.state, CooldownState::Cooling { reason: Reason::Transport, .. });
             let entry = self.key_mut(key);
             entry.disabled = record.disabled;
             // One more transport fault and it cools again, as it would have without the restart.
             entry.failures = if failed { settings.failure_threshold } else { 0 };
         }
-        let cooldown = match record.standing {
-            Standing::Open => Cooldown::Open,
-            Standing::Retired { reason } => Cooldown::Retired { reason },
-            Standing::Cooling { until, steps, reason } if until > now.wall => {
+        let cooldown = match record.state {
+            CooldownState::Open => Cooldown::Open,
+            CooldownState::Retired { reason } => Cooldown::Retired { reason },
+            CooldownState::Cooling { until, steps, reason } if until > now.wall => {
                 let left = now.until(until).min(settings.long_wait.max(LONGEST_DAY));
                 self.set_timer(now.mono + left, site.clone());
                 Cooldown::restored(now.mono + left, steps, reason)
             }
-            Standing::Cooling { until, .. } if now.since(until) >= settings.cooldown_max => Cooldown::Open,
-            Standing::Cooling { until, steps, reason } => {
+            CooldownState::Cooling { until, .. } if now.since(until) >= settings.cooldown_max => {
+                Cooldown::Open
+            }
+            CooldownState::Cooling { until, steps, reason } => {
                 self.set_timer(now.mono + settings.cooldown_max, site.clone());
                 Cooldown::restored_over(now.mono.saturating_sub(now.since(until)), steps, reason)
             }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use gemini::fault::Fault;
 
+use crate::budget::Booking;
 use crate::cooldown::Order;
 use crate::key::KeyIx;
 use crate::models::ModelIx;
 use crate::roster::ProjectIx;
-use crate::tally::Booking;
 use crate::tool::Tools;
 
 /// The name of one lease. It carries the incarnation of the pool that granted it.
@@ -63,7 +63,7 @@ pub struct Settlement {
     pub model: Option<Arc<str>>,
     /// How it ended.
     pub outcome: Outcome,
-    /// How many input tokens it had, when the upstream said so. Corrects the wish's estimate.
+    /// How many input tokens it had, when the upstream said so. Corrects the request's estimate.
     pub input_tokens: Option<u64>,
     /// How many output tokens, when the upstream said so.
     pub output_tokens: Option<u64>,
@@ -97,7 +97,7 @@ pub(crate) struct Out {
 
 /// What was found behind a lease's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum LeaseState {
     /// Out, and granted by this incarnation for this key.
     Ours(Out),
     /// Granted by a former incarnation.
@@ -136,19 +136,19 @@ impl Leases {
         LeaseId { epoch: self.epoch, number, slot }
     }
 
-    pub(crate) fn find(&self, lease: LeaseId) -> Found {
+    pub(crate) fn find(&self, lease: LeaseId) -> LeaseState {
         if lease.epoch != self.epoch {
-            return Found::Former;
+            return LeaseState::Former;
         }
         match self.slots.get(lease.slot as usize) {
-            Some(slot) if slot.number == lease.number => Found::Ours(slot.out),
-            _ => Found::Settled,
+            Some(slot) if slot.number == lease.number => LeaseState::Ours(slot.out),
+            _ => LeaseState::Settled,
         }
     }
 
-    pub(crate) fn close(&mut self, lease: LeaseId) -> Found {
+    pub(crate) fn close(&mut self, lease: LeaseId) -> LeaseState {
         let found = self.find(lease);
-        if matches!(found, Found::Ours(_)) {
+        if matches!(found, LeaseState::Ours(_)) {
             self.slots[lease.slot as usize].number = 0;
             self.free.push(lease.slot);
         }
@@ -173,12 +173,12 @@ mod tests {
     fn a_lease_is_closed_once_even_when_its_slot_is_used_again() {
         let mut leases = Leases::new(7);
         let first = leases.open(out(3));
-        assert_eq!(leases.close(first), Found::Ours(out(3)));
-        assert_eq!(leases.close(first), Found::Settled);
+        assert_eq!(leases.close(first), LeaseState::Ours(out(3)));
+        assert_eq!(leases.close(first), LeaseState::Settled);
         let second = leases.open(out(4));
-        assert_eq!(leases.close(first), Found::Settled);
+        assert_eq!(leases.close(first), LeaseState::Settled);
         assert_eq!(leases.len(), 1);
-        assert_eq!(leases.close(second), Found::Ours(out(4)));
+        assert_eq!(leases.close(second), LeaseState::Ours(out(4)));
         assert_eq!(leases.len(), 0);
     }
 
@@ -187,7 +187,7 @@ mod tests {
         let old = Leases::new(1).open(out(0));
         let mut leases = Leases::new(2);
         let ours = leases.open(out(0));
-        assert_eq!(leases.close(old), Found::Former);
+        assert_eq!(leases.close(old), LeaseState::Former);
         assert_eq!(leases.order(old), 0);
         assert_eq!(leases.order(ours), 1);
         assert_eq!(leases.len(), 1);

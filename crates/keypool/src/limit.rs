@@ -1,5 +1,5 @@
 //! Limits: what the operator says that a project may use of a model, and the three gauges in which all limits are
-//! counted. What is used, and what Google's refusals teach, is in `tally`.
+//! counted. What is used, and what Google's refusals teach, is in `budget`.
 
 use std::fmt;
 use std::sync::Arc;

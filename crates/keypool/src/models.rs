@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::breaker::Breaker;
+use crate::budget::Budget;
 use crate::journal::{Journal, Page};
 use crate::key::KeyIx;
 use crate::roster::{Model, ProjectIx};
-use crate::tally::Tally;
 use crate::usage::Totals;
 
 /// From how many models on, and then each time their number has doubled, those of no interest are looked for.
@@ -32,7 +32,7 @@ pub(crate) struct ModelState {
     /// By key, in their order. Few models are used on all keys.
     totals: Vec<(KeyIx, Totals)>,
     /// Where a limit is known.
-    pub tallies: BTreeMap<ProjectIx, Tally>,
+    pub budgets: BTreeMap<ProjectIx, Budget>,
 }
 
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Models {
             name: name.clone(),
             in_flight: 0,
             breaker: Breaker::default(),
-            tallies: BTreeMap::new(),
+            budgets: BTreeMap::new(),
         };
         let model = if let Some(model) = self.free.pop() {
             self.states[model.0 as usize] = state;
@@ -97,14 +97,14 @@ impl Models {
         model
     }
 
-    /// Forgets the tallies that have nothing to say, and the models of which nothing is left to know.
+    /// Forgets the budgets that have nothing to say, and the models of which nothing is left to know.
     pub(crate) fn sweep(&mut self, now: Duration, journal: &mut Journal) {
         let Self { by_name, states, free, .. } = self;
         by_name.retain(|name, model| {
             let state = &mut states[model.0 as usize];
-            state.tallies.retain(|project, tally| {
-                let keep = !tally.is_idle(now);
-                if !keep && !tally.dirty {
+            state.budgets.retain(|project, budget| {
+                let keep = !budget.is_idle(now);
+                if !keep && !budget.dirty {
                     journal.note(Page::Limits(*project, name.clone()), now);
                 }
                 keep
@@ -145,7 +145,7 @@ impl ModelState {
         self.in_flight == 0
             && !self.totals.iter().any(|(_, totals)| totals.is_telling())
             && self.breaker.is_idle(now)
-            && self.tallies.is_empty()
+            && self.budgets.is_empty()
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::cooldown::Cooldown;
 use crate::key::KeyIx;
+use crate::lease_request::{LeaseRequest, Reach};
 use crate::roster::Roster;
-use crate::wish::{Reach, Wish};
 
 /// What is said of a key that is only held back by somebody's probe: the report may come at any moment.
 const PROBE_GUESS: Duration = Duration::from_secs(1);
@@ -40,29 +40,34 @@ pub(crate) fn back_in(back: Duration, now: Duration) -> Duration {
 
 impl Roster {
     /// When this request may hope for a key, if none can be leased now.
-    pub(crate) fn outlook(&self, wish: &Wish, now: Duration) -> Outlook {
-        match wish.reach {
-            Reach::Any => self.outlook_among((0..).map(KeyIx).take(self.keys.len()), wish, now),
+    pub(crate) fn outlook(&self, request: &LeaseRequest, now: Duration) -> Outlook {
+        match request.reach {
+            Reach::Any => self.outlook_among((0..).map(KeyIx).take(self.keys.len()), request, now),
             Reach::ProjectOf(key) if self.get(key).is_some() => {
-                self.outlook_among(self.members(self.project(key)).iter().copied(), wish, now)
+                self.outlook_among(self.members(self.project(key)).iter().copied(), request, now)
             }
             Reach::Only(key) if self.get(key).is_some() => {
-                self.outlook_among(std::iter::once(key), wish, now)
+                self.outlook_among(std::iter::once(key), request, now)
             }
             Reach::ProjectOf(_) | Reach::Only(_) => Outlook::NoneLeft,
         }
     }
 
-    fn outlook_among(&self, keys: impl Iterator<Item = KeyIx>, wish: &Wish, now: Duration) -> Outlook {
-        let trouble = self.troubles.get(&wish.model);
-        let room = self.room(self.models.find(&wish.model), wish.input_tokens, now);
+    fn outlook_among(
+        &self,
+        keys: impl Iterator<Item = KeyIx>,
+        request: &LeaseRequest,
+        now: Duration,
+    ) -> Outlook {
+        let trouble = self.troubles.get(&request.model);
+        let room = self.headroom(self.models.find(&request.model), request.input_tokens, now);
         let mut outlook = Outlook::AllRetired;
         for ix in keys {
             let key = &self.keys[ix.position()];
             let in_model = trouble.and_then(|trouble| trouble.cooldowns.get(&key.project));
             let cooldowns = [Some(&key.cooldown), Some(self.project_cooldown(key.project)), in_model];
             let in_tools =
-                wish.tools.iter().map(|tool| self.tools[tool as usize].cooldowns.get(&key.project));
+                request.tools.iter().map(|tool| self.tools[tool as usize].cooldowns.get(&key.project));
             let back = cooldowns
                 .into_iter()
                 .chain(in_tools)
@@ -71,8 +76,8 @@ impl Roster {
             outlook = match (back, outlook) {
                 _ if key.disabled => outlook,
                 (None, _) => outlook,
-                (Some(_), Outlook::AllRetired) if wish.tried.contains(ix) => Outlook::NoneLeft,
-                (Some(_), _) if wish.tried.contains(ix) => outlook,
+                (Some(_), Outlook::AllRetired) if request.tried.contains(ix) => Outlook::NoneLeft,
+                (Some(_), _) if request.tried.contains(ix) => outlook,
                 (Some(back), outlook) => {
                     let next = Some(back).filter(|back| *back > now);
                     Outlook::Back(match outlook {

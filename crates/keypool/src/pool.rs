@@ -9,6 +9,7 @@ use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
 use crate::key::{KeyId, KeyIx, KeySpec};
 use crate::lease::{LeaseId, Leases, Settlement};
+use crate::lease_request::{Answer, LeaseRequest, Refusal};
 use crate::now::Now;
 use crate::outlook::{Hope, Outlook, back_in};
 use crate::projects::ProjectView;
@@ -18,7 +19,6 @@ use crate::select::Selector;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::waiting::{Reply, Ticket, Waiting};
-use crate::wish::{Answer, Refusal, Wish};
 
 /// A pool of keys.
 #[derive(Debug)]
@@ -53,12 +53,12 @@ impl Pool {
     }
 
     /// Asks for a key.
-    pub fn lease(&mut self, wish: &Wish, now: Now, effects: &mut Effects) -> Answer {
+    pub fn lease(&mut self, request: &LeaseRequest, now: Now, effects: &mut Effects) -> Answer {
         self.begin(now, effects);
-        let answer = match self.desk.ask(wish, now) {
+        let answer = match self.desk.ask(request, now) {
             Asked::Granted(grant) => Answer::Granted(grant),
             Asked::Refused(refusal) => Answer::Refused(refusal),
-            Asked::NoKey => self.wait_or_refuse(wish, now),
+            Asked::NoKey => self.wait_or_refuse(request, now),
         };
         self.end(now, effects);
         answer
@@ -193,23 +193,23 @@ impl Pool {
         self.desk.leases.len()
     }
 
-    fn wait_or_refuse(&mut self, wish: &Wish, now: Now) -> Answer {
+    fn wait_or_refuse(&mut self, request: &LeaseRequest, now: Now) -> Answer {
         let settings = &self.desk.settings;
-        let Hope { back, next } = match self.desk.roster.outlook(wish, now.mono) {
+        let Hope { back, next } = match self.desk.roster.outlook(request, now.mono) {
             Outlook::Back(hope) => hope,
             Outlook::NoneLeft => return Answer::Refused(Refusal::NoneLeft),
             Outlook::AllRetired => return Answer::Refused(Refusal::AllRetired),
         };
         let back_in = back_in(back, now.mono);
-        let may_wait = settings.max_wait.saturating_sub(wish.waited);
-        if !wish.may_wait || may_wait.is_zero() || back > now.mono + may_wait {
+        let may_wait = settings.max_wait.saturating_sub(request.waited);
+        if !request.may_wait || may_wait.is_zero() || back > now.mono + may_wait {
             return Answer::Refused(Refusal::Cooling { back_in });
         }
         if self.waiting.len() >= settings.max_waiting {
             return Answer::Refused(Refusal::QueueFull { back_in });
         }
         self.opening = self.opening.into_iter().chain(next).min();
-        Answer::Waiting(self.waiting.join(wish.clone(), now.mono + may_wait))
+        Answer::Waiting(self.waiting.join(request.clone(), now.mono + may_wait))
     }
 
     /// Lets time pass, and serves those who wait.
@@ -221,7 +221,7 @@ impl Pool {
             *opening = attend(desk, waiting, now, effects);
         }
         while let Some((ticket, waiter)) = waiting.overdue(now.mono) {
-            let refusal = match desk.roster.outlook(&waiter.wish, now.mono) {
+            let refusal = match desk.roster.outlook(&waiter.request, now.mono) {
                 Outlook::Back(hope) => Refusal::WaitedTooLong { back_in: back_in(hope.back, now.mono) },
                 Outlook::NoneLeft => Refusal::NoneLeft,
                 Outlook::AllRetired => Refusal::AllRetired,
@@ -253,12 +253,12 @@ impl Pool {
 fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effects) -> Option<Duration> {
     // Most waiters want the same. What one of them did not get the next does not get either, since a grant only takes;
     // but a grant may take the room on which an outlook was built.
-    let mut known: Option<(Wish, Option<Outlook>)> = None;
+    let mut known: Option<(LeaseRequest, Option<Outlook>)> = None;
     let mut opening: Option<Duration> = None;
     waiting.attend(effects, |waiter| {
-        let wish = &waiter.wish;
-        if !known.as_ref().is_some_and(|(like, _)| like.wants_the_same(wish)) {
-            match desk.ask(wish, now) {
+        let request = &waiter.request;
+        if !known.as_ref().is_some_and(|(like, _)| like.wants_the_same(request)) {
+            match desk.ask(request, now) {
                 Asked::Granted(grant) => {
                     if let Some((_, outlook)) = &mut known {
                         *outlook = None;
@@ -269,8 +269,8 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
                 Asked::NoKey => known = None,
             }
         }
-        let (_, outlook) = known.get_or_insert_with(|| (wish.clone(), None));
-        match *outlook.get_or_insert_with(|| desk.roster.outlook(wish, now.mono)) {
+        let (_, outlook) = known.get_or_insert_with(|| (request.clone(), None));
+        match *outlook.get_or_insert_with(|| desk.roster.outlook(request, now.mono)) {
             // Of those whose time is up, this is not the place to tell.
             Outlook::Back(hope) if hope.back <= waiter.deadline || waiter.deadline <= now.mono => {
                 opening = opening.into_iter().chain(hope.next).min();

@@ -105,7 +105,7 @@ pub struct Record {
     pub subject: Subject,
     /// The state.
     #[serde(flatten)]
-    pub standing: Standing,
+    pub state: CooldownState,
     /// Whether the operator disabled it; only keys can be.
     #[serde(default)]
     pub disabled: bool,
@@ -123,13 +123,13 @@ pub struct Record {
 impl Record {
     /// Nothing is wrong.
     pub(crate) fn clear(subject: Subject) -> Self {
-        Self { subject, standing: Standing::Open, disabled: false, number: None, limits: None, usage: None }
+        Self { subject, state: CooldownState::Open, disabled: false, number: None, limits: None, usage: None }
     }
 
     /// Whether it says nothing: the store may forget the subject.
     pub fn is_clear(&self) -> bool {
-        let Self { subject: _, standing, disabled, number, limits, usage } = self;
-        *standing == Standing::Open && !disabled && number.is_none() && limits.is_none() && usage.is_none()
+        let Self { subject: _, state, disabled, number, limits, usage } = self;
+        *state == CooldownState::Open && !disabled && number.is_none() && limits.is_none() && usage.is_none()
     }
 }
 
@@ -173,7 +173,7 @@ pub struct SecondUsed {
 /// How a subject stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "standing", rename_all = "snake_case")]
-pub enum Standing {
+pub enum CooldownState {
     /// Nothing is wrong.
     Open,
     /// Cooling until then; when that is past, one probe goes first.

@@ -1,6 +1,6 @@
 //! Who is in the pool: keys, their projects, the models and tools of a project, with their cooldowns and the timers that
 //! end them. Keeps one bit a key for "may be leased" and one a key and troubled model or tool for "not for this one", so
-//! that choosing among a thousand keys reads a few words. How a cooldown changes is in `standing`.
+//! that choosing among a thousand keys reads a few words. How a cooldown changes is in `cooldown_sites`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -97,7 +97,7 @@ pub(crate) struct Roster {
     /// As configured.
     pub(crate) limits: Box<[Limit]>,
     pub(crate) journal: Journal,
-    /// When tallies with nothing to say were last cleared away.
+    /// When budgets with nothing to say were last cleared away.
     pub(crate) tidied: Duration,
 }
 

@@ -4,11 +4,11 @@
 use fixedbitset::FixedBitSet;
 
 use crate::affinity::Affinity;
+use crate::budgets::Headroom;
 use crate::key::{KeyIx, Tried};
+use crate::lease_request::{Avoid, LeaseRequest, Reach};
 use crate::roster::Roster;
 use crate::settings::Strategy;
-use crate::tallies::Room;
-use crate::wish::{Avoid, Reach, Wish};
 
 #[derive(Debug)]
 pub(crate) struct Selector {
@@ -17,7 +17,7 @@ pub(crate) struct Selector {
     /// Smooth weighted round robin: what each key is owed.
     credit: Vec<i64>,
     affinity: Affinity,
-    /// Room for the choice at hand, kept to save the allocation.
+    /// Headroom for the choice at hand, kept to save the allocation.
     candidates: FixedBitSet,
     preferred: FixedBitSet,
 }
@@ -36,9 +36,14 @@ impl Selector {
     }
 
     /// The next key for this request, whose turn is then over. `None` when none may be leased now.
-    pub(crate) fn choose(&mut self, roster: &Roster, wish: &Wish, room: Room<'_>) -> Option<KeyIx> {
-        self.gather(roster, wish);
-        let prefers = self.prefer(roster, wish);
+    pub(crate) fn choose(
+        &mut self,
+        roster: &Roster,
+        request: &LeaseRequest,
+        room: Headroom<'_>,
+    ) -> Option<KeyIx> {
+        self.gather(roster, request);
+        let prefers = self.prefer(roster, request);
         let Self { strategy, turns, credit, affinity, candidates, preferred } = self;
         let mut pick = |among: &FixedBitSet| {
             let may = |key: &usize| among.contains(*key) && room.has(roster.keys()[*key].project);
@@ -46,7 +51,7 @@ impl Selector {
                 Strategy::RoundRobin => turns.iter().find(may),
                 Strategy::LeastInFlight => least_in_flight(turns.iter().filter(may), roster),
                 Strategy::Weighted => weighted(among.ones().filter(may), credit, roster),
-                Strategy::Prefix => match wish.prefix {
+                Strategy::Prefix => match request.prefix {
                     Some(prefix) => {
                         let project = affinity.choose(prefix, roster, room.now, |key| may(&key))?;
                         turns.iter().find(|key| roster.keys()[*key].project == project && may(key))
@@ -64,9 +69,9 @@ impl Selector {
     }
 
     /// Sets the candidates: what may be leased, within reach, and not tried yet.
-    fn gather(&mut self, roster: &Roster, wish: &Wish) {
+    fn gather(&mut self, roster: &Roster, request: &LeaseRequest) {
         let candidates = &mut self.candidates;
-        match wish.reach {
+        match request.reach {
             Reach::Any => candidates.clone_from(roster.ready()),
             Reach::ProjectOf(key) if roster.get(key).is_some() => {
                 candidates.clear();
@@ -80,22 +85,22 @@ impl Selector {
             }
             Reach::ProjectOf(_) | Reach::Only(_) => candidates.clear(),
         }
-        if let Some(blocked) = roster.blocked(&wish.model) {
+        if let Some(blocked) = roster.blocked(&request.model) {
             candidates.difference_with(blocked);
         }
-        for tool in wish.tools.iter() {
+        for tool in request.tools.iter() {
             candidates.difference_with(roster.blocked_tool(tool));
         }
-        remove(&wish.tried, candidates);
+        remove(&request.tried, candidates);
     }
 
     /// Sets those of the candidates that avoid what is better avoided. Whether that makes a difference.
-    fn prefer(&mut self, roster: &Roster, wish: &Wish) -> bool {
-        if wish.avoid == Avoid::Nothing || wish.tried.is_empty() {
+    fn prefer(&mut self, roster: &Roster, request: &LeaseRequest) -> bool {
+        if request.avoid == Avoid::Nothing || request.tried.is_empty() {
             return false;
         }
         self.preferred.clone_from(&self.candidates);
-        for key in wish.tried.iter().filter(|key| roster.get(*key).is_some()) {
+        for key in request.tried.iter().filter(|key| roster.get(*key).is_some()) {
             for sibling in roster.members(roster.project(key)) {
                 self.preferred.set(sibling.position(), false);
             }

@@ -129,7 +129,7 @@ impl Roster {
         settings: &Settings,
     ) -> (Vec<Subject>, Vec<Site>) {
         let Dissolved { project: from, heir: to } = *dissolved;
-        let mut former = self.bequeath_tallies(from, to, now);
+        let mut former = self.bequeath_budgets(from, to, now);
         let mut sites = Vec::new();
         for site in self.sites_of(from) {
             former.push(self.subject(&site));
@@ -180,7 +180,7 @@ impl Roster {
     /// Brings all bits in line with the cooldowns.
     fn rebuild(&mut self) {
         self.stirred = true;
-        self.reconfigure_tallies();
+        self.reconfigure_budgets();
         for ix in (0..).map(KeyIx).take(self.keys.len()) {
             self.refresh_key(ix);
         }

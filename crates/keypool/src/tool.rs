@@ -1,4 +1,4 @@
-//! The tools of a request that Google counts a quota of their own for. Used in wishes, and in what cools when such a
+//! The tools of a request that Google counts a quota of their own for. Used in requests, and in what cools when such a
 //! quota is used up.
 
 use std::fmt;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::effect::{Effect, Effects};
 use crate::lease::Grant;
-use crate::wish::{Refusal, Wish};
+use crate::lease_request::{LeaseRequest, Refusal};
 
 /// The place of a waiting request. It carries the incarnation of the pool that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ pub(crate) struct Waiting {
 
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    pub wish: Wish,
+    pub request: LeaseRequest,
     /// Monotonic.
     pub deadline: Duration,
 }
@@ -53,10 +53,10 @@ impl Waiting {
         self.waiters.is_empty()
     }
 
-    pub(crate) fn join(&mut self, wish: Wish, deadline: Duration) -> Ticket {
+    pub(crate) fn join(&mut self, request: LeaseRequest, deadline: Duration) -> Ticket {
         let number = self.next;
         self.next += 1;
-        self.waiters.insert(number, Waiter { wish, deadline });
+        self.waiters.insert(number, Waiter { request, deadline });
         self.deadlines.push(Reverse((deadline, number)));
         Ticket { epoch: self.epoch, number }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use gemini::fault::{Kind, Wait};
 use keypool::{
-    Answer, Avoid, KeyIx, KeySpec, Outcome, Pool, PoolError, Reach, Refusal, Settings, Strategy, Tried, Wish,
+    Answer, Avoid, KeyIx, KeySpec, LeaseRequest, Outcome, Pool, PoolError, Reach, Refusal, Settings,
+    Strategy, Tried,
 };
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs};
@@ -91,7 +92,8 @@ fn a_key_that_was_tried_is_not_given_again() {
         let mut stage = Stage::new(with(strategy), keys(3));
         let mut tried = Tried::new();
         for _ in 0..3 {
-            let Answer::Granted(grant) = stage.ask(&Wish { tried: tried.clone(), ..Wish::any(model(MODEL)) })
+            let Answer::Granted(grant) =
+                stage.ask(&LeaseRequest { tried: tried.clone(), ..LeaseRequest::any(model(MODEL)) })
             else {
                 panic!("no grant after {tried:?}");
             };
@@ -99,7 +101,7 @@ fn a_key_that_was_tried_is_not_given_again() {
             tried.insert(grant.key);
             stage.settle(grant, MODEL, fault(Kind::Internal, Wait::None));
         }
-        let answer = stage.ask(&Wish { tried, ..Wish::any(model(MODEL)) });
+        let answer = stage.ask(&LeaseRequest { tried, ..LeaseRequest::any(model(MODEL)) });
         assert_eq!(answer, Answer::Refused(Refusal::NoneLeft));
     }
 }
@@ -109,8 +111,12 @@ fn a_project_that_failed_is_avoided_where_there_is_a_choice() {
     let mut stage = Stage::new(exact(), vec![labelled("a", "p"), labelled("b", "p"), KeySpec::new("c")]);
     let mut tried = Tried::from_iter([stage.serve(MODEL, Outcome::Abandoned)]);
     let mut next = |tried: &Tried| {
-        let wish = Wish { tried: tried.clone(), avoid: Avoid::TriedProjects, ..Wish::any(model(MODEL)) };
-        let Answer::Granted(grant) = stage.ask(&wish) else { panic!("no grant") };
+        let request = LeaseRequest {
+            tried: tried.clone(),
+            avoid: Avoid::TriedProjects,
+            ..LeaseRequest::any(model(MODEL))
+        };
+        let Answer::Granted(grant) = stage.ask(&request) else { panic!("no grant") };
         stage.settle(grant, MODEL, Outcome::Abandoned);
         grant.key
     };
@@ -126,7 +132,7 @@ fn a_bound_request_stays_within_reach() {
     let (a, b) = (stage.key("a"), stage.key("b"));
     let mut ask = |reach, tried: &[KeyIx]| {
         let tried = tried.iter().copied().collect();
-        let answer = stage.ask(&Wish { reach, tried, ..Wish::any(None) });
+        let answer = stage.ask(&LeaseRequest { reach, tried, ..LeaseRequest::any(None) });
         match answer {
             Answer::Granted(grant) => Ok(grant.key),
             Answer::Refused(refusal) => Err(refusal),
@@ -139,7 +145,7 @@ fn a_bound_request_stays_within_reach() {
     assert_eq!(ask(Reach::ProjectOf(b), &[a]), Ok(b));
     stage.disable("b");
     assert_eq!(
-        stage.ask(&Wish { reach: Reach::Only(b), ..Wish::any(None) }),
+        stage.ask(&LeaseRequest { reach: Reach::Only(b), ..LeaseRequest::any(None) }),
         Answer::Refused(Refusal::AllRetired)
     );
 }
@@ -149,10 +155,10 @@ fn retired_keys_are_told_from_tried_ones() {
     let mut stage = Stage::new(exact(), keys(2));
     let first = stage.serve(MODEL, fault(Kind::Internal, Wait::None));
     stage.serve(MODEL, fault(Kind::KeyInvalid, Wait::Retire));
-    let wish = Wish { tried: Tried::from_iter([first]), ..Wish::any(model(MODEL)) };
-    assert_eq!(stage.ask(&wish), Answer::Refused(Refusal::NoneLeft));
+    let request = LeaseRequest { tried: Tried::from_iter([first]), ..LeaseRequest::any(model(MODEL)) };
+    assert_eq!(stage.ask(&request), Answer::Refused(Refusal::NoneLeft));
     stage.serve(MODEL, fault(Kind::KeyInvalid, Wait::Retire));
-    assert_eq!(stage.ask(&wish), Answer::Refused(Refusal::AllRetired));
+    assert_eq!(stage.ask(&request), Answer::Refused(Refusal::AllRetired));
     assert_eq!(stage.refusal(MODEL), Refusal::AllRetired);
 }
 
@@ -183,7 +189,7 @@ proptest! {
         let closed: std::collections::BTreeSet<_> = closed.iter().map(|at| at.index(count)).collect();
         for at in &closed {
             let reach = Reach::Only(stage.key(&format!("k{at}")));
-            if let Answer::Granted(grant) = stage.ask(&Wish { reach, ..Wish::any(model(MODEL)) }) {
+            if let Answer::Granted(grant) = stage.ask(&LeaseRequest { reach, ..LeaseRequest::any(model(MODEL)) }) {
                 stage.settle(grant, MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
             }
         }

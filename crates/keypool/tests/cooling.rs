@@ -5,7 +5,7 @@ mod stage;
 use std::time::Duration;
 
 use gemini::fault::{Kind, Quota, QuotaUnit, QuotaWindow, Wait};
-use keypool::{Answer, KeyState, Outcome, Reach, Refusal, Role, Settings, Wish};
+use keypool::{Answer, KeyState, LeaseRequest, Outcome, Reach, Refusal, Role, Settings};
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs, wall};
 
 const A_MINUTE: Wait = Wait::For(Duration::from_secs(60));
@@ -18,8 +18,8 @@ fn closed_by(kind: Kind) -> [bool; 4] {
     assert_eq!(stage.serve(MODEL, fault(kind, A_MINUTE)), stage.key("met"));
     let mut closed = |id, name| {
         let reach = Reach::Only(stage.key(id));
-        let wish = Wish { reach, may_wait: false, ..Wish::any(model(name)) };
-        match stage.ask(&wish) {
+        let request = LeaseRequest { reach, may_wait: false, ..LeaseRequest::any(model(name)) };
+        match stage.ask(&request) {
             Answer::Granted(grant) => {
                 stage.settle(grant, name, Outcome::Abandoned);
                 false
@@ -95,7 +95,7 @@ fn a_key_without_a_project_is_its_own_project() {
 #[test]
 fn a_model_that_only_the_quota_names_cools_where_the_request_named_none() {
     let mut stage = Stage::new(exact(), keys(1));
-    let Answer::Granted(grant) = stage.ask(&Wish::any(None)) else { panic!("no grant") };
+    let Answer::Granted(grant) = stage.ask(&LeaseRequest::any(None)) else { panic!("no grant") };
     let Outcome::Fault(mut quota_fault) = fault(Kind::QuotaMinute, A_MINUTE) else { unreachable!() };
     quota_fault.quotas.push(Quota {
         id: "".into(),
@@ -115,7 +115,7 @@ fn a_model_that_only_the_quota_names_cools_where_the_request_named_none() {
     };
     stage.pool.settle(&settlement, stage.now, &mut stage.effects);
     assert_eq!(stage.back_in(MODEL), secs(60));
-    assert!(matches!(stage.ask(&Wish::any(None)), Answer::Granted(_)));
+    assert!(matches!(stage.ask(&LeaseRequest::any(None)), Answer::Granted(_)));
 }
 
 #[test]

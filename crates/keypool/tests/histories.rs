@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use gemini::fault::{Kind, Wait};
 use keypool::{
-    Answer, Effect, Event, Grant, KeyIx, KeySpec, Outcome, Owner, Pool, Reach, Record, Refusal, Settings,
-    Settlement, Strategy as Selection, Subject, Ticket, Tool, Tools, Tried, Wish,
+    Answer, Effect, Event, Grant, KeyIx, KeySpec, LeaseRequest, Outcome, Owner, Pool, Reach, Record, Refusal,
+    Settings, Settlement, Strategy as Selection, Subject, Ticket, Tool, Tools, Tried,
 };
 use proptest::prelude::*;
 use stage::{Stage, fault, secs, stored};
@@ -152,7 +152,7 @@ fn settings() -> impl Strategy<Value = Settings> {
 
 /// A waiting request, as its client remembers it.
 struct Waiter {
-    wish: Wish,
+    request: LeaseRequest,
     deadline: Duration,
 }
 
@@ -161,7 +161,7 @@ struct Account {
     stage: Stage,
     specs: Vec<KeySpec>,
     max_wait: Duration,
-    open: Vec<(Grant, Wish)>,
+    open: Vec<(Grant, LeaseRequest)>,
     settled: Vec<Settlement>,
     /// By arrival.
     waiters: BTreeMap<usize, Waiter>,
@@ -210,14 +210,14 @@ impl Account {
         project.clone().map_or_else(|| Owner::Key(id.clone()), Owner::Project)
     }
 
-    /// What may keep this key from being leased for this wish.
-    fn subjects(&self, key: usize, wish: &Wish) -> Vec<Subject> {
+    /// What may keep this key from being leased for this request.
+    fn subjects(&self, key: usize, request: &LeaseRequest) -> Vec<Subject> {
         let mut subjects = vec![
             Subject::Key { key: self.specs[key].id.clone() },
             Subject::Project { project: self.owner(key) },
-            Subject::Model { project: self.owner(key), model: wish.model.clone() },
+            Subject::Model { project: self.owner(key), model: request.model.clone() },
         ];
-        subjects.extend(wish.tools.iter().map(|tool| Subject::Tool { project: self.owner(key), tool }));
+        subjects.extend(request.tools.iter().map(|tool| Subject::Tool { project: self.owner(key), tool }));
         subjects
     }
 
@@ -228,17 +228,17 @@ impl Account {
             }
             Step::Settle { which, end } => {
                 if !self.open.is_empty() {
-                    let (grant, wish) = self.open.swap_remove(which.index(self.open.len()));
-                    self.settle(grant, wish, end);
+                    let (grant, request) = self.open.swap_remove(which.index(self.open.len()));
+                    self.settle(grant, request, end);
                 }
             }
             Step::Vouch { which } => {
                 if !self.open.is_empty() {
-                    let (grant, wish) = &self.open[which.index(self.open.len())];
+                    let (grant, request) = &self.open[which.index(self.open.len())];
                     self.stage.pool.vouch(
                         grant.lease,
                         grant.key,
-                        &wish.model,
+                        &request.model,
                         self.stage.now,
                         &mut self.stage.effects,
                     );
@@ -307,28 +307,29 @@ impl Account {
         let tried: Tried = known.map(|key| self.stage.key(&format!("k{key}"))).collect();
         // The prefix never decides whether there is a key.
         let prefix = may_wait.then_some(model as u64);
-        let wish = Wish { tried, tools, may_wait, prefix, ..Wish::any(stage::model(MODELS[model])) };
-        let answer = self.stage.ask(&wish);
+        let request =
+            LeaseRequest { tried, tools, may_wait, prefix, ..LeaseRequest::any(stage::model(MODELS[model])) };
+        let answer = self.stage.ask(&request);
         self.hear(overslept);
         match answer {
             Answer::Granted(grant) => {
-                self.check_grant(grant.key, &wish, self.now(), usize::MAX);
-                self.open.push((grant, wish));
+                self.check_grant(grant.key, &request, self.now(), usize::MAX);
+                self.open.push((grant, request));
             }
             Answer::Waiting(ticket) => {
                 assert!(may_wait);
                 let deadline = self.now() + self.max_wait;
                 self.arrivals.insert(ticket, self.next_arrival);
-                self.waiters.insert(self.next_arrival, Waiter { wish, deadline });
+                self.waiters.insert(self.next_arrival, Waiter { request, deadline });
                 self.next_arrival += 1;
             }
-            Answer::Refused(refusal) => self.check_refusal(refusal, &wish),
+            Answer::Refused(refusal) => self.check_refusal(refusal, &request),
         }
     }
 
-    fn settle(&mut self, grant: Grant, wish: Wish, end: &End) {
+    fn settle(&mut self, grant: Grant, request: LeaseRequest, end: &End) {
         if let End::Fault(kind, wait) = end {
-            let subjects = self.subjects(grant.key.position(), &wish);
+            let subjects = self.subjects(grant.key.position(), &request);
             let blamed = match kind {
                 Kind::Forbidden | Kind::KeyRestricted | Kind::KeyInvalid => &subjects[..1],
                 Kind::SpendingCap | Kind::CreditsGone => &subjects[1..2],
@@ -351,7 +352,7 @@ impl Account {
                 *asked = least.max(*asked);
             }
         }
-        let model = wish.model;
+        let model = request.model;
         let settlement = Settlement {
             lease: grant.lease,
             key: grant.key,
@@ -372,8 +373,8 @@ impl Account {
             match effect {
                 Effect::Granted(ticket, grant) => {
                     let (arrival, waiter) = self.answered(ticket, at, overslept);
-                    self.check_grant(grant.key, &waiter.wish, at, arrival);
-                    self.open.push((grant, waiter.wish));
+                    self.check_grant(grant.key, &waiter.request, at, arrival);
+                    self.open.push((grant, waiter.request));
                 }
                 Effect::Refused(ticket, _) => {
                     self.answered(ticket, at, overslept);
@@ -398,10 +399,10 @@ impl Account {
     }
 
     /// A grant must not be of a key that is closed, and must not pass over one who came earlier.
-    fn check_grant(&self, key: KeyIx, wish: &Wish, at: Duration, arrival: usize) {
+    fn check_grant(&self, key: KeyIx, request: &LeaseRequest, at: Duration, arrival: usize) {
         assert!(!self.disabled[key.position()], "{key} is disabled");
-        assert!(!wish.tried.contains(key), "{key} was tried");
-        for subject in self.subjects(key.position(), wish) {
+        assert!(!request.tried.contains(key), "{key} was tried");
+        for subject in self.subjects(key.position(), request) {
             assert!(self.closed.get(&subject).is_none_or(|until| *until <= at), "{subject} is closed");
             assert!(
                 self.asked.get(&subject).is_none_or(|until| *until <= at + secs(1)),
@@ -409,23 +410,23 @@ impl Account {
             );
         }
         for (_, waiter) in self.waiters.range(..arrival) {
-            let could = waiter.wish.model == wish.model
-                && waiter.wish.tools == wish.tools
-                && !waiter.wish.tried.contains(key);
+            let could = waiter.request.model == request.model
+                && waiter.request.tools == request.tools
+                && !waiter.request.tried.contains(key);
             assert!(!could, "{key} passed over one who waits");
         }
     }
 
     /// A refusal must be true: the first key to come back is the one it speaks of.
-    fn check_refusal(&self, refusal: Refusal, wish: &Wish) {
+    fn check_refusal(&self, refusal: Refusal, request: &LeaseRequest) {
         let now = self.now();
         let until = |key: usize| {
-            let subjects = self.subjects(key, wish);
+            let subjects = self.subjects(key, request);
             subjects.iter().filter_map(|subject| self.closed.get(subject)).copied().max().unwrap_or_default()
         };
         let alive: Vec<_> =
             (0..self.specs.len()).filter(|key| !self.disabled[*key] && until(*key) < Duration::MAX).collect();
-        let tried = |key: &usize| wish.tried.iter().any(|tried| tried.position() == *key);
+        let tried = |key: &usize| request.tried.iter().any(|tried| tried.position() == *key);
         let expected =
             alive.iter().filter(|key| !tried(key)).map(|key| until(*key).saturating_sub(now)).min();
         // Zero: somebody's probe is out.
@@ -440,10 +441,10 @@ impl Account {
     /// No key is free that somebody waits for.
     fn check_nobody_is_forgotten(&mut self) {
         for name in MODELS {
-            let of_model = |waiter: &&Waiter| waiter.wish.model.as_deref() == Some(name);
+            let of_model = |waiter: &&Waiter| waiter.request.model.as_deref() == Some(name);
             let Some(first) = self.waiters.values().find(of_model) else { continue };
-            let wish = Wish { may_wait: false, ..first.wish.clone() };
-            let answer = self.stage.ask(&wish);
+            let request = LeaseRequest { may_wait: false, ..first.request.clone() };
+            let answer = self.stage.ask(&request);
             assert!(matches!(answer, Answer::Refused(_)), "free, though somebody waits: {answer:?}");
         }
         self.hear(false);
@@ -497,9 +498,9 @@ proptest! {
         let mut account = Account::after(settings, specs, &steps);
         let before = account.grudges();
         for (model, end) in ends {
-            let wish = Wish { may_wait: false, ..Wish::any(stage::model(MODELS[model])) };
-            if let Answer::Granted(grant) = account.stage.ask(&wish) {
-                account.settle(grant, wish, &end);
+            let request = LeaseRequest { may_wait: false, ..LeaseRequest::any(stage::model(MODELS[model])) };
+            if let Answer::Granted(grant) = account.stage.ask(&request) {
+                account.settle(grant, request, &end);
             }
         }
         prop_assert_eq!(account.grudges(), before);
@@ -523,8 +524,8 @@ proptest! {
         let searching = |at| (at, MODELS[0], Tools::NONE.with(Tool::GoogleSearch));
         for (at, name, tools) in (0..specs.len()).flat_map(|at| plain(at).into_iter().chain([searching(at)])) {
             let key = old.key(&format!("k{at}"));
-            let wish = Wish { reach: Reach::Only(key), tools, may_wait: false, ..Wish::any(stage::model(name)) };
-            let ask = |stage: &mut Stage| match stage.ask(&wish) {
+            let request = LeaseRequest { reach: Reach::Only(key), tools, may_wait: false, ..LeaseRequest::any(stage::model(name)) };
+            let ask = |stage: &mut Stage| match stage.ask(&request) {
                 Answer::Granted(grant) => {
                     stage.settle(grant, name, Outcome::Abandoned);
                     Duration::ZERO

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use gemini::fault::{Fault, Kind, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, Effect, Gauge, Limit, LimitView, Outcome, Pool, Reach, Record, Refusal, Settings, Subject, Wish,
+    Answer, Effect, Gauge, LeaseRequest, Limit, LimitView, Outcome, Pool, Reach, Record, Refusal, Settings,
+    Subject,
 };
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, over, secs, stored, wall};
 
@@ -28,8 +29,8 @@ fn day_quota(limit: u64) -> Outcome {
     over(Kind::QuotaDay, Wait::DailyReset, &[(QuotaUnit::Requests, QuotaWindow::Day, Some(limit))])
 }
 
-fn tokens(input_tokens: u64) -> Wish {
-    Wish { input_tokens, may_wait: false, ..Wish::any(model(MODEL)) }
+fn tokens(input_tokens: u64) -> LeaseRequest {
+    LeaseRequest { input_tokens, may_wait: false, ..LeaseRequest::any(model(MODEL)) }
 }
 
 fn view(stage: &Stage) -> LimitView {
@@ -74,7 +75,7 @@ fn those_who_wait_are_served_in_order_when_windows_open() {
 fn a_window_that_opens_after_the_deadline_refuses_at_once() {
     let mut stage = Stage::new(Settings { max_wait: secs(30), ..with(&[rpm(1)]) }, keys(1));
     stage.serve(MODEL, Outcome::Success);
-    let answer = stage.ask(&Wish::any(model(MODEL)));
+    let answer = stage.ask(&LeaseRequest::any(model(MODEL)));
     assert_eq!(answer, Answer::Refused(Refusal::Cooling { back_in: secs(61) }));
 }
 
@@ -87,7 +88,7 @@ fn full_projects_are_passed_over() {
     assert_eq!(used, [0, 1, 2, 2, 2, 2]);
     for at in 0..2 {
         let reach = Reach::Only(stage.key(["a", "b"][at]));
-        let answer = stage.ask(&Wish { reach, may_wait: false, ..Wish::any(model(MODEL)) });
+        let answer = stage.ask(&LeaseRequest { reach, may_wait: false, ..LeaseRequest::any(model(MODEL)) });
         assert_eq!(answer, Answer::Refused(Refusal::Cooling { back_in: secs(61) }));
     }
 }
@@ -261,7 +262,8 @@ fn siblings_share_limits_and_counts_once_they_are_known() {
     stage.settle(grant, MODEL, Outcome::Success);
     for id in ["k0", "k1"] {
         let reach = Reach::Only(stage.key(id));
-        let Answer::Granted(grant) = stage.ask(&Wish { reach, ..Wish::any(model("other")) }) else {
+        let Answer::Granted(grant) = stage.ask(&LeaseRequest { reach, ..LeaseRequest::any(model("other")) })
+        else {
             panic!()
         };
         let outcome = Outcome::Fault(Fault {
@@ -291,7 +293,10 @@ fn what_was_counted_before_two_projects_became_one_is_not_taken_back_from_the_ot
     };
     let on = |stage: &mut Stage, id: &str| {
         let reach = Reach::Only(stage.key(id));
-        let Answer::Granted(grant) = stage.ask(&Wish { reach, ..Wish::any(model(MODEL)) }) else { panic!() };
+        let Answer::Granted(grant) = stage.ask(&LeaseRequest { reach, ..LeaseRequest::any(model(MODEL)) })
+        else {
+            panic!()
+        };
         grant
     };
     for _ in 0..3 {

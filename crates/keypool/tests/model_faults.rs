@@ -7,7 +7,7 @@ mod stage;
 use std::time::Duration;
 
 use gemini::fault::{Kind, Wait};
-use keypool::{Answer, Grant, KeyState, Outcome, Refusal, Retry, Role, Settings, Wish};
+use keypool::{Answer, Grant, KeyState, LeaseRequest, Outcome, Refusal, Retry, Role, Settings};
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, model, secs};
 
@@ -15,8 +15,8 @@ fn overloaded() -> Outcome {
     fault(Kind::Overloaded, Wait::None)
 }
 
-fn wish(retry: Retry) -> Wish {
-    Wish { retry, ..Wish::any(model(MODEL)) }
+fn request(retry: Retry) -> LeaseRequest {
+    LeaseRequest { retry, ..LeaseRequest::any(model(MODEL)) }
 }
 
 /// A pool whose model has just been given up.
@@ -29,7 +29,7 @@ fn down() -> Stage {
 }
 
 fn refused(stage: &mut Stage) -> Duration {
-    match stage.ask(&wish(Retry::No)) {
+    match stage.ask(&request(Retry::No)) {
         Answer::Refused(Refusal::ModelDown { back_in }) => back_in,
         other => panic!("{other:?}"),
     }
@@ -55,7 +55,7 @@ fn a_model_that_fails_ten_times_in_a_row_is_left_alone_on_every_key_and_nobody_w
             .pool
             .records(stage.now)
             .iter()
-            .filter(|record| record.standing != keypool::Standing::Open)
+            .filter(|record| record.state != keypool::CooldownState::Open)
             .count(),
         0
     );
@@ -102,7 +102,7 @@ fn other_faults_are_not_the_models() {
 fn requests_without_a_model_are_never_down() {
     let mut stage = Stage::new(exact(), keys(3));
     for _ in 0..30 {
-        let Answer::Granted(grant) = stage.ask(&Wish::any(None)) else { panic!("no grant") };
+        let Answer::Granted(grant) = stage.ask(&LeaseRequest::any(None)) else { panic!("no grant") };
         let settlement = keypool::Settlement {
             lease: grant.lease,
             key: grant.key,
@@ -213,7 +213,7 @@ fn retries_get_a_fifth_of_the_load_and_at_least_three() {
             Answer::Refused(Refusal::RetryBudget) => false,
             other => panic!("{other:?}"),
         };
-        (0..100).take_while(|_| granted(stage.ask(&wish(Retry::ModelFault)))).count()
+        (0..100).take_while(|_| granted(stage.ask(&request(Retry::ModelFault)))).count()
     };
     assert_eq!(retries(&mut stage), 3);
     for _ in 0..50 {
@@ -221,7 +221,7 @@ fn retries_get_a_fifth_of_the_load_and_at_least_three() {
     }
     assert_eq!(retries(&mut stage), 7, "three were used");
     stage.serve("another", Outcome::Success);
-    let other = Wish { retry: Retry::ModelFault, ..Wish::any(model("another")) };
+    let other = LeaseRequest { retry: Retry::ModelFault, ..LeaseRequest::any(model("another")) };
     assert!(matches!(stage.ask(&other), Answer::Granted(_)), "a budget of its own");
     stage.pass(secs(10));
     assert_eq!(retries(&mut stage), 3, "the window has moved on");
@@ -245,7 +245,7 @@ proptest! {
                 0..4 => {
                     let retry = if bad { Retry::ModelFault } else { Retry::No };
                     let is_down = !stage.pool.snapshot(stage.now).models_down.is_empty();
-                    match stage.ask(&wish(retry)) {
+                    match stage.ask(&request(retry)) {
                         Answer::Granted(grant) => {
                             prop_assert_eq!(grant.role == Role::Probe, is_down);
                             granted.push((now, bad));

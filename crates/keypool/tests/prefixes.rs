@@ -5,7 +5,7 @@ mod stage;
 use std::collections::BTreeMap;
 
 use gemini::fault::{Kind, Wait};
-use keypool::{Answer, Avoid, Grant, KeySpec, Limit, Outcome, Settings, Strategy, Tried, Wish};
+use keypool::{Answer, Avoid, Grant, KeySpec, LeaseRequest, Limit, Outcome, Settings, Strategy, Tried};
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs};
 
@@ -13,12 +13,12 @@ fn stage(specs: Vec<KeySpec>) -> Stage {
     Stage::new(Settings { strategy: Strategy::Prefix, ..exact() }, specs)
 }
 
-fn wish(prefix: u64) -> Wish {
-    Wish { prefix: Some(prefix), may_wait: false, ..Wish::any(model(MODEL)) }
+fn request(prefix: u64) -> LeaseRequest {
+    LeaseRequest { prefix: Some(prefix), may_wait: false, ..LeaseRequest::any(model(MODEL)) }
 }
 
 fn lease(stage: &mut Stage, prefix: u64) -> Grant {
-    match stage.ask(&wish(prefix)) {
+    match stage.ask(&request(prefix)) {
         Answer::Granted(grant) => grant,
         other => panic!("{other:?}"),
     }
@@ -103,9 +103,10 @@ fn a_failed_project_is_avoided_and_a_full_one_passed_over() {
     let mut stage = Stage::new(settings, keys(2));
     let home = lease(&mut stage, 7).key;
     assert_ne!(lease(&mut stage, 7).key, home);
-    assert!(matches!(stage.ask(&wish(7)), Answer::Refused(_)));
+    assert!(matches!(stage.ask(&request(7)), Answer::Refused(_)));
     let mut stage = self::stage(keys(2));
-    let avoiding = Wish { avoid: Avoid::TriedProjects, tried: Tried::from_iter([home]), ..wish(7) };
+    let avoiding =
+        LeaseRequest { avoid: Avoid::TriedProjects, tried: Tried::from_iter([home]), ..request(7) };
     let Answer::Granted(grant) = stage.ask(&avoiding) else { panic!("no grant") };
     assert_ne!(grant.key, home);
 }
@@ -125,9 +126,9 @@ proptest! {
         for (what, which, prefix, time) in steps {
             match what {
                 0..5 => {
-                    let answer = prefixed.ask(&wish(prefix));
+                    let answer = prefixed.ask(&request(prefix));
                     // Closed for the one means closed for the other.
-                    let other = plain.ask(&wish(prefix));
+                    let other = plain.ask(&request(prefix));
                     prop_assert_eq!(matches!(answer, Answer::Granted(_)), matches!(other, Answer::Granted(_)));
                     if let Answer::Granted(grant) = answer {
                         open.push(grant);
@@ -171,7 +172,7 @@ proptest! {
         if let Some(cooled) = cooled {
             let at = cooled.index(weights.len());
             let reach = keypool::Reach::Only(stage.key(&format!("k{at}.0")));
-            let Answer::Granted(grant) = stage.ask(&Wish { reach, ..wish(0) }) else { panic!("no grant") };
+            let Answer::Granted(grant) = stage.ask(&LeaseRequest { reach, ..request(0) }) else { panic!("no grant") };
             stage.settle(grant, MODEL, fault(Kind::SpendingCap, Wait::Long));
             open[at] = 0;
         }

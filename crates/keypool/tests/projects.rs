@@ -5,7 +5,7 @@
 mod stage;
 
 use gemini::fault::{Fault, Kind, Wait};
-use keypool::{Answer, KeyIx, KeySpec, Outcome, ProjectView, Reach, Wish};
+use keypool::{Answer, KeyIx, KeySpec, LeaseRequest, Outcome, ProjectView, Reach};
 use stage::{MODEL, Stage, exact, fault, labelled, model};
 
 fn stage() -> Stage {
@@ -20,8 +20,8 @@ fn stage() -> Stage {
 }
 
 fn serve(stage: &mut Stage, id: &str, outcome: Outcome) {
-    let wish = Wish { reach: Reach::Only(stage.key(id)), ..Wish::any(model(MODEL)) };
-    let Answer::Granted(grant) = stage.ask(&wish) else { panic!("no grant of {id}") };
+    let request = LeaseRequest { reach: Reach::Only(stage.key(id)), ..LeaseRequest::any(model(MODEL)) };
+    let Answer::Granted(grant) = stage.ask(&request) else { panic!("no grant of {id}") };
     stage.settle(grant, MODEL, outcome);
 }
 

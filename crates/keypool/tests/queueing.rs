@@ -5,7 +5,7 @@ mod stage;
 use std::time::Duration;
 
 use gemini::fault::{Kind, Wait};
-use keypool::{Answer, KeySpec, Outcome, Refusal, Settings, Tried, Wish};
+use keypool::{Answer, KeySpec, LeaseRequest, Outcome, Refusal, Settings, Tried};
 use stage::{MODEL, Stage, exact, fault, keys, model, secs};
 
 /// A pool of one key that cools for ten seconds for `MODEL`.
@@ -100,7 +100,9 @@ fn one_who_cannot_use_the_key_lets_the_next_pass() {
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(5))));
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(9))));
     let tried = Tried::from_iter([stage.key("k0")]);
-    let Answer::Waiting(picky) = stage.ask(&Wish { tried, ..Wish::any(model(MODEL)) }) else { panic!() };
+    let Answer::Waiting(picky) = stage.ask(&LeaseRequest { tried, ..LeaseRequest::any(model(MODEL)) }) else {
+        panic!()
+    };
     let easy = stage.wait(MODEL);
     stage.pass(secs(10));
     assert_eq!(
@@ -114,14 +116,14 @@ fn a_request_that_would_wait_in_vain_is_refused_at_once() {
     let mut stage = Stage::new(exact(), keys(2));
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(50))));
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(40))));
-    let answer = stage.ask(&Wish::any(model(MODEL)));
+    let answer = stage.ask(&LeaseRequest::any(model(MODEL)));
     assert_eq!(answer, Answer::Refused(Refusal::Cooling { back_in: secs(40) }));
 }
 
 #[test]
 fn what_a_request_has_waited_before_counts() {
     let mut stage = cooling();
-    let waited = |secs| Wish { waited: Duration::from_secs(secs), ..Wish::any(model(MODEL)) };
+    let waited = |secs| LeaseRequest { waited: Duration::from_secs(secs), ..LeaseRequest::any(model(MODEL)) };
     assert!(matches!(stage.ask(&waited(20)), Answer::Waiting(_)));
     assert!(matches!(stage.ask(&waited(21)), Answer::Refused(Refusal::Cooling { .. })));
     assert!(matches!(stage.ask(&waited(99)), Answer::Refused(Refusal::Cooling { .. })));
@@ -130,10 +132,13 @@ fn what_a_request_has_waited_before_counts() {
 #[test]
 fn nobody_waits_where_waiting_is_switched_off() {
     let mut stage = cooling_with(Settings { max_wait: Duration::ZERO, ..exact() });
-    assert_eq!(stage.ask(&Wish::any(model(MODEL))), Answer::Refused(Refusal::Cooling { back_in: secs(10) }));
+    assert_eq!(
+        stage.ask(&LeaseRequest::any(model(MODEL))),
+        Answer::Refused(Refusal::Cooling { back_in: secs(10) })
+    );
     stage.pass(secs(10));
     stage.lease(MODEL);
-    assert!(matches!(stage.ask(&Wish::any(model(MODEL))), Answer::Refused(Refusal::Cooling { .. })));
+    assert!(matches!(stage.ask(&LeaseRequest::any(model(MODEL))), Answer::Refused(Refusal::Cooling { .. })));
 }
 
 #[test]
@@ -142,7 +147,7 @@ fn a_full_queue_refuses_and_has_room_again_when_one_leaves() {
     let first = stage.wait(MODEL);
     stage.wait(MODEL);
     let refusal = Refusal::QueueFull { back_in: secs(10) };
-    assert_eq!(stage.ask(&Wish::any(model(MODEL))), Answer::Refused(refusal));
+    assert_eq!(stage.ask(&LeaseRequest::any(model(MODEL))), Answer::Refused(refusal));
     assert_eq!(refusal.to_string(), "too many requests are waiting for a key; the next is back in 10 s");
     assert!(stage.pool.cancel(first));
     assert!(!stage.pool.cancel(first));
@@ -214,7 +219,9 @@ fn those_who_have_tried_the_key_that_comes_back_hear_of_it_alone() {
     stage.settle(first, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(10))));
     let easy = stage.wait(MODEL);
     let tried = Tried::from_iter([stage.key("k1")]);
-    let Answer::Waiting(picky) = stage.ask(&Wish { tried, ..Wish::any(model(MODEL)) }) else { panic!() };
+    let Answer::Waiting(picky) = stage.ask(&LeaseRequest { tried, ..LeaseRequest::any(model(MODEL)) }) else {
+        panic!()
+    };
     stage.settle(under_way, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(100))));
     let refused = Err(Refusal::Cooling { back_in: secs(100) });
     assert_eq!(stage.answers(), [(secs(100), picky, refused)]);

@@ -7,7 +7,7 @@ mod stage;
 use std::time::Duration;
 
 use gemini::fault::{Fault, Kind, Wait};
-use keypool::{Answer, KeySpec, Outcome, Pool, Reach, Record, Refusal, Wish};
+use keypool::{Answer, KeySpec, LeaseRequest, Outcome, Pool, Reach, Record, Refusal};
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs, stored};
 
@@ -21,8 +21,8 @@ fn naming(project: &str) -> Outcome {
     })
 }
 
-fn only(stage: &Stage, id: &str) -> Wish {
-    Wish { reach: Reach::Only(stage.key(id)), may_wait: false, ..Wish::any(model(MODEL)) }
+fn only(stage: &Stage, id: &str) -> LeaseRequest {
+    LeaseRequest { reach: Reach::Only(stage.key(id)), may_wait: false, ..LeaseRequest::any(model(MODEL)) }
 }
 
 fn serve(stage: &mut Stage, id: &str, outcome: Outcome) {
@@ -148,7 +148,7 @@ fn one_who_waits_hears_of_a_cooldown_that_a_sibling_brings() {
     };
     serve(&mut stage, "k1", quota(100));
     serve(&mut stage, "k0", quota(5));
-    let ticket = match stage.ask(&Wish { may_wait: true, ..only(&stage, "k0") }) {
+    let ticket = match stage.ask(&LeaseRequest { may_wait: true, ..only(&stage, "k0") }) {
         Answer::Waiting(ticket) => ticket,
         other => panic!("{other:?}"),
     };

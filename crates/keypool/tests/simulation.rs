@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use gemini::fault::{Kind, QuotaUnit, QuotaWindow, Wait};
-use keypool::{Answer, Effect, Grant, Limit, Outcome, Settings, Wish};
+use keypool::{Answer, Effect, Grant, LeaseRequest, Limit, Outcome, Settings};
 use stage::{MODEL, Stage, labelled, model, over, secs};
 
 /// Requests a minute, by project: free tiers and paid ones.
@@ -75,13 +75,13 @@ enum Event {
 }
 
 #[derive(Debug)]
-struct Tally {
+struct Budget {
     requests: u64,
     refused_by_google: u64,
     unserved: u64,
 }
 
-fn simulate(window: Window, knows: Knows, seed: u64) -> Tally {
+fn simulate(window: Window, knows: Knows, seed: u64) -> Budget {
     let limits = match knows {
         Knows::Limits => RPM
             .iter()
@@ -103,7 +103,7 @@ fn simulate(window: Window, knows: Knows, seed: u64) -> Tally {
         .collect();
     let mut grants: Vec<Grant> = Vec::new();
     let mut events = BinaryHeap::from([Reverse((stage.now.mono, Event::Comes))]);
-    let mut tally = Tally { requests: 0, refused_by_google: 0, unserved: 0 };
+    let mut budget = Budget { requests: 0, refused_by_google: 0, unserved: 0 };
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
     let mean_gap = 60.0 / (LOAD * RPM.iter().sum::<u64>() as f64);
     let end = stage.now.mono + secs(60 * MINUTES);
@@ -116,24 +116,24 @@ fn simulate(window: Window, knows: Knows, seed: u64) -> Tally {
             None => {}
             Some(Event::Comes) if at >= end => {}
             Some(Event::Comes) => {
-                tally.requests += 1;
+                budget.requests += 1;
                 events.push(Reverse((
                     at + Duration::from_secs_f64(-mean_gap * (1.0 - rng.f64()).ln()),
                     Event::Comes,
                 )));
-                match stage.ask(&Wish::any(model(MODEL))) {
+                match stage.ask(&LeaseRequest::any(model(MODEL))) {
                     Answer::Granted(grant) => {
                         events.push(Reverse((at + way(&mut rng), Event::Arrives(grants.len()))));
                         grants.push(grant);
                     }
                     Answer::Waiting(_) => {}
-                    Answer::Refused(_) => tally.unserved += 1,
+                    Answer::Refused(_) => budget.unserved += 1,
                 }
             }
             Some(Event::Arrives(which)) => match google[grants[which].key.position()].ask(at) {
                 Ok(()) => events.push(Reverse((at + secs(1), Event::Ends(which)))),
                 Err(wait) => {
-                    tally.refused_by_google += 1;
+                    budget.refused_by_google += 1;
                     let rpm = RPM[grants[which].key.position()];
                     let limit = (knows != Knows::Nothing).then_some(rpm);
                     let quotas = [(QuotaUnit::Requests, QuotaWindow::Minute, limit)];
@@ -149,13 +149,13 @@ fn simulate(window: Window, knows: Knows, seed: u64) -> Tally {
                     events.push(Reverse((*at + way(&mut rng), Event::Arrives(grants.len()))));
                     grants.push(*grant);
                 }
-                Effect::Refused(..) => tally.unserved += 1,
+                Effect::Refused(..) => budget.unserved += 1,
                 _ => {}
             }
         }
         heard = stage.said.len();
     }
-    tally
+    budget
 }
 
 /// To Google's door, in 20 to 120 ms.
@@ -169,8 +169,8 @@ fn with_limits_known_fewer_than_one_request_in_a_thousand_meets_a_refusal() {
     for window in [Window::Fixed, Window::Sliding] {
         let run = |knows| {
             let runs = (0..5).map(|seed| simulate(window, knows, seed));
-            let zero = Tally { requests: 0, refused_by_google: 0, unserved: 0 };
-            let sum = runs.fold(zero, |sum, run| Tally {
+            let zero = Budget { requests: 0, refused_by_google: 0, unserved: 0 };
+            let sum = runs.fold(zero, |sum, run| Budget {
                 requests: sum.requests + run.requests,
                 refused_by_google: sum.refused_by_google + run.refused_by_google,
                 unserved: sum.unserved + run.unserved,

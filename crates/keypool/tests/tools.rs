@@ -3,13 +3,13 @@
 mod stage;
 
 use gemini::fault::{Kind, Wait};
-use keypool::{Answer, KeyState, Outcome, Refusal, Role, Tool, Tools, Wish};
+use keypool::{Answer, KeyState, LeaseRequest, Outcome, Refusal, Role, Tool, Tools};
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs};
 
 const SEARCH: Tools = Tools::NONE.with(Tool::GoogleSearch);
 
-fn wish(tools: Tools) -> Wish {
-    Wish { tools, may_wait: false, ..Wish::any(model(MODEL)) }
+fn request(tools: Tools) -> LeaseRequest {
+    LeaseRequest { tools, may_wait: false, ..LeaseRequest::any(model(MODEL)) }
 }
 
 fn used_up() -> Outcome {
@@ -18,7 +18,7 @@ fn used_up() -> Outcome {
 
 /// Leases for a request with these tools and settles at once.
 fn serve(stage: &mut Stage, tools: Tools, outcome: Outcome) -> Role {
-    let Answer::Granted(grant) = stage.ask(&wish(tools)) else { panic!("no grant") };
+    let Answer::Granted(grant) = stage.ask(&request(tools)) else { panic!("no grant") };
     stage.settle(grant, MODEL, outcome);
     grant.role
 }
@@ -28,8 +28,12 @@ fn a_tools_quota_closes_the_tool_on_the_project_and_nothing_else() {
     let mut stage = Stage::new(exact(), vec![labelled("a", "p"), labelled("b", "p")]);
     serve(&mut stage, SEARCH, used_up());
     let refused = Answer::Refused(Refusal::Cooling { back_in: secs(60) });
-    assert_eq!(stage.ask(&wish(SEARCH)), refused);
-    assert_eq!(stage.ask(&Wish { model: model("other"), ..wish(SEARCH) }), refused, "whatever the model");
+    assert_eq!(stage.ask(&request(SEARCH)), refused);
+    assert_eq!(
+        stage.ask(&LeaseRequest { model: model("other"), ..request(SEARCH) }),
+        refused,
+        "whatever the model"
+    );
     serve(&mut stage, Tools::NONE, Outcome::Success);
     serve(&mut stage, Tools::NONE.with(Tool::UrlContext), Outcome::Success);
     let keys = stage.pool.snapshot(stage.now).keys;
@@ -47,7 +51,7 @@ fn another_project_serves_the_tool() {
     let mut stage = Stage::new(exact(), keys(2));
     serve(&mut stage, SEARCH, used_up());
     for _ in 0..3 {
-        let Answer::Granted(grant) = stage.ask(&wish(SEARCH)) else { panic!("no grant") };
+        let Answer::Granted(grant) = stage.ask(&request(SEARCH)) else { panic!("no grant") };
         assert_eq!(grant.key, stage.key("k1"));
     }
 }
@@ -56,8 +60,8 @@ fn another_project_serves_the_tool() {
 fn of_two_tools_both_cool_since_google_names_none() {
     let mut stage = Stage::new(exact(), keys(1));
     serve(&mut stage, SEARCH.with(Tool::UrlContext), used_up());
-    assert!(matches!(stage.ask(&wish(SEARCH)), Answer::Refused(_)));
-    assert!(matches!(stage.ask(&wish(Tools::NONE.with(Tool::UrlContext))), Answer::Refused(_)));
+    assert!(matches!(stage.ask(&request(SEARCH)), Answer::Refused(_)));
+    assert!(matches!(stage.ask(&request(Tools::NONE.with(Tool::UrlContext))), Answer::Refused(_)));
 }
 
 #[test]
@@ -65,10 +69,10 @@ fn a_tool_comes_back_by_a_probe_of_its_own() {
     let mut stage = Stage::new(exact(), keys(1));
     serve(&mut stage, SEARCH, used_up());
     stage.pass(secs(60));
-    let Answer::Granted(probe) = stage.ask(&wish(SEARCH)) else { panic!("no grant") };
+    let Answer::Granted(probe) = stage.ask(&request(SEARCH)) else { panic!("no grant") };
     assert_eq!(probe.role, Role::Probe);
     assert_eq!(serve(&mut stage, Tools::NONE, Outcome::Success), Role::Ordinary);
-    assert!(matches!(stage.ask(&wish(SEARCH)), Answer::Refused(_)));
+    assert!(matches!(stage.ask(&request(SEARCH)), Answer::Refused(_)));
     stage.settle(probe, MODEL, Outcome::Success);
     assert_eq!(serve(&mut stage, SEARCH, Outcome::Success), Role::Ordinary);
 }
@@ -77,7 +81,9 @@ fn a_tool_comes_back_by_a_probe_of_its_own() {
 fn one_who_waits_for_a_tool_is_served_when_it_is_back() {
     let mut stage = Stage::new(exact(), keys(1));
     serve(&mut stage, SEARCH, fault(Kind::QuotaUnnamed, Wait::For(secs(10))));
-    let Answer::Waiting(ticket) = stage.ask(&Wish { may_wait: true, ..wish(SEARCH) }) else { panic!() };
+    let Answer::Waiting(ticket) = stage.ask(&LeaseRequest { may_wait: true, ..request(SEARCH) }) else {
+        panic!()
+    };
     stage.pass(secs(10));
     assert_eq!(stage.answers(), [(secs(110), ticket, Ok(stage.key("k0")))]);
 }

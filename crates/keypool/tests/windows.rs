@@ -11,7 +11,8 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, Utc};
 use gemini::fault::{Kind, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, Effect, Grant, KeyIx, KeySpec, Limit, Outcome, Pool, Refusal, Settings, Settlement, Ticket, Wish,
+    Answer, Effect, Grant, KeyIx, KeySpec, LeaseRequest, Limit, Outcome, Pool, Refusal, Settings, Settlement,
+    Ticket,
 };
 use proptest::prelude::*;
 use stage::{Stage, exact, fault, model, over, secs, wall};
@@ -118,8 +119,8 @@ struct Account {
     life: u64,
     granted: Vec<Granted>,
     /// Not settled: the grant, and its place in the list.
-    open: Vec<(Grant, Wish, usize)>,
-    waiters: BTreeMap<usize, (Ticket, Wish, Duration)>,
+    open: Vec<(Grant, LeaseRequest, usize)>,
+    waiters: BTreeMap<usize, (Ticket, LeaseRequest, Duration)>,
     arrivals: usize,
     heard: usize,
 }
@@ -150,23 +151,26 @@ impl Account {
     fn step(&mut self, step: &Step) {
         match step {
             Step::Lease { model: which, tokens, may_wait } => {
-                let wish =
-                    Wish { input_tokens: *tokens, may_wait: *may_wait, ..Wish::any(model(MODELS[*which])) };
-                let answer = self.stage.ask(&wish);
+                let request = LeaseRequest {
+                    input_tokens: *tokens,
+                    may_wait: *may_wait,
+                    ..LeaseRequest::any(model(MODELS[*which]))
+                };
+                let answer = self.stage.ask(&request);
                 self.hear();
                 match answer {
-                    Answer::Granted(grant) => self.book(grant, wish, usize::MAX),
+                    Answer::Granted(grant) => self.book(grant, request, usize::MAX),
                     Answer::Waiting(ticket) => {
                         let deadline = self.stage.now.mono + self.settings.max_wait;
-                        self.waiters.insert(self.arrivals, (ticket, wish, deadline));
+                        self.waiters.insert(self.arrivals, (ticket, request, deadline));
                         self.arrivals += 1;
                     }
-                    Answer::Refused(Refusal::Cooling { back_in }) => self.check_not_before(&wish, back_in),
+                    Answer::Refused(Refusal::Cooling { back_in }) => self.check_not_before(&request, back_in),
                     Answer::Refused(_) => {}
                 }
             }
             Step::Settle { which, end } if !self.open.is_empty() => {
-                let (grant, wish, at) = self.open.swap_remove(which.index(self.open.len()));
+                let (grant, request, at) = self.open.swap_remove(which.index(self.open.len()));
                 let granted = &mut self.granted[at];
                 granted.counts = end.counts();
                 let mut input_tokens = None;
@@ -177,7 +181,7 @@ impl Account {
                 let settlement = Settlement {
                     lease: grant.lease,
                     key: grant.key,
-                    model: wish.model,
+                    model: request.model,
                     outcome: end.outcome(),
                     input_tokens,
                     output_tokens: None,
@@ -205,15 +209,15 @@ impl Account {
 
     fn hear(&mut self) {
         for (at, effect) in self.stage.said.split_off(self.heard) {
-            let arrival = |ticket: Ticket, waiters: &BTreeMap<usize, (Ticket, Wish, Duration)>| {
+            let arrival = |ticket: Ticket, waiters: &BTreeMap<usize, (Ticket, LeaseRequest, Duration)>| {
                 waiters.iter().find(|(_, waiter)| waiter.0 == ticket).map(|(arrival, _)| *arrival).unwrap()
             };
             match effect {
                 Effect::Granted(ticket, grant) => {
                     let arrival = arrival(ticket, &self.waiters);
-                    let (_, wish, deadline) = self.waiters.remove(&arrival).unwrap();
+                    let (_, request, deadline) = self.waiters.remove(&arrival).unwrap();
                     assert!(at <= deadline);
-                    self.book_at(grant, wish, arrival, at);
+                    self.book_at(grant, request, arrival, at);
                 }
                 Effect::Refused(ticket, _) => {
                     let arrival = arrival(ticket, &self.waiters);
@@ -226,16 +230,16 @@ impl Account {
         self.heard = 0;
     }
 
-    fn book(&mut self, grant: Grant, wish: Wish, arrival: usize) {
-        self.book_at(grant, wish, arrival, self.stage.now.mono);
+    fn book(&mut self, grant: Grant, request: LeaseRequest, arrival: usize) {
+        self.book_at(grant, request, arrival, self.stage.now.mono);
     }
 
-    fn book_at(&mut self, grant: Grant, wish: Wish, arrival: usize, at: Duration) {
+    fn book_at(&mut self, grant: Grant, request: LeaseRequest, arrival: usize, at: Duration) {
         for (_, earlier, _) in self.waiters.range(..arrival).map(|(_, waiter)| waiter) {
-            let same = earlier.model == wish.model && earlier.input_tokens <= wish.input_tokens;
+            let same = earlier.model == request.model && earlier.input_tokens <= request.input_tokens;
             assert!(!same, "passed over one who waits");
         }
-        let name = wish.model.as_deref().unwrap();
+        let name = request.model.as_deref().unwrap();
         let project = self.project(grant.key);
         let wall = self.stage.now.wall - (self.stage.now.mono.checked_sub(at).unwrap());
         let tpm = self.limit(&project, name, |limit| limit.tpm);
@@ -243,12 +247,12 @@ impl Account {
             model: MODELS.iter().position(|model| *model == name).unwrap(),
             at,
             wall,
-            tokens: wish.input_tokens.min(tpm.unwrap_or(u64::MAX)),
+            tokens: request.input_tokens.min(tpm.unwrap_or(u64::MAX)),
             counts: true,
             project,
         };
         self.granted.push(granted);
-        self.open.push((grant, wish, self.granted.len() - 1));
+        self.open.push((grant, request, self.granted.len() - 1));
         self.check_windows();
     }
 
@@ -278,14 +282,14 @@ impl Account {
     }
 
     /// An honest answer: just before that time there is no key for the request.
-    fn check_not_before(&mut self, wish: &Wish, back_in: Duration) {
+    fn check_not_before(&mut self, request: &LeaseRequest, back_in: Duration) {
         // A second is the guess while a probe is out; another key may be back before.
         if back_in > secs(5) || back_in == secs(1) {
             return;
         }
         self.stage.pass(back_in.saturating_sub(Duration::from_millis(1)));
         self.hear();
-        let answer = self.stage.ask(&Wish { may_wait: false, ..wish.clone() });
+        let answer = self.stage.ask(&LeaseRequest { may_wait: false, ..request.clone() });
         self.hear();
         assert!(!matches!(answer, Answer::Granted(_)), "back before {back_in:?}: {answer:?}");
     }

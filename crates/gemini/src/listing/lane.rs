@@ -50,11 +50,11 @@ enum Next {
 struct Queued {
     item: Item,
     page: Option<Arc<str>>,
-    sight: Sight,
+    judgement: Judgement,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sight {
+enum Judgement {
     Unjudged,
     Seen,
     Hidden,
@@ -124,7 +124,7 @@ impl Lane {
         }
         for item in items.into_iter().skip(passed.unwrap_or(0)) {
             if self.seen.insert(item.mark) {
-                self.queue.push_back(Queued { item, page: page.clone(), sight: Sight::Unjudged });
+                self.queue.push_back(Queued { item, page: page.clone(), judgement: Judgement::Unjudged });
             }
         }
         self.next = match next {
@@ -150,7 +150,7 @@ impl Lane {
     /// The items that nobody has judged. While it is open whether they are new there are none.
     pub(super) fn unjudged(&self) -> impl Iterator<Item = &Item> {
         let open = self.held == 0;
-        self.queue.iter().filter(move |it| open && it.sight == Sight::Unjudged).map(|it| &it.item)
+        self.queue.iter().filter(move |it| open && it.judgement == Judgement::Unjudged).map(|it| &it.item)
     }
 
     /// Judges them, and passes over the hidden ones that are next.
@@ -158,15 +158,15 @@ impl Lane {
         if self.held > 0 {
             return;
         }
-        for it in self.queue.iter_mut().filter(|it| it.sight == Sight::Unjudged) {
-            it.sight = if visible(&it.item) { Sight::Seen } else { Sight::Hidden };
+        for it in self.queue.iter_mut().filter(|it| it.judgement == Judgement::Unjudged) {
+            it.judgement = if visible(&it.item) { Judgement::Seen } else { Judgement::Hidden };
         }
         self.settle();
     }
 
     /// The next item to take, and its place in the merged list: the lowest of all lanes is first.
     pub(super) fn head(&self, order: Order) -> Option<(i64, &Item)> {
-        let it = self.queue.front().filter(|it| self.held == 0 && it.sight == Sight::Seen)?;
+        let it = self.queue.front().filter(|it| self.held == 0 && it.judgement == Judgement::Seen)?;
         let place = match (it.item.time, order) {
             (None, _) => self.place,
             (Some(time), Order::OldestFirst) => time,
@@ -193,7 +193,7 @@ impl Lane {
     }
 
     fn settle(&mut self) {
-        while self.queue.front().is_some_and(|it| it.sight == Sight::Hidden) {
+        while self.queue.front().is_some_and(|it| it.judgement == Judgement::Hidden) {
             self.pop();
         }
     }

@@ -43,7 +43,7 @@ pub fn merges(method: &str, target: &Target) -> Option<Form> {
             lists.then_some(Form::Native)
         }
         Surface::OpenAi => {
-            let bound = operation.binding == crate::operation::Binding::Bound;
+            let bound = operation.ownership == crate::operation::Ownership::Bound;
             (alone && bound && verb.is_none()).then_some(Form::OpenAi)
         }
         Surface::Upload | Surface::Download | Surface::Live => None,

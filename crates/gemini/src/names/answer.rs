@@ -5,7 +5,7 @@
 use super::lines::Lines;
 use super::walk::{Kind, Reader, Walk};
 use super::{OwnedName, form};
-use crate::operation::{Binding, Operation};
+use crate::operation::{Operation, Ownership};
 
 /// A name that an answer taught.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,15 +71,16 @@ impl Subject {
         let verb = operation.verb.as_ref();
         let Some(resource) = &operation.resource else {
             let verb = verb?;
-            return match verb.binding() {
+            return match verb.ownership() {
                 _ if verb.as_str().starts_with("Bidi") => subject(form::LIVE_HANDLES, false, false),
-                Binding::Creates => subject("models", true, false),
-                Binding::Free | Binding::Bound => None,
+                Ownership::Creates => subject("models", true, false),
+                Ownership::Free | Ownership::Bound => None,
             };
         };
         // What a tuned model generates, and media.
-        let speaks = verb.is_some_and(|verb| verb.binding() == Binding::Free || verb.as_str() == "download");
-        if operation.binding == Binding::Free || speaks {
+        let speaks =
+            verb.is_some_and(|verb| verb.ownership() == Ownership::Free || verb.as_str() == "download");
+        if operation.ownership == Ownership::Free || speaks {
             return None;
         }
         let collection = resource.collection();

@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use gemini::fault::{Fault, Kind, Quota, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, Effect, Effects, Event, Grant, KeyId, KeyIx, KeySpec, Now, Outcome, Pool, Record, Refusal,
-    Settings, Settlement, Ticket, Wish,
+    Answer, Effect, Effects, Event, Grant, KeyId, KeyIx, KeySpec, LeaseRequest, Now, Outcome, Pool, Record,
+    Refusal, Settings, Settlement, Ticket,
 };
 
 pub(crate) const MODEL: &str = "gemini-3.7-flash";
@@ -31,7 +31,7 @@ pub(crate) fn exact() -> Settings {
     Settings { jitter: 0.0, ..Settings::default() }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "what wishes and settlements take")]
+#[allow(clippy::unnecessary_wraps, reason = "what requests and settlements take")]
 pub(crate) fn model(name: &str) -> Option<Arc<str>> {
     Some(name.into())
 }
@@ -130,21 +130,21 @@ impl Stage {
         self.now.wall += time;
     }
 
-    pub(crate) fn ask(&mut self, wish: &Wish) -> Answer {
-        let answer = self.pool.lease(wish, self.now, &mut self.effects);
+    pub(crate) fn ask(&mut self, request: &LeaseRequest) -> Answer {
+        let answer = self.pool.lease(request, self.now, &mut self.effects);
         self.take();
         answer
     }
 
     pub(crate) fn lease(&mut self, name: &str) -> Grant {
-        match self.ask(&Wish::any(model(name))) {
+        match self.ask(&LeaseRequest::any(model(name))) {
             Answer::Granted(grant) => grant,
             other => panic!("{name}: {other:?}"),
         }
     }
 
     pub(crate) fn wait(&mut self, name: &str) -> Ticket {
-        match self.ask(&Wish::any(model(name))) {
+        match self.ask(&LeaseRequest::any(model(name))) {
             Answer::Waiting(ticket) => ticket,
             other => panic!("{name}: {other:?}"),
         }
@@ -152,7 +152,7 @@ impl Stage {
 
     /// The refusal of a request that would not wait.
     pub(crate) fn refusal(&mut self, name: &str) -> Refusal {
-        match self.ask(&Wish { may_wait: false, ..Wish::any(model(name)) }) {
+        match self.ask(&LeaseRequest { may_wait: false, ..LeaseRequest::any(model(name)) }) {
             Answer::Refused(refusal) => refusal,
             other => panic!("{name}: {other:?}"),
         }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 use crate::Holding;
 
 /// What is under a name.
-pub(super) enum Found {
+pub(super) enum Lookup {
     Nothing,
     Damaged,
     Right(Holding),
@@ -24,13 +24,13 @@ macro_rules! columns {
     };
 }
 
-pub(super) fn find(connection: &Connection, name: &str) -> rusqlite::Result<Found> {
+pub(super) fn find(connection: &Connection, name: &str) -> rusqlite::Result<Lookup> {
     let mut statement =
         connection.prepare_cached(concat!("SELECT ", columns!(), " FROM holdings AS h WHERE h.name = ?1"))?;
     let mut rows = statement.query([name])?;
     Ok(match rows.next()? {
-        None => Found::Nothing,
-        Some(row) => read(row)?.map_or(Found::Damaged, Found::Right),
+        None => Lookup::Nothing,
+        Some(row) => read(row)?.map_or(Lookup::Damaged, Lookup::Right),
     })
 }
 
@@ -91,9 +91,9 @@ pub(super) fn expire(connection: &Connection, now: DateTime<Utc>, at_most: usize
     for (expires_us, name) in due {
         if let Ok(name) = str::from_utf8(&name) {
             let is_over = match find(connection, name)? {
-                Found::Nothing => false,
-                Found::Damaged => true,
-                Found::Right(holding) => holding.has_expired(now),
+                Lookup::Nothing => false,
+                Lookup::Damaged => true,
+                Lookup::Right(holding) => holding.has_expired(now),
             };
             removed += usize::from(is_over && remove(connection, name)?);
         }
@@ -142,7 +142,7 @@ pub(super) fn rewrite(connection: &Connection, tables: &str) -> rusqlite::Result
         while let Some(row) = rows.next()? {
             let Some(holding) = read(row)? else { continue };
             match find(connection, &holding.name)? {
-                Found::Right(other) if other.made >= holding.made => {}
+                Lookup::Right(other) if other.made >= holding.made => {}
                 _ => put(connection, &holding)?,
             }
         }

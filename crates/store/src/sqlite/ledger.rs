@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
     Sqlite,
-    holdings::{self, Found},
+    holdings::{self, Lookup},
 };
 use crate::{Holding, Ledger, LedgerChange, StoreError};
 
@@ -48,9 +48,9 @@ fn find(
     let (mut found, mut damaged) = (Vec::with_capacity(names.len()), Vec::new());
     for &name in names {
         found.push(match holdings::find(&transaction, name)? {
-            Found::Right(holding) if !holding.has_expired(now) => Some(holding),
-            Found::Right(_) | Found::Nothing => None,
-            Found::Damaged => {
+            Lookup::Right(holding) if !holding.has_expired(now) => Some(holding),
+            Lookup::Right(_) | Lookup::Nothing => None,
+            Lookup::Damaged => {
                 damaged.push(name.to_owned());
                 None
             }
@@ -63,7 +63,7 @@ fn record(connection: &mut Connection, damaged: &[String], batch: &[LedgerChange
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for name in damaged {
         // Asked again: another handle may have put a right one there.
-        if matches!(holdings::find(&transaction, name)?, Found::Damaged) {
+        if matches!(holdings::find(&transaction, name)?, Lookup::Damaged) {
             holdings::remove(&transaction, name)?;
         }
     }

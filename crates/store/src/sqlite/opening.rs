@@ -33,7 +33,7 @@ pub(super) fn open(path: &Path) -> Result<Opened<Sqlite>, StoreError> {
     for _ in 0..LOOKS {
         let identity = identity(&path);
         match examine(&path) {
-            Ok(Found::Sound { connection, repair, cut_off_bytes }) => {
+            Ok(FileState::Sound { connection, repair, cut_off_bytes }) => {
                 let mode = fs::metadata(&path).map_err(|e| unusable(&path, &e))?.permissions().mode();
                 return Ok(Opened {
                     store: Sqlite { path, connection, damaged: Vec::new() },
@@ -42,7 +42,7 @@ pub(super) fn open(path: &Path) -> Result<Opened<Sqlite>, StoreError> {
                     cut_off_bytes,
                 });
             }
-            Ok(Found::Nothing) => {
+            Ok(FileState::Nothing) => {
                 create(&path)?;
                 if condition == Condition::Intact {
                     condition = Condition::Fresh;
@@ -65,20 +65,20 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
-enum Found {
+enum FileState {
     Nothing,
     Sound { connection: Connection, repair: Option<Condition>, cut_off_bytes: Option<u64> },
 }
 
 /// Looks at what is there. `StoreError::Damaged` asks for it to be moved aside.
-fn examine(path: &Path) -> Result<Found, StoreError> {
+fn examine(path: &Path) -> Result<FileState, StoreError> {
     let damaged = |reason: &str| StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return if quarantine::is_orphaned(path) {
                 Err(damaged("there is a log but the file is missing"))
             } else {
-                Ok(Found::Nothing)
+                Ok(FileState::Nothing)
             };
         }
         Err(error) => return Err(unusable(path, &error)),
@@ -126,7 +126,7 @@ fn examine(path: &Path) -> Result<Found, StoreError> {
     integrity::trust(path);
     let repair = repair(path, &mut connection)?;
     tidy_on_close(&connection).map_err(failed)?;
-    Ok(Found::Sound { connection, repair, cut_off_bytes })
+    Ok(FileState::Sound { connection, repair, cut_off_bytes })
 }
 
 /// A connection with the settings this store relies on. Until `tidy_on_close`, closing it leaves the file and its log as

@@ -11,14 +11,14 @@ use memchr::memmem::Finder;
 use tokio_tungstenite::tungstenite::Message;
 
 /// See the module.
-pub(super) struct Eyes<'k> {
+pub(super) struct MessageScanner<'k> {
     key: &'k Key,
     finder: Finder<'k>,
     /// Of all turns together: each tells its own.
     pub(super) usage: Option<Usage>,
 }
 
-impl<'k> Eyes<'k> {
+impl<'k> MessageScanner<'k> {
     pub(super) fn new(key: &'k Key) -> Self {
         Self { key, finder: Finder::new(key.secret().expose()), usage: None }
     }

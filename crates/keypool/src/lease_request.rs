@@ -11,7 +11,7 @@ use crate::waiting::Ticket;
 
 /// A request for a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct LeaseRequest {
     /// The model the request names, if it names one. The same spelling each time, without `models/`.
     pub model: Option<Arc<str>>,
     /// Which keys can serve it at all.
@@ -34,7 +34,7 @@ pub struct Wish {
     pub waited: Duration,
 }
 
-impl Wish {
+impl LeaseRequest {
     /// Any key for this model, now or later.
     pub fn any(model: Option<Arc<str>>) -> Self {
         Self { model, may_wait: true, ..Self::default() }
@@ -84,7 +84,7 @@ pub enum Retry {
     ModelFault,
 }
 
-/// The pool's answer to a wish.
+/// The pool's answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Here is a key.

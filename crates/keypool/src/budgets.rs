@@ -1,4 +1,4 @@
-//! The roster's tallies: found by model and project, made where a limit is known, written up and restored. What a tally
+//! The roster's budgets: found by model and project, made where a limit is known, written up and restored. What a budget
 //! counts is its own business.
 
 use std::collections::BTreeMap;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gemini::fault::{Fault, Wait};
 
+use crate::budget::{BELIEVED, Booking, Budget, Spent};
 use crate::effect::{Effect, Effects, Event};
 use crate::journal::Page;
 use crate::key::KeyIx;
@@ -16,27 +17,26 @@ use crate::now::Now;
 use crate::record::{LearntLimit, LimitState, Owner, Record, SecondUsed, Subject};
 use crate::roster::{Model, ProjectIx, Roster};
 use crate::snapshot::LimitView;
-use crate::tally::{BELIEVED, Booking, Spent, Tally};
 
-/// How often tallies that have nothing to say are cleared away.
+/// How often budgets that have nothing to say are cleared away.
 const TIDY: Duration = Duration::from_secs(60 * 60);
 /// The longest day, and some: a stored day that ends later was written under a wrong clock.
 const LONGEST_DAY: Duration = Duration::from_secs(26 * 60 * 60);
 
 /// Which projects have room for a request, as far as limits are known.
 #[derive(Clone, Copy)]
-pub(crate) struct Room<'a> {
+pub(crate) struct Headroom<'a> {
     /// None where no limit is known.
-    tallies: Option<&'a BTreeMap<ProjectIx, Tally>>,
+    budgets: Option<&'a BTreeMap<ProjectIx, Budget>>,
     tokens: u64,
     pub now: Duration,
 }
 
-impl Room<'_> {
+impl Headroom<'_> {
     /// Since when, or when.
     pub(crate) fn opens(&self, project: ProjectIx) -> Duration {
-        let tally = self.tallies.and_then(|tallies| tallies.get(&project));
-        tally.map_or(self.now, |tally| tally.opens(self.tokens, self.now))
+        let budget = self.budgets.and_then(|budgets| budgets.get(&project));
+        budget.map_or(self.now, |budget| budget.opens(self.tokens, self.now))
     }
 
     pub(crate) fn has(&self, project: ProjectIx) -> bool {
@@ -45,10 +45,10 @@ impl Room<'_> {
 }
 
 impl Roster {
-    pub(crate) fn room(&self, model: Option<ModelIx>, tokens: u64, now: Duration) -> Room<'_> {
-        let tallies =
-            model.map(|model| &self.models.get(model).tallies).filter(|tallies| !tallies.is_empty());
-        Room { tallies, tokens, now }
+    pub(crate) fn headroom(&self, model: Option<ModelIx>, tokens: u64, now: Duration) -> Headroom<'_> {
+        let budgets =
+            model.map(|model| &self.models.get(model).budgets).filter(|budgets| !budgets.is_empty());
+        Headroom { budgets, tokens, now }
     }
 
     /// Counts a request where a limit is known.
@@ -61,7 +61,7 @@ impl Roster {
     ) -> Option<(ProjectIx, Booking)> {
         let project = self.project(key);
         let state = self.models.get(model);
-        if !state.tallies.contains_key(&project) {
+        if !state.budgets.contains_key(&project) {
             if self.limits.is_empty() {
                 return None;
             }
@@ -69,9 +69,9 @@ impl Roster {
             if caps == Caps::default() {
                 return None;
             }
-            self.models.get_mut(model).tallies.insert(project, Tally::new(caps));
+            self.models.get_mut(model).budgets.insert(project, Budget::new(caps));
         }
-        let booking = self.models.get_mut(model).tallies.get_mut(&project)?.book(tokens, now);
+        let booking = self.models.get_mut(model).budgets.get_mut(&project)?.book(tokens, now);
         self.note_limits(project, model, now.mono);
         Some((project, booking))
     }
@@ -89,8 +89,8 @@ impl Roster {
         if self.project(key) != project {
             return;
         }
-        let Some(tally) = self.models.get_mut(model).tallies.get_mut(&project) else { return };
-        if tally.settle(booking, spent, now) {
+        let Some(budget) = self.models.get_mut(model).budgets.get_mut(&project) else { return };
+        if budget.settle(booking, spent, now) {
             self.stirred = true;
         }
         if spent != Spent::Tokens(None) {
@@ -114,15 +114,15 @@ impl Roster {
         };
         for quota in fault.quotas.iter().filter(|quota| Gauge::of(quota).is_some()) {
             let known =
-                self.models.find(model).is_some_and(|m| self.models.get(m).tallies.contains_key(&project));
+                self.models.find(model).is_some_and(|m| self.models.get(m).budgets.contains_key(&project));
             if !known && quota.limit.is_none_or(|limit| limit == 0) {
                 continue;
             }
             let entered = self.models.enter(model, now.mono, &mut self.journal);
             let caps = self.configured(project, model);
-            let tallies = &mut self.models.get_mut(entered).tallies;
-            let tally = tallies.entry(project).or_insert_with(|| Tally::new(caps));
-            if let Some((gauge, limit)) = tally.learn(quota, hint, now) {
+            let budgets = &mut self.models.get_mut(entered).budgets;
+            let budget = budgets.entry(project).or_insert_with(|| Budget::new(caps));
+            if let Some((gauge, limit)) = budget.learn(quota, hint, now) {
                 let project = self.projects[project.0 as usize].owner.clone();
                 let subject = Subject::Model { project, model: model.clone() };
                 effects.log(Event::LimitLearnt { subject, gauge, limit });
@@ -134,24 +134,24 @@ impl Roster {
     /// Forgets what refusals taught of this project's limits.
     pub(crate) fn forget_limits(&mut self, project: ProjectIx, now: Duration) {
         for state in self.models.iter_mut() {
-            let Some(tally) = state.tallies.get_mut(&project) else { continue };
-            tally.forget_learnt();
-            if !std::mem::replace(&mut tally.dirty, true) {
+            let Some(budget) = state.budgets.get_mut(&project) else { continue };
+            budget.forget_learnt();
+            if !std::mem::replace(&mut budget.dirty, true) {
                 self.journal.note(Page::Limits(project, state.name.clone()), now);
             }
             self.stirred = true;
         }
     }
 
-    /// Hands the tallies of a dissolved project to its heir. Answers under which names they were kept.
-    pub(crate) fn bequeath_tallies(&mut self, from: ProjectIx, to: ProjectIx, now: Duration) -> Vec<Subject> {
+    /// Hands the budgets of a dissolved project to its heir. Answers under which names they were kept.
+    pub(crate) fn bequeath_budgets(&mut self, from: ProjectIx, to: ProjectIx, now: Duration) -> Vec<Subject> {
         let owner = self.projects[from.0 as usize].owner.clone();
         let mut former = Vec::new();
         for state in self.models.iter_mut() {
-            let Some(tally) = state.tallies.remove(&from) else { continue };
+            let Some(budget) = state.budgets.remove(&from) else { continue };
             former.push(Subject::Limits { project: owner.clone(), model: state.name.clone() });
-            let heir = state.tallies.entry(to).or_insert_with(|| Tally::new(tally.configured));
-            heir.merge(&tally, now);
+            let heir = state.budgets.entry(to).or_insert_with(|| Budget::new(budget.configured));
+            heir.merge(&budget, now);
             if !std::mem::replace(&mut heir.dirty, true) {
                 self.journal.note(Page::Limits(to, state.name.clone()), now);
             }
@@ -160,16 +160,16 @@ impl Roster {
     }
 
     /// Looks the configured limits up again, since labels or projects have changed.
-    pub(crate) fn reconfigure_tallies(&mut self) {
+    pub(crate) fn reconfigure_budgets(&mut self) {
         if self.limits.is_empty() {
             return;
         }
         let labels: Vec<_> =
             (0..).map(ProjectIx).take(self.projects.len()).map(|at| self.label(at).cloned()).collect();
         for state in self.models.iter_mut() {
-            for (project, tally) in &mut state.tallies {
+            for (project, budget) in &mut state.budgets {
                 let label = labels[project.0 as usize].as_ref();
-                tally.configured = configured(&self.limits, label, state.name.as_deref());
+                budget.configured = configured(&self.limits, label, state.name.as_deref());
             }
         }
     }
@@ -180,8 +180,8 @@ impl Roster {
 
     fn note_limits(&mut self, project: ProjectIx, model: ModelIx, now: Duration) {
         let state = self.models.get_mut(model);
-        if let Some(tally) = state.tallies.get_mut(&project)
-            && !std::mem::replace(&mut tally.dirty, true)
+        if let Some(budget) = state.budgets.get_mut(&project)
+            && !std::mem::replace(&mut budget.dirty, true)
         {
             self.journal.note(Page::Limits(project, state.name.clone()), now);
         }
@@ -207,9 +207,9 @@ impl Roster {
         match page {
             Page::Limits(project, model) => {
                 if let Some(model) = self.models.find(model)
-                    && let Some(tally) = self.models.get_mut(model).tallies.get_mut(project)
+                    && let Some(budget) = self.models.get_mut(model).budgets.get_mut(project)
                 {
-                    tally.dirty = false;
+                    budget.dirty = false;
                 }
                 self.limits_record(*project, model, now)
             }
@@ -223,21 +223,21 @@ impl Roster {
     fn limits_record(&self, project: ProjectIx, model: &Model, now: Now) -> Record {
         let owner = self.projects[project.0 as usize].owner.clone();
         let record = Record::clear(Subject::Limits { project: owner, model: model.clone() });
-        let tally = self.models.find(model).and_then(|model| self.models.get(model).tallies.get(&project));
-        Record { limits: tally.and_then(|tally| tally.state(now)).map(Box::new), ..record }
+        let budget = self.models.find(model).and_then(|model| self.models.get(model).budgets.get(&project));
+        Record { limits: budget.and_then(|budget| budget.state(now)).map(Box::new), ..record }
     }
 
     pub(crate) fn limits_records(&self, now: Now) -> impl Iterator<Item = Record> {
         self.models.iter().flat_map(move |state| {
-            state.tallies.keys().map(move |project| self.limits_record(*project, &state.name, now))
+            state.budgets.keys().map(move |project| self.limits_record(*project, &state.name, now))
         })
     }
 
     pub(crate) fn limit_views(&self, project: ProjectIx, now: Duration) -> Vec<LimitView> {
-        let of_project = self.models.iter().filter_map(|state| Some((state, state.tallies.get(&project)?)));
-        let view = |(state, tally): (&ModelState, &Tally)| {
-            let [rpm, tpm, rpd] = tally.caps(now);
-            let Amount { requests, tokens } = tally.minute.total(Second::of(now));
+        let of_project = self.models.iter().filter_map(|state| Some((state, state.budgets.get(&project)?)));
+        let view = |(state, budget): (&ModelState, &Budget)| {
+            let [rpm, tpm, rpd] = budget.caps(now);
+            let Amount { requests, tokens } = budget.minute.total(Second::of(now));
             LimitView {
                 model: state.name.clone(),
                 rpm,
@@ -245,7 +245,7 @@ impl Roster {
                 rpd,
                 minute_requests: requests,
                 minute_tokens: tokens,
-                day_requests: if now < tally.day.ends { tally.day.requests } else { 0 },
+                day_requests: if now < budget.day.ends { budget.day.requests } else { 0 },
             }
         };
         of_project.map(view).collect()
@@ -255,11 +255,11 @@ impl Roster {
         let Some(project) = self.by_owner.get(owner).copied() else { return };
         let caps = self.configured(project, model);
         let entered = self.models.enter(model, now.mono, &mut self.journal);
-        self.models.get_mut(entered).tallies.insert(project, Tally::restored(caps, state, now));
+        self.models.get_mut(entered).budgets.insert(project, Budget::restored(caps, state, now));
     }
 }
 
-impl Tally {
+impl Budget {
     /// What to keep of it, if anything.
     fn state(&self, now: Now) -> Option<LimitState> {
         if self.is_idle(now.mono) {
@@ -281,27 +281,27 @@ impl Tally {
     }
 
     fn restored(configured: Caps, state: &LimitState, now: Now) -> Self {
-        let mut tally = Self::new(configured);
+        let mut budget = Self::new(configured);
         for LearntLimit { gauge, limit, until } in &state.learnt {
             let until = now.mono + now.until(*until).min(BELIEVED);
-            tally.learnt[*gauge as usize] =
-                Some(crate::tally::Learnt { limit: *limit, until }).filter(|learnt| learnt.until > now.mono);
+            budget.learnt[*gauge as usize] =
+                Some(crate::budget::Learnt { limit: *limit, until }).filter(|learnt| learnt.until > now.mono);
         }
         let second = Second::of(now.mono);
         // Rounded down: a count may last a second longer for it, never less.
         let since = now.since(state.counted_at).as_secs();
         for used in &state.minute {
             let amount = Amount { requests: used.requests, tokens: used.tokens };
-            tally.minute.add(second.earlier(used.ago_s.saturating_add(since)), second, amount);
+            budget.minute.add(second.earlier(used.ago_s.saturating_add(since)), second, amount);
         }
         if let Some(ends) = state.day_ends {
             let left = now.until(ends);
             if !left.is_zero() && left <= LONGEST_DAY {
-                tally.day.requests = state.day_requests;
-                tally.day.began = now.mono;
-                tally.day.ends = now.mono + left;
+                budget.day.requests = state.day_requests;
+                budget.day.began = now.mono;
+                budget.day.ends = now.mono + left;
             }
         }
-        tally
+        budget
     }
 }

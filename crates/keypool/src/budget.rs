@@ -1,5 +1,5 @@
 //! What one project may use of one model and what it has used: limits that are configured, limits that refusals taught,
-//! and the counts in the same windows. A tally exists where a limit is known. Chooses nothing and persists nothing.
+//! and the counts in the same windows. A budget exists where a limit is known. Chooses nothing and persists nothing.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) const BELIEVED: Duration = Duration::from_secs(24 * 60 * 60);
 const RESET_GRACE: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Clone, Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Budget {
     pub configured: Caps,
     /// By gauge.
     pub learnt: [Option<Learnt>; Gauge::ALL.len()],
@@ -59,7 +59,7 @@ pub(crate) enum Spent {
     Tokens(Option<u64>),
 }
 
-impl Tally {
+impl Budget {
     pub(crate) fn new(configured: Caps) -> Self {
         Self {
             configured,
@@ -181,7 +181,7 @@ impl Tally {
                 || self.day.ends <= now)
     }
 
-    /// Two tallies that turn out to be the same project's: of each count the larger, of each limit the newer.
+    /// Two budgets that turn out to be the same project's: of each count the larger, of each limit the newer.
     pub(crate) fn merge(&mut self, other: &Self, now: Duration) {
         self.minute.merge(&other.minute);
         let lives = |day: &Day| now < day.ends;
