@@ -2,7 +2,7 @@
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
 use crate::{cli::Failure, settings::Settings};
-use gemini_balance_actors::forward::probe::{KeyHealth, Prober};
+use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::process::ExitCode;
 
 /// Runs the check.

@@ -14,13 +14,14 @@ use crate::{
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
 use gemini_balance_actors::{
     KeyManager,
-    forward::{Forwarder, Limits, UpstreamSettings},
+    forward::{Forwarder, Limits},
     health::Health,
     key_checker::KeyCheckerActor,
     ledger::Ledger,
     live::Live,
     store::Store,
     transaction::{Journal, Transaction},
+    upstream::UpstreamSettings,
 };
 use std::{net::SocketAddr, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
@@ -140,7 +141,7 @@ impl Service {
 }
 
 impl Plan {
-    fn face(&self) -> Result<AppState, gemini_balance_actors::forward::UpstreamError> {
+    fn face(&self) -> Result<AppState, gemini_balance_actors::upstream::UpstreamError> {
         let journal: Journal = Rc::new(write_transaction);
         let forwarder = Rc::new(Forwarder::new(
             self.upstream.clone(),

@@ -2,13 +2,13 @@
 //! quota, and tells the key manager of those that are well again. Which keys are retired is the pool's to say.
 
 use crate::{
-    forward::{
-        UpstreamError, UpstreamSettings,
-        probe::{KeyHealth, Prober},
-    },
     health::Health,
     key_manager::{KeyManager, Verb, VerbKind},
     supervisor::{Child, Intensity, supervise},
+    upstream::{
+        UpstreamError, UpstreamSettings,
+        probe::{KeyHealth, Prober},
+    },
 };
 use actix::{Actor, AsyncContext, Context, WrapFuture};
 use keypool::KeyState;

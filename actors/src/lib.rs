@@ -2,8 +2,10 @@
 //! `LiveActor` a Live session, and the supervisor that keeps the long-lived ones running. The service above wires it up
 //! and gives it an HTTP face; what is known of the pool's rules and of Google's wire lies below, in `keypool` and `gemini`.
 
+mod attempts;
 pub mod caller;
 pub mod clock;
+pub mod failure;
 pub mod forward;
 pub mod health;
 pub mod key_checker;
@@ -15,8 +17,10 @@ pub mod secret;
 pub mod store;
 pub mod supervisor;
 pub mod transaction;
+pub mod upstream;
 
 pub use caller::{Caller, Visibility};
+pub use failure::Failure;
 pub use forward::{ForwardActor, Job};
 pub use key_manager::{KeyManager, KeyManagerActor};
 pub use secret::Secret;

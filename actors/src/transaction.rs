@@ -1,7 +1,7 @@
 //! What is recorded of one request: made up by the `ForwardActor` as it goes (or by the HTTP face, for a request that
 //! never came so far), handed to a [`Journal`] at its end. It holds ids and counts, never a secret or a body.
 
-use crate::forward::Failure;
+use crate::failure::Failure;
 use gemini::{path::Dialect, usage::Usage};
 use std::{rc::Rc, sync::Arc, time::Duration};
 

@@ -14,7 +14,7 @@ use actix_web::{
 };
 use endpoints::{Example, Role, endpoints};
 use gemini::path::{Dialect, PathError};
-use gemini_balance_actors::forward::Failure;
+use gemini_balance_actors::Failure;
 use keypool::Refusal;
 use serde_json::Value;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use gemini::path::{Dialect, PathError};
-use gemini_balance_actors::{forward::Failure, live::Close};
+use gemini_balance_actors::{Failure, live::Close};
 use keypool::Refusal;
 use std::{borrow::Cow, time::Duration};
 

@@ -16,8 +16,9 @@ use futures_util::FutureExt;
 use gemini::path::{self, CredentialForm, Dialect};
 use gemini_balance_actors::{
     Caller, Job,
-    forward::{BodyStream, headers},
+    forward::BodyStream,
     transaction::{End, Transaction},
+    upstream::headers,
 };
 use std::{
     cell::Cell,

@@ -23,10 +23,10 @@ use gemini::{
     query::query_access_tokens,
 };
 use gemini_balance_actors::{
-    Caller,
-    forward::{Failure, headers},
+    Caller, Failure,
     ledger::LedgerSilent,
     live::{Client, ClientPipe, Ephemeral, LiveJob, Outlet, accept_key},
+    upstream::headers,
 };
 use std::{
     borrow::Cow,

@@ -25,9 +25,8 @@ pub(super) async fn admit(
     }
     // Boxed, as few requests come here and all would carry its memory.
     let session = Box::pin(face.forwarder.upload_session(target)).await;
-    let session = session.map_err(|LedgerSilent| {
-        GatewayError::Forward(gemini_balance_actors::forward::Failure::LedgerSilent)
-    })?;
+    let session = session
+        .map_err(|LedgerSilent| GatewayError::Forward(gemini_balance_actors::Failure::LedgerSilent))?;
     match (caller, session) {
         (Ok(caller), Some(session)) if caller.sees(session.caller.as_deref()) => Ok((caller, Some(session))),
         (Ok(_), _) => Err(GatewayError::NoUpload),

@@ -13,8 +13,9 @@ pub(crate) use sources::demo;
 pub use sources::{SettingsError, load};
 
 use gemini_balance_actors::{
-    forward::{BaseUrl, Limits, ProxyUrl, UpstreamError, UpstreamSettings},
+    forward::Limits,
     supervisor::Intensity,
+    upstream::{BaseUrl, ProxyUrl, UpstreamError, UpstreamSettings},
 };
 use keypool::Strategy;
 use serde::Deserialize;

@@ -5,10 +5,10 @@ use super::{
     Forwarder,
     attempt::{self, FailedAttempt},
     binding::ledger_name,
-    job::{Failure, Job},
+    job::Job,
     search::Found,
 };
-use crate::{key_manager::LeaseError, ledger::Holding};
+use crate::{failure::Failure, key_manager::LeaseError, ledger::Holding};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use gemini::{

@@ -2,26 +2,28 @@
 //! know whether it is a success. Knows nothing of what happens next.
 
 use super::{
-    causes::Causes,
-    headers,
-    job::{Failure, Job},
-    observe::{Coding, LateError, Observer, decoded},
-    redirect,
+    job::Job,
+    observe::{LateError, Observer},
     upload::BodyStream,
-    upstream::Upstream,
 };
-use crate::key_ring::Key;
-use bytes::{Bytes, BytesMut};
+use crate::{
+    failure::Failure,
+    key_ring::Key,
+    upstream::{
+        Body, BodyError, Causes, Coding, Joined, Patience, Ready, Redirectable, Upstream, credential,
+        decoded, follow, headers,
+    },
+};
+use bytes::Bytes;
 use gemini::{
     answer::is_empty_answer,
     classify::{self, StreamError, classify},
     fault::Fault,
     names::AnswerNames,
     operation::Streaming,
-    path::Surface,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::time::Duration;
 use tokio::time::{error::Elapsed, timeout};
 
 /// An answer whose headers take more is not Google's. The library's own limit is on their number.
@@ -78,14 +80,6 @@ impl FailedAttempt {
     }
 }
 
-/// The credential header of a surface.
-pub(super) fn credential(surface: Surface, key: &Key) -> (HeaderName, HeaderValue) {
-    match surface {
-        Surface::OpenAi => (header::AUTHORIZATION, key.bearer_header()),
-        _ => (HeaderName::from_static("x-goog-api-key"), key.goog_header()),
-    }
-}
-
 /// Sends the request on `key`.
 pub(super) async fn open(
     upstream: &Upstream,
@@ -119,7 +113,18 @@ pub(super) async fn open(
     };
     if let Ok(Ok(answer)) = response {
         response = if answer.status().is_redirection() {
-            timeout(head_timeout, Box::pin(redirect::follow(upstream, job, key, answer))).await
+            timeout(
+                head_timeout,
+                Box::pin(async {
+                    let request = Redirectable {
+                        method: &job.method,
+                        surface: job.target.surface,
+                        headers: &job.headers,
+                    };
+                    follow(upstream, &request, key, answer).await
+                }),
+            )
+            .await
         } else {
             Ok(Ok(answer))
         };
@@ -144,7 +149,7 @@ pub(super) async fn open(
         // Dropping the body unread keeps its connection from being used again.
         return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadLost));
     }
-    let mut body = Body { inner: body, broken: false, idle_timeout: upstream.settings.idle_timeout };
+    let mut body = Body::new(body, upstream.settings.idle_timeout);
     if head.status.as_u16() >= 400 {
         return Err(read_error(upstream, job, key, head, body).await);
     }
@@ -334,113 +339,4 @@ fn error_event(
 pub(super) fn late_fault(late: &LateError) -> Fault {
     let answer = classify::Answer { status: late.status, retry_after: None, body: &late.body, tools: false };
     classify(&answer, chrono::Utc::now().timestamp())
-}
-
-/// The upstream's body.
-pub(super) struct Body {
-    inner: reqwest::Body,
-    /// It broke off before: the library's body would say that it has ended.
-    broken: bool,
-    idle_timeout: Duration,
-}
-
-/// The body broke off, or nothing came of it for too long.
-#[derive(Debug)]
-pub(super) struct BodyError;
-
-/// What is there of a body without waiting for the network.
-pub(super) enum Ready {
-    Chunk(Bytes),
-    End,
-    NotYet,
-    Broken,
-}
-
-/// How much of a wait is still none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// What is not there is not there.
-    Not,
-    /// Until the tasks that are ready, the connection's own among them, have run once.
-    OneTurn,
-}
-
-impl Body {
-    fn poll_chunk(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
-        if self.broken {
-            return Poll::Ready(Err(BodyError));
-        }
-        loop {
-            return match std::task::ready!(http_body::Body::poll_frame(Pin::new(&mut self.inner), cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(chunk) if !chunk.is_empty() => Poll::Ready(Ok(Some(chunk))),
-                    _ => continue, // an empty frame, or trailers, which HTTP/1.1 clients did not ask for
-                },
-                Some(Err(_)) => {
-                    self.broken = true;
-                    Poll::Ready(Err(BodyError))
-                }
-                None => Poll::Ready(Ok(None)),
-            };
-        }
-    }
-
-    /// The next bytes; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        let idle_timeout = self.idle_timeout;
-        timeout(idle_timeout, poll_fn(|cx| self.poll_chunk(cx))).await.unwrap_or(Err(BodyError))
-    }
-
-    /// The next bytes if they are there.
-    pub(super) async fn next_ready(&mut self, patience: Patience) -> Ready {
-        let turns: &[u8] = if patience == Patience::OneTurn { &[1, 0] } else { &[0] };
-        for yields_left in turns {
-            let polled = poll_fn(|cx| Poll::Ready(self.poll_chunk(cx))).await;
-            match polled {
-                Poll::Ready(Ok(Some(chunk))) => return Ready::Chunk(chunk),
-                Poll::Ready(Ok(None)) => return Ready::End,
-                Poll::Ready(Err(BodyError)) => return Ready::Broken,
-                Poll::Pending if *yields_left > 0 => tokio::task::yield_now().await,
-                Poll::Pending => {}
-            }
-        }
-        Ready::NotYet
-    }
-}
-
-/// Chunks put together; a single one is passed on without a copy.
-#[derive(Default)]
-pub(super) struct Joined {
-    first: Bytes,
-    all: BytesMut,
-}
-
-impl Joined {
-    /// Beyond this nothing is gained by joining more.
-    pub(super) const ENOUGH: usize = 64 * 1024;
-
-    pub(super) fn push(&mut self, chunk: Bytes) {
-        if self.first.is_empty() && self.all.is_empty() {
-            self.first = chunk;
-            return;
-        }
-        if self.all.is_empty() {
-            self.all.reserve((self.first.len() + chunk.len()) * 2);
-            self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.all.extend_from_slice(&chunk);
-    }
-
-    /// What there is so far.
-    pub(super) fn bytes(&self) -> Bytes {
-        if self.all.is_empty() { self.first.clone() } else { Bytes::copy_from_slice(&self.all) }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.first.len() + self.all.len()
-    }
-
-    pub(super) fn into_bytes(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.freeze() }
-    }
 }

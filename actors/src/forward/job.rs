@@ -4,9 +4,8 @@
 use super::upload::BodyStream;
 use crate::{caller::Caller, ledger::Holding};
 use bytes::Bytes;
-use gemini::{listing::BadPage, path::Target};
+use gemini::path::Target;
 use http::{HeaderMap, Method, StatusCode};
-use keypool::Refusal;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -68,31 +67,4 @@ pub enum Piece {
     Chunk(Bytes),
     /// The body is whole.
     End,
-}
-
-/// Why the gateway has no upstream answer to pass on.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Failure {
-    /// The pool has no key for it.
-    NoKey(Refusal),
-    /// The pool did not answer.
-    PoolSilent,
-    /// The resources it names belong to different projects: no key reaches both.
-    TwoProjects(Box<[String; 2]>),
-    /// Of the project that owns what it names, the pool has no usable key.
-    OwnerGone(Box<str>),
-    /// The ledger could not be asked whose the resources are that it names.
-    LedgerSilent,
-    /// No connection to the upstream.
-    Unreachable,
-    /// The upstream broke off, or sent something that is not HTTP, before its answer's head was whole.
-    HeadLost,
-    /// The upstream did not begin to answer in time.
-    HeadTimeout,
-    /// The upstream did not begin the body of its answer in time, or broke off before the first event.
-    BodyLost,
-    /// It lists what all projects own, and names no page that there is.
-    BadPage(BadPage),
-    /// The upstream answered it with what is no page of a list.
-    NoPage,
 }

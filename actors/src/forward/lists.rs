@@ -4,16 +4,17 @@
 
 use super::{
     Forwarder,
-    attempt::{self, BodyError, FailedAttempt, Joined, OpenAnswer, WholeAnswer},
-    job::{Failure, Job},
-    observe::decoded,
-    retry::{Step, Tries},
+    attempt::{self, FailedAttempt, OpenAnswer, WholeAnswer},
+    job::Job,
     search::{Course, Found, chance},
 };
 use crate::{
+    attempts::{Step, Tries},
     caller::{Caller, Visibility},
+    failure::Failure,
     key_manager::LeaseError,
     transaction::Attempt,
+    upstream::{BodyError, Joined, decoded},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};

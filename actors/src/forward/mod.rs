@@ -5,33 +5,25 @@
 mod asking;
 mod attempt;
 mod binding;
-mod causes;
 mod fallback;
-pub mod headers;
 mod job;
 mod last_words;
 mod learning;
 mod lists;
 mod observe;
-pub mod probe;
-mod redirect;
 mod relay;
-mod retry;
 mod search;
 mod upload;
-mod upstream;
 
-pub(crate) use causes::Causes;
-pub use job::{Answer, AnswerBody, Failure, Job, Piece};
-pub(crate) use retry::{Step, Tries};
+pub use job::{Answer, AnswerBody, Job, Piece};
 pub use upload::{BodyStream, BrokenOff, is_under_way};
-pub(crate) use upstream::Upstream;
-pub use upstream::{BaseUrl, ProxyUrl, UpstreamError, UpstreamSettings};
 
 use crate::{
+    failure::Failure,
     key_manager::{KeyManager, Lease},
     ledger::{Holding, Ledger, LedgerSilent},
     transaction::{End, Journal, Transaction},
+    upstream::{Upstream, UpstreamError, UpstreamSettings},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use attempt::OpenAnswer;

@@ -1,6 +1,7 @@
 //! Watches an answer's body as it passes, without changing it: the token usage, the end of the first event, an error
 //! event, at the start or later. Sees through gzip; any other coding passes unseen.
 
+use crate::upstream::Coding;
 use flate2::write::MultiGzDecoder;
 use gemini::{
     classify::{StreamError, stream_error},
@@ -8,7 +9,6 @@ use gemini::{
     names::{AnswerNames, Learnt},
     usage::{Usage, UsageScanner},
 };
-use http::HeaderMap;
 use std::io::{self, Write};
 
 /// No more than this is decoded of one answer: what comes after passes unseen, so a bomb costs a bounded effort.
@@ -16,24 +16,6 @@ const MAX_DECODED: u64 = 256 * 1024 * 1024;
 
 /// A first event longer than this is not waited for.
 const MAX_FIRST_EVENT: usize = 256 * 1024;
-
-/// How an answer's body is coded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
-    Identity,
-    Gzip,
-    Other,
-}
-
-impl Coding {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        match headers.get(http::header::CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
-            None | Some(b"identity" | b"") => Self::Identity,
-            Some(b"gzip" | b"x-gzip") => Self::Gzip,
-            Some(_) => Self::Other,
-        }
-    }
-}
 
 /// What is watched in the decoded body.
 struct Watch {
@@ -217,20 +199,4 @@ impl Write for Watch {
 /// Whether an event ends here: a blank line, or an element of a JSON array with its end of line.
 fn ends_an_event(bytes: &[u8]) -> bool {
     bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.trim_ascii_end().ends_with(b"}")
-}
-
-/// A body in the clear, as far as it has come and at most `max` bytes of it; `None` for what cannot be understood.
-pub(super) fn decoded(coding: Coding, body: &[u8], max: usize) -> Option<Vec<u8>> {
-    use std::io::Read;
-    match coding {
-        Coding::Identity => Some(body[..body.len().min(max)].to_vec()),
-        Coding::Gzip => {
-            let mut clear = Vec::new();
-            let limit = u64::try_from(max).unwrap_or(u64::MAX);
-            let whole = flate2::read::MultiGzDecoder::new(body).take(limit).read_to_end(&mut clear).is_ok();
-            // What has not all come yet is seen as far as it goes.
-            (whole || !clear.is_empty()).then_some(clear)
-        }
-        Coding::Other => None,
-    }
 }

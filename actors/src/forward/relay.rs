@@ -1,13 +1,11 @@
 //! Passes an open answer's body on to the client, as it comes and no faster than the client reads. Notices at once when
 //! the client leaves; shows it when the upstream breaks off, instead of a silent end.
 
-use super::{
-    attempt::{Body, BodyError, Joined, Patience, Ready},
-    job::Piece,
-    learning::Learner,
-    observe::{Coding, Observer},
+use super::{job::Piece, learning::Learner, observe::Observer};
+use crate::{
+    transaction::End,
+    upstream::{Body, BodyError, Coding, Joined, Patience, Ready},
 };
-use crate::transaction::End;
 use bytes::Bytes;
 use gemini::dialect::{GatewayError, StreamForm};
 use std::time::{Duration, Instant};

@@ -6,11 +6,12 @@ use super::{
     attempt::{self, FailedAttempt, OpenAnswer, WholeAnswer},
     binding::Binding,
     fallback,
-    job::{Failure, Job},
-    retry::{Step, Tries},
+    job::Job,
 };
 use crate::{
+    attempts::{Step, Tries},
     caller::Visibility,
+    failure::Failure,
     key_manager::{Lease, LeaseError},
     transaction::Attempt,
 };

@@ -8,8 +8,9 @@ use super::{
     socket_config,
 };
 use crate::{
-    forward::{Causes, Failure, Upstream},
+    failure::Failure,
     key_ring::Key,
+    upstream::{Causes, Upstream},
 };
 use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};

@@ -4,7 +4,7 @@ use super::{
     close::Close,
     pipe::{ClientPipe, Gone},
 };
-use crate::{caller::Caller, forward::Failure, secret::Secret};
+use crate::{caller::Caller, failure::Failure, secret::Secret};
 use futures_util::future::LocalBoxFuture;
 use gemini::{
     fault::{Fault, Scope},

@@ -19,7 +19,8 @@ pub use job::{Client, Ephemeral, LiveJob};
 pub use pipe::{ClientPipe, Gone, Outlet};
 
 use crate::{
-    forward::{Failure, Forwarder},
+    failure::Failure,
+    forward::Forwarder,
     key_manager::Lease,
     ledger::{self, LedgerSilent},
     secret::Secret,

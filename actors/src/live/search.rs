@@ -9,7 +9,9 @@ use super::{
     line::Leaving,
 };
 use crate::{
-    forward::{Failure, Forwarder, Step, Tries},
+    attempts::{Step, Tries},
+    failure::Failure,
+    forward::Forwarder,
     key_manager::{Lease, LeaseError},
     ledger::{self, Holding, LedgerSilent},
     transaction::Attempt,

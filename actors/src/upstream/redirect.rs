@@ -1,22 +1,30 @@
 //! Follows the upstream's redirects of downloads, among the hosts that the operator allows. The key goes to the configured
 //! upstream only; where a redirect may not be followed, its answer passes on without the address.
 
-use super::{attempt::credential, job::Job, upstream::Upstream};
+use super::{client::Upstream, gemini::credential};
 use crate::key_ring::Key;
-use http::{Method, StatusCode, header};
+use gemini::path::Surface;
+use http::{HeaderMap, Method, StatusCode, header};
 use url::Url;
 
 /// How many redirects in a row are followed.
 const MOST: usize = 5;
 
-/// The answer at the end of the redirects.
-pub(super) async fn follow(
+/// What is sent again where a redirect leads.
+pub(crate) struct Redirectable<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) surface: Surface,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// Returns the answer at the end of the redirects.
+pub(crate) async fn follow(
     upstream: &Upstream,
-    job: &Job,
+    asked: &Redirectable<'_>,
     key: &Key,
     mut response: reqwest::Response,
 ) -> Result<reqwest::Response, reqwest::Error> {
-    if !matches!(job.method, Method::GET | Method::HEAD) {
+    if !matches!(*asked.method, Method::GET | Method::HEAD) {
         return Ok(if is_redirect(response.status()) { without_body(response) } else { response });
     }
     for _ in 0..MOST {
@@ -25,14 +33,14 @@ pub(super) async fn follow(
         }
         let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
         let Some(url) = location.and_then(|location| response.url().join(location).ok()) else { break };
-        let is_home = url.origin().ascii_serialization() == upstream.base(job.target.surface).origin();
+        let is_home = url.origin().ascii_serialization() == upstream.base(asked.surface).origin();
         if !is_home && !upstream.may_lead_to(&url) {
             break;
         }
-        let mut request = reqwest::Request::new(job.method.clone(), url);
-        *request.headers_mut() = job.headers.clone();
+        let mut request = reqwest::Request::new(asked.method.clone(), url);
+        *request.headers_mut() = asked.headers.clone();
         if is_home {
-            let (name, value) = credential(job.target.surface, key);
+            let (name, value) = credential(asked.surface, key);
             request.headers_mut().insert(name, value);
         }
         response = upstream.client().execute(request).await?;

@@ -1,6 +1,6 @@
 //! Asks Google whether a key is well, with the cheapest request there is: one that spends no quota.
 
-use super::upstream::{Upstream, UpstreamError, UpstreamSettings};
+use super::client::{Upstream, UpstreamError, UpstreamSettings};
 use crate::key_ring::Key;
 use gemini::{
     classify::{self, classify},
