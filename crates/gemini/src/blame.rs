@@ -64,9 +64,11 @@ pub const TABLE: &[Row] = &[
     row(Kind::Internal,            Scope::Model,        Wait::None, Ignored, PauseOnce,    "An internal error has occurred."),
     row(Kind::Overloaded,          Scope::Model,        Wait::None, Heeded,  Pause,        "The model is overloaded. Please try again later."),
     row(Kind::DeadlineExceeded,    Scope::Client,       Wait::None, Ignored, Return,       "Deadline expired before operation could complete."),
-    row(Kind::ConnectFailed,       Scope::Transport,    Wait::None, Ignored, Pause,        "No connection to the upstream."),
-    row(Kind::HeadLost,            Scope::Transport,    Wait::None, Ignored, PauseOnce,    "The connection was lost before the answer's head."),
-    row(Kind::BodyLost,            Scope::Transport,    Wait::None, Ignored, PauseOnce,    "The connection was lost inside the answer's body."),
+    row(Kind::ConnectFailed,       Scope::Route,        Wait::None, Ignored, Pause,        "No connection to the upstream."),
+    row(Kind::HeadLost,            Scope::Route,        Wait::None, Ignored, PauseOnce,    "The connection was lost before the answer's head."),
+    row(Kind::NotDone,             Scope::Nobody,       Wait::None, Ignored, Pause,        "The upstream said that it has not processed the request."),
+    row(Kind::NotGoogle,           Scope::Route,        Wait::None, Ignored, PauseOnce,    "An answer that is not Google's: something on the way made it."),
+    row(Kind::BodyLost,            Scope::Route,        Wait::None, Ignored, PauseOnce,    "The connection was lost inside the answer's body."),
 ];
 
 // `Kind::row` indexes by the kind's number.
@@ -115,6 +117,16 @@ impl Fault {
     /// The connection broke or went silent before the answer's head was whole: the upstream may have acted.
     pub fn head_lost() -> Self {
         Self::plain(Kind::HeadLost)
+    }
+
+    /// The upstream has shown that it did not process the request: it may be sent again, whatever it is.
+    pub fn not_done() -> Self {
+        Self::plain(Kind::NotDone)
+    }
+
+    /// Something on the way answered in the upstream's place.
+    pub fn not_google() -> Self {
+        Self::plain(Kind::NotGoogle)
     }
 
     /// The connection broke or went silent inside the answer's body.

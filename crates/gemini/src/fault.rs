@@ -74,6 +74,11 @@ pub enum Kind {
     ConnectFailed,
     /// The connection broke or went silent after the request went out and before the answer's head was whole.
     HeadLost,
+    /// HTTP/2 says that the request was not processed (a GOAWAY below its stream, `REFUSED_STREAM`), or a pooled connection
+    /// closed before a byte of it went out.
+    NotDone,
+    /// An answer that is not Google's: a middlebox's page, a captive portal.
+    NotGoogle,
     /// The connection broke or went silent inside the answer's body.
     BodyLost,
 }
@@ -99,8 +104,10 @@ pub enum Scope {
     Client,
     /// This gateway.
     Gateway,
-    /// The way to the upstream.
-    Transport,
+    /// The way to the upstream, which all keys share.
+    Route,
+    /// Nobody: nothing was done, and nothing is wrong.
+    Nobody,
 }
 
 /// How long to leave what a fault blames alone.

@@ -72,8 +72,9 @@ fn treatment(kind: Kind) -> (Scope, Wait, Next) {
         Kind::QuotaUnnamed => (Scope::ProjectTool, Backoff, OtherKey),
         Kind::Internal => (Scope::Model, Wait::None, PauseOnce),
         Kind::Overloaded => (Scope::Model, Wait::None, Pause),
-        Kind::ConnectFailed => (Scope::Transport, Wait::None, Pause),
-        Kind::HeadLost | Kind::BodyLost => (Scope::Transport, Wait::None, PauseOnce),
+        Kind::ConnectFailed => (Scope::Route, Wait::None, Pause),
+        Kind::NotDone => (Scope::Nobody, Wait::None, Pause),
+        Kind::HeadLost | Kind::BodyLost | Kind::NotGoogle => (Scope::Route, Wait::None, PauseOnce),
         other => panic!("{other:?} is a new kind: state its treatment here"),
     }
 }

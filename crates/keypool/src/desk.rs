@@ -223,8 +223,8 @@ impl Desk {
                 (Site::Model(self.roster.project(key), model), fault.wait)
             }
             // Nothing was sent, so nothing is known of the key.
-            Scope::Transport if fault.kind == Kind::ConnectFailed => return,
-            Scope::Transport => {
+            Scope::Route if fault.kind == Kind::ConnectFailed => return,
+            Scope::Route => {
                 let entry = self.roster.key_mut(key);
                 entry.failures = entry.failures.saturating_add(1);
                 if entry.failures < self.settings.failure_threshold {
@@ -247,7 +247,7 @@ impl Desk {
                 }
                 return;
             }
-            Scope::Model | Scope::Binding | Scope::Client | Scope::Gateway => return,
+            Scope::Model | Scope::Binding | Scope::Client | Scope::Gateway | Scope::Nobody => return,
         };
         self.strike(&site, wait, fault.kind.into(), report, now, effects);
     }

@@ -103,7 +103,7 @@ impl FaultTotals {
             Scope::Model => &mut self.model,
             Scope::Binding | Scope::Client => &mut self.client,
             Scope::Gateway => &mut self.gateway,
-            Scope::Transport => &mut self.transport,
+            Scope::Route | Scope::Nobody => &mut self.transport,
         }
     }
 }
