@@ -4,7 +4,6 @@
 use super::{
     binding::{Binding, Maker, ledger_name},
     job::Job,
-    observe::Observer,
 };
 use crate::{
     key_manager::Lease,
@@ -85,17 +84,8 @@ impl Learner {
         }
     }
 
-    /// What the body has said by now.
-    pub(super) fn body(&self, observer: &mut Observer) {
-        self.keep(observer.names());
-    }
-
-    /// What the body has said altogether.
-    pub(super) fn end(&self, observer: &mut Observer) {
-        self.keep(observer.last_names());
-    }
-
-    fn keep(&self, learnt: Vec<Learnt>) {
+    /// Tells the ledger what the body has named.
+    pub(super) fn keep(&self, learnt: Vec<Learnt>) {
         let maker = self.maker.as_ref().map_or(Some(&*self.caller), |maker| maker.as_deref());
         for Learnt { name, expires } in learnt {
             let until = expires

@@ -171,20 +171,17 @@ impl Forwarder {
         reply: oneshot::Sender<Reply>,
     ) {
         let OpenAnswer { status, mut headers, length, coding, begun, rest, mut observer } = answer;
-        if let Some(learner) = &learner {
-            learner.body(&mut observer);
-            if rest.is_none() {
-                learner.end(&mut observer);
-            }
+        if let Some(learner) = learner {
             // Boxed, so that its memory is given back before the answer streams.
             Box::pin(learner.head(status, &mut headers)).await;
+            observer.teach(learner);
         }
         record.answered(status);
         record.transaction.bytes_out = begun.len() as u64;
         lease.vouch();
         let Some(rest) = rest else {
             let whole = Answer { status, headers, body: AnswerBody::Whole(begun) };
-            record.transaction.usage = observer.usage();
+            record.transaction.usage = observer.end().usage;
             lease.settle(Outcome::Success, record.transaction.usage.as_ref());
             record.transaction.end =
                 if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };
@@ -201,15 +198,11 @@ impl Forwarder {
         }
         let framing = relay::Framing { form: record.stream_form, coding };
         let write_timeout = self.upstream.settings.write_timeout;
-        let relayed =
-            relay::relay(rest, sender, write_timeout, framing, tail, &mut observer, learner.as_deref()).await;
-        if let Some(learner) = &learner {
-            learner.end(&mut observer);
-        }
+        let relayed = relay::relay(rest, sender, write_timeout, framing, tail, &mut observer).await;
         record.transaction.end = relayed.end;
         record.transaction.bytes_out += relayed.bytes;
-        record.transaction.usage = observer.usage();
-        let late = observer.late_error().map(|late| attempt::late_fault(&late));
+        record.transaction.usage = relayed.observed.usage;
+        let late = relayed.observed.late_error.map(|late| attempt::late_fault(&late));
         if let (Some(fault), Some(attempt)) = (&late, record.transaction.attempts.last_mut()) {
             attempt.fault = Some(fault.kind);
         }

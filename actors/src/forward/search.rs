@@ -133,7 +133,7 @@ impl Forwarder {
                     course.attempts.push(record);
                     if self.limits.empty_answers && answer.is_empty() && tries.again_for_nothing() {
                         // Nobody is to blame, and the quota is spent. Should no better answer come, this is the one.
-                        lease.settle(Outcome::Success, answer.observer.usage().as_ref());
+                        lease.settle(Outcome::Success, answer.observer.end().usage.as_ref());
                         let OpenAnswer { status, headers, begun: body, .. } = answer;
                         last = Some(Found::Whole(WholeAnswer { status, headers, body }));
                         continue;
