@@ -1,13 +1,7 @@
 //! Asks each project for a resource that the ledger does not hold: made outside the gateway, or forgotten. One GET a
 //! project, which spends no generation quota; the owner is remembered, and for a while that nobody has it.
 
-use super::{
-    Forwarder,
-    attempt::{self, FailedAttempt},
-    binding::ledger_name,
-    job::Job,
-    search::Found,
-};
+use super::{Forwarder, answer::FailedAttempt, attempt, binding::ledger_name, job::Job, search::Found};
 use crate::{failure::Failure, key_manager::LeaseError, ledger::Holding};
 use bytes::Bytes;
 use futures_util::future::join_all;

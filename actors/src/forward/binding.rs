@@ -1,10 +1,11 @@
 //! What ties a request to a project: the resources it names, whose they are, and whether this caller may know. Names that
 //! the ledger does not hold are asked of each project by `asking`. What names nothing costs one look at its body.
 
-use super::{Forwarder, asking::Asked, attempt::WholeAnswer, job::Job, search::Found};
+use super::{Forwarder, asking::Asked, job::Job, search::Found};
 use crate::caller::Visibility;
 use crate::failure::Failure;
 use crate::ledger::{Holding, LedgerSilent, entry};
+use crate::upstream::WholeAnswer;
 use bytes::Bytes;
 use gemini::{
     absent::absence,

@@ -4,6 +4,7 @@
 use super::{
     binding::{Binding, Maker, ledger_name},
     job::Job,
+    upload::{path_of, upload_id},
 };
 use crate::{
     key_manager::Lease,
@@ -133,19 +134,6 @@ struct Covered {
     path: String,
 }
 
-/// The path of an address, with or without scheme and authority.
-pub(super) fn path_of(address: &str) -> &str {
-    let rest =
-        address.split_once("://").map_or(address, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
-    rest.split('?').next().unwrap_or_default()
-}
-
-/// The value of an address' `upload_id`, as it is written.
-pub(super) fn upload_id(address: &str) -> Option<&str> {
-    let (_, query) = address.split_once('?')?;
-    query.split('&').find_map(|pair| pair.strip_prefix("upload_id=")).filter(|id| !id.is_empty())
-}
-
 /// 256 bits that nobody guesses; `None` where the system has no randomness.
 fn new_token() -> Option<String> {
     let mut bytes = [0_u8; 32];
@@ -160,14 +148,6 @@ fn new_token() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_upload_id_is_found_where_google_puts_it() {
-        let address = "https://gate/upload/v1beta/files?upload_protocol=resumable&upload_id=AB_c-7&x=1";
-        assert_eq!(upload_id(address), Some("AB_c-7"));
-        assert_eq!(upload_id("https://gate/upload/v1beta/files?upload_id="), None);
-        assert_eq!(upload_id("https://gate/upload/v1beta/files"), None);
-    }
 
     #[test]
     fn tokens_are_long_and_never_the_same() {

@@ -4,7 +4,8 @@
 
 use super::{
     Forwarder,
-    attempt::{self, FailedAttempt, OpenAnswer, WholeAnswer},
+    answer::{FailedAttempt, OpenAnswer},
+    attempt,
     job::Job,
     search::{Course, Found, chance},
 };
@@ -14,7 +15,7 @@ use crate::{
     failure::Failure,
     key_manager::LeaseError,
     transaction::Attempt,
-    upstream::{BodyError, Joined, decoded},
+    upstream::{BodyError, Joined, WholeAnswer, decoded},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};

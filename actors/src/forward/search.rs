@@ -3,7 +3,8 @@
 
 use super::{
     Forwarder,
-    attempt::{self, FailedAttempt, OpenAnswer, WholeAnswer},
+    answer::{FailedAttempt, OpenAnswer},
+    attempt,
     binding::Binding,
     fallback,
     job::Job,
@@ -14,6 +15,7 @@ use crate::{
     failure::Failure,
     key_manager::{Lease, LeaseError},
     transaction::Attempt,
+    upstream::WholeAnswer,
 };
 use gemini::{
     dialect::StreamForm,
