@@ -20,7 +20,7 @@ use gemini_balance_actors::{
     ledger::Ledger,
     live::Live,
     store::Store,
-    transaction::{Journal, Transaction},
+    transaction::{Listeners, Transaction},
     upstream::UpstreamSettings,
 };
 use std::{net::SocketAddr, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
@@ -142,13 +142,13 @@ impl Service {
 
 impl Plan {
     fn face(&self) -> Result<AppState, gemini_balance_actors::upstream::UpstreamError> {
-        let journal: Journal = Rc::new(write_transaction);
+        let listeners = Listeners::new(vec![Box::new(write_transaction)]);
         let forwarder = Rc::new(Forwarder::new(
             self.upstream.clone(),
             self.keys.clone(),
             self.ledger.clone(),
             self.limits.clone(),
-            Rc::clone(&journal),
+            listeners.clone(),
         )?);
         Ok(AppState {
             gate: Arc::clone(&self.gate),
@@ -159,7 +159,7 @@ impl Plan {
             in_flight: self.in_flight.clone(),
             budget: self.budget.clone(),
             bodies: self.bodies.clone(),
-            journal,
+            listeners,
             origins: Arc::clone(&self.origins),
             settings: self.server.clone(),
             #[cfg(debug_assertions)]

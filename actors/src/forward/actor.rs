@@ -94,7 +94,7 @@ impl Forwarder {
                 self.pass_on(&mut record, answer, lease, learner, reply).await;
             }
         }
-        (self.journal)(&record.finished());
+        self.listeners.end(record.finished());
     }
 
     /// Gives the client an open answer and stays with it to its last byte.

@@ -4,7 +4,7 @@ use super::{last_words::LastWords, upload};
 use crate::{
     key_manager::KeyManager,
     ledger::{Holding, Ledger, LedgerSilent},
-    transaction::Journal,
+    transaction::Listeners,
     upstream::{Upstream, UpstreamError, UpstreamSettings},
 };
 use gemini::path::Target;
@@ -31,7 +31,7 @@ pub struct Forwarder {
     pub(crate) keys: KeyManager,
     pub(crate) ledger: Ledger,
     pub(crate) limits: Limits,
-    pub(crate) journal: Journal,
+    pub(crate) listeners: Listeners,
     pub(super) last_words: LastWords,
 }
 
@@ -42,14 +42,14 @@ impl Forwarder {
         keys: KeyManager,
         ledger: Ledger,
         limits: Limits,
-        journal: Journal,
+        listeners: Listeners,
     ) -> Result<Self, UpstreamError> {
         Ok(Self {
             upstream: Upstream::new(upstream)?,
             keys,
             ledger,
             limits,
-            journal,
+            listeners,
             last_words: LastWords::default(),
         })
     }

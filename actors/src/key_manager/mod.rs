@@ -99,7 +99,8 @@ impl KeyManager {
         };
         let link =
             supervise(arbiter, Child { name: "key_manager", mailbox: MAILBOX, intensity, factory }, health);
-        shared.inbox.connect(link.clone());
+        let nudged = link.clone();
+        shared.inbox.connect(Box::new(move || nudged.nudge(Reports)));
         Ok(Self { link, shared })
     }
 
