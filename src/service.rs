@@ -19,7 +19,7 @@ use gemini_balance_actors::{
     key_checker::KeyCheckerActor,
     ledger::Ledger,
     live::Live,
-    store::Store,
+    store::{Memory, Store},
     transaction::{Listeners, Transaction},
     upstream::UpstreamSettings,
 };
@@ -84,14 +84,15 @@ impl Service {
             // An arbiter of its own, whose thread may wait for the disk.
             let disk = actix_rt::Arbiter::new();
             let ledger = Ledger::new(Arc::clone(&ring), Duration::from_secs(settings.affinity.window_s));
-            let (store, memory) = Store::start(
+            let memory = Arc::new(Memory::new(Arc::clone(&ring)));
+            let store = Store::start(
                 &disk.handle(),
                 settings.store.path.clone(),
-                Arc::clone(&ring),
-                &ledger,
+                vec![Arc::clone(&memory) as _, Arc::new(ledger.clone())],
                 intensity,
                 Arc::clone(&health),
             );
+            ledger.connect(store.clone());
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 ring,

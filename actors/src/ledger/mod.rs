@@ -7,11 +7,11 @@ mod recent;
 
 use crate::{
     key_ring::{Key, KeyRing},
-    store::Store,
+    store::{Store, WriteBehind},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 pub use gemini_balance_store::Holding;
-use gemini_balance_store::LedgerChange;
+use gemini_balance_store::StoreError;
 use holdings::{Holdings, Seen};
 use keypool::KeyIx;
 use recent::Recent;
@@ -26,6 +26,9 @@ use std::{
 
 /// How long the store may take to look a name up.
 const LOOK_UP: Duration = Duration::from_secs(2);
+
+/// How many holdings of a former process are looked at when this one starts.
+const WARM: usize = 1_000;
 
 /// How long a holding outlives the resource itself: a name that is forgotten too early would be taken for one that was
 /// made outside the gateway, and so for anybody's.
@@ -65,7 +68,7 @@ impl Ledger {
     }
 
     /// From now on what is not in memory is asked of `store`.
-    pub(crate) fn connect(&self, store: Store) {
+    pub fn connect(&self, store: Store) {
         let _ = self.shared.store.set(store);
     }
 
@@ -230,18 +233,8 @@ impl Ledger {
         held
     }
 
-    /// What is to be written.
-    pub(crate) fn take_unwritten(&self) -> Vec<LedgerChange> {
-        self.holdings().take_unwritten()
-    }
-
-    /// It could not be written. Where there is something newer of the same name, that counts.
-    pub(crate) fn give_back(&self, changes: Vec<LedgerChange>) {
-        self.holdings().give_back(changes);
-    }
-
     /// What a former process held last: its callers' creations stay together across a restart.
-    pub(crate) fn warm(&self, newest_first: Vec<Holding>) {
+    fn warm(&self, newest_first: Vec<Holding>) {
         let now = Utc::now();
         for holding in newest_first.into_iter().rev() {
             if let (Some(caller), Some(key)) = (&holding.caller, self.owner(&holding)) {
@@ -252,6 +245,22 @@ impl Ledger {
             }
             self.holdings().remember(holding);
         }
+    }
+}
+
+impl WriteBehind for Ledger {
+    fn load(&self, store: &mut dyn gemini_balance_store::Store) -> Result<(), StoreError> {
+        match store.newest(WARM, Utc::now()) {
+            Ok(holdings) => self.warm(holdings),
+            // They are found when they are asked for.
+            Err(error) => log::error!(target: "store", "{error}"),
+        }
+        Ok(())
+    }
+
+    fn write(&self, store: &mut dyn gemini_balance_store::Store) -> Result<(), StoreError> {
+        let changes = self.holdings().take_unwritten();
+        store.record(&changes).inspect_err(|_| self.holdings().give_back(changes))
     }
 }
 
@@ -294,6 +303,7 @@ pub fn sealed(collection: &str, secret: &str) -> String {
 mod tests {
     use super::*;
     use crate::Secret;
+    use gemini_balance_store::LedgerChange;
     use keypool::{KeyId, KeySpec, Project};
 
     fn ring() -> Arc<KeyRing> {
@@ -361,10 +371,10 @@ mod tests {
     async fn what_is_forgotten_is_not_asked_of_the_store_again() {
         let (ledger, ring) = ledger();
         ledger.learn("files/x".into(), &ring.keys()[0], None, None);
-        ledger.take_unwritten();
+        ledger.holdings().take_unwritten();
         ledger.forget("files/x");
         assert_eq!(ledger.find("files/x").await, Ok(None));
-        assert_eq!(ledger.take_unwritten(), [LedgerChange::Forget("files/x".into())]);
+        assert_eq!(ledger.holdings().take_unwritten(), [LedgerChange::Forget("files/x".into())]);
     }
 
     #[tokio::test]
