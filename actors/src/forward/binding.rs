@@ -13,7 +13,7 @@ use gemini::{
     operation::Ownership,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use keypool::{KeyIx, Reach};
+use keypool::{KeyId, Reach};
 
 /// What a request is tied to.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Binding {
     /// The keys that can serve it.
     pub(super) reach: Reach,
     /// Where it had better go, as long as that can take it: it makes something, and its caller has made something there.
-    pub(super) prefer: Option<KeyIx>,
+    pub(super) prefer: Option<KeyId>,
     /// The resource that binds it.
     pub(super) name: Option<String>,
     /// Who made what its path names. Whoever that was also made what comes of it.

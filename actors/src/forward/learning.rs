@@ -18,7 +18,6 @@ use gemini::{
     path::Surface,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use keypool::KeyIx;
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 /// How long an upload can be gone on with. Google's own sessions last about as long.
@@ -32,7 +31,6 @@ const UPLOAD_ADDRESSES: &[&str] = &["x-goog-upload-url", "x-goog-upload-control-
 pub(super) struct Learner {
     ledger: Ledger,
     key: Arc<Key>,
-    key_ix: KeyIx,
     caller: Arc<str>,
     /// Who has made what the answer names, if that is not the caller.
     maker: Option<Maker>,
@@ -58,7 +56,6 @@ impl Learner {
         Some(Box::new(Self {
             ledger: ledger.clone(),
             key: Arc::clone(lease.key()),
-            key_ix: lease.key_ix(),
             caller: Arc::clone(&job.caller.name),
             // What a request finds that it has not made, and that the ledger did not know, was made outside the gateway.
             maker: binding.maker.clone().or((operation.ownership == Ownership::Bound).then_some(None)),
@@ -74,7 +71,7 @@ impl Learner {
             return;
         }
         if self.creates {
-            self.ledger.created(&self.caller, self.key_ix);
+            self.ledger.created(&self.caller, self.key.id().clone());
         }
         if let Some(name) = &self.deletes {
             self.ledger.forget(name);

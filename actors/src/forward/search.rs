@@ -87,7 +87,7 @@ impl Forwarder {
         let max_attempts = if job.stream.is_some() { 1 } else { self.limits.max_attempts };
         let mut tries = Tries::new(max_attempts, &job.method, &job.target);
         let mut request = course.request(job, self.limits.prefixes);
-        let mut preferred = course.binding.prefer;
+        let mut preferred = course.binding.prefer.clone();
         let mut last: Option<Found> = None;
         loop {
             let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
@@ -147,7 +147,6 @@ impl Forwarder {
             record.status = status.map(|status| status.as_u16());
             record.fault = Some(fault.kind);
             course.attempts.push(record);
-            let key_ix = lease.key_ix();
             let step = match failure {
                 // Its time is spent: another attempt would take as long again.
                 Failure::HeadTimeout if answer.is_none() => Step::GiveUp,
@@ -180,7 +179,7 @@ impl Forwarder {
                 // The project is the only one that has what the request names: its keys may have to be waited for.
                 Step::OtherKey if course.binding.is_bound() && avoid == Avoid::TriedProjects => {}
                 Step::OtherKey => {
-                    request.tried.insert(key_ix);
+                    request.tried.insert(key.id().clone());
                     request.avoid = avoid;
                 }
                 Step::AfterPause(pause) => tokio::time::sleep(pause).await,
@@ -224,7 +223,7 @@ impl Course {
         }
         let input_tokens = estimate_input_tokens(job.body.len() as u64, InlineMedia::find(&job.body));
         let prefix = if prefixes { gemini::prefix::fingerprint(job.target.dialect, &job.body) } else { None };
-        let reach = self.binding.reach;
+        let reach = self.binding.reach.clone();
         LeaseRequest { prefix, tools, input_tokens, reach, ..LeaseRequest::any(self.model.clone()) }
     }
 

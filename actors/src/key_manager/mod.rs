@@ -171,7 +171,7 @@ impl KeyManagerActor {
             match note {
                 Note::Settled(settlement) => self.pool.settle(&settlement, now, &mut self.effects),
                 Note::Vouched(grant, model) => {
-                    self.pool.vouch(grant.lease, grant.key, &model, now, &mut self.effects);
+                    self.pool.vouch(grant.lease, &grant.key, &model, now, &mut self.effects);
                 }
                 Note::Left(ticket) => {
                     self.waiting.remove(&ticket);

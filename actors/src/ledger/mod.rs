@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use gemini_balance_store::Holding;
 use gemini_balance_store::StoreError;
 use holdings::{Holdings, Seen};
-use keypool::KeyIx;
+use keypool::KeyId;
 use recent::Recent;
 use sha2::{Digest, Sha256};
 use std::{
@@ -125,10 +125,14 @@ impl Ledger {
 
     /// A key of the project that owns it: the one that made it, else another with its project's label. `None` when the
     /// pool has no such key any more.
-    pub fn owner(&self, holding: &Holding) -> Option<KeyIx> {
+    pub fn owner(&self, holding: &Holding) -> Option<KeyId> {
+        self.owning_key(holding).map(|key| key.id().clone())
+    }
+
+    fn owning_key(&self, holding: &Holding) -> Option<&Arc<Key>> {
         let ring = &self.shared.ring;
-        ring.position(&holding.key)
-            .or_else(|| holding.project.as_deref().and_then(|project| ring.position_in(project)))
+        ring.with_fingerprint(&holding.key)
+            .or_else(|| holding.project.as_deref().and_then(|project| ring.first_of(project)))
     }
 
     /// Whether one project owns both.
@@ -144,8 +148,9 @@ impl Ledger {
 
     /// The label of the project that owns it.
     fn label(&self, holding: &Holding) -> Option<String> {
-        let key = self.owner(holding).map(|key| self.shared.ring.key(key));
-        key.and_then(|key| key.project().map(str::to_owned)).or_else(|| holding.project.clone())
+        self.owning_key(holding)
+            .and_then(|key| key.project().map(str::to_owned))
+            .or_else(|| holding.project.clone())
     }
 
     /// Remembers that `key` has made, or owns, what `name` names. Whoever made it first stays its maker.
@@ -202,12 +207,12 @@ impl Ledger {
     }
 
     /// Where `caller` has made something lately.
-    pub fn last_creation(&self, caller: &str) -> Option<KeyIx> {
+    pub fn last_creation(&self, caller: &str) -> Option<KeyId> {
         self.recent().last(caller, Instant::now())
     }
 
     /// `caller` has just made something on this key.
-    pub fn created(&self, caller: &Arc<str>, key: KeyIx) {
+    pub fn created(&self, caller: &Arc<str>, key: KeyId) {
         self.recent().made(caller, key, Instant::now());
     }
 
@@ -304,7 +309,7 @@ mod tests {
     use super::*;
     use crate::Secret;
     use gemini_balance_store::LedgerChange;
-    use keypool::{KeyId, KeySpec, Project};
+    use keypool::{KeySpec, Project};
 
     fn ring() -> Arc<KeyRing> {
         let key = |id: &str, project: Option<&str>| {
@@ -324,7 +329,7 @@ mod tests {
         let (ledger, ring) = ledger();
         ledger.learn("files/x".into(), &ring.keys()[1], Some("alice"), None);
         let held = ledger.find("files/x").await.unwrap().unwrap();
-        assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some(KeyIx::at(1))));
+        assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some("b".into())));
         assert_eq!(ledger.find("files/y").await, Ok(None));
     }
 
@@ -344,10 +349,10 @@ mod tests {
         ledger.learn("agents/x".into(), &ring.keys()[0], Some("alice"), None);
         ledger.learn("agents/x".into(), &ring.keys()[2], Some("bob"), None);
         let held = ledger.find("agents/x").await.unwrap().unwrap();
-        assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some(KeyIx::at(0))));
+        assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some("a".into())));
         ledger.learn("agents/x".into(), &ring.keys()[2], Some("alice"), None);
         let held = ledger.find("agents/x").await.unwrap().unwrap();
-        assert_eq!(ledger.owner(&held), Some(KeyIx::at(2)), "made again by the same caller elsewhere");
+        assert_eq!(ledger.owner(&held), Some("c".into()), "made again by the same caller elsewhere");
     }
 
     #[tokio::test]
@@ -362,7 +367,7 @@ mod tests {
             address: None,
             made: Utc::now(),
         };
-        assert_eq!(ledger.owner(&held(Some("p"))), Some(KeyIx::at(0)));
+        assert_eq!(ledger.owner(&held(Some("p"))), Some("a".into()));
         assert_eq!(ledger.owner(&held(Some("elsewhere"))), None);
         assert_eq!(ledger.owner(&held(None)), None);
     }
