@@ -56,12 +56,16 @@ impl Forwarder {
             binding.maker = Some(session.caller.clone());
             return Ok(binding);
         }
-        let in_path = operation
-            .resource
-            .as_ref()
-            .filter(|_| operation.ownership == Ownership::Bound)
-            .and_then(OwnedName::of)
-            .map(|name| Mention { name, certainty: Certainty::Certain });
+        let certainty = match operation.ownership {
+            Ownership::Bound => Some(Certainty::Certain),
+            // A typing error is not asked after: its answer would depend on how every project is.
+            Ownership::Unknown => Some(Certainty::Possible),
+            Ownership::Free | Ownership::Creates => None,
+        };
+        let in_path = certainty.and_then(|certainty| {
+            let name = operation.resource.as_ref().and_then(OwnedName::of)?;
+            Some(Mention { name, certainty })
+        });
         let in_body = if job.body.is_empty() { Vec::new() } else { in_request(&job.body) };
         let mut first: Option<(String, Holding)> = None;
         for (place, mention) in in_path.iter().chain(&in_body).enumerate() {
