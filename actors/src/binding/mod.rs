@@ -120,7 +120,7 @@ impl<Q: AskProject> BindingRule<'_, Q> {
         let in_path = operation
             .resource
             .as_ref()
-            .filter(|_| operation.ownership == Ownership::Bound)
+            .filter(|_| matches!(operation.ownership, Ownership::Bound | Ownership::Unknown))
             .and_then(OwnedName::of);
         if in_path.is_some() || !mentions.is_empty() {
             // Boxed, as few requests name anything and all would carry its memory.
@@ -176,7 +176,8 @@ impl<Q: AskProject> BindingRule<'_, Q> {
         mentions: &[Mention],
         binding: &mut Binding,
     ) -> Result<(), Unbound> {
-        let of_path = in_path.map(|name| (name, Unknown::of_path(name)));
+        let ownership = asker.target.operation.ownership;
+        let of_path = in_path.map(|name| (name, Unknown::of_path(ownership, name)));
         let of_body = mentions.iter().map(|mention| (&mention.name, Unknown::of_mention(mention)));
         let (names, unknown): (Vec<_>, Vec<_>) = of_path.into_iter().chain(of_body).unzip();
         let held = self.held(asker, &names).await?;
@@ -234,9 +235,11 @@ impl<Q: AskProject> BindingRule<'_, Q> {
 }
 
 impl Unknown {
-    /// What a path names is somebody's; of some collections it can be Google's own.
-    fn of_path(name: &OwnedName) -> Self {
+    /// What a path names in a known collection is somebody's, in some perhaps Google's own; in another it may be a typing
+    /// error, whose answer must not depend on how every project is.
+    fn of_path(ownership: Ownership, name: &OwnedName) -> Self {
         match name.collection() {
+            _ if ownership != Ownership::Bound => Self::LetPass,
             "agents" | "voices" | "environments" => Self::AskIfAtOnce,
             _ => Self::Ask,
         }

@@ -58,7 +58,7 @@ impl Learner {
             key: Arc::clone(lease.key()),
             caller: Arc::clone(&job.caller.name),
             // What a request finds that it has not made, and that the ledger did not know, was made outside the gateway.
-            maker: binding.maker.clone().or((operation.ownership == Ownership::Bound).then_some(None)),
+            maker: binding.maker.clone().or((operation.ownership != Ownership::Creates).then_some(None)),
             creates: operation.ownership == Ownership::Creates,
             deletes: deletes.map(|name| ledger_name(&name)),
             begins_upload: is_upload,

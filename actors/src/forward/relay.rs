@@ -119,9 +119,8 @@ async fn hand_on(pieces: &mpsc::Sender<Piece>, piece: Piece, write_timeout: Dura
 
 /// The last thing a client reads of a stream that broke off.
 fn broke_off() -> GatewayError<'static> {
-    let message =
-        "The Gemini API broke off in the middle of its answer: what came so far is not all of it.".into();
-    GatewayError { status: 503, grpc_status: "UNAVAILABLE", message }
+    let message = "The Gemini API broke off in the middle of its answer: what came so far is not all of it.";
+    GatewayError::new(503, "UNAVAILABLE", message)
 }
 
 /// The last bytes passed on.
@@ -147,7 +146,7 @@ impl Tail {
     /// latter a brace is all there is to go by; inside an element the array does not parse with an event or without.
     fn is_at_event_boundary(&self, form: StreamForm) -> bool {
         match form {
-            StreamForm::Sse | StreamForm::OpenAi => {
+            StreamForm::Sse | StreamForm::Interaction | StreamForm::OpenAi => {
                 self.0.ends_with(b"\n\n") || self.0.ends_with(b"\r\n\r\n")
             }
             StreamForm::JsonArray => self.0.trim_ascii_end().ends_with(b"}"),

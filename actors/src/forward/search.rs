@@ -201,7 +201,10 @@ impl Progress {
         let operation = &job.target.operation;
         let mut model = operation.model.as_ref().map(|model| Arc::from(model.as_str()));
         let mut streaming = operation.streaming;
-        if job.target.surface == Surface::OpenAi && !job.body.is_empty() {
+        // An interaction says the same in its body, in the same words.
+        let is_in_body = job.target.surface == Surface::OpenAi
+            || (operation.speaks_in_words() && operation.streaming == Streaming::Unknown);
+        if is_in_body && !job.body.is_empty() {
             let peek = gemini::peek::peek_openai(&job.body);
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
@@ -230,6 +233,7 @@ impl Progress {
         match (job.target.surface, self.streaming) {
             (_, Streaming::No | Streaming::Unknown) => None,
             (Surface::OpenAi, _) => Some(StreamForm::OpenAi),
+            (_, Streaming::Sse) if job.target.operation.speaks_in_words() => Some(StreamForm::Interaction),
             (_, Streaming::Sse) => Some(StreamForm::Sse),
             (_, Streaming::JsonArray) => Some(StreamForm::JsonArray),
         }

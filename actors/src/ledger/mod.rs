@@ -272,9 +272,14 @@ pub fn entry(name: &str) -> Cow<'_, str> {
             sealed(collection, secret).into()
         }
         Some((collection @ "auth_tokens", _)) => sealed(collection, name).into(),
+        // Longer than any of Google's: made up, and not to be remembered at its length.
+        Some((collection, id)) if id.len() > LONGEST_ID => sealed(collection, name).into(),
         _ => name.into(),
     }
 }
+
+/// The longest id that stands in the ledger as it is, in bytes.
+const LONGEST_ID: usize = 512;
 
 /// The name under which a secret stands in the ledger: its hash, since the store is not encrypted.
 pub fn sealed(collection: &str, secret: &str) -> String {
@@ -369,6 +374,9 @@ mod tests {
         assert_eq!(entry("liveHandles/a/b"), sealed("liveHandles", "a/b"));
         assert_eq!(entry("auth_tokens/a"), sealed("auth_tokens", "auth_tokens/a"));
         assert_eq!(entry("files/a"), "files/a");
+        let (longest, longer) = (format!("files/{}", "a".repeat(512)), format!("files/{}", "a".repeat(513)));
+        assert_eq!(entry(&longest), longest);
+        assert_eq!(entry(&longer), sealed("files", &longer));
     }
 
     #[test]
