@@ -14,7 +14,6 @@ use crate::answer::Answer;
 use crate::auth::Credentials;
 use crate::error::{ApiError, Frame};
 use crate::exchange::Exchange;
-use crate::fault::Subject;
 use crate::google::Asker;
 use crate::inflow::Inflow;
 use crate::journal::{Arrival, End};
@@ -23,6 +22,7 @@ use crate::line::Control;
 use crate::resources::{self, Target, Upload};
 use crate::respond::{AnswerBody, Outlet, before_head, instead, respond, takes_gzip};
 use crate::route::{Operation, Route, Surface};
+use crate::rule::Subject;
 use crate::world::World;
 use crate::{native, openai};
 

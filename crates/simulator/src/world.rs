@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::calls::Calls;
 use crate::config::{Config, Shape, UnknownKeys};
 use crate::error::ApiError;
-use crate::fault::{Fault, Faults, Rule, RuleState, Subject};
+use crate::fault::Fault;
 use crate::journal::{Arrival, End, Entry, Journal, LoggedRequest, spell};
 use crate::keys::{Key, KeyState};
 use crate::live::Registry as Sessions;
@@ -19,6 +19,7 @@ use crate::prefix::{Prefixes, prefixes};
 use crate::prompt::Prompt;
 use crate::quota::{Meter, Metered, Now, Quota};
 use crate::resources::{Lifecycle, Registry, Uploads};
+use crate::rule::{Faults, Rule, RuleState, Subject};
 use crate::stats::{Stats, count};
 
 /// The counters of [`Stats`] that are not atomics of their own.
