@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::Fault;
+use crate::fault::{Delivery, Fault};
 
 /// Which requests a rule is for; what is not named does not matter.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,12 +54,15 @@ pub struct Rule {
     pub after: u64,
     /// What happens.
     pub fault: Fault,
+    /// How the body of the answer comes, be it the normal one or the fault's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 }
 
 impl Rule {
     /// Always, to every request.
     pub fn new(fault: Fault) -> Self {
-        Self { matches: Match::default(), times: None, after: 0, fault }
+        Self { matches: Match::default(), times: None, after: 0, fault, delivery: None }
     }
 
     /// To requests with this credential only.
@@ -94,6 +97,13 @@ impl Rule {
     #[must_use]
     pub fn on_method(mut self, method: impl Into<String>) -> Self {
         self.matches.method = Some(method.into());
+        self
+    }
+
+    /// With a body that comes so.
+    #[must_use]
+    pub fn delivered(mut self, delivery: Delivery) -> Self {
+        self.delivery = Some(delivery);
         self
     }
 
@@ -146,6 +156,22 @@ impl Match {
     }
 }
 
+/// What happens to a request.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Strike {
+    pub(crate) fault: Fault,
+    pub(crate) delivery: Option<Delivery>,
+}
+
+/// How far a request has come when it is asked what happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Its head is read.
+    Head,
+    /// So is its body.
+    Body,
+}
+
 /// The rules in force. The first that matches, has let enough pass and is not used up counts.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<RuleState>);
@@ -159,16 +185,18 @@ impl Faults {
         self.0.clone()
     }
 
-    pub(crate) fn strike(&mut self, subject: &Subject<'_>) -> Option<Fault> {
+    pub(crate) fn strike(&mut self, stage: Stage, subject: &Subject<'_>) -> Option<Strike> {
         for state in &mut self.0 {
-            if !state.rule.matches.meets(subject) {
+            let early = state.rule.fault.is_early();
+            if early != (stage == Stage::Head) || !state.rule.matches.meets(subject) {
                 continue;
             }
             state.matched += 1;
             let used_up = state.rule.times.is_some_and(|times| state.applied >= times);
             if state.matched > state.rule.after && !used_up {
                 state.applied += 1;
-                return Some(state.rule.fault.clone());
+                let fault = state.rule.fault.clone().with_key(subject.key.unwrap_or_default());
+                return Some(Strike { fault, delivery: state.rule.delivery });
             }
         }
         None
@@ -196,7 +224,7 @@ mod tests {
             Rule::new(Fault::CloseHead).on_key("k1").after(1).times(2),
             Rule::new(Fault::StallHead).on_path("/v1beta/models/m1"),
         ]);
-        let mut kinds = || faults.strike(&subject()).map(|fault| fault.kind());
+        let mut kinds = || faults.strike(Stage::Body, &subject()).map(|strike| strike.fault.kind());
         assert_eq!(kinds(), Some("stall_head"));
         assert_eq!(kinds(), Some("close_head"));
         assert_eq!(kinds(), Some("close_head"));
@@ -213,9 +241,20 @@ mod tests {
             Rule::new(Fault::ResetHead).on_key("k1").on_method("DELETE"),
         ];
         for rule in rules {
-            assert_eq!(Faults::new(vec![rule.clone()]).strike(&subject()), None, "{rule:?}");
+            assert_eq!(Faults::new(vec![rule.clone()]).strike(Stage::Body, &subject()), None, "{rule:?}");
         }
         let rule = Rule::new(Fault::ResetHead).on_project("p1").on_model("m1").on_method("post");
-        assert_eq!(Faults::new(vec![rule]).strike(&subject()), Some(Fault::ResetHead));
+        let strike = Strike { fault: Fault::ResetHead, delivery: None };
+        assert_eq!(Faults::new(vec![rule]).strike(Stage::Body, &subject()), Some(strike));
+    }
+
+    #[test]
+    fn a_fault_of_the_requests_body_strikes_before_it_and_uses_up_no_other_rule() {
+        let early = Rule::new(Fault::StallRequest { after_bytes: 1 });
+        let mut faults = Faults::new(vec![early.times(1), Rule::new(Fault::ResetHead).times(1)]);
+        let mut kind = |stage| faults.strike(stage, &subject()).map(|strike| strike.fault.kind());
+        assert_eq!(kind(Stage::Body), Some("reset_head"));
+        assert_eq!(kind(Stage::Head), Some("stall_request"));
+        assert_eq!((kind(Stage::Head), kind(Stage::Body)), (None, None));
     }
 }
