@@ -364,12 +364,12 @@ async fn when_all_keys_are_retired_the_gateway_is_unavailable_and_says_so() {
 #[tokio::test]
 async fn no_request_is_tried_more_often_than_the_setting_says() {
     for max_attempts in [1, 2, 4] {
-        for fault in [Fault::status(503), quota("30s")] {
+        for status in [503, 401] {
             let simulator = simulator(5).await;
             let options = Options::new(&simulator.url(), 5).set("retry.max_attempts", max_attempts);
             let gateway = options.start();
-            simulator.set_faults([Rule::new(fault)]);
-            assert!(matches!(generate(&gateway).await.0, 429 | 503));
+            simulator.set_faults([Rule::new(Fault::status(status))]);
+            assert_eq!(generate(&gateway).await.0, status);
             arrived(&simulator, max_attempts);
             let line = gateway.transactions(1).remove(0);
             assert_eq!(line["attempts"].as_array().unwrap().len(), max_attempts, "{line}");

@@ -12,6 +12,8 @@ pub struct ProjectView {
     pub key: KeyId,
     /// Whether `key` may be leased, now or after a cooldown.
     pub usable: bool,
+    /// All its keys, in the order of the configuration.
+    pub keys: Vec<KeyId>,
 }
 
 impl Roster {
@@ -31,6 +33,14 @@ impl Roster {
         };
         let key = group.members.iter().copied().filter(usable).min();
         let id = |key: KeyIx| self.keys[key.position()].id.clone();
-        Some((place, ProjectView { first: id(place), key: id(key.unwrap_or(place)), usable: key.is_some() }))
+        let mut members = group.members.clone();
+        members.sort_unstable();
+        let view = ProjectView {
+            first: id(place),
+            key: id(key.unwrap_or(place)),
+            usable: key.is_some(),
+            keys: members.into_iter().map(id).collect(),
+        };
+        Some((place, view))
     }
 }
