@@ -139,8 +139,7 @@ async fn a_clients_mistake_touches_no_key() {
     for (path, body, status) in mistakes {
         assert_eq!(post(&client(), &gateway, path, body.to_owned()).await.status(), status, "{path} {body}");
     }
-    // Each project is asked once for what the unknown path seems to name.
-    arrived(&simulator, mistakes.len() + 3);
+    arrived(&simulator, mistakes.len()); // what the unknown path seems to name is asked of nobody
     let counts = key_counts(&gateway).await;
     assert_eq!((&counts["total"], &counts["available"]), (&json!(3), &json!(3)), "{counts}");
 }
@@ -358,6 +357,45 @@ async fn when_all_keys_are_retired_the_gateway_is_unavailable_and_says_so() {
         assert_eq!(response.status(), status, "{path}");
         let answer: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
         assert_eq!(answer["reason"].is_string(), status == 503, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn with_four_of_five_projects_spent_the_first_request_is_served_by_the_fifth() {
+    for (spent, attempts) in [(4, 5), (3, 4), (1, 2)] {
+        let simulator = simulator(5).await;
+        let gateway = Options::new(&simulator.url(), 5).start();
+        simulator.set_faults((0..spent).map(|key| Rule::new(quota("34s")).on_key(secret(key))));
+        assert_eq!(generate(&gateway).await.0, 200);
+        let line = gateway.transactions(1).remove(0);
+        assert_eq!(line["attempts"].as_array().unwrap().len(), attempts, "{line}");
+        for _ in 0..3 {
+            assert_eq!(generate(&gateway).await.0, 200);
+        }
+        assert!((0..spent).all(|key| calls_on(&simulator, key).len() == 1), "a refusal was forgotten");
+    }
+}
+
+#[tokio::test]
+async fn a_request_larger_than_the_refused_quota_is_sent_to_no_further_project() {
+    let refusal = |limit: &str| {
+        let body = json!({"error": {
+            "code": 429, "message": "You exceeded your current quota.", "status": "RESOURCE_EXHAUSTED", "details": [
+                {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{
+                    "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_input_token_count",
+                    "quotaId": "GenerateContentInputTokensPerModelPerMinute-FreeTier",
+                    "quotaDimensions": {"model": "gemini-2.5-flash"}, "quotaValue": limit}]},
+                {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "40s"}]}});
+        Fault::Status { status: 429, headers: BTreeMap::new(), body: Some(body) }
+    };
+    let long = prompt(&"word ".repeat(100_000));
+    for (limit, calls) in [("2000", 1), ("250", 1), ("4000000", 5)] {
+        let simulator = simulator(5).await;
+        let gateway = Options::new(&simulator.url(), 5).start();
+        simulator.set_faults([Rule::new(refusal(limit))]);
+        let path = "/v1beta/models/gemini-2.5-flash:generateContent";
+        assert_eq!(post(&client(), &gateway, path, long.clone()).await.status(), 429);
+        assert_eq!(simulator.requests().len(), calls, "{limit}");
     }
 }
 

@@ -719,6 +719,37 @@ async fn a_handle_goes_back_to_its_project_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_session_bound_by_its_handle_waits_for_a_short_quota_and_is_served() {
+    let refusal = json!({"error": {
+        "code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"}],
+    }});
+    let short = Fault::Status { status: 429, headers: [].into(), body: Some(refusal) };
+    let simulator = three_projects().await;
+    let gateway = Options::new(&simulator.url(), 6).start();
+    for _ in 0..3 {
+        let given = given_handle(&gateway, TOKEN).await;
+        simulator.set_faults([Rule::new(short.clone()).times(1)]);
+        let begun = std::time::Instant::now();
+        assert_eq!(resumed(&gateway, TOKEN, &given).await, set_up());
+        assert!(begun.elapsed() >= Duration::from_millis(900), "it was not waited for");
+    }
+    assert_eq!(simulator.stats().wrong_owner, 0);
+}
+
+#[tokio::test]
+async fn a_session_for_a_model_that_is_left_alone_ends_in_googles_last_words() {
+    let simulator = simulator(2).await;
+    let gateway = Options::new(&simulator.url(), 2).start();
+    simulator.set_faults([Rule::new(Fault::google(GoogleError::Overloaded))]);
+    for _ in 0..12 {
+        let (code, reason) = Session::open(&gateway).await.refused().await.unwrap();
+        assert!(code == 1011 && reason.contains("overloaded"), "{code} {reason}");
+    }
+    assert!(simulator.stats().requests < 24, "the model was never left alone");
+}
+
+#[tokio::test]
 async fn with_no_tokens_configured_handles_are_everybodys() {
     let simulator = three_projects().await;
     let gateway = Options::new(&simulator.url(), 6).without_token().start();
