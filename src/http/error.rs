@@ -46,6 +46,7 @@ impl From<Refused> for GatewayError {
 pub(super) fn failure_close(failure: &Failure) -> Close {
     let error = GatewayError::Forward(failure.clone());
     let code = match error.status() {
+        _ if matches!(failure, Failure::NoKey(Refusal::RouteDown { .. })) => 1013,
         // Try Again Later (registered with IANA).
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => 1013,
         _ => 1011,
@@ -73,6 +74,7 @@ impl GatewayError {
                 | Failure::PoolSilent
                 | Failure::OwnerGone(_)
                 | Failure::LedgerSilent => StatusCode::SERVICE_UNAVAILABLE,
+                Failure::NoKey(Refusal::RouteDown { .. }) => StatusCode::BAD_GATEWAY,
                 Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
                 Failure::TwoProjects(_) | Failure::BadPage(_) => StatusCode::BAD_REQUEST,
                 Failure::Unreachable | Failure::HeadLost | Failure::BodyLost | Failure::NoPage => {
@@ -128,6 +130,9 @@ impl GatewayError {
                 }
                 Failure::NoKey(Refusal::ModelDown { .. } | Refusal::RetryBudget) => {
                     "The model fails on every key at the moment: try again in a while, or use another model.".into()
+                }
+                Failure::NoKey(Refusal::RouteDown { .. }) => {
+                    "The Gemini API cannot be reached from this gateway at the moment: try again in a second; if it stays so, its operator should check the network, the proxy and upstream.gemini_base_url.".into()
                 }
                 Failure::NoKey(refusal) => match refusal.back_in().map(whole_seconds) {
                     Some(seconds) => format!(
@@ -214,6 +219,7 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::AllRetired => "all are retired",
         Refusal::NoneLeft => "all were tried",
         Refusal::ModelDown { .. } | Refusal::RetryBudget => "the model fails on every key",
+        Refusal::RouteDown { .. } => "the Gemini API cannot be reached",
     }
 }
 
@@ -236,7 +242,9 @@ mod tests {
     fn after(error: &GatewayError) -> Option<GatewayError> {
         use BodyRefused::{Broken, Busy, TooLong, TooSlow};
         use GatewayError::{Body, Crashed, CredentialMissing, CredentialUnknown, Forward, Path};
-        use Refusal::{AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, WaitedTooLong};
+        use Refusal::{
+            AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, RouteDown, WaitedTooLong,
+        };
         let limit = 104_857_600;
         let no_key = |refusal| Forward(Failure::NoKey(refusal));
         Some(match error {
@@ -260,7 +268,10 @@ mod tests {
             Forward(Failure::NoKey(QueueFull { .. })) => no_key(WaitedTooLong { back_in: BACK_IN }),
             Forward(Failure::NoKey(WaitedTooLong { .. })) => no_key(NoneLeft),
             Forward(Failure::NoKey(NoneLeft)) => no_key(ModelDown { back_in: BACK_IN }),
-            Forward(Failure::NoKey(ModelDown { .. })) => no_key(RetryBudget),
+            Forward(Failure::NoKey(ModelDown { .. })) => {
+                no_key(RouteDown { back_in: Duration::from_millis(700) })
+            }
+            Forward(Failure::NoKey(RouteDown { .. })) => no_key(RetryBudget),
             Forward(Failure::NoKey(RetryBudget)) => no_key(AllRetired),
             Forward(Failure::NoKey(AllRetired)) => Forward(Failure::PoolSilent),
             Forward(Failure::PoolSilent) => {
@@ -323,9 +334,10 @@ mod tests {
             assert!(list.contains(&row), "docs/errors.md lacks: {row}");
         }
         let cooling = Failure::NoKey(Refusal::Cooling { back_in: BACK_IN });
-        let codes = [cooling, Failure::PoolSilent, Failure::Unreachable, Failure::HeadTimeout]
+        let route_down = Failure::NoKey(Refusal::RouteDown { back_in: BACK_IN });
+        let codes = [cooling, route_down, Failure::PoolSilent, Failure::Unreachable, Failure::HeadTimeout]
             .map(|failure| failure_close(&failure).code);
-        assert_eq!(codes, [1013, 1013, 1011, 1011]);
+        assert_eq!(codes, [1013, 1013, 1013, 1011, 1011]);
     }
 
     #[test]
@@ -335,7 +347,7 @@ mod tests {
             response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
         };
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
-        assert_eq!(waits, ["1", "34", "34", "34", "34"]);
+        assert_eq!(waits, ["1", "34", "34", "34", "34", "1"]);
         let short = Refusal::Cooling { back_in: Duration::from_millis(1) };
         assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
     }

@@ -62,7 +62,7 @@ struct Shared {
 fn log_event(event: &Event) {
     let level = match event {
         Event::Retired { .. } => log::Level::Error,
-        Event::Cooling { .. } => log::Level::Warn,
+        Event::Cooling { .. } | Event::RouteDown => log::Level::Warn,
         _ => log::Level::Info,
     };
     log::log!(target: "pool", level, "{event}");
@@ -221,6 +221,7 @@ impl KeyManagerActor {
                     Effect::Log(event) => log_event(&event),
                 }
             }
+            self.shared.inbox.set_hears_heads(self.pool.is_route_in_doubt());
             // Notes left before the flag stood were not announced, so look once more after setting it.
             self.shared.inbox.set_urgent(!self.waiting.is_empty());
             self.take_reports();

@@ -46,6 +46,11 @@ pub enum Refusal {
     },
     /// It is a retry, and the model has too many of them already.
     RetryBudget,
+    /// The upstream cannot be reached, on whichever key.
+    RouteDown {
+        /// Until the next request may find out whether it is back.
+        back_in: Duration,
+    },
 }
 
 impl Refusal {
@@ -55,7 +60,8 @@ impl Refusal {
             Self::Cooling { back_in }
             | Self::QueueFull { back_in }
             | Self::WaitedTooLong { back_in }
-            | Self::ModelDown { back_in } => Some(*back_in),
+            | Self::ModelDown { back_in }
+            | Self::RouteDown { back_in } => Some(*back_in),
             Self::AllRetired | Self::NoneLeft | Self::RetryBudget => None,
         }
     }
@@ -70,6 +76,7 @@ impl fmt::Display for Refusal {
             Self::WaitedTooLong { .. } => "no key became free in time",
             Self::ModelDown { .. } => "the model fails on every key",
             Self::RetryBudget => "the model fails, and as many requests as may are being tried again",
+            Self::RouteDown { .. } => "the upstream cannot be reached",
             Self::NoneLeft => "the request has tried every key that may serve it",
         })?;
         match self.back_in() {

@@ -1,6 +1,8 @@
 //! The desk: hands out leases and judges how they ended. Here is whom a fault blames and what a success makes good.
 //! Waiting is the pool's matter.
 
+use std::time::Duration;
+
 use gemini::fault::{Fault, Kind, Scope, Wait};
 use meter::Now;
 
@@ -15,15 +17,22 @@ use crate::lease::{Grant, LeaseId, LeaseState, Leases, Out, Outcome, Role, Settl
 use crate::lease_request::LeaseRequest;
 use crate::reason::Reason;
 use crate::roster::Roster;
+use crate::route::{Mishap, Route};
 use crate::select::Selector;
 use crate::settings::Settings;
 use crate::tool::Tools;
+
+/// What is said when the request that finds out about the route may go at any moment.
+const PROBE_GUESS: Duration = Duration::from_secs(1);
+/// The least losses in a row that blame a key: a single one cannot be told from one that all keys share.
+const FEWEST_LOSSES: u32 = 2;
 
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub settings: Settings,
     pub roster: Roster,
     pub leases: Leases,
+    pub route: Route,
     pub selector: Selector,
     pub rng: fastrand::Rng,
 }
@@ -49,6 +58,9 @@ struct Report<'a> {
 impl Desk {
     /// A key for this request, if it may have one and one may be leased now.
     pub(crate) fn ask(&mut self, request: &LeaseRequest, now: Now) -> Asked {
+        if let Some(back_in) = self.route.refuses(now.mono) {
+            return Asked::Refused(Refusal::RouteDown { back_in });
+        }
         let counters = &self.roster.counters;
         let model = counters.model(&request.model);
         let breaker = model.map(|model| counters.breaker(model));
@@ -58,6 +70,8 @@ impl Desk {
         let room = counters.headroom(model, request.input_tokens, now.mono);
         match self.selector.choose(&self.roster, request, room) {
             Some(key) => Asked::Granted(self.grant(key, model, request, now)),
+            // Where nothing goes through, waiting for a key leads nowhere.
+            None if self.route.is_down() => Asked::Refused(Refusal::RouteDown { back_in: PROBE_GUESS }),
             None => Asked::NoKey,
         }
     }
@@ -74,7 +88,9 @@ impl Desk {
         let probed = cooldowns.change_all(key, &request.model, request.tools, members, |cooldown| {
             cooldown.take_probe(order, until)
         });
-        let role = if probed.is_empty() && !probes_model { Role::Ordinary } else { Role::Probe };
+        let probes_route = self.route.grant(now.mono);
+        let ordinary = probed.is_empty() && !probes_model && !probes_route;
+        let role = if ordinary { Role::Ordinary } else { Role::Probe };
         for site in probed {
             cooldowns.set_timer(until, site);
         }
@@ -94,6 +110,7 @@ impl Desk {
     ) {
         let found = self.leases.find(lease);
         if let Some(report) = self.attribute(found, lease, key, model) {
+            self.heard_from_google(report.key, now, effects);
             self.succeed(report, now, effects);
         }
         if let LeaseState::Ours(out) = found {
@@ -118,6 +135,7 @@ impl Desk {
         self.roster.counters.count_report(report.key, counted, settlement, now);
         match outcome {
             Outcome::Success => {
+                self.heard_from_google(report.key, now, effects);
                 self.succeed(report, now, effects);
             }
             Outcome::Abandoned => {
@@ -129,8 +147,38 @@ impl Desk {
                 if let Some(number) = fault.project.as_deref().and_then(ProjectNumber::parse) {
                     self.roster.learn_number(report.key, number, now, &self.settings, effects);
                 }
+                if !matches!(fault.scope(), Scope::Route | Scope::Nobody) {
+                    self.heard_from_google(report.key, now, effects);
+                }
                 self.blame(fault, report, now, effects);
             }
+        }
+    }
+
+    /// Google has answered on this key, whatever it said: the way there is open.
+    fn heard_from_google(&mut self, key: KeyIx, now: Now, effects: &mut Effects) {
+        self.roster.counters.losses_mut().answered(key, now.mono);
+        if self.route.answered() {
+            effects.log(Event::RouteBack);
+        }
+    }
+
+    /// Blames the way there, which all keys share.
+    fn blame_route(&mut self, kind: Kind, report: Report<'_>, now: Now, effects: &mut Effects) {
+        let Report { key, order, .. } = report;
+        let after_head = kind == Kind::BodyLost;
+        let mishap = Mishap { key, lease: order, next: self.leases.next(), after_head };
+        let Roster { members, cooldowns, .. } = &mut self.roster;
+        let usable = |key: KeyIx| {
+            let project = members.project(key);
+            !cooldowns.is_disabled(key)
+                && !cooldowns.of_key(key).is_retired()
+                && !cooldowns.of_project(project).is_retired()
+        };
+        let alone = || members.iter().filter(|(key, _)| usable(*key)).take(2).count() < 2;
+        if self.route.fail(mishap, now.mono, alone) {
+            cooldowns.stir();
+            effects.log(Event::RouteDown);
         }
     }
 
@@ -204,8 +252,7 @@ impl Desk {
 
     fn succeed(&mut self, report: Report<'_>, now: Now, effects: &mut Effects) {
         let Report { key, model, tools, order } = report;
-        let Roster { members, cooldowns, counters } = &mut self.roster;
-        counters.set_failures(key, 0);
+        let Roster { members, cooldowns, .. } = &mut self.roster;
         for site in cooldowns.change_all(key, model, tools, members, |cooldown| cooldown.succeed(order)) {
             effects.push(Effect::Persist(self.roster.record(&site, now)));
             effects.log(Event::Back { subject: self.roster.subject(&site) });
@@ -227,12 +274,14 @@ impl Desk {
                 }
                 (Site::Model(self.roster.project(key), model), fault.wait)
             }
-            // Nothing was sent, so nothing is known of the key.
-            Scope::Route if fault.kind == Kind::ConnectFailed => return,
             Scope::Route => {
-                let failures = self.roster.counters.failures(key).saturating_add(1);
-                self.roster.counters.set_failures(key, failures);
-                if failures < self.settings.failure_threshold {
+                self.blame_route(fault.kind, report, now, effects);
+                // Where nothing was sent, or a stranger answered, nothing is known of the key.
+                if !matches!(fault.kind, Kind::HeadLost | Kind::BodyLost) {
+                    return;
+                }
+                let own = self.roster.counters.losses_mut().lost(key, now.mono);
+                if own < self.settings.failure_threshold.max(FEWEST_LOSSES) {
                     return;
                 }
                 (Site::Key(key), Wait::Backoff)

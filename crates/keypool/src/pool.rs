@@ -18,6 +18,7 @@ use crate::outlook::{Hope, Outlook, back_in};
 use crate::projects::ProjectView;
 use crate::record::Record;
 use crate::roster::Roster;
+use crate::route::Route;
 use crate::select::Selector;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -48,7 +49,14 @@ impl Pool {
         let selector = Selector::new(settings.strategy, &roster);
         let rng = fastrand::Rng::with_seed(seed);
         Ok(Self {
-            desk: Desk { settings, roster, leases: Leases::new(seed), selector, rng },
+            desk: Desk {
+                settings,
+                roster,
+                leases: Leases::new(seed),
+                route: Route::default(),
+                selector,
+                rng,
+            },
             waiting: Waiting::new(seed),
             alarm: None,
             opening: None,
@@ -183,6 +191,12 @@ impl Pool {
     pub fn share_a_project(&self, one: &KeyId, other: &KeyId) -> bool {
         let project = |id| self.desk.roster.find(id).map(|key| self.desk.roster.project(key));
         project(one).is_some_and(|one| Some(one) == project(other))
+    }
+
+    /// Whether the heads of good answers are to be vouched for on every lease, and not on probes only: it is in doubt
+    /// whether the upstream can be reached, and the first head tells.
+    pub fn is_route_in_doubt(&self) -> bool {
+        self.desk.route.is_in_doubt()
     }
 
     /// How many requests wait for a key.

@@ -37,7 +37,8 @@ pub struct Settings {
     /// How long a condition lasts that only a person or a day changes. Also the most that an upstream's hint
     /// can ask for.
     pub long_wait: Duration,
-    /// From how many transport faults in a row a key cools.
+    /// From how many lost connections in a row a key cools, while other keys on the same route are answered. At least
+    /// two: a single one cannot be told from a loss that all share.
     pub failure_threshold: u32,
     /// From how many faults of a model in a row, within ten seconds, it is left alone on all keys.
     pub model_fault_threshold: u32,

@@ -93,6 +93,7 @@ fn other_faults_are_not_the_models() {
     for kind in [Kind::Client, Kind::DeadlineExceeded, Kind::ConnectFailed] {
         for _ in 0..10 {
             stage.serve(MODEL, fault(kind, Wait::None));
+            stage.serve("another", Outcome::Success);
         }
     }
     stage.lease(MODEL);

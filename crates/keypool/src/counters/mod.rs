@@ -14,6 +14,7 @@ use crate::ids::{KeyIx, Model, ModelIx, Order, ProjectIx};
 use crate::journal::Journal;
 use crate::lease_request::Retry;
 use crate::limit::Limit;
+use crate::losses::Losses;
 use crate::members::Members;
 use crate::models::Models;
 use crate::totals::Totals;
@@ -22,8 +23,6 @@ use crate::totals::Totals;
 #[derive(Clone, Debug, Default)]
 struct KeyCount {
     in_flight: u32,
-    /// Transport faults since the last success.
-    failures: u32,
     totals: Totals,
     /// Whether the totals have changed since they were last kept.
     unkept: bool,
@@ -32,6 +31,7 @@ struct KeyCount {
 #[derive(Debug)]
 pub(crate) struct Counters {
     keys: Vec<KeyCount>,
+    losses: Losses,
     models: Models,
     /// As configured.
     limits: Box<[Limit]>,
@@ -44,6 +44,7 @@ impl Counters {
     pub(crate) fn new(members: &Members, limits: &[Limit]) -> Self {
         Self {
             keys: vec![KeyCount::default(); members.len()],
+            losses: Losses::new(members.len()),
             models: Models::new(),
             limits: limits.into(),
             journal: Journal::default(),
@@ -116,13 +117,13 @@ impl Counters {
         self.keys[key.position()].in_flight
     }
 
-    /// Returns how many transport faults a key has met in a row.
-    pub(crate) fn failures(&self, key: KeyIx) -> u32 {
-        self.keys[key.position()].failures
+    /// Returns which keys lose connections of their own.
+    pub(crate) fn losses(&self) -> &Losses {
+        &self.losses
     }
 
-    pub(crate) fn set_failures(&mut self, key: KeyIx, failures: u32) {
-        self.keys[key.position()].failures = failures;
+    pub(crate) fn losses_mut(&mut self) -> &mut Losses {
+        &mut self.losses
     }
 
     /// Returns when something is to be written up.

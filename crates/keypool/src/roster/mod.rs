@@ -58,7 +58,7 @@ impl Roster {
         if self.counters.forget_limits(self.project(key), now.mono) {
             self.cooldowns.stir();
         }
-        self.counters.set_failures(key, 0);
+        self.counters.losses_mut().set_own(key, 0);
         self.cooldowns.reset(key, &self.members)
     }
 }

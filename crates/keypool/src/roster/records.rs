@@ -99,8 +99,8 @@ impl Roster {
         if let Site::Key(key) = site {
             let failed = matches!(record.state, CooldownState::Cooling { reason: Reason::Transport, .. });
             self.cooldowns.disable(key, &self.members, record.disabled);
-            // One more transport fault and it cools again, as it would have without the restart.
-            self.counters.set_failures(key, if failed { settings.failure_threshold } else { 0 });
+            // One more loss of its own and it cools again, as it would have without the restart.
+            self.counters.losses_mut().set_own(key, if failed { settings.failure_threshold } else { 0 });
         }
         let cooldown = match record.state {
             CooldownState::Open => Cooldown::Open,
