@@ -221,7 +221,8 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
             let failure = if ended.fault.is_some() { ended.failure } else { Failure::PoolSilent };
             return Ended { failure, ..ended };
         };
-        let tells_more = ended.fault.is_none();
+        // That the way is gone tells a client more than how its own attempt got lost: when to come back.
+        let tells_more = ended.fault.is_none() || matches!(refusal, Refusal::RouteDown { .. });
         let failure = if tells_more { Failure::NoKey(refusal) } else { ended.failure };
         let answer = ended.answer.or_else(|| {
             // What was said of the model last, rather than words of our own.

@@ -222,8 +222,11 @@ fn no_page(ended: Ended<WholeAnswer>) -> NoPage {
             | Refusal::WaitedTooLong { .. }
             | Refusal::QueueFull { .. },
         ) => true,
-        // Its keys were tried: what they said counts.
-        Some(Refusal::NoneLeft | Refusal::ModelDown { .. } | Refusal::RetryBudget) | None => false,
+        // Not for its own sake; or its keys were tried, and what they said counts.
+        Some(
+            Refusal::NoneLeft | Refusal::ModelDown { .. } | Refusal::RetryBudget | Refusal::RouteDown { .. },
+        )
+        | None => false,
     };
     let is_blamed = match ended.fault.map(Kind::scope) {
         Some(Scope::Key | Scope::Project | Scope::ProjectModel | Scope::ProjectTool | Scope::Billing) => true,
