@@ -554,6 +554,24 @@ fn a_model_that_is_left_alone_is_answered_for_with_what_was_said_last() {
     });
 }
 
+#[test]
+fn a_way_that_is_gone_is_told_with_the_time_to_come_back() {
+    in_system(async {
+        let stage = Stage::new(FIVE);
+        let mut told = 0;
+        for _ in 0..6 {
+            let run = stage.run(anything(), |_, _| silent(Kind::ConnectFailed, Failure::Unreachable)).await;
+            told += usize::from(matches!(run.failure(), Failure::NoKey(Refusal::RouteDown { .. })));
+        }
+        assert!(told >= 4, "{told}");
+        let bound = stage.run(bound_to("b"), |_, _| Attempted::Success("yes")).await;
+        assert!(matches!(bound.failure(), Failure::NoKey(Refusal::RouteDown { .. })));
+        sleep(2 * SECOND).await;
+        let back = stage.run(anything(), |_, _| Attempted::Success("yes")).await;
+        assert_eq!(back.found.unwrap(), "yes");
+    });
+}
+
 #[cfg(debug_assertions)]
 #[test]
 fn a_pool_that_does_not_answer_is_told_as_such() {

@@ -3,6 +3,8 @@
 //! ledger does not hold are asked of each project by `asking`. What names nothing costs one look at its body.
 
 mod asking;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use asking::AskProject;
 

@@ -5,6 +5,8 @@
 mod inbox;
 mod lease;
 mod messages;
+#[cfg(test)]
+mod tests;
 
 pub use lease::{Lease, LeaseError, WaitingLease};
 pub use messages::{LeaseKey, LeaseReply, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind};
