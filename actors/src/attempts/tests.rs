@@ -283,6 +283,28 @@ fn a_bound_request_does_not_wait_for_long_nor_for_ever() {
 }
 
 #[test]
+fn the_waits_of_all_attempts_together_are_bounded() {
+    in_system(async {
+        let mut stage = Stage::with(FIVE, Settings { max_wait: 10 * SECOND, ..exact() });
+        stage.limits = RetryLimits { max_attempts: 9, quota_deadline: 60 * SECOND, ..LIMITS };
+        let run = stage.run(bound_to("c"), |_, key| quota(4, key)).await;
+        assert_eq!((run.keys.len(), run.took), (3, 8 * SECOND));
+    });
+}
+
+#[test]
+fn retries_of_a_models_faults_have_a_budget() {
+    in_system(async {
+        let stage = Stage::with(FIVE, Settings { model_fault_threshold: 1_000, ..exact() });
+        let mut attempts = 0;
+        for _ in 0..8 {
+            attempts += stage.run(anything(), |_, key| of(Kind::Overloaded, key)).await.keys.len();
+        }
+        assert!((9..=13).contains(&attempts), "{attempts}");
+    });
+}
+
+#[test]
 fn a_request_larger_than_the_refused_quota_is_not_tried_elsewhere() {
     let refusal = |unit, limit| {
         let quota =
@@ -511,10 +533,13 @@ fn a_preferred_project_serves_the_first_attempt_if_it_can_at_once() {
         let near = || Goal { prefer: Some("c".into()), ..anything() };
         let first = stage.run(near(), |_, key| quota(5, key)).await;
         assert_eq!((first.keys[0].as_str(), first.keys.len()), ("c", 5));
-        let stage = Stage::new(FIVE);
-        stage.run(bound_to("c"), |_, key| of(Kind::QuotaDay, key)).await;
-        let second = stage.run(near(), |_, _| Attempted::Success("yes")).await;
-        assert_eq!((second.keys, second.took), (vec!["a".to_owned()], Duration::ZERO));
+        for seconds in [5, 600] {
+            let mut stage = Stage::new(FIVE);
+            stage.limits.max_attempts = 1;
+            stage.run(bound_to("c"), |_, key| quota(seconds, key)).await;
+            let second = stage.run(near(), |_, _| Attempted::Success("yes")).await;
+            assert_eq!((second.keys, second.took), (vec!["a".to_owned()], Duration::ZERO));
+        }
     });
 }
 

@@ -31,6 +31,8 @@ enum Project {
     HasNot,
     /// It answers after a while that it has it not.
     IsSlow,
+    /// Its keys are refused for what they are.
+    Refuses(Kind),
     /// It answers 503 so many times, and then that it has it.
     Overloaded(usize),
 }
@@ -58,6 +60,10 @@ impl AskProject for Projects {
             Project::IsSlow => {
                 sleep(60 * SECOND).await;
                 Err(failed(Kind::ResourceUnreachable, 403))
+            }
+            Project::Refuses(kind) => {
+                let failed = failed(kind, 403);
+                Err(Failed { fault: Fault { wait: kind.row().wait, ..failed.fault }, ..failed })
             }
             Project::Overloaded(times) if before < times => Err(failed(Kind::Overloaded, 503)),
             Project::Has | Project::Overloaded(_) => Ok(StatusCode::OK),
@@ -343,6 +349,24 @@ fn a_project_that_cannot_be_asked_leaves_unclear_only_what_has_an_owner() {
         for path in ["/v1beta/agents/x", "/v1beta/voices/x", "/v1beta/no/such/path", "/v1beta/file/x"] {
             assert_eq!(stage.bind(&alice(), "GET", path, &[]).await.unwrap().reach, Reach::Any, "{path}");
         }
+    });
+}
+
+#[test]
+fn what_is_said_of_a_key_says_nothing_of_the_resource() {
+    in_system(async {
+        let stage = Stage::new(THREE, |key| match key {
+            "b" => Project::Refuses(Kind::KeyRestricted),
+            _ => Project::HasNot,
+        });
+        let unclear = stage.bind(&alice(), "GET", "/v1beta/files/one", &[]).await;
+        assert!(matches!(unclear, Err(Unbound::Unclear(_))), "{unclear:?}");
+        let stage = Stage::new(THREE, |key| match key {
+            "b" => Project::Refuses(Kind::KeyInvalid),
+            _ => Project::HasNot,
+        });
+        // Whose last key is retired cannot be asked before its operator does something.
+        assert!(stage.bind(&alice(), "GET", "/v1beta/files/one", &[]).await.is_ok());
     });
 }
 
