@@ -15,6 +15,7 @@ use crate::ids::{KeyIx, Model, ModelIx, Order, Site};
 use crate::key::{KeyId, ProjectNumber};
 use crate::lease::{Grant, LeaseId, LeaseState, Leases, Out, Outcome, Role, Settlement};
 use crate::lease_request::LeaseRequest;
+use crate::quota::NamedQuota;
 use crate::reason::Reason;
 use crate::roster::Roster;
 use crate::route::{Mishap, Route};
@@ -67,7 +68,7 @@ impl Desk {
         if let Some(refusal) = breaker.and_then(|breaker| breaker.refuses(request.retry, now.mono)) {
             return Asked::Refused(refusal);
         }
-        let room = counters.headroom(model, request.input_tokens, now.mono);
+        let room = counters.headroom(model, request, now.mono);
         match self.selector.choose(&self.roster, request, room) {
             Some(key) => Asked::Granted(self.grant(key, model, request, now)),
             // Where nothing goes through, waiting for a key leads nowhere.
@@ -290,31 +291,26 @@ impl Desk {
                 // Which of several tools it was, Google does not say.
                 let project = self.roster.project(key);
                 for tool in tools.iter() {
-                    self.strike(
-                        &Site::Tool(project, tool),
-                        fault.wait,
-                        fault.kind.into(),
-                        report,
-                        now,
-                        effects,
-                    );
+                    self.strike(&Site::Tool(project, tool), fault.wait, fault, report, now, effects);
                 }
                 return;
             }
             Scope::Model | Scope::Binding | Scope::Client | Scope::Gateway | Scope::Nobody => return,
         };
-        self.strike(&site, wait, fault.kind.into(), report, now, effects);
+        self.strike(&site, wait, fault, report, now, effects);
     }
 
+    /// Leaves a site alone for a fault, `wait` long.
     fn strike(
         &mut self,
         site: &Site,
         wait: Wait,
-        reason: Reason,
+        fault: &Fault,
         report: Report<'_>,
         now: Now,
         effects: &mut Effects,
     ) {
+        let reason = Reason::from(fault.kind);
         let wait = match wait {
             Wait::None => return,
             // Nobody can reset a model or a tool, so a day has to do.
@@ -335,6 +331,7 @@ impl Desk {
             }
             Struck::Retired => effects.log(Event::Retired { subject, key, reason }),
         }
+        self.roster.cooldowns.name_quota(site, NamedQuota::of(fault));
         effects.push(Effect::Persist(self.roster.record(site, now)));
     }
 }

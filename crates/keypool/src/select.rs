@@ -46,7 +46,9 @@ impl Selector {
         let prefers = self.prefer(roster, request);
         let Self { strategy, turns, credit, affinity, candidates, preferred } = self;
         let mut pick = |among: &FixedBitSet| {
-            let may = |key: &usize| among.contains(*key) && room.has(roster.project(KeyIx::at(*key)));
+            let may = |key: &usize| {
+                among.contains(*key) && room.has(roster.project(KeyIx::at(*key)), &roster.members)
+            };
             match strategy {
                 Strategy::RoundRobin => turns.iter().find(may),
                 Strategy::LeastInFlight => least_in_flight(turns.iter().filter(may), roster),

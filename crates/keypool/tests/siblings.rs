@@ -37,7 +37,7 @@ fn back_in(stage: &mut Stage, id: &str) -> Duration {
             stage.settle(&grant, MODEL, Outcome::Abandoned);
             Duration::ZERO
         }
-        Answer::Refused(Refusal::Cooling { back_in }) => back_in,
+        Answer::Refused(Refusal::Cooling { back_in, quota: None }) => back_in,
         other => panic!("{other:?}"),
     }
 }
@@ -153,7 +153,10 @@ fn one_who_waits_hears_of_a_cooldown_that_a_sibling_brings() {
         other => panic!("{other:?}"),
     };
     stage.settle(&grant, MODEL, naming("1"));
-    assert_eq!(stage.answers(), [(secs(100), ticket, Err(Refusal::Cooling { back_in: secs(100) }))]);
+    assert_eq!(
+        stage.answers(),
+        [(secs(100), ticket, Err(Refusal::Cooling { back_in: secs(100), quota: None }))]
+    );
 }
 
 proptest! {
