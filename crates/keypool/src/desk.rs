@@ -7,7 +7,7 @@ use gemini::fault::{Fault, Kind, Scope, Wait};
 use meter::Now;
 
 use crate::answer::Refusal;
-use crate::breaker::{Turn, Verdict};
+use crate::breaker::{Back, Turn, Verdict};
 use crate::budget::Spent;
 use crate::cooldowns::{Penalty, Struck};
 use crate::effect::{Effect, Effects, Event};
@@ -18,6 +18,7 @@ use crate::lease_request::LeaseRequest;
 use crate::quota::NamedQuota;
 use crate::reason::Reason;
 use crate::roster::Roster;
+use crate::rotation::Rotation;
 use crate::route::{Mishap, Route};
 use crate::select::Selector;
 use crate::settings::Settings;
@@ -69,22 +70,31 @@ impl Desk {
             return Asked::Refused(refusal);
         }
         let room = counters.headroom(model, request, now.mono);
-        match self.selector.choose(&self.roster, request, room) {
-            Some(key) => Asked::Granted(self.grant(key, model, request, now)),
+        let rotation = model.map_or_else(|| self.selector.fresh(), |model| counters.rotation(model));
+        match self.selector.choose(&self.roster, request, room, rotation) {
+            Some(key) => Asked::Granted(self.grant(key, model, rotation.after(key), request, now)),
             // Where nothing goes through, waiting for a key leads nowhere.
             None if self.route.is_down() => Asked::Refused(Refusal::RouteDown { back_in: PROBE_GUESS }),
             None => Asked::NoKey,
         }
     }
 
-    fn grant(&mut self, key: KeyIx, model: Option<ModelIx>, request: &LeaseRequest, now: Now) -> Grant {
+    fn grant(
+        &mut self,
+        key: KeyIx,
+        model: Option<ModelIx>,
+        rotation: Rotation,
+        request: &LeaseRequest,
+        now: Now,
+    ) -> Grant {
         let Roster { members, cooldowns, counters } = &mut self.roster;
         let model = model.unwrap_or_else(|| counters.enter(&request.model, now.mono));
+        counters.set_rotation(model, rotation);
         let patience = self.settings.probe_patience;
         let until = now.mono + patience;
         let probes_model = counters.grant(model, request.retry, self.leases.next(), now.mono, patience);
         let booking = counters.book(members.project(key), model, request.input_tokens, members, now);
-        let lease = self.leases.open(Out { key, model, tools: request.tools, booking });
+        let lease = self.leases.open(Out { key, model, tools: request.tools, retry: request.retry, booking });
         let order = self.leases.order(lease);
         let probed = cooldowns.change_all(key, &request.model, request.tools, members, |cooldown| {
             cooldown.take_probe(order, until)
@@ -193,15 +203,15 @@ impl Desk {
         now: Now,
         effects: &mut Effects,
     ) {
-        let Out { key, model, booking, .. } = out;
+        let Out { key, model, retry, booking, .. } = out;
         let counters = &mut self.roster.counters;
         counters.lease_back(key, model);
         let (order, next) = (self.leases.order(lease), self.leases.next());
         // Requests that name no model have nothing in common that could be down.
         if counters.name(model).is_some() {
             let (verdict, settings, rng) = (verdict(outcome), &self.settings, &mut self.rng);
-            let turn =
-                counters.turn(model, |breaker| breaker.settle(verdict, order, next, now.mono, settings, rng));
+            let back = Back { verdict, retry, lease: order, next };
+            let turn = counters.turn(model, |breaker| breaker.settle(back, now.mono, settings, rng));
             self.tell_of_model(model, turn, effects);
         }
         // Where the key belongs to another project by now, the larger of two counts has stayed, perhaps without this.

@@ -31,6 +31,9 @@ pub struct LeaseRequest {
     pub tools: Tools,
     /// How many input tokens it is thought to have; 0 when nothing is known.
     pub input_tokens: u64,
+    /// The key on which the attempt before failed: given again only where there is no other. Unlike those in `tried`, it
+    /// may be; a model that fails on one key may serve on the next.
+    pub failed_on: Option<KeyId>,
     /// A limit of input tokens in a minute that the request alone exceeds, as the refusal of an attempt named it: projects
     /// that are known to have no higher one for its model are not asked. See [`LeaseRequest::heed`].
     pub exceeds: Option<u64>,
@@ -44,7 +47,8 @@ impl LeaseRequest {
         Self { model, may_wait: true, ..Self::default() }
     }
 
-    /// Takes from the refusal of an attempt what speaks of the request itself, before the next lease is asked for.
+    /// Takes from a failed attempt what the next one can do better, before its lease is asked for: another key, where there
+    /// is one, and none that is bound to refuse.
     ///
     /// The attempt loop calls this after every fault. With the tried key in `tried`, and [`Avoid::TriedProjects`] after
     /// a fault of a project's, the pool then gives one project with room after the other until none is left, which it
@@ -52,7 +56,8 @@ impl LeaseRequest {
     /// [`Refusal::Cooling`](crate::Refusal::Cooling). But where the refused quota is of input tokens in a minute, and the
     /// request alone is larger than that by its estimate and a quarter more, since estimates are rather too high, no
     /// project that is known to have the same limit or a lower one is given: it would refuse as well.
-    pub fn heed(&mut self, fault: &Fault) {
+    pub fn heed(&mut self, key: &KeyId, fault: &Fault) {
+        self.failed_on = Some(key.clone());
         let of_tokens = |quota: &&Quota| gauge_of(quota) == Some(Gauge::Tpm);
         let limits = fault.quotas.iter().filter(of_tokens).filter_map(|quota| quota.limit);
         let too_small =

@@ -32,6 +32,7 @@ mod quota;
 mod reason;
 mod record;
 mod roster;
+mod rotation;
 mod route;
 mod select;
 mod settings;

@@ -47,7 +47,7 @@ fn go_on(
             return (used, Answer::Granted(grant));
         };
         stage.settle(&grant, MODEL, Outcome::Fault(refusal.clone()));
-        request.heed(&refusal);
+        request.heed(&grant.key, &refusal);
         request.tried.insert(grant.key);
         request.avoid = Avoid::TriedProjects;
     }
@@ -128,7 +128,8 @@ fn a_request_that_the_limit_may_hold_is_asked_of_all() {
     }
     for limit in [None, Some(0)] {
         let mut request = request(1_000_000);
-        request.heed(&refused(Kind::QuotaMinute, Wait::None, vec![quota(TOKENS_A_MINUTE, limit)]));
+        request
+            .heed(&"k0".into(), &refused(Kind::QuotaMinute, Wait::None, vec![quota(TOKENS_A_MINUTE, limit)]));
         assert_eq!(request.exceeds, None);
     }
 }
