@@ -181,10 +181,20 @@ impl GatewayError {
         }
     }
 
+    /// The quota of Google's that is spent, where it is known which.
+    fn spent_quota(&self) -> Option<dialect::SpentQuota<'static>> {
+        let Self::Forward(Failure::NoKey(Refusal::Cooling { quota: Some(quota), .. })) = self else {
+            return None;
+        };
+        let model = quota.model.as_deref().map(|model| model.to_owned().into());
+        Some(dialect::SpentQuota { id: quota.id.to_string().into(), model })
+    }
+
     /// As the client reads it.
     fn told(&self) -> dialect::GatewayError<'static> {
         dialect::GatewayError {
             retry_in: self.retry_in(),
+            quota: self.spent_quota(),
             ..dialect::GatewayError::new(self.status().as_u16(), self.grpc_status(), self.message())
         }
     }
@@ -263,7 +273,7 @@ mod tests {
             Body(TooSlow, _) => Body(TooLong, limit),
             Body(TooLong, _) => Body(Broken, limit),
             Body(Broken, _) => Body(Busy, limit),
-            Body(Busy, _) => no_key(Cooling { back_in: BACK_IN }),
+            Body(Busy, _) => no_key(Cooling { back_in: BACK_IN, quota: None }),
             Forward(Failure::NoKey(Cooling { .. })) => no_key(QueueFull { back_in: BACK_IN }),
             Forward(Failure::NoKey(QueueFull { .. })) => no_key(WaitedTooLong { back_in: BACK_IN }),
             Forward(Failure::NoKey(WaitedTooLong { .. })) => no_key(NoneLeft),
@@ -333,7 +343,7 @@ mod tests {
             let row = format!("| {code} | {reason} | ");
             assert!(list.contains(&row), "docs/errors.md lacks: {row}");
         }
-        let cooling = Failure::NoKey(Refusal::Cooling { back_in: BACK_IN });
+        let cooling = Failure::NoKey(Refusal::Cooling { back_in: BACK_IN, quota: None });
         let route_down = Failure::NoKey(Refusal::RouteDown { back_in: BACK_IN });
         let codes = [cooling, route_down, Failure::PoolSilent, Failure::Unreachable, Failure::HeadTimeout]
             .map(|failure| failure_close(&failure).code);
@@ -348,7 +358,7 @@ mod tests {
         };
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
         assert_eq!(waits, ["1", "34", "34", "34", "34", "1"]);
-        let short = Refusal::Cooling { back_in: Duration::from_millis(1) };
+        let short = Refusal::Cooling { back_in: Duration::from_millis(1), quota: None };
         assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
     }
 }

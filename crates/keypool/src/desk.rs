@@ -7,7 +7,7 @@ use gemini::fault::{Fault, Kind, Scope, Wait};
 use meter::Now;
 
 use crate::answer::Refusal;
-use crate::breaker::{Turn, Verdict};
+use crate::breaker::{Back, Turn, Verdict};
 use crate::budget::Spent;
 use crate::cooldowns::{Penalty, Struck};
 use crate::effect::{Effect, Effects, Event};
@@ -15,8 +15,10 @@ use crate::ids::{KeyIx, Model, ModelIx, Order, Site};
 use crate::key::{KeyId, ProjectNumber};
 use crate::lease::{Grant, LeaseId, LeaseState, Leases, Out, Outcome, Role, Settlement};
 use crate::lease_request::LeaseRequest;
+use crate::quota::NamedQuota;
 use crate::reason::Reason;
 use crate::roster::Roster;
+use crate::rotation::Rotation;
 use crate::route::{Mishap, Route};
 use crate::select::Selector;
 use crate::settings::Settings;
@@ -67,23 +69,32 @@ impl Desk {
         if let Some(refusal) = breaker.and_then(|breaker| breaker.refuses(request.retry, now.mono)) {
             return Asked::Refused(refusal);
         }
-        let room = counters.headroom(model, request.input_tokens, now.mono);
-        match self.selector.choose(&self.roster, request, room) {
-            Some(key) => Asked::Granted(self.grant(key, model, request, now)),
+        let room = counters.headroom(model, request, now.mono);
+        let rotation = model.map_or_else(|| self.selector.fresh(), |model| counters.rotation(model));
+        match self.selector.choose(&self.roster, request, room, rotation) {
+            Some(key) => Asked::Granted(self.grant(key, model, rotation.after(key), request, now)),
             // Where nothing goes through, waiting for a key leads nowhere.
             None if self.route.is_down() => Asked::Refused(Refusal::RouteDown { back_in: PROBE_GUESS }),
             None => Asked::NoKey,
         }
     }
 
-    fn grant(&mut self, key: KeyIx, model: Option<ModelIx>, request: &LeaseRequest, now: Now) -> Grant {
+    fn grant(
+        &mut self,
+        key: KeyIx,
+        model: Option<ModelIx>,
+        rotation: Rotation,
+        request: &LeaseRequest,
+        now: Now,
+    ) -> Grant {
         let Roster { members, cooldowns, counters } = &mut self.roster;
         let model = model.unwrap_or_else(|| counters.enter(&request.model, now.mono));
+        counters.set_rotation(model, rotation);
         let patience = self.settings.probe_patience;
         let until = now.mono + patience;
         let probes_model = counters.grant(model, request.retry, self.leases.next(), now.mono, patience);
         let booking = counters.book(members.project(key), model, request.input_tokens, members, now);
-        let lease = self.leases.open(Out { key, model, tools: request.tools, booking });
+        let lease = self.leases.open(Out { key, model, tools: request.tools, retry: request.retry, booking });
         let order = self.leases.order(lease);
         let probed = cooldowns.change_all(key, &request.model, request.tools, members, |cooldown| {
             cooldown.take_probe(order, until)
@@ -192,15 +203,15 @@ impl Desk {
         now: Now,
         effects: &mut Effects,
     ) {
-        let Out { key, model, booking, .. } = out;
+        let Out { key, model, retry, booking, .. } = out;
         let counters = &mut self.roster.counters;
         counters.lease_back(key, model);
         let (order, next) = (self.leases.order(lease), self.leases.next());
         // Requests that name no model have nothing in common that could be down.
         if counters.name(model).is_some() {
             let (verdict, settings, rng) = (verdict(outcome), &self.settings, &mut self.rng);
-            let turn =
-                counters.turn(model, |breaker| breaker.settle(verdict, order, next, now.mono, settings, rng));
+            let back = Back { verdict, retry, lease: order, next };
+            let turn = counters.turn(model, |breaker| breaker.settle(back, now.mono, settings, rng));
             self.tell_of_model(model, turn, effects);
         }
         // Where the key belongs to another project by now, the larger of two counts has stayed, perhaps without this.
@@ -290,31 +301,26 @@ impl Desk {
                 // Which of several tools it was, Google does not say.
                 let project = self.roster.project(key);
                 for tool in tools.iter() {
-                    self.strike(
-                        &Site::Tool(project, tool),
-                        fault.wait,
-                        fault.kind.into(),
-                        report,
-                        now,
-                        effects,
-                    );
+                    self.strike(&Site::Tool(project, tool), fault.wait, fault, report, now, effects);
                 }
                 return;
             }
             Scope::Model | Scope::Binding | Scope::Client | Scope::Gateway | Scope::Nobody => return,
         };
-        self.strike(&site, wait, fault.kind.into(), report, now, effects);
+        self.strike(&site, wait, fault, report, now, effects);
     }
 
+    /// Leaves a site alone for a fault, `wait` long.
     fn strike(
         &mut self,
         site: &Site,
         wait: Wait,
-        reason: Reason,
+        fault: &Fault,
         report: Report<'_>,
         now: Now,
         effects: &mut Effects,
     ) {
+        let reason = Reason::from(fault.kind);
         let wait = match wait {
             Wait::None => return,
             // Nobody can reset a model or a tool, so a day has to do.
@@ -335,6 +341,7 @@ impl Desk {
             }
             Struck::Retired => effects.log(Event::Retired { subject, key, reason }),
         }
+        self.roster.cooldowns.name_quota(site, NamedQuota::of(fault));
         effects.push(Effect::Persist(self.roster.record(site, now)));
     }
 }

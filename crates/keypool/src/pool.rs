@@ -211,18 +211,18 @@ impl Pool {
 
     fn wait_or_refuse(&mut self, request: &LeaseRequest, now: Now) -> Answer {
         let settings = &self.desk.settings;
-        let Hope { back, next } = match self.desk.roster.outlook(request, now.mono) {
+        let hope = match self.desk.roster.outlook(request, now.mono) {
             Outlook::Back(hope) => hope,
             Outlook::NoneLeft => return Answer::Refused(Refusal::NoneLeft),
             Outlook::AllRetired => return Answer::Refused(Refusal::AllRetired),
         };
-        let back_in = back_in(back, now.mono);
+        let Hope { back, next, .. } = hope;
         let may_wait = settings.max_wait.saturating_sub(request.waited);
         if !request.may_wait || may_wait.is_zero() || back > now.mono + may_wait {
-            return Answer::Refused(Refusal::Cooling { back_in });
+            return Answer::Refused(self.desk.roster.cooling(request, hope, now.mono));
         }
         if self.waiting.len() >= settings.max_waiting {
-            return Answer::Refused(Refusal::QueueFull { back_in });
+            return Answer::Refused(Refusal::QueueFull { back_in: back_in(back, now.mono) });
         }
         self.opening = self.opening.into_iter().chain(next).min();
         Answer::Waiting(self.waiting.join(request.clone(), now.mono + may_wait))
@@ -293,9 +293,7 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
                 opening = opening.into_iter().chain(hope.next).min();
                 None
             }
-            Outlook::Back(hope) => {
-                Some(Reply::Refused(Refusal::Cooling { back_in: back_in(hope.back, now.mono) }))
-            }
+            Outlook::Back(hope) => Some(Reply::Refused(desk.roster.cooling(request, hope, now.mono))),
             Outlook::NoneLeft => Some(Reply::Refused(Refusal::NoneLeft)),
             Outlook::AllRetired => Some(Reply::Refused(Refusal::AllRetired)),
         }

@@ -11,15 +11,15 @@ use crate::limit::Limit;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// The key whose last lease is the longest ago.
+    /// One after the other, for each model by itself.
     #[default]
     RoundRobin,
-    /// The key with the fewest open leases; among equals, the one whose last lease is the longest ago.
+    /// The key with the fewest open leases; among equals, the one whose turn it is for the model.
     LeastInFlight,
-    /// In proportion to the weights, evenly spread.
+    /// In proportion to the weights, evenly spread, for each model by itself.
     Weighted,
-    /// Requests of one prefix on one project, as long as it carries no more than its share; there the key whose last lease
-    /// is the longest ago. Those without a prefix as in `RoundRobin`.
+    /// Requests of one prefix on one project, as long as it carries no more than its share; there its keys in turn.
+    /// Those without a prefix as in `RoundRobin`.
     Prefix,
 }
 

@@ -25,7 +25,7 @@ fn closed_by(kind: Kind) -> [bool; 4] {
                 false
             }
             Answer::Refused(refusal) => {
-                assert_eq!(refusal, Refusal::Cooling { back_in: secs(60) }, "{kind:?}");
+                assert_eq!(refusal, Refusal::Cooling { back_in: secs(60), quota: None }, "{kind:?}");
                 true
             }
             Answer::Waiting(_) => panic!("it would not wait"),

@@ -534,7 +534,7 @@ proptest! {
                     Duration::ZERO
                 }
                 Answer::Refused(Refusal::AllRetired) => Duration::MAX,
-                Answer::Refused(Refusal::Cooling { back_in }) => back_in,
+                Answer::Refused(Refusal::Cooling { back_in, quota: None }) => back_in,
                 other => panic!("{other:?}"),
             };
             let (before, after) = (ask(old), ask(&mut new));

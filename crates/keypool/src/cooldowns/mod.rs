@@ -8,6 +8,7 @@ mod trouble;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fixedbitset::FixedBitSet;
@@ -18,6 +19,7 @@ use trouble::Trouble;
 
 use crate::ids::{KeyIx, Model, ProjectIx, Site};
 use crate::members::Members;
+use crate::quota::NamedQuota;
 use crate::settings::Settings;
 use crate::tool::{Tool, Tools};
 
@@ -98,6 +100,23 @@ impl Cooldowns {
 
     pub(crate) fn of_tool(&self, project: ProjectIx, tool: Tool) -> Option<&Cooldown> {
         self.tools[tool as usize].cooldowns.get(&project)
+    }
+
+    /// Returns the quota for which a model cools on a project, if it does and a refusal named it.
+    pub(crate) fn quota_of(&self, project: ProjectIx, model: &Model) -> Option<&Arc<NamedQuota>> {
+        let trouble = self.troubles.get(model)?;
+        let cools = matches!(trouble.cooldowns.get(&project), Some(Cooldown::Cooling { .. }));
+        trouble.quotas.get(&project).filter(|_| cools)
+    }
+
+    /// Takes down for which quota a site cools now. Only models are told apart by it.
+    pub(crate) fn name_quota(&mut self, site: &Site, quota: Option<Arc<NamedQuota>>) {
+        let Site::Model(project, model) = site else { return };
+        let Some(trouble) = self.troubles.get_mut(model) else { return };
+        match quota {
+            Some(quota) => trouble.quotas.insert(*project, quota),
+            None => trouble.quotas.remove(project),
+        };
     }
 
     /// Returns the keys that may be leased, but for the troubles of models and tools.
@@ -302,7 +321,13 @@ impl Cooldowns {
             let (cooldown, site) = match site {
                 Site::Model(_, model) => {
                     let trouble = self.troubles.get_mut(&model);
-                    (trouble.and_then(|trouble| trouble.cooldowns.remove(&from)), Site::Model(to, model))
+                    let cooldown = trouble.and_then(|trouble| {
+                        if let Some(quota) = trouble.quotas.remove(&from) {
+                            trouble.quotas.entry(to).or_insert(quota);
+                        }
+                        trouble.cooldowns.remove(&from)
+                    });
+                    (cooldown, Site::Model(to, model))
                 }
                 Site::Tool(_, tool) => {
                     (self.tools[tool as usize].cooldowns.remove(&from), Site::Tool(to, tool))

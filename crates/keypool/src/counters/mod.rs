@@ -17,6 +17,7 @@ use crate::limit::Limit;
 use crate::losses::Losses;
 use crate::members::Members;
 use crate::models::Models;
+use crate::rotation::Rotation;
 use crate::totals::Totals;
 
 /// What is counted of one key.
@@ -64,6 +65,15 @@ impl Counters {
 
     pub(crate) fn name(&self, model: ModelIx) -> &Model {
         &self.models.get(model).name
+    }
+
+    /// Returns how far a model has come around the keys.
+    pub(crate) fn rotation(&self, model: ModelIx) -> Rotation {
+        self.models.get(model).rotation
+    }
+
+    pub(crate) fn set_rotation(&mut self, model: ModelIx, rotation: Rotation) {
+        self.models.get_mut(model).rotation = rotation;
     }
 
     /// Returns how a model fares as a whole.

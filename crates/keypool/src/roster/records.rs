@@ -55,7 +55,10 @@ impl Roster {
                 let number = self.members.get(*key).number;
                 Record { disabled: self.cooldowns.is_disabled(*key), number, ..record }
             }
-            Site::Project(_) | Site::Model(..) | Site::Tool(..) => record,
+            Site::Model(project, model) => {
+                Record { quota: self.cooldowns.quota_of(*project, model).cloned(), ..record }
+            }
+            Site::Project(_) | Site::Tool(..) => record,
         }
     }
 
@@ -95,6 +98,7 @@ impl Roster {
         {
             self.counters.restore_usage(key, usage, now.mono);
         }
+        let quota = record.quota;
         let Some(site) = self.site(record.subject) else { return };
         if let Site::Key(key) = site {
             let failed = matches!(record.state, CooldownState::Cooling { reason: Reason::Transport, .. });
@@ -119,5 +123,6 @@ impl Roster {
             }
         };
         self.cooldowns.set(&site, &self.members, cooldown);
+        self.cooldowns.name_quota(&site, quota);
     }
 }
