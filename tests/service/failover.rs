@@ -377,7 +377,7 @@ async fn with_four_of_five_projects_spent_the_first_request_is_served_by_the_fif
 }
 
 #[tokio::test]
-async fn a_request_larger_than_the_refused_quota_is_sent_to_no_further_project() {
+async fn a_request_larger_than_the_refused_quota_is_sent_to_no_project_of_that_limit() {
     let refusal = |limit: &str| {
         let body = json!({"error": {
             "code": 429, "message": "You exceeded your current quota.", "status": "RESOURCE_EXHAUSTED", "details": [
@@ -391,7 +391,11 @@ async fn a_request_larger_than_the_refused_quota_is_sent_to_no_further_project()
     let long = prompt(&"word ".repeat(100_000));
     for (limit, calls) in [("2000", 1), ("250", 1), ("4000000", 5)] {
         let simulator = simulator(5).await;
-        let gateway = Options::new(&simulator.url(), 5).start();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("limits.toml");
+        std::fs::write(&file, format!("[[limits]]\nmodel = \"gemini-2.5-flash\"\ntpm = {limit}\n")).unwrap();
+        let options = Options::new(&simulator.url(), 5).args(&["--config", file.to_str().unwrap()]);
+        let gateway = options.start();
         simulator.set_faults([Rule::new(refusal(limit))]);
         let path = "/v1beta/models/gemini-2.5-flash:generateContent";
         assert_eq!(post(&client(), &gateway, path, long.clone()).await.status(), 429);

@@ -3,7 +3,7 @@
 use super::Failed;
 use crate::failure::Failure;
 use gemini::{
-    fault::{Fault, Kind, Next, QuotaUnit, Scope},
+    fault::{Fault, Kind, Next, Scope},
     operation::Ownership,
     path::Target,
 };
@@ -185,13 +185,6 @@ fn is_quota(kind: Kind) -> bool {
             | Kind::SpendingCap
             | Kind::CreditsGone
     )
-}
-
-/// Returns the quota of input tokens for which a request of so many is too large by itself, if it was refused for such a
-/// one: no project with that limit can serve it, now or later.
-pub(crate) fn outgrown(fault: &Fault, input_tokens: u64) -> Option<u64> {
-    let of_tokens = fault.quotas.iter().filter(|quota| quota.unit == QuotaUnit::InputTokens);
-    of_tokens.filter_map(|quota| quota.limit).filter(|limit| (1..input_tokens).contains(limit)).max()
 }
 
 /// Doubles with every try made; between half of it and the whole, so that clients do not come back in step.

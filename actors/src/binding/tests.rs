@@ -353,6 +353,25 @@ fn a_project_that_cannot_be_asked_leaves_unclear_only_what_has_an_owner() {
 }
 
 #[test]
+fn only_what_has_an_owner_waits_for_a_project_that_is_soon_back() {
+    for (path, waits) in [
+        ("/v1beta/files/x", true),
+        ("/v1beta/fileSearchStores/x", true),
+        ("/v1beta/voices/x", false),
+        ("/v1beta/environments/x", false),
+        ("/v1beta/no/such/path", false),
+    ] {
+        in_system(async move {
+            let stage = Stage::new(THREE, |_| Project::HasNot);
+            stage.fails("b", Fault { wait: Wait::For(5 * SECOND), ..cooling() }).await;
+            let begun = Instant::now();
+            assert!(stage.bind(&alice(), "GET", path, &[]).await.is_ok(), "{path}");
+            assert_eq!(begun.elapsed() >= 5 * SECOND, waits, "{path}");
+        });
+    }
+}
+
+#[test]
 fn what_is_said_of_a_key_says_nothing_of_the_resource() {
     in_system(async {
         let stage = Stage::new(THREE, |key| match key {
