@@ -304,6 +304,8 @@ impl Handler<TakeSnapshot> for KeyManagerActor {
 
     fn handle(&mut self, TakeSnapshot: TakeSnapshot, ctx: &mut Self::Context) -> Self::Result {
         self.take_reports();
+        // Time may have jumped since anybody asked for a key.
+        self.pool.wake(self.shared.clock.now(), &mut self.effects);
         self.perform(ctx);
         MessageResult(self.pool.snapshot(self.shared.clock.now()))
     }

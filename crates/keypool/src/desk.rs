@@ -87,7 +87,7 @@ impl Desk {
         request: &LeaseRequest,
         now: Now,
     ) -> Grant {
-        let Roster { members, cooldowns, counters } = &mut self.roster;
+        let Roster { members, cooldowns, counters, .. } = &mut self.roster;
         let model = model.unwrap_or_else(|| counters.enter(&request.model, now.mono));
         counters.set_rotation(model, rotation);
         let patience = self.settings.probe_patience;

@@ -67,7 +67,7 @@ impl Roster {
         request: &LeaseRequest,
         now: Duration,
     ) -> Outlook {
-        let Self { members, cooldowns, counters } = self;
+        let Self { members, cooldowns, counters, .. } = self;
         let room = counters.headroom(counters.model(&request.model), request, now);
         let mut outlook = Outlook::AllRetired;
         for ix in keys {

@@ -196,6 +196,9 @@ pub enum CooldownState {
         steps: u32,
         /// Why.
         reason: Reason,
+        /// Whether it ends because a day does.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        daily: bool,
     },
     /// Until the operator resets it.
     Retired {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fixedbitset::FixedBitSet;
+use meter::{Now, Parted};
 use smallvec::SmallVec;
 
 pub(crate) use cooldown::{Cooldown, Passed, Penalty, Struck};
@@ -289,6 +290,22 @@ impl Cooldowns {
         changed
     }
 
+    /// Moves the ends of days to where the wall clock shows them now, since it has parted from the monotonic one. Returns
+    /// what was moved.
+    pub(crate) fn follow_wall(&mut self, parted: Parted, now: Now, members: &Members) -> Vec<Site> {
+        let keys = members.iter().map(|(key, _)| Site::Key(key));
+        let mut sites: Vec<_> =
+            keys.chain(members.projects().map(Site::Project)).chain(self.parts()).collect();
+        sites.retain(|site| {
+            let ends = self.change(site, members, |cooldown| cooldown.follow_wall(parted, now));
+            if let Some(ends) = ends {
+                self.set_timer(ends, site.clone());
+            }
+            ends.is_some()
+        });
+        sites
+    }
+
     pub(crate) fn disable(&mut self, key: KeyIx, members: &Members, disabled: bool) {
         self.disabled.set(key.position(), disabled);
         self.refresh(&Site::Key(key), members);
@@ -402,7 +419,7 @@ mod tests {
     fn a_model_out_of_trouble_leaves_nothing_behind() {
         let members = Members::new(vec![KeySpec::new("a"), KeySpec::new("b")]).unwrap();
         let mut cooldowns = Cooldowns::new(&members);
-        let cooling = || Cooldown::restored(Duration::from_secs(1), 0, Reason::QuotaMinute);
+        let cooling = || Cooldown::restored(Duration::from_secs(1), false, 0, Reason::QuotaMinute);
         let sites = [0, 1].map(|project| Site::Model(ProjectIx::at(project), Some("m".into())));
         for site in &sites {
             cooldowns.set(site, &members, cooling());

@@ -6,6 +6,8 @@ mod usage;
 
 use std::time::Duration;
 
+use meter::{Now, Parted};
+
 pub(crate) use budgets::Headroom;
 
 use crate::breaker::{Breaker, Turn};
@@ -106,6 +108,13 @@ impl Counters {
     /// Returns the budgets of a project, each with its model's name.
     pub(crate) fn budgets(&self, project: ProjectIx) -> impl Iterator<Item = (&Model, &Budget)> {
         self.models.iter().filter_map(move |state| Some((&state.name, state.budgets.get(&project)?)))
+    }
+
+    /// Moves the ends of days to where the wall clock shows them now.
+    pub(crate) fn follow_wall(&mut self, parted: Parted, now: Now) {
+        for budget in self.models.iter_mut().flat_map(|state| state.budgets.values_mut()) {
+            budget.follow_wall(parted, now);
+        }
     }
 
     /// Counts a lease as out, on its key and for its model.

@@ -41,12 +41,17 @@ impl Roster {
         let state = match self.cooldowns.get(site) {
             None | Some(Cooldown::Open) => CooldownState::Open,
             Some(Cooldown::Retired { reason }) => CooldownState::Retired { reason: *reason },
-            Some(
-                Cooldown::Cooling { until, streak, .. } | Cooldown::Probation { since: until, streak, .. },
-            ) => CooldownState::Cooling {
+            Some(Cooldown::Cooling { until, daily, streak }) => CooldownState::Cooling {
                 until: now.wall_at(*until),
                 steps: streak.steps,
                 reason: streak.reason,
+                daily: *daily,
+            },
+            Some(Cooldown::Probation { since, streak, .. }) => CooldownState::Cooling {
+                until: now.wall_at(*since),
+                steps: streak.steps,
+                reason: streak.reason,
+                daily: false,
             },
         };
         let record = Record { state, ..Record::clear(self.subject(site)) };
@@ -109,15 +114,15 @@ impl Roster {
         let cooldown = match record.state {
             CooldownState::Open => Cooldown::Open,
             CooldownState::Retired { reason } => Cooldown::Retired { reason },
-            CooldownState::Cooling { until, steps, reason } if until > now.wall => {
+            CooldownState::Cooling { until, steps, reason, daily } if until > now.wall => {
                 let left = now.until(until).min(settings.long_wait.max(LONGEST_DAY));
                 self.cooldowns.set_timer(now.mono + left, site.clone());
-                Cooldown::restored(now.mono + left, steps, reason)
+                Cooldown::restored(now.mono + left, daily, steps, reason)
             }
             CooldownState::Cooling { until, .. } if now.since(until) >= settings.cooldown_max => {
                 Cooldown::Open
             }
-            CooldownState::Cooling { until, steps, reason } => {
+            CooldownState::Cooling { until, steps, reason, .. } => {
                 self.cooldowns.set_timer(now.mono + settings.cooldown_max, site.clone());
                 Cooldown::restored_over(now.mono.saturating_sub(now.since(until)), steps, reason)
             }
