@@ -822,6 +822,28 @@ fn is_session(request: &LoggedRequest) -> bool {
 }
 
 #[tokio::test]
+async fn a_setup_that_names_a_file_made_outside_goes_to_its_project_and_the_asking_is_recorded() {
+    let simulator = three_projects().await;
+    let gateway = Options::new(&simulator.url(), 6).start();
+    for (round, key) in [4, 0, 2].into_iter().enumerate() {
+        let direct = crate::projects::Caller::new(&simulator.url(), &secret(key));
+        let file = direct.file("v1beta", "text/plain", "one").await;
+        let part = json!({"fileData": {"mimeType": "text/plain", "fileUri": file.uri}});
+        let mut setup = resumable(None);
+        setup["setup"]["systemInstruction"] = json!({"parts": [part]});
+        let mut session = Session::open(&gateway).await;
+        session.say(&setup).await;
+        assert_eq!(session.json().await, json!({"setupComplete": {}}));
+        session.leave(1000, "").await;
+        let line = gateway.transactions(round + 1).remove(round);
+        let statuses: Vec<_> = line["attempts"].as_array().unwrap().iter().map(|it| &it["status"]).collect();
+        assert!(statuses.len() > 1 && statuses.last() == Some(&&json!(101)), "{line}");
+        let last = simulator.requests().pop().unwrap();
+        assert_eq!(last.project, Some(format!("project-{}", key / 2)), "{last:#?}");
+    }
+}
+
+#[tokio::test]
 async fn anothers_file_named_in_a_later_message_ends_the_session_and_google_never_hears_of_it() {
     let simulator = simulator(1).await;
     let gateway =
