@@ -51,7 +51,7 @@ fn failed(kind: Kind, status: u16) -> Failed<WholeAnswer> {
 }
 
 impl AskProject for Projects {
-    async fn ask(&self, _: &str, target: &Target, key: &Key) -> Result<StatusCode, Failed<WholeAnswer>> {
+    async fn ask(&self, _: &str, target: &Target, key: &Arc<Key>) -> Result<StatusCode, Failed<WholeAnswer>> {
         let id = key.id().as_str().to_owned();
         let before = self.asked.borrow().iter().filter(|(key, _)| *key == id).count();
         self.asked.borrow_mut().push((id.clone(), target.path.clone()));
