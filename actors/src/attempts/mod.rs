@@ -118,9 +118,13 @@ pub(crate) struct Goal {
 
 /// What all attempts of one worker's requests of a kind need.
 pub(crate) struct Attempts<'a, A> {
+    /// Where keys are leased.
     pub(crate) keys: &'a KeyManager,
+    /// How often, and how long.
     pub(crate) limits: RetryLimits,
+    /// What is answered while the pool leaves a model alone.
     pub(crate) last_answers: &'a LastAnswers<A>,
+    /// Where each attempt is written down.
     pub(crate) record: &'a AttemptRecord,
 }
 
