@@ -7,6 +7,7 @@ pub mod http;
 pub mod inflight;
 mod local_http;
 pub mod logging;
+mod printable;
 pub mod process;
 pub mod service;
 pub mod settings;

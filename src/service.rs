@@ -82,6 +82,7 @@ impl Service {
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
+            actix_rt::spawn(logging.clone().report(Arc::clone(&health)));
             let count = ring.keys().len();
             let intensity = settings.supervisor.intensity();
             // An arbiter of its own, whose thread may wait for the disk.

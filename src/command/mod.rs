@@ -8,7 +8,7 @@ mod health;
 mod keys;
 
 use self::failure::Failure;
-use crate::{process, service::Service, settings};
+use crate::{printable::Printable, process, service::Service, settings};
 use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             #[expect(clippy::print_stderr, reason = "the last word of a program that could not start")]
             {
-                eprintln!("gemini-balance: {failure}");
+                eprintln!("gemini-balance: {}", Printable(&failure));
             }
             ExitCode::FAILURE
         }
