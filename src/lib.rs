@@ -11,5 +11,6 @@ mod printable;
 pub mod process;
 pub mod service;
 pub mod settings;
+mod signals;
 mod socket;
 mod tls;

@@ -501,6 +501,15 @@ async fn who_wants_no_files_gets_none() {
     assert!(text.contains("log.files is off: no bodies are logged") && !text.contains("contents"), "{text}");
 }
 
+/// A disk that is taken away with the test.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").args(["-l".as_ref(), self.0.as_os_str()]).status();
+    }
+}
+
 #[tokio::test]
 async fn a_disk_that_fills_up_and_is_freed_leaves_whole_lines_and_a_true_count() {
     let simulator = simulator(1).await;
@@ -517,12 +526,6 @@ async fn a_disk_that_fills_up_and_is_freed_leaves_whole_lines_and_a_true_count()
     if !mount(&["-t", "tmpfs", "-o", "size=128k", "tmpfs"]) {
         eprintln!("only who may mount can fill a disk: left out");
         return;
-    }
-    struct Mounted<'a>(&'a Path);
-    impl Drop for Mounted<'_> {
-        fn drop(&mut self) {
-            let _ = std::process::Command::new("umount").args(["-l".as_ref(), self.0.as_os_str()]).status();
-        }
     }
     let mounted = Mounted(&disk);
     let ballast = disk.join("ballast");
