@@ -184,7 +184,7 @@ fn record_refusal(
     caller: Option<Arc<str>>,
     error: &GatewayError,
 ) {
-    (face.journal)(&Transaction {
+    face.listeners.end(Transaction {
         id: id.to_owned(),
         caller,
         dialect,

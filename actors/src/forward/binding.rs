@@ -1,10 +1,11 @@
 //! What ties a request to a project: the resources it names, whose they are, and whether this caller may know. Names that
 //! the ledger does not hold are asked of each project by `asking`. What names nothing costs one look at its body.
 
-use super::{Forwarder, asking::Asked, attempt::WholeAnswer, job::Job, search::Found};
+use super::{Forwarder, asking::Asked, job::Job, search::Found};
 use crate::caller::Visibility;
 use crate::failure::Failure;
 use crate::ledger::{Holding, LedgerSilent, entry};
+use crate::upstream::WholeAnswer;
 use bytes::Bytes;
 use gemini::{
     absent::absence,
@@ -12,7 +13,7 @@ use gemini::{
     operation::Ownership,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use keypool::{KeyIx, Reach};
+use keypool::{KeyId, Reach};
 
 /// What a request is tied to.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +21,7 @@ pub(super) struct Binding {
     /// The keys that can serve it.
     pub(super) reach: Reach,
     /// Where it had better go, as long as that can take it: it makes something, and its caller has made something there.
-    pub(super) prefer: Option<KeyIx>,
+    pub(super) prefer: Option<KeyId>,
     /// The resource that binds it.
     pub(super) name: Option<String>,
     /// Who made what its path names. Whoever that was also made what comes of it.
