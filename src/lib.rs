@@ -4,6 +4,7 @@
 mod admin;
 pub mod check;
 pub mod cli;
+mod connections;
 pub mod demo;
 pub mod health;
 pub mod http;
@@ -12,6 +13,7 @@ pub mod keys;
 mod local_http;
 pub mod logging;
 pub mod process;
+mod server;
 pub mod service;
 pub mod settings;
 mod socket;
