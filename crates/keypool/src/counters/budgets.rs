@@ -1,0 +1,294 @@
+//! The budgets: found by model and project, made where a limit is known, written up and restored. What a budget counts is
+//! its own business.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gemini::fault::{Fault, Wait};
+use meter::{Amount, Gauge, Now, Second};
+
+use super::Counters;
+use crate::budget::{BELIEVED, Booking, Budget, Spent};
+use crate::effect::{Effect, Effects, Event};
+use crate::ids::{Model, ModelIx, ProjectIx};
+use crate::journal::Page;
+use crate::limit::{Caps, configured, gauge_of};
+use crate::members::Members;
+use crate::record::{LearntLimit, LimitState, Record, SecondUsed, Subject};
+
+/// How often budgets that have nothing to say are cleared away.
+const TIDY: Duration = Duration::from_secs(60 * 60);
+/// The longest day, and some: a stored day that ends later was written under a wrong clock.
+const LONGEST_DAY: Duration = Duration::from_secs(26 * 60 * 60);
+
+/// Which projects have room for a request, as far as limits are known.
+#[derive(Clone, Copy)]
+pub(crate) struct Headroom<'a> {
+    /// None where no limit is known.
+    budgets: Option<&'a BTreeMap<ProjectIx, Budget>>,
+    tokens: u64,
+    pub now: Duration,
+}
+
+impl Headroom<'_> {
+    /// Returns when the project has room: now, or later.
+    pub(crate) fn opens(&self, project: ProjectIx) -> Duration {
+        let budget = self.budgets.and_then(|budgets| budgets.get(&project));
+        budget.map_or(self.now, |budget| budget.opens(self.tokens, self.now))
+    }
+
+    pub(crate) fn has(&self, project: ProjectIx) -> bool {
+        self.opens(project) <= self.now
+    }
+}
+
+impl Counters {
+    pub(crate) fn headroom(&self, model: Option<ModelIx>, tokens: u64, now: Duration) -> Headroom<'_> {
+        let budgets =
+            model.map(|model| &self.models.get(model).budgets).filter(|budgets| !budgets.is_empty());
+        Headroom { budgets, tokens, now }
+    }
+
+    /// Counts a request where a limit is known.
+    pub(crate) fn book(
+        &mut self,
+        project: ProjectIx,
+        model: ModelIx,
+        tokens: u64,
+        members: &Members,
+        now: Now,
+    ) -> Option<(ProjectIx, Booking)> {
+        let state = self.models.get(model);
+        if !state.budgets.contains_key(&project) {
+            if self.limits.is_empty() {
+                return None;
+            }
+            let caps = self.configured(project, &state.name, members);
+            if caps == Caps::default() {
+                return None;
+            }
+            self.models.get_mut(model).budgets.insert(project, Budget::new(caps));
+        }
+        let booking = self.models.get_mut(model).budgets.get_mut(&project)?.book(tokens, now);
+        self.note_limits(project, model, now.mono);
+        Some((project, booking))
+    }
+
+    /// Puts a booking right, now that it is known what became of it. Returns whether that made room.
+    pub(crate) fn settle_booking(
+        &mut self,
+        model: ModelIx,
+        (project, booking): (ProjectIx, Booking),
+        spent: Spent,
+        now: Duration,
+    ) -> bool {
+        let Some(budget) = self.models.get_mut(model).budgets.get_mut(&project) else { return false };
+        let made_room = budget.settle(booking, spent, now);
+        if spent != Spent::Tokens(None) {
+            self.note_limits(project, model, now);
+        }
+        made_room
+    }
+
+    /// Takes what a refusal says of limits.
+    pub(crate) fn learn_limits(
+        &mut self,
+        project: ProjectIx,
+        model: &Model,
+        fault: &Fault,
+        members: &Members,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let hint = match fault.wait {
+            Wait::For(hint) => Some(hint),
+            _ => None,
+        };
+        for quota in fault.quotas.iter().filter(|quota| gauge_of(quota).is_some()) {
+            let known =
+                self.models.find(model).is_some_and(|m| self.models.get(m).budgets.contains_key(&project));
+            if !known && quota.limit.is_none_or(|limit| limit == 0) {
+                continue;
+            }
+            let entered = self.enter(model, now.mono);
+            let caps = self.configured(project, model, members);
+            let budgets = &mut self.models.get_mut(entered).budgets;
+            let budget = budgets.entry(project).or_insert_with(|| Budget::new(caps));
+            if let Some((gauge, limit)) = budget.learn(quota, hint, now) {
+                let project = members.owner(project).clone();
+                let subject = Subject::Model { project, model: model.clone() };
+                effects.log(Event::LimitLearnt { subject, gauge, limit });
+            }
+            self.note_limits(project, entered, now.mono);
+        }
+    }
+
+    /// Forgets what refusals taught of this project's limits. Returns whether there was something to forget.
+    pub(crate) fn forget_limits(&mut self, project: ProjectIx, now: Duration) -> bool {
+        let mut forgot = false;
+        for state in self.models.iter_mut() {
+            let Some(budget) = state.budgets.get_mut(&project) else { continue };
+            budget.forget_learnt();
+            if !std::mem::replace(&mut budget.dirty, true) {
+                self.journal.note(Page::Limits(project, state.name.clone()), now);
+            }
+            forgot = true;
+        }
+        forgot
+    }
+
+    /// Hands the budgets of a dissolved project to its heir. Answers under which names they were kept.
+    pub(crate) fn bequeath_budgets(
+        &mut self,
+        from: ProjectIx,
+        to: ProjectIx,
+        members: &Members,
+        now: Duration,
+    ) -> Vec<Subject> {
+        let owner = members.owner(from);
+        let mut former = Vec::new();
+        for state in self.models.iter_mut() {
+            let Some(budget) = state.budgets.remove(&from) else { continue };
+            former.push(Subject::Limits { project: owner.clone(), model: state.name.clone() });
+            let heir = state.budgets.entry(to).or_insert_with(|| Budget::new(budget.configured));
+            heir.merge(&budget, now);
+            if !std::mem::replace(&mut heir.dirty, true) {
+                self.journal.note(Page::Limits(to, state.name.clone()), now);
+            }
+        }
+        former
+    }
+
+    /// Looks the configured limits up again, since labels or projects have changed.
+    pub(crate) fn reconfigure_budgets(&mut self, members: &Members) {
+        if self.limits.is_empty() {
+            return;
+        }
+        let labels: Vec<_> = members.projects().map(|project| members.label(project)).collect();
+        for state in self.models.iter_mut() {
+            for (project, budget) in &mut state.budgets {
+                let label = labels[project.position()];
+                budget.configured = configured(&self.limits, label, state.name.as_deref());
+            }
+        }
+    }
+
+    fn configured(&self, project: ProjectIx, model: &Model, members: &Members) -> Caps {
+        configured(&self.limits, members.label(project), model.as_deref())
+    }
+
+    fn note_limits(&mut self, project: ProjectIx, model: ModelIx, now: Duration) {
+        let state = self.models.get_mut(model);
+        if let Some(budget) = state.budgets.get_mut(&project)
+            && !std::mem::replace(&mut budget.dirty, true)
+        {
+            self.journal.note(Page::Limits(project, state.name.clone()), now);
+        }
+    }
+
+    /// Writes up what changed, if it is time.
+    pub(crate) fn write_up(&mut self, members: &Members, now: Now, effects: &mut Effects) {
+        if self.journal.due().is_none_or(|due| due > now.mono) {
+            return;
+        }
+        if self.tidied + TIDY <= now.mono {
+            self.tidied = now.mono;
+            self.models.sweep(now.mono, &mut self.journal);
+        }
+        let pages = self.journal.take(now.mono);
+        for page in &pages {
+            effects.push(Effect::Persist(self.page(page, members, now)));
+        }
+        self.journal.give_back(pages);
+    }
+
+    fn page(&mut self, page: &Page, members: &Members, now: Now) -> Record {
+        match page {
+            Page::Limits(project, model) => {
+                if let Some(model) = self.models.find(model)
+                    && let Some(budget) = self.models.get_mut(model).budgets.get_mut(project)
+                {
+                    budget.dirty = false;
+                }
+                self.limits_record(*project, model, members, now)
+            }
+            Page::Usage(key) => {
+                self.keys[key.position()].unkept = false;
+                self.usage_record(*key, &members.get(*key).id)
+            }
+        }
+    }
+
+    fn limits_record(&self, project: ProjectIx, model: &Model, members: &Members, now: Now) -> Record {
+        let owner = members.owner(project).clone();
+        let record = Record::clear(Subject::Limits { project: owner, model: model.clone() });
+        let budget = self.models.find(model).and_then(|model| self.models.get(model).budgets.get(&project));
+        Record { limits: budget.and_then(|budget| budget.state(now)).map(Box::new), ..record }
+    }
+
+    pub(crate) fn limits_records(&self, members: &Members, now: Now) -> impl Iterator<Item = Record> {
+        self.models.iter().flat_map(move |state| {
+            state.budgets.keys().map(move |project| self.limits_record(*project, &state.name, members, now))
+        })
+    }
+
+    pub(crate) fn restore_limits(
+        &mut self,
+        project: ProjectIx,
+        model: &Model,
+        state: &LimitState,
+        members: &Members,
+        now: Now,
+    ) {
+        let caps = self.configured(project, model, members);
+        let entered = self.enter(model, now.mono);
+        self.models.get_mut(entered).budgets.insert(project, Budget::restored(caps, state, now));
+    }
+}
+
+impl Budget {
+    /// What to keep of it, if anything.
+    fn state(&self, now: Now) -> Option<LimitState> {
+        if self.is_idle(now.mono) {
+            return None;
+        }
+        let learnt = Gauge::ALL.into_iter().zip(self.learnt).filter_map(|(gauge, learnt)| {
+            let learnt = learnt.filter(|learnt| now.mono < learnt.until)?;
+            Some(LearntLimit { gauge, limit: learnt.limit, until: now.wall_at(learnt.until) })
+        });
+        let used = |(ago_s, Amount { requests, tokens })| SecondUsed { ago_s, requests, tokens };
+        let today = now.mono < self.day.ends && self.day.requests > 0;
+        Some(LimitState {
+            learnt: learnt.collect(),
+            counted_at: now.wall,
+            minute: self.minute.ages(Second::of(now.mono)).map(used).collect(),
+            day_requests: if today { self.day.requests } else { 0 },
+            day_ends: today.then(|| now.wall_at(self.day.ends)),
+        })
+    }
+
+    fn restored(configured: Caps, state: &LimitState, now: Now) -> Self {
+        let mut budget = Self::new(configured);
+        for LearntLimit { gauge, limit, until } in &state.learnt {
+            let until = now.mono + now.until(*until).min(BELIEVED);
+            budget.learnt[*gauge as usize] =
+                Some(crate::budget::Learnt { limit: *limit, until }).filter(|learnt| learnt.until > now.mono);
+        }
+        let second = Second::of(now.mono);
+        // Rounded down: a count may last a second longer for it, never less.
+        let since = now.since(state.counted_at).as_secs();
+        for used in &state.minute {
+            let amount = Amount { requests: used.requests, tokens: used.tokens };
+            budget.minute.add(second.earlier(used.ago_s.saturating_add(since)), second, amount);
+        }
+        if let Some(ends) = state.day_ends {
+            let left = now.until(ends);
+            if !left.is_zero() && left <= LONGEST_DAY {
+                budget.day.requests = state.day_requests;
+                budget.day.began = now.mono;
+                budget.day.ends = now.mono + left;
+            }
+        }
+        budget
+    }
+}

@@ -1,0 +1,102 @@
+//! Sums over leases that people read and that decide nothing: what became of them, and whose faults there were. Which
+//! lease goes into which sum is `counters`' matter.
+
+use std::sync::Arc;
+
+use gemini::fault::{Fault, Kind, Scope};
+use serde::{Deserialize, Serialize};
+
+use crate::lease::{Outcome, Settlement};
+
+/// Sums over leases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Granted.
+    pub leases: u64,
+    /// Settled as a success.
+    pub successes: u64,
+    /// Settled with a fault, whoever is to blame.
+    pub faults: u64,
+    /// Settled as abandoned.
+    pub abandoned: u64,
+    /// The faults, by who is to blame.
+    pub faults_of: FaultTotals,
+    /// Input tokens, as far as the upstream said.
+    pub input_tokens: u64,
+    /// Output tokens, as far as the upstream said.
+    pub output_tokens: u64,
+}
+
+/// Faults by who or what is to blame. They add up to all faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FaultTotals {
+    /// The key: invalid, suspended, restricted.
+    pub key: u64,
+    /// The project or its billing, or a model that it may not use.
+    pub project: u64,
+    /// A quota.
+    pub quota: u64,
+    /// The model as a whole: overloaded, broken.
+    pub model: u64,
+    /// The request, or the resource that it names.
+    pub client: u64,
+    /// This gateway.
+    pub gateway: u64,
+    /// The way to the upstream.
+    pub transport: u64,
+}
+
+/// The sums of a key, and of each model on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Of all its leases.
+    pub totals: Totals,
+    /// By model. Models of which Google knows nothing are not kept apart for long.
+    pub models: Vec<ModelUsage>,
+}
+
+/// The sums of a model on a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelUsage {
+    /// The model; `None` stands for requests that name none.
+    pub model: Option<Arc<str>>,
+    /// Of the key's leases for it.
+    pub totals: Totals,
+}
+
+impl Totals {
+    pub(crate) fn settle(&mut self, settlement: &Settlement) {
+        match &settlement.outcome {
+            Outcome::Success => self.successes += 1,
+            Outcome::Abandoned => self.abandoned += 1,
+            Outcome::Fault(fault) => {
+                self.faults += 1;
+                *self.faults_of.class(fault) += 1;
+            }
+        }
+        self.input_tokens = self.input_tokens.saturating_add(settlement.input_tokens.unwrap_or_default());
+        self.output_tokens = self.output_tokens.saturating_add(settlement.output_tokens.unwrap_or_default());
+    }
+
+    /// Whether Google has shown that it knows the model: clients make names up.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.successes > 0 || self.faults_of.quota > 0 || self.faults_of.model > 0
+    }
+}
+
+impl FaultTotals {
+    fn class(&mut self, fault: &Fault) -> &mut u64 {
+        match fault.scope() {
+            Scope::Key => &mut self.key,
+            Scope::ProjectModel if fault.kind == Kind::ModelWithheld => &mut self.project,
+            Scope::Project | Scope::Billing => &mut self.project,
+            Scope::ProjectModel | Scope::ProjectTool => &mut self.quota,
+            Scope::Model => &mut self.model,
+            Scope::Binding | Scope::Client => &mut self.client,
+            Scope::Gateway => &mut self.gateway,
+            Scope::Route | Scope::Nobody => &mut self.transport,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! When Google's daily quotas start anew: at midnight in Los Angeles, on days of 23, 24 and 25 hours. Called
+//! when a daily quota is used up; the wait then runs on the monotonic clock.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveTime, Utc};
+use chrono_tz::America::Los_Angeles;
+
+use crate::now::Now;
+
+/// Returns how long it is from this moment to the next midnight in Los Angeles: never zero, at most 25 hours.
+pub fn until_next(wall: DateTime<Utc>) -> Duration {
+    let here = wall.with_timezone(&Los_Angeles);
+    here.date_naive()
+        .succ_opt()
+        .and_then(|tomorrow| tomorrow.and_time(NaiveTime::MIN).and_local_timezone(Los_Angeles).earliest())
+        .and_then(|midnight| (midnight.to_utc() - wall).to_std().ok())
+        // Only at the end of chrono's calendar: California has never skipped a midnight.
+        .unwrap_or(Duration::from_secs(24 * 60 * 60))
+}
+
+/// Returns how long ago the last midnight in Los Angeles was.
+pub fn since_last(wall: DateTime<Utc>) -> Duration {
+    wall.with_timezone(&Los_Angeles)
+        .date_naive()
+        .and_time(NaiveTime::MIN)
+        .and_local_timezone(Los_Angeles)
+        .earliest()
+        .and_then(|midnight| (wall - midnight.to_utc()).to_std().ok())
+        .unwrap_or_default()
+}
+
+/// Returns when the day's count ends, on the monotonic clock. A minute before midnight it is the next day's: the two clocks may
+/// differ a little, and a day must not begin twice.
+pub fn end_of_day(now: Now) -> Duration {
+    const CLOSE: Duration = Duration::from_secs(60);
+    now.mono + CLOSE + until_next(now.wall + CLOSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_next_midnight_is_found_on_days_of_23_24_and_25_hours() {
+        for (from, to) in [
+            ("2026-01-15T20:00:00Z", "2026-01-16T08:00:00Z"), // winter, UTC-8
+            ("2026-07-15T20:00:00Z", "2026-07-16T07:00:00Z"), // summer, UTC-7
+            ("2026-07-16T06:59:59Z", "2026-07-16T07:00:00Z"), // the last second
+            ("2026-07-16T07:00:00Z", "2026-07-17T07:00:00Z"), // at midnight itself: a whole day
+            ("2026-03-08T08:00:00Z", "2026-03-09T07:00:00Z"), // spring forward: 23 hours
+            ("2026-03-08T11:00:00Z", "2026-03-09T07:00:00Z"), // after the jump
+            ("2026-11-01T07:00:00Z", "2026-11-02T08:00:00Z"), // fall back: 25 hours
+            ("2026-11-01T09:30:00Z", "2026-11-02T08:00:00Z"), // in the hour that comes twice
+            ("2024-02-29T12:00:00Z", "2024-03-01T08:00:00Z"), // a leap day
+            ("2026-12-31T23:00:00Z", "2027-01-01T08:00:00Z"), // a year's end
+        ] {
+            let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+            let found = at(from) + until_next(at(from));
+            assert_eq!(found, at(to), "from {from}");
+            assert_eq!(since_last(at(to)), Duration::ZERO);
+            assert!(since_last(at(from)) + until_next(at(from)) >= Duration::from_secs(23 * 3600));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_midnight_is_skipped_or_met_twice(start in 1_767_225_600_i64..1_893_456_000) {
+            // From a midnight, the next one is 23 to 25 hours away, on the following date.
+            let start = DateTime::from_timestamp(start, 0).unwrap();
+            let mut midnight = start + until_next(start);
+            for _ in 0..400 {
+                let next = midnight + until_next(midnight);
+                let hours = (next - midnight).num_hours();
+                prop_assert!((23..=25).contains(&hours), "{midnight} to {next}");
+                let date = |at: DateTime<Utc>| at.with_timezone(&Los_Angeles).date_naive();
+                prop_assert_eq!(date(midnight).succ_opt(), Some(date(next)));
+                prop_assert_eq!(next.with_timezone(&Los_Angeles).time(), NaiveTime::MIN);
+                midnight = next;
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `gemini-balance check`: validates the configuration, and asks Google about each key with a request that spends no
+//! quota. Says one line a key; a key that is not well makes the command fail.
+
+use super::failure::Failure;
+use crate::settings::Settings;
+use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
+use std::process::ExitCode;
+
+/// Runs the check.
+#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
+pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
+    let ring = settings.key_ring()?;
+    let tokens = settings.tokens()?;
+    let upstream = settings.upstream()?;
+    settings.certificate()?;
+    settings.origins()?;
+    println!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
+    if tokens.is_empty() {
+        println!("warning: no client token is configured, so whoever knows a pool key may call");
+    }
+    for line in settings.exposed_files() {
+        println!("warning: {line}");
+    }
+    println!("upstream: {}", upstream.gemini_base.origin());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let prober = Prober::new(upstream).map_err(|error| settings.upstream_refused(&error))?;
+    let mut all_well = true;
+    for key in ring.keys() {
+        let health = runtime.block_on(prober.ask(key));
+        let text = match health {
+            KeyHealth::Well => "well".to_owned(),
+            KeyHealth::Unwell { status, fault } => format!("NOT WELL: Google answers {status} ({fault:?})"),
+            KeyHealth::Unreachable => "NOT KNOWN: Google cannot be reached".to_owned(),
+        };
+        all_well &= matches!(health, KeyHealth::Well);
+        println!("key {}: {text}", key.id());
+    }
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,81 @@
+//! The command line: which command was asked for, and with which settings. Each command is a file of this folder. Every
+//! way to fail ends in one line on standard error and a non-zero exit.
+
+mod check;
+mod demo;
+pub(crate) mod failure;
+mod health;
+mod keys;
+
+use self::failure::Failure;
+use crate::{process, service::Service, settings};
+use clap::{Parser, Subcommand};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// One address for the whole Gemini API, on a pool of your own keys.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// A TOML file with the settings that differ from the defaults [default: ./config.toml if there is one]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Serve,
+    /// Serve on a simulated Gemini API with made-up keys: nothing to configure, nothing leaves this machine
+    Demo(demo::Flags),
+    /// Run the simulated Gemini API alone
+    Simulator(gemini_simulator::cli::Flags),
+    /// List the keys of a running gateway, or enable, disable or reset one
+    Keys {
+        #[command(subcommand)]
+        action: Option<keys::Action>,
+    },
+    /// Check the configuration, and ask Google about each key without spending quota
+    Check,
+    /// Ask the gateway that runs on this machine with the same configuration whether it can serve
+    Health,
+}
+
+/// Runs what the command line asks for.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(failure) => {
+            #[expect(clippy::print_stderr, reason = "the last word of a program that could not start")]
+            {
+                eprintln!("gemini-balance: {failure}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    process::harden();
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => Service::run(&settings_of(arguments.config.as_deref())?, |_| {}),
+        Command::Demo(flags) => demo::run(&flags, arguments.config.as_deref()),
+        Command::Simulator(flags) => {
+            gemini_simulator::cli::run(flags)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
+        Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
+        Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
+    }
+}
+
+fn settings_of(file: Option<&Path>) -> Result<settings::Settings, Failure> {
+    settings::read_dotenv()?;
+    Ok(settings::load(file)?)
+}
