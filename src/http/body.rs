@@ -34,13 +34,14 @@ impl BodyBudget {
         Self { left: Arc::new(AtomicUsize::new(bytes)) }
     }
 
-    fn reserve(&self) -> Reserved {
+    /// Begins to reserve: nothing yet.
+    pub(super) fn reserve(&self) -> Reserved {
         Reserved { budget: self.clone(), bytes: 0 }
     }
 }
 
 impl Reserved {
-    fn grow(&mut self, bytes: usize) -> Result<(), BodyRefused> {
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), BodyRefused> {
         let taken = self
             .budget
             .left

@@ -6,6 +6,7 @@ mod arrival;
 mod auth;
 mod bodies;
 mod body;
+mod clear;
 mod cors;
 mod docs;
 mod error;
