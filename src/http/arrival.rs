@@ -37,16 +37,9 @@ impl Arrival {
         let (form, caller) = admit(request, state, at);
         let arrival = Self { id: request_id(), at, form, caller, in_flight: Some(state.in_flight.enter()) };
         if arrival.caller.is_ok() {
-            arrival.let_in(request);
+            let_in(request);
         }
         arrival
-    }
-
-    /// Its connection is one on which somebody was let in.
-    pub(super) fn let_in(&self, request: &HttpRequest) {
-        if let Some(connection) = request.conn_data::<Rc<Connection>>() {
-            connection.let_in();
-        }
     }
 
     /// Its place in the count, for the answer's body to keep.
@@ -93,6 +86,13 @@ impl Arrival {
             bytes_out: 0,
             usage: None,
         }
+    }
+}
+
+/// Notes of a request's connection that somebody was let in on it.
+pub(super) fn let_in(request: &HttpRequest) {
+    if let Some(connection) = request.conn_data::<Rc<Connection>>() {
+        connection.let_in();
     }
 }
 

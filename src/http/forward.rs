@@ -3,7 +3,7 @@
 
 use super::{
     AppState,
-    arrival::Arrival,
+    arrival::{Arrival, let_in},
     body::{BodyRefused, Reserved, take_in},
     clear::{clear, is_clear},
     error::GatewayError,
@@ -48,7 +48,7 @@ async fn handle(
 ) -> Result<HttpResponse, GatewayError> {
     if live::begins_session(request) {
         let opener = Box::pin(live::admit(request, face, arrival.caller.clone())).await?;
-        arrival.let_in(request);
+        let_in(request);
         let payload = payload.take().ok_or(GatewayError::Crashed)?;
         return live::open(request, payload, face, arrival, opener);
     }
@@ -62,7 +62,7 @@ async fn handle(
     };
     let (caller, upload) = upload::admit(face, &mut target, caller).await?;
     if arrival.caller.is_err() {
-        arrival.let_in(request);
+        let_in(request);
     }
     let payload = payload.as_mut().ok_or(GatewayError::Crashed)?;
     let announced = announced(request);
