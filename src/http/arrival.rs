@@ -73,7 +73,7 @@ impl Arrival {
             id: self.id.clone(),
             caller: self.caller.as_ref().ok().map(|caller| Arc::clone(&caller.name)),
             dialect: path::dialect_of(request.uri().path(), self.form),
-            method: http::Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default(),
+            method: method_of(request),
             path: request.uri().path().chars().take(512).collect(),
             model: None,
             attempts: Vec::new(),
@@ -87,6 +87,12 @@ impl Arrival {
             usage: None,
         }
     }
+}
+
+/// The method, of one that is longer than any its beginning.
+fn method_of(request: &HttpRequest) -> http::Method {
+    let method = request.method().as_str().as_bytes();
+    http::Method::from_bytes(&method[..method.len().min(32)]).unwrap_or_default()
 }
 
 /// Notes of a request's connection that somebody was let in on it.

@@ -40,6 +40,8 @@ A client shows its gateway token as `x-goog-api-key`, as `Authorization: Bearer`
 under `/v1` that both formats know (`/v1/models`, `/v1/files`, `/v1/batches`) are OpenAI's for a Bearer token and \
 Google's otherwise.
 
+Pages in browsers may call from the origins in `server.cors_origins`, which are all unless the operator has narrowed them.
+
 Errors that the gateway makes itself come in the format of the path. Every forwarded answer and every such error \
 carries `x-request-id`, the name of the request in the gateway's logs.";
 

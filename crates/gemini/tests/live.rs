@@ -26,6 +26,8 @@ fn a_setup_is_read_in_either_spelling_and_among_anything_else() {
         ),
         (r#"{"setup":{"model":"m","sessionResumption":{"handle":""}}}"#, setup(Some("m"), &[])),
         (r#"{"setup":{"model":"m","sessionResumption":null}}"#, setup(Some("m"), &[])),
+        (r#"{"setup":{"model":"models/m\u001b[31m"}}"#, setup(None, &[])),
+        (r#"{"setup":{"model":"m\nERROR pool: forged"}}"#, setup(None, &[])),
         (r#"{"setup":{"model":7,"sessionResumption":[{"handle":"h"}]}}"#, setup(None, &[])),
         (r#"{"setup":{}}"#, setup(None, &[])),
     ];
