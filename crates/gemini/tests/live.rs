@@ -2,6 +2,7 @@
 
 use gemini::fault::{Kind, Next, Wait};
 use gemini::live::{NoSetup, Setup, close_fault, code_of_status, fitting_reason, new_handle};
+use gemini::operation::ModelName;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -196,13 +197,12 @@ fn parsed(message: &Value) -> Result<Setup, NoSetup> {
     let text = |value: Option<&Value>| {
         value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     };
-    let model = text(setup.get("model"));
-    let model = model.map(|model| model.strip_prefix("models/").unwrap_or(&model).to_owned());
+    let model = text(setup.get("model")).and_then(|model| ModelName::parse(&model));
     let handles = ["sessionResumption", "session_resumption"]
         .into_iter()
         .filter_map(|name| text(setup.get(name)?.get("handle")))
         .collect();
-    Ok(Setup { model: model.filter(|model| !model.is_empty()), handles })
+    Ok(Setup { model: model.map(|model| model.as_str().to_owned()), handles })
 }
 
 proptest! {
