@@ -185,7 +185,7 @@ fn text_schema() -> RefOr<Schema> {
 
 /// One error of each status that the gateway makes itself, and when. All of them are in `docs/errors.md`.
 fn errors() -> [(GatewayError, &'static str); 9] {
-    let cooling = Refusal::Cooling { back_in: Duration::from_secs(34) };
+    let cooling = Refusal::Cooling { back_in: Duration::from_secs(34), quota: None };
     [
         (GatewayError::Path(PathError::EncodedSlash), "The path could be read in two ways."),
         (GatewayError::CredentialUnknown, "No credential, or one that is not known."),
