@@ -15,9 +15,9 @@ use actix_web::{
 use endpoints::{Example, Role, endpoints};
 use gemini::path::{ErrorForm, PathError};
 use gemini_balance_actors::Failure;
-use keypool::Refusal;
+use keypool::{NamedQuota, Refusal};
 use serde_json::Value;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use utoipa::openapi::{
     Components, ComponentsBuilder, Content, ContentBuilder, Header, HttpMethod, InfoBuilder, ObjectBuilder,
     OpenApi, OpenApiBuilder, PathItem, Paths, PathsBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
@@ -185,7 +185,12 @@ fn text_schema() -> RefOr<Schema> {
 
 /// One error of each status that the gateway makes itself, and when. All of them are in `docs/errors.md`.
 fn errors() -> [(GatewayError, &'static str); 9] {
-    let cooling = Refusal::Cooling { back_in: Duration::from_secs(34), quota: None };
+    let spent = NamedQuota {
+        id: Arc::from("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"),
+        model: Some(Arc::from("gemini-2.5-flash")),
+        daily: false,
+    };
+    let cooling = Refusal::Cooling { back_in: Duration::from_secs(34), quota: Some(Arc::new(spent)) };
     [
         (GatewayError::Path(PathError::EncodedSlash), "The path could be read in two ways."),
         (GatewayError::CredentialUnknown, "No credential, or one that is not known."),

@@ -45,6 +45,7 @@ mod memory;
 mod models;
 mod origin;
 mod proxy;
+mod refusals;
 mod settings;
 mod supervision;
 mod tls;
