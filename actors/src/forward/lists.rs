@@ -277,6 +277,7 @@ impl Visible {
 fn asking(job: &Job) -> Job {
     let mut job = job.clone();
     job.body = Bytes::new();
+    job.clear = None;
     for name in NOT_UP {
         job.headers.remove(name);
     }
