@@ -175,6 +175,7 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
             ended =
                 Ended { answer: answer.or(ended.answer), failure, refusal: None, fault: Some(fault.kind) };
             let key = lease.key().id().clone();
+            request.heed(&key, &fault);
             lease.settle(tried.outcome(fault), None);
             request.retry = if of_model { Retry::ModelFault } else { Retry::No };
             match step {
@@ -217,17 +218,17 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
 
     /// Ends where the pool has no key for another attempt.
     fn without_lease(&self, ended: Ended<A>, error: &LeaseError, request: &LeaseRequest) -> Ended<A> {
-        let &LeaseError::Refused(refusal) = error else {
+        let LeaseError::Refused(refusal) = error else {
             let failure = if ended.fault.is_some() { ended.failure } else { Failure::PoolSilent };
             return Ended { failure, ..ended };
         };
         let tells_more = ended.fault.is_none();
-        let failure = if tells_more { Failure::NoKey(refusal) } else { ended.failure };
+        let failure = if tells_more { Failure::NoKey(refusal.clone()) } else { ended.failure };
         let answer = ended.answer.or_else(|| {
             // What was said of the model last, rather than words of our own.
             let model = request.model.as_ref().filter(|_| matches!(refusal, Refusal::ModelDown { .. }))?;
             self.last_answers.of(model)
         });
-        Ended { answer, failure, refusal: Some(refusal), ..ended }
+        Ended { answer, failure, refusal: Some(refusal.clone()), ..ended }
     }
 }
