@@ -91,7 +91,7 @@ impl Try for Forwarding<'_> {
 }
 
 impl AskProject for Forwarder {
-    async fn ask(&self, id: &str, target: &Target, key: &Key) -> Result<StatusCode, FailedAttempt> {
+    async fn ask(&self, id: &str, target: &Target, key: &Arc<Key>) -> Result<StatusCode, FailedAttempt> {
         let question = Job::question(id, target);
         let answer = attempt::open(&self.upstream, &question, key, Streaming::No, false).await?;
         Ok(answer.status)

@@ -18,5 +18,5 @@ pub fn usual_error(status: u16) -> GatewayError<'static> {
         504 => ("DEADLINE_EXCEEDED", "Deadline expired before operation could complete."),
         _ => ("INTERNAL", "An internal error has occurred."),
     };
-    GatewayError { status, grpc_status, message: message.into() }
+    GatewayError::new(status, grpc_status, message)
 }
