@@ -44,27 +44,32 @@ struct First {
     progress: Progress,
 }
 
-/// What is known of the key in a body that passes coded.
+/// The search for the key in a body that passes coded.
 struct Leak {
     key: Arc<Key>,
-    /// The end of what was seen, where the key may begin.
-    tail: Vec<u8>,
-    /// Whether the key is in what was seen.
-    is_there: bool,
+    /// What was seen and has not been released, and a little of what was before it.
+    seen: Vec<u8>,
+    /// How much of that was released.
+    released: usize,
 }
 
 impl Leak {
-    /// So much of what was seen is kept: no key is longer.
-    const TAIL: usize = 512;
+    /// So much of what was released is kept: no key is longer.
+    const KEPT: usize = 512;
 
     fn see(&mut self, bytes: &[u8]) {
-        self.tail.extend_from_slice(bytes);
-        self.is_there |= redact_in_place(&mut self.tail, self.key.secret().expose());
-        self.tail.drain(..self.tail.len().saturating_sub(Self::TAIL));
+        self.seen.drain(..self.released.saturating_sub(Self::KEPT));
+        self.released = self.released.min(Self::KEPT);
+        self.seen.extend_from_slice(bytes);
     }
 
-    fn may_begin(&self) -> bool {
-        ends_in_part_of(&self.tail, self.key.secret().expose())
+    fn release(&mut self, bytes: Bytes, is_last: bool) -> Release {
+        let secret = self.key.secret().expose();
+        if ends_in_part_of(&self.seen, secret) && !is_last {
+            return Release::Hold(bytes);
+        }
+        self.released = self.seen.len();
+        if redact_in_place(&mut self.seen, secret) { Release::Never } else { Release::Pass(bytes) }
     }
 }
 
@@ -199,7 +204,7 @@ impl Observer {
         };
         let (event, more) = first.text.split_at(end);
         watch.late = Some(LateErrors::after(event));
-        watch.leak = key.map(|key| Leak { key, tail: Vec::new(), is_there: false });
+        watch.leak = key.map(|key| Leak { key, seen: Vec::new(), released: 0 });
         watch.look_for_errors(more);
     }
 
@@ -209,16 +214,12 @@ impl Observer {
     }
 
     /// Says what may be done with the next bytes, all of which were seen. `is_last` says that no more will come.
-    pub(super) fn release(&self, bytes: Bytes, is_last: bool) -> Release {
+    pub(super) fn release(&mut self, bytes: Bytes, is_last: bool) -> Release {
         if !self.mentions_error() {
             return Release::Pass(bytes);
         }
-        if let Some(leak) = self.watch().and_then(|watch| watch.leak.as_ref()) {
-            return match leak.is_there {
-                true => Release::Never,
-                false if leak.may_begin() && !is_last => Release::Hold(bytes),
-                false => Release::Pass(bytes),
-            };
+        if let Some(leak) = self.watch_mut().and_then(|watch| watch.leak.as_mut()) {
+            return leak.release(bytes, is_last);
         }
         let secret = self.key.secret().expose();
         if ends_in_part_of(&bytes, secret) && !is_last {

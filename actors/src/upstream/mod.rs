@@ -17,6 +17,8 @@ pub mod probe;
 mod provider;
 mod proxy;
 mod redirect;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod tls;
 mod upgraded;
 
