@@ -23,7 +23,7 @@ use gemini::{
     media_type::is_download,
     names::AnswerNames,
     operation::Streaming,
-    path::{CredentialForm, error_form_of},
+    path::{CredentialForm, Surface, error_form_of},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, response::Parts};
 use std::{sync::Arc, time::Duration};
@@ -129,7 +129,10 @@ pub(super) async fn open(
     }
     let mut is_over = rest.is_none();
     let mut begun = begun.into_bytes();
-    if is_untyped && begun.trim_ascii_start().starts_with(b"<") && !is_download(&job.target) {
+    let is_page = is_untyped && begun.trim_ascii_start().starts_with(b"<") && !is_download(&job.target);
+    // A model that has nothing to say says so in JSON.
+    let is_blank = is_over && !streamed && begun.is_empty() && is_of_model(job, head.status);
+    if is_page || is_blank {
         return Err(not_google(upstream, job, &head));
     }
     if observer.mentions_error() {
@@ -228,6 +231,12 @@ fn can_be_googles(job: &Job, key: &Key, head: &Parts) -> bool {
         }
         status => status.is_redirection(),
     }
+}
+
+/// Whether a model was asked, and has answered with what should be more than a head.
+fn is_of_model(job: &Job, status: StatusCode) -> bool {
+    let is_answer = status == StatusCode::OK && job.method == Method::POST;
+    is_answer && job.target.surface == Surface::Native && job.target.operation.model.is_some()
 }
 
 /// Something on the way has answered in Google's place. Nothing of it is the client's business.

@@ -96,6 +96,15 @@ async fn what_something_on_the_way_answers_is_the_routes_fault_and_no_answer() {
 }
 
 #[tokio::test]
+async fn a_models_answer_is_more_than_a_head() {
+    for head in ["200 OK", "200 OK\r\nContent-Type: application/json"] {
+        let upstream = answering(head, "").await;
+        assert_eq!(failed(&upstream, &job("POST", GENERATE)).await.fault, Fault::not_google(), "{head}");
+        assert!(open(&upstream, &job("DELETE", "/v1beta/files/abc")).await.is_ok(), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn what_speaks_of_the_request_passes_as_it_came_whoever_says_it() {
     for status in ["400 Bad Request", "404 Not Found", "413 Content Too Large", "405 Method Not Allowed"] {
         let upstream = answering(&format!("{status}\r\nContent-Type: text/html"), "<p>no").await;
@@ -263,10 +272,15 @@ async fn a_connection_that_closed_while_it_was_idle_costs_nothing() {
 #[tokio::test]
 async fn no_connection_is_told_from_a_lost_one() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    for base in [format!("http://{nobody}"), format!("https://{nobody}"), "http://nowhere.invalid".to_owned()] {
+    for base in [format!("http://{nobody}"), format!("https://{nobody}"), "http://nowhere.invalid".to_owned()]
+    {
         let upstream = Upstream::new(settings(&base)).unwrap();
         let failed = failed(&upstream, &job("POST", GENERATE)).await;
-        assert_eq!((failed.fault.kind, failed.failure), (Kind::ConnectFailed, Failure::Unreachable), "{base}");
+        assert_eq!(
+            (failed.fault.kind, failed.failure),
+            (Kind::ConnectFailed, Failure::Unreachable),
+            "{base}"
+        );
     }
 }
 
@@ -302,8 +316,7 @@ async fn relayed(upstream: &Upstream, path: &str, form: StreamForm) -> (Vec<u8>,
     let (sender, mut pieces) = mpsc::channel(relay::PIECES);
     let framing = relay::Framing { form: Some(form), coding: answer.coding };
     let tail = relay::Tail::of(&answer.begun);
-    let relaying =
-        relay::relay(rest, sender, Duration::from_secs(5), framing, tail, &mut answer.observer);
+    let relaying = relay::relay(rest, sender, Duration::from_secs(5), framing, tail, &mut answer.observer);
     let reading = async {
         while let Some(piece) = pieces.recv().await {
             if let Piece::Chunk(bytes) = piece {
@@ -328,7 +341,12 @@ async fn a_late_error_comes_without_the_key_in_every_framing_wherever_it_is_cut(
         (STREAM, StreamForm::Sse, "data: {\"a\":1}\r\n\r\n", format!("{pretty}\n")),
         (ARRAY, StreamForm::JsonArray, "[{\"a\":1}", format!(",\r\n{pretty}]")),
         ("/v1beta/openai/chat/completions", StreamForm::OpenAi, "data: {}\n\n", format!("data: {error}\n\n")),
-        ("/v1beta/interactions", StreamForm::Sse, "event: a\ndata: {}\n\n", format!("event: error\ndata: {error}\n\n")),
+        (
+            "/v1beta/interactions",
+            StreamForm::Sse,
+            "event: a\ndata: {}\n\n",
+            format!("event: error\ndata: {error}\n\n"),
+        ),
     ] {
         let at = rest.find(SECRET).unwrap();
         for cut in [0, 1, at, at + 1, at + SECRET.len() - 1, at + SECRET.len(), rest.len()] {
@@ -339,8 +357,7 @@ async fn a_late_error_comes_without_the_key_in_every_framing_wherever_it_is_cut(
                 rest.as_bytes()[..cut].to_vec(),
                 rest.as_bytes()[cut..].to_vec(),
             ];
-            let upstream =
-                Upstream::new(settings(&serve(Script { writes, stays: true }).await)).unwrap();
+            let upstream = Upstream::new(settings(&serve(Script { writes, stays: true }).await)).unwrap();
             let (got, end, observed) = relayed(&upstream, path, form).await;
             let text = String::from_utf8(got).unwrap();
             let stars = "*".repeat(SECRET.len());

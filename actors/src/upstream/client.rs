@@ -50,8 +50,8 @@ pub struct UpstreamSettings {
 }
 
 /// The most that is read at once of a connection that carries one answer at a time, in bytes: it is also what lies read
-/// and unasked for while a client does not read.
-const READ_BUFFER: usize = 16 * 1024;
+/// and unasked for while a client does not read, and the longest head of an answer.
+const READ_BUFFER: usize = 32 * 1024;
 /// HTTP/2's window of one answer, in bytes: what may lie unread of it.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// HTTP/2's window of a connection with all its answers.

@@ -261,7 +261,10 @@ impl Shared {
                 Some(address) if address.is_ipv6() => format!("[{}]", address.ip()),
                 Some(address) => address.ip().to_string(),
                 None => {
-                    return Err((ConnectStep::Name, format!("{host} has no IPv4 address for {proxy}").into()));
+                    return Err((
+                        ConnectStep::Name,
+                        format!("{host} has no IPv4 address for {proxy}").into(),
+                    ));
                 }
             };
         }
