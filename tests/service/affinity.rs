@@ -3,7 +3,7 @@
 
 use crate::{
     projects::{Caller, File, MODEL, Projects, asked, batch_of, cache_of, contents, tokens},
-    support::{exhausted, key_counts, secret},
+    support::{exhausted, key_counts, secret, wait_for_stored},
 };
 use gemini_simulator::{Fault, KeyState, Lifecycle, Rule};
 use serde_json::{Value, json};
@@ -550,7 +550,11 @@ async fn resources_stay_with_their_project_after_a_sigkill() {
             caller.cache("v1beta").await,
         ));
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    for (file, interaction, cache) in &made {
+        for name in [&file.name, interaction, cache] {
+            wait_for_stored(&pool.gateway.folder(), name.rsplit('/').next().unwrap());
+        }
+    }
     pool.restart("KILL");
     let before = pool.count();
     for (name, (file, interaction, cache)) in own.iter().zip(&made) {

@@ -3,7 +3,7 @@
 
 use crate::{
     projects::{Caller, File, MODEL, Projects, batch_of, cache_of, contents, tokens},
-    support::prompt,
+    support::{prompt, wait_for_stored},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -357,7 +357,9 @@ async fn anothers_upload_is_not_gone_on_with() {
 async fn what_was_made_before_a_restart_is_still_only_its_makers() {
     let mut pool = pool().await;
     let it = belongings(&pool.caller("alice-token")).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    for name in [&it.file.name, &it.cache, &it.interaction, &it.background] {
+        wait_for_stored(&pool.gateway.folder(), name.rsplit('/').next().unwrap());
+    }
     pool.restart("KILL");
     let bob = pool.caller("bob-token");
     refused(&pool, &bob, &it, bodies(&it)).await;

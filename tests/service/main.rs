@@ -30,6 +30,7 @@ mod admin;
 mod affinity;
 mod auth;
 mod base_urls;
+mod binary;
 mod callers;
 mod compressed;
 mod cors;

@@ -7,7 +7,10 @@ use crate::{
 };
 use gemini_simulator::{Fault, GoogleError, Quota, Rule, Simulator};
 use serde_json::{Value, json};
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 const FLASH: &str = "gemini-2.5-flash";
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
@@ -149,7 +152,12 @@ async fn keys_are_known_for_siblings_once_google_has_named_their_project() {
     assert_eq!(ask(&gateway, GENERATE, "x").await.0, 200);
     let numbers: Vec<_> = operator.keys().await.iter().map(|key| key["project_number"].to_string()).collect();
     assert_eq!(numbers, ["123456789", "123456789", "null"]);
-    tokio::time::sleep(Duration::from_millis(1300)).await;
+    // The restriction rests the key for a second.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while key_counts(&gateway).await["cooling"] != 0 {
+        assert!(Instant::now() < deadline, "{}", key_counts(&gateway).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     simulator.reset();
     simulator.set_faults([Rule::new(quota("30s", None)).on_project("123456789")]);
     for _ in 0..12 {

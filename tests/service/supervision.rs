@@ -1,40 +1,34 @@
 //! What panics costs as little as can be: a key manager is replaced with its memory, a request takes nobody along. The
 //! switches that cause panics are in debug builds alone.
 
-#[cfg(debug_assertions)]
 use crate::{
-    support::{Gateway, client, exhausted, secret, simulator_with, wait_for},
-    wire::Wire,
+    binary,
+    support::{
+        Gateway, Options, TOKEN, client, exhausted, prompt, secret, simulator, simulator_with, wait_for,
+    },
+    wire::{Wire, exchange, request},
 };
-use crate::{
-    support::{Options, TOKEN, prompt, simulator},
-    wire::{exchange, request},
-};
-#[cfg(debug_assertions)]
 use gemini_simulator::{Rule, Shape};
-#[cfg(debug_assertions)]
 use serde_json::Value;
-#[cfg(debug_assertions)]
 use std::time::{Duration, Instant};
-#[cfg(debug_assertions)]
 use tokio::task::JoinSet;
 
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 
-#[cfg(debug_assertions)]
 async fn ready(gateway: &Gateway) -> Value {
     exchange(gateway.authority(), request("GET", "/health/ready", &[], "")).await.json()
 }
 
-#[cfg(debug_assertions)]
 async fn panic(gateway: &Gateway) {
     let answer = exchange(gateway.authority(), request("POST", "/debug/panic/key_manager", &[], "")).await;
     assert_eq!(answer.status, 202);
 }
 
-#[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_a_panicking_key_manager_fails_no_request_and_forgets_no_cooldown() {
+    if !binary::has_doors("under_load_a_panicking_key_manager_fails_no_request_and_forgets_no_cooldown") {
+        return;
+    }
     let simulator = simulator_with(4, |config| {
         config.faults = vec![Rule::new(exhausted()).on_key(secret(0))];
         config.log_capacity = 100_000;
@@ -76,9 +70,11 @@ async fn under_load_a_panicking_key_manager_fails_no_request_and_forgets_no_cool
     assert_eq!(health["keys"]["in_flight"], 0, "{health}");
 }
 
-#[cfg(debug_assertions)]
 #[tokio::test]
 async fn leases_of_a_former_life_are_settled_in_the_next() {
+    if !binary::has_doors("leases_of_a_former_life_are_settled_in_the_next") {
+        return;
+    }
     let shape = Shape { events: 40, interval_ms: 25, text_bytes: 0 };
     let simulator = simulator_with(1, |config| config.shape = shape).await;
     let gateway = Options::new(&simulator.url(), 1).start();
@@ -95,9 +91,11 @@ async fn leases_of_a_former_life_are_settled_in_the_next() {
     );
 }
 
-#[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_loop_ends_the_process() {
+    if !binary::has_doors("a_crash_loop_ends_the_process") {
+        return;
+    }
     let simulator = simulator(1).await;
     let mut gateway = Options::new(&simulator.url(), 1).set("supervisor.max_restarts", 2).start();
     let authority = gateway.authority().to_owned();
@@ -121,9 +119,11 @@ async fn a_crash_loop_ends_the_process() {
     assert!(gateway.output().contains("key_manager was given up"), "{}", gateway.output());
 }
 
-#[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panicking_request_gets_a_500_in_its_dialect_and_takes_nobody_along() {
+    if !binary::has_doors("a_panicking_request_gets_a_500_in_its_dialect_and_takes_nobody_along") {
+        return;
+    }
     let shape = Shape { events: 40, interval_ms: 50, text_bytes: 0 };
     let simulator = simulator_with(1, |config| config.shape = shape).await;
     let gateway = Options::new(&simulator.url(), 1).start();
@@ -160,9 +160,11 @@ async fn a_panicking_request_gets_a_500_in_its_dialect_and_takes_nobody_along() 
 }
 
 /// Without the variable the switches of the tests do nothing, even in a debug build.
-#[cfg(debug_assertions)]
 #[tokio::test]
 async fn without_the_tests_variable_there_is_nothing_to_panic() {
+    if !binary::has_doors("without_the_tests_variable_there_is_nothing_to_panic") {
+        return;
+    }
     let simulator = simulator(1).await;
     let options = Options::new(&simulator.url(), 1);
     let folder = tempfile::tempdir().unwrap();
@@ -182,9 +184,11 @@ async fn without_the_tests_variable_there_is_nothing_to_panic() {
     assert_eq!((switch.status, header.status), (404, 200));
 }
 
-#[cfg(not(debug_assertions))]
 #[tokio::test]
 async fn a_release_build_has_no_switch_to_panic_by() {
+    if !binary::has_no_doors("a_release_build_has_no_switch_to_panic_by") {
+        return;
+    }
     let simulator = simulator(1).await;
     let gateway = Options::new(&simulator.url(), 1).start();
     let switch = exchange(gateway.authority(), request("POST", "/debug/panic/key_manager", &[], "")).await;

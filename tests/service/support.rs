@@ -1,5 +1,6 @@
 //! Starts the gateway as a process with a folder of its own, in front of a simulator, and ends it with the test.
 
+use crate::binary;
 use gemini_simulator::{Config, Fault, Key, KeyState, Simulator};
 use std::{
     fmt::Write as _,
@@ -89,7 +90,7 @@ impl Options {
 
     /// The command, in an empty folder, with nothing of this process's environment that could change it.
     pub(crate) fn command(&self, folder: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gemini-balance"));
+        let mut command = Command::new(binary::path());
         command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("GEMINI_BALANCE__SERVER__HOST", "127.0.0.1").env("GEMINI_BALANCE__SERVER__PORT", "0");
         command
@@ -275,6 +276,22 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 /// A client that shows no credential of its own accord, and goes where it is told and no further.
 pub(crate) fn stranger() -> reqwest::Client {
     builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+/// Waits until the store in a gateway's folder has this text in it: what is learnt is written after the answer that taught it.
+pub(crate) fn wait_for_stored(folder: &Path, text: &str) {
+    wait_for("record in the store", || {
+        let files = ["data/state.db", "data/state.db-wal"].map(|name| std::fs::read(folder.join(name)));
+        let found = |bytes: &Vec<u8>| memchr::memmem::find(bytes, text.as_bytes()).is_some();
+        files.iter().flatten().any(found).then_some(())
+    });
+}
+
+/// Resident memory of a gateway in KiB.
+pub(crate) fn resident_kib(gateway: &Gateway) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// A client that shows the test's token as Google's SDKs do.
