@@ -117,13 +117,14 @@ async fn a_key_that_google_does_not_accept_is_never_called_again() {
 async fn a_clients_mistake_touches_no_key() {
     let simulator = simulator(3).await;
     let gateway = Options::new(&simulator.url(), 3).start();
-    for status in [400, 404, 413] {
+    let one = client();
+    for status in [400, 404, 409, 413] {
         simulator.reset();
         simulator.set_faults([Rule::new(Fault::status(status))]);
-        for _ in 0..100 {
-            assert_eq!(generate(&gateway).await.0, status);
+        for _ in 0..250 {
+            assert_eq!(post(&one, &gateway, GENERATE, prompt("x")).await.status(), status);
         }
-        arrived(&simulator, 100); // each once
+        arrived(&simulator, 250); // each once
     }
     simulator.set_faults([]);
     simulator.reset();

@@ -1,7 +1,7 @@
 //! A model as a whole: what happens when it fails on every key, which model answers in its place, answers that say nothing,
 //! and conversations that stay on one project.
 
-use crate::support::{Options, client, prompt, simulator, simulator_with};
+use crate::support::{Gateway, Options, client, prompt, resident_kib, simulator, simulator_with};
 use gemini_simulator::{Fault, PrefixCache, Rule};
 use serde_json::{Value, json};
 
@@ -116,6 +116,63 @@ async fn a_stream_that_says_nothing_is_tried_again_as_well() {
     let text = String::from_utf8(response.bytes().await.unwrap().to_vec()).unwrap();
     assert!(text.contains("\"text\""), "{text}");
     assert_eq!(simulator.requests().len(), 2);
+}
+
+/// Bytes that a gateway has handed to `write` and its kin, to whatever file or socket.
+fn written(gateway: &Gateway) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{}/io", gateway.pid())).unwrap();
+    io.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
+}
+
+/// What a gateway keeps on disk, in bytes.
+fn stored(gateway: &Gateway) -> u64 {
+    let files = std::fs::read_dir(gateway.folder().join("data")).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+/// Requests for other models, ten a second for three seconds, in which several writes of what is known fall due: what is
+/// written for each.
+async fn written_for_each(gateway: &Gateway) -> u64 {
+    const REQUESTS: u64 = 30;
+    let before = written(gateway);
+    let client = client();
+    for _ in 0..REQUESTS {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert_eq!(client.post(gateway.url(MODEL)).body(prompt("x")).send().await.unwrap().status(), 200);
+    }
+    (written(gateway) - before) / REQUESTS
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_clients_make_up_cost_no_memory_no_disk_and_no_later_request() {
+    const KEYS: usize = 3;
+    let simulator = simulator(KEYS).await;
+    let gateway = Options::new(&simulator.url(), KEYS).start();
+    let client = client();
+    let calm = written_for_each(&gateway).await;
+    let (memory, disk) = (resident_kib(&gateway), stored(&gateway));
+    let long = "x".repeat(60);
+    for n in 0..1500 {
+        let name = format!("made-up-{n}-{long}");
+        let native = client.post(gateway.url(&format!("/v1beta/models/{name}:generateContent")));
+        assert_eq!(native.body(prompt("x")).send().await.unwrap().status(), 404);
+        let chat = json!({"model": name, "messages": [{"role": "user", "content": "x"}]});
+        let openai = client.post(gateway.url("/v1beta/openai/chat/completions")).body(chat.to_string());
+        assert_eq!(openai.send().await.unwrap().status(), 404);
+    }
+    // A name may have any length, and any letters.
+    for n in 0..10 {
+        let name = format!("{n}\n\u{1b}[31m{}", "ä".repeat(500_000));
+        let chat = json!({"model": name, "messages": [{"role": "user", "content": "x"}]});
+        let openai = client.post(gateway.url("/v1beta/openai/chat/completions")).body(chat.to_string());
+        assert_eq!(openai.send().await.unwrap().status(), 404);
+    }
+    let later = written_for_each(&gateway).await;
+    let (memory, disk) = (resident_kib(&gateway).saturating_sub(memory), stored(&gateway) - disk);
+    eprintln!("bytes written a request: {calm}, later {later}; {memory} KiB and {disk} bytes more");
+    assert!(later <= 2 * calm + 16 * 1024, "{later} bytes are written for each request, {calm} before");
+    assert!(disk <= 8 * 1024 * 1024, "{disk} bytes more on disk");
+    assert!(memory <= 48 * 1024, "{memory} KiB more");
 }
 
 /// The share of prompt tokens that Google had cached, over conversations of six turns each, taking turns. Their number is

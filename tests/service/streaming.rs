@@ -3,9 +3,12 @@
 use crate::{
     raw,
     support::{
-        Gateway, Options, TOKEN, arrived, chat, client, prompt, secret, sha256, simulator, simulator_with,
+        Gateway, Options, TOKEN, arrived, chat, client, key_counts, prompt, secret, sha256, simulator,
+        simulator_with,
     },
+    wire::{Wire, request},
 };
+use futures_util::future::join_all;
 use gemini_simulator::{End, Fault, Rule, Shape, Simulator, Tls};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -319,6 +322,50 @@ async fn a_stream_that_breaks_off_is_seen_to_and_never_retried() {
                 }
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_streams_that_are_cut_at_once_are_all_seen_to_be_and_cool_no_key() {
+    const STREAMS: usize = 100;
+    let simulator = simulator_with(3, |config| {
+        config.shape = Shape { events: 60, interval_ms: 50, text_bytes: 0 };
+    })
+    .await;
+    let gateway = Options::new(&simulator.url(), 3).start();
+    for fault in [Fault::Truncate { after_events: 30 }, Fault::Reset { after_events: 30 }] {
+        simulator.reset();
+        simulator.set_faults([Rule::new(fault.clone())]);
+        let text = request("POST", Form::Sse.path(), &[("x-goog-api-key", TOKEN)], &prompt("x"));
+        let cut = join_all((0..STREAMS).map(async |_| {
+            let mut wire = Wire::connect(gateway.authority()).await;
+            wire.send(&text).await.unwrap();
+            wire.answer().await.expect("an answer")
+        }))
+        .await;
+        for answer in cut {
+            assert_eq!(answer.status, 200, "{fault:?}");
+            assert!(!answer.whole, "a stream that was cut looks whole: {fault:?}");
+            // With the one that says so.
+            assert!(answer.text().matches("data: ").count() >= 30, "{}", answer.text());
+        }
+        assert_eq!(simulator.stats().requests, STREAMS as u64, "a stream was tried again");
+        simulator.set_faults([]);
+        wait_until_served(&gateway).await;
+        assert_eq!(key_counts(&gateway).await["available"], 3, "{fault:?}");
+    }
+}
+
+/// The way up may be closed for a second.
+async fn wait_until_served(gateway: &Gateway) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = client().post(gateway.url(UNARY)).body(prompt("x")).send().await.unwrap();
+        if answer.status() == 200 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
