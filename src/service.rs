@@ -198,7 +198,7 @@ async fn serve(
         .on_connect(move |connection, _| socket::bound(connection, write_timeout))
         .tcp_nodelay(true) // or Nagle's algorithm holds back the small events of streams
         .h1_allow_half_closed(false) // or a client that has left is noticed only at the next write
-        .h1_write_buffer_size(32 * 1024)
+        .h1_write_buffer_size(16 * 1024)
         .backlog(4096)
         .max_connections(settings.max_connections)
         .keep_alive(Duration::from_secs(settings.keep_alive_s))

@@ -35,7 +35,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
                     "NOT KNOWN: it is not Google that answers, but something on the way there (status {status})"
                 )
             }
-            KeyHealth::Unreachable => "NOT KNOWN: Google cannot be reached".to_owned(),
+            KeyHealth::Unreachable { ref why } => format!("NOT KNOWN: Google cannot be reached: {why}"),
         };
         all_well &= matches!(health, KeyHealth::Well);
         println!("key {}: {text}", key.id());

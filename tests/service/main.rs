@@ -38,6 +38,7 @@ mod lists;
 mod live;
 mod logs;
 mod memory;
+mod middlebox;
 mod models;
 mod origin;
 mod proxy;
