@@ -3,15 +3,18 @@
 
 use crate::{
     command::failure::Failure,
-    http::Gate,
+    http::{Gate, health_of},
+    inflight::InFlight,
     settings::{Settings, SettingsError},
 };
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header, web};
 use gemini_balance_actors::{
     KeyManager, Secret, Visibility,
+    health::Health,
     key_manager::{Verb, VerbKind},
 };
-use keypool::{KeyId, PoolError};
+use keypool::{KeyId, PoolError, Snapshot};
+use serde::Serialize;
 use serde_json::json;
 use std::{
     net::{SocketAddr, ToSocketAddrs},
@@ -28,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Desk {
     gate: Arc<Gate>,
     keys: KeyManager,
+    health: Arc<Health>,
+    in_flight: InFlight,
 }
 
 /// The address to listen on, refused unless it is this machine's own.
@@ -48,11 +53,20 @@ pub(crate) fn address(settings: &Settings) -> Result<SocketAddr, SettingsError> 
 }
 
 /// Starts the listener on this thread.
-pub(crate) fn start(address: SocketAddr, token: &Secret, keys: KeyManager) -> Result<(), Failure> {
-    let desk = Desk { gate: Arc::new(Gate::of([("admin", token, Visibility::All)])), keys };
+pub(crate) fn start(
+    address: SocketAddr,
+    token: &Secret,
+    keys: KeyManager,
+    health: Arc<Health>,
+    in_flight: InFlight,
+) -> Result<(), Failure> {
+    let gate = Arc::new(Gate::of([("admin", token, Visibility::All)]));
+    let desk = Desk { gate, keys, health, in_flight };
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
+            .route("/health", web::get().to(ask_health))
+            .route("/health", web::head().to(ask_health))
             .route("/keys", web::get().to(list))
             .route("/keys/{key}/{verb}", web::post().to(act))
     })
@@ -69,10 +83,22 @@ pub(crate) fn start(address: SocketAddr, token: &Secret, keys: KeyManager) -> Re
 /// Why the caller is not let in: nobody is but the operator, and no browser, whoever sits before it.
 fn refusal(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse> {
     if request.headers().contains_key(header::ORIGIN) {
-        return Some(answer(403, "this listener is not for browsers"));
+        return Some(not_for_browsers());
     }
     let (_, caller) = desk.gate.admit(request.headers(), None);
     caller.is_err().then(|| answer(401, "send the operator's token (admin.token) as Authorization: Bearer"))
+}
+
+/// Whether requests can be served, told without the token as on the clients' listener.
+async fn ask_health(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
+    if request.headers().contains_key(header::ORIGIN) {
+        return not_for_browsers();
+    }
+    health_of(&desk.keys, &desk.health, &desk.in_flight).await
+}
+
+fn not_for_browsers() -> HttpResponse {
+    answer(403, "this listener is not for browsers")
 }
 
 async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
@@ -80,9 +106,46 @@ async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
         return refusal;
     }
     match desk.keys.snapshot(Instant::now() + PATIENCE).await {
-        Ok(snapshot) => HttpResponse::Ok().json(snapshot),
+        Ok(mut snapshot) => {
+            let left_out = shorten(&mut snapshot);
+            HttpResponse::Ok().json(Listing { snapshot, left_out })
+        }
         Err(_) => answer(503, "the key manager does not answer"),
     }
+}
+
+/// How many models are told of in one answer, over all keys: some megabytes.
+const MODELS: usize = 20_000;
+
+/// The keys, as far as there is room for what is said of their models.
+#[derive(Serialize)]
+struct Listing {
+    #[serde(flatten)]
+    snapshot: Snapshot,
+    /// How many entries of models there would be besides.
+    left_out: usize,
+}
+
+/// Gives each key its share of the room; returns how much was left out. Clients name models, the operator names keys.
+fn shorten(snapshot: &mut Snapshot) -> usize {
+    let most = share(snapshot.keys.len());
+    let of_keys = snapshot
+        .keys
+        .iter_mut()
+        .map(|key| cut(&mut key.models, most) + cut(&mut key.limits, most) + cut(&mut key.usage, most));
+    of_keys.sum::<usize>() + cut(&mut snapshot.models_down, MODELS)
+}
+
+/// How many entries each of the three lists of each key may have.
+fn share(keys: usize) -> usize {
+    (MODELS / 3 / keys.max(1)).max(10)
+}
+
+/// Cuts a list; returns how much of it is gone.
+fn cut<T>(list: &mut Vec<T>, most: usize) -> usize {
+    let before = list.len();
+    list.truncate(most);
+    before - list.len()
 }
 
 async fn act(request: HttpRequest, path: web::Path<(String, String)>, desk: web::Data<Desk>) -> HttpResponse {
@@ -108,4 +171,21 @@ async fn act(request: HttpRequest, path: web::Path<(String, String)>, desk: web:
 fn answer(status: u16, message: &str) -> HttpResponse {
     let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
     HttpResponse::build(status).json(json!({ "error": message }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_keys_is_bounded_however_many_models_clients_name() {
+        for keys in [0, 1, 3, 100, 600] {
+            assert!(keys * share(keys) * 3 <= MODELS, "{keys}");
+        }
+        assert_eq!(share(100_000), 10);
+        for (there, most, left_out) in [(10_000, 6_666, 3_334), (5, 6_666, 0), (0, 10, 0)] {
+            let mut list = vec![0_u8; there];
+            assert_eq!((cut(&mut list, most), list.len()), (left_out, there - left_out));
+        }
+    }
 }

@@ -2,7 +2,11 @@
 //! passes on the operator's word on one of them.
 
 use super::failure::Failure;
-use crate::{admin, local_http, settings::Settings};
+use crate::{
+    admin, local_http,
+    printable::{Printable, bounded},
+    settings::Settings,
+};
 use clap::Subcommand;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -36,7 +40,9 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
         Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
     })?;
     let address = admin::address(settings)?;
-    let (method, path) = match action.unwrap_or(Action::List) {
+    let action = action.unwrap_or(Action::List);
+    let is_list = matches!(action, Action::List);
+    let (method, path) = match action {
         Action::List => ("GET", "/keys".to_owned()),
         Action::Enable { id } => ("POST", format!("/keys/{}/enable", encoded(&id))),
         Action::Disable { id } => ("POST", format!("/keys/{}/disable", encoded(&id))),
@@ -48,15 +54,23 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     })?;
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     if answer.status != 200 {
-        let why = body["error"].as_str().unwrap_or("no reason given").to_owned();
-        return Err(Failure::new(format!("the gateway answers {}: {why}", answer.status)));
+        let why = body["error"].as_str().unwrap_or("no reason given");
+        return Err(Failure::new(format!("the gateway answers {}: {}", answer.status, bounded(why, 500))));
     }
-    match body["keys"].as_array() {
-        Some(keys) => print!("{}", table(keys)),
-        None => println!("done"),
+    match (is_list, body["keys"].as_array()) {
+        (true, Some(keys)) => print!("{}", table(keys)),
+        (false, _) => println!("done"),
+        (true, None) => {
+            return Err(Failure::new(format!("what http://{address} answers is no list of keys")));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// How many signs of a text are shown in the table.
+const CELL: usize = 80;
+/// How many models of one key are shown.
+const MODELS: usize = 40;
 
 /// One line a key, and one for each model in trouble on it.
 fn table(keys: &[Value]) -> String {
@@ -74,7 +88,8 @@ fn table(keys: &[Value]) -> String {
             word(&totals["successes"]),
             word(&totals["faults"]),
         ]);
-        for model in key["models"].as_array().into_iter().flatten() {
+        let models = key["models"].as_array().map_or(&[][..], Vec::as_slice);
+        for model in models.iter().take(MODELS) {
             rows.push([
                 format!("  {}", word(&model["model"])),
                 String::new(),
@@ -85,6 +100,11 @@ fn table(keys: &[Value]) -> String {
                 String::new(),
                 String::new(),
             ]);
+        }
+        if let Some(more) = models.len().checked_sub(MODELS).filter(|more| *more > 0) {
+            let mut row: [String; 8] = std::array::from_fn(|_| String::new());
+            row[0] = format!("  and {more} more models");
+            rows.push(row);
         }
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -102,9 +122,16 @@ fn table(keys: &[Value]) -> String {
 fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => cell(text),
+        other => cell(&other.to_string()),
     }
+}
+
+/// What the table shows of a text: clients name the models.
+fn cell(text: &str) -> String {
+    let shown = bounded(text, CELL);
+    let dots = if shown.len() < text.len() { "..." } else { "" };
+    format!("{}{dots}", Printable(shown))
 }
 
 fn time(value: &Value) -> String {
@@ -129,4 +156,28 @@ fn encoded(id: &str) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_table_shows_what_clients_have_made_up_without_acting_on_it_and_not_without_end() {
+        let names = ["x\n\u{1b}[31mforged", "a\u{202e}b", "\u{9b}2J"];
+        let mut models: Vec<Value> =
+            names.iter().map(|name| json!({"model": name, "state": "cooling"})).collect();
+        models.push(json!({"model": "m".repeat(1_000_000), "state": "cooling"}));
+        models.extend((0..500).map(|n| json!({"model": format!("made-up-{n}"), "state": "cooling"})));
+        let keys = [json!({"id": "a", "state": "available", "reason": "say\rnothing", "models": models})];
+        let text = table(&keys);
+        assert!(
+            !text.contains(|sign: char| sign != '\n' && crate::printable::acts_on_a_terminal(sign)),
+            "{text:?}"
+        );
+        assert_eq!(text.lines().count(), 1 + 1 + MODELS + 1, "{text}");
+        assert!(text.contains("x\\n\\u{1b}[31mforged") && text.contains("and 464 more models"), "{text}");
+        assert!(text.len() < 20_000, "{} bytes", text.len());
+    }
 }
