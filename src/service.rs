@@ -3,7 +3,7 @@
 
 use crate::{
     admin,
-    cli::Failure,
+    command::failure::Failure,
     http::{AppState, BodyBudget, BodyLog, Gate, Origins, routes, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},

@@ -1,8 +1,8 @@
 //! `gemini-balance demo`: the service on a simulated Gemini API with a few made-up keys. Reads no configuration, so that
 //! real keys in the environment are never touched.
 
+use super::failure::Failure;
 use crate::{
-    cli::Failure,
     service::Service,
     settings::{self, KeyEntry, TokenEntry},
 };
@@ -14,7 +14,7 @@ const TOKEN: &str = "demo-token";
 
 /// The demo's flags.
 #[derive(Debug, clap::Args)]
-pub struct Flags {
+pub(super) struct Flags {
     /// The port to listen on; 0 for any
     #[arg(long, default_value_t = 8000)]
     port: u16,

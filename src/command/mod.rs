@@ -1,13 +1,20 @@
-//! The command line. Every way to fail ends in one line on standard error and a non-zero exit.
+//! The command line: which command was asked for, and with which settings. Each command is a file of this folder. Every
+//! way to fail ends in one line on standard error and a non-zero exit.
 
+mod check;
+mod demo;
+pub(crate) mod failure;
+mod health;
+mod keys;
+
+use self::failure::Failure;
 use crate::{
-    check, demo, health, keys, process,
+    process,
     service::Service,
     settings::{self, SettingsError},
 };
 use clap::{Parser, Subcommand};
 use std::{
-    fmt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -42,31 +49,15 @@ enum Command {
     Health,
 }
 
-/// Why the program ends with a failure: one line.
-#[derive(Debug)]
-pub(crate) struct Failure(String);
-
-impl<E: std::error::Error> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl Failure {
-    pub(crate) fn new(text: impl fmt::Display) -> Self {
-        Self(text.to_string())
-    }
-}
-
 /// Runs what the command line asks for.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
         Ok(code) => code,
-        Err(Failure(text)) => {
+        Err(failure) => {
             #[expect(clippy::print_stderr, reason = "the last word of a program that could not start")]
             {
-                eprintln!("gemini-balance: {text}");
+                eprintln!("gemini-balance: {failure}");
             }
             ExitCode::FAILURE
         }

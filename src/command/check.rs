@@ -1,7 +1,8 @@
 //! `gemini-balance check`: validates the configuration, and asks Google about each key with a request that spends no
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
-use crate::{cli::Failure, settings::Settings};
+use super::failure::Failure;
+use crate::settings::Settings;
 use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::process::ExitCode;
 
