@@ -69,6 +69,9 @@ impl Service {
         if tokens.is_empty() {
             log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
         }
+        for line in settings.exposed_files() {
+            log::warn!(target: "service", "{line}");
+        }
         let admin = settings
             .admin_token()?
             .map(|token| Ok::<_, Failure>((admin::address(settings)?, token)))

@@ -18,6 +18,9 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     if tokens.is_empty() {
         println!("warning: no client token is configured, so whoever knows a pool key may call");
     }
+    for line in settings.exposed_files() {
+        println!("warning: {line}");
+    }
     println!("upstream: {}", upstream.gemini_base.origin());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let prober = Prober::new(upstream).map_err(|error| settings.upstream_refused(&error))?;

@@ -8,11 +8,7 @@ mod health;
 mod keys;
 
 use self::failure::Failure;
-use crate::{
-    process,
-    service::Service,
-    settings::{self, SettingsError},
-};
+use crate::{process, service::Service, settings};
 use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -68,7 +64,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     process::harden();
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => Service::run(&settings_of(arguments.config.as_deref())?, |_| {}),
-        Command::Demo(flags) => demo::run(&flags),
+        Command::Demo(flags) => demo::run(&flags, arguments.config.as_deref()),
         Command::Simulator(flags) => {
             gemini_simulator::cli::run(flags)?;
             Ok(ExitCode::SUCCESS)
@@ -80,16 +76,6 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn settings_of(file: Option<&Path>) -> Result<settings::Settings, Failure> {
-    match dotenvy::from_path(".env") {
-        Ok(()) => {}
-        Err(error) if error.not_found() => {}
-        // The error's text would repeat the line, which may hold a key.
-        Err(dotenvy::Error::LineParse(_, at)) => {
-            return Err(Failure::new(format!(
-                ".env: a line is not of the form NAME=value (at its character {at})"
-            )));
-        }
-        Err(error) => return Err(Failure::new(format!(".env: {error}"))),
-    }
-    settings::load(file).map_err(|error: SettingsError| error.into())
+    settings::read_dotenv()?;
+    Ok(settings::load(file)?)
 }

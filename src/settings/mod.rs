@@ -2,17 +2,29 @@
 //! come from is in `sources`; what the keys and tokens become is in `keys` and `tokens`. Each part of the service is
 //! given its own section, never the whole.
 
+mod dotenv;
+mod dotenv_file;
+mod error;
+mod exposed;
+mod host;
 mod keys;
 mod listener;
+mod secret_text;
 mod sources;
+mod text_file;
 mod tokens;
+mod variables;
 
 pub use tokens::Token;
 
-pub(crate) use sources::demo;
-pub use sources::{SettingsError, load};
+pub(crate) use dotenv_file::read_dotenv;
+pub use error::SettingsError;
+pub(crate) use host::listen_host;
+pub use sources::load;
+pub(crate) use sources::{demo, port};
 
 use gemini_balance_actors::{
+    RetryLimits,
     forward::Limits,
     supervisor::Intensity,
     upstream::{BaseUrl, ProxyUrl, UpstreamError, UpstreamSettings},
@@ -56,6 +68,9 @@ pub struct Settings {
     /// Whether the environment may name keys, tokens and a proxy. Not so in the demo.
     #[serde(skip, default = "yes")]
     pub(crate) environment: bool,
+    /// The file that was read beside the defaults, if there was one.
+    #[serde(skip)]
+    file: Option<PathBuf>,
     #[serde(skip)]
     origins: sources::Origins,
 }
@@ -219,6 +234,8 @@ pub struct Models {
 pub struct Retry {
     /// Attempts for one request, the first included.
     pub max_attempts: u32,
+    /// How long a request that is refused for want of quota is tried elsewhere.
+    pub quota_deadline_ms: u64,
     /// Whether an answer that says nothing is tried again.
     pub empty_answers: bool,
 }
@@ -336,7 +353,10 @@ impl Settings {
 
     fn read_upstream(&self) -> Result<UpstreamSettings, SettingsError> {
         let upstream = &self.upstream;
-        let base = |name, text: &str| BaseUrl::parse(text).map_err(|why| SettingsError::refused(name, why));
+        let base = |name, text: &str| {
+            BaseUrl::parse(text)
+                .map_err(|why| SettingsError::refused(name, format!("{why}{}", host::bracket_hint(text))))
+        };
         let gemini_base = base("upstream.gemini_base_url", &upstream.gemini_base_url)?;
         // People copy base URLs with the version in them, as SDKs want it.
         let gemini_base = gemini_base.without_suffix("/v1beta").without_suffix("/v1");
@@ -350,7 +370,9 @@ impl Settings {
         };
         let proxy = match upstream.proxy.trim() {
             "" => None,
-            text => Some(ProxyUrl::parse(text).map_err(|why| SettingsError::refused("upstream.proxy", why))?),
+            text => Some(ProxyUrl::parse(text).map_err(|why| {
+                SettingsError::refused("upstream.proxy", format!("{why}{}", host::bracket_hint(text)))
+            })?),
         };
         let extra_roots = match upstream.ca_file.trim() {
             "" => Vec::new(),
@@ -380,11 +402,14 @@ impl Settings {
     /// How hard a request is tried.
     pub fn limits(&self) -> Limits {
         Limits {
-            max_attempts: self.retry.max_attempts,
+            retry: RetryLimits {
+                max_attempts: self.retry.max_attempts,
+                quota_deadline: Duration::from_millis(self.retry.quota_deadline_ms),
+                lease_deadline: Duration::from_millis(self.pool.max_wait_ms) + Duration::from_secs(5),
+            },
             empty_answers: self.retry.empty_answers,
             prefixes: self.pool.strategy == Strategy::Prefix,
             fallback: Arc::new(self.models.fallback.clone()),
-            lease_deadline: Duration::from_millis(self.pool.max_wait_ms) + Duration::from_secs(5),
         }
     }
 }
