@@ -5,15 +5,18 @@ use crate::{
     command::failure::Failure,
     http::Gate,
     settings::{Settings, SettingsError},
+    usage_report,
 };
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header, web};
 use gemini_balance_actors::{
     KeyManager, Secret, Visibility,
+    accounting::Accounts,
     key_manager::{Verb, VerbKind},
 };
 use keypool::{KeyId, PoolError};
 use serde_json::json;
 use std::{
+    collections::HashMap,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
     time::Duration,
@@ -28,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Desk {
     gate: Arc<Gate>,
     keys: KeyManager,
+    accounts: Option<Accounts>,
 }
 
 /// The address to listen on, refused unless it is this machine's own.
@@ -48,12 +52,18 @@ pub(crate) fn address(settings: &Settings) -> Result<SocketAddr, SettingsError> 
 }
 
 /// Starts the listener on this thread.
-pub(crate) fn start(address: SocketAddr, token: &Secret, keys: KeyManager) -> Result<(), Failure> {
-    let desk = Desk { gate: Arc::new(Gate::of([("admin", token, Visibility::All)])), keys };
+pub(crate) fn start(
+    address: SocketAddr,
+    token: &Secret,
+    keys: KeyManager,
+    accounts: Option<Accounts>,
+) -> Result<(), Failure> {
+    let desk = Desk { gate: Arc::new(Gate::of([("admin", token, Visibility::All)])), keys, accounts };
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
             .route("/keys", web::get().to(list))
+            .route("/api/usage", web::get().to(used))
             .route("/keys/{key}/{verb}", web::post().to(act))
     })
     .workers(1)
@@ -102,6 +112,30 @@ async fn act(request: HttpRequest, path: web::Path<(String, String)>, desk: web:
         Ok(Err(PoolError::UnknownKey(_))) => answer(404, "no key has this id; see `gemini-balance keys`"),
         Ok(Err(error)) => answer(400, &error.to_string()),
         Err(_) => answer(503, "the key manager does not answer"),
+    }
+}
+
+async fn used(
+    request: HttpRequest,
+    parameters: web::Query<HashMap<String, String>>,
+    desk: web::Data<Desk>,
+) -> HttpResponse {
+    if let Some(refusal) = refusal(&request, &desk) {
+        return refusal;
+    }
+    let Some(accounts) = desk.accounts.clone() else {
+        return answer(404, "usage is not counted here: usage.enabled is false");
+    };
+    // On a thread that may wait for the disk.
+    let now = chrono::Utc::now().timestamp();
+    match web::block(move || usage_report::answer(&accounts, &parameters, now)).await {
+        Ok(answer) => {
+            HttpResponse::build(actix_web::http::StatusCode::from_u16(answer.status).unwrap_or_default())
+                .content_type(answer.content_type)
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .body(answer.body)
+        }
+        Err(_) => answer(503, "too much is asked at once"),
     }
 }
 

@@ -12,3 +12,4 @@ pub mod service;
 pub mod settings;
 mod socket;
 mod tls;
+mod usage_report;

@@ -45,4 +45,5 @@ mod settings;
 mod supervision;
 mod tls;
 mod uploads;
+mod usage;
 mod wire;

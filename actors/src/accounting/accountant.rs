@@ -141,15 +141,14 @@ impl AccountantActor {
         } else {
             None
         };
-        let (mut book, remark) = match kept {
-            Some(book) => (book?, None),
-            None => {
-                let opened = open_usage(path)?;
-                if let Some(mode) = opened.exposed_mode {
-                    log::warn!(target: NAME, "{} may be read by others (mode {mode:o}): chmod 600 it", path.display());
-                }
-                (opened.store, complaint(&opened.condition))
+        let (mut book, remark) = if let Some(book) = kept {
+            (book?, None)
+        } else {
+            let opened = open_usage(path)?;
+            if let Some(mode) = opened.exposed_mode {
+                log::warn!(target: NAME, "{} may be read by others (mode {mode:o}): chmod 600 it", path.display());
             }
+            (opened.store, complaint(&opened.condition))
         };
         let days = book.set_days(&self.shared.settings.days, now)?;
         let overview = book.overview()?;

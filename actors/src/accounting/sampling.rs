@@ -298,7 +298,7 @@ mod tests {
     fn each_end_is_one_outcome() {
         let ended = |end, status, failure: Option<Failure>, fault: Option<Kind>| {
             let mut transaction =
-                Transaction { end, status, failure, ..post("/v1beta/models/m:generateContent") };
+                Transaction { status, failure, end, ..post("/v1beta/models/m:generateContent") };
             transaction.attempts[0].fault = fault;
             sampled(&transaction).outcome
         };
