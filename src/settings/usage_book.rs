@@ -1,7 +1,7 @@
 //! What `[usage]` and `[[prices]]` become.
 
 use super::{Settings, SettingsError};
-use gemini_balance_actors::accounting::AccountingSettings;
+use gemini_balance_actors::accounting::{AccountingSettings, CallerNames};
 use gemini_balance_store::Retention;
 use usage::{Days, Prices};
 
@@ -28,6 +28,7 @@ impl Settings {
             max_models: usage.max_models,
             recent: usage.recent,
             prices,
+            callers: if self.read_tokens()?.is_empty() { CallerNames::PoolKeys } else { CallerNames::Tokens },
         };
         Ok(usage.enabled.then_some(settings))
     }

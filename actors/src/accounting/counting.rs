@@ -47,7 +47,7 @@ impl Counting {
             models: ModelNames::new(settings.max_models, []),
             max_models: settings.max_models,
             prices: settings.prices.clone(),
-            sampler: Sampler::new(),
+            sampler: Sampler::new(settings.callers),
             days: settings.days,
             recent: VecDeque::new(),
             keep_recent: settings.recent,

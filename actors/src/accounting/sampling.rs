@@ -1,5 +1,6 @@
 //! What a finished transaction counts as: how it ended, on whose keys it was tried, what it used and what that costs.
 
+use super::CallerNames;
 use crate::{
     failure::Failure,
     key_ring::KeyRing,
@@ -10,6 +11,9 @@ use gemini::{fault::Kind, path::Dialect};
 use keypool::KeyId;
 use std::{collections::HashMap, sync::Arc};
 use usage::{Billable, Cost, KeyUse, NONE, Prices, Processing, RequestOutcome, Sample, billable};
+
+/// The name under which callers on keys of the pool's count.
+const POOL: &str = "pool";
 
 /// What a request of its kind costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +29,14 @@ enum Charge {
 pub(super) struct Sampler {
     keys: HashMap<KeyId, KeyUse>,
     nobody: Arc<str>,
+    /// The one caller that all are who call on a key of the pool's.
+    pool: Option<Arc<str>>,
 }
 
 impl Sampler {
-    pub(super) fn new() -> Self {
-        Self { keys: HashMap::new(), nobody: NONE.into() }
+    pub(super) fn new(callers: CallerNames) -> Self {
+        let pool = (callers == CallerNames::PoolKeys).then(|| POOL.into());
+        Self { keys: HashMap::new(), nobody: NONE.into(), pool }
     }
 
     /// Makes the sample of a transaction that ended on this day.
@@ -54,7 +61,10 @@ impl Sampler {
             }
         };
         Sample {
-            caller: transaction.caller.clone().unwrap_or_else(|| Arc::clone(&self.nobody)),
+            caller: match &transaction.caller {
+                Some(caller) => Arc::clone(self.pool.as_ref().unwrap_or(caller)),
+                None => Arc::clone(&self.nobody),
+            },
             model: transaction.model.clone(),
             proven,
             tries: transaction.attempts.iter().map(|attempt| self.key_use(&attempt.key, ring)).collect(),
@@ -224,7 +234,12 @@ mod tests {
         let key = KeySpec { id: KeyId::from("one"), project: Some(Project::from("p")), weight: 1 };
         let ring = KeyRing::new(vec![(key, Secret::new("secret-of-a-key".to_owned()))]).unwrap();
         let mut prices = Prices::new(&[]).unwrap();
-        Sampler::new().sample(transaction, &ring, &mut prices, NaiveDate::from_ymd_opt(2026, 11, 27).unwrap())
+        Sampler::new(CallerNames::Tokens).sample(
+            transaction,
+            &ring,
+            &mut prices,
+            NaiveDate::from_ymd_opt(2026, 11, 27).unwrap(),
+        )
     }
 
     fn post(path: &str) -> Transaction {
