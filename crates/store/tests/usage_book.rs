@@ -85,7 +85,7 @@ fn counted(book: &mut dyn UsageBook) -> u64 {
     let sum = |book: &mut dyn UsageBook, by: &[Column]| {
         let query = Query {
             from: START - 86_400,
-            to: START + 10_000_000,
+            to: START + 40_000_000,
             step: QueryStep::Day,
             by: by.to_vec(),
             filter: Vec::new(),
@@ -262,4 +262,58 @@ fn what_is_no_usage_book_is_set_aside_and_a_newer_one_left_alone() {
         Ok(opened) => assert!(matches!(opened.condition, Condition::Quarantined { .. })),
         Err(other) => panic!("{other}"),
     }
+}
+
+/// Made-up traffic in driven time: some of all callers, models and keys in each hour of a year, and in each minute of its
+/// last days.
+#[test]
+fn a_years_traffic_stays_within_the_bound_of_its_steps() {
+    const CALLERS: u64 = 3;
+    const MODELS: u64 = 2;
+    const KEYS: u64 = 2;
+    let keep =
+        Retention { minutes_s: 48 * 3_600, hours_s: 31 * 86_400, days_s: 400 * 86_400, max_rows: 5_000_000 };
+    let mut book = UsageMemory::default();
+    let mut seq = 0;
+    let end = START + 365 * 86_400;
+    let mut at = START;
+    while at < end {
+        let mut sums = Sums::new(at);
+        let mut names = ModelNames::new(500, []);
+        for n in 0..CALLERS * MODELS * KEYS {
+            let sample = Sample {
+                caller: format!("caller-{}", n % CALLERS).into(),
+                model: Some(format!("model-{}", n / CALLERS % MODELS).into()),
+                proven: true,
+                tries: vec![KeyUse {
+                    key: format!("key-{}", n / CALLERS / MODELS).into(),
+                    project: "project".into(),
+                }],
+                outcome: RequestOutcome::Answered,
+                billable: Billable::default(),
+                cost: Cost::Free,
+                bytes_in: 1,
+                bytes_out: 1,
+                duration: Duration::from_millis(n),
+                first_event: None,
+            };
+            sums.count(&sample, &mut names, KeyDetail::Models);
+        }
+        seq += 1;
+        book.append(&JournalRow { node: "node".to_owned(), seq, sums }).unwrap();
+        at += if end - at > 3 * 86_400 { 3_600 } else { 60 };
+        if seq % 24 == 0 || at >= end {
+            book.fold(at).unwrap();
+            while book.prune(at, &keep, 20_000).unwrap().more {}
+        }
+    }
+    let rows = book.overview().unwrap().rows;
+    let minute = CALLERS + MODELS + KEYS + 1;
+    let hour = CALLERS * MODELS + KEYS * MODELS + MODELS;
+    // One more of each step: the one under way.
+    let bound = minute * (48 * 60 + 1) + hour * (31 * 24 + 1) + hour * (400 + 1);
+    assert!(rows <= bound, "{rows} rows, at most {bound}");
+    assert!(rows > minute * 48 * 60 + hour * 31 * 24 + hour * 364, "{rows}: what is to be kept is kept");
+    let found = counted(&mut book.clone());
+    assert_eq!(found, seq * CALLERS * MODELS * KEYS, "a year's days have every request");
 }
