@@ -52,4 +52,5 @@ mod supervision;
 mod tls;
 mod upgrades;
 mod uploads;
+mod usage;
 mod wire;
