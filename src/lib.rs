@@ -3,12 +3,14 @@
 
 mod admin;
 pub mod command;
+mod connections;
 pub mod http;
 pub mod inflight;
 mod local_http;
 pub mod logging;
 mod printable;
 pub mod process;
+mod server;
 pub mod service;
 pub mod settings;
 mod signals;

@@ -21,6 +21,15 @@ pub(super) enum GatewayError {
     CredentialMissing,
     /// A credential nobody knows.
     CredentialUnknown,
+    /// A credential that was not looked at, after too many that nobody knows.
+    GuessedTooOften {
+        /// For how much longer.
+        wait: Duration,
+    },
+    /// A method that is never served.
+    MethodNotServed,
+    /// A browser's question for a page that may not call.
+    OriginNotAllowed,
     /// A path that is not served, or not well-formed.
     Path(PathError),
     /// A request body that was not taken in.
@@ -38,6 +47,7 @@ impl From<Refused> for GatewayError {
         match refused {
             Refused::Missing => Self::CredentialMissing,
             Refused::Unknown => Self::CredentialUnknown,
+            Refused::GuessedTooOften { wait } => Self::GuessedTooOften { wait },
         }
     }
 }
@@ -46,6 +56,7 @@ impl From<Refused> for GatewayError {
 pub(super) fn failure_close(failure: &Failure) -> Close {
     let error = GatewayError::Forward(failure.clone());
     let code = match error.status() {
+        _ if matches!(failure, Failure::NoKey(Refusal::RouteDown { .. })) => 1013,
         // Try Again Later (registered with IANA).
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => 1013,
         _ => 1011,
@@ -62,6 +73,9 @@ impl GatewayError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::CredentialMissing | Self::CredentialUnknown => StatusCode::UNAUTHORIZED,
+            Self::GuessedTooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::MethodNotServed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::Path(PathError::NotServed) | Self::NoUpload => StatusCode::NOT_FOUND,
             Self::Path(_) | Self::Body(BodyRefused::Broken, _) => StatusCode::BAD_REQUEST,
             Self::Body(BodyRefused::TooLong, _) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -73,11 +87,14 @@ impl GatewayError {
                 | Failure::PoolSilent
                 | Failure::OwnerGone(_)
                 | Failure::LedgerSilent => StatusCode::SERVICE_UNAVAILABLE,
+                Failure::NoKey(Refusal::RouteDown { .. }) => StatusCode::BAD_GATEWAY,
                 Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
                 Failure::TwoProjects(_) | Failure::BadPage(_) => StatusCode::BAD_REQUEST,
-                Failure::Unreachable | Failure::HeadLost | Failure::BodyLost | Failure::NoPage => {
-                    StatusCode::BAD_GATEWAY
-                }
+                Failure::Unreachable
+                | Failure::HeadLost
+                | Failure::BodyLost
+                | Failure::NotGoogle(_)
+                | Failure::NoPage => StatusCode::BAD_GATEWAY,
                 Failure::HeadTimeout => StatusCode::GATEWAY_TIMEOUT,
             },
         }
@@ -88,6 +105,8 @@ impl GatewayError {
         match self.status() {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => "INVALID_ARGUMENT",
             StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
+            StatusCode::FORBIDDEN => "PERMISSION_DENIED",
+            StatusCode::METHOD_NOT_ALLOWED => "UNIMPLEMENTED",
             StatusCode::NOT_FOUND => "NOT_FOUND",
             StatusCode::TOO_MANY_REQUESTS => "RESOURCE_EXHAUSTED",
             StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => "DEADLINE_EXCEEDED",
@@ -103,6 +122,17 @@ impl GatewayError {
             }
             Self::CredentialUnknown => {
                 "The credential is not known to this gateway: ask its operator for a token.".into()
+            }
+            Self::GuessedTooOften { wait } => format!(
+                "Too many credentials from this address are not known to this gateway: wait {} s, then send one that its operator has given out.",
+                whole_seconds(*wait)
+            )
+            .into(),
+            Self::MethodNotServed => {
+                "This method is not served here: send GET, POST, PUT, PATCH or DELETE.".into()
+            }
+            Self::OriginNotAllowed => {
+                "Pages of this origin may not call this gateway: ask its operator to add it to server.cors_origins.".into()
             }
             Self::Path(error) => error.to_string().into(),
             Self::Body(BodyRefused::TooLong, limit) => format!(
@@ -128,6 +158,9 @@ impl GatewayError {
                 }
                 Failure::NoKey(Refusal::ModelDown { .. } | Refusal::RetryBudget) => {
                     "The model fails on every key at the moment: try again in a while, or use another model.".into()
+                }
+                Failure::NoKey(Refusal::RouteDown { .. }) => {
+                    "The Gemini API cannot be reached from this gateway at the moment: try again in a second; if it stays so, its operator should check the network, the proxy and upstream.gemini_base_url.".into()
                 }
                 Failure::NoKey(refusal) => match refusal.back_in().map(whole_seconds) {
                     Some(seconds) => format!(
@@ -156,6 +189,10 @@ impl GatewayError {
                 Failure::HeadLost | Failure::BodyLost => {
                     "The Gemini API broke off before it answered: try again.".into()
                 }
+                Failure::NotGoogle(status) => format!(
+                    "What answered is not the Gemini API but something on the way there (status {status}): try again; if it stays so, the gateway's operator should check the network, the proxy and upstream.gemini_base_url."
+                )
+                .into(),
                 Failure::HeadTimeout => {
                     "The Gemini API did not begin to answer in time: try again, or ask for less.".into()
                 }
@@ -171,15 +208,28 @@ impl GatewayError {
     fn retry_in(&self) -> Option<Duration> {
         match self {
             Self::Forward(Failure::NoKey(refusal)) => refusal.back_in(),
-            Self::Body(BodyRefused::Busy, _) => Some(Duration::from_secs(1)),
+            Self::Body(BodyRefused::Busy, _) | Self::Forward(Failure::NotGoogle(_)) => {
+                Some(Duration::from_secs(1))
+            }
+            Self::GuessedTooOften { wait } => Some(*wait),
             _ => None,
         }
+    }
+
+    /// The quota of Google's that is spent, where it is known which.
+    fn spent_quota(&self) -> Option<dialect::SpentQuota<'static>> {
+        let Self::Forward(Failure::NoKey(Refusal::Cooling { quota: Some(quota), .. })) = self else {
+            return None;
+        };
+        let model = quota.model.as_deref().map(|model| model.to_owned().into());
+        Some(dialect::SpentQuota { id: quota.id.to_string().into(), model })
     }
 
     /// As the client reads it.
     fn told(&self) -> dialect::GatewayError<'static> {
         dialect::GatewayError {
             retry_in: self.retry_in(),
+            quota: self.spent_quota(),
             ..dialect::GatewayError::new(self.status().as_u16(), self.grpc_status(), self.message())
         }
     }
@@ -196,6 +246,9 @@ impl GatewayError {
             // What is left of the body would be read as the next request.
             Self::Body(BodyRefused::TooLong | BodyRefused::TooSlow | BodyRefused::Broken, _) => {
                 response.force_close();
+            }
+            Self::MethodNotServed => {
+                response.insert_header((header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
             }
             Self::CredentialMissing | Self::CredentialUnknown => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"gemini-balance\""));
@@ -214,6 +267,7 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::AllRetired => "all are retired",
         Refusal::NoneLeft => "all were tried",
         Refusal::ModelDown { .. } | Refusal::RetryBudget => "the model fails on every key",
+        Refusal::RouteDown { .. } => "the Gemini API cannot be reached",
     }
 }
 
@@ -235,13 +289,21 @@ mod tests {
     /// One error after another, until each was there. The match has no wildcard, so that a new one cannot be left out.
     fn after(error: &GatewayError) -> Option<GatewayError> {
         use BodyRefused::{Broken, Busy, TooLong, TooSlow};
-        use GatewayError::{Body, Crashed, CredentialMissing, CredentialUnknown, Forward, Path};
-        use Refusal::{AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, WaitedTooLong};
+        use GatewayError::{
+            Body, Crashed, CredentialMissing, CredentialUnknown, Forward, GuessedTooOften, MethodNotServed,
+            OriginNotAllowed, Path,
+        };
+        use Refusal::{
+            AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, RouteDown, WaitedTooLong,
+        };
         let limit = 104_857_600;
         let no_key = |refusal| Forward(Failure::NoKey(refusal));
         Some(match error {
             CredentialMissing => CredentialUnknown,
-            CredentialUnknown => Path(PathError::TooLong),
+            CredentialUnknown => GuessedTooOften { wait: BACK_IN },
+            GuessedTooOften { .. } => MethodNotServed,
+            MethodNotServed => OriginNotAllowed,
+            OriginNotAllowed => Path(PathError::TooLong),
             Path(PathError::TooLong) => Path(PathError::NotAbsolute),
             Path(PathError::NotAbsolute) => Path(PathError::DotSegment),
             Path(PathError::DotSegment) => Path(PathError::EncodedSlash),
@@ -255,12 +317,15 @@ mod tests {
             Body(TooSlow, _) => Body(TooLong, limit),
             Body(TooLong, _) => Body(Broken, limit),
             Body(Broken, _) => Body(Busy, limit),
-            Body(Busy, _) => no_key(Cooling { back_in: BACK_IN }),
+            Body(Busy, _) => no_key(Cooling { back_in: BACK_IN, quota: None }),
             Forward(Failure::NoKey(Cooling { .. })) => no_key(QueueFull { back_in: BACK_IN }),
             Forward(Failure::NoKey(QueueFull { .. })) => no_key(WaitedTooLong { back_in: BACK_IN }),
             Forward(Failure::NoKey(WaitedTooLong { .. })) => no_key(NoneLeft),
             Forward(Failure::NoKey(NoneLeft)) => no_key(ModelDown { back_in: BACK_IN }),
-            Forward(Failure::NoKey(ModelDown { .. })) => no_key(RetryBudget),
+            Forward(Failure::NoKey(ModelDown { .. })) => {
+                no_key(RouteDown { back_in: Duration::from_millis(700) })
+            }
+            Forward(Failure::NoKey(RouteDown { .. })) => no_key(RetryBudget),
             Forward(Failure::NoKey(RetryBudget)) => no_key(AllRetired),
             Forward(Failure::NoKey(AllRetired)) => Forward(Failure::PoolSilent),
             Forward(Failure::PoolSilent) => {
@@ -271,7 +336,8 @@ mod tests {
             Forward(Failure::LedgerSilent) => Forward(Failure::Unreachable),
             Forward(Failure::Unreachable) => Forward(Failure::HeadLost),
             Forward(Failure::HeadLost) => Forward(Failure::BodyLost),
-            Forward(Failure::BodyLost) => Forward(Failure::HeadTimeout),
+            Forward(Failure::BodyLost) => Forward(Failure::NotGoogle(403)),
+            Forward(Failure::NotGoogle(_)) => Forward(Failure::HeadTimeout),
             Forward(Failure::HeadTimeout) => Forward(Failure::BadPage(BadPage::Size)),
             Forward(Failure::BadPage(BadPage::Size)) => Forward(Failure::BadPage(BadPage::Token)),
             Forward(Failure::BadPage(BadPage::Token)) => Forward(Failure::BadPage(BadPage::After)),
@@ -322,10 +388,11 @@ mod tests {
             let row = format!("| {code} | {reason} | ");
             assert!(list.contains(&row), "docs/errors.md lacks: {row}");
         }
-        let cooling = Failure::NoKey(Refusal::Cooling { back_in: BACK_IN });
-        let codes = [cooling, Failure::PoolSilent, Failure::Unreachable, Failure::HeadTimeout]
+        let cooling = Failure::NoKey(Refusal::Cooling { back_in: BACK_IN, quota: None });
+        let route_down = Failure::NoKey(Refusal::RouteDown { back_in: BACK_IN });
+        let codes = [cooling, route_down, Failure::PoolSilent, Failure::Unreachable, Failure::HeadTimeout]
             .map(|failure| failure_close(&failure).code);
-        assert_eq!(codes, [1013, 1013, 1011, 1011]);
+        assert_eq!(codes, [1013, 1013, 1013, 1011, 1011]);
     }
 
     #[test]
@@ -335,8 +402,8 @@ mod tests {
             response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
         };
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
-        assert_eq!(waits, ["1", "34", "34", "34", "34"]);
-        let short = Refusal::Cooling { back_in: Duration::from_millis(1) };
+        assert_eq!(waits, ["34", "1", "34", "34", "34", "34", "1", "1"]);
+        let short = Refusal::Cooling { back_in: Duration::from_millis(1), quota: None };
         assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
     }
 }

@@ -91,7 +91,7 @@ impl Try for Forwarding<'_> {
 }
 
 impl AskProject for Forwarder {
-    async fn ask(&self, id: &str, target: &Target, key: &Key) -> Result<StatusCode, FailedAttempt> {
+    async fn ask(&self, id: &str, target: &Target, key: &Arc<Key>) -> Result<StatusCode, FailedAttempt> {
         let question = Job::question(id, target);
         let answer = attempt::open(&self.upstream, &question, key, Streaming::No, false).await?;
         Ok(answer.status)
@@ -122,7 +122,7 @@ impl Forwarder {
         let bound = if let Some(session) = &job.upload {
             rule.bind_upload(session)
         } else {
-            let mentions = if job.body.is_empty() { Vec::new() } else { in_request(&job.body) };
+            let mentions = if job.body.is_empty() { Vec::new() } else { in_request(job.clear_body()) };
             let asker = Asker { id: &job.id, caller: &job.caller, target: &job.target };
             rule.bind(asker, &mentions).await
         };
@@ -205,7 +205,7 @@ impl Progress {
         let is_in_body = job.target.surface == Surface::OpenAi
             || (operation.speaks_in_words() && operation.streaming == Streaming::Unknown);
         if is_in_body && !job.body.is_empty() {
-            let peek = gemini::peek::peek_openai(&job.body);
+            let peek = gemini::peek::peek_openai(job.clear_body());
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
         }
@@ -214,7 +214,7 @@ impl Progress {
 
     /// What the request asks of the pool.
     fn request(&self, job: &Job, prefixes: bool) -> LeaseRequest {
-        let asked = gemini::peek::search_tools(&job.body);
+        let asked = gemini::peek::search_tools(job.clear_body());
         let mut tools = Tools::NONE;
         if asked.google_search {
             tools = tools.with(Tool::GoogleSearch);
@@ -222,8 +222,10 @@ impl Progress {
         if asked.url_context {
             tools = tools.with(Tool::UrlContext);
         }
-        let input_tokens = estimate_input_tokens(job.body.len() as u64, InlineMedia::find(&job.body));
-        let prefix = if prefixes { gemini::prefix::fingerprint(job.target.dialect, &job.body) } else { None };
+        let input_tokens =
+            estimate_input_tokens(job.clear_body().len() as u64, InlineMedia::find(job.clear_body()));
+        let prefix =
+            if prefixes { gemini::prefix::fingerprint(job.target.dialect, job.clear_body()) } else { None };
         let reach = self.binding.reach.clone();
         LeaseRequest { prefix, tools, input_tokens, reach, ..LeaseRequest::any(self.model.clone()) }
     }

@@ -4,6 +4,7 @@
 pub mod absent;
 pub mod answer;
 mod blame;
+pub mod charset;
 pub mod classify;
 pub mod dialect;
 mod error_body;
@@ -12,6 +13,7 @@ pub mod fault;
 mod late_error;
 pub mod listing;
 pub mod live;
+pub mod media_type;
 pub mod names;
 pub mod operation;
 pub mod path;

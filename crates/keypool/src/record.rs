@@ -9,6 +9,7 @@ use meter::Gauge;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{KeyId, Project, ProjectNumber};
+use crate::quota::NamedQuota;
 use crate::reason::Reason;
 use crate::tool::Tool;
 use crate::totals::Usage;
@@ -46,6 +47,13 @@ pub enum Subject {
         /// Its name.
         key: KeyId,
     },
+    /// The totals of a model on a key.
+    ModelUsage {
+        /// The key's name.
+        key: KeyId,
+        /// Which model; `None` stands for requests that name none.
+        model: Option<Arc<str>>,
+    },
     /// A tool, for all keys of a project.
     Tool {
         /// Which project.
@@ -81,6 +89,13 @@ impl fmt::Display for Subject {
                 )
             }
             Self::Usage { key } => write!(f, "the totals of key {key}"),
+            Self::ModelUsage { key, model } => {
+                write!(
+                    f,
+                    "the totals of {} on key {key}",
+                    model.as_deref().unwrap_or("requests without a model")
+                )
+            }
             Self::Tool { project, tool } => write!(f, "{tool} on {project}"),
             Self::Model { project, model: None } => write!(f, "requests without a model on {project}"),
         }
@@ -112,10 +127,13 @@ pub struct Record {
     /// The number of its project, once Google has named it; only keys have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<ProjectNumber>,
+    /// The quota for which it cools, where a refusal named it; only models have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Arc<NamedQuota>>,
     /// What is known of limits and used of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Box<LimitState>>,
-    /// What became of a key's leases.
+    /// What became of a key's leases, or of those for a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Box<Usage>>,
 }
@@ -123,12 +141,20 @@ pub struct Record {
 impl Record {
     /// Nothing is wrong.
     pub(crate) fn clear(subject: Subject) -> Self {
-        Self { subject, state: CooldownState::Open, disabled: false, number: None, limits: None, usage: None }
+        Self {
+            subject,
+            state: CooldownState::Open,
+            disabled: false,
+            number: None,
+            quota: None,
+            limits: None,
+            usage: None,
+        }
     }
 
     /// Whether it says nothing: the store may forget the subject.
     pub fn is_clear(&self) -> bool {
-        let Self { subject: _, state, disabled, number, limits, usage } = self;
+        let Self { subject: _, state, disabled, number, quota: _, limits, usage } = self;
         *state == CooldownState::Open && !disabled && number.is_none() && limits.is_none() && usage.is_none()
     }
 }
@@ -184,6 +210,9 @@ pub enum CooldownState {
         steps: u32,
         /// Why.
         reason: Reason,
+        /// Whether it ends because a day does.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        daily: bool,
     },
     /// Until the operator resets it.
     Retired {

@@ -2,11 +2,13 @@
 //! show it. Pure: time is an argument. Knows nothing of keys, callers or limits; the key pool counts with it, and
 //! whoever else counts in the same windows.
 
+mod clocks;
 pub mod daily_reset;
 mod gauge;
 mod minute;
 mod now;
 
+pub use clocks::{Clocks, Parted};
 pub use gauge::Gauge;
 pub use minute::{Amount, Minute, Second, opening};
 pub use now::Now;

@@ -5,9 +5,9 @@
 mod records;
 mod siblings;
 
-use meter::Now;
+use meter::{Clocks, Now};
 
-use crate::cooldowns::{Cooldowns, Passed};
+use crate::cooldowns::{Cooldown, Cooldowns, Passed};
 use crate::counters::Counters;
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
@@ -22,13 +22,14 @@ pub(crate) struct Roster {
     pub members: Members,
     pub cooldowns: Cooldowns,
     pub counters: Counters,
+    clocks: Clocks,
 }
 
 impl Roster {
     pub(crate) fn new(specs: Vec<KeySpec>, limits: &[Limit]) -> Result<Self, PoolError> {
         let members = Members::new(specs)?;
         let (cooldowns, counters) = (Cooldowns::new(&members), Counters::new(&members, limits));
-        Ok(Self { members, cooldowns, counters })
+        Ok(Self { members, cooldowns, counters, clocks: Clocks::default() })
     }
 
     pub(crate) fn find(&self, id: &KeyId) -> Option<KeyIx> {
@@ -41,6 +42,12 @@ impl Roster {
 
     /// Ends what is over by now.
     pub(crate) fn expire(&mut self, now: Now, settings: &Settings, effects: &mut Effects) {
+        if let Some(parted) = self.clocks.look(now) {
+            self.counters.follow_wall(parted, now);
+            for site in self.cooldowns.follow_wall(parted, now, &self.members) {
+                effects.push(Effect::Persist(self.record(&site, now)));
+            }
+        }
         while let Some((site, passed)) = self.cooldowns.pass_next(now.mono, settings, &self.members) {
             match passed {
                 Passed::Over { .. } => {
@@ -52,13 +59,24 @@ impl Roster {
         }
     }
 
+    /// Writes up what changed, if it is time, and forgets what cools of models whose names were forgotten.
+    pub(crate) fn write_up(&mut self, now: Now, effects: &mut Effects) {
+        for model in self.counters.take_forgotten() {
+            for site in self.cooldowns.sites_of_model(&model) {
+                self.cooldowns.set(&site, &self.members, Cooldown::Open);
+                effects.push(Effect::Persist(self.record(&site, now)));
+            }
+        }
+        self.counters.write_up(&self.members, now, effects);
+    }
+
     /// Forgets all that is held against a key: its cooldowns, those of its project and of all models and tools there, and
     /// the limits that refusals taught. Returns where something cooled.
     pub(crate) fn reset(&mut self, key: KeyIx, now: Now) -> Vec<Site> {
         if self.counters.forget_limits(self.project(key), now.mono) {
             self.cooldowns.stir();
         }
-        self.counters.set_failures(key, 0);
+        self.counters.losses_mut().set_own(key, 0);
         self.cooldowns.reset(key, &self.members)
     }
 }

@@ -32,7 +32,7 @@ impl Roster {
             Subject::Project { project } => Site::Project(self.members.owned_by(&project)?),
             Subject::Model { project, model } => Site::Model(self.members.owned_by(&project)?, model),
             Subject::Tool { project, tool } => Site::Tool(self.members.owned_by(&project)?, tool),
-            Subject::Limits { .. } | Subject::Usage { .. } => return None,
+            Subject::Limits { .. } | Subject::Usage { .. } | Subject::ModelUsage { .. } => return None,
         })
     }
 
@@ -41,12 +41,17 @@ impl Roster {
         let state = match self.cooldowns.get(site) {
             None | Some(Cooldown::Open) => CooldownState::Open,
             Some(Cooldown::Retired { reason }) => CooldownState::Retired { reason: *reason },
-            Some(
-                Cooldown::Cooling { until, streak, .. } | Cooldown::Probation { since: until, streak, .. },
-            ) => CooldownState::Cooling {
+            Some(Cooldown::Cooling { until, daily, streak }) => CooldownState::Cooling {
                 until: now.wall_at(*until),
                 steps: streak.steps,
                 reason: streak.reason,
+                daily: *daily,
+            },
+            Some(Cooldown::Probation { since, streak, .. }) => CooldownState::Cooling {
+                until: now.wall_at(*since),
+                steps: streak.steps,
+                reason: streak.reason,
+                daily: false,
             },
         };
         let record = Record { state, ..Record::clear(self.subject(site)) };
@@ -55,7 +60,10 @@ impl Roster {
                 let number = self.members.get(*key).number;
                 Record { disabled: self.cooldowns.is_disabled(*key), number, ..record }
             }
-            Site::Project(_) | Site::Model(..) | Site::Tool(..) => record,
+            Site::Model(project, model) => {
+                Record { quota: self.cooldowns.quota_of(*project, model).cloned(), ..record }
+            }
+            Site::Project(_) | Site::Tool(..) => record,
         }
     }
 
@@ -67,7 +75,8 @@ impl Roster {
         let usage = self.members.iter().map(|(key, member)| self.counters.usage_record(key, &member.id));
         let records = sites.map(|site| self.record(&site, now));
         let limits = self.counters.limits_records(&self.members, now);
-        records.chain(limits).chain(usage).filter(|record| !record.is_clear()).collect()
+        let by_model = self.counters.model_usage_records(&self.members);
+        records.chain(limits).chain(usage).chain(by_model).filter(|record| !record.is_clear()).collect()
     }
 
     /// Takes records over, in any order. What a project is called depends on its keys' numbers, so these come first.
@@ -95,29 +104,36 @@ impl Roster {
         {
             self.counters.restore_usage(key, usage, now.mono);
         }
+        if let (Subject::ModelUsage { key, model }, Some(usage)) = (&record.subject, &record.usage)
+            && let Some(key) = self.find(key)
+        {
+            self.counters.restore_model_usage(key, model, usage, now.mono);
+        }
+        let quota = record.quota;
         let Some(site) = self.site(record.subject) else { return };
         if let Site::Key(key) = site {
             let failed = matches!(record.state, CooldownState::Cooling { reason: Reason::Transport, .. });
             self.cooldowns.disable(key, &self.members, record.disabled);
-            // One more transport fault and it cools again, as it would have without the restart.
-            self.counters.set_failures(key, if failed { settings.failure_threshold } else { 0 });
+            // One more loss of its own and it cools again, as it would have without the restart.
+            self.counters.losses_mut().set_own(key, if failed { settings.failure_threshold } else { 0 });
         }
         let cooldown = match record.state {
             CooldownState::Open => Cooldown::Open,
             CooldownState::Retired { reason } => Cooldown::Retired { reason },
-            CooldownState::Cooling { until, steps, reason } if until > now.wall => {
+            CooldownState::Cooling { until, steps, reason, daily } if until > now.wall => {
                 let left = now.until(until).min(settings.long_wait.max(LONGEST_DAY));
                 self.cooldowns.set_timer(now.mono + left, site.clone());
-                Cooldown::restored(now.mono + left, steps, reason)
+                Cooldown::restored(now.mono + left, daily, steps, reason)
             }
             CooldownState::Cooling { until, .. } if now.since(until) >= settings.cooldown_max => {
                 Cooldown::Open
             }
-            CooldownState::Cooling { until, steps, reason } => {
+            CooldownState::Cooling { until, steps, reason, .. } => {
                 self.cooldowns.set_timer(now.mono + settings.cooldown_max, site.clone());
                 Cooldown::restored_over(now.mono.saturating_sub(now.since(until)), steps, reason)
             }
         };
         self.cooldowns.set(&site, &self.members, cooldown);
+        self.cooldowns.name_quota(&site, quota);
     }
 }
