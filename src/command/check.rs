@@ -39,7 +39,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
                     "NOT KNOWN: it is not Google that answers, but something on the way there (status {status})"
                 )
             }
-            KeyHealth::Unreachable => "NOT KNOWN: Google cannot be reached".to_owned(),
+            KeyHealth::Unreachable { ref why } => format!("NOT KNOWN: Google cannot be reached: {why}"),
         };
         all_well &= matches!(health, KeyHealth::Well);
         println!("key {}: {text}", Printable(key.id()));

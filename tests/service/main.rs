@@ -42,6 +42,7 @@ mod lists;
 mod live;
 mod logs;
 mod memory;
+mod middlebox;
 mod models;
 mod origin;
 mod proxy;
