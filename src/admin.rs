@@ -6,10 +6,12 @@ use crate::{
     http::{Gate, health_of},
     inflight::InFlight,
     settings::{Settings, SettingsError},
+    usage_report,
 };
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header, web};
 use gemini_balance_actors::{
     KeyManager, Secret, Visibility,
+    accounting::Accounts,
     health::Health,
     key_manager::{Verb, VerbKind},
 };
@@ -17,6 +19,7 @@ use keypool::{KeyId, PoolError, Snapshot};
 use serde::Serialize;
 use serde_json::json;
 use std::{
+    collections::HashMap,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
     time::Duration,
@@ -33,6 +36,7 @@ struct Desk {
     keys: KeyManager,
     health: Arc<Health>,
     in_flight: InFlight,
+    accounts: Option<Accounts>,
 }
 
 /// The address to listen on, refused unless it is this machine's own.
@@ -59,15 +63,17 @@ pub(crate) fn start(
     keys: KeyManager,
     health: Arc<Health>,
     in_flight: InFlight,
+    accounts: Option<Accounts>,
 ) -> Result<(), Failure> {
     let gate = Arc::new(Gate::of([("admin", token, Visibility::All)]));
-    let desk = Desk { gate, keys, health, in_flight };
+    let desk = Desk { gate, keys, health, in_flight, accounts };
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
             .route("/health", web::get().to(ask_health))
             .route("/health", web::head().to(ask_health))
             .route("/keys", web::get().to(list))
+            .route("/api/usage", web::get().to(used))
             .route("/keys/{key}/{verb}", web::post().to(act))
     })
     .workers(1)
@@ -165,6 +171,30 @@ async fn act(request: HttpRequest, path: web::Path<(String, String)>, desk: web:
         Ok(Err(PoolError::UnknownKey(_))) => answer(404, "no key has this id; see `gemini-balance keys`"),
         Ok(Err(error)) => answer(400, &error.to_string()),
         Err(_) => answer(503, "the key manager does not answer"),
+    }
+}
+
+async fn used(
+    request: HttpRequest,
+    parameters: web::Query<HashMap<String, String>>,
+    desk: web::Data<Desk>,
+) -> HttpResponse {
+    if let Some(refusal) = refusal(&request, &desk) {
+        return refusal;
+    }
+    let Some(accounts) = desk.accounts.clone() else {
+        return answer(404, "usage is not counted here: usage.enabled is false");
+    };
+    // On a thread that may wait for the disk.
+    let now = chrono::Utc::now().timestamp();
+    match web::block(move || usage_report::answer(&accounts, &parameters, now)).await {
+        Ok(answer) => {
+            HttpResponse::build(actix_web::http::StatusCode::from_u16(answer.status).unwrap_or_default())
+                .content_type(answer.content_type)
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .body(answer.body)
+        }
+        Err(_) => answer(503, "too much is asked at once"),
     }
 }
 

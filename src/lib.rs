@@ -16,3 +16,4 @@ pub mod settings;
 mod signals;
 mod socket;
 mod tls;
+mod usage_report;

@@ -15,6 +15,7 @@ use crate::{
 use actix_web::dev::ServerHandle;
 use gemini_balance_actors::{
     KeyManager,
+    accounting::Accounts,
     forward::{Forwarder, Limits},
     health::Health,
     key_checker::KeyCheckerActor,
@@ -63,6 +64,7 @@ struct Plan {
     ledger: Ledger,
     origins: Arc<Origins>,
     server: settings::Server,
+    accounts: Option<Accounts>,
 }
 
 impl Service {
@@ -73,6 +75,7 @@ impl Service {
         let tokens = settings.tokens()?;
         let upstream = settings.upstream()?;
         let certificate = settings.certificate()?;
+        let accounting = settings.accounting()?;
         let origins = Arc::new(settings.origins()?);
         let cors = Arc::new(settings.cors()?);
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
@@ -109,6 +112,12 @@ impl Service {
                 Arc::clone(&health),
             );
             ledger.connect(store.clone());
+            // Its own too: it waits for another file.
+            let books = actix_rt::Arbiter::new();
+            let accounts = accounting.map(|accounting| {
+                let (ring, health) = (Arc::clone(&ring), Arc::clone(&health));
+                Accounts::start(&books.handle(), accounting, ring, intensity, health)
+            });
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 ring,
@@ -118,7 +127,8 @@ impl Service {
                 Arc::clone(&health),
             )?;
             if let Some((address, token)) = &admin {
-                admin::start(*address, token, keys.clone(), Arc::clone(&health), in_flight.clone())?;
+                let in_flight = in_flight.clone();
+                admin::start(*address, token, keys.clone(), Arc::clone(&health), in_flight, accounts.clone())?;
             }
             if settings.pool.check_retired_s > 0 {
                 let every = Duration::from_secs(settings.pool.check_retired_s);
@@ -142,8 +152,16 @@ impl Service {
                 ledger,
                 origins,
                 server: settings.server.clone(),
+                accounts: accounts.clone(),
             };
             let code = serve(settings, plan, certificate, signals, ready).await;
+            if let Some(accounts) = &accounts
+                && !accounts.flush(FLUSH).await
+            {
+                log::error!(target: "accountant", "the last second of the usage could not be written");
+            }
+            books.stop();
+            let _ = books.join();
             if store.flush(FLUSH).await {
                 // With its actor the store is closed, and its log copied into the file, which then is whole by itself.
                 disk.stop();
@@ -161,7 +179,8 @@ impl Service {
 
 impl Plan {
     fn face(&self) -> Result<AppState, gemini_balance_actors::upstream::UpstreamError> {
-        let listeners = Listeners::new(vec![Box::new(write_transaction)]);
+        let account = self.accounts.as_ref().map(Accounts::account);
+        let listeners = Listeners::new(vec![Box::new(write_transaction)], account);
         let forwarder = Rc::new(Forwarder::new(
             self.upstream.clone(),
             self.keys.clone(),

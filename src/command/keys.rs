@@ -44,9 +44,9 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     let is_list = matches!(action, Action::List);
     let (method, path) = match action {
         Action::List => ("GET", "/keys".to_owned()),
-        Action::Enable { id } => ("POST", format!("/keys/{}/enable", encoded(&id))),
-        Action::Disable { id } => ("POST", format!("/keys/{}/disable", encoded(&id))),
-        Action::Reset { id } => ("POST", format!("/keys/{}/reset", encoded(&id))),
+        Action::Enable { id } => ("POST", format!("/keys/{}/enable", local_http::encoded(&id))),
+        Action::Disable { id } => ("POST", format!("/keys/{}/disable", local_http::encoded(&id))),
+        Action::Reset { id } => ("POST", format!("/keys/{}/reset", local_http::encoded(&id))),
     };
     let header = format!("authorization: Bearer {}\r\n", token.expose());
     let answer = local_http::ask(address, method, &path, &header).map_err(|error| {
@@ -142,20 +142,6 @@ fn time(value: &Value) -> String {
         120..7200 => format!("{} min", seconds.div_ceil(60)),
         _ => format!("{} h", seconds.div_ceil(3600)),
     }
-}
-
-/// A path segment: ids are labels of the operator's own making.
-fn encoded(id: &str) -> String {
-    let mut text = String::new();
-    for byte in id.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
-            text.push(char::from(byte));
-        } else {
-            use std::fmt::Write as _;
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

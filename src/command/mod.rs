@@ -6,6 +6,7 @@ mod demo;
 pub(crate) mod failure;
 mod health;
 mod keys;
+mod usage;
 
 use self::failure::Failure;
 use crate::{printable::Printable, process, service::Service, settings, signals};
@@ -39,6 +40,8 @@ enum Command {
         #[command(subcommand)]
         action: Option<keys::Action>,
     },
+    /// Show what was used through a running gateway: requests, tokens, list price
+    Usage(usage::Flags),
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -76,6 +79,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
+        Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
         Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }

@@ -87,14 +87,14 @@ impl GatewayError {
                 | Failure::PoolSilent
                 | Failure::OwnerGone(_)
                 | Failure::LedgerSilent => StatusCode::SERVICE_UNAVAILABLE,
-                Failure::NoKey(Refusal::RouteDown { .. }) => StatusCode::BAD_GATEWAY,
-                Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
-                Failure::TwoProjects(_) | Failure::BadPage(_) => StatusCode::BAD_REQUEST,
-                Failure::Unreachable
+                Failure::NoKey(Refusal::RouteDown { .. })
+                | Failure::Unreachable
                 | Failure::HeadLost
                 | Failure::BodyLost
                 | Failure::NotGoogle(_)
                 | Failure::NoPage => StatusCode::BAD_GATEWAY,
+                Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
+                Failure::TwoProjects(_) | Failure::BadPage(_) => StatusCode::BAD_REQUEST,
                 Failure::HeadTimeout => StatusCode::GATEWAY_TIMEOUT,
             },
         }
