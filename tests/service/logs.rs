@@ -16,6 +16,10 @@ const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=
 /// Models whose streams tell a key when they have begun.
 const LATE: [&str; 3] = ["late-in-a-frame", "late-and-bare", "blocked-on-the-way"];
 
+fn native_stream(model: &str) -> String {
+    format!("/v1beta/models/{model}:streamGenerateContent")
+}
+
 /// An error of the model's that quotes the key, after so many events; one of the key's would retire it.
 fn late_echo(after_events: u64, framed: bool) -> Fault {
     let message = "An internal error has occurred while serving 'api_key:{{key}}'.";
@@ -100,7 +104,7 @@ async fn no_secret_is_found_anywhere_after_everything_went_wrong() {
                 framed: true,
             })
             .on_key(&secrets[6])
-            .on_path("/v1beta/models/gemini-2.5-pro")
+            .on_path("/v1beta/models/gemini-2.5-pro:streamGenerateContent")
             .times(1),
             Rule::new(Fault::ResetHead).on_model("gemini-3.5-flash").times(3),
             Rule::new(Fault::PartialHead).on_model("gemini-3.7-flash").times(3),
@@ -109,8 +113,9 @@ async fn no_secret_is_found_anywhere_after_everything_went_wrong() {
                 .on_model("gemini-2.5-flash-lite"),
             Rule::new(Fault::BadGzip).on_model("gemini-flash-latest"),
             // After events, in a frame and bare.
-            Rule::new(late_echo(1, true)).on_model(LATE[0]),
-            Rule::new(late_echo(2, false)).on_model(LATE[1]),
+            Rule::new(late_echo(1, true)).on_model(LATE[0]).on_path(native_stream(LATE[0])),
+            Rule::new(late_echo(2, true)).on_model(LATE[0]).on_path("/v1beta/openai/"),
+            Rule::new(late_echo(2, false)).on_model(LATE[1]).on_path(native_stream(LATE[1])),
             // By a middlebox that has read the request.
             Rule::new(Fault::Middlebox {
                 status: 403,
