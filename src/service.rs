@@ -19,8 +19,8 @@ use gemini_balance_actors::{
     key_checker::KeyCheckerActor,
     ledger::Ledger,
     live::Live,
-    store::Store,
-    transaction::{Journal, Transaction},
+    store::{Memory, Store},
+    transaction::{Listeners, Transaction},
     upstream::UpstreamSettings,
 };
 use std::{net::SocketAddr, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
@@ -84,14 +84,15 @@ impl Service {
             // An arbiter of its own, whose thread may wait for the disk.
             let disk = actix_rt::Arbiter::new();
             let ledger = Ledger::new(Arc::clone(&ring), Duration::from_secs(settings.affinity.window_s));
-            let (store, memory) = Store::start(
+            let memory = Arc::new(Memory::new(Arc::clone(&ring)));
+            let store = Store::start(
                 &disk.handle(),
                 settings.store.path.clone(),
-                Arc::clone(&ring),
-                &ledger,
+                vec![Arc::clone(&memory) as _, Arc::new(ledger.clone())],
                 intensity,
                 Arc::clone(&health),
             );
+            ledger.connect(store.clone());
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 ring,
@@ -142,13 +143,13 @@ impl Service {
 
 impl Plan {
     fn face(&self) -> Result<AppState, gemini_balance_actors::upstream::UpstreamError> {
-        let journal: Journal = Rc::new(write_transaction);
+        let listeners = Listeners::new(vec![Box::new(write_transaction)]);
         let forwarder = Rc::new(Forwarder::new(
             self.upstream.clone(),
             self.keys.clone(),
             self.ledger.clone(),
             self.limits.clone(),
-            Rc::clone(&journal),
+            listeners.clone(),
         )?);
         Ok(AppState {
             gate: Arc::clone(&self.gate),
@@ -159,7 +160,7 @@ impl Plan {
             in_flight: self.in_flight.clone(),
             budget: self.budget.clone(),
             bodies: self.bodies.clone(),
-            journal,
+            listeners,
             origins: Arc::clone(&self.origins),
             settings: self.server.clone(),
             #[cfg(debug_assertions)]

@@ -1,11 +1,11 @@
-//! The keys with their secrets, in the pool's order. The pool itself knows ids only; a secret is looked up when a lease
+//! The keys with their secrets, found by their ids. The pool itself knows ids only; a secret is looked up when a lease
 //! is made and written into one upstream request.
 
 use crate::secret::Secret;
 use http::HeaderValue;
-use keypool::{KeyId, KeyIx, KeySpec};
+use keypool::{KeyId, KeySpec};
 use sha2::{Digest, Sha256};
-use std::{fmt::Write as _, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 /// One key: its id, which may be shown, and its secret, which may not.
 #[derive(Debug)]
@@ -69,12 +69,13 @@ pub struct UnusableKey {
 #[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<Arc<Key>>,
+    by_id: HashMap<KeyId, Arc<Key>>,
 }
 
 impl KeyRing {
     /// Takes the keys over. Refuses a secret that holds bytes no header may carry.
     pub fn new(keys: Vec<(KeySpec, Secret)>) -> Result<Self, UnusableKey> {
-        let keys = keys
+        let keys: Vec<Arc<Key>> = keys
             .into_iter()
             .map(|(spec, secret)| {
                 let unusable = || UnusableKey { id: spec.id.clone() };
@@ -95,37 +96,41 @@ impl KeyRing {
                 }))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { keys })
+        let by_id = keys.iter().map(|key| (key.id().clone(), Arc::clone(key))).collect();
+        Ok(Self { keys, by_id })
     }
 
-    /// The key at a place that the pool named.
-    pub fn key(&self, ix: KeyIx) -> &Arc<Key> {
-        &self.keys[ix.position()]
+    /// Returns the key that the pool named, which is made of this ring's keys.
+    ///
+    /// # Panics
+    /// The ring has no key of this name.
+    pub fn key(&self, id: &KeyId) -> &Arc<Key> {
+        &self.by_id[id]
     }
 
-    /// The key of this name.
+    /// Returns the key of this name.
     pub fn find(&self, id: &KeyId) -> Option<&Arc<Key>> {
-        self.keys.iter().find(|key| key.spec.id == *id)
+        self.by_id.get(id)
     }
 
-    /// Where the key with this fingerprint stands.
-    pub fn position(&self, fingerprint: &str) -> Option<KeyIx> {
-        self.keys.iter().position(|key| key.fingerprint == fingerprint).map(KeyIx::at)
+    /// Returns the key with this fingerprint.
+    pub fn with_fingerprint(&self, fingerprint: &str) -> Option<&Arc<Key>> {
+        self.keys.iter().find(|key| key.fingerprint == fingerprint)
     }
 
-    /// Where the first key with this project label stands.
-    pub fn position_in(&self, project: &str) -> Option<KeyIx> {
-        let labelled = |key: &Arc<Key>| key.project().is_some_and(|label| label == project);
-        self.keys.iter().position(labelled).map(KeyIx::at)
+    /// Returns the first key with this project label.
+    pub fn first_of(&self, project: &str) -> Option<&Arc<Key>> {
+        self.keys.iter().find(|key| key.project().is_some_and(|label| label == project))
     }
 
-    /// One key of each project: the first of each label, and each without one.
-    pub fn projects(&self) -> Vec<KeyIx> {
+    /// Returns one key of each project: the first of each label, and each without one.
+    pub fn projects(&self) -> Vec<KeyId> {
         let first_of_its = |place: usize| {
             let label = self.keys[place].project();
             label.is_none() || !self.keys[..place].iter().any(|other| other.project() == label)
         };
-        (0..self.keys.len()).filter(|place| first_of_its(*place)).map(KeyIx::at).collect()
+        let first = (0..self.keys.len()).filter(|place| first_of_its(*place));
+        first.map(|place| self.keys[place].id().clone()).collect()
     }
 
     /// Every key.

@@ -1,12 +1,44 @@
-//! What is recorded of one request: made up by the `ForwardActor` as it goes (or by the HTTP face, for a request that
-//! never came so far), handed to a [`Journal`] at its end. It holds ids and counts, never a secret or a body.
+//! What is recorded of one request: made up by the `ForwardActor` or `LiveActor` as it goes (or by the HTTP face, for a
+//! request that never came so far), handed to the [`Listeners`] at its end. It holds ids and counts, never a secret or a
+//! body.
 
 use crate::failure::Failure;
 use gemini::{path::Dialect, usage::Usage};
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-/// Takes one finished transaction. It must not block.
-pub type Journal = Rc<dyn Fn(&Transaction)>;
+/// Hears of each transaction that has ended: the log, what counts usage. It must not block.
+pub trait TransactionListener {
+    /// Takes one that has ended.
+    fn ended(&self, transaction: &Transaction);
+}
+
+impl<F: Fn(&Transaction)> TransactionListener for F {
+    fn ended(&self, transaction: &Transaction) {
+        self(transaction);
+    }
+}
+
+/// All who hear of the transactions of one worker. Cheap to clone.
+#[derive(Clone)]
+pub struct Listeners(Rc<[Box<dyn TransactionListener>]>);
+
+impl Listeners {
+    /// Makes the list, to be told in this order.
+    pub fn new(listeners: Vec<Box<dyn TransactionListener>>) -> Self {
+        Self(listeners.into())
+    }
+
+    /// Ends a transaction: tells all of it. Taken by value, since it ends once.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what has ended is no more to be changed, nor ended again"
+    )]
+    pub fn end(&self, transaction: Transaction) {
+        for listener in &*self.0 {
+            listener.ended(&transaction);
+        }
+    }
+}
 
 /// One request, from its arrival to its last byte.
 #[derive(Clone, Debug)]

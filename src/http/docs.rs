@@ -13,7 +13,10 @@ use actix_web::{
     web,
 };
 use endpoints::{Example, Role, endpoints};
-use gemini::path::{Dialect, PathError};
+use gemini::{
+    dialect::ErrorForm,
+    path::{Dialect, PathError},
+};
 use gemini_balance_actors::Failure;
 use keypool::Refusal;
 use serde_json::Value;
@@ -236,7 +239,11 @@ fn components() -> Components {
 
 /// The error as a client would see it.
 fn error_response(error: &GatewayError, dialect: Dialect, when: &str) -> Response {
-    let shown = error.response(dialect, "0f3c9a1b7d5e2468");
+    let form = match dialect {
+        Dialect::Gemini => ErrorForm::Status,
+        Dialect::OpenAi => ErrorForm::OpenAi,
+    };
+    let shown = error.response(form, "0f3c9a1b7d5e2468");
     let mut response = ResponseBuilder::new().description(when);
     for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE] {
         if let Some(value) = shown.headers().get(&name).and_then(|value| value.to_str().ok()) {

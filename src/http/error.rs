@@ -6,7 +6,10 @@ use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
 };
-use gemini::path::{Dialect, PathError};
+use gemini::{
+    dialect::{self, ErrorForm},
+    path::PathError,
+};
 use gemini_balance_actors::{Failure, live::Close};
 use keypool::Refusal;
 use std::{borrow::Cow, time::Duration};
@@ -126,7 +129,7 @@ impl GatewayError {
                 Failure::NoKey(Refusal::ModelDown { .. } | Refusal::RetryBudget) => {
                     "The model fails on every key at the moment: try again in a while, or use another model.".into()
                 }
-                Failure::NoKey(refusal) => match retry_after(refusal) {
+                Failure::NoKey(refusal) => match refusal.back_in().map(whole_seconds) {
                     Some(seconds) => format!(
                         "No key of the pool is free: {}. Try again in {seconds} s.",
                         reason(refusal)
@@ -164,23 +167,34 @@ impl GatewayError {
         }
     }
 
-    /// The answer.
-    pub(super) fn response(&self, dialect: Dialect, id: &str) -> HttpResponse {
-        let status = self.status();
-        let body = gemini::dialect::error_body(dialect, status.as_u16(), self.grpc_status(), &self.message());
-        let mut response = HttpResponse::build(status);
-        response.content_type("application/json; charset=UTF-8").insert_header(("x-request-id", id));
+    /// When it is worth trying again, where that is known.
+    fn retry_in(&self) -> Option<Duration> {
         match self {
-            Self::Forward(Failure::NoKey(refusal)) => {
-                if let Some(seconds) = retry_after(refusal) {
-                    response.insert_header((header::RETRY_AFTER, seconds.to_string()));
-                }
-            }
-            Self::Body(BodyRefused::Busy, _) => {
-                response.insert_header((header::RETRY_AFTER, "1"));
-            }
+            Self::Forward(Failure::NoKey(refusal)) => refusal.back_in(),
+            Self::Body(BodyRefused::Busy, _) => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// As the client reads it.
+    fn told(&self) -> dialect::GatewayError<'static> {
+        dialect::GatewayError {
+            retry_in: self.retry_in(),
+            ..dialect::GatewayError::new(self.status().as_u16(), self.grpc_status(), self.message())
+        }
+    }
+
+    /// The answer.
+    pub(super) fn response(&self, form: ErrorForm, id: &str) -> HttpResponse {
+        let told = self.told();
+        let mut response = HttpResponse::build(self.status());
+        response.content_type("application/json; charset=UTF-8").insert_header(("x-request-id", id));
+        if let Some(seconds) = told.retry_after_s() {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        match self {
             // What is left of the body would be read as the next request.
-            Self::Body(..) => {
+            Self::Body(BodyRefused::TooLong | BodyRefused::TooSlow | BodyRefused::Broken, _) => {
                 response.force_close();
             }
             Self::CredentialMissing | Self::CredentialUnknown => {
@@ -188,7 +202,7 @@ impl GatewayError {
             }
             _ => {}
         }
-        response.body(body)
+        response.body(told.body(form))
     }
 }
 
@@ -204,10 +218,8 @@ fn reason(refusal: &Refusal) -> &'static str {
 }
 
 /// Whole seconds until a key is back, at least one.
-fn retry_after(refusal: &Refusal) -> Option<u64> {
-    let whole =
-        |back_in: Duration| u64::try_from(back_in.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1);
-    refusal.back_in().map(whole)
+fn whole_seconds(back_in: Duration) -> u64 {
+    u64::try_from(back_in.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -274,8 +286,8 @@ mod tests {
     }
 
     /// The error object that a client reads.
-    fn answered(error: &GatewayError, dialect: Dialect) -> Value {
-        let response = error.response(dialect, "id");
+    fn answered(error: &GatewayError, form: ErrorForm) -> Value {
+        let response = error.response(form, "id");
         assert_eq!(response.headers().get("x-request-id").unwrap(), "id");
         let body = response.into_body().try_into_bytes().unwrap();
         serde_json::from_slice::<Value>(&body).unwrap()["error"].take()
@@ -285,8 +297,8 @@ mod tests {
     fn every_error_is_listed_as_it_is_answered() {
         let list = include_str!("../../docs/errors.md");
         for error in all() {
-            let native = answered(&error, Dialect::Gemini);
-            let openai = answered(&error, Dialect::OpenAi);
+            let native = answered(&error, ErrorForm::Status);
+            let openai = answered(&error, ErrorForm::OpenAi);
             assert_eq!(native["message"], openai["message"]);
             let text = |value: &Value| value.as_str().unwrap().to_owned();
             let mut words = format!("`{}`", text(&openai["type"]));
@@ -319,7 +331,7 @@ mod tests {
     #[test]
     fn a_client_is_told_when_to_come_back_where_that_is_known() {
         let retry_after = |error: &GatewayError| {
-            let response = error.response(Dialect::Gemini, "id");
+            let response = error.response(ErrorForm::Status, "id");
             response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
         };
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();

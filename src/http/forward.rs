@@ -54,7 +54,7 @@ pub(super) async fn forward(
     if !matches!(error, GatewayError::Forward(_)) {
         record_refusal(&face, &request, &id, arrived, dialect, caller_name, &error);
     }
-    let mut response = error.response(dialect, &id);
+    let mut response = error.response(path::error_form_of(request.uri().path(), form), &id);
     if face.in_flight.is_draining() {
         response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
     }
@@ -184,7 +184,7 @@ fn record_refusal(
     caller: Option<Arc<str>>,
     error: &GatewayError,
 ) {
-    (face.journal)(&Transaction {
+    face.listeners.end(Transaction {
         id: id.to_owned(),
         caller,
         dialect,

@@ -25,7 +25,7 @@ use crate::{inflight::InFlight, settings};
 #[cfg(debug_assertions)]
 use gemini_balance_actors::store::Store;
 use gemini_balance_actors::{
-    KeyManager, forward::Forwarder, health::Health, live::Live, transaction::Journal,
+    KeyManager, forward::Forwarder, health::Health, live::Live, transaction::Listeners,
 };
 use std::{rc::Rc, sync::Arc};
 
@@ -46,7 +46,7 @@ pub struct AppState {
     /// The memory that request bodies may take together.
     pub budget: BodyBudget,
     /// Where transactions go.
-    pub journal: Journal,
+    pub listeners: Listeners,
     /// Where bodies go, if they are logged.
     pub bodies: Option<Arc<BodyLog>>,
     /// Where the gateway is, as clients see it.

@@ -1,13 +1,7 @@
 //! Asks each project for a resource that the ledger does not hold: made outside the gateway, or forgotten. One GET a
 //! project, which spends no generation quota; the owner is remembered, and for a while that nobody has it.
 
-use super::{
-    Forwarder,
-    attempt::{self, FailedAttempt},
-    binding::ledger_name,
-    job::Job,
-    search::Found,
-};
+use super::{Forwarder, answer::FailedAttempt, attempt, binding::ledger_name, job::Job, search::Found};
 use crate::{failure::Failure, key_manager::LeaseError, ledger::Holding};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -18,7 +12,7 @@ use gemini::{
     path::{self, CredentialForm, Surface, Target},
 };
 use http::{HeaderMap, Method};
-use keypool::{KeyIx, LeaseRequest, Outcome, Reach, Refusal};
+use keypool::{KeyId, LeaseRequest, Outcome, Reach, Refusal};
 
 /// How a question to all projects ended.
 pub(super) enum Asked {
@@ -32,7 +26,7 @@ pub(super) enum Asked {
 
 /// What one project says.
 enum Word {
-    Here(KeyIx),
+    Here(KeyId),
     NotHere,
     Unclear(Box<Found>),
 }
@@ -67,12 +61,12 @@ impl Forwarder {
             origin: None,
             arrived: job.arrived,
         };
-        let words = join_all(projects.iter().map(|project| self.ask(&question, *project))).await;
+        let words = join_all(projects.into_iter().map(|project| self.ask(&question, project))).await;
         let mut unclear = None;
         for word in words {
             match word {
                 Word::Here(key) => {
-                    self.ledger.learn(held_as.clone(), self.keys.ring().key(key), None, None);
+                    self.ledger.learn(held_as.clone(), self.keys.ring().key(&key), None, None);
                     return match self.ledger.find(&held_as).await {
                         Ok(Some(holding)) => Asked::Found(holding),
                         _ => Asked::Nobody,
@@ -89,7 +83,7 @@ impl Forwarder {
         Asked::Nobody
     }
 
-    async fn ask(&self, question: &Job, project: KeyIx) -> Word {
+    async fn ask(&self, question: &Job, project: KeyId) -> Word {
         let mut request = LeaseRequest { reach: Reach::ProjectOf(project), ..LeaseRequest::any(None) };
         let mut last = None;
         for _ in 0..self.limits.max_attempts {
@@ -107,12 +101,12 @@ impl Forwarder {
             };
             let result = attempt::open(&self.upstream, question, lease.key(), Streaming::No, false).await;
             let Err(failed) = result else {
-                let key = lease.key_ix();
+                let key = lease.key().id().clone();
                 lease.settle(Outcome::Success, None);
                 return Word::Here(key);
             };
             let FailedAttempt { fault, status, answer, failure } = failed;
-            let key = lease.key_ix();
+            let key = lease.key().id().clone();
             let scope = fault.scope();
             lease.settle(Outcome::Fault(fault), None);
             match (scope, status.map(|status| status.as_u16())) {

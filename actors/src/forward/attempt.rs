@@ -2,6 +2,7 @@
 //! know whether it is a success. Knows nothing of what happens next.
 
 use super::{
+    answer::{FailedAttempt, MAX_CLASSIFIED, OpenAnswer},
     job::Job,
     observe::{LateError, Observer},
     upload::BodyStream,
@@ -10,8 +11,8 @@ use crate::{
     failure::Failure,
     key_ring::Key,
     upstream::{
-        Body, BodyError, Causes, Coding, Joined, Patience, Ready, Redirectable, Upstream, credential,
-        decoded, follow, headers,
+        Body, BodyError, Causes, Coding, Joined, Patience, Ready, Redirectable, Upstream, WholeAnswer,
+        credential, decoded, follow, headers,
     },
 };
 use bytes::Bytes;
@@ -30,55 +31,6 @@ use tokio::time::{error::Elapsed, timeout};
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// An error answer is read whole, to be classified, up to this many bytes; a longer one is not Google's.
 const MAX_ERROR_BODY: usize = 8 * 1024 * 1024;
-/// How much of an error answer is looked at in the clear.
-const MAX_CLASSIFIED: usize = 256 * 1024;
-
-/// An answer that is whole.
-#[derive(Clone, Debug)]
-pub(super) struct WholeAnswer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
-
-/// An answer that is a success as far as can be known, its body still to be passed on.
-pub(super) struct OpenAnswer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) length: Option<u64>,
-    pub(super) coding: Coding,
-    /// What was read of the body already.
-    pub(super) begun: Bytes,
-    /// The rest of it; `None` when there is no more.
-    pub(super) rest: Option<Body>,
-    /// Boxed: it lives as long as a stream does, and everything that passes it on should stay small.
-    pub(super) observer: Box<Observer>,
-}
-
-impl OpenAnswer {
-    /// Whether it is whole already, and says nothing without giving a reason.
-    pub(super) fn is_empty(&self) -> bool {
-        self.status == StatusCode::OK
-            && self.rest.is_none()
-            && decoded(self.coding, &self.begun, MAX_CLASSIFIED).is_some_and(|body| is_empty_answer(&body))
-    }
-}
-
-/// An attempt that did not succeed.
-pub(super) struct FailedAttempt {
-    pub(super) fault: Fault,
-    pub(super) status: Option<StatusCode>,
-    /// The upstream's own answer, when a whole one came.
-    pub(super) answer: Option<WholeAnswer>,
-    /// What the client is told when there is none.
-    pub(super) failure: Failure,
-}
-
-impl FailedAttempt {
-    fn without_answer(fault: Fault, failure: Failure) -> Self {
-        Self { fault, status: None, answer: None, failure }
-    }
-}
 
 /// Sends the request on `key`.
 pub(super) async fn open(

@@ -1,10 +1,11 @@
 //! What ties a request to a project: the resources it names, whose they are, and whether this caller may know. Names that
 //! the ledger does not hold are asked of each project by `asking`. What names nothing costs one look at its body.
 
-use super::{Forwarder, asking::Asked, attempt::WholeAnswer, job::Job, search::Found};
+use super::{Forwarder, asking::Asked, job::Job, search::Found};
 use crate::caller::Visibility;
 use crate::failure::Failure;
 use crate::ledger::{Holding, LedgerSilent, entry};
+use crate::upstream::WholeAnswer;
 use bytes::Bytes;
 use gemini::{
     absent::absence,
@@ -12,7 +13,7 @@ use gemini::{
     operation::Ownership,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use keypool::{KeyIx, Reach};
+use keypool::{KeyId, Reach};
 
 /// What a request is tied to.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +21,7 @@ pub(super) struct Binding {
     /// The keys that can serve it.
     pub(super) reach: Reach,
     /// Where it had better go, as long as that can take it: it makes something, and its caller has made something there.
-    pub(super) prefer: Option<KeyIx>,
+    pub(super) prefer: Option<KeyId>,
     /// The resource that binds it.
     pub(super) name: Option<String>,
     /// Who made what its path names. Whoever that was also made what comes of it.
@@ -55,12 +56,16 @@ impl Forwarder {
             binding.maker = Some(session.caller.clone());
             return Ok(binding);
         }
-        let in_path = operation
-            .resource
-            .as_ref()
-            .filter(|_| operation.ownership == Ownership::Bound)
-            .and_then(OwnedName::of)
-            .map(|name| Mention { name, certainty: Certainty::Certain });
+        let certainty = match operation.ownership {
+            Ownership::Bound => Some(Certainty::Certain),
+            // A typing error is not asked after: its answer would depend on how every project is.
+            Ownership::Unknown => Some(Certainty::Possible),
+            Ownership::Free | Ownership::Creates => None,
+        };
+        let in_path = certainty.and_then(|certainty| {
+            let name = operation.resource.as_ref().and_then(OwnedName::of)?;
+            Some(Mention { name, certainty })
+        });
         let in_body = if job.body.is_empty() { Vec::new() } else { in_request(&job.body) };
         let mut first: Option<(String, Holding)> = None;
         for (place, mention) in in_path.iter().chain(&in_body).enumerate() {

@@ -1,7 +1,7 @@
 //! What the upstream said last of each model that failed: the honest answer while the pool leaves that model alone. One
 //! worker's own; a model it has not seen fail has none.
 
-use super::attempt::WholeAnswer;
+use crate::upstream::WholeAnswer;
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 /// Enough for the models of a pool; beyond it the words of some other model are forgotten.

@@ -4,7 +4,7 @@
 use super::{
     binding::{Binding, Maker, ledger_name},
     job::Job,
-    observe::Observer,
+    upload::{path_of, upload_id},
 };
 use crate::{
     key_manager::Lease,
@@ -18,7 +18,6 @@ use gemini::{
     path::Surface,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use keypool::KeyIx;
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 /// How long an upload can be gone on with. Google's own sessions last about as long.
@@ -32,7 +31,6 @@ const UPLOAD_ADDRESSES: &[&str] = &["x-goog-upload-url", "x-goog-upload-control-
 pub(super) struct Learner {
     ledger: Ledger,
     key: Arc<Key>,
-    key_ix: KeyIx,
     caller: Arc<str>,
     /// Who has made what the answer names, if that is not the caller.
     maker: Option<Maker>,
@@ -58,10 +56,9 @@ impl Learner {
         Some(Box::new(Self {
             ledger: ledger.clone(),
             key: Arc::clone(lease.key()),
-            key_ix: lease.key_ix(),
             caller: Arc::clone(&job.caller.name),
             // What a request finds that it has not made, and that the ledger did not know, was made outside the gateway.
-            maker: binding.maker.clone().or((operation.ownership == Ownership::Bound).then_some(None)),
+            maker: binding.maker.clone().or((operation.ownership != Ownership::Creates).then_some(None)),
             creates: operation.ownership == Ownership::Creates,
             deletes: deletes.map(|name| ledger_name(&name)),
             begins_upload: is_upload,
@@ -74,7 +71,7 @@ impl Learner {
             return;
         }
         if self.creates {
-            self.ledger.created(&self.caller, self.key_ix);
+            self.ledger.created(&self.caller, self.key.id().clone());
         }
         if let Some(name) = &self.deletes {
             self.ledger.forget(name);
@@ -85,17 +82,8 @@ impl Learner {
         }
     }
 
-    /// What the body has said by now.
-    pub(super) fn body(&self, observer: &mut Observer) {
-        self.keep(observer.names());
-    }
-
-    /// What the body has said altogether.
-    pub(super) fn end(&self, observer: &mut Observer) {
-        self.keep(observer.last_names());
-    }
-
-    fn keep(&self, learnt: Vec<Learnt>) {
+    /// Tells the ledger what the body has named.
+    pub(super) fn keep(&self, learnt: Vec<Learnt>) {
         let maker = self.maker.as_ref().map_or(Some(&*self.caller), |maker| maker.as_deref());
         for Learnt { name, expires } in learnt {
             let until = expires
@@ -143,19 +131,6 @@ struct Covered {
     path: String,
 }
 
-/// The path of an address, with or without scheme and authority.
-pub(super) fn path_of(address: &str) -> &str {
-    let rest =
-        address.split_once("://").map_or(address, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
-    rest.split('?').next().unwrap_or_default()
-}
-
-/// The value of an address' `upload_id`, as it is written.
-pub(super) fn upload_id(address: &str) -> Option<&str> {
-    let (_, query) = address.split_once('?')?;
-    query.split('&').find_map(|pair| pair.strip_prefix("upload_id=")).filter(|id| !id.is_empty())
-}
-
 /// 256 bits that nobody guesses; `None` where the system has no randomness.
 fn new_token() -> Option<String> {
     let mut bytes = [0_u8; 32];
@@ -170,14 +145,6 @@ fn new_token() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_upload_id_is_found_where_google_puts_it() {
-        let address = "https://gate/upload/v1beta/files?upload_protocol=resumable&upload_id=AB_c-7&x=1";
-        assert_eq!(upload_id(address), Some("AB_c-7"));
-        assert_eq!(upload_id("https://gate/upload/v1beta/files?upload_id="), None);
-        assert_eq!(upload_id("https://gate/upload/v1beta/files"), None);
-    }
 
     #[test]
     fn tokens_are_long_and_never_the_same() {

@@ -4,7 +4,8 @@
 
 use super::{
     Forwarder,
-    attempt::{self, FailedAttempt, OpenAnswer, WholeAnswer},
+    answer::{FailedAttempt, OpenAnswer},
+    attempt,
     job::Job,
     search::{Course, Found, chance},
 };
@@ -14,7 +15,7 @@ use crate::{
     failure::Failure,
     key_manager::LeaseError,
     transaction::Attempt,
-    upstream::{BodyError, Joined, decoded},
+    upstream::{BodyError, Joined, WholeAnswer, decoded},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -24,7 +25,7 @@ use gemini::{
     operation::Streaming,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use keypool::{KeyIx, LeaseRequest, Outcome, ProjectView, Reach, Refusal, Retry};
+use keypool::{KeyId, LeaseRequest, Outcome, ProjectView, Reach, Refusal, Retry};
 use std::{cell::RefCell, collections::HashSet, sync::Arc, time::Instant};
 
 /// The header in which the client reads how many projects are missing from its list, none of their keys being usable.
@@ -77,7 +78,7 @@ impl Forwarder {
         }
         let ring = self.keys.ring();
         let tags: Vec<_> =
-            usable.iter().map(|project| ProjectTag::new(ring.key(project.first).fingerprint())).collect();
+            usable.iter().map(|project| ProjectTag::new(ring.key(&project.first).fingerprint())).collect();
         let collection = job.target.operation.resource.as_ref().map_or("", |resource| resource.as_str());
         let mut listing = match Listing::begin(collection, form, job.target.query.as_deref(), &tags) {
             Ok(listing) => listing,
@@ -91,7 +92,7 @@ impl Forwarder {
             match listing.step() {
                 listing::Step::Ask(asks) => {
                     let pages = asks.into_iter().map(|ask| {
-                        let (attempts, key) = (&attempts, usable[ask.project].key);
+                        let (attempts, key) = (&attempts, usable[ask.project].key.clone());
                         let mut job = job.clone();
                         job.target.query = Some(ask.query);
                         async move { (ask.project, self.page(&job, key, attempts).await) }
@@ -111,12 +112,12 @@ impl Forwarder {
                                 if retired == usable.len() {
                                     return found;
                                 }
-                                unlisted.push(usable[project]);
+                                unlisted.push(usable[project].clone());
                                 b"{}".to_vec()
                             }
                         };
                         if listing.feed(project, &body).is_err() {
-                            let key = ring.key(usable[project].key).id();
+                            let key = ring.key(&usable[project].key).id();
                             log::warn!(target: "forward", "{}: no page of a list from the project of {key}", job.id);
                             return Found::Nothing(Failure::NoPage);
                         }
@@ -144,7 +145,7 @@ impl Forwarder {
 
     fn tell_of_unlisted(&self, job: &Job, unlisted: &[ProjectView]) {
         let ring = self.keys.ring();
-        let keys: Vec<_> = unlisted.iter().map(|project| ring.key(project.first).id().as_str()).collect();
+        let keys: Vec<_> = unlisted.iter().map(|project| ring.key(&project.first).id().as_str()).collect();
         log::warn!(
             target: "forward",
             "{}: a list without the projects of {}: every key there is retired or disabled",
@@ -157,7 +158,7 @@ impl Forwarder {
     async fn page(
         &self,
         job: &Job,
-        key: KeyIx,
+        key: KeyId,
         attempts: &RefCell<&mut Vec<Attempt>>,
     ) -> Result<Page, NoPage> {
         let mut tries = Tries::new(self.limits.max_attempts, &job.method, &job.target);
@@ -213,7 +214,6 @@ impl Forwarder {
                 _ => tries.after(&fault, chance()),
             };
             request.retry = if fault.scope() == Scope::Model { Retry::ModelFault } else { Retry::No };
-            let tried = lease.key_ix();
             lease.settle(Outcome::Fault(fault), None);
             // The last answer of the upstream's own outlives a later attempt that brought none.
             last = match (answer, last) {
@@ -224,7 +224,7 @@ impl Forwarder {
                 Step::GiveUp => {
                     return Err(NoPage::Failed(last.unwrap_or(Found::Nothing(Failure::HeadLost))));
                 }
-                Step::OtherKey => request.tried.insert(tried),
+                Step::OtherKey => request.tried.insert(on.id().clone()),
                 Step::AfterPause(pause) => tokio::time::sleep(pause).await,
             }
         }

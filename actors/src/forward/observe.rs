@@ -1,6 +1,8 @@
 //! Watches an answer's body as it passes, without changing it: the token usage, the end of the first event, an error
-//! event, at the start or later. Sees through gzip; any other coding passes unseen.
+//! event, at the start or later, and the names that the ledger is to know before the client reads them. Sees through
+//! gzip; any other coding passes unseen.
 
+use super::learning::Learner;
 use crate::upstream::Coding;
 use flate2::write::MultiGzDecoder;
 use gemini::{
@@ -47,9 +49,19 @@ pub(super) struct LateError {
     pub(super) body: Vec<u8>,
 }
 
+/// What a body has said, as far as it came.
+pub(super) struct Observed {
+    /// What it said was used.
+    pub(super) usage: Option<Usage>,
+    /// The error that an event after the first stated.
+    pub(super) late_error: Option<LateError>,
+}
+
 /// The watcher of one body.
 pub(super) struct Observer {
     decoding: Decoding,
+    /// Takes the names that are found, where there is something to learn.
+    learner: Option<Box<Learner>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the observer is boxed, and plain is the common case")]
@@ -80,10 +92,16 @@ impl Observer {
             Coding::Gzip => Decoding::Gzip(Box::new(MultiGzDecoder::new(watch))),
             Coding::Other => Decoding::Closed,
         };
-        Self { decoding }
+        Self { decoding, learner: None }
     }
 
-    /// Looks at the next bytes.
+    /// Hands the names found so far, and all that come, to `learner`.
+    pub(super) fn teach(&mut self, learner: Box<Learner>) {
+        self.learner = Some(learner);
+        self.tell_names(AnswerNames::take);
+    }
+
+    /// Looks at the next bytes, before the client has them.
     pub(super) fn see(&mut self, bytes: &[u8]) {
         let seen = match &mut self.decoding {
             Decoding::Plain(watch) => watch.write_all(bytes),
@@ -92,6 +110,32 @@ impl Observer {
         };
         if seen.is_err() {
             self.decoding = Decoding::Closed; // not what it says it is: the client will see, too
+        }
+        self.tell_names(AnswerNames::take);
+    }
+
+    /// Says what the body has said. To be called once it has ended or broken off, before the client has its last bytes:
+    /// the end brings names of its own.
+    pub(super) fn end(&mut self) -> Observed {
+        if let Decoding::Gzip(decoder) = &mut self.decoding {
+            let _ = decoder.try_finish();
+        }
+        self.tell_names(AnswerNames::finish);
+        match self.watch_mut() {
+            Some(watch) => Observed { usage: watch.usage.finish(), late_error: watch.error.take() },
+            None => Observed { usage: None, late_error: None },
+        }
+    }
+
+    fn tell_names(&mut self, found: fn(&mut AnswerNames) -> Vec<Learnt>) {
+        let Self { decoding, learner: Some(learner) } = self else { return };
+        let names = match decoding {
+            Decoding::Plain(watch) => &mut watch.names,
+            Decoding::Gzip(decoder) => &mut decoder.get_mut().names,
+            Decoding::Closed => return,
+        };
+        if let Some(names) = names {
+            learner.keep(found(names));
         }
     }
 
@@ -113,37 +157,6 @@ impl Observer {
             Decoding::Gzip(decoder) => decoder.get_mut().first = None,
             Decoding::Closed => {}
         }
-    }
-
-    /// The error that an event after the first stated, if one did.
-    pub(super) fn late_error(&mut self) -> Option<LateError> {
-        match &mut self.decoding {
-            Decoding::Plain(watch) => watch.error.take(),
-            Decoding::Gzip(decoder) => decoder.get_mut().error.take(),
-            Decoding::Closed => None,
-        }
-    }
-
-    /// What the body said was used, if it did.
-    pub(super) fn usage(&mut self) -> Option<Usage> {
-        match &mut self.decoding {
-            Decoding::Plain(watch) => watch.usage.finish(),
-            Decoding::Gzip(decoder) => {
-                let _ = decoder.try_finish();
-                decoder.get_ref().usage.finish()
-            }
-            Decoding::Closed => None,
-        }
-    }
-
-    /// The names found since the last call.
-    pub(super) fn names(&mut self) -> Vec<Learnt> {
-        self.watch_mut().and_then(|watch| watch.names.as_mut()).map_or_else(Vec::new, |names| names.take())
-    }
-
-    /// Those that the end of the body brings.
-    pub(super) fn last_names(&mut self) -> Vec<Learnt> {
-        self.watch_mut().and_then(|watch| watch.names.as_mut()).map_or_else(Vec::new, |names| names.finish())
     }
 
     fn watch_mut(&mut self) -> Option<&mut Watch> {

@@ -1,7 +1,10 @@
 //! Passes an open answer's body on to the client, as it comes and no faster than the client reads. Notices at once when
 //! the client leaves; shows it when the upstream breaks off, instead of a silent end.
 
-use super::{job::Piece, learning::Learner, observe::Observer};
+use super::{
+    job::Piece,
+    observe::{Observed, Observer},
+};
 use crate::{
     transaction::End,
     upstream::{Body, BodyError, Coding, Joined, Patience, Ready},
@@ -22,6 +25,7 @@ const BURST: Duration = Duration::from_millis(5);
 pub(super) struct Relayed {
     pub(super) end: End,
     pub(super) bytes: u64,
+    pub(super) observed: Observed,
 }
 
 /// How a streamed body is framed, for the event that tells of a break.
@@ -41,7 +45,6 @@ pub(super) async fn relay(
     framing: Framing,
     mut tail: Tail,
     observer: &mut Observer,
-    learner: Option<&Learner>,
 ) -> Relayed {
     let mut bytes = 0;
     let mut last_came = Instant::now();
@@ -49,7 +52,9 @@ pub(super) async fn relay(
         let mut joined = Joined::default();
         let first = tokio::select! {
             chunk = body.next() => chunk,
-            () = pieces.closed() => return Relayed { end: End::ClientLeft, bytes },
+            () = pieces.closed() => {
+                return Relayed { end: End::ClientLeft, bytes, observed: observer.end() };
+            }
         };
         let mut state = match first {
             Ok(Some(chunk)) => {
@@ -75,40 +80,32 @@ pub(super) async fn relay(
                 other => state = other,
             }
         }
+        // Before the client can name in its next request what the end brings.
+        let at_end = matches!(state, Ready::End | Ready::Broken).then(|| observer.end());
         if joined.len() > 0 {
             let piece = joined.into_bytes();
-            // Before the client can name it in its next request.
-            if let Some(learner) = learner {
-                learner.body(observer);
-                if matches!(state, Ready::End) {
-                    learner.end(observer);
-                }
-            }
             tail.see(&piece);
             let length = piece.len() as u64;
             if let Err(end) = hand_on(&pieces, Piece::Chunk(piece), write_timeout).await {
-                return Relayed { end, bytes };
+                let observed = at_end.unwrap_or_else(|| observer.end());
+                return Relayed { end, bytes, observed };
             }
             bytes += length;
         }
-        match state {
-            Ready::End => {
-                let end = hand_on(&pieces, Piece::End, write_timeout).await.err().unwrap_or(End::Complete);
-                return Relayed { end, bytes };
-            }
-            Ready::Broken => {
-                if framing.coding == Coding::Identity
-                    && let Some(form) = framing.form
-                    && tail.is_at_event_boundary(form)
-                {
-                    let event = Bytes::from(broke_off().stream_event(form));
-                    let _ = hand_on(&pieces, Piece::Chunk(event), write_timeout).await;
-                }
-                // Closing the channel without `Piece::End` breaks the client's connection: no clean end.
-                return Relayed { end: End::UpstreamBroke, bytes };
-            }
-            Ready::Chunk(_) | Ready::NotYet => {}
+        let Some(observed) = at_end else { continue };
+        if matches!(state, Ready::End) {
+            let end = hand_on(&pieces, Piece::End, write_timeout).await.err().unwrap_or(End::Complete);
+            return Relayed { end, bytes, observed };
         }
+        if framing.coding == Coding::Identity
+            && let Some(form) = framing.form
+            && tail.is_at_event_boundary(form)
+        {
+            let event = Bytes::from(broke_off().stream_event(form));
+            let _ = hand_on(&pieces, Piece::Chunk(event), write_timeout).await;
+        }
+        // Closing the channel without `Piece::End` breaks the client's connection: no clean end.
+        return Relayed { end: End::UpstreamBroke, bytes, observed };
     }
 }
 
@@ -122,9 +119,8 @@ async fn hand_on(pieces: &mpsc::Sender<Piece>, piece: Piece, write_timeout: Dura
 
 /// The last thing a client reads of a stream that broke off.
 fn broke_off() -> GatewayError<'static> {
-    let message =
-        "The Gemini API broke off in the middle of its answer: what came so far is not all of it.".into();
-    GatewayError { status: 503, grpc_status: "UNAVAILABLE", message }
+    let message = "The Gemini API broke off in the middle of its answer: what came so far is not all of it.";
+    GatewayError::new(503, "UNAVAILABLE", message)
 }
 
 /// The last bytes passed on.
@@ -150,7 +146,7 @@ impl Tail {
     /// latter a brace is all there is to go by; inside an element the array does not parse with an event or without.
     fn is_at_event_boundary(&self, form: StreamForm) -> bool {
         match form {
-            StreamForm::Sse | StreamForm::OpenAi => {
+            StreamForm::Sse | StreamForm::Interaction | StreamForm::OpenAi => {
                 self.0.ends_with(b"\n\n") || self.0.ends_with(b"\r\n\r\n")
             }
             StreamForm::JsonArray => self.0.trim_ascii_end().ends_with(b"}"),

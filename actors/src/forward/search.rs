@@ -3,7 +3,8 @@
 
 use super::{
     Forwarder,
-    attempt::{self, FailedAttempt, OpenAnswer, WholeAnswer},
+    answer::{FailedAttempt, OpenAnswer},
+    attempt,
     binding::Binding,
     fallback,
     job::Job,
@@ -14,6 +15,7 @@ use crate::{
     failure::Failure,
     key_manager::{Lease, LeaseError},
     transaction::Attempt,
+    upstream::WholeAnswer,
 };
 use gemini::{
     dialect::StreamForm,
@@ -85,7 +87,7 @@ impl Forwarder {
         let max_attempts = if job.stream.is_some() { 1 } else { self.limits.max_attempts };
         let mut tries = Tries::new(max_attempts, &job.method, &job.target);
         let mut request = course.request(job, self.limits.prefixes);
-        let mut preferred = course.binding.prefer;
+        let mut preferred = course.binding.prefer.clone();
         let mut last: Option<Found> = None;
         loop {
             let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
@@ -133,7 +135,7 @@ impl Forwarder {
                     course.attempts.push(record);
                     if self.limits.empty_answers && answer.is_empty() && tries.again_for_nothing() {
                         // Nobody is to blame, and the quota is spent. Should no better answer come, this is the one.
-                        lease.settle(Outcome::Success, answer.observer.usage().as_ref());
+                        lease.settle(Outcome::Success, answer.observer.end().usage.as_ref());
                         let OpenAnswer { status, headers, begun: body, .. } = answer;
                         last = Some(Found::Whole(WholeAnswer { status, headers, body }));
                         continue;
@@ -145,7 +147,6 @@ impl Forwarder {
             record.status = status.map(|status| status.as_u16());
             record.fault = Some(fault.kind);
             course.attempts.push(record);
-            let key_ix = lease.key_ix();
             let step = match failure {
                 // Its time is spent: another attempt would take as long again.
                 Failure::HeadTimeout if answer.is_none() => Step::GiveUp,
@@ -178,7 +179,7 @@ impl Forwarder {
                 // The project is the only one that has what the request names: its keys may have to be waited for.
                 Step::OtherKey if course.binding.is_bound() && avoid == Avoid::TriedProjects => {}
                 Step::OtherKey => {
-                    request.tried.insert(key_ix);
+                    request.tried.insert(key.id().clone());
                     request.avoid = avoid;
                 }
                 Step::AfterPause(pause) => tokio::time::sleep(pause).await,
@@ -193,7 +194,10 @@ impl Course {
         let operation = &job.target.operation;
         let mut model = operation.model.as_ref().map(|model| Arc::from(model.as_str()));
         let mut streaming = operation.streaming;
-        if job.target.surface == Surface::OpenAi && !job.body.is_empty() {
+        // An interaction says the same in its body, in the same words.
+        let is_in_body = job.target.surface == Surface::OpenAi
+            || (operation.speaks_in_words() && operation.streaming == Streaming::Unknown);
+        if is_in_body && !job.body.is_empty() {
             let peek = gemini::peek::peek_openai(&job.body);
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
@@ -222,7 +226,7 @@ impl Course {
         }
         let input_tokens = estimate_input_tokens(job.body.len() as u64, InlineMedia::find(&job.body));
         let prefix = if prefixes { gemini::prefix::fingerprint(job.target.dialect, &job.body) } else { None };
-        let reach = self.binding.reach;
+        let reach = self.binding.reach.clone();
         LeaseRequest { prefix, tools, input_tokens, reach, ..LeaseRequest::any(self.model.clone()) }
     }
 
@@ -231,6 +235,7 @@ impl Course {
         match (job.target.surface, self.streaming) {
             (_, Streaming::No | Streaming::Unknown) => None,
             (Surface::OpenAi, _) => Some(StreamForm::OpenAi),
+            (_, Streaming::Sse) if job.target.operation.speaks_in_words() => Some(StreamForm::Interaction),
             (_, Streaming::Sse) => Some(StreamForm::Sse),
             (_, Streaming::JsonArray) => Some(StreamForm::JsonArray),
         }

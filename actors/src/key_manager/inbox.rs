@@ -4,8 +4,6 @@
 //! Most reports say "success", which nobody waits for: they are taken along with the next lease message and cost a push
 //! under a lock. Only a fault, or anything at all while somebody waits in line, nudges the actor with a message.
 
-use super::{KeyManagerActor, messages::Reports};
-use crate::supervisor::Link;
 use keypool::{Grant, Outcome, Settlement, Ticket};
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
@@ -22,6 +20,9 @@ pub(super) enum Note {
     Left(Ticket),
 }
 
+/// Tells the actor that notes lie here; `false` if it could not be told.
+pub(super) type Nudge = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// The notes not yet taken.
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -29,16 +30,16 @@ pub(super) struct Inbox {
     count: AtomicUsize,
     urgent: AtomicBool,
     nudged: AtomicBool,
-    link: OnceLock<Link<KeyManagerActor>>,
+    nudge: OnceLock<Nudge>,
 }
 
 /// With this many notes the actor is told even if none is urgent, so that an idle pool's counts do not grow stale.
 const MANY: usize = 256;
 
 impl Inbox {
-    /// Names the actor to nudge. Called once, by the code that starts it.
-    pub(super) fn connect(&self, link: Link<KeyManagerActor>) {
-        let _ = self.link.set(link);
+    /// Takes the way to nudge the actor. Called once, by the code that starts it.
+    pub(super) fn connect(&self, nudge: Nudge) {
+        let _ = self.nudge.set(nudge);
     }
 
     pub(super) fn leave(&self, note: Note) {
@@ -54,8 +55,8 @@ impl Inbox {
         };
         if (pressing || count >= MANY || self.urgent.load(Ordering::SeqCst))
             && !self.nudged.swap(true, Ordering::AcqRel)
-            && let Some(link) = self.link.get()
-            && !link.nudge(Reports)
+            && let Some(nudge) = self.nudge.get()
+            && !nudge()
         {
             // A full mailbox will take the notes with its next message; a dead actor's next life starts with them.
             self.nudged.store(false, Ordering::Release);

@@ -7,7 +7,7 @@ use crate::{
     supervisor::LinkError,
 };
 use gemini::usage::Usage;
-use keypool::{Grant, KeyIx, Outcome, Refusal, Role, Settlement, Ticket};
+use keypool::{Grant, Outcome, Refusal, Role, Settlement, Ticket};
 use std::{fmt, sync::Arc};
 use tokio::sync::oneshot;
 
@@ -15,15 +15,14 @@ use tokio::sync::oneshot;
 pub struct Lease {
     grant: Option<Grant>,
     model: Option<Arc<str>>,
-    key_ix: KeyIx,
     key: Arc<Key>,
     inbox: Arc<Inbox>,
 }
 
 impl Lease {
     pub(super) fn new(grant: Grant, model: Option<Arc<str>>, ring: &KeyRing, inbox: &Arc<Inbox>) -> Self {
-        let key = Arc::clone(ring.key(grant.key));
-        Self { grant: Some(grant), model, key_ix: grant.key, key, inbox: Arc::clone(inbox) }
+        let key = Arc::clone(ring.key(&grant.key));
+        Self { grant: Some(grant), model, key, inbox: Arc::clone(inbox) }
     }
 
     /// The key, with its secret.
@@ -31,16 +30,11 @@ impl Lease {
         &self.key
     }
 
-    /// The key's place in the pool, to name it among those already tried.
-    pub fn key_ix(&self) -> KeyIx {
-        self.key_ix
-    }
-
     /// The head of a good answer has come, long perhaps before its end. Others wait for this word when the lease is the
     /// first after a cooldown; otherwise nobody does, and it is not passed on.
     pub fn vouch(&self) {
-        if let Some(grant) = self.grant.filter(|grant| grant.role == Role::Probe) {
-            self.inbox.leave(Note::Vouched(grant, self.model.clone()));
+        if let Some(grant) = self.grant.as_ref().filter(|grant| grant.role == Role::Probe) {
+            self.inbox.leave(Note::Vouched(grant.clone(), self.model.clone()));
         }
     }
 

@@ -99,7 +99,8 @@ impl KeyManager {
         };
         let link =
             supervise(arbiter, Child { name: "key_manager", mailbox: MAILBOX, intensity, factory }, health);
-        shared.inbox.connect(link.clone());
+        let nudged = link.clone();
+        shared.inbox.connect(Box::new(move || nudged.nudge(Reports)));
         Ok(Self { link, shared })
     }
 
@@ -170,7 +171,7 @@ impl KeyManagerActor {
             match note {
                 Note::Settled(settlement) => self.pool.settle(&settlement, now, &mut self.effects),
                 Note::Vouched(grant, model) => {
-                    self.pool.vouch(grant.lease, grant.key, &model, now, &mut self.effects);
+                    self.pool.vouch(grant.lease, &grant.key, &model, now, &mut self.effects);
                 }
                 Note::Left(ticket) => {
                     self.waiting.remove(&ticket);

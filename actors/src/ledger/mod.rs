@@ -7,13 +7,13 @@ mod recent;
 
 use crate::{
     key_ring::{Key, KeyRing},
-    store::Store,
+    store::{Store, WriteBehind},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 pub use gemini_balance_store::Holding;
-use gemini_balance_store::LedgerChange;
+use gemini_balance_store::StoreError;
 use holdings::{Holdings, Seen};
-use keypool::KeyIx;
+use keypool::KeyId;
 use recent::Recent;
 use sha2::{Digest, Sha256};
 use std::{
@@ -26,6 +26,9 @@ use std::{
 
 /// How long the store may take to look a name up.
 const LOOK_UP: Duration = Duration::from_secs(2);
+
+/// How many holdings of a former process are looked at when this one starts.
+const WARM: usize = 1_000;
 
 /// How long a holding outlives the resource itself: a name that is forgotten too early would be taken for one that was
 /// made outside the gateway, and so for anybody's.
@@ -65,7 +68,7 @@ impl Ledger {
     }
 
     /// From now on what is not in memory is asked of `store`.
-    pub(crate) fn connect(&self, store: Store) {
+    pub fn connect(&self, store: Store) {
         let _ = self.shared.store.set(store);
     }
 
@@ -122,10 +125,14 @@ impl Ledger {
 
     /// A key of the project that owns it: the one that made it, else another with its project's label. `None` when the
     /// pool has no such key any more.
-    pub fn owner(&self, holding: &Holding) -> Option<KeyIx> {
+    pub fn owner(&self, holding: &Holding) -> Option<KeyId> {
+        self.owning_key(holding).map(|key| key.id().clone())
+    }
+
+    fn owning_key(&self, holding: &Holding) -> Option<&Arc<Key>> {
         let ring = &self.shared.ring;
-        ring.position(&holding.key)
-            .or_else(|| holding.project.as_deref().and_then(|project| ring.position_in(project)))
+        ring.with_fingerprint(&holding.key)
+            .or_else(|| holding.project.as_deref().and_then(|project| ring.first_of(project)))
     }
 
     /// Whether one project owns both.
@@ -141,8 +148,9 @@ impl Ledger {
 
     /// The label of the project that owns it.
     fn label(&self, holding: &Holding) -> Option<String> {
-        let key = self.owner(holding).map(|key| self.shared.ring.key(key));
-        key.and_then(|key| key.project().map(str::to_owned)).or_else(|| holding.project.clone())
+        self.owning_key(holding)
+            .and_then(|key| key.project().map(str::to_owned))
+            .or_else(|| holding.project.clone())
     }
 
     /// Remembers that `key` has made, or owns, what `name` names. Whoever made it first stays its maker.
@@ -199,12 +207,12 @@ impl Ledger {
     }
 
     /// Where `caller` has made something lately.
-    pub fn last_creation(&self, caller: &str) -> Option<KeyIx> {
+    pub fn last_creation(&self, caller: &str) -> Option<KeyId> {
         self.recent().last(caller, Instant::now())
     }
 
     /// `caller` has just made something on this key.
-    pub fn created(&self, caller: &Arc<str>, key: KeyIx) {
+    pub fn created(&self, caller: &Arc<str>, key: KeyId) {
         self.recent().made(caller, key, Instant::now());
     }
 
@@ -230,18 +238,8 @@ impl Ledger {
         held
     }
 
-    /// What is to be written.
-    pub(crate) fn take_unwritten(&self) -> Vec<LedgerChange> {
-        self.holdings().take_unwritten()
-    }
-
-    /// It could not be written. Where there is something newer of the same name, that counts.
-    pub(crate) fn give_back(&self, changes: Vec<LedgerChange>) {
-        self.holdings().give_back(changes);
-    }
-
     /// What a former process held last: its callers' creations stay together across a restart.
-    pub(crate) fn warm(&self, newest_first: Vec<Holding>) {
+    fn warm(&self, newest_first: Vec<Holding>) {
         let now = Utc::now();
         for holding in newest_first.into_iter().rev() {
             if let (Some(caller), Some(key)) = (&holding.caller, self.owner(&holding)) {
@@ -252,6 +250,22 @@ impl Ledger {
             }
             self.holdings().remember(holding);
         }
+    }
+}
+
+impl WriteBehind for Ledger {
+    fn load(&self, store: &mut dyn gemini_balance_store::Store) -> Result<(), StoreError> {
+        match store.newest(WARM, Utc::now()) {
+            Ok(holdings) => self.warm(holdings),
+            // They are found when they are asked for.
+            Err(error) => log::error!(target: "store", "{error}"),
+        }
+        Ok(())
+    }
+
+    fn write(&self, store: &mut dyn gemini_balance_store::Store) -> Result<(), StoreError> {
+        let changes = self.holdings().take_unwritten();
+        store.record(&changes).inspect_err(|_| self.holdings().give_back(changes))
     }
 }
 
@@ -276,9 +290,14 @@ pub fn entry(name: &str) -> Cow<'_, str> {
             sealed(collection, secret).into()
         }
         Some((collection @ "auth_tokens", _)) => sealed(collection, name).into(),
+        // Longer than any of Google's: made up, and not to be remembered at its length.
+        Some((collection, id)) if id.len() > LONGEST_ID => sealed(collection, name).into(),
         _ => name.into(),
     }
 }
+
+/// The longest id that stands in the ledger as it is, in bytes.
+const LONGEST_ID: usize = 512;
 
 /// The name under which a secret stands in the ledger: its hash, since the store is not encrypted.
 pub fn sealed(collection: &str, secret: &str) -> String {
@@ -294,7 +313,8 @@ pub fn sealed(collection: &str, secret: &str) -> String {
 mod tests {
     use super::*;
     use crate::Secret;
-    use keypool::{KeyId, KeySpec, Project};
+    use gemini_balance_store::LedgerChange;
+    use keypool::{KeySpec, Project};
 
     fn ring() -> Arc<KeyRing> {
         let key = |id: &str, project: Option<&str>| {
@@ -314,7 +334,7 @@ mod tests {
         let (ledger, ring) = ledger();
         ledger.learn("files/x".into(), &ring.keys()[1], Some("alice"), None);
         let held = ledger.find("files/x").await.unwrap().unwrap();
-        assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some(KeyIx::at(1))));
+        assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some("b".into())));
         assert_eq!(ledger.find("files/y").await, Ok(None));
     }
 
@@ -334,10 +354,10 @@ mod tests {
         ledger.learn("agents/x".into(), &ring.keys()[0], Some("alice"), None);
         ledger.learn("agents/x".into(), &ring.keys()[2], Some("bob"), None);
         let held = ledger.find("agents/x").await.unwrap().unwrap();
-        assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some(KeyIx::at(0))));
+        assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some("a".into())));
         ledger.learn("agents/x".into(), &ring.keys()[2], Some("alice"), None);
         let held = ledger.find("agents/x").await.unwrap().unwrap();
-        assert_eq!(ledger.owner(&held), Some(KeyIx::at(2)), "made again by the same caller elsewhere");
+        assert_eq!(ledger.owner(&held), Some("c".into()), "made again by the same caller elsewhere");
     }
 
     #[tokio::test]
@@ -352,7 +372,7 @@ mod tests {
             address: None,
             made: Utc::now(),
         };
-        assert_eq!(ledger.owner(&held(Some("p"))), Some(KeyIx::at(0)));
+        assert_eq!(ledger.owner(&held(Some("p"))), Some("a".into()));
         assert_eq!(ledger.owner(&held(Some("elsewhere"))), None);
         assert_eq!(ledger.owner(&held(None)), None);
     }
@@ -361,10 +381,10 @@ mod tests {
     async fn what_is_forgotten_is_not_asked_of_the_store_again() {
         let (ledger, ring) = ledger();
         ledger.learn("files/x".into(), &ring.keys()[0], None, None);
-        ledger.take_unwritten();
+        ledger.holdings().take_unwritten();
         ledger.forget("files/x");
         assert_eq!(ledger.find("files/x").await, Ok(None));
-        assert_eq!(ledger.take_unwritten(), [LedgerChange::Forget("files/x".into())]);
+        assert_eq!(ledger.holdings().take_unwritten(), [LedgerChange::Forget("files/x".into())]);
     }
 
     #[tokio::test]
@@ -388,6 +408,9 @@ mod tests {
         assert_eq!(entry("liveHandles/a/b"), sealed("liveHandles", "a/b"));
         assert_eq!(entry("auth_tokens/a"), sealed("auth_tokens", "auth_tokens/a"));
         assert_eq!(entry("files/a"), "files/a");
+        let (longest, longer) = (format!("files/{}", "a".repeat(512)), format!("files/{}", "a".repeat(513)));
+        assert_eq!(entry(&longest), longest);
+        assert_eq!(entry(&longer), sealed("files", &longer));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where each caller has made something last: what one makes close together lives together, so that it can be used
 //! together in one request.
 
-use keypool::KeyIx;
+use keypool::KeyId;
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -12,7 +12,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Recent {
     window: Duration,
-    last: HashMap<Arc<str>, (KeyIx, Instant)>,
+    last: HashMap<Arc<str>, (KeyId, Instant)>,
 }
 
 impl Recent {
@@ -21,13 +21,13 @@ impl Recent {
         Self { window, last: HashMap::new() }
     }
 
-    pub(super) fn last(&self, caller: &str, now: Instant) -> Option<KeyIx> {
+    pub(super) fn last(&self, caller: &str, now: Instant) -> Option<KeyId> {
         let (key, at) = self.last.get(caller)?;
-        (now.saturating_duration_since(*at) < self.window).then_some(*key)
+        (now.saturating_duration_since(*at) < self.window).then(|| key.clone())
     }
 
     /// Callers are those of the configuration, so the map is bounded.
-    pub(super) fn made(&mut self, caller: &Arc<str>, key: KeyIx, now: Instant) {
+    pub(super) fn made(&mut self, caller: &Arc<str>, key: KeyId, now: Instant) {
         self.last.insert(Arc::clone(caller), (key, now));
     }
 }
@@ -42,11 +42,11 @@ mod tests {
         let (alice, start) = (Arc::from("alice"), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(recent.last("alice", start), None);
-        recent.made(&alice, KeyIx::at(2), start);
-        assert_eq!(recent.last("alice", at(599)), Some(KeyIx::at(2)));
+        recent.made(&alice, KeyId::from("c"), start);
+        assert_eq!(recent.last("alice", at(599)), Some(KeyId::from("c")));
         assert_eq!(recent.last("bob", at(1)), None);
-        recent.made(&alice, KeyIx::at(2), at(599));
-        assert_eq!(recent.last("alice", at(1_198)), Some(KeyIx::at(2)));
+        recent.made(&alice, KeyId::from("c"), at(599));
+        assert_eq!(recent.last("alice", at(1_198)), Some(KeyId::from("c")));
         assert_eq!(recent.last("alice", at(1_199)), None);
     }
 }

@@ -11,7 +11,7 @@ use gemini::{
     path::Target,
 };
 use http::HeaderMap;
-use keypool::{KeyIx, Outcome};
+use keypool::{KeyId, Outcome};
 use std::time::{Duration, Instant};
 
 /// One session to carry. The client's upgrade has been answered already: SDKs wait for that before they say anything.
@@ -62,5 +62,5 @@ pub struct Ephemeral {
     /// `auth_tokens/...`
     pub token: Secret,
     /// A key of the project that it belongs to.
-    pub owner: KeyIx,
+    pub owner: KeyId,
 }

@@ -116,7 +116,7 @@ impl Live {
             Ok((open, lease)) => self.carry(&job, waiting, open, lease, &mut record).await,
             Err(none) => refuse(&job, waiting, none, &mut record).await,
         }
-        (self.forwarder.journal)(&record.finished(&job));
+        self.forwarder.listeners.end(record.finished(&job));
     }
 
     /// Reads the setup and finds an upstream that takes it.

@@ -5,7 +5,7 @@ use crate::key_ring::Key;
 use gemini::{
     classify::redact,
     live::new_handle,
-    usage::{Usage, UsageScanner},
+    usage::{Usage, UsageForm, UsageScanner},
 };
 use memchr::memmem::Finder;
 use tokio_tungstenite::tungstenite::Message;
@@ -69,5 +69,6 @@ fn sum(all: Usage, turn: Usage) -> Usage {
         cached_tokens: add(all.cached_tokens, turn.cached_tokens),
         tool_tokens: add(all.tool_tokens, turn.tool_tokens),
         total_tokens: add(all.total_tokens, turn.total_tokens),
+        form: UsageForm::Live,
     }
 }

@@ -80,7 +80,7 @@ impl Live {
         }
         // What the token's project does not have, Google itself refuses.
         if let Some(ephemeral) = &job.ephemeral {
-            return Ok(Reach::ProjectOf(ephemeral.owner));
+            return Ok(Reach::ProjectOf(ephemeral.owner.clone()));
         }
         let Some((name, holding)) = bound else { return Ok(Reach::Any) };
         match ledger.owner(&holding) {
@@ -140,7 +140,6 @@ impl Live {
                 None => Step::GiveUp,
             };
             let scope = fault.as_ref().map(Fault::scope);
-            let key_ix = lease.key_ix();
             lease.settle(fault.map_or(Outcome::Abandoned, |fault| job.blame(fault)), None);
             request.retry = if scope == Some(Scope::Model) { Retry::ModelFault } else { Retry::No };
             // The upstream's own words outlive a later attempt that brought none.
@@ -153,7 +152,7 @@ impl Live {
             match step {
                 Step::GiveUp => return Err(last.unwrap_or(NoSession::Failure(Failure::HeadLost))),
                 Step::OtherKey => {
-                    request.tried.insert(key_ix);
+                    request.tried.insert(key.id().clone());
                     request.avoid = match scope {
                         Some(Scope::Project | Scope::ProjectModel | Scope::ProjectTool | Scope::Billing) => {
                             Avoid::TriedProjects

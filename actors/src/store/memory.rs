@@ -1,16 +1,20 @@
 //! The pool's durable state as it is now, outside every actor: a restarted `KeyManagerActor` begins with it at once, so
 //! that it does not hammer keys whose cooldowns it would otherwise have forgotten, and the `StoreActor` writes from it.
 
+use super::{row, write_behind::WriteBehind};
+use crate::key_ring::KeyRing;
+use gemini_balance_store::{Store, StoreError};
 use keypool::{Record, Subject};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// The newest record of everything the pool asked to keep. Its size is bounded by the subjects there are, however long
 /// the store is out of reach.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
+    ring: Arc<KeyRing>,
     state: Mutex<Newest>,
 }
 
@@ -21,6 +25,11 @@ struct Newest {
 }
 
 impl Memory {
+    /// Makes an empty one. `ring` has the keys that the records speak of.
+    pub fn new(ring: Arc<KeyRing>) -> Self {
+        Self { ring, state: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Newest> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -38,7 +47,7 @@ impl Memory {
     }
 
     /// Takes over what the store has; returns how many that were.
-    pub(super) fn fill(&self, records: impl Iterator<Item = Record>) -> usize {
+    fn fill(&self, records: impl Iterator<Item = Record>) -> usize {
         let mut state = self.lock();
         for record in records {
             state.records.insert(record.subject.clone(), record);
@@ -47,7 +56,7 @@ impl Memory {
     }
 
     /// The records to write. One that is clear is to be forgotten by the store, and is forgotten here.
-    pub(super) fn take_unwritten(&self) -> Vec<Record> {
+    fn take_unwritten(&self) -> Vec<Record> {
         let mut state = self.lock();
         let subjects = std::mem::take(&mut state.unwritten);
         let changes: Vec<Record> =
@@ -59,16 +68,30 @@ impl Memory {
     }
 
     /// They could not be written. Where there is a newer record of the same subject, that one counts.
-    pub(super) fn give_back(&self, changes: Vec<Record>) {
+    fn give_back(&self, changes: Vec<Record>) {
         let mut state = self.lock();
         for record in changes {
             state.unwritten.insert(record.subject.clone());
             state.records.entry(record.subject.clone()).or_insert(record);
         }
     }
+}
 
-    /// Another file, or another life of the actor: nothing counts as written.
-    pub(super) fn all_is_unwritten(&self) {
+impl WriteBehind for Memory {
+    fn load(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+        let rows = store.load()?;
+        let count = self.fill(rows.iter().filter_map(|row| row::decode(row, &self.ring)));
+        log::info!(target: "store", "{count} records of the pool's state were kept");
+        Ok(())
+    }
+
+    fn write(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+        let changes = self.take_unwritten();
+        let rows: Vec<_> = changes.iter().filter_map(|record| row::encode(record, &self.ring)).collect();
+        store.save(&rows).inspect_err(|_| self.give_back(changes))
+    }
+
+    fn all_is_unwritten(&self) {
         let mut state = self.lock();
         state.unwritten = state.records.keys().cloned().collect();
     }

@@ -1,6 +1,6 @@
-//! The `StoreActor`: the only one that touches the store. It writes behind what the key pool asks to keep, from the
-//! [`Memory`] in which the newest state lies, and what the ledger learns, so that no request ever waits for a write. It
-//! looks up the names that the ledger has not in memory. It runs on an arbiter of its own, whose thread may block, under
+//! The `StoreActor`: the only one that touches the store. It writes for several [`WriteBehind`], the [`Memory`] of the key
+//! pool's state and the ledger, so that no request ever waits for a write, and looks up the names that the ledger has not
+//! in memory. It runs on an arbiter of its own, whose thread may block, under
 //! the same supervisor as the rest.
 //!
 //! A store that cannot be opened or written makes the service degraded, never unwell: serving goes on from memory, the
@@ -8,13 +8,13 @@
 
 mod memory;
 mod row;
+mod write_behind;
 
 pub use memory::Memory;
+pub use write_behind::WriteBehind;
 
 use crate::{
     health::{Health, State},
-    key_ring::KeyRing,
-    ledger::Ledger,
     supervisor::{Child, Intensity, Link, supervise},
 };
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
@@ -36,15 +36,11 @@ const REOPEN_AFTER: Duration = Duration::from_secs(5);
 /// How often holdings that have expired are removed, and how many at once.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 const EXPIRE_AT_ONCE: usize = 10_000;
-/// How many holdings of a former process are looked at when this one starts.
-const WARM: usize = 1_000;
 
 /// Writes behind. See the module.
 pub struct StoreActor {
     path: PathBuf,
-    ring: Arc<KeyRing>,
-    memory: Arc<Memory>,
-    ledger: Ledger,
+    state: Arc<[Arc<dyn WriteBehind>]>,
     health: Arc<Health>,
     store: Option<Box<dyn gemini_balance_store::Store>>,
     /// What an operator should know of how it was found.
@@ -72,42 +68,29 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at `path`, fills the memory from it, and starts the actor on `arbiter`. A store that cannot be
-    /// opened leaves the memory empty and the service degraded.
+    /// Opens the store at `path`, lets each of `state` take over what it holds, and starts the actor on `arbiter`. A store
+    /// that cannot be opened leaves them empty and the service degraded.
     pub fn start(
         arbiter: &actix_rt::ArbiterHandle,
         path: PathBuf,
-        ring: Arc<KeyRing>,
-        ledger: &Ledger,
+        state: Vec<Arc<dyn WriteBehind>>,
         intensity: Intensity,
         health: Arc<Health>,
-    ) -> (Self, Arc<Memory>) {
-        let memory = Arc::new(Memory::default());
-        let first = match open(&path) {
-            Ok((mut store, condition)) => match store.load() {
-                Ok(rows) => {
-                    let records = rows.iter().filter_map(|row| row::decode(row, &ring));
-                    let count = memory.fill(records);
-                    log::info!(target: "store", "{count} records of the pool's state were kept");
-                    match store.newest(WARM, Utc::now()) {
-                        Ok(holdings) => ledger.warm(holdings),
-                        Err(error) => log::error!(target: "store", "{error}"),
-                    }
-                    Some((store, condition))
-                }
-                Err(error) => {
-                    log::error!(target: "store", "{error}; state lives in memory until it can be read");
-                    None
-                }
-            },
+    ) -> Self {
+        let state: Arc<[_]> = state.into();
+        let first = match open(&path).and_then(|(mut store, condition)| {
+            state.iter().try_for_each(|state| state.load(&mut *store))?;
+            Ok((store, condition))
+        }) {
+            Ok(opened) => Some(opened),
             Err(error) => {
-                log::error!(target: "store", "{error}; state lives in memory until it can");
+                log::error!(target: "store", "{error}; state lives in memory until it can be kept");
                 None
             }
         };
         let first = Mutex::new(first);
         let factory = {
-            let (memory, health, ledger) = (Arc::clone(&memory), Arc::clone(&health), ledger.clone());
+            let health = Arc::clone(&health);
             move || {
                 let taken = first.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let (store, remark) = match taken {
@@ -115,12 +98,10 @@ impl Store {
                     None => (None, None),
                 };
                 // What a former life had taken and perhaps not written is written again.
-                memory.all_is_unwritten();
+                state.iter().for_each(|state| state.all_is_unwritten());
                 StoreActor {
                     path: path.clone(),
-                    ring: Arc::clone(&ring),
-                    memory: Arc::clone(&memory),
-                    ledger: ledger.clone(),
+                    state: Arc::clone(&state),
                     health: Arc::clone(&health),
                     store,
                     remark,
@@ -129,10 +110,7 @@ impl Store {
                 }
             }
         };
-        let link = supervise(arbiter, Child { name: NAME, mailbox: 16, intensity, factory }, health);
-        let store = Self { link };
-        ledger.connect(store.clone());
-        (store, memory)
+        Self { link: supervise(arbiter, Child { name: NAME, mailbox: 16, intensity, factory }, health) }
     }
 
     /// Writes what is waiting; whether it is written.
@@ -176,7 +154,7 @@ impl StoreActor {
                 self.store = Some(store);
                 self.failed_at = None;
                 self.failure = None;
-                self.memory.all_is_unwritten();
+                self.state.iter().for_each(|state| state.all_is_unwritten());
                 self.health.set(NAME, State::Up, None);
                 if let Some(reason) = complaint(&condition) {
                     self.health.note(NAME, reason);
@@ -203,16 +181,7 @@ impl StoreActor {
             self.open();
         }
         let Some(store) = &mut self.store else { return false };
-        let changes = self.memory.take_unwritten();
-        let rows: Vec<_> = changes.iter().filter_map(|record| row::encode(record, &self.ring)).collect();
-        if let Err(error) = store.save(&rows) {
-            self.memory.give_back(changes);
-            self.fail(&error);
-            return false;
-        }
-        let changes = self.ledger.take_unwritten();
-        if let Err(error) = store.record(&changes) {
-            self.ledger.give_back(changes);
+        if let Err(error) = self.state.iter().try_for_each(|state| state.write(&mut **store)) {
             self.fail(&error);
             return false;
         }

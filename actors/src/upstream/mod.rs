@@ -2,6 +2,7 @@
 //! provider is, is one file's knowledge (`gemini.rs`); what becomes of a request is decided above, in `forward` and `live`.
 //! Only this room, and what it hands to their attempts, knows reqwest.
 
+mod answer;
 mod body;
 mod causes;
 mod client;
@@ -12,6 +13,7 @@ pub mod probe;
 mod redirect;
 
 pub(crate) use self::gemini::credential;
+pub(crate) use answer::WholeAnswer;
 pub(crate) use body::{Body, BodyError, Joined, Patience, Ready};
 pub(crate) use causes::Causes;
 pub(crate) use client::Upstream;

@@ -1,7 +1,7 @@
 //! How Google says that a resource is not there, or not for this project: it does not tell the two apart, and neither
 //! does the gateway about what another caller has made.
 
-use crate::{dialect::Dialect, names::OwnedName, operation::Operation, path::Target};
+use crate::{dialect::Dialect, names::OwnedName, path::Target};
 
 /// An answer of Google's: its status, and its body as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,10 +11,6 @@ pub struct Absence {
     /// The error.
     pub body: String,
 }
-
-/// Collections whose errors have a word for a code.
-const WORDED: &[&str] =
-    &["agents", "credentials", "environments", "interactions", "triggers", "voices", "webhooks"];
 
 /// What Google answers to `target` when it names a resource that is not there.
 pub fn absence(target: &Target, name: &OwnedName) -> Absence {
@@ -29,7 +25,7 @@ pub fn absence(target: &Target, name: &OwnedName) -> Absence {
         }
         _ => (404, "NOT_FOUND", "Requested entity was not found.".to_owned()),
     };
-    let body = if speaks_in_words(&target.operation) {
+    let body = if target.operation.speaks_in_words() {
         let code = if status == 403 { "permission_denied" } else { "not_found" };
         serde_json::json!({"error": {"code": code, "message": message}})
     } else {
@@ -40,10 +36,6 @@ pub fn absence(target: &Target, name: &OwnedName) -> Absence {
         }
     };
     Absence { status, body: format!("{body:#}\n") }
-}
-
-fn speaks_in_words(operation: &Operation) -> bool {
-    operation.resource.as_ref().is_some_and(|resource| WORDED.contains(&resource.collection()))
 }
 
 #[cfg(test)]

@@ -45,6 +45,10 @@ pub enum Ownership {
     Creates,
     /// Touches what belongs to a project: only its keys will do.
     Bound,
+    /// Touches something of a collection that is not known here: one that is new, or a slip of the hand. A project's
+    /// only where an answer has said so before; otherwise any key will do. A write whose fate is unknown must not be
+    /// made again.
+    Unknown,
 }
 
 /// The API version of a path.
@@ -60,7 +64,11 @@ pub enum Version {
     Other(Box<str>),
 }
 
-/// A model's id as Google's quotas know it: decoded, without `models/`.
+/// The longest model name that is one, in bytes. Google's are below 100.
+const MAX_MODEL_BYTES: usize = 256;
+
+/// A model's id as Google's quotas know it: decoded, without `models/`. Short and without surprises, whoever made it up:
+/// it becomes a key of maps and records, a word of log lines and of messages.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelName(Box<str>);
 
@@ -181,10 +189,16 @@ impl fmt::Display for Version {
 }
 
 impl ModelName {
-    /// Takes `gemini-x` and `models/gemini-x` alike; `None` when no name is left.
+    /// Takes `gemini-x` and `models/gemini-x` alike; `None` when no name is left, or none that a model of Google's could
+    /// have: up to 256 bytes of visible ASCII without quotes and backslashes, spaces between them.
     pub fn parse(name: &str) -> Option<Self> {
         let name = name.strip_prefix("models/").unwrap_or(name);
-        (!name.is_empty()).then(|| Self(name.into()))
+        let is_name = (1..=MAX_MODEL_BYTES).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'`' | b'\\'))
+            && name.trim_ascii() == name;
+        is_name.then(|| Self(name.into()))
     }
 
     /// Without `models/`.
@@ -208,6 +222,32 @@ impl ResourceName {
     /// Its first segment, such as `files`.
     pub fn collection(&self) -> &str {
         self.0.split_once('/').map_or(&*self.0, |(collection, _)| collection)
+    }
+
+    /// Whether it is of a collection whose members belong to projects, natively or in the OpenAI layer. What is not known
+    /// here may be a typing error, whose answer must not depend on how every project is.
+    fn can_be_owned(&self) -> bool {
+        matches!(
+            self.collection(),
+            "agents"
+                | "auth_tokens"
+                | "batches"
+                | "cachedContents"
+                | "corpora"
+                | "credentials"
+                | "environments"
+                | "fileSearchStores"
+                | "files"
+                | "generatedFiles"
+                | "interactions"
+                | "models"
+                | "ragStores"
+                | "triggers"
+                | "tunedModels"
+                | "videos"
+                | "voices"
+                | "webhooks"
+        )
     }
 
     /// The name of what a project owns: `files/abc` of `files/abc` and of everything under it, the whole name of a
@@ -238,6 +278,11 @@ impl Operation {
         }
     }
 
+    /// Whether Google's errors of it have a word for a code: interactions and what has come with them.
+    pub fn speaks_in_words(&self) -> bool {
+        self.resource.as_ref().is_some_and(|resource| is_worded(resource.collection()))
+    }
+
     /// Of a native path, its version and what follows it (decoded, without slashes at its ends).
     pub(crate) fn native(method: &str, version: Version, rest: &str, query: Option<&str>) -> Self {
         let (name, verb) = split_verb(rest);
@@ -266,7 +311,14 @@ impl Operation {
         // The start of an upload makes a file; its chunks name the session, which only the starting key can feed.
         let starts = !reads(method) && !query.is_some_and(|query| has(query, "upload_id"));
         let within_bound = resource.as_ref().is_some_and(|resource| resource.owned().is_some());
-        let ownership = if starts && !within_bound { Ownership::Creates } else { Ownership::Bound };
+        let is_known = resource.as_ref().is_none_or(ResourceName::can_be_owned);
+        let ownership = if starts && !within_bound {
+            Ownership::Creates
+        } else if is_known || query.is_some_and(|query| has(query, "upload_id")) {
+            Ownership::Bound
+        } else {
+            Ownership::Unknown
+        };
         Self { version, verb, model: None, resource, streaming: Streaming::No, ownership }
     }
 
@@ -345,8 +397,17 @@ fn native_names(name: &str) -> (Option<ModelName>, Option<ResourceName>) {
 fn resource_ownership(method: &str, resource: &ResourceName) -> Ownership {
     match resource.owned() {
         None if !reads(method) => Ownership::Creates,
-        _ => Ownership::Bound,
+        _ if resource.can_be_owned() => Ownership::Bound,
+        _ => Ownership::Unknown,
     }
+}
+
+/// Whether errors about a collection have a word for a code.
+pub(crate) fn is_worded(collection: &str) -> bool {
+    matches!(
+        collection,
+        "agents" | "credentials" | "environments" | "interactions" | "triggers" | "voices" | "webhooks"
+    )
 }
 
 fn resource_name(name: &str) -> Option<ResourceName> {

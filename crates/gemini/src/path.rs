@@ -9,8 +9,8 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
-pub use crate::dialect::Dialect;
-use crate::operation::{self, Operation, Version};
+pub use crate::dialect::{Dialect, ErrorForm};
+use crate::operation::{self, Operation, Verb, Version};
 pub use crate::query::query_credentials;
 
 /// The most bytes a target may have, path and query together.
@@ -146,6 +146,16 @@ pub fn dialect_of(raw_path: &str, form: CredentialForm) -> Dialect {
     }
 }
 
+/// The form in which a caller reads errors, whether or not its path can be accepted.
+pub fn error_form_of(raw_path: &str, form: CredentialForm) -> ErrorForm {
+    match Route::of(&fold(raw_path), form) {
+        Some(route) if route.dialect() == Dialect::OpenAi => ErrorForm::OpenAi,
+        Some(route) if route.is_worded() => ErrorForm::Worded,
+        None if form == CredentialForm::Bearer => ErrorForm::OpenAi,
+        Some(_) | None => ErrorForm::Status,
+    }
+}
+
 /// `//` as `/`: SDKs make it where a base URL ends in a slash.
 fn fold(path: &str) -> Cow<'_, str> {
     if memchr::memmem::find(path.as_bytes(), b"//").is_none() {
@@ -184,36 +194,86 @@ fn plain_id(path: &str) -> Cow<'_, str> {
 /// An allow-listed root and what follows it.
 struct Route<'p> {
     surface: Surface,
-    /// The OpenAI layer's version; of the other surfaces the tail holds it.
-    openai_version: &'p str,
-    /// Empty or starting with `/`. Of the OpenAI layer: what follows `openai`; of the others the whole upstream path.
+    /// What stands before the tail where a wrong base URL has put something between: of the OpenAI layer and of a native
+    /// path its version, of media their root. Empty where the tail is the whole path.
+    prefix: &'p str,
+    /// Empty or starting with `/`.
     tail: &'p str,
 }
 
 impl<'p> Route<'p> {
-    /// `path` is folded, but otherwise as it came.
+    /// `path` is folded, but otherwise as it came. A base URL that says already what the client's library adds
+    /// (`/v1beta/v1beta/models`, `/v1/openai/v1/chat/completions`) is passed over: no version of Google's API has such
+    /// paths, and what stands last is what the library wrote.
     fn of(path: &'p str, form: CredentialForm) -> Option<Self> {
-        let as_is = |surface, tail| Some(Self { surface, openai_version: "", tail });
-        let openai = |openai_version, tail| Some(Self { surface: Surface::OpenAi, openai_version, tail });
+        let mut path = path;
+        loop {
+            let as_is = |surface| Some(Self { surface, prefix: "", tail: path });
+            let (root, rest) = first_segment(path);
+            let (second, tail) = first_segment(rest);
+            match root {
+                "openai" => return Some(Self::in_layer("v1beta", rest)),
+                "upload" => return Self::of_media(Surface::Upload, root, rest),
+                "download" => return Self::of_media(Surface::Download, root, rest),
+                "ws" if live_method(second).is_some() => return as_is(Surface::Live),
+                "$discovery" if rest == "/rest" => return as_is(Surface::Native),
+                version if Version::parse(version).is_some() => match second {
+                    "openai" => return Some(Self::in_layer(version, tail)),
+                    // A base URL that holds a version, before a path that is not under one.
+                    "upload" | "download" | "ws" | "$discovery" => {
+                        return Self::of(rest, form).or(as_is(Surface::Native));
+                    }
+                    second if version == "v1" && is_openais(second, rest, form) => {
+                        return Some(Self::in_layer("v1beta", rest));
+                    }
+                    second if is_openais_alone(second) => return Some(Self::in_layer(version, rest)),
+                    second if Version::parse(second).is_some() => path = rest,
+                    // A base URL down to the models. What has nothing after it is a model's name.
+                    "models" if begins_anew(tail) => path = tail,
+                    _ => return as_is(Surface::Native),
+                },
+                _ => return None,
+            }
+        }
+    }
 
-        let (root, rest) = first_segment(path);
-        let (second, tail) = first_segment(rest);
-        match root {
-            "openai" if second == "v1" => openai("v1beta", tail),
-            "openai" if Version::parse(second).is_some() => openai(second, tail),
-            "openai" => openai("v1beta", rest),
-            "upload" if Version::parse(second).is_some() => as_is(Surface::Upload, path),
-            "download" if Version::parse(second).is_some() => as_is(Surface::Download, path),
-            "ws" if live_method(second).is_some() => as_is(Surface::Live, path),
-            "$discovery" if rest == "/rest" => as_is(Surface::Native, path),
-            version if Version::parse(version).is_some() => match second {
-                "openai" => openai(version, tail),
-                // A base URL that holds a version, before a path that is not under one.
-                "upload" | "download" | "ws" => Self::of(rest, form).or(as_is(Surface::Native, path)),
-                second if version == "v1" && is_openais(second, rest, form) => openai("v1beta", rest),
-                _ => as_is(Surface::Native, path),
-            },
-            _ => None,
+    /// What follows `openai`, or stands as if it did.
+    fn in_layer(version: &'p str, tail: &'p str) -> Self {
+        let (mut version, mut tail) = (version, tail);
+        loop {
+            let (segment, rest) = first_segment(tail);
+            match segment {
+                "openai" => tail = rest,
+                // OpenAI's own version, which says nothing of Google's.
+                "v1" => {
+                    version = if version == "v1" { "v1beta" } else { version };
+                    tail = rest;
+                }
+                _ if Version::parse(segment).is_some() => (version, tail) = (segment, rest),
+                // A base URL down to the endpoint.
+                "chat" => match rest.strip_prefix("/completions") {
+                    Some(more) if begins_endpoint(more) => tail = more,
+                    _ => break,
+                },
+                _ => break,
+            }
+        }
+        // A native library on the layer's base URL.
+        let surface = if is_native_call(tail) { Surface::Native } else { Surface::OpenAi };
+        Self { surface, prefix: version, tail }
+    }
+
+    /// What follows `/upload` or `/download`.
+    fn of_media(surface: Surface, root: &'p str, rest: &'p str) -> Option<Self> {
+        let mut tail = rest;
+        loop {
+            let (version, rest) = first_segment(tail);
+            let (next, _) = first_segment(rest);
+            if version == root || (Version::parse(version).is_some() && is_base(root, next)) {
+                tail = rest;
+            } else {
+                return Version::parse(version).map(|_| Self { surface, prefix: root, tail });
+            }
         }
     }
 
@@ -224,10 +284,19 @@ impl<'p> Route<'p> {
         }
     }
 
+    /// Whether Google's errors of it have a word for a code.
+    fn is_worded(&self) -> bool {
+        let rest = if self.prefix.is_empty() { first_segment(self.tail).1 } else { self.tail };
+        let collection = first_segment(rest).0;
+        let (collection, _) = collection.split_once(':').unwrap_or((collection, ""));
+        self.surface == Surface::Native && operation::is_worded(collection)
+    }
+
     fn upstream_path(&self) -> String {
-        match self.surface {
-            Surface::OpenAi => ["/", self.openai_version, "/openai", self.tail].concat(),
-            _ => self.tail.to_owned(),
+        match (self.surface, self.prefix) {
+            (Surface::OpenAi, version) => ["/", version, "/openai", self.tail].concat(),
+            (_, "") => self.tail.to_owned(),
+            (_, prefix) => ["/", prefix, self.tail].concat(),
         }
     }
 
@@ -237,11 +306,11 @@ impl<'p> Route<'p> {
             let rest = rest.trim_matches('/');
             percent_decode_str(rest).decode_utf8().unwrap_or(Cow::Borrowed(rest))
         };
-        let (root, rest) = first_segment(self.tail);
+        // What a prefix stands for is not in the tail.
+        let (root, rest) =
+            if self.prefix.is_empty() { first_segment(self.tail) } else { (self.prefix, self.tail) };
         match self.surface {
-            Surface::OpenAi => {
-                Some(Operation::openai(method, Version::parse(self.openai_version)?, &decoded(self.tail)))
-            }
+            Surface::OpenAi => Some(Operation::openai(method, Version::parse(root)?, &decoded(rest))),
             Surface::Native if root == "$discovery" => Some(Operation::discovery()),
             Surface::Native => Some(Operation::native(method, Version::parse(root)?, &decoded(rest), query)),
             Surface::Upload | Surface::Download => {
@@ -269,6 +338,39 @@ fn live_method(name: &str) -> Option<(Version, &str)> {
     let (version, service) = rest.split_once('.')?;
     let method = service.rsplit(['.', '/']).next().unwrap_or(service);
     Some((Version::parse(version)?, method))
+}
+
+/// Whether a segment after a media root's version shows that the version belongs to the base URL.
+fn is_base(root: &str, segment: &str) -> bool {
+    segment == root || Version::parse(segment).is_some()
+}
+
+/// Whether a version and more follow, as where a path begins.
+fn begins_anew(path: &str) -> bool {
+    let (segment, rest) = first_segment(path);
+    Version::parse(segment).is_some() && rest.len() > 1
+}
+
+/// Whether a path that follows a whole endpoint begins another.
+fn begins_endpoint(path: &str) -> bool {
+    let (segment, rest) = first_segment(path);
+    match segment {
+        "chat" | "openai" => rest.len() > 1,
+        "models" | "embeddings" => true,
+        _ => begins_anew(path),
+    }
+}
+
+/// Whether a path in the layer is a method that only the native API has.
+fn is_native_call(path: &str) -> bool {
+    let rest = percent_decode_str(path.trim_matches('/')).decode_utf8_lossy();
+    rest.starts_with("models/")
+        && operation::split_verb(&rest).1.is_some_and(|verb| !matches!(verb, Verb::Other(_)))
+}
+
+/// Whether the first segment after a version is one that only OpenAI's API has: the layer was meant.
+fn is_openais_alone(first: &str) -> bool {
+    matches!(first, "audio" | "chat" | "completions" | "embeddings" | "images" | "moderations" | "responses")
 }
 
 /// Whether a path under `/v1` is OpenAI's. `rest` is what follows `/v1`, `first` its first segment.

@@ -171,6 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_nobody_can_have_is_none_and_the_rest_is_read() {
+        let long = "m".repeat(257);
+        for model in
+            [&*long, "a\\nb", "a\\u001b[31mb", "a\\\"b", "a\\\\b", "modèle", " a", "a ", "a`b", "a'b"]
+        {
+            assert_eq!(peeked(&format!(r#"{{"model":"{model}","stream":true}}"#)), (None, true), "{model}");
+        }
+        let longest = "m".repeat(256);
+        for model in [&*longest, "gemini-3.7-flash@001", "ft:gemini:x/y", "a b"] {
+            let peek = peeked(&format!(r#"{{"model":"models/{model}"}}"#));
+            assert_eq!(peek.0.as_deref(), Some(model));
+        }
+    }
+
+    #[test]
     fn a_deep_body_that_is_well_formed_is_read() {
         let body = format!("{{\"x\":{}{},\"model\":\"m\"}}", "[".repeat(50_000), "]".repeat(50_000));
         assert_eq!(peeked(&body).0.as_deref(), Some("m"));

@@ -20,6 +20,36 @@ pub struct Usage {
     pub tool_tokens: Option<u64>,
     /// `totalTokenCount`; OpenAI and Interactions `total_tokens`.
     pub total_tokens: Option<u64>,
+    /// In whose words it was said, which decides how the counts relate.
+    pub form: UsageForm,
+}
+
+/// In whose words an answer says what it used. Each counts differently, so the numbers alone do not tell what is charged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum UsageForm {
+    /// `usageMetadata` of an answer: the thoughts stand beside `candidatesTokenCount`.
+    #[default]
+    Native,
+    /// `usageMetadata` of a Live session, one a turn: the thoughts stand beside `responseTokenCount`. Of several turns
+    /// together the counts are sums.
+    Live,
+    /// `usage` of the OpenAI layer: `completion_tokens` contains the thoughts.
+    OpenAi,
+    /// `usage` of the Interactions API: the thoughts stand beside `total_output_tokens`.
+    Interactions,
+}
+
+impl UsageForm {
+    /// The form in which a field of this name occurs; `None` where it occurs in more than one.
+    fn of(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"candidatesTokenCount" => Self::Native,
+            b"responseTokenCount" => Self::Live,
+            b"prompt_tokens" | b"completion_tokens" | b"input_tokens" | b"output_tokens" => Self::OpenAi,
+            b"total_input_tokens" | b"total_output_tokens" => Self::Interactions,
+            _ => return None,
+        })
+    }
 }
 
 /// Finds the last usage object of a body that comes in chunks. It must be decoded (no content coding).
@@ -217,6 +247,11 @@ impl Object {
                 b'"' => at += self.open_string(&bytes[at..]),
                 b':' => {
                     let name = self.name.get(..self.name_len).unwrap_or_default();
+                    if self.depth == 0
+                        && let Some(form) = UsageForm::of(name)
+                    {
+                        self.usage.form = form;
+                    }
                     self.value = Field::of(name, self.depth).map_or(Value::Skipped, Value::Awaited);
                 }
                 b'0'..=b'9' => {
@@ -298,6 +333,6 @@ impl Object {
 
     /// Nothing, when no field was there: some other object of that name.
     fn found(&self) -> Option<Usage> {
-        (self.usage != Usage::default()).then_some(self.usage)
+        (self.usage != Usage { form: self.usage.form, ..Usage::default() }).then_some(self.usage)
     }
 }

@@ -1,9 +1,12 @@
 //! Request targets: every path Google and OpenAI clients are known to send, every one that is refused, and what holds
 //! of any input at all.
 
-use gemini::operation::Ownership::{self, Bound, Creates, Free};
+use gemini::operation::Ownership::{self, Bound, Creates, Free, Unknown};
 use gemini::operation::{ModelName, Operation, ResourceName, Streaming, Verb};
-use gemini::path::{CredentialForm, Dialect, MAX_TARGET_BYTES, PathError, Surface, dialect_of, parse};
+use gemini::path::{
+    CredentialForm, Dialect, ErrorForm, MAX_TARGET_BYTES, PathError, Surface, dialect_of, error_form_of,
+    parse,
+};
 use proptest::prelude::*;
 
 const FORMS: [CredentialForm; 4] =
@@ -222,6 +225,106 @@ fn doubled_slashes_and_versions_before_other_roots_are_mended() {
         let parsed = parse("POST", path, None, CredentialForm::GoogHeader).map(|target| target.path);
         assert_eq!(parsed.unwrap_or_default(), upstream, "{path}");
     }
+}
+
+#[test]
+fn a_base_url_that_says_what_the_library_adds_is_passed_over() {
+    let generate = "/v1beta/models/x:generateContent";
+    let chat = "/v1beta/openai/chat/completions";
+    for (path, upstream) in [
+        // A version after a version: the library's own stands last.
+        ("/v1beta/v1beta/models/x:generateContent", generate),
+        ("/v1/v1beta/models/x:generateContent", generate),
+        ("/v1beta/v1/models/x:generateContent", "/v1/models/x:generateContent"),
+        ("/v1alpha/v1alpha/v1alpha/files/f", "/v1alpha/files/f"),
+        ("/v1beta/v1beta/upload/v1beta/files", "/upload/v1beta/files"),
+        ("/v1beta/$discovery/rest", "/$discovery/rest"),
+        ("/upload/v1beta/v1beta/files", "/upload/v1beta/files"),
+        ("/upload/v1/v1beta/files", "/upload/v1beta/files"),
+        ("/upload/upload/v1beta/files", "/upload/v1beta/files"),
+        ("/upload/v1beta/upload/v1beta/files", "/upload/v1beta/files"),
+        ("/download/v1beta/v1beta/files/f:download", "/download/v1beta/files/f:download"),
+        ("/v1beta/models/v1beta/models/x:generateContent", generate),
+        // The layer without its name, or with it twice, or with a version more.
+        ("/v1beta/chat/completions", chat),
+        ("/v1alpha/embeddings", "/v1alpha/openai/embeddings"),
+        ("/v1beta/v1/chat/completions", chat),
+        ("/v1/v1/chat/completions", chat),
+        ("/v1beta/openai/v1/chat/completions", chat),
+        ("/v1/openai/v1/chat/completions", chat),
+        ("/openai/v1/v1/chat/completions", chat),
+        ("/openai/v1beta/chat/completions", chat),
+        ("/v1beta/openai/v1beta/openai/chat/completions", chat),
+        ("/v1beta/openai/openai/chat/completions", chat),
+        ("/openai/openai/chat/completions", chat),
+        ("/openai/v1/openai/v1/images/generations", "/v1beta/openai/images/generations"),
+        // Down to the endpoint.
+        ("/v1/chat/completions/chat/completions", chat),
+        ("/v1beta/openai/chat/completions/v1/chat/completions", chat),
+        ("/openai/chat/completions/models", "/v1beta/openai/models"),
+        // A native library on the layer's base URL.
+        ("/v1beta/openai/v1beta/models/x:generateContent", generate),
+        ("/openai/models/x:generateContent", generate),
+        ("/v1beta/openai/models/x:streamGenerateContent", "/v1beta/models/x:streamGenerateContent"),
+    ] {
+        for form in FORMS {
+            let target = parse("POST", path, None, form).unwrap();
+            assert_eq!(target.path, upstream, "{path}");
+            // What it is folded onto is what it would have been without the fold.
+            let straight = parse("POST", upstream, None, form).unwrap();
+            assert_eq!(target, straight, "{path}");
+            assert_eq!(error_form_of(path, form), error_form_of(upstream, form), "{path}");
+        }
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_doubled_base_url_stays_as_it_is() {
+    for path in [
+        "/v1beta/models/v1",
+        "/v1beta/models/v1:generateContent",
+        "/v1beta/environments/e/files/v1/v1beta/openai/x",
+        "/v1beta/fileSearchStores/v1/documents/v1",
+        "/v1beta/files/v1beta",
+        "/v1beta/openai/chat/completions/chatcmpl-1",
+        "/v1beta/openai/chat/completions/chatcmpl-1/messages",
+        "/v1beta/openai/models/ft:gemini:own",
+        "/upload/v1beta/environments/e/files/upload/v1",
+    ] {
+        let target = parse("GET", path, None, CredentialForm::GoogHeader).unwrap();
+        assert_eq!(target.path, path);
+    }
+}
+
+#[test]
+fn errors_have_the_form_of_what_was_asked() {
+    use CredentialForm::{Bearer, GoogHeader, None as Nobody};
+    for (path, form, expected) in [
+        ("/v1beta/models/x:generateContent", Bearer, ErrorForm::Status),
+        ("/v1beta/interactions", GoogHeader, ErrorForm::Worded),
+        ("/v1/interactions/i/cancel", GoogHeader, ErrorForm::Worded),
+        ("/v1beta/v1beta/agents/a", GoogHeader, ErrorForm::Worded),
+        ("/v1beta/environments:create", Nobody, ErrorForm::Worded),
+        ("/v1beta/files/interactions", GoogHeader, ErrorForm::Status),
+        ("/v1/chat/completions", Nobody, ErrorForm::OpenAi),
+        ("/v1beta/openai/v1/embeddings", GoogHeader, ErrorForm::OpenAi),
+        ("/nowhere", Bearer, ErrorForm::OpenAi),
+        ("/nowhere", Nobody, ErrorForm::Status),
+    ] {
+        assert_eq!(error_form_of(path, form), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_model_that_nobody_can_have_is_forwarded_without_one() {
+    let long = "m".repeat(257);
+    for name in [&*long, "a%22b", "a'b", "%C3%BC"] {
+        let path = format!("/v1beta/models/{name}:generateContent");
+        let target = parse("POST", &path, None, CredentialForm::GoogHeader).unwrap();
+        assert_eq!((target.path, target.operation.model), (path, None));
+    }
+    let longest = "m".repeat(256);
+    assert!(operation("POST", &format!("/v1beta/models/{longest}:generateContent"), None).model.is_some());
 }
 
 #[test]
@@ -484,6 +587,16 @@ fn binding_follows_the_wire_pages_table() {
         ("GET", "openai/videos/v", Bound),
         ("POST", "openai/batches", Creates),
         ("POST", "openai/batches/b/cancel", Bound),
+        // What is no collection that is known here is nobody's, as far as anybody has said.
+        ("GET", "fils", Unknown),
+        ("GET", "things/t", Unknown),
+        ("GET", "things/t/parts/p", Unknown),
+        ("DELETE", "things/t", Unknown),
+        ("POST", "things/t:cancel", Unknown),
+        ("POST", "things", Creates),
+        ("POST", "x/chat/completions", Unknown),
+        ("GET", "openai/assistants/a", Unknown),
+        ("POST", "openai/x/chat/completions", Unknown),
     ] {
         expect(method, &format!("/v1beta/{path}"), None, binding);
     }
@@ -492,6 +605,9 @@ fn binding_follows_the_wire_pages_table() {
     expect("POST", "/upload/v1beta/fileSearchStores/s:uploadToFileSearchStore", None, Bound);
     expect("PUT", "/upload/v1beta/environments/e/files/p", None, Bound);
     expect("GET", "/download/v1beta/files/f:download", Some("alt=media"), Bound);
+    expect("GET", "/download/v1beta/fils/f:download", Some("alt=media"), Unknown);
+    expect("PUT", "/upload/v1beta/things/t/p", None, Unknown);
+    expect("PUT", "/upload/v1beta/things/t", Some("upload_id=u"), Bound);
     let live = "/ws/google.ai.generativelanguage.v1.GenerativeService.BidiGenerateContent";
     expect("GET", live, None, Free);
     expect("GET", "/$discovery/rest", Some("version=v1beta"), Free);

@@ -1,6 +1,6 @@
 //! Token usage, found in whole and in cut bodies, and not where it is only spoken of.
 
-use gemini::usage::{Usage, UsageScanner};
+use gemini::usage::{Usage, UsageForm, UsageScanner};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -25,6 +25,7 @@ const NATIVE_USAGE: Usage = Usage {
     cached_tokens: Some(4),
     tool_tokens: Some(5),
     total_tokens: Some(66),
+    form: UsageForm::Native,
 };
 
 #[test]
@@ -35,7 +36,8 @@ fn googles_usage_is_read_plain_and_pretty() {
     assert_eq!(usage(&pretty.replace('\n', "\r\n").replace("\": ", "\" \t\r\n:\n ")), Some(NATIVE_USAGE));
     let live =
         usage(r#"{"usageMetadata":{"promptTokenCount":1,"responseTokenCount":2,"totalTokenCount":3}}"#);
-    assert_eq!(live.unwrap().output_tokens, Some(2));
+    let live = live.unwrap();
+    assert_eq!((live.output_tokens, live.form), (Some(2), UsageForm::Live));
 }
 
 #[test]
@@ -48,6 +50,7 @@ fn openais_usage_is_read_with_its_details() {
         thoughts_tokens: Some(4),
         total_tokens: Some(5),
         tool_tokens: None,
+        form: UsageForm::OpenAi,
     };
     assert_eq!(usage(chat), Some(expected));
     let responses = r#"{"usage":{"input_tokens":1,"input_tokens_details":{"cached_tokens":2},"output_tokens":3,"output_tokens_details":{"reasoning_tokens":4},"total_tokens":5}}"#;
@@ -59,7 +62,24 @@ fn openais_usage_is_read_with_its_details() {
 #[test]
 fn the_interactions_apis_usage_is_read() {
     let body = r#"{"interaction":{"usage":{"total_input_tokens":11,"total_output_tokens":22,"total_thought_tokens":33,"total_cached_tokens":4,"total_tool_use_tokens":5,"total_tokens":66}}}"#;
-    assert_eq!(usage(body), Some(NATIVE_USAGE));
+    assert_eq!(usage(body), Some(Usage { form: UsageForm::Interactions, ..NATIVE_USAGE }));
+}
+
+#[test]
+fn the_form_is_told_by_the_names_of_the_fields_and_never_makes_a_usage_by_itself() {
+    for (body, form) in [
+        (r#"{"usageMetadata":{"promptTokenCount":1,"totalTokenCount":1}}"#, UsageForm::Native),
+        (r#"{"usage":{"prompt_tokens":1,"total_tokens":1}}"#, UsageForm::OpenAi),
+        (r#"{"usage":{"total_tokens":1,"output_tokens":1}}"#, UsageForm::OpenAi),
+        (r#"{"usage":{"total_input_tokens":1}}"#, UsageForm::Interactions),
+        (
+            r#"{"usageMetadata":{"totalTokenCount":1,"details":{"prompt_tokens":1},"candidatesTokenCount":1}}"#,
+            UsageForm::Native,
+        ),
+    ] {
+        assert_eq!(usage(body).unwrap().form, form, "{body}");
+    }
+    assert_eq!(usage(r#"{"usage":{"completion_tokens":null,"prompt_tokens":"7"}}"#), None);
 }
 
 #[test]
@@ -121,7 +141,11 @@ fn strings_inside_a_usage_do_not_confuse_it() {
 fn only_whole_counts_are_counts() {
     for value in ["-1", "1.5", "1e3", "\"7\"", "null", "true", "[7]", "{\"x\":7}"] {
         let body = format!(r#"{{"usage":{{"prompt_tokens":{value},"total_tokens":2}}}}"#);
-        assert_eq!(usage(&body), Some(Usage { total_tokens: Some(2), ..Usage::default() }), "{value}");
+        assert_eq!(
+            usage(&body),
+            Some(Usage { total_tokens: Some(2), form: UsageForm::OpenAi, ..Usage::default() }),
+            "{value}"
+        );
     }
     let huge = usage(r#"{"usage":{"total_tokens":99999999999999999999999999}}"#).unwrap();
     assert_eq!(huge.total_tokens, Some(u64::MAX));

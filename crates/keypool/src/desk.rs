@@ -7,7 +7,7 @@ use crate::breaker::{Turn, Verdict};
 use crate::budget::Spent;
 use crate::cooldown::{Order, Penalty, Struck};
 use crate::effect::{Effect, Effects, Event};
-use crate::key::{KeyIx, ProjectNumber};
+use crate::key::{KeyId, KeyIx, ProjectNumber};
 use crate::lease::{Grant, LeaseId, LeaseState, Leases, Out, Outcome, Role, Settlement};
 use crate::lease_request::{LeaseRequest, Refusal};
 use crate::models::ModelIx;
@@ -28,7 +28,7 @@ pub(crate) struct Desk {
 }
 
 /// What the desk says to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Granted(Grant),
     Refused(Refusal),
@@ -78,16 +78,17 @@ impl Desk {
         for site in probed {
             self.roster.set_timer(until, site);
         }
-        self.roster.key_mut(key).in_flight += 1;
         self.roster.count_grant(key, model, now);
-        Grant { lease, key, role }
+        let entry = self.roster.key_mut(key);
+        entry.in_flight += 1;
+        Grant { lease, key: entry.id.clone(), role }
     }
 
     /// The head of the answer was good: as far as the cooldowns are concerned, a success.
     pub(crate) fn vouch(
         &mut self,
         lease: LeaseId,
-        key: KeyIx,
+        key: &KeyId,
         model: &Model,
         now: Now,
         effects: &mut Effects,
@@ -107,7 +108,7 @@ impl Desk {
     pub(crate) fn settle(&mut self, settlement: &Settlement, now: Now, effects: &mut Effects) {
         let Settlement { lease, key, model, outcome, input_tokens, .. } = settlement;
         let found = self.leases.close(*lease);
-        let Some(report) = self.attribute(found, *lease, *key, model) else { return };
+        let Some(report) = self.attribute(found, *lease, key, model) else { return };
         if let LeaseState::Ours(out) = found {
             self.return_lease(*lease, out, outcome, *input_tokens, now, effects);
         }
@@ -182,13 +183,13 @@ impl Desk {
         &self,
         found: LeaseState,
         lease: LeaseId,
-        claimed: KeyIx,
+        claimed: &KeyId,
         model: &'a Model,
     ) -> Option<Report<'a>> {
         let (key, tools) = match found {
             LeaseState::Ours(out) => (out.key, out.tools),
             // Which tools it used is forgotten.
-            LeaseState::Former => (self.roster.get(claimed).map(|_| claimed)?, Tools::NONE),
+            LeaseState::Former => (self.roster.find(claimed)?, Tools::NONE),
             LeaseState::Settled => return None,
         };
         Some(Report { key, model, tools, order: self.leases.order(lease) })

@@ -1,5 +1,5 @@
 //! The names of keys and projects, a key's place in the pool, and the set of keys a request has used. No secret
-//! passes through this crate: the caller keeps those, at the same positions.
+//! passes through this crate: the caller keeps those, by the same names. Places are known inside this crate only.
 
 use std::fmt;
 use std::sync::Arc;
@@ -88,29 +88,18 @@ impl KeySpec {
 
 /// A key's position in the list the pool was made of, stable for the pool's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyIx(pub(crate) u32);
+pub(crate) struct KeyIx(pub u32);
 
 impl KeyIx {
-    /// The key at this position, from 0. Whoever has no pool at hand and knows the list it was made of names keys so.
-    pub fn at(position: usize) -> Self {
-        Self(u32::try_from(position).unwrap_or(u32::MAX))
-    }
-
     /// The position, from 0.
-    pub fn position(self) -> usize {
+    pub(crate) fn position(self) -> usize {
         self.0 as usize
     }
 }
 
-impl fmt::Display for KeyIx {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
-
-/// The keys that one request has used already. Up to four cost no allocation.
+/// The keys that one request has used already. Up to two cost no allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tried(SmallVec<[KeyIx; 4]>);
+pub struct Tried(SmallVec<[KeyId; 2]>);
 
 impl Tried {
     /// None yet.
@@ -119,15 +108,15 @@ impl Tried {
     }
 
     /// Adds a key; a second time changes nothing.
-    pub fn insert(&mut self, key: KeyIx) {
-        if !self.contains(key) {
+    pub fn insert(&mut self, key: KeyId) {
+        if !self.contains(&key) {
             self.0.push(key);
         }
     }
 
     /// Whether the request has used this key.
-    pub fn contains(&self, key: KeyIx) -> bool {
-        self.0.contains(&key)
+    pub fn contains(&self, key: &KeyId) -> bool {
+        self.0.contains(key)
     }
 
     /// How many keys it has used.
@@ -141,13 +130,13 @@ impl Tried {
     }
 
     /// The keys, in the order of use.
-    pub fn iter(&self) -> impl Iterator<Item = KeyIx> + '_ {
-        self.0.iter().copied()
+    pub fn iter(&self) -> impl Iterator<Item = &KeyId> {
+        self.0.iter()
     }
 }
 
-impl FromIterator<KeyIx> for Tried {
-    fn from_iter<I: IntoIterator<Item = KeyIx>>(keys: I) -> Self {
+impl FromIterator<KeyId> for Tried {
+    fn from_iter<I: IntoIterator<Item = KeyId>>(keys: I) -> Self {
         let mut tried = Self::new();
         keys.into_iter().for_each(|key| tried.insert(key));
         tried

@@ -7,7 +7,7 @@ use gemini::fault::Fault;
 
 use crate::budget::Booking;
 use crate::cooldown::Order;
-use crate::key::KeyIx;
+use crate::key::{KeyId, KeyIx};
 use crate::models::ModelIx;
 use crate::roster::ProjectIx;
 use crate::tool::Tools;
@@ -21,12 +21,12 @@ pub struct LeaseId {
 }
 
 /// A key to use, once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// To be settled exactly once, whatever happens.
     pub lease: LeaseId,
     /// The key.
-    pub key: KeyIx,
+    pub key: KeyId,
     /// Whether others wait to see how this one fares.
     pub role: Role,
 }
@@ -58,7 +58,7 @@ pub struct Settlement {
     /// The lease.
     pub lease: LeaseId,
     /// The key it was granted for.
-    pub key: KeyIx,
+    pub key: KeyId,
     /// The model it was granted for.
     pub model: Option<Arc<str>>,
     /// How it ended.

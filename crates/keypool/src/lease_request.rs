@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::key::{KeyIx, Tried};
+use crate::key::{KeyId, Tried};
 use crate::lease::Grant;
 use crate::tool::Tools;
 use crate::waiting::Ticket;
@@ -52,15 +52,15 @@ impl LeaseRequest {
 }
 
 /// Which keys can serve a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
     /// All of them.
     #[default]
     Any,
     /// Those of this key's project, which owns the resource that the request names.
-    ProjectOf(KeyIx),
+    ProjectOf(KeyId),
     /// Only this one.
-    Only(KeyIx),
+    Only(KeyId),
 }
 
 /// What a request had better avoid.
@@ -85,7 +85,7 @@ pub enum Retry {
 }
 
 /// The pool's answer to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Here is a key.
     Granted(Grant),

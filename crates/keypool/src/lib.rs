@@ -43,7 +43,7 @@ mod waiting;
 
 pub use effect::{Effect, Effects, Event};
 pub use error::PoolError;
-pub use key::{KeyId, KeyIx, KeySpec, Project, ProjectNumber, Tried};
+pub use key::{KeyId, KeySpec, Project, ProjectNumber, Tried};
 pub use lease::{Grant, LeaseId, Outcome, Role, Settlement};
 pub use lease_request::{Answer, Avoid, LeaseRequest, Reach, Refusal, Retry};
 pub use limit::{Gauge, Limit};

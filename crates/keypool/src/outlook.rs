@@ -41,15 +41,14 @@ pub(crate) fn back_in(back: Duration, now: Duration) -> Duration {
 impl Roster {
     /// When this request may hope for a key, if none can be leased now.
     pub(crate) fn outlook(&self, request: &LeaseRequest, now: Duration) -> Outlook {
-        match request.reach {
+        match &request.reach {
             Reach::Any => self.outlook_among((0..).map(KeyIx).take(self.keys.len()), request, now),
-            Reach::ProjectOf(key) if self.get(key).is_some() => {
+            Reach::ProjectOf(key) => self.find(key).map_or(Outlook::NoneLeft, |key| {
                 self.outlook_among(self.members(self.project(key)).iter().copied(), request, now)
-            }
-            Reach::Only(key) if self.get(key).is_some() => {
-                self.outlook_among(std::iter::once(key), request, now)
-            }
-            Reach::ProjectOf(_) | Reach::Only(_) => Outlook::NoneLeft,
+            }),
+            Reach::Only(key) => self
+                .find(key)
+                .map_or(Outlook::NoneLeft, |key| self.outlook_among(std::iter::once(key), request, now)),
         }
     }
 
@@ -76,8 +75,8 @@ impl Roster {
             outlook = match (back, outlook) {
                 _ if key.disabled => outlook,
                 (None, _) => outlook,
-                (Some(_), Outlook::AllRetired) if request.tried.contains(ix) => Outlook::NoneLeft,
-                (Some(_), _) if request.tried.contains(ix) => outlook,
+                (Some(_), Outlook::AllRetired) if request.tried.contains(&key.id) => Outlook::NoneLeft,
+                (Some(_), _) if request.tried.contains(&key.id) => outlook,
                 (Some(back), outlook) => {
                     let next = Some(back).filter(|back| *back > now);
                     Outlook::Back(match outlook {

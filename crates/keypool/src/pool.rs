@@ -78,7 +78,7 @@ impl Pool {
     pub fn vouch(
         &mut self,
         lease: LeaseId,
-        key: KeyIx,
+        key: &KeyId,
         model: &Option<Arc<str>>,
         now: Now,
         effects: &mut Effects,
@@ -121,7 +121,7 @@ impl Pool {
     /// # Errors
     /// No key has this name.
     pub fn reset(&mut self, id: &KeyId, now: Now, effects: &mut Effects) -> Result<(), PoolError> {
-        let key = self.find(id).ok_or_else(|| PoolError::UnknownKey(id.clone()))?;
+        let key = self.place(id)?;
         let roster = &mut self.desk.roster;
         roster.forget_limits(roster.project(key), now.mono);
         for site in self.desk.roster.reset(key) {
@@ -139,7 +139,7 @@ impl Pool {
         now: Now,
         effects: &mut Effects,
     ) -> Result<(), PoolError> {
-        let key = self.find(id).ok_or_else(|| PoolError::UnknownKey(id.clone()))?;
+        let key = self.place(id)?;
         let roster = &mut self.desk.roster;
         if roster.keys()[key.position()].disabled != disabled {
             roster.disable(key, disabled);
@@ -149,6 +149,10 @@ impl Pool {
         }
         self.wake(now, effects);
         Ok(())
+    }
+
+    fn place(&self, id: &KeyId) -> Result<KeyIx, PoolError> {
+        self.desk.roster.find(id).ok_or_else(|| PoolError::UnknownKey(id.clone()))
     }
 
     /// How everything stands, for humans.
@@ -173,14 +177,11 @@ impl Pool {
         self.desk.roster.restore_all(records, now, &self.desk.settings);
     }
 
-    /// The key of this name.
-    pub fn find(&self, id: &KeyId) -> Option<KeyIx> {
-        self.desk.roster.find(id)
-    }
-
-    /// The name of a key.
-    pub fn id(&self, key: KeyIx) -> Option<&KeyId> {
-        self.desk.roster.get(key).map(|key| &key.id)
+    /// Tells whether two keys are of one project, as far as labels and the numbers that Google has named so far tell. A
+    /// key that is not in the pool shares a project with none.
+    pub fn share_a_project(&self, one: &KeyId, other: &KeyId) -> bool {
+        let project = |id| self.desk.roster.find(id).map(|key| self.desk.roster.project(key));
+        project(one).is_some_and(|one| Some(one) == project(other))
     }
 
     /// How many requests wait for a key.

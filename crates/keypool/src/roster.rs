@@ -172,10 +172,6 @@ impl Roster {
         &self.keys
     }
 
-    pub(crate) fn get(&self, key: KeyIx) -> Option<&Key> {
-        self.keys.get(key.position())
-    }
-
     pub(crate) fn key_mut(&mut self, key: KeyIx) -> &mut Key {
         &mut self.keys[key.position()]
     }

@@ -5,7 +5,7 @@ use fixedbitset::FixedBitSet;
 
 use crate::affinity::Affinity;
 use crate::budgets::Headroom;
-use crate::key::{KeyIx, Tried};
+use crate::key::KeyIx;
 use crate::lease_request::{Avoid, LeaseRequest, Reach};
 use crate::roster::Roster;
 use crate::settings::Strategy;
@@ -71,19 +71,21 @@ impl Selector {
     /// Sets the candidates: what may be leased, within reach, and not tried yet.
     fn gather(&mut self, roster: &Roster, request: &LeaseRequest) {
         let candidates = &mut self.candidates;
-        match request.reach {
+        match &request.reach {
             Reach::Any => candidates.clone_from(roster.ready()),
-            Reach::ProjectOf(key) if roster.get(key).is_some() => {
+            Reach::ProjectOf(key) => {
                 candidates.clear();
-                for key in roster.members(roster.project(key)) {
+                let members = roster.find(key).map(|key| roster.members(roster.project(key)));
+                for key in members.into_iter().flatten() {
                     candidates.set(key.position(), roster.ready().contains(key.position()));
                 }
             }
-            Reach::Only(key) if roster.get(key).is_some() => {
+            Reach::Only(key) => {
                 candidates.clear();
-                candidates.set(key.position(), roster.ready().contains(key.position()));
+                if let Some(key) = roster.find(key) {
+                    candidates.set(key.position(), roster.ready().contains(key.position()));
+                }
             }
-            Reach::ProjectOf(_) | Reach::Only(_) => candidates.clear(),
         }
         if let Some(blocked) = roster.blocked(&request.model) {
             candidates.difference_with(blocked);
@@ -91,7 +93,9 @@ impl Selector {
         for tool in request.tools.iter() {
             candidates.difference_with(roster.blocked_tool(tool));
         }
-        remove(&request.tried, candidates);
+        for key in request.tried.iter().filter_map(|key| roster.find(key)) {
+            candidates.set(key.position(), false);
+        }
     }
 
     /// Sets those of the candidates that avoid what is better avoided. Whether that makes a difference.
@@ -100,20 +104,12 @@ impl Selector {
             return false;
         }
         self.preferred.clone_from(&self.candidates);
-        for key in request.tried.iter().filter(|key| roster.get(*key).is_some()) {
+        for key in request.tried.iter().filter_map(|key| roster.find(key)) {
             for sibling in roster.members(roster.project(key)) {
                 self.preferred.set(sibling.position(), false);
             }
         }
         true
-    }
-}
-
-fn remove(tried: &Tried, candidates: &mut FixedBitSet) {
-    for key in tried.iter() {
-        if key.position() < candidates.len() {
-            candidates.set(key.position(), false);
-        }
     }
 }
 

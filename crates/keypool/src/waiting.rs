@@ -34,7 +34,7 @@ pub(crate) struct Waiter {
 }
 
 /// What to tell a waiter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Granted(Grant),
     Refused(Refusal),

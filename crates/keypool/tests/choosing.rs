@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use gemini::fault::{Kind, Wait};
 use keypool::{
-    Answer, Avoid, KeyIx, KeySpec, LeaseRequest, Outcome, Pool, PoolError, Reach, Refusal, Settings,
+    Answer, Avoid, KeyId, KeySpec, LeaseRequest, Outcome, Pool, PoolError, Reach, Refusal, Settings,
     Strategy, Tried,
 };
 use proptest::prelude::*;
-use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs};
+use stage::{MODEL, Stage, exact, fault, keys, labelled, model, place, secs};
 
 fn with(strategy: Strategy) -> Settings {
     Settings { strategy, ..exact() }
 }
 
 fn positions(stage: &mut Stage, count: usize) -> Vec<usize> {
-    (0..count).map(|_| stage.serve(MODEL, Outcome::Success).position()).collect()
+    (0..count).map(|_| place(&stage.serve(MODEL, Outcome::Success))).collect()
 }
 
 #[test]
@@ -29,12 +29,9 @@ fn a_pool_that_makes_no_sense_is_refused() {
     assert_eq!(refused(exact(), vec![weightless]), "the weight of key `a` is 0: allowed is 1 or more");
     let settings = Settings { jitter: 2.0, ..exact() };
     assert_eq!(refused(settings, keys(1)), "`jitter`: allowed is 0 to 0.5");
-    assert_eq!(
-        Pool::new(exact(), keys(1), 1).unwrap().find(&"k9".into()).map(KeyIx::position),
-        None,
-        "{}",
-        PoolError::UnknownKey("k9".into())
-    );
+    let mut stage = Stage::new(exact(), keys(1));
+    let unknown = stage.pool.enable(&"k9".into(), stage.now, &mut stage.effects);
+    assert_eq!(unknown, Err(PoolError::UnknownKey("k9".into())));
 }
 
 #[test]
@@ -55,12 +52,12 @@ fn a_key_that_comes_back_has_one_turn_and_no_more() {
 fn two_models_in_step_do_not_starve_the_key_that_only_one_may_use() {
     let mut stage = Stage::new(exact(), keys(3));
     let grants = [stage.lease("a"), stage.lease("a")];
-    stage.settle(grants[0], "a", Outcome::Success);
-    stage.settle(grants[1], "a", fault(Kind::QuotaDay, Wait::DailyReset));
+    stage.settle(&grants[0], "a", Outcome::Success);
+    stage.settle(&grants[1], "a", fault(Kind::QuotaDay, Wait::DailyReset));
     let mut uses = [0; 3];
     for _ in 0..100 {
         for name in ["a", "b"] {
-            uses[stage.serve(name, Outcome::Success).position()] += 1;
+            uses[place(&stage.serve(name, Outcome::Success))] += 1;
         }
     }
     assert!(uses.iter().all(|uses| *uses >= 50), "{uses:?}");
@@ -70,10 +67,10 @@ fn two_models_in_step_do_not_starve_the_key_that_only_one_may_use() {
 fn least_in_flight_prefers_idle_keys_and_takes_turns_among_equals() {
     let mut stage = Stage::new(with(Strategy::LeastInFlight), keys(3));
     let first: Vec<_> = (0..3).map(|_| stage.lease(MODEL)).collect();
-    assert_eq!(first.iter().map(|grant| grant.key.position()).collect::<Vec<_>>(), [0, 1, 2]);
-    stage.settle(first[1], MODEL, Outcome::Success);
+    assert_eq!(first.iter().map(|grant| place(&grant.key)).collect::<Vec<_>>(), [0, 1, 2]);
+    stage.settle(&first[1], MODEL, Outcome::Success);
     assert_eq!(positions(&mut stage, 3), [1, 1, 1]);
-    stage.settle(first[0], MODEL, Outcome::Abandoned);
+    stage.settle(&first[0], MODEL, Outcome::Abandoned);
     assert_eq!(positions(&mut stage, 4), [0, 1, 0, 1]);
 }
 
@@ -97,9 +94,9 @@ fn a_key_that_was_tried_is_not_given_again() {
             else {
                 panic!("no grant after {tried:?}");
             };
-            assert!(!tried.contains(grant.key));
-            tried.insert(grant.key);
-            stage.settle(grant, MODEL, fault(Kind::Internal, Wait::None));
+            assert!(!tried.contains(&grant.key));
+            tried.insert(grant.key.clone());
+            stage.settle(&grant, MODEL, fault(Kind::Internal, Wait::None));
         }
         let answer = stage.ask(&LeaseRequest { tried, ..LeaseRequest::any(model(MODEL)) });
         assert_eq!(answer, Answer::Refused(Refusal::NoneLeft));
@@ -117,21 +114,21 @@ fn a_project_that_failed_is_avoided_where_there_is_a_choice() {
             ..LeaseRequest::any(model(MODEL))
         };
         let Answer::Granted(grant) = stage.ask(&request) else { panic!("no grant") };
-        stage.settle(grant, MODEL, Outcome::Abandoned);
+        stage.settle(&grant, MODEL, Outcome::Abandoned);
         grant.key
     };
     let second = next(&tried);
-    assert_eq!(second.position(), 2);
+    assert_eq!(second, "c".into());
     tried.insert(second);
-    assert_eq!(next(&tried).position(), 1, "without a choice, the sibling");
+    assert_eq!(next(&tried), "b".into(), "without a choice, the sibling");
 }
 
 #[test]
 fn a_bound_request_stays_within_reach() {
     let mut stage = Stage::new(exact(), vec![KeySpec::new("x"), labelled("a", "p"), labelled("b", "p")]);
-    let (a, b) = (stage.key("a"), stage.key("b"));
-    let mut ask = |reach, tried: &[KeyIx]| {
-        let tried = tried.iter().copied().collect();
+    let (a, b) = (KeyId::from("a"), KeyId::from("b"));
+    let mut ask = |reach, tried: &[KeyId]| {
+        let tried = tried.iter().cloned().collect();
         let answer = stage.ask(&LeaseRequest { reach, tried, ..LeaseRequest::any(None) });
         match answer {
             Answer::Granted(grant) => Ok(grant.key),
@@ -139,13 +136,14 @@ fn a_bound_request_stays_within_reach() {
             Answer::Waiting(_) => panic!("nothing cools"),
         }
     };
-    assert_eq!(ask(Reach::Only(b), &[]), Ok(b));
-    assert_eq!(ask(Reach::Only(b), &[b]), Err(Refusal::NoneLeft));
-    assert_eq!(ask(Reach::ProjectOf(b), &[]), Ok(a));
-    assert_eq!(ask(Reach::ProjectOf(b), &[a]), Ok(b));
+    let (only_b, like_b) = (Reach::Only(b.clone()), Reach::ProjectOf(b.clone()));
+    assert_eq!(ask(only_b.clone(), &[]), Ok(b.clone()));
+    assert_eq!(ask(only_b.clone(), std::slice::from_ref(&b)), Err(Refusal::NoneLeft));
+    assert_eq!(ask(like_b.clone(), &[]), Ok(a.clone()));
+    assert_eq!(ask(like_b, &[a]), Ok(b));
     stage.disable("b");
     assert_eq!(
-        stage.ask(&LeaseRequest { reach: Reach::Only(b), ..LeaseRequest::any(None) }),
+        stage.ask(&LeaseRequest { reach: only_b, ..LeaseRequest::any(None) }),
         Answer::Refused(Refusal::AllRetired)
     );
 }
@@ -167,13 +165,13 @@ fn a_second_report_of_a_lease_changes_nothing() {
     let mut stage = Stage::new(exact(), keys(1));
     let grant = stage.lease(MODEL);
     let other = stage.lease(MODEL);
-    stage.settle(grant, MODEL, Outcome::Success);
+    stage.settle(&grant, MODEL, Outcome::Success);
     let before = stage.pool.snapshot(stage.now);
-    stage.settle(grant, MODEL, fault(Kind::KeyInvalid, Wait::Retire));
-    stage.vouch(grant, MODEL);
+    stage.settle(&grant, MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    stage.vouch(&grant, MODEL);
     assert_eq!(stage.pool.snapshot(stage.now), before);
     assert_eq!(stage.pool.in_flight(), 1);
-    stage.settle(other, MODEL, Outcome::Abandoned);
+    stage.settle(&other, MODEL, Outcome::Abandoned);
     assert_eq!(stage.pool.in_flight(), 0);
 }
 
@@ -188,18 +186,18 @@ proptest! {
         let mut stage = Stage::new(exact(), keys(count));
         let closed: std::collections::BTreeSet<_> = closed.iter().map(|at| at.index(count)).collect();
         for at in &closed {
-            let reach = Reach::Only(stage.key(&format!("k{at}")));
+            let reach = Reach::Only(KeyId::from(format!("k{at}")));
             if let Answer::Granted(grant) = stage.ask(&LeaseRequest { reach, ..LeaseRequest::any(model(MODEL)) }) {
-                stage.settle(grant, MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
+                stage.settle(&grant, MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
             }
         }
         prop_assume!(closed.len() < count);
         let mut uses = vec![0; count];
         for _ in 0..rounds {
             let grant = stage.lease(MODEL);
-            uses[grant.key.position()] += 1;
+            uses[place(&grant.key)] += 1;
             if !open {
-                stage.settle(grant, MODEL, Outcome::Success);
+                stage.settle(&grant, MODEL, Outcome::Success);
             }
             stage.pass(Duration::from_millis(1));
         }
@@ -215,7 +213,7 @@ proptest! {
         let sum: u32 = weights.iter().sum();
         let mut uses = vec![0_u32; weights.len()];
         for _ in 0..3 * sum {
-            uses[stage.serve(MODEL, Outcome::Success).position()] += 1;
+            uses[place(&stage.serve(MODEL, Outcome::Success))] += 1;
         }
         let due: Vec<_> = weights.iter().map(|weight| 3 * weight).collect();
         prop_assert_eq!(uses, due);

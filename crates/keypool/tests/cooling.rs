@@ -5,7 +5,7 @@ mod stage;
 use std::time::Duration;
 
 use gemini::fault::{Kind, Quota, QuotaUnit, QuotaWindow, Wait};
-use keypool::{Answer, KeyState, LeaseRequest, Outcome, Reach, Refusal, Role, Settings};
+use keypool::{Answer, KeyId, KeyState, LeaseRequest, Outcome, Reach, Refusal, Role, Settings};
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs, wall};
 
 const A_MINUTE: Wait = Wait::For(Duration::from_secs(60));
@@ -15,13 +15,13 @@ const A_MINUTE: Wait = Wait::For(Duration::from_secs(60));
 fn closed_by(kind: Kind) -> [bool; 4] {
     let specs = vec![labelled("met", "p"), labelled("sibling", "p"), labelled("stranger", "q")];
     let mut stage = Stage::new(exact(), specs);
-    assert_eq!(stage.serve(MODEL, fault(kind, A_MINUTE)), stage.key("met"));
+    assert_eq!(stage.serve(MODEL, fault(kind, A_MINUTE)), KeyId::from("met"));
     let mut closed = |id, name| {
-        let reach = Reach::Only(stage.key(id));
+        let reach = Reach::Only(KeyId::from(id));
         let request = LeaseRequest { reach, may_wait: false, ..LeaseRequest::any(model(name)) };
         match stage.ask(&request) {
             Answer::Granted(grant) => {
-                stage.settle(grant, name, Outcome::Abandoned);
+                stage.settle(&grant, name, Outcome::Abandoned);
                 false
             }
             Answer::Refused(refusal) => {
@@ -88,8 +88,8 @@ fn a_fault_without_a_wait_cools_nothing() {
 fn a_key_without_a_project_is_its_own_project() {
     let mut stage = Stage::new(exact(), keys(2));
     stage.serve(MODEL, fault(Kind::SpendingCap, Wait::Long));
-    assert_eq!(stage.lease(MODEL).key, stage.key("k1"));
-    assert_eq!(stage.lease("other").key, stage.key("k1"));
+    assert_eq!(stage.lease(MODEL).key, KeyId::from("k1"));
+    assert_eq!(stage.lease("other").key, KeyId::from("k1"));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_retired_key_stays_retired_until_it_is_reset() {
     stage.pass(secs(400 * 24 * 3600));
     assert_eq!(stage.refusal(MODEL), Refusal::AllRetired);
     stage.reset("k0");
-    assert_eq!(stage.serve(MODEL, Outcome::Success), stage.key("k0"));
+    assert_eq!(stage.serve(MODEL, Outcome::Success), KeyId::from("k0"));
     assert_eq!(
         stage.events(),
         ["key k0 is retired until it is reset: the key is invalid or expired", "key k0 is reset"]
@@ -136,8 +136,8 @@ fn a_retired_key_stays_retired_until_it_is_reset() {
 fn a_later_fault_does_not_bring_a_retired_key_back() {
     let mut stage = Stage::new(exact(), keys(1));
     let (first, second) = (stage.lease(MODEL), stage.lease(MODEL));
-    stage.settle(first, MODEL, fault(Kind::KeySuspended, Wait::Retire));
-    stage.settle(second, MODEL, fault(Kind::Forbidden, Wait::For(secs(1))));
+    stage.settle(&first, MODEL, fault(Kind::KeySuspended, Wait::Retire));
+    stage.settle(&second, MODEL, fault(Kind::Forbidden, Wait::For(secs(1))));
     stage.pass(secs(3600));
     assert_eq!(stage.refusal(MODEL), Refusal::AllRetired);
 }
@@ -168,14 +168,14 @@ fn disabling_does_not_end_a_cooldown() {
 fn a_reset_opens_the_key_its_project_and_its_models() {
     let mut stage = Stage::new(exact(), vec![labelled("a", "p"), labelled("b", "p")]);
     let grants = [stage.lease(MODEL), stage.lease(MODEL), stage.lease(MODEL)];
-    stage.settle(grants[0], MODEL, fault(Kind::KeyInvalid, Wait::Retire));
-    stage.settle(grants[1], MODEL, fault(Kind::SpendingCap, Wait::Long));
-    stage.settle(grants[2], MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
+    stage.settle(&grants[0], MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    stage.settle(&grants[1], MODEL, fault(Kind::SpendingCap, Wait::Long));
+    stage.settle(&grants[2], MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
     assert_eq!(stage.records().len(), 3);
     stage.reset("a");
     assert_eq!(stage.records(), []);
-    assert_eq!(stage.serve(MODEL, Outcome::Success), stage.key("b"));
-    assert_eq!(stage.serve(MODEL, Outcome::Success), stage.key("a"));
+    assert_eq!(stage.serve(MODEL, Outcome::Success), KeyId::from("b"));
+    assert_eq!(stage.serve(MODEL, Outcome::Success), KeyId::from("a"));
 }
 
 #[test]
@@ -264,15 +264,15 @@ fn a_cooldown_counts_one_step_however_many_requests_were_under_way() {
     let mut stage = Stage::new(exact(), keys(1));
     let grants: Vec<_> = (0..20).map(|_| stage.lease(MODEL)).collect();
     for grant in &grants[..10] {
-        stage.settle(*grant, MODEL, fault(Kind::QuotaBare, Wait::Backoff));
+        stage.settle(grant, MODEL, fault(Kind::QuotaBare, Wait::Backoff));
     }
     stage.pass(secs(15));
     // Some are so late that the cooldown is over: they say nothing new, in either direction.
     for grant in &grants[10..15] {
-        stage.settle(*grant, MODEL, fault(Kind::QuotaBare, Wait::Backoff));
+        stage.settle(grant, MODEL, fault(Kind::QuotaBare, Wait::Backoff));
     }
     for grant in &grants[15..] {
-        stage.settle(*grant, MODEL, Outcome::Success);
+        stage.settle(grant, MODEL, Outcome::Success);
     }
     assert_eq!(stage.lease(MODEL).role, Role::Probe);
     assert_eq!(stage.waits(), [secs(15)]);
@@ -283,11 +283,11 @@ fn a_late_hint_moves_the_end_only_when_it_asks_for_clearly_more() {
     let mut stage = Stage::new(exact(), keys(1));
     let grants = [stage.lease(MODEL), stage.lease(MODEL), stage.lease(MODEL), stage.lease(MODEL)];
     let quota = |wait| fault(Kind::QuotaMinute, wait);
-    stage.settle(grants[0], MODEL, quota(Wait::For(secs(30))));
-    stage.settle(grants[1], MODEL, quota(Wait::For(Duration::from_millis(30_900))));
-    stage.settle(grants[2], MODEL, quota(Wait::For(secs(10))));
+    stage.settle(&grants[0], MODEL, quota(Wait::For(secs(30))));
+    stage.settle(&grants[1], MODEL, quota(Wait::For(Duration::from_millis(30_900))));
+    stage.settle(&grants[2], MODEL, quota(Wait::For(secs(10))));
     assert_eq!(stage.back_in(MODEL), secs(30));
-    stage.settle(grants[3], MODEL, quota(Wait::For(secs(50))));
+    stage.settle(&grants[3], MODEL, quota(Wait::For(secs(50))));
     assert_eq!(stage.back_in(MODEL), secs(50));
 }
 
@@ -295,8 +295,8 @@ fn a_late_hint_moves_the_end_only_when_it_asks_for_clearly_more() {
 fn a_success_does_not_lift_a_running_cooldown() {
     let mut stage = Stage::new(exact(), keys(1));
     let (first, second) = (stage.lease(MODEL), stage.lease(MODEL));
-    stage.settle(first, MODEL, fault(Kind::QuotaMinute, A_MINUTE));
-    stage.settle(second, MODEL, Outcome::Success);
+    stage.settle(&first, MODEL, fault(Kind::QuotaMinute, A_MINUTE));
+    stage.settle(&second, MODEL, Outcome::Success);
     assert_eq!(stage.back_in(MODEL), secs(60));
 }
 
@@ -315,7 +315,7 @@ fn after_a_cooldown_one_probe_goes_first() {
     assert_eq!(probe.role, Role::Probe);
     assert_eq!(stage.back_in(MODEL), secs(1), "a guess");
     assert_eq!(stage.lease("other").role, Role::Ordinary);
-    stage.settle(probe, MODEL, Outcome::Success);
+    stage.settle(&probe, MODEL, Outcome::Success);
     for _ in 0..5 {
         assert_eq!(stage.lease(MODEL).role, Role::Ordinary);
     }
@@ -357,9 +357,9 @@ fn a_probe_that_meets_the_fault_again_cools_for_longer() {
 fn a_probe_that_is_vouched_for_opens_the_way_and_its_later_fault_still_counts() {
     let mut stage = just_back();
     let probe = stage.lease(MODEL);
-    stage.vouch(probe, MODEL);
+    stage.vouch(&probe, MODEL);
     assert_eq!(stage.lease(MODEL).role, Role::Ordinary);
-    stage.settle(probe, MODEL, fault(Kind::QuotaBare, Wait::Backoff));
+    stage.settle(&probe, MODEL, fault(Kind::QuotaBare, Wait::Backoff));
     assert_eq!(stage.back_in(MODEL), secs(15), "a new streak");
 }
 
@@ -372,9 +372,9 @@ fn a_probe_that_does_not_come_back_is_given_up() {
     stage.pass(secs(1));
     let second = stage.lease(MODEL);
     assert_eq!(second.role, Role::Probe);
-    stage.settle(lost, MODEL, Outcome::Abandoned);
+    stage.settle(&lost, MODEL, Outcome::Abandoned);
     stage.refusal(MODEL);
-    stage.settle(second, MODEL, Outcome::Success);
+    stage.settle(&second, MODEL, Outcome::Success);
     stage.lease(MODEL);
 }
 
@@ -382,15 +382,15 @@ fn a_probe_that_does_not_come_back_is_given_up() {
 fn a_key_on_probation_for_two_reasons_sends_one_probe_for_both() {
     let mut stage = Stage::new(exact(), keys(1));
     let (first, second) = (stage.lease(MODEL), stage.lease(MODEL));
-    stage.settle(first, MODEL, fault(Kind::Forbidden, Wait::For(secs(10))));
-    stage.settle(second, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(20))));
+    stage.settle(&first, MODEL, fault(Kind::Forbidden, Wait::For(secs(10))));
+    stage.settle(&second, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(20))));
     stage.pass(secs(10));
     assert_eq!(stage.back_in(MODEL), secs(10));
     stage.pass(secs(10));
     let probe = stage.lease(MODEL);
     stage.refusal(MODEL);
     stage.refusal("other");
-    stage.settle(probe, MODEL, Outcome::Success);
+    stage.settle(&probe, MODEL, Outcome::Success);
     assert_eq!((stage.lease(MODEL).role, stage.lease("other").role), (Role::Ordinary, Role::Ordinary));
 }
 
@@ -419,7 +419,7 @@ fn a_daily_quota_is_back_at_midnight_in_california_on_every_kind_of_day() {
         stage.pass(until.saturating_sub(Duration::from_millis(1)));
         stage.refusal(MODEL);
         stage.pass(Duration::from_millis(1));
-        assert_eq!(stage.serve(MODEL, Outcome::Success), stage.key("k0"));
+        assert_eq!(stage.serve(MODEL, Outcome::Success), KeyId::from("k0"));
         // And only once: nothing closes it again.
         stage.pass(secs(3 * 3600));
         stage.lease(MODEL);
@@ -475,9 +475,9 @@ fn the_snapshot_says_how_each_key_stands_and_why() {
         vec![labelled("a", "p"), labelled("b", "p"), keys(2)[0].clone(), keys(2)[1].clone()],
     );
     let grants: Vec<_> = (0..4).map(|_| stage.lease(MODEL)).collect();
-    stage.settle(grants[0], MODEL, fault(Kind::QuotaMinute, A_MINUTE));
-    stage.settle(grants[1], MODEL, fault(Kind::Forbidden, Wait::For(secs(30))));
-    stage.settle(grants[2], MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    stage.settle(&grants[0], MODEL, fault(Kind::QuotaMinute, A_MINUTE));
+    stage.settle(&grants[1], MODEL, fault(Kind::Forbidden, Wait::For(secs(30))));
+    stage.settle(&grants[2], MODEL, fault(Kind::KeyInvalid, Wait::Retire));
     stage.disable("k1");
     stage.jump(secs(10));
     let snapshot = stage.pool.snapshot(stage.now);

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use gemini::fault::{Kind, Wait};
 use keypool::{
-    Answer, Effect, Event, Grant, KeyIx, KeySpec, LeaseRequest, Outcome, Owner, Pool, Reach, Record, Refusal,
+    Answer, Effect, Event, Grant, KeyId, KeySpec, LeaseRequest, Outcome, Owner, Pool, Reach, Record, Refusal,
     Settings, Settlement, Strategy as Selection, Subject, Ticket, Tool, Tools, Tried,
 };
 use proptest::prelude::*;
-use stage::{Stage, fault, secs, stored};
+use stage::{Stage, fault, place, secs, stored};
 
 const MODELS: [&str; 3] = ["a", "b", "c"];
 
@@ -229,7 +229,7 @@ impl Account {
             Step::Settle { which, end } => {
                 if !self.open.is_empty() {
                     let (grant, request) = self.open.swap_remove(which.index(self.open.len()));
-                    self.settle(grant, request, end);
+                    self.settle(&grant, request, end);
                 }
             }
             Step::Vouch { which } => {
@@ -237,7 +237,7 @@ impl Account {
                     let (grant, request) = &self.open[which.index(self.open.len())];
                     self.stage.pool.vouch(
                         grant.lease,
-                        grant.key,
+                        &grant.key,
                         &request.model,
                         self.stage.now,
                         &mut self.stage.effects,
@@ -304,7 +304,7 @@ impl Account {
 
     fn lease(&mut self, model: usize, tried: &[usize], tools: Tools, may_wait: bool, overslept: bool) {
         let known = tried.iter().filter(|key| **key < self.specs.len());
-        let tried: Tried = known.map(|key| self.stage.key(&format!("k{key}"))).collect();
+        let tried: Tried = known.map(|key| KeyId::from(format!("k{key}"))).collect();
         // The prefix never decides whether there is a key.
         let prefix = may_wait.then_some(model as u64);
         let request =
@@ -313,7 +313,7 @@ impl Account {
         self.hear(overslept);
         match answer {
             Answer::Granted(grant) => {
-                self.check_grant(grant.key, &request, self.now(), usize::MAX);
+                self.check_grant(&grant.key, &request, self.now(), usize::MAX);
                 self.open.push((grant, request));
             }
             Answer::Waiting(ticket) => {
@@ -327,9 +327,9 @@ impl Account {
         }
     }
 
-    fn settle(&mut self, grant: Grant, request: LeaseRequest, end: &End) {
+    fn settle(&mut self, grant: &Grant, request: LeaseRequest, end: &End) {
         if let End::Fault(kind, wait) = end {
-            let subjects = self.subjects(grant.key.position(), &request);
+            let subjects = self.subjects(place(&grant.key), &request);
             let blamed = match kind {
                 Kind::Forbidden | Kind::KeyRestricted | Kind::KeyInvalid => &subjects[..1],
                 Kind::SpendingCap | Kind::CreditsGone => &subjects[1..2],
@@ -355,7 +355,7 @@ impl Account {
         let model = request.model;
         let settlement = Settlement {
             lease: grant.lease,
-            key: grant.key,
+            key: grant.key.clone(),
             model,
             outcome: end.into(),
             input_tokens: None,
@@ -373,7 +373,7 @@ impl Account {
             match effect {
                 Effect::Granted(ticket, grant) => {
                     let (arrival, waiter) = self.answered(ticket, at, overslept);
-                    self.check_grant(grant.key, &waiter.request, at, arrival);
+                    self.check_grant(&grant.key, &waiter.request, at, arrival);
                     self.open.push((grant, waiter.request));
                 }
                 Effect::Refused(ticket, _) => {
@@ -399,10 +399,10 @@ impl Account {
     }
 
     /// A grant must not be of a key that is closed, and must not pass over one who came earlier.
-    fn check_grant(&self, key: KeyIx, request: &LeaseRequest, at: Duration, arrival: usize) {
-        assert!(!self.disabled[key.position()], "{key} is disabled");
+    fn check_grant(&self, key: &KeyId, request: &LeaseRequest, at: Duration, arrival: usize) {
+        assert!(!self.disabled[place(key)], "{key} is disabled");
         assert!(!request.tried.contains(key), "{key} was tried");
-        for subject in self.subjects(key.position(), request) {
+        for subject in self.subjects(place(key), request) {
             assert!(self.closed.get(&subject).is_none_or(|until| *until <= at), "{subject} is closed");
             assert!(
                 self.asked.get(&subject).is_none_or(|until| *until <= at + secs(1)),
@@ -426,7 +426,7 @@ impl Account {
         };
         let alive: Vec<_> =
             (0..self.specs.len()).filter(|key| !self.disabled[*key] && until(*key) < Duration::MAX).collect();
-        let tried = |key: &usize| request.tried.iter().any(|tried| tried.position() == *key);
+        let tried = |key: &usize| request.tried.iter().any(|tried| place(tried) == *key);
         let expected =
             alive.iter().filter(|key| !tried(key)).map(|key| until(*key).saturating_sub(now)).min();
         // Zero: somebody's probe is out.
@@ -453,7 +453,7 @@ impl Account {
     fn check_in_flight(&self) {
         let snapshot = self.stage.pool.snapshot(self.stage.now);
         for (at, key) in snapshot.keys.iter().enumerate() {
-            let open = self.open.iter().filter(|(grant, _)| grant.key.position() == at).count();
+            let open = self.open.iter().filter(|(grant, _)| place(&grant.key) == at).count();
             assert_eq!(key.in_flight as usize, open, "{}", key.id);
         }
         assert_eq!(self.stage.pool.in_flight(), self.open.len());
@@ -500,7 +500,7 @@ proptest! {
         for (model, end) in ends {
             let request = LeaseRequest { may_wait: false, ..LeaseRequest::any(stage::model(MODELS[model])) };
             if let Answer::Granted(grant) = account.stage.ask(&request) {
-                account.settle(grant, request, &end);
+                account.settle(&grant, request, &end);
             }
         }
         prop_assert_eq!(account.grudges(), before);
@@ -523,11 +523,11 @@ proptest! {
         let plain = |at| MODELS.map(|name| (at, name, Tools::NONE));
         let searching = |at| (at, MODELS[0], Tools::NONE.with(Tool::GoogleSearch));
         for (at, name, tools) in (0..specs.len()).flat_map(|at| plain(at).into_iter().chain([searching(at)])) {
-            let key = old.key(&format!("k{at}"));
+            let key = KeyId::from(format!("k{at}"));
             let request = LeaseRequest { reach: Reach::Only(key), tools, may_wait: false, ..LeaseRequest::any(stage::model(name)) };
             let ask = |stage: &mut Stage| match stage.ask(&request) {
                 Answer::Granted(grant) => {
-                    stage.settle(grant, name, Outcome::Abandoned);
+                    stage.settle(&grant, name, Outcome::Abandoned);
                     Duration::ZERO
                 }
                 Answer::Refused(Refusal::AllRetired) => Duration::MAX,

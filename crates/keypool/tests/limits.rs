@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use gemini::fault::{Fault, Kind, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, Effect, Gauge, LeaseRequest, Limit, LimitView, Outcome, Pool, Reach, Record, Refusal, Settings,
-    Subject,
+    Answer, Effect, Gauge, KeyId, LeaseRequest, Limit, LimitView, Outcome, Pool, Reach, Record, Refusal,
+    Settings, Subject,
 };
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, over, secs, stored, wall};
 
@@ -62,7 +62,7 @@ fn those_who_wait_are_served_in_order_when_windows_open() {
     stage.serve(MODEL, Outcome::Success);
     let tickets = [stage.wait(MODEL), stage.wait(MODEL), stage.wait(MODEL)];
     stage.pass(secs(62));
-    let (k0, k1) = (stage.key("k0"), stage.key("k1"));
+    let (k0, k1) = (KeyId::from("k0"), KeyId::from("k1"));
     let (first, second) = (secs(161), secs(166));
     assert_eq!(stage.answers(), [(first, tickets[0], Ok(k0)), (second, tickets[1], Ok(k1))]);
     // A newcomer finds the window open again, but not before the one who waits.
@@ -84,10 +84,10 @@ fn full_projects_are_passed_over() {
     let specs = vec![labelled("a", "p"), labelled("b", "p"), labelled("c", "q")];
     let of_p = Limit { project: Some("p".into()), ..rpm(2) };
     let mut stage = Stage::new(with(&[of_p]), specs);
-    let used: Vec<_> = (0..6).map(|_| stage.serve(MODEL, Outcome::Success).position()).collect();
-    assert_eq!(used, [0, 1, 2, 2, 2, 2]);
+    let used: Vec<_> = (0..6).map(|_| stage.serve(MODEL, Outcome::Success).to_string()).collect();
+    assert_eq!(used, ["a", "b", "c", "c", "c", "c"]);
     for at in 0..2 {
-        let reach = Reach::Only(stage.key(["a", "b"][at]));
+        let reach = Reach::Only(KeyId::from(["a", "b"][at]));
         let answer = stage.ask(&LeaseRequest { reach, may_wait: false, ..LeaseRequest::any(model(MODEL)) });
         assert_eq!(answer, Answer::Refused(Refusal::Cooling { back_in: secs(61) }));
     }
@@ -108,8 +108,8 @@ fn one_who_waits_is_served_when_another_is_refused_for_something_else() {
     let mut stage = Stage::new(with(&[rpm(1)]), keys(1));
     let grant = stage.lease(MODEL);
     let ticket = stage.wait(MODEL);
-    stage.settle(grant, MODEL, fault(Kind::ConnectFailed, Wait::None));
-    assert_eq!(stage.grant_of(ticket).key, stage.key("k0"));
+    stage.settle(&grant, MODEL, fault(Kind::ConnectFailed, Wait::None));
+    assert_eq!(stage.grant_of(ticket).key, KeyId::from("k0"));
 }
 
 #[test]
@@ -118,10 +118,10 @@ fn tokens_are_counted_by_estimate_and_put_right() {
     let mut stage = Stage::new(with(&[tpm]), keys(1));
     let Answer::Granted(first) = stage.ask(&tokens(600)) else { panic!("no grant") };
     assert_eq!(stage.ask(&tokens(401)), Answer::Refused(Refusal::Cooling { back_in: secs(61) }));
-    stage.settle_tokens(first, MODEL, 100);
+    stage.settle_tokens(&first, MODEL, 100);
     let Answer::Granted(second) = stage.ask(&tokens(401)) else { panic!("no grant") };
     stage.pass(secs(10));
-    stage.settle_tokens(second, MODEL, 900);
+    stage.settle_tokens(&second, MODEL, 900);
     assert_eq!(view(&stage).minute_tokens, 1_000);
     assert_eq!(stage.ask(&tokens(0)), Answer::Refused(Refusal::Cooling { back_in: secs(51) }));
     stage.pass(secs(51));
@@ -259,9 +259,9 @@ fn siblings_share_limits_and_counts_once_they_are_known() {
     stage.pass(secs(10));
     // One more on k0, none on k1.
     let grant = stage.lease(MODEL);
-    stage.settle(grant, MODEL, Outcome::Success);
+    stage.settle(&grant, MODEL, Outcome::Success);
     for id in ["k0", "k1"] {
-        let reach = Reach::Only(stage.key(id));
+        let reach = Reach::Only(KeyId::from(id));
         let Answer::Granted(grant) = stage.ask(&LeaseRequest { reach, ..LeaseRequest::any(model("other")) })
         else {
             panic!()
@@ -272,7 +272,7 @@ fn siblings_share_limits_and_counts_once_they_are_known() {
             quotas: Vec::new(),
             project: Some("1".into()),
         });
-        stage.settle(grant, "other", outcome);
+        stage.settle(&grant, "other", outcome);
     }
     let used = |stage: &Stage, at: usize| {
         let limits = stage.pool.snapshot(stage.now).keys[at].limits.clone();
@@ -292,7 +292,7 @@ fn what_was_counted_before_two_projects_became_one_is_not_taken_back_from_the_ot
         Outcome::Fault(Fault { kind, wait: Wait::None, quotas: Vec::new(), project: Some("1".into()) })
     };
     let on = |stage: &mut Stage, id: &str| {
-        let reach = Reach::Only(stage.key(id));
+        let reach = Reach::Only(KeyId::from(id));
         let Answer::Granted(grant) = stage.ask(&LeaseRequest { reach, ..LeaseRequest::any(model(MODEL)) })
         else {
             panic!()
@@ -301,11 +301,11 @@ fn what_was_counted_before_two_projects_became_one_is_not_taken_back_from_the_ot
     };
     for _ in 0..3 {
         let grant = on(&mut stage, "k1");
-        stage.settle(grant, MODEL, naming(Kind::Client));
+        stage.settle(&grant, MODEL, naming(Kind::Client));
     }
     let (first, second) = (on(&mut stage, "k0"), on(&mut stage, "k0"));
-    stage.settle(first, MODEL, naming(Kind::Client));
-    stage.settle(second, MODEL, naming(Kind::ConnectFailed));
+    stage.settle(&first, MODEL, naming(Kind::Client));
+    stage.settle(&second, MODEL, naming(Kind::ConnectFailed));
     assert_eq!(view(&stage).minute_requests, 3);
     stage.refusal(MODEL);
 }

@@ -124,9 +124,9 @@ fn after_the_pause_one_probe_goes_and_its_success_lets_all_others_through() {
         assert_eq!(probe.role, Role::Probe);
         assert_eq!(refused(&mut stage), secs(1), "a guess");
         if vouched {
-            stage.vouch(probe, MODEL);
+            stage.vouch(&probe, MODEL);
         } else {
-            stage.settle(probe, MODEL, Outcome::Success);
+            stage.settle(&probe, MODEL, Outcome::Success);
         }
         assert_eq!(stage.lease(MODEL).role, Role::Ordinary);
         assert_eq!(stage.events()[1], format!("model {MODEL} serves again"));
@@ -169,15 +169,15 @@ fn reports_of_requests_under_way_when_the_model_was_given_up_say_nothing() {
     let mut stage = Stage::new(exact(), keys(3));
     let grants: Vec<Grant> = (0..40).map(|_| stage.lease(MODEL)).collect();
     for grant in &grants[..20] {
-        stage.settle(*grant, MODEL, overloaded());
+        stage.settle(grant, MODEL, overloaded());
     }
     assert_eq!(refused(&mut stage), secs(1));
-    stage.settle(grants[20], MODEL, Outcome::Success);
+    stage.settle(&grants[20], MODEL, Outcome::Success);
     assert_eq!(refused(&mut stage), secs(1));
     stage.pass(secs(1));
     stage.serve(MODEL, Outcome::Success);
     for grant in &grants[21..] {
-        stage.settle(*grant, MODEL, overloaded());
+        stage.settle(grant, MODEL, overloaded());
     }
     stage.lease(MODEL);
 }
@@ -199,7 +199,7 @@ fn those_who_wait_for_a_key_hear_that_the_model_is_down() {
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(20))));
     let ticket = stage.wait(MODEL);
     for grant in grants {
-        stage.settle(grant, MODEL, overloaded());
+        stage.settle(&grant, MODEL, overloaded());
     }
     assert_eq!(stage.answers(), [(secs(100), ticket, Err(Refusal::ModelDown { back_in: secs(1) }))]);
 }
@@ -272,7 +272,7 @@ proptest! {
                 4..8 if !open.is_empty() => {
                     let grant = open.swap_remove(which.index(open.len()));
                     let outcome = if bad || what > 5 { overloaded() } else { Outcome::Success };
-                    stage.settle(grant, MODEL, outcome);
+                    stage.settle(&grant, MODEL, outcome);
                 }
                 8 => {
                     stage.serve("another", Outcome::Success);

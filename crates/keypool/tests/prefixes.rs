@@ -5,9 +5,11 @@ mod stage;
 use std::collections::BTreeMap;
 
 use gemini::fault::{Kind, Wait};
-use keypool::{Answer, Avoid, Grant, KeySpec, LeaseRequest, Limit, Outcome, Settings, Strategy, Tried};
+use keypool::{
+    Answer, Avoid, Grant, KeyId, KeySpec, LeaseRequest, Limit, Outcome, Settings, Strategy, Tried,
+};
 use proptest::prelude::*;
-use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs};
+use stage::{MODEL, Stage, exact, fault, keys, labelled, model, place, secs};
 
 fn stage(specs: Vec<KeySpec>) -> Stage {
     Stage::new(Settings { strategy: Strategy::Prefix, ..exact() }, specs)
@@ -28,9 +30,9 @@ fn lease(stage: &mut Stage, prefix: u64) -> Grant {
 fn homes(stage: &mut Stage, prefixes: u64) -> Vec<usize> {
     let home = |prefix| {
         let grant = lease(stage, prefix);
-        stage.settle(grant, MODEL, Outcome::Success);
+        stage.settle(&grant, MODEL, Outcome::Success);
         stage.pass(secs(10));
-        grant.key.position()
+        place(&grant.key)
     };
     (0..prefixes).map(home).collect()
 }
@@ -50,14 +52,14 @@ fn a_prefix_stays_with_its_project_and_the_projects_share_the_prefixes() {
 
 #[test]
 fn a_project_with_more_keys_has_more_prefixes_and_its_keys_take_turns() {
-    let mut specs: Vec<_> = (0..4).map(|at| labelled(&format!("p{at}"), "p")).collect();
-    specs.push(KeySpec::new("q"));
+    let mut specs: Vec<_> = (0..4).map(|at| labelled(&format!("k{at}"), "p")).collect();
+    specs.push(KeySpec::new("k4"));
     let mut stage = stage(specs);
     let homes = homes(&mut stage, 500);
     let of_q = homes.iter().filter(|home| **home == 4).count();
     assert!((60..140).contains(&of_q), "{of_q} of 500");
     let at_p = (0..500).zip(&homes).find(|(_, home)| **home != 4).map_or(0, |(prefix, _)| prefix);
-    let mut turns: Vec<_> = (0..4).map(|_| lease(&mut stage, at_p).key.position()).collect();
+    let mut turns: Vec<_> = (0..4).map(|_| place(&lease(&mut stage, at_p).key)).collect();
     turns.sort_unstable();
     assert_eq!(turns, [0, 1, 2, 3]);
 }
@@ -78,14 +80,14 @@ fn only_the_prefixes_of_a_closed_project_move_and_they_come_back() {
 #[test]
 fn requests_without_a_prefix_take_turns() {
     let mut stage = stage(keys(3));
-    let used: Vec<_> = (0..6).map(|_| stage.serve(MODEL, Outcome::Success).position()).collect();
+    let used: Vec<_> = (0..6).map(|_| place(&stage.serve(MODEL, Outcome::Success))).collect();
     assert_eq!(used, [0, 1, 2, 0, 1, 2]);
 }
 
 #[test]
 fn a_busy_prefix_spills_over_to_the_same_next_project() {
     let mut stage = stage(keys(4));
-    let grants: Vec<_> = (0..200).map(|_| lease(&mut stage, 7).key.position()).collect();
+    let grants: Vec<_> = (0..200).map(|_| place(&lease(&mut stage, 7).key)).collect();
     let mut loads = BTreeMap::new();
     for key in &grants {
         *loads.entry(*key).or_insert(0_u32) += 1;
@@ -106,7 +108,7 @@ fn a_failed_project_is_avoided_and_a_full_one_passed_over() {
     assert!(matches!(stage.ask(&request(7)), Answer::Refused(_)));
     let mut stage = self::stage(keys(2));
     let avoiding =
-        LeaseRequest { avoid: Avoid::TriedProjects, tried: Tried::from_iter([home]), ..request(7) };
+        LeaseRequest { avoid: Avoid::TriedProjects, tried: Tried::from_iter([home.clone()]), ..request(7) };
     let Answer::Granted(grant) = stage.ask(&avoiding) else { panic!("no grant") };
     assert_ne!(grant.key, home);
 }
@@ -136,7 +138,7 @@ proptest! {
                 }
                 5 if !open.is_empty() => {
                     let grant = open.swap_remove(which.index(open.len()));
-                    prefixed.settle(grant, MODEL, Outcome::Success);
+                    prefixed.settle(&grant, MODEL, Outcome::Success);
                 }
                 6 if !open.is_empty() => {
                     let id = format!("k{}", which.index(projects.len()));
@@ -171,16 +173,15 @@ proptest! {
         let mut open = weights.clone();
         if let Some(cooled) = cooled {
             let at = cooled.index(weights.len());
-            let reach = keypool::Reach::Only(stage.key(&format!("k{at}.0")));
+            let reach = keypool::Reach::Only(KeyId::from(format!("k{at}.0")));
             let Answer::Granted(grant) = stage.ask(&LeaseRequest { reach, ..request(0) }) else { panic!("no grant") };
-            stage.settle(grant, MODEL, fault(Kind::SpendingCap, Wait::Long));
+            stage.settle(&grant, MODEL, fault(Kind::SpendingCap, Wait::Long));
             open[at] = 0;
         }
         let mut loads = vec![0; weights.len()];
         for (total, prefix) in (1..).zip(prefixes) {
             let key = lease(&mut stage, prefix).key;
-            let name = stage.pool.id(key).map(ToString::to_string).unwrap_or_default();
-            let project: usize = name[1..].split('.').next().and_then(|at| at.parse().ok()).unwrap_or_default();
+            let project: usize = key.as_str()[1..].split('.').next().and_then(|at| at.parse().ok()).unwrap_or_default();
             loads[project] += 1;
             prop_assert!(open[project] > 0);
             // Each grant counts twice, in flight and as a recent one, on both sides.

@@ -5,7 +5,7 @@
 mod stage;
 
 use gemini::fault::{Fault, Kind, Wait};
-use keypool::{Answer, KeyIx, KeySpec, LeaseRequest, Outcome, ProjectView, Reach};
+use keypool::{Answer, KeyId, KeySpec, LeaseRequest, Outcome, ProjectView, Reach};
 use stage::{MODEL, Stage, exact, fault, labelled, model};
 
 fn stage() -> Stage {
@@ -20,30 +20,30 @@ fn stage() -> Stage {
 }
 
 fn serve(stage: &mut Stage, id: &str, outcome: Outcome) {
-    let request = LeaseRequest { reach: Reach::Only(stage.key(id)), ..LeaseRequest::any(model(MODEL)) };
+    let request = LeaseRequest { reach: Reach::Only(KeyId::from(id)), ..LeaseRequest::any(model(MODEL)) };
     let Answer::Granted(grant) = stage.ask(&request) else { panic!("no grant of {id}") };
-    stage.settle(grant, MODEL, outcome);
+    stage.settle(&grant, MODEL, outcome);
 }
 
-fn view(first: usize, key: usize, usable: bool) -> ProjectView {
-    ProjectView { first: KeyIx::at(first), key: KeyIx::at(key), usable }
+fn view(first: &str, key: &str, usable: bool) -> ProjectView {
+    ProjectView { first: first.into(), key: key.into(), usable }
 }
 
 #[test]
 fn each_project_is_named_once_in_the_order_of_the_keys() {
     let stage = stage();
-    assert_eq!(stage.pool.projects(), [view(0, 0, true), view(1, 1, true), view(2, 2, true)]);
+    assert_eq!(stage.pool.projects(), [view("a", "a", true), view("b", "b", true), view("c", "c", true)]);
 }
 
 #[test]
 fn a_project_is_asked_on_a_key_that_is_not_retired_and_keeps_its_name() {
     let mut stage = stage();
     serve(&mut stage, "a", fault(Kind::KeyInvalid, Wait::Retire));
-    assert_eq!(stage.pool.projects()[0], view(0, 3, true));
+    assert_eq!(stage.pool.projects()[0], view("a", "d", true));
     stage.pool.disable(&"d".into(), stage.now, &mut stage.effects).unwrap();
-    assert_eq!(stage.pool.projects()[0], view(0, 0, false));
+    assert_eq!(stage.pool.projects()[0], view("a", "a", false));
     stage.pool.reset(&"a".into(), stage.now, &mut stage.effects).unwrap();
-    assert_eq!(stage.pool.projects()[0], view(0, 0, true));
+    assert_eq!(stage.pool.projects()[0], view("a", "a", true));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_project_is_usable_while_it_cools_and_not_once_it_is_retired() {
     let mut stage = stage();
     serve(&mut stage, "b", fault(Kind::CreditsGone, Wait::Long));
     serve(&mut stage, "c", fault(Kind::BillingDisabled, Wait::Retire));
-    assert_eq!(stage.pool.projects(), [view(0, 0, true), view(1, 1, true), view(2, 2, false)]);
+    assert_eq!(stage.pool.projects(), [view("a", "a", true), view("b", "b", true), view("c", "c", false)]);
 }
 
 #[test]
@@ -62,5 +62,28 @@ fn keys_that_turn_out_to_be_of_one_project_are_one() {
             Fault { kind: Kind::Client, wait: Wait::None, quotas: Vec::new(), project: Some("7".into()) };
         serve(&mut stage, id, Outcome::Fault(named));
     }
-    assert_eq!(stage.pool.projects(), [view(0, 0, true), view(1, 1, true)]);
+    assert_eq!(stage.pool.projects(), [view("a", "a", true), view("b", "b", true)]);
+}
+
+#[test]
+fn keys_share_a_project_by_label_and_then_by_the_number_that_google_names() {
+    let mut stage = stage();
+    let shares =
+        |stage: &Stage, one: &str, other: &str| stage.pool.share_a_project(&one.into(), &other.into());
+    assert!(shares(&stage, "a", "d") && shares(&stage, "b", "b"));
+    assert!(!shares(&stage, "a", "b") && !shares(&stage, "b", "c"));
+    for (id, number) in [("b", "7"), ("c", "7"), ("d", "8")] {
+        let named =
+            Fault { kind: Kind::Client, wait: Wait::None, quotas: Vec::new(), project: Some(number.into()) };
+        serve(&mut stage, id, Outcome::Fault(named));
+    }
+    assert!(
+        shares(&stage, "b", "c") && shares(&stage, "c", "e"),
+        "the number wins over what was not labelled"
+    );
+    assert!(!shares(&stage, "b", "d"));
+    assert!(
+        !shares(&stage, "gone", "gone") && !shares(&stage, "a", "gone"),
+        "who is not here shares nothing"
+    );
 }

@@ -5,7 +5,7 @@ mod stage;
 use std::time::Duration;
 
 use gemini::fault::{Kind, Wait};
-use keypool::{Answer, KeySpec, LeaseRequest, Outcome, Refusal, Settings, Tried};
+use keypool::{Answer, KeyId, KeySpec, LeaseRequest, Outcome, Refusal, Settings, Tried};
 use stage::{MODEL, Stage, exact, fault, keys, model, secs};
 
 /// A pool of one key that cools for ten seconds for `MODEL`.
@@ -29,7 +29,7 @@ fn those_who_wait_are_served_at_the_moment_the_key_is_back() {
     stage.pass(Duration::from_millis(7_999));
     assert_eq!(stage.answers(), []);
     stage.pass(secs(1));
-    assert_eq!(stage.answers(), [(secs(110), ticket, Ok(stage.key("k0")))]);
+    assert_eq!(stage.answers(), [(secs(110), ticket, Ok(KeyId::from("k0")))]);
     assert_eq!(stage.pool.waiting(), 0);
 }
 
@@ -40,7 +40,7 @@ fn the_first_to_come_is_the_probe_and_the_others_follow_in_order() {
     stage.pass(secs(10));
     assert_eq!(stage.answers().len(), 1);
     let probe = stage.grant_of(tickets[0]);
-    stage.settle(probe, MODEL, Outcome::Success);
+    stage.settle(&probe, MODEL, Outcome::Success);
     let served: Vec<_> = stage.answers().iter().map(|(_, ticket, _)| *ticket).collect();
     assert_eq!(served, tickets);
 }
@@ -53,7 +53,7 @@ fn an_abandoned_probe_hands_on_to_the_next_who_waits() {
     for (earlier, ticket) in tickets[..2].iter().enumerate() {
         assert_eq!(stage.answers().len(), earlier + 1);
         let grant = stage.grant_of(*ticket);
-        stage.settle(grant, MODEL, Outcome::Abandoned);
+        stage.settle(&grant, MODEL, Outcome::Abandoned);
     }
     stage.grant_of(tickets[2]);
 }
@@ -76,8 +76,8 @@ fn one_model_does_not_hold_up_another() {
     let slow = stage.wait("slow");
     let quick = stage.wait("quick");
     stage.pass(secs(20));
-    let k0 = stage.key("k0");
-    assert_eq!(stage.answers(), [(secs(105), quick, Ok(k0)), (secs(120), slow, Ok(k0))]);
+    let k0 = KeyId::from("k0");
+    assert_eq!(stage.answers(), [(secs(105), quick, Ok(k0.clone())), (secs(120), slow, Ok(k0))]);
     // A model without trouble never waits.
     stage.serve("other", Outcome::Success);
 }
@@ -90,7 +90,7 @@ fn one_key_that_serves_two_models_goes_to_the_one_who_came_first() {
     stage.pass(secs(5));
     for (ticket, name) in tickets.iter().zip(["a", "b", "a", "b"]) {
         let grant = stage.grant_of(*ticket);
-        stage.settle(grant, name, Outcome::Abandoned);
+        stage.settle(&grant, name, Outcome::Abandoned);
     }
 }
 
@@ -99,7 +99,7 @@ fn one_who_cannot_use_the_key_lets_the_next_pass() {
     let mut stage = Stage::new(exact(), keys(2));
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(5))));
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(9))));
-    let tried = Tried::from_iter([stage.key("k0")]);
+    let tried = Tried::from_iter([KeyId::from("k0")]);
     let Answer::Waiting(picky) = stage.ask(&LeaseRequest { tried, ..LeaseRequest::any(model(MODEL)) }) else {
         panic!()
     };
@@ -107,7 +107,7 @@ fn one_who_cannot_use_the_key_lets_the_next_pass() {
     stage.pass(secs(10));
     assert_eq!(
         stage.answers(),
-        [(secs(105), easy, Ok(stage.key("k0"))), (secs(109), picky, Ok(stage.key("k1")))]
+        [(secs(105), easy, Ok(KeyId::from("k0"))), (secs(109), picky, Ok(KeyId::from("k1")))]
     );
 }
 
@@ -160,7 +160,7 @@ fn a_client_that_left_gets_nothing() {
     let (gone, stays) = (stage.wait(MODEL), stage.wait(MODEL));
     stage.pool.cancel(gone);
     stage.pass(secs(60));
-    assert_eq!(stage.answers(), [(secs(110), stays, Ok(stage.key("k0")))]);
+    assert_eq!(stage.answers(), [(secs(110), stays, Ok(KeyId::from("k0")))]);
 }
 
 #[test]
@@ -182,10 +182,13 @@ fn those_who_wait_in_vain_hear_of_it_at_once() {
     let tickets = [stage.wait(MODEL), stage.wait(MODEL), stage.wait(MODEL)];
     stage.pass(secs(10));
     let probe = stage.grant_of(tickets[0]);
-    stage.settle(probe, MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
+    stage.settle(&probe, MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
     let back_in = secs(11 * 3600 - 10);
     let refused = Err(Refusal::Cooling { back_in });
-    assert_eq!(stage.answers()[1..], [(secs(110), tickets[1], refused), (secs(110), tickets[2], refused)]);
+    assert_eq!(
+        stage.answers()[1..],
+        [(secs(110), tickets[1], refused.clone()), (secs(110), tickets[2], refused)]
+    );
 }
 
 #[test]
@@ -194,7 +197,7 @@ fn those_who_wait_for_a_key_that_is_retired_hear_of_it_at_once() {
     let under_way = stage.lease(MODEL);
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(10))));
     let ticket = stage.wait(MODEL);
-    stage.settle(under_way, MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    stage.settle(&under_way, MODEL, fault(Kind::KeyInvalid, Wait::Retire));
     assert_eq!(stage.answers(), [(secs(100), ticket, Err(Refusal::AllRetired))]);
 }
 
@@ -205,8 +208,8 @@ fn the_operator_can_serve_those_who_wait() {
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(10))));
     let tickets = [stage.wait(MODEL), stage.wait(MODEL)];
     stage.enable("b");
-    assert_eq!(stage.grant_of(tickets[0]).key, stage.key("b"));
-    assert_eq!(stage.grant_of(tickets[1]).key, stage.key("b"));
+    assert_eq!(stage.grant_of(tickets[0]).key, KeyId::from("b"));
+    assert_eq!(stage.grant_of(tickets[1]).key, KeyId::from("b"));
 }
 
 #[test]
@@ -215,16 +218,16 @@ fn those_who_have_tried_the_key_that_comes_back_hear_of_it_alone() {
     let under_way = stage.lease(MODEL);
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(10))));
     let first = stage.lease(MODEL);
-    assert_eq!((under_way.key, first.key), (stage.key("k0"), stage.key("k0")));
-    stage.settle(first, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(10))));
+    assert_eq!((under_way.key.clone(), first.key.clone()), (KeyId::from("k0"), KeyId::from("k0")));
+    stage.settle(&first, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(10))));
     let easy = stage.wait(MODEL);
-    let tried = Tried::from_iter([stage.key("k1")]);
+    let tried = Tried::from_iter([KeyId::from("k1")]);
     let Answer::Waiting(picky) = stage.ask(&LeaseRequest { tried, ..LeaseRequest::any(model(MODEL)) }) else {
         panic!()
     };
-    stage.settle(under_way, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(100))));
+    stage.settle(&under_way, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(100))));
     let refused = Err(Refusal::Cooling { back_in: secs(100) });
     assert_eq!(stage.answers(), [(secs(100), picky, refused)]);
     stage.pass(secs(10));
-    assert_eq!(stage.grant_of(easy).key, stage.key("k1"));
+    assert_eq!(stage.grant_of(easy).key, KeyId::from("k1"));
 }

@@ -6,7 +6,7 @@ mod stage;
 
 use chrono::TimeDelta;
 use gemini::fault::{Kind, Wait};
-use keypool::{KeySpec, Now, Outcome, Pool, Record, Refusal, Role};
+use keypool::{KeyId, KeySpec, Now, Outcome, Pool, Record, Refusal, Role};
 use stage::{MODEL, Stage, exact, fault, keys, labelled, secs, stored};
 
 /// A new pool in a new process, some time later, with what the old one kept, by way of the store's JSON.
@@ -32,7 +32,7 @@ fn a_restarted_pool_refuses_what_the_one_before_refused() {
         assert_eq!(records.len(), 3);
         let mut new = restarted(&old, &records, 20);
         assert_eq!(new.back_in(MODEL), secs(40));
-        assert_eq!(new.lease("other").key, new.key("a"));
+        assert_eq!(new.lease("other").key, KeyId::from("a"));
         new.pass(secs(40));
         assert_eq!(new.lease(MODEL).role, Role::Probe);
         new.disable("a");
@@ -51,7 +51,7 @@ fn the_backoff_goes_on_where_it_was() {
     let probe = new.lease(MODEL);
     assert_eq!(probe.role, Role::Probe);
     new.refusal(MODEL);
-    new.settle(probe, MODEL, fault(Kind::Forbidden, Wait::Backoff));
+    new.settle(&probe, MODEL, fault(Kind::Forbidden, Wait::Backoff));
     assert_eq!(new.back_in(MODEL), secs(120));
 }
 
@@ -116,21 +116,21 @@ fn leases_of_the_former_incarnation_still_count_and_are_not_counted() {
     let mut new = restarted(&old, &[], 0);
     let own = new.lease(MODEL);
     assert_eq!(own.key, old_grants[0].key);
-    new.settle(old_grants[0], MODEL, Outcome::Success);
-    new.settle(old_grants[1], MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    new.settle(&old_grants[0], MODEL, Outcome::Success);
+    new.settle(&old_grants[1], MODEL, fault(Kind::KeyInvalid, Wait::Retire));
     assert_eq!(new.pool.in_flight(), 1);
     let snapshot = new.pool.snapshot(new.now);
     assert_eq!((snapshot.keys[0].in_flight, snapshot.keys[1].in_flight), (1, 0));
     assert_eq!(snapshot.counts.retired, 1);
     // They were granted before any cooldown here began: no further step.
-    new.settle(own, MODEL, fault(Kind::QuotaBare, Wait::Backoff));
-    new.settle(old_grants[2], MODEL, fault(Kind::QuotaBare, Wait::Backoff));
+    new.settle(&own, MODEL, fault(Kind::QuotaBare, Wait::Backoff));
+    new.settle(&old_grants[2], MODEL, fault(Kind::QuotaBare, Wait::Backoff));
     assert_eq!(new.back_in(MODEL), secs(15));
     new.pass(secs(15));
     let probe = new.lease(MODEL);
-    new.settle(old_grants[2], MODEL, Outcome::Success);
+    new.settle(&old_grants[2], MODEL, Outcome::Success);
     new.refusal(MODEL);
-    new.settle(probe, MODEL, Outcome::Success);
+    new.settle(&probe, MODEL, Outcome::Success);
     new.lease(MODEL);
 }
 

@@ -7,7 +7,7 @@ mod stage;
 use std::time::Duration;
 
 use gemini::fault::{Fault, Kind, Wait};
-use keypool::{Answer, KeySpec, LeaseRequest, Outcome, Pool, Reach, Record, Refusal};
+use keypool::{Answer, KeyId, KeySpec, LeaseRequest, Outcome, Pool, Reach, Record, Refusal};
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs, stored};
 
@@ -21,20 +21,20 @@ fn naming(project: &str) -> Outcome {
     })
 }
 
-fn only(stage: &Stage, id: &str) -> LeaseRequest {
-    LeaseRequest { reach: Reach::Only(stage.key(id)), may_wait: false, ..LeaseRequest::any(model(MODEL)) }
+fn only(id: &str) -> LeaseRequest {
+    LeaseRequest { reach: Reach::Only(KeyId::from(id)), may_wait: false, ..LeaseRequest::any(model(MODEL)) }
 }
 
 fn serve(stage: &mut Stage, id: &str, outcome: Outcome) {
-    let Answer::Granted(grant) = stage.ask(&only(stage, id)) else { panic!("no grant of {id}") };
-    stage.settle(grant, MODEL, outcome);
+    let Answer::Granted(grant) = stage.ask(&only(id)) else { panic!("no grant of {id}") };
+    stage.settle(&grant, MODEL, outcome);
 }
 
 /// Until the key may be leased.
 fn back_in(stage: &mut Stage, id: &str) -> Duration {
-    match stage.ask(&only(stage, id)) {
+    match stage.ask(&only(id)) {
         Answer::Granted(grant) => {
-            stage.settle(grant, MODEL, Outcome::Abandoned);
+            stage.settle(&grant, MODEL, Outcome::Abandoned);
             Duration::ZERO
         }
         Answer::Refused(Refusal::Cooling { back_in }) => back_in,
@@ -68,12 +68,12 @@ fn unlabelled_keys_of_one_project_share_its_cooldowns_once_its_number_is_known()
     stage.pool.wake(stage.now, &mut stage.effects);
     // The longer of the two cooldowns stays, and ends for both.
     let grant = stage.lease("other");
-    assert_eq!(grant.key, stage.key("k2"));
-    stage.settle(grant, "other", Outcome::Success);
+    assert_eq!(grant.key, KeyId::from("k2"));
+    stage.settle(&grant, "other", Outcome::Success);
     let second = stage.lease("other");
     let third = stage.lease("other");
-    let of_k1 = [second, third].into_iter().find(|grant| grant.key == stage.key("k1")).unwrap();
-    stage.settle(of_k1, "other", naming("4711"));
+    let of_k1 = [second, third].into_iter().find(|grant| grant.key == KeyId::from("k1")).unwrap();
+    stage.settle(&of_k1, "other", naming("4711"));
     assert_eq!((back_in(&mut stage, "k0"), back_in(&mut stage, "k1")), (secs(20), secs(20)));
     stage.pass(secs(20));
     assert_eq!(back_in(&mut stage, "k0"), Duration::ZERO);
@@ -142,17 +142,17 @@ fn a_number_is_learnt_before_the_fault_is_blamed() {
 fn one_who_waits_hears_of_a_cooldown_that_a_sibling_brings() {
     let mut stage = Stage::new(exact(), keys(2));
     serve(&mut stage, "k1", naming("1"));
-    let grant = match stage.ask(&only(&stage, "k0")) {
+    let grant = match stage.ask(&only("k0")) {
         Answer::Granted(grant) => grant,
         other => panic!("{other:?}"),
     };
     serve(&mut stage, "k1", quota(100));
     serve(&mut stage, "k0", quota(5));
-    let ticket = match stage.ask(&LeaseRequest { may_wait: true, ..only(&stage, "k0") }) {
+    let ticket = match stage.ask(&LeaseRequest { may_wait: true, ..only("k0") }) {
         Answer::Waiting(ticket) => ticket,
         other => panic!("{other:?}"),
     };
-    stage.settle(grant, MODEL, naming("1"));
+    stage.settle(&grant, MODEL, naming("1"));
     assert_eq!(stage.answers(), [(secs(100), ticket, Err(Refusal::Cooling { back_in: secs(100) }))]);
 }
 

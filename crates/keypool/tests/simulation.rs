@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gemini::fault::{Kind, QuotaUnit, QuotaWindow, Wait};
 use keypool::{Answer, Effect, Grant, LeaseRequest, Limit, Outcome, Settings};
-use stage::{MODEL, Stage, labelled, model, over, secs};
+use stage::{MODEL, Stage, labelled, model, over, place, secs};
 
 /// Requests a minute, by project: free tiers and paid ones.
 const RPM: [u64; 10] = [5, 10, 10, 15, 15, 30, 30, 60, 60, 120];
@@ -130,24 +130,24 @@ fn simulate(window: Window, knows: Knows, seed: u64) -> Budget {
                     Answer::Refused(_) => budget.unserved += 1,
                 }
             }
-            Some(Event::Arrives(which)) => match google[grants[which].key.position()].ask(at) {
+            Some(Event::Arrives(which)) => match google[place(&grants[which].key)].ask(at) {
                 Ok(()) => events.push(Reverse((at + secs(1), Event::Ends(which)))),
                 Err(wait) => {
                     budget.refused_by_google += 1;
-                    let rpm = RPM[grants[which].key.position()];
+                    let rpm = RPM[place(&grants[which].key)];
                     let limit = (knows != Knows::Nothing).then_some(rpm);
                     let quotas = [(QuotaUnit::Requests, QuotaWindow::Minute, limit)];
                     let outcome = over(Kind::QuotaMinute, Wait::For(wait), &quotas);
-                    stage.settle(grants[which], MODEL, outcome);
+                    stage.settle(&grants[which], MODEL, outcome);
                 }
             },
-            Some(Event::Ends(which)) => stage.settle(grants[which], MODEL, Outcome::Success),
+            Some(Event::Ends(which)) => stage.settle(&grants[which], MODEL, Outcome::Success),
         }
         for (at, effect) in &stage.said[heard..] {
             match effect {
                 Effect::Granted(_, grant) => {
                     events.push(Reverse((*at + way(&mut rng), Event::Arrives(grants.len()))));
-                    grants.push(*grant);
+                    grants.push(grant.clone());
                 }
                 Effect::Refused(..) => budget.unserved += 1,
                 _ => {}

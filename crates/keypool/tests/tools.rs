@@ -3,7 +3,7 @@
 mod stage;
 
 use gemini::fault::{Kind, Wait};
-use keypool::{Answer, KeyState, LeaseRequest, Outcome, Refusal, Role, Tool, Tools};
+use keypool::{Answer, KeyId, KeyState, LeaseRequest, Outcome, Refusal, Role, Tool, Tools};
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs};
 
 const SEARCH: Tools = Tools::NONE.with(Tool::GoogleSearch);
@@ -19,7 +19,7 @@ fn used_up() -> Outcome {
 /// Leases for a request with these tools and settles at once.
 fn serve(stage: &mut Stage, tools: Tools, outcome: Outcome) -> Role {
     let Answer::Granted(grant) = stage.ask(&request(tools)) else { panic!("no grant") };
-    stage.settle(grant, MODEL, outcome);
+    stage.settle(&grant, MODEL, outcome);
     grant.role
 }
 
@@ -52,7 +52,7 @@ fn another_project_serves_the_tool() {
     serve(&mut stage, SEARCH, used_up());
     for _ in 0..3 {
         let Answer::Granted(grant) = stage.ask(&request(SEARCH)) else { panic!("no grant") };
-        assert_eq!(grant.key, stage.key("k1"));
+        assert_eq!(grant.key, KeyId::from("k1"));
     }
 }
 
@@ -73,7 +73,7 @@ fn a_tool_comes_back_by_a_probe_of_its_own() {
     assert_eq!(probe.role, Role::Probe);
     assert_eq!(serve(&mut stage, Tools::NONE, Outcome::Success), Role::Ordinary);
     assert!(matches!(stage.ask(&request(SEARCH)), Answer::Refused(_)));
-    stage.settle(probe, MODEL, Outcome::Success);
+    stage.settle(&probe, MODEL, Outcome::Success);
     assert_eq!(serve(&mut stage, SEARCH, Outcome::Success), Role::Ordinary);
 }
 
@@ -85,5 +85,5 @@ fn one_who_waits_for_a_tool_is_served_when_it_is_back() {
         panic!()
     };
     stage.pass(secs(10));
-    assert_eq!(stage.answers(), [(secs(110), ticket, Ok(stage.key("k0")))]);
+    assert_eq!(stage.answers(), [(secs(110), ticket, Ok(KeyId::from("k0")))]);
 }

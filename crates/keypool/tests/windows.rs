@@ -11,11 +11,11 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, Utc};
 use gemini::fault::{Kind, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, Effect, Grant, KeyIx, KeySpec, LeaseRequest, Limit, Outcome, Pool, Refusal, Settings, Settlement,
+    Answer, Effect, Grant, KeyId, KeySpec, LeaseRequest, Limit, Outcome, Pool, Refusal, Settings, Settlement,
     Ticket,
 };
 use proptest::prelude::*;
-use stage::{Stage, exact, fault, model, over, secs, wall};
+use stage::{Stage, exact, fault, model, over, place, secs, wall};
 
 const MODELS: [&str; 2] = ["a", "b"];
 const STARTS: [&str; 3] = ["2026-07-15T20:00:00Z", "2026-03-08T05:00:00Z", "2026-11-01T05:00:00Z"];
@@ -126,8 +126,8 @@ struct Account {
 }
 
 impl Account {
-    fn project(&self, key: KeyIx) -> String {
-        let spec = &self.specs[key.position()];
+    fn project(&self, key: &KeyId) -> String {
+        let spec = &self.specs[place(key)];
         spec.project.as_ref().map_or_else(|| format!("own {}", spec.id), ToString::to_string)
     }
 
@@ -240,7 +240,7 @@ impl Account {
             assert!(!same, "passed over one who waits");
         }
         let name = request.model.as_deref().unwrap();
-        let project = self.project(grant.key);
+        let project = self.project(&grant.key);
         let wall = self.stage.now.wall - (self.stage.now.mono.checked_sub(at).unwrap());
         let tpm = self.limit(&project, name, |limit| limit.tpm);
         let granted = Granted {

@@ -5,6 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use twox_hash::XxHash3_64;
 
 use super::{BadPage, Form};
+use crate::operation::Ownership;
 use crate::path::{Surface, Target};
 use crate::query;
 
@@ -21,7 +22,7 @@ const REMEMBERED: usize = 400;
 const LEAST_ASKED: usize = 8;
 
 /// Whether a request lists what projects own, so that its answer is one list of theirs all, and in which form. A GET of
-/// a collection's name alone, of those yet to come too; or of all operations of a model. `None` of `models`, which are
+/// a known collection's name alone, or of all operations of a model. `None` of `models`, which are
 /// nobody's, and of what lies within a resource, which has one owner.
 pub fn merges(method: &str, target: &Target) -> Option<Form> {
     if method != "GET" {
@@ -40,10 +41,11 @@ pub fn merges(method: &str, target: &Target) -> Option<Form> {
                 .and_then(|rest| rest.strip_suffix("/operations"))
                 .is_some_and(|model| !model.is_empty() && !model.contains('/'));
             let lists = (verb.is_none() && (alone || of_model)) || (alone && verb == Some("list"));
-            lists.then_some(Form::Native)
+            // What is not known to be a list may be a typing error, which is no project's business.
+            (lists && operation.ownership != Ownership::Unknown).then_some(Form::Native)
         }
         Surface::OpenAi => {
-            let bound = operation.ownership == crate::operation::Ownership::Bound;
+            let bound = operation.ownership == Ownership::Bound;
             (alone && bound && verb.is_none()).then_some(Form::OpenAi)
         }
         Surface::Upload | Surface::Download | Surface::Live => None,

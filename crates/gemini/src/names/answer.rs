@@ -74,7 +74,7 @@ impl Subject {
             return match verb.ownership() {
                 _ if verb.as_str().starts_with("Bidi") => subject(form::LIVE_HANDLES, false, false),
                 Ownership::Creates => subject("models", true, false),
-                Ownership::Free | Ownership::Bound => None,
+                Ownership::Free | Ownership::Bound | Ownership::Unknown => None,
             };
         };
         // What a tuned model generates, and media.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use gemini::fault::{Fault, Kind, Quota, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, Effect, Effects, Event, Grant, KeyId, KeyIx, KeySpec, LeaseRequest, Now, Outcome, Pool, Record,
-    Refusal, Settings, Settlement, Ticket,
+    Answer, Effect, Effects, Event, Grant, KeyId, KeySpec, LeaseRequest, Now, Outcome, Pool, Record, Refusal,
+    Settings, Settlement, Ticket,
 };
 
 pub(crate) const MODEL: &str = "gemini-3.7-flash";
@@ -67,6 +67,11 @@ pub(crate) fn labelled(id: &str, project: &str) -> KeySpec {
 
 pub(crate) fn wall(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
+}
+
+/// The place of a key that [`keys`] has named.
+pub(crate) fn place(key: &KeyId) -> usize {
+    key.as_str().strip_prefix('k').and_then(|place| place.parse().ok()).expect("a key of `keys`")
 }
 
 /// What a store holds that obeys every `Persist`.
@@ -166,10 +171,10 @@ impl Stage {
         }
     }
 
-    pub(crate) fn settle(&mut self, grant: Grant, name: &str, outcome: Outcome) {
+    pub(crate) fn settle(&mut self, grant: &Grant, name: &str, outcome: Outcome) {
         let settlement = Settlement {
             lease: grant.lease,
-            key: grant.key,
+            key: grant.key.clone(),
             model: model(name),
             outcome,
             input_tokens: None,
@@ -180,10 +185,10 @@ impl Stage {
     }
 
     /// Settles with the tokens that the upstream counted.
-    pub(crate) fn settle_tokens(&mut self, grant: Grant, name: &str, input_tokens: u64) {
+    pub(crate) fn settle_tokens(&mut self, grant: &Grant, name: &str, input_tokens: u64) {
         let settlement = Settlement {
             lease: grant.lease,
-            key: grant.key,
+            key: grant.key.clone(),
             model: model(name),
             outcome: Outcome::Success,
             input_tokens: Some(input_tokens),
@@ -193,15 +198,15 @@ impl Stage {
         self.take();
     }
 
-    pub(crate) fn vouch(&mut self, grant: Grant, name: &str) {
-        self.pool.vouch(grant.lease, grant.key, &model(name), self.now, &mut self.effects);
+    pub(crate) fn vouch(&mut self, grant: &Grant, name: &str) {
+        self.pool.vouch(grant.lease, &grant.key, &model(name), self.now, &mut self.effects);
         self.take();
     }
 
     /// Leases and settles at once; the key that was used.
-    pub(crate) fn serve(&mut self, name: &str, outcome: Outcome) -> KeyIx {
+    pub(crate) fn serve(&mut self, name: &str, outcome: Outcome) -> KeyId {
         let grant = self.lease(name);
-        self.settle(grant, name, outcome);
+        self.settle(&grant, name, outcome);
         grant.key
     }
 
@@ -218,10 +223,6 @@ impl Stage {
     pub(crate) fn enable(&mut self, id: &str) {
         self.pool.enable(&id.into(), self.now, &mut self.effects).unwrap();
         self.take();
-    }
-
-    pub(crate) fn key(&self, id: &str) -> KeyIx {
-        self.pool.find(&KeyId::from(id)).unwrap()
     }
 
     pub(crate) fn events(&self) -> Vec<String> {
@@ -246,11 +247,11 @@ impl Stage {
     }
 
     /// The answers to waiting requests so far: when, whose, and what.
-    pub(crate) fn answers(&self) -> Vec<(Duration, Ticket, Result<KeyIx, Refusal>)> {
+    pub(crate) fn answers(&self) -> Vec<(Duration, Ticket, Result<KeyId, Refusal>)> {
         self.said
             .iter()
             .filter_map(|(at, effect)| match effect {
-                Effect::Granted(ticket, grant) => Some((*at, *ticket, Ok(grant.key))),
+                Effect::Granted(ticket, grant) => Some((*at, *ticket, Ok(grant.key.clone()))),
                 Effect::Refused(ticket, refusal) => Some((*at, *ticket, Err(*refusal))),
                 _ => None,
             })
@@ -260,7 +261,7 @@ impl Stage {
     /// The grant that a waiting request got.
     pub(crate) fn grant_of(&self, ticket: Ticket) -> Grant {
         let mut grants = self.said.iter().filter_map(|(_, effect)| match effect {
-            Effect::Granted(to, grant) if *to == ticket => Some(*grant),
+            Effect::Granted(to, grant) if *to == ticket => Some(grant.clone()),
             _ => None,
         });
         let grant = grants.next().expect("no grant");

@@ -1,9 +1,7 @@
-//! Uploads that are under way: the session behind a token in an address, and bodies that pass without being held.
+//! A request body that passes as it comes, without being held: two pieces between the client's socket and the upstream's,
+//! never more. It can be sent once.
 
-use super::learning::{path_of, upload_id};
-use crate::ledger::{Holding, Ledger, LedgerSilent, sealed};
 use bytes::Bytes;
-use gemini::path::{Surface, Target};
 use std::{
     fmt,
     pin::Pin,
@@ -17,35 +15,6 @@ use tokio::sync::mpsc;
 
 /// Pieces between the client and the upstream.
 const PIECES: usize = 2;
-
-/// Whether a target is a step of an upload that was begun before.
-pub fn is_under_way(target: &Target) -> bool {
-    target.surface == Surface::Upload && token(target).is_some()
-}
-
-fn token(target: &Target) -> Option<&str> {
-    upload_id_in(target.query.as_deref()?)
-}
-
-fn upload_id_in(query: &str) -> Option<&str> {
-    query.split('&').find_map(|pair| pair.strip_prefix("upload_id=")).filter(|id| !id.is_empty())
-}
-
-/// The session that a target's token stands for; the target then carries Google's own id. `None` for a token nobody was
-/// given, or one of another upload.
-pub(super) async fn session(ledger: &Ledger, target: &mut Target) -> Result<Option<Holding>, LedgerSilent> {
-    let Some(token) = token(target) else { return Ok(None) };
-    let Some(holding) = ledger.find(&sealed("uploads", token)).await? else { return Ok(None) };
-    let Some(address) = holding.address.as_deref() else { return Ok(None) };
-    // A proxy may have taken a prefix off the path that the client was given.
-    if !path_of(address).ends_with(&target.path) {
-        return Ok(None);
-    }
-    let Some(id) = upload_id(address) else { return Ok(None) };
-    let token = token.to_owned();
-    target.query = target.query.as_ref().map(|query| query.replacen(&token, id, 1));
-    Ok(Some(holding))
-}
 
 /// The client's body broke off.
 #[derive(Debug)]
@@ -82,17 +51,17 @@ impl BodyStream {
     }
 
     /// How many bytes have passed.
-    pub(super) fn passed(&self) -> u64 {
+    pub(in crate::forward) fn passed(&self) -> u64 {
         self.shared.passed.load(Ordering::Relaxed)
     }
 
     /// Whether all have.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::forward) fn has_ended(&self) -> bool {
         self.shared.ended.load(Ordering::Relaxed)
     }
 
     /// The body, to whoever asks first.
-    pub(super) fn take(&self) -> Option<StreamedBody> {
+    pub(in crate::forward) fn take(&self) -> Option<StreamedBody> {
         let pieces = self.shared.pieces.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         Some(StreamedBody { pieces, left: self.shared.length, shared: Arc::clone(&self.shared) })
     }
@@ -105,7 +74,7 @@ impl fmt::Debug for BodyStream {
 }
 
 /// The body as the upstream client reads it: with its length, if that is known, so that it is not chunked anew.
-pub(super) struct StreamedBody {
+pub(in crate::forward) struct StreamedBody {
     pieces: mpsc::Receiver<Result<Bytes, BrokenOff>>,
     left: Option<u64>,
     shared: Arc<Shared>,

@@ -1,0 +1,205 @@
+//! The `ForwardActor`: one a request, from the first lease to the last byte. It leases a key, tries, classifies, tries
+//! again on another key while the client has seen nothing, passes the answer on and reports. It runs on the worker that
+//! took the request, and dies with it.
+
+use super::{
+    answer::OpenAnswer,
+    attempt,
+    forwarder::Forwarder,
+    job::{Answer, AnswerBody, Job, Piece},
+    learning::Learner,
+    relay,
+    search::{Course, Found},
+    upload::BodyStream,
+};
+use crate::{
+    failure::Failure,
+    key_manager::Lease,
+    transaction::{End, Transaction},
+};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use gemini::dialect::StreamForm;
+use keypool::Outcome;
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// What the HTTP face waits for: the answer, or why there is none.
+pub type Reply = Result<Answer, Failure>;
+
+/// One request on its way. See the module.
+pub struct ForwardActor {
+    work: Option<(Rc<Forwarder>, Box<Job>, oneshot::Sender<Reply>)>,
+}
+
+impl Actor for ForwardActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some((forwarder, job, reply)) = self.work.take() {
+            ctx.spawn(forwarder.run(job, reply).into_actor(self).map(|(), _, ctx| ctx.stop()));
+        }
+    }
+}
+
+impl Forwarder {
+    /// Starts an actor for `job` on this worker. Dropping the receiver, or what it brings, tells it that the client has
+    /// left. A receiver that closes without a reply means that the actor died.
+    pub fn start(self: &Rc<Self>, job: Job) -> oneshot::Receiver<Reply> {
+        let (reply, receiver) = oneshot::channel();
+        ForwardActor { work: Some((Rc::clone(self), Box::new(job), reply)) }.start();
+        receiver
+    }
+
+    async fn run(self: Rc<Self>, job: Box<Job>, mut reply: oneshot::Sender<Reply>) {
+        let mut course = Course::of(&job);
+        let found = {
+            // Boxed, so that its memory is given back before the answer streams.
+            let search = Box::pin(async {
+                match self.bind(&job).await {
+                    Ok(binding) => course.binding = binding,
+                    Err(instead) => return instead,
+                }
+                self.search_with_fallback(&job, &mut course).await
+            });
+            tokio::select! {
+                // Dropping the search drops the upstream connection and abandons the lease.
+                () = reply.closed() => None,
+                found = search => Some(found),
+            }
+        };
+        let learner = match &found {
+            Some(Found::Open(_, lease)) => Learner::of(&self.ledger, &job, &course.binding, lease),
+            _ => None,
+        };
+        let mut record = Record::of(*job, course);
+        match found {
+            None => {}
+            Some(Found::Nothing(failure)) => {
+                record.transaction.end = End::Refused;
+                record.transaction.failure = Some(failure.clone());
+                let _ = reply.send(Err(failure));
+            }
+            Some(Found::Whole(answer)) => {
+                record.answered(answer.status);
+                record.transaction.bytes_out = answer.body.len() as u64;
+                let body = AnswerBody::Whole(answer.body);
+                if reply.send(Ok(Answer { status: answer.status, headers: answer.headers, body })).is_ok() {
+                    record.transaction.end = End::Complete;
+                }
+            }
+            Some(Found::Open(answer, lease)) => {
+                self.pass_on(&mut record, answer, lease, learner, reply).await;
+            }
+        }
+        self.listeners.end(record.finished());
+    }
+
+    /// Gives the client an open answer and stays with it to its last byte.
+    async fn pass_on(
+        &self,
+        record: &mut Record,
+        answer: OpenAnswer,
+        lease: Lease,
+        learner: Option<Box<Learner>>,
+        reply: oneshot::Sender<Reply>,
+    ) {
+        let OpenAnswer { status, mut headers, length, coding, begun, rest, mut observer } = answer;
+        if let Some(learner) = learner {
+            // Boxed, so that its memory is given back before the answer streams.
+            Box::pin(learner.head(status, &mut headers)).await;
+            observer.teach(learner);
+        }
+        record.answered(status);
+        record.transaction.bytes_out = begun.len() as u64;
+        lease.vouch();
+        let Some(rest) = rest else {
+            let whole = Answer { status, headers, body: AnswerBody::Whole(begun) };
+            record.transaction.usage = observer.end().usage;
+            lease.settle(Outcome::Success, record.transaction.usage.as_ref());
+            record.transaction.end =
+                if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };
+            return;
+        };
+        let (sender, pieces) = mpsc::channel(relay::PIECES);
+        let tail = relay::Tail::of(&begun);
+        if !begun.is_empty() {
+            let _ = sender.try_send(Piece::Chunk(begun)); // an empty channel has room
+        }
+        if reply.send(Ok(Answer { status, headers, body: AnswerBody::Stream { pieces, length } })).is_err() {
+            record.transaction.bytes_out = 0;
+            return; // the lease is abandoned
+        }
+        let framing = relay::Framing { form: record.stream_form, coding };
+        let write_timeout = self.upstream.settings.write_timeout;
+        let relayed = relay::relay(rest, sender, write_timeout, framing, tail, &mut observer).await;
+        record.transaction.end = relayed.end;
+        record.transaction.bytes_out += relayed.bytes;
+        record.transaction.usage = relayed.observed.usage;
+        let late = relayed.observed.late_error.map(|late| attempt::late_fault(&late));
+        if let (Some(fault), Some(attempt)) = (&late, record.transaction.attempts.last_mut()) {
+            attempt.fault = Some(fault.kind);
+        }
+        match relayed.end {
+            // Google's own error in mid-stream was passed on as it came; the pool hears of it all the same.
+            End::Complete | End::UpstreamBroke if late.is_some() => {
+                lease.settle(
+                    late.map_or(Outcome::Abandoned, Outcome::Fault),
+                    record.transaction.usage.as_ref(),
+                );
+            }
+            End::Complete => lease.settle(Outcome::Success, record.transaction.usage.as_ref()),
+            End::UpstreamBroke => {
+                lease.settle(
+                    Outcome::Fault(gemini::fault::Fault::body_lost()),
+                    record.transaction.usage.as_ref(),
+                );
+            }
+            End::ClientLeft | End::ClientStalled | End::Refused => drop(lease),
+        }
+    }
+}
+
+/// What is kept of a request while its answer is passed on, for the transaction. The request's headers and body are
+/// not: a stream may last long.
+struct Record {
+    transaction: Box<Transaction>,
+    stream_form: Option<StreamForm>,
+    arrived: Instant,
+}
+
+impl Record {
+    fn of(job: Job, course: Course) -> Self {
+        let stream_form = course.stream_form(&job);
+        let transaction = Transaction {
+            id: job.id,
+            caller: Some(job.caller.name),
+            dialect: job.target.dialect,
+            method: job.method,
+            path: job.target.path,
+            model: course.model,
+            attempts: course.attempts,
+            status: 0,
+            failure: None,
+            end: End::ClientLeft,
+            first_byte: None,
+            total: Duration::ZERO,
+            bytes_in: job.stream.as_ref().map_or(job.body.len() as u64, BodyStream::passed),
+            bytes_out: 0,
+            usage: None,
+        };
+        Self { transaction: Box::new(transaction), stream_form, arrived: job.arrived }
+    }
+
+    fn answered(&mut self, status: http::StatusCode) {
+        self.transaction.status = status.as_u16();
+        self.transaction.first_byte = Some(self.arrived.elapsed());
+    }
+
+    fn finished(mut self) -> Transaction {
+        self.transaction.total = self.arrived.elapsed();
+        *self.transaction
+    }
+}

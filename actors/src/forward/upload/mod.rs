@@ -1,0 +1,11 @@
+//! Uploads that are under way: the session behind a token in an address, the addresses, and bodies that pass without
+//! being held.
+
+mod address;
+mod body_stream;
+mod session;
+
+pub(super) use address::{path_of, upload_id};
+pub use body_stream::{BodyStream, BrokenOff};
+pub use session::is_under_way;
+pub(super) use session::session;
