@@ -4,11 +4,9 @@
 use std::time::Duration;
 
 use gemini::fault::Quota;
+use meter::{Amount, Gauge, Minute, Now, Second, daily_reset, opening};
 
-use crate::daily_reset;
-use crate::limit::{Caps, Gauge};
-use crate::minute::{Amount, Minute, Second, opening};
-use crate::now::Now;
+use crate::limit::{Caps, gauge_of};
 
 /// How long a limit is believed that no refusal has confirmed: tiers change. No request goes out beyond a known limit,
 /// so nothing but time can show that it was raised.
@@ -135,7 +133,7 @@ impl Budget {
     /// Takes what a refusal says of a limit: that it is used up, and perhaps what it is. `hint` is when there will be
     /// room again, by Google's word. The limit, if it is news.
     pub(crate) fn learn(&mut self, quota: &Quota, hint: Option<Duration>, now: Now) -> Option<(Gauge, u64)> {
-        let gauge = Gauge::of(quota)?;
+        let gauge = gauge_of(quota)?;
         let mut news = None;
         // A limit of zero is not a limit but a model that the tier lacks.
         if let Some(limit) = quota.limit.filter(|limit| *limit > 0) {

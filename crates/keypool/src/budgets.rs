@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gemini::fault::{Fault, Wait};
+use meter::{Amount, Gauge, Now, Second};
 
 use crate::budget::{BELIEVED, Booking, Budget, Spent};
 use crate::effect::{Effect, Effects, Event};
 use crate::journal::Page;
 use crate::key::KeyIx;
-use crate::limit::{Caps, Gauge, configured};
-use crate::minute::{Amount, Second};
+use crate::limit::{Caps, configured, gauge_of};
 use crate::models::{ModelIx, ModelState};
-use crate::now::Now;
 use crate::record::{LearntLimit, LimitState, Owner, Record, SecondUsed, Subject};
 use crate::roster::{Model, ProjectIx, Roster};
 use crate::snapshot::LimitView;
@@ -112,7 +111,7 @@ impl Roster {
             Wait::For(hint) => Some(hint),
             _ => None,
         };
-        for quota in fault.quotas.iter().filter(|quota| Gauge::of(quota).is_some()) {
+        for quota in fault.quotas.iter().filter(|quota| gauge_of(quota).is_some()) {
             let known =
                 self.models.find(model).is_some_and(|m| self.models.get(m).budgets.contains_key(&project));
             if !known && quota.limit.is_none_or(|limit| limit == 0) {

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use gemini::fault::Wait;
+use meter::{Now, daily_reset};
 
-use crate::daily_reset;
-use crate::now::Now;
 use crate::reason::Reason;
 use crate::settings::Settings;
 

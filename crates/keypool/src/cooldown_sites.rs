@@ -3,12 +3,12 @@
 
 use std::cmp::Reverse;
 
+use meter::Now;
 use smallvec::SmallVec;
 
 use crate::cooldown::{Cooldown, Passed};
 use crate::effect::{Effect, Effects, Event};
 use crate::key::KeyIx;
-use crate::now::Now;
 use crate::roster::{Model, Roster, Site, Timer};
 use crate::settings::Settings;
 use crate::tool::Tools;

@@ -2,6 +2,7 @@
 //! Waiting is the pool's matter.
 
 use gemini::fault::{Fault, Kind, Scope, Wait};
+use meter::Now;
 
 use crate::breaker::{Turn, Verdict};
 use crate::budget::Spent;
@@ -11,7 +12,6 @@ use crate::key::{KeyId, KeyIx, ProjectNumber};
 use crate::lease::{Grant, LeaseId, LeaseState, Leases, Out, Outcome, Role, Settlement};
 use crate::lease_request::{LeaseRequest, Refusal};
 use crate::models::ModelIx;
-use crate::now::Now;
 use crate::reason::Reason;
 use crate::roster::{Model, Roster, Site};
 use crate::select::Selector;

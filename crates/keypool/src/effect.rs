@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meter::Gauge;
+
 use crate::key::{KeyId, ProjectNumber};
 use crate::lease::Grant;
 use crate::lease_request::Refusal;
-use crate::limit::Gauge;
 use crate::reason::Reason;
 use crate::record::{Record, Subject};
 use crate::waiting::Ticket;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use meter::Now;
+
 use crate::cooldown::Cooldown;
 use crate::key::KeyIx;
-use crate::now::Now;
 use crate::reason::Reason;
 use crate::record::{CooldownState, Record, Subject};
 use crate::roster::{Key, ProjectIx, Roster, Site};

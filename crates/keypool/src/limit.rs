@@ -1,10 +1,10 @@
-//! Limits: what the operator says that a project may use of a model, and the three gauges in which all limits are
+//! Limits: what the operator says that a project may use of a model, in the three gauges in which all limits are
 //! counted. What is used, and what Google's refusals teach, is in `budget`.
 
-use std::fmt;
 use std::sync::Arc;
 
 use gemini::fault::{Quota, QuotaUnit, QuotaWindow};
+use meter::Gauge;
 use serde::{Deserialize, Serialize};
 
 use crate::key::Project;
@@ -26,40 +26,13 @@ pub struct Limit {
     pub rpd: Option<u64>,
 }
 
-/// What a limit counts, and over which window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Gauge {
-    /// Requests in a minute.
-    Rpm,
-    /// Input tokens in a minute.
-    Tpm,
-    /// Requests in a day.
-    Rpd,
-}
-
-impl Gauge {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Rpm, Self::Tpm, Self::Rpd];
-
-    /// The gauge that a quota of Google's is about, if it is one that the pool keeps.
-    pub(crate) fn of(quota: &Quota) -> Option<Self> {
-        match (quota.unit, quota.window) {
-            (QuotaUnit::Requests, QuotaWindow::Minute) => Some(Self::Rpm),
-            (QuotaUnit::InputTokens, QuotaWindow::Minute) => Some(Self::Tpm),
-            (QuotaUnit::Requests, QuotaWindow::Day) => Some(Self::Rpd),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Gauge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rpm => "requests a minute",
-            Self::Tpm => "input tokens a minute",
-            Self::Rpd => "requests a day",
-        })
+/// The gauge that a quota of Google's is about, if it is one that the pool keeps.
+pub(crate) fn gauge_of(quota: &Quota) -> Option<Gauge> {
+    match (quota.unit, quota.window) {
+        (QuotaUnit::Requests, QuotaWindow::Minute) => Some(Gauge::Rpm),
+        (QuotaUnit::InputTokens, QuotaWindow::Minute) => Some(Gauge::Tpm),
+        (QuotaUnit::Requests, QuotaWindow::Day) => Some(Gauge::Rpd),
+        _ => None,
     }
 }
 

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meter::Now;
+
 use crate::desk::{Asked, Desk};
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
 use crate::key::{KeyId, KeyIx, KeySpec};
 use crate::lease::{LeaseId, Leases, Settlement};
 use crate::lease_request::{Answer, LeaseRequest, Refusal};
-use crate::now::Now;
 use crate::outlook::{Hope, Outlook, back_in};
 use crate::projects::ProjectView;
 use crate::record::Record;

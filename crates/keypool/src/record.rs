@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use meter::Gauge;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{KeyId, Project, ProjectNumber};
-use crate::limit::Gauge;
 use crate::reason::Reason;
 use crate::tool::Tool;
 use crate::usage::Usage;

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use meter::Now;
+
 use crate::cooldown::Cooldown;
 use crate::effect::{Effect, Effects, Event};
 use crate::key::{KeyIx, Project, ProjectNumber};
-use crate::now::Now;
 use crate::record::{Owner, Record, Subject};
 use crate::roster::{ProjectIx, Roster, Site};
 use crate::settings::Settings;

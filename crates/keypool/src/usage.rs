@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gemini::fault::{Fault, Kind, Scope};
+use meter::Now;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::Page;
 use crate::key::{KeyId, KeyIx};
 use crate::lease::{Outcome, Settlement};
 use crate::models::ModelIx;
-use crate::now::Now;
 use crate::record::{Record, Subject};
 use crate::roster::Roster;
 

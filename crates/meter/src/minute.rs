@@ -1,5 +1,6 @@
 //! What was used in the last minute: a ring of one bucket a second, so its size does not depend on the traffic. Counts
-//! are never too low: what falls into a bucket's second stays counted for a whole minute after that second's end.
+//! are never too low: what falls into a bucket's second stays counted for a whole minute after that second's end. Who
+//! uses, and what is allowed, is the caller's matter.
 
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ const EPOCH: u64 = 2 * SPAN;
 
 /// A second of the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Second(u64);
+pub struct Second(u64);
 
 impl Second {
-    pub(crate) fn of(mono: Duration) -> Self {
+    /// Returns the second of this moment.
+    pub fn of(mono: Duration) -> Self {
         Self(mono.as_secs() + EPOCH)
     }
 
@@ -23,8 +25,9 @@ impl Second {
         Duration::from_secs(self.0.saturating_sub(EPOCH))
     }
 
-    /// So many seconds earlier.
-    pub(crate) fn earlier(self, seconds: u64) -> Self {
+    /// Returns the second so many seconds earlier.
+    #[must_use]
+    pub fn earlier(self, seconds: u64) -> Self {
         Self(self.0.saturating_sub(seconds))
     }
 
@@ -34,9 +37,12 @@ impl Second {
     }
 }
 
+/// What was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Amount {
+pub struct Amount {
+    /// Requests.
     pub requests: u64,
+    /// Input tokens.
     pub tokens: u64,
 }
 
@@ -60,16 +66,24 @@ impl Amount {
     }
 }
 
+/// The use of the last minute, second by second.
 #[derive(Clone, Debug)]
-pub(crate) struct Minute {
+pub struct Minute {
     newest: Second,
     /// Of a second, at its number modulo their count. None is older than a minute before `newest`.
     buckets: [Amount; BUCKETS],
     total: Amount,
 }
 
+impl Default for Minute {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Minute {
-    pub(crate) fn new() -> Self {
+    /// Makes a minute in which nothing was used.
+    pub fn new() -> Self {
         Self { newest: Second(0), buckets: [Amount::default(); BUCKETS], total: Amount::default() }
     }
 
@@ -84,8 +98,8 @@ impl Minute {
         (now.0.max(newest.0).saturating_sub(SPAN - 1)..=newest.0).map(Second)
     }
 
-    /// What is counted in this second.
-    pub(crate) fn total(&self, now: Second) -> Amount {
+    /// Returns what is counted in this second.
+    pub fn total(&self, now: Second) -> Amount {
         if now <= self.newest {
             return self.total;
         }
@@ -93,8 +107,8 @@ impl Minute {
         counting.fold(Amount::default(), |total, second| total.plus(self.buckets[Self::at(second)]))
     }
 
-    /// The first second, from this one on, in which what is still counted fits. One in which nothing is must fit.
-    pub(crate) fn opens(&self, now: Second, fits: impl Fn(Amount) -> bool) -> Second {
+    /// Returns the first second, from this one on, in which what is still counted fits. One in which nothing is must fit.
+    pub fn opens(&self, now: Second, fits: impl Fn(Amount) -> bool) -> Second {
         let mut left = self.total(now);
         if fits(left) {
             return now;
@@ -109,7 +123,7 @@ impl Minute {
     }
 
     /// Adds what was used in a second, if that still counts.
-    pub(crate) fn add(&mut self, at: Second, now: Second, amount: Amount) {
+    pub fn add(&mut self, at: Second, now: Second, amount: Amount) {
         self.advance(now);
         if self.newest.since(at) < SPAN && at <= self.newest {
             let bucket = &mut self.buckets[Self::at(at)];
@@ -119,7 +133,7 @@ impl Minute {
     }
 
     /// Takes back what was not used in a second after all.
-    pub(crate) fn take_back(&mut self, at: Second, now: Second, amount: Amount) {
+    pub fn take_back(&mut self, at: Second, now: Second, amount: Amount) {
         self.advance(now);
         if self.newest.since(at) < SPAN && at <= self.newest {
             let bucket = &mut self.buckets[Self::at(at)];
@@ -129,14 +143,14 @@ impl Minute {
         }
     }
 
-    /// The second whose bucket ends to count at this time, if that is within a minute.
-    pub(crate) fn ending_at(now: Second, ends: Duration) -> Second {
+    /// Returns the second whose bucket ends to count at this time, if that is within a minute.
+    pub fn ending_at(now: Second, ends: Duration) -> Second {
         let second = Second::of(ends).earlier(SPAN);
         second.max(now.earlier(SPAN - 1)).min(now)
     }
 
-    /// Two minutes that turn out to be the same project's: the larger count of each second.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Takes over another minute that turns out to count the same: of each second the larger count.
+    pub fn merge(&mut self, other: &Self) {
         let now = self.newest.max(other.newest);
         self.advance(now);
         for second in other.counting(now) {
@@ -145,8 +159,8 @@ impl Minute {
         }
     }
 
-    /// What each second used that still counts: how long ago it was, and how much.
-    pub(crate) fn ages(&self, now: Second) -> impl Iterator<Item = (u64, Amount)> + '_ {
+    /// Returns what each second used that still counts: how many seconds ago it was, and how much.
+    pub fn ages(&self, now: Second) -> impl Iterator<Item = (u64, Amount)> + '_ {
         self.counting(now)
             .map(move |second| (now.since(second), self.buckets[Self::at(second)]))
             .filter(|(_, amount)| !amount.is_zero())
@@ -164,8 +178,8 @@ impl Minute {
     }
 }
 
-/// When what fits only in that second may be used: at once, or at its beginning.
-pub(crate) fn opening(second: Second, now: Duration) -> Duration {
+/// Returns when what fits only in that second may be used: at once, or at its beginning. Monotonic.
+pub fn opening(second: Second, now: Duration) -> Duration {
     second.start().max(now)
 }
 

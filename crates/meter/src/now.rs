@@ -1,4 +1,4 @@
-//! The time, as an argument. The pool never asks a clock.
+//! The time, as an argument: one moment as both clocks show it. Who reads the clocks is the caller's matter.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ pub struct Now {
 }
 
 impl Now {
-    /// What the wall clock shows at this moment of the monotonic clock.
-    pub(crate) fn wall_at(self, mono: Duration) -> DateTime<Utc> {
+    /// Returns what the wall clock shows at this moment of the monotonic clock.
+    pub fn wall_at(self, mono: Duration) -> DateTime<Utc> {
         let shifted = match mono.checked_sub(self.mono) {
             Some(ahead) => self.wall.checked_add_signed(delta(ahead)),
             None => self.wall.checked_sub_signed(delta(self.mono.saturating_sub(mono))),
@@ -23,13 +23,13 @@ impl Now {
         shifted.unwrap_or(self.wall)
     }
 
-    /// How long until the wall clock shows this, zero when it is past.
-    pub(crate) fn until(self, wall: DateTime<Utc>) -> Duration {
+    /// Returns how long it is until the wall clock shows this, zero when it is past.
+    pub fn until(self, wall: DateTime<Utc>) -> Duration {
         (wall - self.wall).to_std().unwrap_or_default()
     }
 
-    /// How long ago the wall clock showed this, zero when it is yet to come.
-    pub(crate) fn since(self, wall: DateTime<Utc>) -> Duration {
+    /// Returns how long ago the wall clock showed this, zero when it is yet to come.
+    pub fn since(self, wall: DateTime<Utc>) -> Duration {
         (self.wall - wall).to_std().unwrap_or_default()
     }
 }

@@ -8,8 +8,8 @@ use chrono_tz::America::Los_Angeles;
 
 use crate::now::Now;
 
-/// How long from this moment to the next midnight in Los Angeles: never zero, at most 25 hours.
-pub(crate) fn until_next(wall: DateTime<Utc>) -> Duration {
+/// Returns how long it is from this moment to the next midnight in Los Angeles: never zero, at most 25 hours.
+pub fn until_next(wall: DateTime<Utc>) -> Duration {
     let here = wall.with_timezone(&Los_Angeles);
     here.date_naive()
         .succ_opt()
@@ -19,8 +19,8 @@ pub(crate) fn until_next(wall: DateTime<Utc>) -> Duration {
         .unwrap_or(Duration::from_secs(24 * 60 * 60))
 }
 
-/// How long ago the last midnight in Los Angeles was.
-pub(crate) fn since_last(wall: DateTime<Utc>) -> Duration {
+/// Returns how long ago the last midnight in Los Angeles was.
+pub fn since_last(wall: DateTime<Utc>) -> Duration {
     wall.with_timezone(&Los_Angeles)
         .date_naive()
         .and_time(NaiveTime::MIN)
@@ -30,9 +30,9 @@ pub(crate) fn since_last(wall: DateTime<Utc>) -> Duration {
         .unwrap_or_default()
 }
 
-/// When the day's count ends, on the monotonic clock. A minute before midnight it is the next day's: the two clocks may
+/// Returns when the day's count ends, on the monotonic clock. A minute before midnight it is the next day's: the two clocks may
 /// differ a little, and a day must not begin twice.
-pub(crate) fn end_of_day(now: Now) -> Duration {
+pub fn end_of_day(now: Now) -> Duration {
     const CLOSE: Duration = Duration::from_secs(60);
     now.mono + CLOSE + until_next(now.wall + CLOSE)
 }
