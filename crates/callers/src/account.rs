@@ -9,8 +9,8 @@ use gemini::path::Surface;
 
 use crate::counts::{AccountReading, Booking, Counts, Ending, Estimate, Seed, Spent};
 use crate::denial::Denial;
-use crate::meter::Now;
 use crate::spec::{CallerSpec, ModelShown};
+use meter::Now;
 
 /// The counts of one caller, whatever becomes of its token.
 pub(crate) struct Account(Mutex<Counts>);

@@ -8,10 +8,11 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use crate::denial::{LimitReached, Opens};
-use crate::limits::{CallerLimits, LimitName, Money};
-use crate::meter::{Amount, Minute, Now, Second, opening};
+use crate::limits::{CallerLimits, LimitName};
 use crate::output_means::OutputMeans;
-use crate::period::{Length, Period, Sums};
+use crate::period::{Period, Used};
+use meter::calendar::CalendarUnit;
+use meter::{Amount, Minute, Now, Second, opening};
 
 /// The limits on what a request uses, as against those on requests.
 const SPENDING: [LimitName; 5] = [
@@ -30,7 +31,7 @@ pub struct Estimate<'a> {
     /// Its input tokens.
     pub input_tokens: u64,
     /// What so many input and output tokens cost; 0 when the model has no price.
-    pub price: &'a dyn Fn(u64, u64) -> Money,
+    pub price: &'a dyn Fn(u64, u64) -> u64,
 }
 
 /// What a request has used, by Google's word.
@@ -41,7 +42,7 @@ pub struct Spent {
     /// Output and thoughts alone.
     pub output_tokens: u64,
     /// What that costs; 0 when the model has no price.
-    pub money: Money,
+    pub money: u64,
 }
 
 /// How a request that was let in ended.
@@ -63,8 +64,8 @@ pub(crate) struct Booking {
     /// When its estimate was booked. Monotonic.
     at: Duration,
     /// What is booked of its estimate, and what of that is input.
-    booked: Sums,
-    input: Sums,
+    booked: Used,
+    input: Used,
     /// The model whose answers it is to be counted among.
     model: Option<Arc<str>>,
 }
@@ -74,7 +75,7 @@ pub(crate) struct Counts {
     zone: Tz,
     in_flight: u64,
     /// What is booked for requests under way. It is part of what is used.
-    booked: Sums,
+    booked: Used,
     /// Where anything is limited by the minute.
     minute: Option<Box<Minute>>,
     day: Period,
@@ -103,9 +104,9 @@ pub struct AccountReading {
     /// Requests under way.
     pub in_flight: u64,
     /// In this day, and how long it goes on.
-    pub day: (Sums, Duration),
+    pub day: (Used, Duration),
     /// In this month, and how long it goes on.
-    pub month: (Sums, Duration),
+    pub month: (Used, Duration),
     /// Its limits.
     pub limits: Vec<LimitReading>,
 }
@@ -114,11 +115,11 @@ pub struct AccountReading {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seed {
     /// In this day.
-    pub day: Sums,
+    pub day: Used,
     /// In this month.
-    pub month: Sums,
+    pub month: Used,
     /// In single seconds of the last minute: how long ago, and how much.
-    pub seconds: Vec<(Duration, Sums)>,
+    pub seconds: Vec<(Duration, Used)>,
 }
 
 impl Counts {
@@ -126,10 +127,10 @@ impl Counts {
         Self {
             zone,
             in_flight: 0,
-            booked: Sums::default(),
+            booked: Used::default(),
             minute: None,
-            day: Period::new(Length::Day),
-            month: Period::new(Length::Month),
+            day: Period::new(CalendarUnit::Day),
+            month: Period::new(CalendarUnit::Month),
             outputs: OutputMeans::default(),
             latest: None,
         }
@@ -169,13 +170,13 @@ impl Counts {
         }
         let names: &[LimitName] =
             if spends { &LimitName::ALL } else { &[LimitName::Rpm, LimitName::Rpd, LimitName::Concurrent] };
-        self.room(limits, names, Sums { requests: 1, tokens: 1, money: 1 }, now)?;
+        self.room(limits, names, Used { requests: 1, tokens: 1, money: 1 }, now)?;
         self.in_flight += 1;
         let second = Second::of(now.mono);
         if let Some(minute) = &mut self.minute {
             minute.add(second, second, Amount { requests: 1, tokens: 0 });
         }
-        self.add(Sums { requests: 1, ..Sums::default() });
+        self.add(Used { requests: 1, ..Used::default() });
         Ok(Booking { entered: now.mono, at: now.mono, ..Booking::default() })
     }
 
@@ -189,14 +190,14 @@ impl Counts {
     ) -> Result<(), LimitReached> {
         self.advance(now);
         let output = self.outputs.expect(estimate.model.map(|model| &**model));
-        let sums = |output: u64| Sums {
+        let sums = |output: u64| Used {
             requests: 0,
             tokens: estimate.input_tokens.saturating_add(output),
             money: (estimate.price)(estimate.input_tokens, output),
         };
         let whole = sums(output);
         // Even what is thought to use nothing finds no room where nothing is left.
-        let least = Sums { requests: 0, tokens: whole.tokens.max(1), money: whole.money.max(1) };
+        let least = Used { requests: 0, tokens: whole.tokens.max(1), money: whole.money.max(1) };
         self.room(limits, &SPENDING, least, now)?;
         booking.at = now.mono;
         booking.booked = whole;
@@ -214,7 +215,7 @@ impl Counts {
     /// Counts what a request that goes on has used since the last time: first out of its estimate, then beyond it.
     pub(crate) fn spend(&mut self, booking: &mut Booking, spent: Spent, now: Now) {
         self.advance(now);
-        let covered = Sums { requests: 0, tokens: spent.tokens, money: spent.money }.at_most(booking.booked);
+        let covered = Used { requests: 0, tokens: spent.tokens, money: spent.money }.at_most(booking.booked);
         self.replace(booking.at, covered, spent, now);
         booking.booked = booking.booked.minus(covered);
         booking.input = booking.input.minus(covered);
@@ -241,7 +242,7 @@ impl Counts {
                 }
             }
             Ending::Unknown => {
-                let Sums { tokens, money, .. } = booking.input;
+                let Used { tokens, money, .. } = booking.input;
                 self.replace(booking.at, booking.booked, Spent { tokens, output_tokens: 0, money }, now);
             }
         }
@@ -249,7 +250,7 @@ impl Counts {
 
     /// What stands of each limit, and what is used.
     pub(crate) fn read(&self, limits: &CallerLimits, now: Now) -> AccountReading {
-        let least = Sums { requests: 1, tokens: 1, money: 1 };
+        let least = Used { requests: 1, tokens: 1, money: 1 };
         let reading = |name| {
             let limit = limits.get(name)?;
             let opens = self.opens(name, limit, least, now);
@@ -276,14 +277,14 @@ impl Counts {
         }
     }
 
-    fn add(&mut self, more: Sums) {
+    fn add(&mut self, more: Used) {
         self.day.add(more);
         self.month.add(more);
     }
 
     /// Puts what was used in the place of what was booked. What goes beyond it counts from now on.
-    fn replace(&mut self, at: Duration, booked: Sums, spent: Spent, now: Now) {
-        let spent = Sums { requests: 0, tokens: spent.tokens, money: spent.money };
+    fn replace(&mut self, at: Duration, booked: Used, spent: Spent, now: Now) {
+        let spent = Used { requests: 0, tokens: spent.tokens, money: spent.money };
         self.booked = self.booked.minus(booked);
         for period in [&mut self.day, &mut self.month] {
             period.take_back(booked);
@@ -302,7 +303,7 @@ impl Counts {
         &self,
         limits: &CallerLimits,
         names: &[LimitName],
-        more: Sums,
+        more: Used,
         now: Now,
     ) -> Result<(), LimitReached> {
         let reached = names.iter().filter_map(|&name| {
@@ -318,7 +319,7 @@ impl Counts {
 
     /// When there is room for so much under a limit. What is larger than the whole limit has room when nothing else
     /// counts, since its size is an estimate.
-    fn opens(&self, name: LimitName, limit: u64, more: Sums, now: Now) -> Opens {
+    fn opens(&self, name: LimitName, limit: u64, more: Used, now: Now) -> Opens {
         let fits = |used: u64, more: u64| used.saturating_add(more.min(limit)) <= limit;
         let by_minute = |fits: &dyn Fn(Amount) -> bool| {
             let opens = self.minute.as_ref().map(|minute| minute.opens(Second::of(now.mono), fits));

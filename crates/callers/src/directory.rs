@@ -15,9 +15,9 @@ use crate::account::{Account, Provenance, Registered};
 use crate::counts::AccountReading;
 use crate::denial::Denial;
 use crate::kept::{FormerSecret, KeptToken, MAX_FORMER, TokenChange};
-use crate::meter::Now;
 use crate::spec::{CallerSpec, SpecError, Visibility};
 use crate::token::{InstanceKey, NewToken, TokenHash};
+use meter::Now;
 
 /// The most tokens that can be made.
 pub const MAX_TOKENS: usize = 100_000;

@@ -13,7 +13,6 @@ mod directory;
 mod globs;
 mod kept;
 mod limits;
-mod meter;
 mod output_means;
 mod period;
 mod spec;
@@ -26,9 +25,8 @@ pub use denial::{Denial, LimitReached, Opens};
 pub use directory::{Directory, DirectoryError, Identity, MAX_TOKENS, TokenListing, TokenState};
 pub use globs::Globs;
 pub use kept::{FormerSecret, KeptToken, TokenChange};
-pub use limits::{CallerLimits, LimitName, Money};
-pub use meter::Now;
-pub use period::Sums;
+pub use limits::{CallerLimits, LimitName};
+pub use period::Used;
 pub use spec::{
     CallerSpec, MAX_GLOB_BYTES, MAX_GLOBS, MAX_NAME_BYTES, MAX_NOTE_BYTES, ModelShown, SpecError, Visibility,
 };

@@ -4,9 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Billionths of the currency of the price table.
-pub type Money = u64;
-
 /// One of a token's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LimitName {
@@ -89,12 +86,12 @@ pub struct CallerLimits {
     /// Tokens in a month.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_month: Option<u64>,
-    /// Money in a day.
+    /// Money in a day, in billionths.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub money_day: Option<Money>,
-    /// Money in a month.
+    pub money_day: Option<u64>,
+    /// Money in a month, in billionths.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub money_month: Option<Money>,
+    pub money_month: Option<u64>,
 }
 
 impl CallerLimits {

@@ -3,28 +3,22 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, Utc};
 use chrono_tz::Tz;
+use meter::Now;
+use meter::calendar::{self, CalendarUnit};
 
-use crate::limits::Money;
-use crate::meter::Now;
-
-/// A new period that would begin less than this before its neighbour is the neighbour: the two clocks may differ a
-/// little, and a day must not begin twice.
-const CLOSE: Duration = Duration::from_secs(60);
-
-/// Sums of requests, of tokens (input, output and thoughts) and of money.
+/// Used of requests, of tokens (input, output and thoughts) and of money.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
+pub struct Used {
     /// Requests.
     pub requests: u64,
     /// Tokens.
     pub tokens: u64,
     /// Money, in billionths.
-    pub money: Money,
+    pub money: u64,
 }
 
-impl Sums {
+impl Used {
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             requests: self.requests.saturating_add(other.requests),
@@ -51,38 +45,31 @@ impl Sums {
     }
 }
 
-/// A day or a month.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Length {
-    Day,
-    Month,
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct Period {
-    length: Length,
-    used: Sums,
+    unit: CalendarUnit,
+    used: Used,
     /// Monotonic, as is `ends`.
     began: Duration,
     ends: Duration,
 }
 
 impl Period {
-    pub(crate) fn new(length: Length) -> Self {
-        Self { length, used: Sums::default(), began: Duration::ZERO, ends: Duration::ZERO }
+    pub(crate) fn new(unit: CalendarUnit) -> Self {
+        Self { unit, used: Used::default(), began: Duration::ZERO, ends: Duration::ZERO }
     }
 
     /// Begins the next one, if it is time, with what is booked for requests under way: that will be used in it.
-    pub(crate) fn advance(&mut self, zone: Tz, booked: Sums, now: Now) {
+    pub(crate) fn advance(&mut self, zone: Tz, booked: Used, now: Now) {
         if self.ends <= now.mono {
             self.used = booked;
             self.began = now.mono;
-            self.ends = now.mono + CLOSE + until_next(self.length, zone, now.wall + CLOSE);
+            self.ends = calendar::end_of(self.unit, zone, now);
         }
     }
 
     /// What is used in it, with what is booked for requests under way, which is all there is when it is over.
-    pub(crate) fn used(&self, booked: Sums, now: Now) -> Sums {
+    pub(crate) fn used(&self, booked: Used, now: Now) -> Used {
         if self.ends <= now.mono { booked } else { self.used }
     }
 
@@ -92,12 +79,12 @@ impl Period {
     }
 
     /// Counts requests, and what was used or is thought to be.
-    pub(crate) fn add(&mut self, more: Sums) {
+    pub(crate) fn add(&mut self, more: Used) {
         self.used = self.used.plus(more);
     }
 
     /// Takes back what was booked.
-    pub(crate) fn take_back(&mut self, less: Sums) {
+    pub(crate) fn take_back(&mut self, less: Used) {
         self.used = self.used.minus(less);
     }
 
@@ -109,59 +96,20 @@ impl Period {
     }
 }
 
-/// How long from this moment to the next one's beginning in the zone: never zero.
-fn until_next(length: Length, zone: Tz, wall: DateTime<Utc>) -> Duration {
-    let today = wall.with_timezone(&zone).date_naive();
-    let next = match length {
-        Length::Day => today.succ_opt(),
-        Length::Month => today.with_day(1).and_then(|first| first.checked_add_months(Months::new(1))),
-    };
-    next.and_then(|date| (first_moment(zone, date)? - wall).to_std().ok())
-        // Only at the end of chrono's calendar.
-        .unwrap_or(Duration::from_secs(24 * 60 * 60))
-}
-
-/// The first moment of a date in the zone: midnight, or what comes after it where clocks are put forward at midnight.
-fn first_moment(zone: Tz, date: NaiveDate) -> Option<DateTime<Utc>> {
-    (0..=4).find_map(|half_hours| {
-        let time = date.and_time(NaiveTime::from_hms_opt(half_hours / 2, half_hours % 2 * 30, 0)?);
-        time.and_local_timezone(zone).earliest().map(|first| first.to_utc())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::{DateTime, Utc};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
     }
 
     #[test]
-    fn days_and_months_end_where_the_zone_says() {
-        for (length, zone, from, to) in [
-            (Length::Day, "UTC", "2026-07-15T20:00:00Z", "2026-07-16T00:00:00Z"),
-            (Length::Day, "UTC", "2026-07-16T00:00:00Z", "2026-07-17T00:00:00Z"),
-            (Length::Day, "Asia/Kolkata", "2026-07-15T18:29:59Z", "2026-07-15T18:30:00Z"), // UTC+5:30
-            (Length::Day, "Europe/Berlin", "2026-03-29T00:00:00Z", "2026-03-29T22:00:00Z"), // a day of 23 hours
-            (Length::Day, "Europe/Berlin", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"), // a day of 25 hours
-            (Length::Day, "America/Santiago", "2026-09-05T12:00:00Z", "2026-09-06T04:00:00Z"), // no midnight
-            (Length::Month, "UTC", "2026-01-31T23:59:59Z", "2026-02-01T00:00:00Z"),
-            (Length::Month, "UTC", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
-            (Length::Month, "UTC", "2024-02-29T12:00:00Z", "2024-03-01T00:00:00Z"),
-            (Length::Month, "UTC", "2026-12-31T12:00:00Z", "2027-01-01T00:00:00Z"),
-            (Length::Month, "Asia/Shanghai", "2026-05-31T16:00:00Z", "2026-06-30T16:00:00Z"),
-        ] {
-            let zone: Tz = zone.parse().unwrap();
-            assert_eq!(at(from) + until_next(length, zone, at(from)), at(to), "{length:?} {zone} {from}");
-        }
-    }
-
-    #[test]
     fn a_period_forgets_at_its_end_and_is_not_begun_twice_by_a_stepped_clock() {
-        let one = Sums { requests: 1, tokens: 10, money: 100 };
-        let nothing = Sums::default();
-        let mut day = Period::new(Length::Day);
+        let one = Used { requests: 1, tokens: 10, money: 100 };
+        let nothing = Used::default();
+        let mut day = Period::new(CalendarUnit::Day);
         let mut now = Now { mono: Duration::from_secs(5), wall: at("2026-07-15T23:00:00Z") };
         day.advance(Tz::UTC, nothing, now);
         day.add(one);
@@ -181,11 +129,11 @@ mod tests {
 
     #[test]
     fn what_is_booked_for_requests_under_way_goes_over_into_the_next_period() {
-        let booked = Sums { requests: 0, tokens: 10, money: 100 };
-        let mut day = Period::new(Length::Day);
+        let booked = Used { requests: 0, tokens: 10, money: 100 };
+        let mut day = Period::new(CalendarUnit::Day);
         let mut now = Now { mono: Duration::ZERO, wall: at("2026-07-15T23:00:00Z") };
-        day.advance(Tz::UTC, Sums::default(), now);
-        day.add(Sums { requests: 3, tokens: 30, money: 300 });
+        day.advance(Tz::UTC, Used::default(), now);
+        day.add(Used { requests: 3, tokens: 30, money: 300 });
         now.mono += Duration::from_secs(3600);
         assert_eq!(day.used(booked, now), booked);
         day.advance(Tz::UTC, booked, now);

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use callers::{
     CallerLimits, CallerSpec, Denial, Directory, DirectoryError, Door, Ending, Globs, Identity, InstanceKey,
-    KeptToken, ModelShown, Now, Provenance, SpecError, SurfaceName, TokenChange, TokenState, Visibility,
+    KeptToken, ModelShown, Provenance, SpecError, SurfaceName, TokenChange, TokenState, Visibility,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use gemini::path::Surface;
+use meter::Now;
 
 const KEY: [u8; 32] = [9; 32];
 

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use callers::{
     CallerLimits, CallerSpec, Denial, Directory, Door, Ending, Estimate, InstanceKey, LimitName,
-    LimitReached, ModelShown, Money, Now, Opens, Pass, Registered, Spent,
+    LimitReached, ModelShown, Opens, Pass, Registered, Spent,
 };
 use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 use gemini::path::Surface;
+use meter::Now;
 use proptest::prelude::*;
 
 /// The price of a token, in billionths.
-const PRICE: Money = 1_000;
+const PRICE: u64 = 1_000;
 /// What a second's use counts for: the rest of that second, and a whole minute.
 const COUNTS_S: u64 = 61;
 

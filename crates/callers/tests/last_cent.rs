@@ -8,23 +8,24 @@ use std::time::Duration;
 
 use callers::{
     CallerLimits, CallerSpec, Denial, Directory, Door, Ending, Estimate, InstanceKey, LimitName, ModelShown,
-    Money, Now, Pass, Registered, Seed, Spent, Sums,
+    Pass, Registered, Seed, Spent, Used,
 };
 use chrono_tz::Tz;
 use gemini::path::Surface;
+use meter::Now;
 
 const REQUESTS: usize = 200;
 const INPUT: u64 = 100;
 const OUTPUT: u64 = 50;
 /// Of a token, in billionths.
-const PRICE: Money = 2_000;
+const PRICE: u64 = 2_000;
 
 fn at(seconds: u64) -> Now {
     let mono = Duration::from_secs(seconds);
     Now { mono, wall: "2026-07-15T12:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() + mono }
 }
 
-fn price(input: u64, output: u64) -> Money {
+fn price(input: u64, output: u64) -> u64 {
     (input + output) * PRICE
 }
 
@@ -170,9 +171,9 @@ fn what_google_refused_costs_nothing_and_what_the_gateway_refused_does_not_count
     ask(&caller, at(1)).unwrap().settle(Ending::GivenBack, at(2));
     assert_eq!(caller.read(at(2)).day.0, before);
     ask(&caller, at(3)).unwrap().settle(Ending::Spent(Spent::default()), at(4));
-    assert_eq!(caller.read(at(4)).day.0, Sums { requests: 2, ..before });
+    assert_eq!(caller.read(at(4)).day.0, Used { requests: 2, ..before });
     drop(ask(&caller, at(5)).unwrap());
-    let input = Sums { requests: 3, tokens: before.tokens + INPUT, money: before.money + INPUT * PRICE };
+    let input = Used { requests: 3, tokens: before.tokens + INPUT, money: before.money + INPUT * PRICE };
     assert_eq!(caller.read(at(5)).day.0, input, "nobody knows what it used: its input stands");
     assert!(ask(&caller, at(6)).is_err());
 }
@@ -208,7 +209,7 @@ fn a_restart_forgets_nothing_that_was_written() {
     let directory = Directory::new(InstanceKey::new(&[7; 32]), Tz::UTC);
     directory.set_given([(CallerSpec { limits, ..CallerSpec::new("alice") }, &b"secret"[..])]);
     let caller = directory.identify(b"secret", at(0).wall).unwrap().caller;
-    let sums = |requests, tokens, money| Sums { requests, tokens, money };
+    let sums = |requests, tokens, money| Used { requests, tokens, money };
     caller.seed(
         &Seed {
             day: sums(40, 4_000, 4_000),
