@@ -123,16 +123,6 @@ impl KeyRing {
         self.keys.iter().find(|key| key.project().is_some_and(|label| label == project))
     }
 
-    /// Returns one key of each project: the first of each label, and each without one.
-    pub fn projects(&self) -> Vec<KeyId> {
-        let first_of_its = |place: usize| {
-            let label = self.keys[place].project();
-            label.is_none() || !self.keys[..place].iter().any(|other| other.project() == label)
-        };
-        let first = (0..self.keys.len()).filter(|place| first_of_its(*place));
-        first.map(|place| self.keys[place].id().clone()).collect()
-    }
-
     /// Every key.
     pub fn keys(&self) -> &[Arc<Key>] {
         &self.keys

@@ -3,6 +3,7 @@
 //! and gives it an HTTP face; what is known of the pool's rules and of Google's wire lies below, in `keypool` and `gemini`.
 
 mod attempts;
+mod binding;
 pub mod caller;
 pub mod clock;
 pub mod failure;
@@ -19,6 +20,7 @@ pub mod supervisor;
 pub mod transaction;
 pub mod upstream;
 
+pub use attempts::RetryLimits;
 pub use caller::{Caller, Visibility};
 pub use failure::Failure;
 pub use forward::{ForwardActor, Job};

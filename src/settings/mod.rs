@@ -13,6 +13,7 @@ pub(crate) use sources::demo;
 pub use sources::{SettingsError, load};
 
 use gemini_balance_actors::{
+    RetryLimits,
     forward::Limits,
     supervisor::Intensity,
     upstream::{BaseUrl, ProxyUrl, UpstreamError, UpstreamSettings},
@@ -219,6 +220,8 @@ pub struct Models {
 pub struct Retry {
     /// Attempts for one request, the first included.
     pub max_attempts: u32,
+    /// How long a request that is refused for want of quota is tried elsewhere.
+    pub quota_deadline_ms: u64,
     /// Whether an answer that says nothing is tried again.
     pub empty_answers: bool,
 }
@@ -380,11 +383,14 @@ impl Settings {
     /// How hard a request is tried.
     pub fn limits(&self) -> Limits {
         Limits {
-            max_attempts: self.retry.max_attempts,
+            retry: RetryLimits {
+                max_attempts: self.retry.max_attempts,
+                quota_deadline: Duration::from_millis(self.retry.quota_deadline_ms),
+                lease_deadline: Duration::from_millis(self.pool.max_wait_ms) + Duration::from_secs(5),
+            },
             empty_answers: self.retry.empty_answers,
             prefixes: self.pool.strategy == Strategy::Prefix,
             fallback: Arc::new(self.models.fallback.clone()),
-            lease_deadline: Duration::from_millis(self.pool.max_wait_ms) + Duration::from_secs(5),
         }
     }
 }

@@ -187,6 +187,7 @@ impl Settings {
             ("upstream.head_timeout_s", self.upstream.head_timeout_s),
             ("upstream.idle_timeout_s", self.upstream.idle_timeout_s),
             ("retry.max_attempts", self.retry.max_attempts.into()),
+            ("retry.quota_deadline_ms", self.retry.quota_deadline_ms),
             ("pool.failure_threshold", self.pool.failure_threshold.into()),
         ];
         let zero = at_least_one

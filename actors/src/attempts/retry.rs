@@ -1,12 +1,59 @@
-//! When a failed attempt is followed by another. Used only while the client has seen no byte.
+//! What follows a failed attempt. Used only while the client has seen no byte; `Attempts::run` does what it says.
 
+use super::Failed;
+use crate::failure::Failure;
 use gemini::{
-    fault::{Fault, Kind, Next},
+    fault::{Fault, Kind, Next, QuotaUnit, Scope},
     operation::Ownership,
     path::Target,
 };
 use http::Method;
+use keypool::Avoid;
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// How hard a request is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryLimits {
+    /// Attempts for one request, the first included. Quota refusals that another project may make good do not count.
+    pub max_attempts: u32,
+    /// How long after its first attempt a request that is refused for want of quota is still tried elsewhere.
+    pub quota_deadline: Duration,
+    /// How long one request may wait for a lease before the key manager counts as silent.
+    pub lease_deadline: Duration,
+}
+
+/// When a request may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// After any fault: twice is as good as once.
+    Freely,
+    /// Where the upstream has said what became of it. It makes something, and there could be two then.
+    IfAnswered,
+    /// Where it certainly did nothing: what it carries can be used once.
+    IfUnprocessed,
+    /// Never: its body passes as it comes.
+    Never,
+}
+
+impl Repeat {
+    /// Returns when a request that is held whole may be sent again.
+    pub(crate) fn of(method: &Method, target: &Target) -> Self {
+        let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if reads || target.operation.ownership == Ownership::Free { Self::Freely } else { Self::IfAnswered }
+    }
+
+    /// Tells whether a request that met this fault may be sent again.
+    fn allows(self, kind: Kind) -> bool {
+        match self {
+            Self::Freely => true,
+            // An answer that is not Google's may have come after Google had acted.
+            Self::IfAnswered => !matches!(kind, Kind::HeadLost | Kind::BodyLost | Kind::NotGoogle),
+            Self::IfUnprocessed => matches!(kind, Kind::NotDone | Kind::ConnectFailed),
+            Self::Never => false,
+        }
+    }
+}
 
 /// What comes after a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,64 +61,137 @@ pub(crate) enum Step {
     /// Give the client what there is.
     GiveUp,
     /// Try on a key not tried yet.
-    OtherKey,
-    /// Try on any key after a pause; the key was not at fault.
-    AfterPause(Duration),
+    OtherKey(Avoid),
+    /// Try on any key that can serve the request after a pause, as soon as the pool has one.
+    AnyKey(Duration),
 }
 
 /// The tries of one request.
 #[derive(Debug)]
 pub(crate) struct Tries {
-    made: u32,
-    max: u32,
+    limits: RetryLimits,
+    repeat: Repeat,
+    /// Whether only one project can serve it.
+    bound: bool,
+    /// When the first attempt began.
+    begun: Option<Instant>,
+    /// The attempts that count against `max_attempts`.
+    counted: u32,
+    /// Whether what may be tried again once was.
     once_spent: bool,
-    replayable: bool,
+    /// Whether the last fault was a refusal for want of quota.
+    quota_refused: bool,
 }
 
 impl Tries {
-    /// `max` is `retry.max_attempts`, the first try included.
-    pub(crate) fn new(max: u32, method: &Method, target: &Target) -> Self {
-        // What makes a resource is not sent again when nobody knows what became of it: there could be two then.
-        let replayable = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-            || target.operation.ownership == Ownership::Free;
-        Self { made: 0, max, once_spent: false, replayable }
+    pub(crate) fn new(limits: RetryLimits, repeat: Repeat, bound: bool) -> Self {
+        Self { limits, repeat, bound, begun: None, counted: 0, once_spent: false, quota_refused: false }
     }
 
-    pub(crate) fn begin(&mut self) {
-        self.made += 1;
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.begun.get_or_insert(now);
+        self.counted += 1;
+        self.quota_refused = false;
     }
 
-    /// Whether an answer that says nothing may be followed by another attempt: once.
+    /// Returns until when the next lease is worth waiting for, after a refusal for want of quota.
+    pub(crate) fn lease_until(&self) -> Option<Instant> {
+        self.begun.filter(|_| self.quota_refused).map(|begun| begun + self.limits.quota_deadline)
+    }
+
+    /// Tells whether an answer that says nothing may be followed by another attempt: once.
     pub(crate) fn again_for_nothing(&mut self) -> bool {
-        let again = self.replayable && self.made < self.max && !self.once_spent;
+        let again = self.repeat == Repeat::Freely && self.has_attempts() && !self.once_spent;
         self.once_spent |= again;
         again
     }
 
-    /// What to do after `fault`. `chance` is uniform in 0..1 and spreads the pauses.
-    pub(crate) fn after(&mut self, fault: &Fault, chance: f64) -> Step {
-        if self.made >= self.max {
+    /// Says what to do after a failed attempt. `chance` is uniform in 0..1 and spreads the pauses.
+    pub(crate) fn after<A>(&mut self, failed: &Failed<A>, now: Instant, chance: f64) -> Step {
+        let kind = failed.fault.kind;
+        // Its time is spent: another attempt would take as long again.
+        let is_late = failed.answer.is_none() && failed.failure == Failure::HeadTimeout;
+        if is_late || !self.repeat.allows(kind) {
             return Step::GiveUp;
         }
-        match (fault.kind, fault.kind.next()) {
+        if is_quota(kind) {
+            return self.after_quota(&failed.fault, now);
+        }
+        if !self.has_attempts() {
+            return Step::GiveUp;
+        }
+        let made = self.counted;
+        match (kind, kind.next()) {
+            // Nothing was done, and nothing is wrong: at once.
+            (Kind::NotDone, _) => Step::AnyKey(Duration::ZERO),
             // Nothing was sent, and no key is to blame: at once but for a breath.
-            (Kind::ConnectFailed, _) => Step::AfterPause(pause(Duration::from_millis(5), self.made, chance)),
-            // Something was sent, and it is not known what became of it.
-            (Kind::HeadLost | Kind::BodyLost, _) if !self.replayable => Step::GiveUp,
+            (Kind::ConnectFailed, _) => Step::AnyKey(pause(Duration::from_millis(5), made, chance)),
             (_, Next::Return) => Step::GiveUp,
-            (_, Next::OtherKey) => Step::OtherKey,
-            (_, Next::Pause) => Step::AfterPause(pause(Duration::from_millis(200), self.made, chance)),
             (_, Next::OtherKeyOnce | Next::PauseOnce) if self.once_spent => Step::GiveUp,
-            (_, Next::OtherKeyOnce) => {
-                self.once_spent = true;
-                Step::OtherKey
+            (_, next @ (Next::OtherKey | Next::OtherKeyOnce)) => {
+                self.once_spent |= next == Next::OtherKeyOnce;
+                self.elsewhere(kind)
             }
-            (_, Next::PauseOnce) => {
-                self.once_spent = true;
-                Step::AfterPause(pause(Duration::from_millis(200), self.made, chance))
+            (_, next @ (Next::Pause | Next::PauseOnce)) => {
+                self.once_spent |= next == Next::PauseOnce;
+                Step::AnyKey(pause(Duration::from_millis(200), made, chance))
             }
         }
     }
+
+    /// Goes on to the next project until none with room is left: refusals are cheap, and the pool remembers each. In the
+    /// only project that can serve the request its quota is waited for.
+    fn after_quota(&mut self, fault: &Fault, now: Instant) -> Step {
+        self.quota_refused = true;
+        let is_late = self.begun.is_none_or(|begun| now >= begun + self.limits.quota_deadline);
+        if is_late || (self.bound && !self.has_attempts()) {
+            return Step::GiveUp;
+        }
+        if !self.bound {
+            self.counted -= 1;
+        }
+        self.elsewhere(fault.kind)
+    }
+
+    /// On another key, where one may do better.
+    fn elsewhere(&self, kind: Kind) -> Step {
+        match kind.scope() {
+            // The project is the only one that can serve the request: its keys may have to be waited for.
+            scope if is_of_project(scope) && self.bound => Step::AnyKey(Duration::ZERO),
+            scope if is_of_project(scope) => Step::OtherKey(Avoid::TriedProjects),
+            _ => Step::OtherKey(Avoid::Nothing),
+        }
+    }
+
+    fn has_attempts(&self) -> bool {
+        self.counted < self.limits.max_attempts
+    }
+}
+
+/// Tells whether a fault holds for all keys of a project.
+fn is_of_project(scope: Scope) -> bool {
+    matches!(scope, Scope::Project | Scope::ProjectModel | Scope::ProjectTool | Scope::Billing)
+}
+
+/// Tells whether a project was asked for more than it has, which another may have.
+fn is_quota(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::QuotaMinute
+            | Kind::QuotaDay
+            | Kind::QuotaZero
+            | Kind::QuotaUnnamed
+            | Kind::QuotaBare
+            | Kind::SpendingCap
+            | Kind::CreditsGone
+    )
+}
+
+/// Returns the quota of input tokens for which a request of so many is too large by itself, if it was refused for such a
+/// one: no project with that limit can serve it, now or later.
+pub(crate) fn outgrown(fault: &Fault, input_tokens: u64) -> Option<u64> {
+    let of_tokens = fault.quotas.iter().filter(|quota| quota.unit == QuotaUnit::InputTokens);
+    of_tokens.filter_map(|quota| quota.limit).filter(|limit| (1..input_tokens).contains(limit)).max()
 }
 
 /// Doubles with every try made; between half of it and the whole, so that clients do not come back in step.

@@ -9,7 +9,7 @@ use super::{
     job::{Answer, AnswerBody, Job, Piece},
     learning::Learner,
     relay,
-    search::{Course, Found},
+    search::{Progress, SearchEnd},
     upload::BodyStream,
 };
 use crate::{
@@ -54,15 +54,15 @@ impl Forwarder {
     }
 
     async fn run(self: Rc<Self>, job: Box<Job>, mut reply: oneshot::Sender<Reply>) {
-        let mut course = Course::of(&job);
+        let mut progress = Progress::of(&job);
         let found = {
             // Boxed, so that its memory is given back before the answer streams.
             let search = Box::pin(async {
-                match self.bind(&job).await {
-                    Ok(binding) => course.binding = binding,
+                match self.bind(&job, &progress.record).await {
+                    Ok(binding) => progress.binding = binding,
                     Err(instead) => return instead,
                 }
-                self.search_with_fallback(&job, &mut course).await
+                self.search_with_fallback(&job, &mut progress).await
             });
             tokio::select! {
                 // Dropping the search drops the upstream connection and abandons the lease.
@@ -71,18 +71,18 @@ impl Forwarder {
             }
         };
         let learner = match &found {
-            Some(Found::Open(_, lease)) => Learner::of(&self.ledger, &job, &course.binding, lease),
+            Some(SearchEnd::Open(_, lease)) => Learner::of(&self.ledger, &job, &progress.binding, lease),
             _ => None,
         };
-        let mut record = Record::of(*job, course);
+        let mut record = Record::of(*job, progress);
         match found {
             None => {}
-            Some(Found::Nothing(failure)) => {
+            Some(SearchEnd::Nothing(failure)) => {
                 record.transaction.end = End::Refused;
                 record.transaction.failure = Some(failure.clone());
                 let _ = reply.send(Err(failure));
             }
-            Some(Found::Whole(answer)) => {
+            Some(SearchEnd::Whole(answer)) => {
                 record.answered(answer.status);
                 record.transaction.bytes_out = answer.body.len() as u64;
                 let body = AnswerBody::Whole(answer.body);
@@ -90,7 +90,7 @@ impl Forwarder {
                     record.transaction.end = End::Complete;
                 }
             }
-            Some(Found::Open(answer, lease)) => {
+            Some(SearchEnd::Open(answer, lease)) => {
                 self.pass_on(&mut record, answer, lease, learner, reply).await;
             }
         }
@@ -171,16 +171,16 @@ struct Record {
 }
 
 impl Record {
-    fn of(job: Job, course: Course) -> Self {
-        let stream_form = course.stream_form(&job);
+    fn of(job: Job, progress: Progress) -> Self {
+        let stream_form = progress.stream_form(&job);
         let transaction = Transaction {
             id: job.id,
             caller: Some(job.caller.name),
             dialect: job.target.dialect,
             method: job.method,
             path: job.target.path,
-            model: course.model,
-            attempts: course.attempts,
+            model: progress.model,
+            attempts: progress.record.into_attempts(),
             status: 0,
             failure: None,
             end: End::ClientLeft,

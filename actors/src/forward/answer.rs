@@ -2,7 +2,7 @@
 
 use super::observe::Observer;
 use crate::{
-    attempts::Failed,
+    attempts::{ErrorAnswer, Failed},
     upstream::{Body, Coding, WholeAnswer, decoded},
 };
 use bytes::Bytes;
@@ -28,6 +28,12 @@ pub(super) struct OpenAnswer {
 
 /// An attempt that did not succeed.
 pub(super) type FailedAttempt = Failed<WholeAnswer>;
+
+impl ErrorAnswer for WholeAnswer {
+    fn bytes(&self) -> usize {
+        self.body.len()
+    }
+}
 
 impl OpenAnswer {
     /// Says whether it is whole already, and says nothing without giving a reason.

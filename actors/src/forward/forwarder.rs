@@ -1,22 +1,24 @@
 //! What every request of one worker shares: the way to the upstream, the pool, the ledger, and how hard a request is tried.
 
-use super::{last_words::LastWords, upload};
+use super::upload;
 use crate::{
+    attempts::{LastAnswers, RetryLimits},
+    failure::Failure,
     key_manager::KeyManager,
     ledger::{Holding, Ledger, LedgerSilent},
     transaction::Listeners,
-    upstream::{Upstream, UpstreamError, UpstreamSettings},
+    upstream::{Upstream, UpstreamError, UpstreamSettings, WholeAnswer},
 };
 use gemini::path::Target;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use keypool::ProjectView;
+use std::{collections::HashMap, sync::Arc};
+use tokio::time::Instant;
 
 /// How hard a request is tried.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Attempts for one request, the first included.
-    pub max_attempts: u32,
-    /// How long one request may wait for a lease before the key manager counts as silent.
-    pub lease_deadline: Duration,
+    /// How often, and how long.
+    pub retry: RetryLimits,
     /// Whether an answer that says nothing, without a reason, is tried again.
     pub empty_answers: bool,
     /// Whether the pool wants to know how a request begins.
@@ -32,7 +34,7 @@ pub struct Forwarder {
     pub(crate) ledger: Ledger,
     pub(crate) limits: Limits,
     pub(crate) listeners: Listeners,
-    pub(super) last_words: LastWords,
+    pub(super) last_answers: LastAnswers<WholeAnswer>,
 }
 
 impl Forwarder {
@@ -50,12 +52,18 @@ impl Forwarder {
             ledger,
             limits,
             listeners,
-            last_words: LastWords::default(),
+            last_answers: LastAnswers::default(),
         })
     }
 
     /// The upload session behind a target's token, where there is one; the target then carries Google's own id.
     pub async fn upload_session(&self, target: &mut Target) -> Result<Option<Holding>, LedgerSilent> {
         upload::session(&self.ledger, target).await
+    }
+
+    /// Asks the pool for the projects in it.
+    pub(super) async fn projects(&self) -> Result<Vec<ProjectView>, Failure> {
+        let deadline = Instant::now() + self.limits.retry.lease_deadline;
+        self.keys.projects(deadline).await.map_err(|_| Failure::PoolSilent)
     }
 }

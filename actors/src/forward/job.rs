@@ -2,11 +2,14 @@
 //! client and the actor never sees actix-web.
 
 use super::upload::BodyStream;
-use crate::{caller::Caller, ledger::Holding};
+use crate::{
+    caller::{Caller, Visibility},
+    ledger::Holding,
+};
 use bytes::Bytes;
 use gemini::path::Target;
 use http::{HeaderMap, Method, StatusCode};
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
 /// One request to forward.
@@ -33,6 +36,24 @@ pub struct Job {
     pub origin: Option<String>,
     /// When the request arrived.
     pub arrived: Instant,
+}
+
+impl Job {
+    /// Makes a question of the gateway's own, in the course of the request `id`: a GET that nobody sees the answer of.
+    pub(super) fn question(id: &str, target: &Target) -> Self {
+        Self {
+            id: id.to_owned(),
+            caller: Caller { name: Arc::from(""), visibility: Visibility::All },
+            method: Method::GET,
+            target: target.clone(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            stream: None,
+            upload: None,
+            origin: None,
+            arrived: Instant::now(),
+        }
+    }
 }
 
 /// The upstream's answer, ready to be passed on.

@@ -2,11 +2,11 @@
 //! addresses get a token of the gateway's own in the place of Google's.
 
 use super::{
-    binding::{Binding, Maker, ledger_name},
     job::Job,
     upload::{path_of, upload_id},
 };
 use crate::{
+    binding::{Binding, Maker, ledger_name},
     key_manager::Lease,
     key_ring::Key,
     ledger::{Holding, Ledger, sealed},

@@ -7,26 +7,25 @@ use super::{
     answer::{FailedAttempt, OpenAnswer},
     attempt,
     job::Job,
-    search::{Course, Found, chance},
+    search::SearchEnd,
 };
 use crate::{
-    attempts::{Step, Tries},
+    attempts::{AttemptRecord, Attempted, Ended, Goal, Repeat, Try},
     caller::{Caller, Visibility},
     failure::Failure,
-    key_manager::LeaseError,
-    transaction::Attempt,
+    key_ring::Key,
     upstream::{BodyError, Joined, WholeAnswer, decoded},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use gemini::{
-    fault::{Fault, Scope},
+    fault::Fault,
     listing::{self, Candidate, Form, Listing, ProjectTag},
     operation::Streaming,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use keypool::{KeyId, LeaseRequest, Outcome, ProjectView, Reach, Refusal, Retry};
-use std::{cell::RefCell, collections::HashSet, sync::Arc, time::Instant};
+use keypool::{KeyId, LeaseRequest, Outcome, ProjectView, Reach, Refusal};
+use std::{collections::HashSet, sync::Arc};
 
 /// The header in which the client reads how many projects are missing from its list, none of their keys being usable.
 const UNLISTED: &str = "x-gemini-balance-unlisted";
@@ -59,22 +58,24 @@ struct Page {
 /// Why a project gave no page.
 enum NoPage {
     /// Its last key was retired meanwhile: it is left out, as one that was so before. With the last word on it.
-    Retired(Found),
+    Retired(SearchEnd),
     /// It failed.
-    Failed(Found),
+    Failed(SearchEnd),
 }
 
 impl Forwarder {
     /// One page of the list that `job` asks for.
-    pub(super) async fn list(&self, job: &Job, form: Form, course: &mut Course) -> Found {
-        let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
-        let Ok(projects) = self.keys.projects(deadline).await else {
-            return Found::Nothing(Failure::PoolSilent);
-        };
+    pub(super) async fn list(
+        &self,
+        job: &Job,
+        form: Form,
+        projects: Vec<ProjectView>,
+        record: &AttemptRecord,
+    ) -> SearchEnd {
         let (usable, mut unlisted): (Vec<_>, Vec<_>) =
             projects.into_iter().partition(|project| project.usable);
         if usable.is_empty() {
-            return Found::Nothing(Failure::NoKey(Refusal::AllRetired));
+            return SearchEnd::Nothing(Failure::NoKey(Refusal::AllRetired));
         }
         let ring = self.keys.ring();
         let tags: Vec<_> =
@@ -82,20 +83,19 @@ impl Forwarder {
         let collection = job.target.operation.resource.as_ref().map_or("", |resource| resource.as_str());
         let mut listing = match Listing::begin(collection, form, job.target.query.as_deref(), &tags) {
             Ok(listing) => listing,
-            Err(bad) => return Found::Nothing(Failure::BadPage(bad)),
+            Err(bad) => return SearchEnd::Nothing(Failure::BadPage(bad)),
         };
         let job = asking(job);
-        let attempts = RefCell::new(&mut course.attempts);
         let mut first: Option<(usize, HeaderMap)> = None;
         let mut retired = 0;
         let body = loop {
             match listing.step() {
                 listing::Step::Ask(asks) => {
                     let pages = asks.into_iter().map(|ask| {
-                        let (attempts, key) = (&attempts, usable[ask.project].key.clone());
+                        let key = usable[ask.project].key.clone();
                         let mut job = job.clone();
                         job.target.query = Some(ask.query);
-                        async move { (ask.project, self.page(&job, key, attempts).await) }
+                        async move { (ask.project, self.page(&job, key, record).await) }
                     });
                     let mut pages = stream::iter(pages).buffer_unordered(AT_ONCE);
                     while let Some((project, page)) = pages.next().await {
@@ -119,16 +119,16 @@ impl Forwarder {
                         if listing.feed(project, &body).is_err() {
                             let key = ring.key(&usable[project].key).id();
                             log::warn!(target: "forward", "{}: no page of a list from the project of {key}", job.id);
-                            return Found::Nothing(Failure::NoPage);
+                            return SearchEnd::Nothing(Failure::NoPage);
                         }
                     }
                 }
                 listing::Step::Judge(candidates) => match self.visible(&job.caller, candidates).await {
                     Ok(visible) => listing.judge(|_, name| visible.has(name)),
-                    Err(failure) => return Found::Nothing(failure),
+                    Err(failure) => return SearchEnd::Nothing(failure),
                 },
                 listing::Step::Done(body) => break body,
-                listing::Step::Refuse(bad) => return Found::Nothing(Failure::BadPage(bad)),
+                listing::Step::Refuse(bad) => return SearchEnd::Nothing(Failure::BadPage(bad)),
             }
         };
         let mut headers = first.map(|(_, headers)| headers).unwrap_or_default();
@@ -140,7 +140,7 @@ impl Forwarder {
             self.tell_of_unlisted(&job, &unlisted);
             headers.insert(HeaderName::from_static(UNLISTED), HeaderValue::from(unlisted.len()));
         }
-        Found::Whole(WholeAnswer { status: StatusCode::OK, headers, body: body.into() })
+        SearchEnd::Whole(WholeAnswer { status: StatusCode::OK, headers, body: body.into() })
     }
 
     fn tell_of_unlisted(&self, job: &Job, unlisted: &[ProjectView]) {
@@ -155,78 +155,17 @@ impl Forwarder {
     }
 
     /// Tries on the keys of one project until there is a page, or no use in trying.
-    async fn page(
-        &self,
-        job: &Job,
-        key: KeyId,
-        attempts: &RefCell<&mut Vec<Attempt>>,
-    ) -> Result<Page, NoPage> {
-        let mut tries = Tries::new(self.limits.max_attempts, &job.method, &job.target);
-        let mut request = LeaseRequest { reach: Reach::ProjectOf(key), ..LeaseRequest::any(None) };
-        let mut last: Option<Found> = None;
-        loop {
-            let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
-            let asked = Instant::now();
-            let lease = self.keys.lease(request.clone(), deadline).await;
-            request.waited += asked.elapsed();
-            let lease = match lease {
-                Ok(lease) => lease,
-                Err(LeaseError::Refused(Refusal::AllRetired)) => {
-                    let unsaid = Found::Nothing(Failure::NoKey(Refusal::AllRetired));
-                    return Err(NoPage::Retired(last.unwrap_or(unsaid)));
-                }
-                Err(LeaseError::Refused(refusal)) => {
-                    return Err(NoPage::Failed(last.unwrap_or(Found::Nothing(Failure::NoKey(refusal)))));
-                }
-                Err(LeaseError::Unanswered(_)) => {
-                    return Err(NoPage::Failed(last.unwrap_or(Found::Nothing(Failure::PoolSilent))));
-                }
-            };
-            tries.begin();
-            let begun = Instant::now();
-            let on = Arc::clone(lease.key());
-            let result = match attempt::open(&self.upstream, job, &on, Streaming::No, false).await {
-                Ok(answer) => whole(answer).await,
-                Err(failed) => Err(failed),
-            };
-            let mut record =
-                Attempt { key: on.id().clone(), status: None, fault: None, took: begun.elapsed() };
-            let FailedAttempt { fault, status, answer, failure } = match result {
-                Ok(whole) => {
-                    let status = whole.answer.status;
-                    record.status = Some(status.as_u16());
-                    attempts.borrow_mut().push(record);
-                    lease.settle(Outcome::Success, None);
-                    return match whole.clear {
-                        _ if status != StatusCode::OK => Err(NoPage::Failed(Found::Whole(whole.answer))),
-                        Some(body) => Ok(Page { headers: whole.answer.headers, body }),
-                        None => Err(NoPage::Failed(Found::Nothing(Failure::NoPage))),
-                    };
-                }
-                Err(failed) => failed,
-            };
-            record.status = status.map(|status| status.as_u16());
-            record.fault = Some(fault.kind);
-            attempts.borrow_mut().push(record);
-            let step = match failure {
-                // Its time is spent: another attempt would take as long again.
-                Failure::HeadTimeout if answer.is_none() => Step::GiveUp,
-                _ => tries.after(&fault, chance()),
-            };
-            request.retry = if fault.scope() == Scope::Model { Retry::ModelFault } else { Retry::No };
-            lease.settle(Outcome::Fault(fault), None);
-            // The last answer of the upstream's own outlives a later attempt that brought none.
-            last = match (answer, last) {
-                (Some(answer), _) | (None, Some(Found::Whole(answer))) => Some(Found::Whole(answer)),
-                (None, _) => Some(Found::Nothing(failure)),
-            };
-            match step {
-                Step::GiveUp => {
-                    return Err(NoPage::Failed(last.unwrap_or(Found::Nothing(Failure::HeadLost))));
-                }
-                Step::OtherKey => request.tried.insert(on.id().clone()),
-                Step::AfterPause(pause) => tokio::time::sleep(pause).await,
-            }
+    async fn page(&self, job: &Job, project: KeyId, record: &AttemptRecord) -> Result<Page, NoPage> {
+        // It names no model: that one cools, or a tool, holds no list up.
+        let request = LeaseRequest { reach: Reach::ProjectOf(project), ..LeaseRequest::any(None) };
+        let goal = Goal { request, prefer: None, repeat: Repeat::Freely };
+        let (whole, lease) =
+            self.attempts(record).run(goal, &Paging { forwarder: self, job }).await.map_err(no_page)?;
+        lease.settle(Outcome::Success, None);
+        match whole.clear {
+            _ if whole.answer.status != StatusCode::OK => Err(NoPage::Failed(SearchEnd::Whole(whole.answer))),
+            Some(body) => Ok(Page { headers: whole.answer.headers, body }),
+            None => Err(NoPage::Failed(SearchEnd::Nothing(Failure::NoPage))),
         }
     }
 
@@ -244,6 +183,38 @@ impl Forwarder {
         });
         Ok(Visible::These(own.map(|(name, _)| name).collect()))
     }
+}
+
+/// An attempt to fetch a project's page.
+struct Paging<'a> {
+    forwarder: &'a Forwarder,
+    job: &'a Job,
+}
+
+impl Try for Paging<'_> {
+    type Success = Whole;
+    type Answer = WholeAnswer;
+
+    async fn attempt(&self, key: &Arc<Key>) -> Attempted<Whole, WholeAnswer> {
+        let opened = attempt::open(&self.forwarder.upstream, self.job, key, Streaming::No, false).await;
+        let read = match opened {
+            Ok(answer) => whole(answer).await,
+            Err(failed) => Err(failed),
+        };
+        read.map_or_else(Attempted::Failed, Attempted::Success)
+    }
+
+    fn status(&self, success: &Whole) -> StatusCode {
+        success.answer.status
+    }
+}
+
+/// What a project's list is without a page of it: where its keys or the project itself cannot be used, the others' lists
+/// go on without it.
+fn no_page(ended: Ended<WholeAnswer>) -> NoPage {
+    let retired = ended.refusal == Some(Refusal::AllRetired);
+    let end = SearchEnd::from(ended);
+    if retired { NoPage::Retired(end) } else { NoPage::Failed(end) }
 }
 
 /// What a caller may see.

@@ -1,16 +1,13 @@
 //! Forwarding: one actor a request, from the first lease to the last byte. The files below it: `actor` has a request's
-//! life, `search` its attempts, `attempt` one of them, `relay` what passes of an answer, `lists` and `upload` what is
+//! life, `search` what its attempts are, `attempt` one of them, `relay` what passes of an answer, `lists` and `upload` what is
 //! more than one request to the upstream.
 
 mod actor;
 mod answer;
-mod asking;
 mod attempt;
-mod binding;
 mod fallback;
 mod forwarder;
 mod job;
-mod last_words;
 mod learning;
 mod lists;
 mod observe;

@@ -1,194 +1,201 @@
-//! The search for an answer: which key, one attempt after another until there is an answer or no use in trying, and once
-//! more for the model that stands in for one that fails as a whole. The client sees nothing of it before its end.
+//! The search for an answer: what one attempt of a forwarded request is, what is asked of the pool for it, and once more
+//! for the model that stands in for one that fails as a whole. The client sees nothing of it before its end.
 
 use super::{
     Forwarder,
     answer::{FailedAttempt, OpenAnswer},
-    attempt,
-    binding::Binding,
-    fallback,
+    attempt, fallback,
     job::Job,
 };
 use crate::{
-    attempts::{Step, Tries},
+    attempts::{AttemptRecord, Attempted, Attempts, Ended, Goal, Repeat, Try},
+    binding::{AskProject, Asker, Binding, BindingRule, Unbound},
     caller::Visibility,
     failure::Failure,
-    key_manager::{Lease, LeaseError},
-    transaction::Attempt,
+    key_manager::Lease,
+    key_ring::Key,
     upstream::WholeAnswer,
 };
+use bytes::Bytes;
 use gemini::{
+    absent::absence,
     dialect::StreamForm,
-    fault::Scope,
+    names::{OwnedName, in_request},
     operation::Streaming,
-    path::Surface,
+    path::{Surface, Target},
     tokens::{InlineMedia, estimate_input_tokens},
+    usage::Usage,
 };
-use http::{HeaderName, HeaderValue};
-use keypool::{Avoid, LeaseRequest, Outcome, Reach, Refusal, Retry, Tool, Tools};
-use std::{sync::Arc, time::Instant};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use keypool::{LeaseRequest, Tool, Tools};
+use std::sync::Arc;
 
 /// What one request has come to so far.
-pub(super) struct Course {
+pub(super) struct Progress {
+    /// The model asked for; after a fallback, the one asked in its place.
     pub(super) model: Option<Arc<str>>,
     pub(super) streaming: Streaming,
-    pub(super) attempts: Vec<Attempt>,
-    /// Whether the search ended with a fault of the model as a whole.
-    pub(super) model_failed: bool,
+    /// Every attempt made for it.
+    pub(super) record: AttemptRecord,
     /// What binds it to a project.
     pub(super) binding: Binding,
 }
 
 /// How the search for an answer ended.
-pub(super) enum Found {
+pub(super) enum SearchEnd {
     /// A success, its body still to be passed on, on this lease.
     Open(OpenAnswer, Lease),
-    /// The upstream's last word.
+    /// An answer that is whole: the upstream's last, or one in its words.
     Whole(WholeAnswer),
     /// Nothing to pass on.
     Nothing(Failure),
 }
 
+impl From<Ended<WholeAnswer>> for SearchEnd {
+    fn from(ended: Ended<WholeAnswer>) -> Self {
+        ended.answer.map_or(Self::Nothing(ended.failure), Self::Whole)
+    }
+}
+
+/// An attempt to forward a request.
+struct Forwarding<'a> {
+    forwarder: &'a Forwarder,
+    job: &'a Job,
+    streaming: Streaming,
+}
+
+impl Try for Forwarding<'_> {
+    type Success = OpenAnswer;
+    type Answer = WholeAnswer;
+
+    async fn attempt(&self, key: &Arc<Key>) -> Attempted<OpenAnswer, WholeAnswer> {
+        #[cfg(debug_assertions)]
+        panic_if_asked(self.job); // here, where it holds a lease
+        let hold_empty = self.forwarder.limits.empty_answers;
+        match attempt::open(&self.forwarder.upstream, self.job, key, self.streaming, hold_empty).await {
+            Ok(answer) if hold_empty && answer.is_empty() => Attempted::Empty(answer),
+            Ok(answer) => Attempted::Success(answer),
+            Err(failed) => Attempted::Failed(failed),
+        }
+    }
+
+    fn status(&self, answer: &OpenAnswer) -> StatusCode {
+        answer.status
+    }
+
+    fn set_aside(&self, mut answer: OpenAnswer) -> (Option<WholeAnswer>, Option<Usage>) {
+        let usage = answer.observer.end().usage;
+        let OpenAnswer { status, headers, begun: body, .. } = answer;
+        (Some(WholeAnswer { status, headers, body }), usage)
+    }
+}
+
+impl AskProject for Forwarder {
+    async fn ask(&self, id: &str, target: &Target, key: &Key) -> Result<StatusCode, FailedAttempt> {
+        let question = Job::question(id, target);
+        let answer = attempt::open(&self.upstream, &question, key, Streaming::No, false).await?;
+        Ok(answer.status)
+    }
+}
+
 impl Forwarder {
+    /// Returns the rule by which requests and sessions are bound, for one that is recorded in `record`.
+    pub(crate) fn binding_rule<'a>(&'a self, record: &'a AttemptRecord) -> BindingRule<'a, Self> {
+        BindingRule {
+            ledger: &self.ledger,
+            keys: &self.keys,
+            limits: self.limits.retry,
+            last_answers: &self.last_answers,
+            record,
+            questions: self,
+        }
+    }
+
+    /// Returns what the attempts of a request go by.
+    pub(super) fn attempts<'a>(&'a self, record: &'a AttemptRecord) -> Attempts<'a, WholeAnswer> {
+        Attempts { keys: &self.keys, limits: self.limits.retry, last_answers: &self.last_answers, record }
+    }
+
+    /// Finds what binds the request to a project. The error is what the client is answered instead.
+    pub(super) async fn bind(&self, job: &Job, record: &AttemptRecord) -> Result<Binding, SearchEnd> {
+        let rule = self.binding_rule(record);
+        let bound = if let Some(session) = &job.upload {
+            rule.bind_upload(session)
+        } else {
+            let mentions = if job.body.is_empty() { Vec::new() } else { in_request(&job.body) };
+            let asker = Asker { id: &job.id, caller: &job.caller, target: &job.target };
+            rule.bind(asker, &mentions).await
+        };
+        bound.map_err(|unbound| match unbound {
+            Unbound::NotVisible(name) => SearchEnd::Whole(not_there(job, &name)),
+            Unbound::TwoProjects(names) => SearchEnd::Nothing(Failure::TwoProjects(names)),
+            Unbound::Elsewhere(name) | Unbound::OwnerGone(name) => {
+                SearchEnd::Nothing(Failure::OwnerGone(name.into()))
+            }
+            Unbound::LedgerSilent => SearchEnd::Nothing(Failure::LedgerSilent),
+            Unbound::Unclear(ended) => SearchEnd::from(*ended),
+        })
+    }
+
     /// Searches, and once more for the model that the operator has set in place of one that fails as a whole.
-    pub(super) async fn search_with_fallback(&self, job: &Job, course: &mut Course) -> Found {
-        // One project's list, of which nothing is left out, passes as it is.
-        let is_whole = || job.caller.visibility == Visibility::All && self.keys.ring().projects().len() == 1;
-        if let Some(form) = gemini::listing::merges(job.method.as_str(), &job.target)
-            && !is_whole()
-        {
-            return Box::pin(self.list(job, form, course)).await;
+    pub(super) async fn search_with_fallback(&self, job: &Job, progress: &mut Progress) -> SearchEnd {
+        if let Some(form) = gemini::listing::merges(job.method.as_str(), &job.target) {
+            match self.projects().await {
+                // One project's list, of which nothing is left out, passes as it is.
+                Ok(projects) if projects.len() == 1 && job.caller.visibility == Visibility::All => {}
+                Ok(projects) => return Box::pin(self.list(job, form, projects, &progress.record)).await,
+                Err(failure) => return SearchEnd::Nothing(failure),
+            }
         }
-        let found = self.search(job, course).await;
-        // A later attempt may have succeeded after the model failed an earlier one.
-        if !course.model_failed || matches!(found, Found::Open(..)) {
-            return found;
-        }
-        let other = course.model.as_deref().and_then(|model| {
+        let ended = match self.search(job, progress).await {
+            Ok((answer, lease)) => return SearchEnd::Open(answer, lease),
+            Err(ended) => ended,
+        };
+        let fallback = progress.model.as_deref().filter(|_| ended.is_of_model()).and_then(|model| {
             let to = self.limits.fallback.get(model)?;
             Some((fallback::with_model(job, model, to)?, to))
         });
-        let Some((other, model)) = other else { return found };
+        let Some((other, model)) = fallback else { return SearchEnd::from(ended) };
         let name = HeaderValue::from_str(model).ok();
-        course.model = Some(Arc::from(model.as_str()));
-        match (self.search(&other, course).await, name) {
-            (Found::Open(mut answer, lease), Some(name)) => {
+        progress.model = Some(Arc::from(model.as_str()));
+        match (self.search(&other, progress).await, name) {
+            (Ok((mut answer, lease)), Some(name)) => {
                 answer.headers.insert(HeaderName::from_static(fallback::HEADER), name);
-                Found::Open(answer, lease)
+                SearchEnd::Open(answer, lease)
             }
             // It failed as well: the client hears of the model it has asked for.
-            (Found::Open(..) | Found::Whole(_) | Found::Nothing(_), _) => found,
+            (Ok(_) | Err(_), _) => SearchEnd::from(ended),
         }
     }
 
     /// Tries until there is an answer, or no use in trying.
-    async fn search(&self, job: &Job, course: &mut Course) -> Found {
-        // What passes as it comes cannot be sent twice.
-        let max_attempts = if job.stream.is_some() { 1 } else { self.limits.max_attempts };
-        let mut tries = Tries::new(max_attempts, &job.method, &job.target);
-        let mut request = course.request(job, self.limits.prefixes);
-        let mut preferred = course.binding.prefer.clone();
-        let mut last: Option<Found> = None;
-        loop {
-            let deadline = tokio::time::Instant::now() + self.limits.lease_deadline;
-            let asked = Instant::now();
-            let lease = match preferred.take() {
-                // Only while its project can take it at once; else anywhere.
-                Some(key) => {
-                    let near =
-                        LeaseRequest { reach: Reach::ProjectOf(key), may_wait: false, ..request.clone() };
-                    match self.keys.lease(near, deadline).await {
-                        Ok(lease) => Ok(lease),
-                        Err(_) => self.keys.lease(request.clone(), deadline).await,
-                    }
-                }
-                None => self.keys.lease(request.clone(), deadline).await,
-            };
-            request.waited += asked.elapsed();
-            let lease = match lease {
-                Ok(lease) => lease,
-                Err(error) => {
-                    return last.unwrap_or_else(|| match error {
-                        LeaseError::Refused(refusal @ Refusal::ModelDown { .. }) => {
-                            // What Google said of the model last, rather than words of our own.
-                            course.model_failed = true;
-                            let words = course.model.as_ref().and_then(|model| self.last_words.of(model));
-                            words.map_or(Found::Nothing(Failure::NoKey(refusal)), Found::Whole)
-                        }
-                        LeaseError::Refused(refusal) => Found::Nothing(course.refused(refusal)),
-                        LeaseError::Unanswered(_) => Found::Nothing(Failure::PoolSilent),
-                    });
-                }
-            };
-            #[cfg(debug_assertions)]
-            panic_if_asked(job); // here, where it holds a lease
-            tries.begin();
-            let begun = Instant::now();
-            let key = Arc::clone(lease.key());
-            let result =
-                attempt::open(&self.upstream, job, &key, course.streaming, self.limits.empty_answers).await;
-            let mut record =
-                Attempt { key: key.id().clone(), status: None, fault: None, took: begun.elapsed() };
-            let FailedAttempt { fault, status, answer, failure } = match result {
-                Ok(mut answer) => {
-                    record.status = Some(answer.status.as_u16());
-                    course.attempts.push(record);
-                    if self.limits.empty_answers && answer.is_empty() && tries.again_for_nothing() {
-                        // Nobody is to blame, and the quota is spent. Should no better answer come, this is the one.
-                        lease.settle(Outcome::Success, answer.observer.end().usage.as_ref());
-                        let OpenAnswer { status, headers, begun: body, .. } = answer;
-                        last = Some(Found::Whole(WholeAnswer { status, headers, body }));
-                        continue;
-                    }
-                    return Found::Open(answer, lease);
-                }
-                Err(failed) => failed,
-            };
-            record.status = status.map(|status| status.as_u16());
-            record.fault = Some(fault.kind);
-            course.attempts.push(record);
-            let step = match failure {
-                // Its time is spent: another attempt would take as long again.
-                Failure::HeadTimeout if answer.is_none() => Step::GiveUp,
-                _ => tries.after(&fault, chance()),
-            };
-            let scope = fault.scope();
-            let avoid = match scope {
-                Scope::Project | Scope::ProjectModel | Scope::ProjectTool | Scope::Billing => {
-                    Avoid::TriedProjects
-                }
-                _ => Avoid::Nothing,
-            };
-            lease.settle(Outcome::Fault(fault), None);
-            request.retry = Retry::No;
-            course.model_failed = scope == Scope::Model;
-            if scope == Scope::Model {
-                request.retry = Retry::ModelFault;
-                if let (Some(model), Some(answer)) = (&course.model, &answer) {
-                    self.last_words.keep(model, answer);
-                }
-            }
-            // The last answer of the upstream's own outlives a later attempt that brought none.
-            match (answer, &last) {
-                (Some(answer), _) => last = Some(Found::Whole(answer)),
-                (None, Some(Found::Whole(_))) => {}
-                (None, _) => last = Some(Found::Nothing(failure)),
-            }
-            match step {
-                Step::GiveUp => return last.unwrap_or(Found::Nothing(Failure::HeadLost)),
-                // The project is the only one that has what the request names: its keys may have to be waited for.
-                Step::OtherKey if course.binding.is_bound() && avoid == Avoid::TriedProjects => {}
-                Step::OtherKey => {
-                    request.tried.insert(key.id().clone());
-                    request.avoid = avoid;
-                }
-                Step::AfterPause(pause) => tokio::time::sleep(pause).await,
-            }
-        }
+    async fn search(
+        &self,
+        job: &Job,
+        progress: &Progress,
+    ) -> Result<(OpenAnswer, Lease), Ended<WholeAnswer>> {
+        let repeat = if job.stream.is_some() { Repeat::Never } else { Repeat::of(&job.method, &job.target) };
+        let request = progress.request(job, self.limits.prefixes);
+        let goal = Goal { request, prefer: progress.binding.prefer.clone(), repeat };
+        let forwarding = Forwarding { forwarder: self, job, streaming: progress.streaming };
+        let found = self.attempts(&progress.record).run(goal, &forwarding).await;
+        found.map_err(|ended| Ended { failure: progress.binding.failure(ended.failure), ..ended })
     }
 }
 
-impl Course {
+/// Google's own words for what is not there.
+fn not_there(job: &Job, name: &OwnedName) -> WholeAnswer {
+    let absence = absence(&job.target, name);
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
+    WholeAnswer {
+        status: StatusCode::from_u16(absence.status).unwrap_or(StatusCode::NOT_FOUND),
+        headers,
+        body: Bytes::from(absence.body),
+    }
+}
+
+impl Progress {
     /// Reads what the request asks for: from its path natively, from its body in OpenAI format.
     pub(super) fn of(job: &Job) -> Self {
         let operation = &job.target.operation;
@@ -202,16 +209,7 @@ impl Course {
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
         }
-        let binding = Binding::default();
-        Self { model, streaming, attempts: Vec::with_capacity(1), model_failed: false, binding }
-    }
-
-    /// Why there is no key for it.
-    fn refused(&self, refusal: Refusal) -> Failure {
-        match (&self.binding.name, refusal) {
-            (Some(name), Refusal::AllRetired) => Failure::OwnerGone(name.as_str().into()),
-            (_, refusal) => Failure::NoKey(refusal),
-        }
+        Self { model, streaming, record: AttemptRecord::default(), binding: Binding::default() }
     }
 
     /// What the request asks of the pool.
@@ -240,11 +238,6 @@ impl Course {
             (_, Streaming::JsonArray) => Some(StreamForm::JsonArray),
         }
     }
-}
-
-/// Uniform in 0..1, to spread pauses.
-pub(super) fn chance() -> f64 {
-    fastrand::f64()
 }
 
 /// Panics for the tests of what becomes of a request whose actor dies.

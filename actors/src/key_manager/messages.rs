@@ -34,6 +34,11 @@ pub struct TakeSnapshot;
 #[rtype(result = "Vec<ProjectView>")]
 pub struct TakeProjects;
 
+/// Asks whether two keys are of one project.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub(super) struct ShareAProject(pub(super) KeyId, pub(super) KeyId);
+
 /// An operator's word on one key.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), PoolError>")]

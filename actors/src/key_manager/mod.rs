@@ -19,7 +19,8 @@ use crate::{
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 use inbox::{Inbox, Note};
 use keypool::{
-    Answer, Effect, Effects, Event, LeaseRequest, Pool, ProjectView, Refusal, Settings, Snapshot, Ticket,
+    Answer, Effect, Effects, Event, KeyId, LeaseRequest, Pool, ProjectView, Refusal, Settings, Snapshot,
+    Ticket,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
@@ -30,6 +31,9 @@ const MAILBOX: usize = 1024;
 /// How long a report that nobody waits for may lie in the inbox. With what the pool and the store gather, counts are
 /// written within a second.
 const BOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long the pool may take for a word that its asker can do without.
+const SHORTLY: Duration = Duration::from_secs(2);
 
 /// The pool's owner. Started by [`KeyManager::start`] under supervision; spoken to through [`KeyManager`].
 pub struct KeyManagerActor {
@@ -128,6 +132,16 @@ impl KeyManager {
     /// Each project in the pool, in the order of their first keys.
     pub async fn projects(&self, deadline: Instant) -> Result<Vec<ProjectView>, LinkError> {
         self.link.send(TakeProjects, deadline).await
+    }
+
+    /// Tells whether two keys are of one project, as far as the pool knows. A pool that does not answer is taken to
+    /// agree: whoever asks goes to it, or to the upstream, for the next word anyhow.
+    pub(crate) async fn share_a_project(&self, one: &KeyId, other: &KeyId) -> bool {
+        if one == other {
+            return true;
+        }
+        let asked = messages::ShareAProject(one.clone(), other.clone());
+        self.link.send(asked, Instant::now() + SHORTLY).await.unwrap_or(true)
     }
 
     /// An operator's word on one key.
@@ -299,6 +313,17 @@ impl Handler<TakeProjects> for KeyManagerActor {
         self.take_reports();
         self.perform(ctx);
         MessageResult(self.pool.projects())
+    }
+}
+
+impl Handler<messages::ShareAProject> for KeyManagerActor {
+    type Result = bool;
+
+    fn handle(&mut self, asked: messages::ShareAProject, ctx: &mut Self::Context) -> bool {
+        // A refusal that lies in the inbox may have named the project.
+        self.take_reports();
+        self.perform(ctx);
+        self.pool.share_a_project(&asked.0, &asked.1)
     }
 }
 

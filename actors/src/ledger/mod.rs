@@ -135,24 +135,6 @@ impl Ledger {
             .or_else(|| holding.project.as_deref().and_then(|project| ring.first_of(project)))
     }
 
-    /// Whether one project owns both.
-    pub fn same_project(&self, one: &Holding, other: &Holding) -> bool {
-        one.key == other.key || self.label(one).is_some_and(|label| Some(label) == self.label(other))
-    }
-
-    /// Whether `key` is of the project that owns it.
-    pub fn is_reached(&self, holding: &Holding, key: &Key) -> bool {
-        holding.key == key.fingerprint()
-            || self.label(holding).is_some_and(|label| Some(&*label) == key.project())
-    }
-
-    /// The label of the project that owns it.
-    fn label(&self, holding: &Holding) -> Option<String> {
-        self.owning_key(holding)
-            .and_then(|key| key.project().map(str::to_owned))
-            .or_else(|| holding.project.clone())
-    }
-
     /// Remembers that `key` has made, or owns, what `name` names. Whoever made it first stays its maker.
     pub fn learn(&self, name: String, key: &Key, maker: Option<&str>, until: Option<DateTime<Utc>>) {
         let now = Utc::now();
@@ -385,22 +367,6 @@ mod tests {
         ledger.forget("files/x");
         assert_eq!(ledger.find("files/x").await, Ok(None));
         assert_eq!(ledger.holdings().take_unwritten(), [LedgerChange::Forget("files/x".into())]);
-    }
-
-    #[tokio::test]
-    async fn keys_with_one_label_are_of_one_project() {
-        let (ledger, ring) = ledger();
-        let mut held = Vec::new();
-        for key in ring.keys() {
-            let name = format!("files/of-{}", key.id());
-            ledger.learn(name.clone(), key, None, None);
-            held.push(ledger.find(&name).await.unwrap().unwrap());
-        }
-        let [a, b, c] = &held[..] else { panic!("{held:?}") };
-        assert!(ledger.same_project(a, b) && ledger.same_project(c, c));
-        assert!(!ledger.same_project(a, c));
-        let unlabelled = Holding { key: "key-gone".into(), ..c.clone() };
-        assert!(!ledger.same_project(c, &unlabelled), "two without a label have nothing in common");
     }
 
     #[test]

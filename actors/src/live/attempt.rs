@@ -8,6 +8,7 @@ use super::{
     socket_config,
 };
 use crate::{
+    attempts::{ErrorAnswer, Failed},
     failure::Failure,
     key_ring::Key,
     upstream::{Causes, Upstream},
@@ -48,33 +49,43 @@ pub(super) struct Open {
 }
 
 /// What the upstream has said to refuse a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Words {
-    /// Nothing.
-    None,
-    /// A close without a code.
-    Bare,
-    /// A close, or an error that is one to the client.
-    Close(Close),
+#[derive(Clone, Debug)]
+pub(super) struct SetupAnswer {
+    /// Its close, or an error that is one to the client; `None` of a close without a code.
+    pub(super) close: Option<Close>,
+    /// The status that the upgrade was answered with.
+    pub(super) status: Option<StatusCode>,
+}
+
+impl ErrorAnswer for SetupAnswer {
+    fn bytes(&self) -> usize {
+        self.close.as_ref().map_or(0, |close| close.reason.len())
+    }
 }
 
 /// An attempt that did not succeed.
-pub(super) struct Failed {
-    /// `None` when a close says nothing of key, project or model.
-    pub(super) fault: Option<Fault>,
-    pub(super) status: Option<StatusCode>,
-    pub(super) words: Words,
-    /// What the client is told when there were no words.
-    pub(super) failure: Failure,
+pub(super) enum LiveFailed {
+    /// With a fault.
+    Fault(Failed<SetupAnswer>),
+    /// With a close that says nothing of key, project or model.
+    Closed(SetupAnswer),
 }
 
-impl Failed {
+impl LiveFailed {
     fn without_words(fault: Fault, failure: Failure) -> Self {
-        Self { fault: Some(fault), status: None, words: Words::None, failure }
+        Self::Fault(Failed::without_answer(fault, failure))
     }
 
     fn lost() -> Self {
         Self::without_words(Fault::head_lost(), Failure::HeadLost)
+    }
+
+    /// The upgrade had been answered with this status.
+    fn after(self, answered: StatusCode) -> Self {
+        match self {
+            Self::Fault(failed) => Self::Fault(Failed { status: Some(answered), ..failed }),
+            Self::Closed(answer) => Self::Closed(SetupAnswer { status: Some(answered), ..answer }),
+        }
     }
 }
 
@@ -84,7 +95,7 @@ pub(super) async fn open(
     job: &LiveJob,
     key: &Key,
     setup: &Message,
-) -> Result<Open, Failed> {
+) -> Result<Open, LiveFailed> {
     let head_timeout = upstream.settings.head_timeout;
     let upgraded = upgrade(upstream, job, key).await?;
     let (watched, activity) = Watched::new(upgraded);
@@ -102,19 +113,24 @@ pub(super) async fn open(
     let failed = match first.await {
         Ok(Some(Ok(Message::Close(frame)))) => closed(frame.as_ref(), key),
         Ok(Some(Ok(first))) => return Ok(Open { socket, activity, first }),
-        Ok(Some(Err(_)) | None) => Failed::lost(),
-        Err(_) => Failed::without_words(Fault::head_lost(), Failure::HeadTimeout),
+        Ok(Some(Err(_)) | None) => LiveFailed::lost(),
+        Err(_) => LiveFailed::without_words(Fault::head_lost(), Failure::HeadTimeout),
     };
-    Err(Failed { status: Some(StatusCode::SWITCHING_PROTOCOLS), ..failed })
+    Err(failed.after(StatusCode::SWITCHING_PROTOCOLS))
 }
 
 /// The upstream has closed before it began.
-fn closed(frame: Option<&CloseFrame>, key: &Key) -> Failed {
-    let Some(close) = frame.map(|frame| redacted(frame, key)) else {
-        return Failed { fault: None, status: None, words: Words::Bare, failure: Failure::HeadLost };
-    };
-    let fault = close_fault(&close.reason);
-    Failed { fault, status: None, words: Words::Close(close), failure: Failure::HeadLost }
+fn closed(frame: Option<&CloseFrame>, key: &Key) -> LiveFailed {
+    let close = frame.map(|frame| redacted(frame, key));
+    let fault = close.as_ref().and_then(|close| close_fault(&close.reason));
+    let answer = SetupAnswer { close, status: None };
+    match fault {
+        Some(fault) => {
+            let (answer, failure) = (Some(answer), Failure::HeadLost);
+            LiveFailed::Fault(Failed { fault, status: None, answer, failure })
+        }
+        None => LiveFailed::Closed(answer),
+    }
 }
 
 /// A close as the client may read it: Google's reasons can hold the key.
@@ -124,23 +140,23 @@ pub(super) fn redacted(frame: &CloseFrame, key: &Key) -> Close {
 }
 
 /// The handshake, over the worker's own client for it: a proxy and certificates hold for sessions as for requests.
-async fn upgrade(upstream: &Upstream, job: &LiveJob, key: &Key) -> Result<reqwest::Upgraded, Failed> {
+async fn upgrade(upstream: &Upstream, job: &LiveJob, key: &Key) -> Result<reqwest::Upgraded, LiveFailed> {
     let client = upstream.live_client().map_err(|error| {
         log::error!(target: "upstream", "{}: {error}", job.id);
-        Failed::without_words(Fault::connect_failed(), Failure::Unreachable)
+        LiveFailed::without_words(Fault::connect_failed(), Failure::Unreachable)
     })?;
     let nonce = generate_key();
     let mut request = reqwest::Request::new(http::Method::GET, upstream.url(&job.target));
-    *request.headers_mut() = handshake_headers(job, key, &nonce).map_err(|_| Failed::lost())?;
+    *request.headers_mut() = handshake_headers(job, key, &nonce).map_err(|_| LiveFailed::lost())?;
     let response = match within(upstream, client.execute(request)).await? {
         Ok(response) => response,
         Err(error) => {
             let failed = if error.is_connect() {
-                Failed::without_words(Fault::connect_failed(), Failure::Unreachable)
+                LiveFailed::without_words(Fault::connect_failed(), Failure::Unreachable)
             } else {
-                Failed::lost()
+                LiveFailed::lost()
             };
-            log::debug!(target: "upstream", "{}: {:?}: {}", job.id, failed.failure, Causes(&error.without_url()));
+            log::debug!(target: "upstream", "{}: no session: {}", job.id, Causes(&error.without_url()));
             return Err(failed);
         }
     };
@@ -152,15 +168,15 @@ async fn upgrade(upstream: &Upstream, job: &LiveJob, key: &Key) -> Result<reqwes
     if status != StatusCode::SWITCHING_PROTOCOLS
         || accept != Some(derive_accept_key(nonce.as_bytes()).as_bytes())
     {
-        return Err(Failed { status: Some(status), ..Failed::lost() });
+        return Err(LiveFailed::lost().after(status));
     }
-    within(upstream, response.upgrade()).await?.map_err(|_| Failed::lost())
+    within(upstream, response.upgrade()).await?.map_err(|_| LiveFailed::lost())
 }
 
-async fn within<T>(upstream: &Upstream, work: impl Future<Output = T>) -> Result<T, Failed> {
+async fn within<T>(upstream: &Upstream, work: impl Future<Output = T>) -> Result<T, LiveFailed> {
     timeout(upstream.settings.head_timeout, work)
         .await
-        .map_err(|_| Failed::without_words(Fault::head_lost(), Failure::HeadTimeout))
+        .map_err(|_| LiveFailed::without_words(Fault::head_lost(), Failure::HeadTimeout))
 }
 
 fn handshake_headers(job: &LiveJob, key: &Key, nonce: &str) -> Result<HeaderMap, InvalidHeaderValue> {
@@ -186,7 +202,7 @@ fn handshake_headers(job: &LiveJob, key: &Key, nonce: &str) -> Result<HeaderMap,
 }
 
 /// The upstream has answered the upgrade with an error.
-async fn refused(upstream: &Upstream, key: &Key, mut response: reqwest::Response) -> Failed {
+async fn refused(upstream: &Upstream, key: &Key, mut response: reqwest::Response) -> LiveFailed {
     let status = response.status();
     let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry_after = retry_after.map(str::to_owned);
@@ -204,13 +220,18 @@ async fn refused(upstream: &Upstream, key: &Key, mut response: reqwest::Response
     };
     let fault = classify(&answer, chrono::Utc::now().timestamp());
     let body = classify::redact(&body, &[key.secret().expose()]);
-    let reason = error_message(&body)
-        .unwrap_or_else(|| status.canonical_reason().unwrap_or("The request failed.").to_owned());
+    let reason = error_message(&body).unwrap_or_else(|| reason_of(status));
     let close = Close { code: code_of_status(status.as_u16()), reason };
-    Failed {
-        fault: Some(fault),
+    let answer = SetupAnswer { close: Some(close), status: Some(status) };
+    LiveFailed::Fault(Failed {
+        fault,
         status: Some(status),
-        words: Words::Close(close),
+        answer: Some(answer),
         failure: Failure::HeadLost,
-    }
+    })
+}
+
+/// The reason to give where an error answer states none.
+pub(super) fn reason_of(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or("The request failed.").to_owned()
 }

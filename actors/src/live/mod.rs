@@ -19,6 +19,7 @@ pub use job::{Client, Ephemeral, LiveJob};
 pub use pipe::{ClientPipe, Gone, Outlet};
 
 use crate::{
+    attempts::{AttemptRecord, LastAnswers},
     failure::Failure,
     forward::Forwarder,
     key_manager::Lease,
@@ -27,13 +28,13 @@ use crate::{
     transaction::{End, Transaction},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use attempt::{Open, redacted};
+use attempt::{Open, SetupAnswer, redacted};
 use gemini::{
     fault::Kind,
     live::{NoSetup, Setup, close_fault},
 };
 use http::StatusCode;
-use keypool::{LeaseRequest, Outcome};
+use keypool::Outcome;
 use line::{FAREWELL, Leaving, split};
 use relay::{Begun, EndedBy, Passed, Side, relay};
 use scanner::{MessageScanner, content};
@@ -66,12 +67,13 @@ fn socket_config() -> WebSocketConfig {
 /// What every session of one worker shares.
 pub struct Live {
     forwarder: Rc<Forwarder>,
+    last_answers: LastAnswers<SetupAnswer>,
 }
 
 impl Live {
     /// Sessions go the way that requests go.
     pub fn new(forwarder: Rc<Forwarder>) -> Self {
-        Self { forwarder }
+        Self { forwarder, last_answers: LastAnswers::default() }
     }
 
     /// Who was given this ephemeral token through the gateway, and the credential that it is. `None` of a token that
@@ -110,8 +112,10 @@ impl Live {
     async fn run(self: Rc<Self>, job: LiveJob, client: Client) {
         let mut record = Record::of(&job);
         let mut waiting = Waiting::of(client).await;
+        let attempts = AttemptRecord::default();
         // Boxed, so that its memory is given back before the session goes on.
-        let begun = Box::pin(self.begin(&job, &mut waiting, &mut record)).await;
+        let begun = Box::pin(self.begin(&job, &mut waiting, &mut record, &attempts)).await;
+        record.transaction.attempts = attempts.into_attempts();
         match begun {
             Ok((open, lease)) => self.carry(&job, waiting, open, lease, &mut record).await,
             Err(none) => refuse(&job, waiting, none, &mut record).await,
@@ -125,18 +129,18 @@ impl Live {
         job: &LiveJob,
         waiting: &mut Waiting,
         record: &mut Record,
+        attempts: &AttemptRecord,
     ) -> Result<(Open, Lease), NoSession> {
         let setup = timeout(job.setup_within, waiting.next_message()).await;
         let setup = setup.unwrap_or(Err(NoSession::Notice(Notice::SetupLate)))?;
         record.transaction.bytes_in = setup.len() as u64;
         // What cannot be read cannot be placed: it could name what is another's.
         let asked = Setup::read(content(&setup)).map_err(|NoSetup| NoSession::Notice(Notice::NoSetup))?;
-        let Transaction { model, attempts, .. } = &mut *record.transaction;
-        *model = asked.model.as_deref().map(Arc::from);
+        let model: Option<Arc<str>> = asked.model.as_deref().map(Arc::from);
+        record.transaction.model.clone_from(&model);
         let search = async {
-            let reach = self.reach(job, content(&setup), &asked).await?;
-            let request = LeaseRequest { reach, ..LeaseRequest::any(model.clone()) };
-            self.search(job, request, &setup, attempts).await
+            let binding = self.bind(job, content(&setup), &asked, attempts).await?;
+            self.search(job, model, binding, &setup, attempts).await
         };
         tokio::select! {
             // Dropping the search drops the upstream connection and abandons the lease.
@@ -153,6 +157,7 @@ impl Live {
         let (client, mut client_says) = split(socket, activity, settings.write_timeout);
         let (upstream, mut upstream_says) = split(open.socket, open.activity, settings.idle_timeout);
         let passed = Passed::default();
+        lease.vouch();
         let key = Arc::clone(lease.key());
         let mut scanner = MessageScanner::new(&key);
         let seen = |message: Message| {
@@ -278,7 +283,7 @@ impl Record {
                 method: http::Method::GET,
                 path: job.target.path.clone(),
                 model: None,
-                attempts: Vec::with_capacity(1),
+                attempts: Vec::new(),
                 // What the client's upgrade was answered with.
                 status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
                 failure: None,
