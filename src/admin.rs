@@ -2,7 +2,7 @@
 //! with a token of its own that no client token opens, and not there at all without one.
 
 use crate::{
-    cli::Failure,
+    command::failure::Failure,
     http::Gate,
     settings::{Settings, SettingsError},
 };

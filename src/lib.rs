@@ -1,14 +1,10 @@
 //! The service: settings, logging, wiring and the HTTP face of gemini-balance. The binary in `main.rs` is a thin shell
-//! around [`cli`]; the actors live in `gemini-balance-actors`.
+//! around [`command`]; the actors live in `gemini-balance-actors`.
 
 mod admin;
-pub mod check;
-pub mod cli;
-pub mod demo;
-pub mod health;
+pub mod command;
 pub mod http;
 pub mod inflight;
-pub mod keys;
 mod local_http;
 pub mod logging;
 pub mod process;

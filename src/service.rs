@@ -3,7 +3,7 @@
 
 use crate::{
     admin,
-    cli::Failure,
+    command::failure::Failure,
     http::{AppState, BodyBudget, BodyLog, Gate, Origins, routes, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
@@ -68,6 +68,9 @@ impl Service {
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
         if tokens.is_empty() {
             log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
+        }
+        for line in settings.exposed_files() {
+            log::warn!(target: "service", "{line}");
         }
         let admin = settings
             .admin_token()?

@@ -15,7 +15,6 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -85,11 +84,6 @@ impl PemFiles {
         let fingerprint = Sha256::new().chain_update(&cert).chain_update([0]).chain_update(&key).finalize();
         Ok(Loaded { fingerprint: fingerprint.into(), key: Arc::new(certified) })
     }
-
-    /// Whether users of this machine beyond the owner and its group can read the key.
-    fn is_key_open(&self) -> bool {
-        fs::metadata(&self.key).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
-    }
 }
 
 impl Certificate {
@@ -110,9 +104,6 @@ impl Certificate {
     /// Takes renewed files into use, until the process ends. SIGHUP has them looked at at once. Files that are no good
     /// leave the certificate as it is.
     pub(crate) async fn watch(self) -> io::Result<()> {
-        if self.files.is_key_open() {
-            log::warn!(target: "tls", "{KEY_FILE}: every user of this machine can read {}", self.files.key.display());
-        }
         let mut hangup = signal(SignalKind::hangup())?;
         let mut watch = Watch { in_use: self.fingerprint, seen: None, said: None };
         loop {
@@ -269,15 +260,5 @@ mod tests {
         fs::write(&good.key, key).unwrap();
         assert_eq!(look(&good, false), "renewed");
         assert_eq!(look(&good, false), "nothing");
-    }
-
-    #[test]
-    fn a_key_that_everybody_can_read_is_noticed() {
-        let (cert, key) = pair();
-        let (_folder, files) = files(&cert, &key);
-        for (mode, is_open) in [(0o600, false), (0o640, false), (0o644, true)] {
-            fs::set_permissions(&files.key, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(files.is_key_open(), is_open, "{mode:o}");
-        }
     }
 }

@@ -1,7 +1,12 @@
 //! The pool's keys, from all places they can be named in, as the key ring. A key without a label is called by its
 //! fingerprint, from which the key cannot be found again.
 
-use super::{KeyEntry, Settings, SettingsError};
+use super::{
+    KeyEntry, Settings, SettingsError,
+    secret_text::{self, SecretKind},
+    text_file::read_text,
+    variables::variable_text,
+};
 use gemini_balance_actors::{
     Secret,
     key_ring::{KeyRing, fingerprint},
@@ -30,30 +35,29 @@ impl Settings {
         let mut seen = HashSet::new();
         for (position, entry) in self.keys.iter().enumerate() {
             let place = format!("keys[{position}]");
-            let secret = secret_of(&place, &entry.secret, entry.secret_file.as_deref())?;
+            let secret = secret_of(&place, SecretKind::Key, &entry.secret, entry.secret_file.as_deref())?;
             found.extend(key(place, &mut seen, &secret, Some(entry)));
         }
         if !self.pool.keys_file.is_empty() {
-            let text = read("pool.keys_file", Path::new(&self.pool.keys_file))?;
-            for (line, secret) in (1..).zip(text.lines().map(str::trim)) {
-                if !secret.is_empty() && !secret.starts_with('#') {
-                    found.extend(key(format!("pool.keys_file line {line}"), &mut seen, secret, None));
-                }
+            let text = read_text("pool.keys_file", Path::new(&self.pool.keys_file))?;
+            for (place, secret) in secrets_in_file(&text) {
+                let secret = secret_text::checked(&place, SecretKind::Key, secret)?;
+                found.extend(key(place, &mut seen, secret, None));
             }
         }
         let variables = if self.environment { VARIABLES } else { &[] };
         for variable in variables {
-            let list = std::env::var(variable).unwrap_or_default();
-            for (entry, secret) in (1..).zip(list.split(',').map(str::trim)) {
-                if !secret.is_empty() {
-                    found.extend(key(format!("{variable} entry {entry}"), &mut seen, secret, None));
-                }
+            let list = variable_text(variable)?;
+            for entry in secret_text::entries(&list) {
+                let place = secret_text::place_in(variable, entry.place);
+                let secret = secret_text::checked(&place, SecretKind::Key, entry.text)?;
+                found.extend(key(place, &mut seen, secret, None));
             }
         }
         if found.is_empty() {
             return Err(SettingsError::refused(
                 "no key:",
-                "set GOOGLE_API_KEYS=\"key1,key2\" in the environment or .env, or name keys under [[keys]] or in pool.keys_file",
+                "set GOOGLE_API_KEYS=key1,key2 in the environment or .env, or name keys under [[keys]] or in pool.keys_file",
             ));
         }
         let place_of = |id: &KeyId| {
@@ -99,30 +103,40 @@ fn key(
     Some(ListedKey { place, spec, secret })
 }
 
-/// A secret given in place or in a file.
-pub(super) fn secret_of(name: &str, secret: &str, file: Option<&Path>) -> Result<String, SettingsError> {
+/// Returns the secrets of a file with one a line, and their places. Lines that begin with `#` are comments; a JSON list is
+/// read as well, since its lines hold one each.
+fn secrets_in_file(text: &str) -> impl Iterator<Item = (String, &str)> {
+    let trimmed = text.trim();
+    let text = match trimmed.strip_prefix('[').and_then(|inside| inside.strip_suffix(']')) {
+        Some(inside) => inside,
+        None => text,
+    };
+    (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.starts_with('#')).flat_map(
+        |(line, text)| {
+            secret_text::entries(text)
+                .map(move |entry| (format!("line {line} of pool.keys_file"), entry.text))
+        },
+    )
+}
+
+/// Returns a secret given in place or in a file.
+pub(super) fn secret_of(
+    name: &str,
+    kind: SecretKind,
+    secret: &str,
+    file: Option<&Path>,
+) -> Result<String, SettingsError> {
     match (secret.trim(), file) {
         ("", Some(path)) => {
-            let text = read(&format!("{name}.secret_file"), path)?;
-            let text = text.trim();
-            if text.is_empty() {
-                return Err(SettingsError::refused(
-                    &format!("{name}.secret_file"),
-                    "names a file that is empty",
-                ));
-            }
-            Ok(text.to_owned())
+            let setting = format!("{name}.secret_file");
+            secret_text::one(&setting, kind, &read_text(&setting, path)?)
         }
         ("", None) => Err(SettingsError::refused(name, "needs a secret or a secret_file")),
         (_, Some(_)) => {
             Err(SettingsError::refused(name, "has both a secret and a secret_file; one is enough"))
         }
-        (secret, None) => Ok(secret.to_owned()),
+        (secret, None) => secret_text::one(name, kind, secret),
     }
-}
-
-fn read(setting: &str, path: &Path) -> Result<String, SettingsError> {
-    std::fs::read_to_string(path).map_err(|error| SettingsError::unreadable(setting, path, &error))
 }
 
 impl std::fmt::Debug for KeyEntry {
@@ -131,5 +145,28 @@ impl std::fmt::Debug for KeyEntry {
             .field("label", &self.label)
             .field("project", &self.project)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_holds_one_key_a_line_however_it_is_written() {
+        for text in [
+            "k-1\nk-2\n",
+            "# mine\r\n\r\nk-1\r\n  # his\r\n  k-2\r\n",
+            "\"k-1\",\n\"k-2\",\n",
+            "[\n  \"k-1\",\n  \"k-2\"\n]\n",
+            "['k-1', 'k-2']",
+            "k-1,k-2",
+            "k-1;\nk-2;",
+        ] {
+            let found: Vec<&str> = secrets_in_file(text).map(|(_, secret)| secret).collect();
+            assert_eq!(found, ["k-1", "k-2"], "{text:?}");
+        }
+        let places: Vec<String> = secrets_in_file("\n# x\nk-1\n\nk-2").map(|(place, _)| place).collect();
+        assert_eq!(places, ["line 3 of pool.keys_file", "line 5 of pool.keys_file"]);
     }
 }

@@ -1,6 +1,6 @@
 //! What `[server]` says of how clients reach the gateway: its certificate, and the address they know it by.
 
-use super::{Server, Settings, SettingsError};
+use super::{Server, Settings, SettingsError, host};
 use crate::{
     http::{Origins, PublicOrigin, TrustedProxies},
     tls::{Certificate, PemFiles},
@@ -43,11 +43,13 @@ impl Settings {
     fn read_origins(&self) -> Result<Origins, SettingsError> {
         let public = match self.server.public_url.trim() {
             "" => None,
-            text => Some(
-                PublicOrigin::parse(text).map_err(|why| SettingsError::refused("server.public_url", why))?,
-            ),
+            text => Some(PublicOrigin::parse(text).map_err(|why| {
+                SettingsError::refused("server.public_url", format!("{why}{}", host::bracket_hint(text)))
+            })?),
         };
-        let trusted = TrustedProxies::parse(&self.server.trusted_proxies).map_err(|entry| {
+        let proxies: Vec<String> =
+            self.server.trusted_proxies.iter().map(|entry| host::without_brackets(entry)).collect();
+        let trusted = TrustedProxies::parse(&proxies).map_err(|entry| {
             let why =
                 format!("holds {entry:?}, which is neither an address nor a network such as 10.0.0.0/8");
             SettingsError::refused("server.trusted_proxies", why)

@@ -2,15 +2,26 @@
 //! come from is in `sources`; what the keys and tokens become is in `keys` and `tokens`. Each part of the service is
 //! given its own section, never the whole.
 
+mod dotenv;
+mod dotenv_file;
+mod error;
+mod exposed;
+mod host;
 mod keys;
 mod listener;
+mod secret_text;
 mod sources;
+mod text_file;
 mod tokens;
+mod variables;
 
 pub use tokens::Token;
 
-pub(crate) use sources::demo;
-pub use sources::{SettingsError, load};
+pub(crate) use dotenv_file::read_dotenv;
+pub use error::SettingsError;
+pub(crate) use host::listen_host;
+pub use sources::load;
+pub(crate) use sources::{demo, port};
 
 use gemini_balance_actors::{
     RetryLimits,
@@ -57,6 +68,9 @@ pub struct Settings {
     /// Whether the environment may name keys, tokens and a proxy. Not so in the demo.
     #[serde(skip, default = "yes")]
     pub(crate) environment: bool,
+    /// The file that was read beside the defaults, if there was one.
+    #[serde(skip)]
+    file: Option<PathBuf>,
     #[serde(skip)]
     origins: sources::Origins,
 }
@@ -339,7 +353,10 @@ impl Settings {
 
     fn read_upstream(&self) -> Result<UpstreamSettings, SettingsError> {
         let upstream = &self.upstream;
-        let base = |name, text: &str| BaseUrl::parse(text).map_err(|why| SettingsError::refused(name, why));
+        let base = |name, text: &str| {
+            BaseUrl::parse(text)
+                .map_err(|why| SettingsError::refused(name, format!("{why}{}", host::bracket_hint(text))))
+        };
         let gemini_base = base("upstream.gemini_base_url", &upstream.gemini_base_url)?;
         // People copy base URLs with the version in them, as SDKs want it.
         let gemini_base = gemini_base.without_suffix("/v1beta").without_suffix("/v1");
@@ -353,7 +370,9 @@ impl Settings {
         };
         let proxy = match upstream.proxy.trim() {
             "" => None,
-            text => Some(ProxyUrl::parse(text).map_err(|why| SettingsError::refused("upstream.proxy", why))?),
+            text => Some(ProxyUrl::parse(text).map_err(|why| {
+                SettingsError::refused("upstream.proxy", format!("{why}{}", host::bracket_hint(text)))
+            })?),
         };
         let extra_roots = match upstream.ca_file.trim() {
             "" => Vec::new(),

@@ -2,70 +2,20 @@
 //! service, and the environment with names of our own, each going before the last. A setting that is unknown or has a bad
 //! value ends in one line that names it, its source and what is allowed.
 
-use super::Settings;
+use super::{Settings, SettingsError, host::listen_host, text_file::read_text, variables};
 use figment::{
     Figment, Metadata, Profile, Provider,
     error::Kind,
-    providers::{Env, Format, Toml},
+    providers::{Format, Toml},
     value::{Dict, Map, Value},
 };
 use std::{
     collections::BTreeMap,
-    fmt, io,
     path::{Path, PathBuf},
 };
 
 /// The defaults.
 const EMBEDDED: &str = include_str!("../../config.toml");
-
-/// The original's variables, and what they set here.
-const ORIGINAL: &[(&str, &str)] = &[
-    ("GEMINI_API_BASE_URL", "upstream.gemini_base_url"),
-    ("OPENAI_API_BASE_URL", "upstream.openai_base_url"),
-    ("LOG_LEVEL", "log.level"),
-    ("DEBUG_LOG_ENABLED", "log.debug_enabled"),
-    ("DEBUG_LOG_FILE", "log.debug_file"),
-    ("API_KEY_COOL_DOWN_SECONDS", "pool.cooldown_initial_s"),
-    ("API_KEY_FAILURE_THRESHOLD", "pool.failure_threshold"),
-    ("MAX_COOL_DOWN_SECONDS", "pool.cooldown_max_s"),
-    ("RATE_LIMIT_DEFAULT_WAIT_SECONDS", "pool.rate_limit_wait_s"),
-];
-
-/// What begins the names of our own variables.
-const PREFIX: &str = "GEMINI_BALANCE__";
-
-/// Why the service does not start: one line that says which setting, from where, and what is allowed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsError {
-    setting: String,
-    source: Option<String>,
-    why: String,
-}
-
-impl SettingsError {
-    /// A setting whose value is of the right type and still no good.
-    pub fn refused(setting: &str, why: impl fmt::Display) -> Self {
-        Self { setting: setting.to_owned(), source: None, why: format!(" {why}") }
-    }
-
-    /// A file that a setting names and that cannot be read.
-    pub fn unreadable(setting: &str, path: impl AsRef<Path>, error: &io::Error) -> Self {
-        let why = format!(": cannot read {}: {error}", path.as_ref().display());
-        Self { setting: setting.to_owned(), source: None, why }
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.setting)?;
-        if let Some(source) = &self.source {
-            write!(f, " (from {source})")?;
-        }
-        f.write_str(&self.why)
-    }
-}
-
-impl std::error::Error for SettingsError {}
 
 /// Which setting came from where, unless it is a default. Kept beside the settings, without their values, for errors that
 /// are found after they were read.
@@ -93,8 +43,9 @@ impl Origins {
         }
     }
 
-    /// `keys[0].secret_file` came from where `keys` did.
+    /// `keys[0].secret_file` came from where `keys` did, `line 3 of pool.keys_file` from where that did.
     fn find(&self, setting: &str) -> Option<&String> {
+        let setting = setting.rsplit(" of ").next().unwrap_or_default();
         let listed = setting.split(['[', ' ']).next().unwrap_or_default();
         self.0.get(listed)
     }
@@ -102,8 +53,8 @@ impl Origins {
 
 /// What a person knows a source by; nothing for the defaults.
 fn source(metadata: &Metadata, setting: &str) -> Option<String> {
-    if metadata.name == ENV_METADATA {
-        Some(format!("the environment variable {}", variable(setting)))
+    if metadata.name == variables::OURS {
+        Some(format!("the environment variable {}", variables::that_holds(setting)))
     } else if metadata.name == "TOML source string" {
         None // the embedded text; a file is named by its path
     } else {
@@ -111,51 +62,46 @@ fn source(metadata: &Metadata, setting: &str) -> Option<String> {
     }
 }
 
-/// The variable of ours that holds `setting`, or the part of it that is set, or parts of what it holds.
-fn variable(setting: &str) -> String {
-    let wanted = format!("{PREFIX}{}", setting.to_uppercase().replace('.', "__"));
-    let reaches = |name: &str, other: &str| {
-        name.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
-    };
-    std::env::vars_os()
-        .filter_map(|(name, _)| name.into_string().ok())
-        .find(|name| {
-            let name = name.to_uppercase();
-            name.starts_with(PREFIX) && (reaches(&name, &wanted) || reaches(&wanted, &name))
-        })
-        .unwrap_or(wanted)
+/// The defaults alone.
+fn defaults() -> Figment {
+    Figment::from(Toml::string(EMBEDDED))
 }
 
-/// Reads all sources. `file` is the one named on the command line; without it `./config.toml` is read if there is one.
-pub fn load(file: Option<&Path>) -> Result<Settings, SettingsError> {
-    let mut figment = Figment::from(Toml::string(EMBEDDED));
-    let file = match file {
-        Some(path) => Some(path.to_owned()),
-        None => Some(PathBuf::from("config.toml")).filter(|path| path.exists()),
-    };
-    if let Some(path) = file {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| SettingsError::unreadable("--config", &path, &error))?;
+/// All sources, with the file named on the command line if there is one.
+fn figment(file: Option<&Path>) -> Result<Figment, SettingsError> {
+    let mut figment = defaults();
+    if let Some(path) = file_to_read(file) {
+        let text = read_text("--config", &path)?;
         figment = figment.merge(FromFile { path, text });
     }
-    for (variable, setting) in ORIGINAL {
-        if let Ok(text) = std::env::var(variable)
-            && !text.trim().is_empty()
-        {
-            figment = figment.merge(FromVariable { variable, setting, text });
-        }
-    }
-    figment = figment.merge(Env::prefixed(PREFIX).split("__"));
+    variables::merge_into(figment, &defaults())
+}
+
+/// The file named on the command line, else `./config.toml` if there is one.
+fn file_to_read(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_owned).or_else(|| Some(PathBuf::from("config.toml")).filter(|path| path.exists()))
+}
+
+/// Reads all sources; see [`figment`].
+pub fn load(file: Option<&Path>) -> Result<Settings, SettingsError> {
+    let figment = figment(file)?;
     let mut settings: Settings = figment.extract().map_err(|error| explain(&error))?;
+    settings.file = file_to_read(file);
     settings.origins = Origins::of(&figment);
     settings.check().map_err(|error| settings.name_source(error))?;
+    settings.server.host = settings.host("server.host", &settings.server.host)?;
+    settings.admin.host = settings.host("admin.host", &settings.admin.host)?;
     Ok(settings)
+}
+
+/// Reads nothing but the port to listen on, from the file and the variables.
+pub(crate) fn port(file: Option<&Path>) -> Result<u16, SettingsError> {
+    figment(file)?.extract_inner("server.port").map_err(|error| explain(&error))
 }
 
 /// The defaults alone, with another upstream: no file and no environment.
 pub(crate) fn demo(upstream: &str) -> Result<Settings, SettingsError> {
-    let mut settings: Settings =
-        Figment::from(Toml::string(EMBEDDED)).extract().map_err(|error| explain(&error))?;
+    let mut settings: Settings = defaults().extract().map_err(|error| explain(&error))?;
     upstream.clone_into(&mut settings.upstream.gemini_base_url);
     settings.store.path = std::path::PathBuf::new();
     settings.environment = false;
@@ -167,6 +113,10 @@ impl Settings {
     pub(crate) fn name_source(&self, mut error: SettingsError) -> SettingsError {
         error.source = error.source.or_else(|| self.origins.find(&error.setting).cloned());
         error
+    }
+
+    fn host(&self, setting: &str, text: &str) -> Result<String, SettingsError> {
+        listen_host(setting, text).map_err(|error| self.name_source(error))
     }
 
     /// Refuses values that the types allow and that make no sense.
@@ -251,9 +201,6 @@ fn in_words(wanted: &str) -> &str {
     }
 }
 
-/// The name figment gives its environment provider's metadata, with our prefix.
-const ENV_METADATA: &str = "`GEMINI_BALANCE__` environment variable(s)";
-
 /// A TOML file whose name errors mention.
 struct FromFile {
     path: PathBuf,
@@ -267,29 +214,5 @@ impl Provider for FromFile {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         Toml::string(&self.text).data()
-    }
-}
-
-/// One of the original's variables, whose name errors mention.
-struct FromVariable {
-    variable: &'static str,
-    setting: &'static str,
-    text: String,
-}
-
-impl Provider for FromVariable {
-    fn metadata(&self) -> Metadata {
-        Metadata::named(format!("the environment variable {}", self.variable))
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let text = self.text.trim();
-        // Python's spelling of booleans is common in the original's files.
-        let value = match text.to_ascii_lowercase().as_str() {
-            "true" => Value::from(true),
-            "false" => Value::from(false),
-            _ => text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from),
-        };
-        Ok(Profile::Default.collect(figment::util::nest(self.setting, value).into_dict().unwrap_or_default()))
     }
 }

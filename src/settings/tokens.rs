@@ -1,6 +1,12 @@
 //! The clients' tokens, from `[auth]` and `ACCESS_TOKENS`, as pairs of name and secret.
 
-use super::{Admin, Resources, Settings, SettingsError, TokenEntry, Upstream, keys::secret_of};
+use super::{
+    Admin, Resources, Settings, SettingsError, TokenEntry, Upstream,
+    keys::secret_of,
+    secret_text::{self, SecretKind},
+    text_file::read_text,
+    variables::variable_text,
+};
 use gemini_balance_actors::{Secret, Visibility};
 use std::{fmt, path::Path};
 
@@ -30,38 +36,29 @@ impl Settings {
         let mut tokens: Vec<Token> = Vec::new();
         for (position, entry) in self.auth.tokens.iter().enumerate() {
             let name = format!("auth.tokens[{position}]");
-            let secret = secret_of(&name, &entry.secret, entry.secret_file.as_deref())?;
+            let secret = secret_of(&name, SecretKind::Token, &entry.secret, entry.secret_file.as_deref())?;
+            let client = secret_text::checked_name(&name, &entry.name)?.to_owned();
             let visibility = match entry.resources {
                 Resources::Own => Visibility::Own,
                 Resources::All => Visibility::All,
             };
-            tokens.push(Token { name: entry.name.clone(), secret: Secret::new(secret), visibility });
+            tokens.push(Token { name: client, secret: Secret::new(secret), visibility });
         }
-        let list = if self.environment { std::env::var(VARIABLE).unwrap_or_default() } else { String::new() };
-        for (position, entry) in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate()
-        {
-            let place = position + 1;
-            let Some((name, secret)) = entry.split_once('=') else {
-                let why = format!("must look like alice=secret,bob=secret; its entry {place} has no =");
-                return Err(SettingsError::refused(VARIABLE, why));
+        let list = if self.environment { variable_text(VARIABLE)? } else { String::new() };
+        for entry in secret_text::entries(&list) {
+            let place = secret_text::place_in(VARIABLE, entry.place);
+            let Some((name, secret)) = entry.text.split_once('=') else {
+                let why = "has no =; the list looks like alice=secret,bob=secret";
+                return Err(SettingsError::refused(&place, why));
             };
-            let (name, secret) = (name.trim(), secret.trim());
-            if name.is_empty() || secret.is_empty() {
-                return Err(SettingsError::refused(
-                    VARIABLE,
-                    format!("has an empty name or secret in its entry {place}"),
-                ));
-            }
+            let secret = secret_text::one(&place, SecretKind::Token, secret)?;
             tokens.push(Token {
-                name: name.to_owned(),
+                name: secret_text::checked_name(&place, name)?.to_owned(),
                 secret: Secret::new(secret),
                 visibility: Visibility::Own,
             });
         }
         for (position, Token { name, secret, .. }) in tokens.iter().enumerate() {
-            if name.trim().is_empty() {
-                return Err(SettingsError::refused("auth.tokens", "holds an entry without a name"));
-            }
             if tokens[..position].iter().any(|other| other.secret == *secret) {
                 return Err(SettingsError::refused(
                     "auth.tokens",
@@ -81,18 +78,26 @@ impl Settings {
 
     fn read_admin_token(&self) -> Result<Option<Secret>, SettingsError> {
         let admin = &self.admin;
-        let from_environment =
-            if self.environment { std::env::var(ADMIN_VARIABLE).unwrap_or_default() } else { String::new() };
         let file = Some(admin.token_file.trim()).filter(|file| !file.is_empty()).map(Path::new);
-        let given = if admin.token.trim().is_empty() && file.is_none() {
-            from_environment
-        } else {
-            admin.token.clone()
+        let token = match (admin.token.trim(), file) {
+            ("", None) => {
+                let given = if self.environment { variable_text(ADMIN_VARIABLE)? } else { String::new() };
+                if given.trim().is_empty() {
+                    return Ok(None);
+                }
+                secret_text::one(ADMIN_VARIABLE, SecretKind::Token, &given)?
+            }
+            ("", Some(path)) => {
+                let setting = "admin.token_file";
+                secret_text::one(setting, SecretKind::Token, &read_text(setting, path)?)?
+            }
+            (_, Some(_)) => {
+                let why = "is set, and admin.token_file too; one is enough";
+                return Err(SettingsError::refused("admin.token", why));
+            }
+            (token, None) => secret_text::one("admin.token", SecretKind::Token, token)?,
         };
-        if given.trim().is_empty() && file.is_none() {
-            return Ok(None);
-        }
-        let token = Secret::new(token_of(&given, file)?);
+        let token = Secret::new(token);
         let tokens = self.tokens()?;
         // Without tokens the pool's keys are the clients' credentials.
         let is_a_clients = if tokens.is_empty() {
@@ -107,20 +112,6 @@ impl Settings {
             ));
         }
         Ok(Some(token))
-    }
-}
-
-/// The operator's token, given in place or in a file.
-fn token_of(token: &str, file: Option<&Path>) -> Result<String, SettingsError> {
-    let Some(path) = file else { return Ok(token.trim().to_owned()) };
-    if !token.trim().is_empty() {
-        return Err(SettingsError::refused("admin.token", "is set, and admin.token_file too; one is enough"));
-    }
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| SettingsError::unreadable("admin.token_file", path, &error))?;
-    match text.trim() {
-        "" => Err(SettingsError::refused("admin.token_file", "names a file that is empty")),
-        token => Ok(token.to_owned()),
     }
 }
 

@@ -243,15 +243,162 @@ fn a_place_that_cannot_be_used_is_named() {
 
 #[test]
 fn a_bad_line_of_dotenv_is_named_and_not_repeated() {
-    for text in [
-        format!("{CANARY} x\n"),
-        format!("GOOGLE_API_KEY=\"{CANARY}\n"),
-        format!("A=b\nGOOGLE API={CANARY}\n"),
+    for (text, words) in [
+        (format!("{CANARY} x\n"), &[".env", "line 1"][..]),
+        (format!("A=b\n\nGOOGLE_API_KEY=\"{CANARY}\nB=c\n"), &[".env", "line 3", "GOOGLE_API_KEY", "quote"]),
+        (format!("A=b\nGOOGLE API={CANARY}\n"), &[".env", "line 2", "GOOGLE API"]),
+        (format!("A=b # c\r\nACCESS_TOKENS='a={CANARY}' {CANARY}\r\n"), &[".env", "line 2", "ACCESS_TOKENS"]),
     ] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(".env"), text).unwrap();
-        assert_names(&refusal_in(folder.path(), &options()), &[".env"]);
+        assert_names(&refusal_in(folder.path(), &options()), words);
     }
+    let folder = tempfile::tempdir().unwrap();
+    let utf_16: Vec<u8> = "\u{feff}A=b".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(folder.path().join(".env"), utf_16).unwrap();
+    assert_names(&refusal_in(folder.path(), &options()), &[".env", "UTF-16"]);
+}
+
+#[test]
+fn what_cannot_be_a_key_is_found_at_the_start_by_its_place() {
+    let none = || Options::new(NOWHERE, 0);
+    for (variable, value, words) in [
+        (
+            "GOOGLE_API_KEYS",
+            format!("k-1,\"{CANARY}"),
+            &["the second entry of GOOGLE_API_KEYS", "quotation"][..],
+        ),
+        (
+            "GOOGLE_API_KEYS",
+            format!("k-1,k-2,<{CANARY}>"),
+            &["the third entry of GOOGLE_API_KEYS", "example"],
+        ),
+        (
+            "GOOGLE_API_KEYS",
+            format!("{CANARY}\u{200b}"),
+            &["the first entry of GOOGLE_API_KEYS", "invisible"],
+        ),
+        ("GOOGLE_API_KEYS", format!("k-1;{CANARY}"), &["the first entry of GOOGLE_API_KEYS", "commas"]),
+        ("GEMINI_API_KEY", format!("{CANARY}\u{e9}"), &["GEMINI_API_KEY", "not ASCII"]),
+        (
+            "ACCESS_TOKENS",
+            format!("a=tok,b=\u{201c}{CANARY}\u{201d}"),
+            &["the second entry of ACCESS_TOKENS", "quotation"],
+        ),
+        (
+            "ACCESS_TOKENS",
+            format!("{{\"a\":\"{CANARY}\"}}"),
+            &["the first entry of ACCESS_TOKENS", "has no ="],
+        ),
+        ("ACCESS_TOKENS", format!("a={CANARY}\u{1b}[31m"), &["the first entry of ACCESS_TOKENS", "control"]),
+        ("ADMIN_TOKEN", format!("{CANARY} x"), &["ADMIN_TOKEN", "space"]),
+        ("GEMINI_BALANCE__ADMIN__TOKEN", format!("({CANARY})"), &["admin.token", "bracket"]),
+    ] {
+        let options = if variable.starts_with('G') && variable != "GEMINI_BALANCE__ADMIN__TOKEN" {
+            none()
+        } else {
+            options()
+        };
+        let options = if variable == "ACCESS_TOKENS" { options.without_token() } else { options };
+        assert_names(&refusal(&options.env(variable, &value)), words);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    for (setting, text, words) in [
+        (
+            "pool.keys_file",
+            format!("# mine\r\nk-1\r\n{CANARY} # his\r\n"),
+            &["line 3 of pool.keys_file", "space", "__POOL__KEYS_FILE"][..],
+        ),
+        ("pool.keys_file", format!("k-1\n{CANARY}\u{202e}\n"), &["line 2 of pool.keys_file", "invisible"]),
+        ("admin.token_file", format!("{CANARY}\n{CANARY}\n"), &["admin.token_file", "line break"]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        assert_names(&refusal(&options().set(setting, file.display())), words);
+    }
+    std::fs::write(&file, format!("\u{feff}{CANARY}*\r\n")).unwrap();
+    let text = format!("[[keys]]\nsecret_file = {file:?}\n");
+    assert_names(&refusal_of_file(&text), &["keys[0].secret_file", "config.toml", "'*'"]);
+    let text = format!("[auth]\ntokens = [{{ name = \"a\", secret = \"[{CANARY}\" }}]\n");
+    assert_names(&refusal_of_file(&text), &["auth.tokens[0]", "config.toml", "bracket"]);
+}
+
+#[tokio::test]
+async fn what_surrounds_a_list_of_keys_or_tokens_is_taken_off() {
+    let simulator = simulator(2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    std::fs::write(&file, format!("\u{feff}[\r\n  \"{}\",\r\n  \"{}\"\r\n]\r\n", secret(0), secret(1)))
+        .unwrap();
+    let of = |variable: &str, value: String| {
+        Options::new(&simulator.url(), 0)
+            .env(variable, value)
+            .env("ACCESS_TOKENS", format!("\"tester={}\"", crate::support::TOKEN))
+    };
+    for options in [
+        of("GOOGLE_API_KEYS", format!("\"{},{}\"", secret(0), secret(1))),
+        of("GOOGLE_API_KEYS", format!("[\"{}\", \"{}\"]", secret(0), secret(1))),
+        of("GOOGLE_API_KEY", format!("'{}', '{}',", secret(0), secret(1))),
+        of("GEMINI_BALANCE__POOL__KEYS_FILE", file.display().to_string()),
+    ] {
+        simulator.reset();
+        let gateway = options.start();
+        for _ in 0..2 {
+            assert_eq!(client().get(gateway.url("/v1beta/models")).send().await.unwrap().status(), 200);
+        }
+        let mut used: Vec<_> = simulator.requests().into_iter().filter_map(|request| request.key).collect();
+        used.sort();
+        assert_eq!(used, [secret(0), secret(1)], "{options:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_setting_takes_its_variables_text_whatever_it_looks_like() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1)
+        .set("admin.token", "12345678")
+        .set("admin.port", 0)
+        .set("log.dir", "2026")
+        .set("store.path", "007")
+        .set("log.debug_file", "true")
+        .env("DEBUG_LOG_ENABLED", "'1'")
+        .set("server.trusted_proxies", "[\"[::1]\", \"10.0.0.0/8\"]")
+        .start();
+    for name in ["2026/app.log", "007", "true"] {
+        assert!(gateway.folder().join(name).is_file(), "{name}: {}", gateway.output());
+    }
+    assert!(gateway.output().contains("operator's listener"), "{}", gateway.output());
+}
+
+#[tokio::test]
+async fn a_host_may_stand_in_brackets_and_what_is_none_is_told_how_to_be_written() {
+    let simulator = simulator(1).await;
+    for host in ["[::1]", "::1", "[::]"] {
+        let gateway = Options::new(&simulator.url(), 1).env("GEMINI_BALANCE__SERVER__HOST", host).start();
+        assert_eq!(client().get(gateway.url("/health")).send().await.unwrap().status(), 200, "{host}");
+    }
+    for (setting, value, words) in [
+        ("server.host", "[::]:8000", &["server.host", "port"][..]),
+        ("server.host", "http://0.0.0.0", &["server.host", "scheme"]),
+        ("admin.host", "127.0.0.1:8001", &["admin.host", "port"]),
+        ("admin.host", "[::1", &["admin.host", "brackets"]),
+        ("server.public_url", "http://::1:8000", &["server.public_url", "http://[::1]:8000"]),
+        ("upstream.gemini_base_url", "http://::1:8000", &["upstream.gemini_base_url", "brackets"]),
+        ("server.trusted_proxies", "[\"[::1]:443\"]", &["server.trusted_proxies"]),
+    ] {
+        assert_names(&refusal(&options().set(setting, value)), words);
+    }
+}
+
+#[test]
+fn the_demo_listens_on_the_configured_port_unless_it_is_told_another() {
+    let mut command =
+        options().set("server.port", "nine").args(&["demo"]).command(tempfile::tempdir().unwrap().path());
+    let output = command.current_dir("/").output().unwrap();
+    let line = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_names(&line, &["server.port", "GEMINI_BALANCE__SERVER__PORT", "65535"]);
+    let gateway = options().args(&["demo"]).start();
+    assert!(!gateway.authority().ends_with(":8000"), "{}", gateway.authority());
 }
 
 /// What the only key's second request is told to wait, after Google has answered 429 without a hint to the first.
@@ -417,4 +564,46 @@ async fn check_asks_about_each_key_without_spending_quota() {
     simulator.stop().await;
     let (status, text) = Options::new(&url, 1).args(&["check"]).run();
     assert!(!status.success() && text.contains("NOT KNOWN"), "{text}");
+}
+
+#[test]
+fn every_file_with_secrets_that_others_can_read_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String, mode: u32| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let warnings = |mode: u32| {
+        let (one, keys) = (write("one", secret(1), mode), write("keys", secret(2), mode));
+        let (token, admin) =
+            (write("token", "a-token".to_owned(), mode), write("admin", "another".to_owned(), mode));
+        write(".env", "LOG_LEVEL=warn\n".to_owned(), mode);
+        let text = format!(
+            "[pool]\nkeys_file = {keys:?}\n[admin]\ntoken_file = {admin:?}\n[auth]\ntokens = [{{ name = \"a\", secret_file = {token:?} }}]\n\
+             [[keys]]\nsecret = \"{}\"\n[[keys]]\nsecret_file = {one:?}\n",
+            secret(0)
+        );
+        write("config.toml", text, mode);
+        let (_, text) = Options::new(NOWHERE, 0).args(&["check"]).run_in(folder.path());
+        let lines = text.lines().filter_map(|line| {
+            Some(line.strip_prefix("warning: ")?.split_once(": every user")?.0.to_owned())
+        });
+        let mut names: Vec<_> = lines.collect();
+        names.sort();
+        names
+    };
+    let all = [
+        "--config",
+        ".env",
+        "admin.token_file",
+        "auth.tokens[0].secret_file",
+        "keys[1].secret_file",
+        "pool.keys_file",
+    ];
+    assert_eq!(warnings(0o644), all);
+    assert_eq!(warnings(0o604), all);
+    assert!(warnings(0o640).is_empty() && warnings(0o600).is_empty());
 }

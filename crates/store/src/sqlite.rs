@@ -8,6 +8,7 @@ mod migrations;
 mod opening;
 mod quarantine;
 mod rows;
+mod sidecars;
 
 use std::{
     fmt,

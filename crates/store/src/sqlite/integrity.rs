@@ -9,13 +9,10 @@ use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
 
 use rusqlite::Connection;
 
-use super::quarantine;
+use super::sidecars::{SUSPECT, beside};
 
 /// The most bytes for which a whole check goes unnoticed: it takes a tenth of a second.
 const SMALL: i64 = 32 << 20;
-
-/// The mark's name, after the file's.
-pub(super) const MARK: &str = "-suspect";
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,16 +61,16 @@ fn ask(connection: &Connection, check: &str) -> rusqlite::Result<String> {
 }
 
 fn is_suspect(path: &Path) -> bool {
-    quarantine::beside(path, MARK).symlink_metadata().is_ok()
+    beside(path, SUSPECT).symlink_metadata().is_ok()
 }
 
 /// Has the next opening check the file whole. If the mark cannot be made the file cannot be used either.
 pub(super) fn suspect(path: &Path) {
-    let mark = quarantine::beside(path, MARK);
+    let mark = beside(path, SUSPECT);
     drop(fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(mark));
 }
 
 /// The file has been found sound.
 pub(super) fn trust(path: &Path) {
-    drop(fs::remove_file(quarantine::beside(path, MARK)));
+    drop(fs::remove_file(beside(path, SUSPECT)));
 }

@@ -16,7 +16,7 @@ use rustix::fs::Access;
 use super::{
     BUSY_TIMEOUT, Sqlite, failed, holdings,
     integrity::{self, Verdict},
-    migrations, quarantine, rows,
+    migrations, quarantine, rows, sidecars,
 };
 use crate::{Condition, Opened, StoreError};
 
@@ -165,7 +165,7 @@ fn cut_off_bytes(path: &Path, connection: &Connection) -> rusqlite::Result<Optio
     const HEADER: u64 = 32;
     const FRAME_HEADER: u64 = 24;
     // Its owners hold no POSIX locks on the log, and this opens nothing.
-    let size = fs::metadata(quarantine::beside(path, "-wal")).map_or(0, |log| log.len());
+    let size = fs::metadata(sidecars::beside(path, "-wal")).map_or(0, |log| log.len());
     if size == 0 {
         return Ok(None);
     }

@@ -1,7 +1,6 @@
 //! Damaged files, set aside under names that tell what they are. Nothing is deleted and nothing overwritten.
 
 use std::{
-    ffi::OsString,
     fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -9,17 +8,7 @@ use std::{
 
 use chrono::Utc;
 
-use super::integrity;
-
-/// What is kept beside a file, by SQLite and by `integrity`: `-journal` belongs to files that never were in WAL mode.
-const SIDECARS: [&str; 4] = ["-wal", "-shm", "-journal", integrity::MARK];
-
-/// The file beside `path` whose name ends so.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
-}
+use super::sidecars::{SIDECARS, beside};
 
 /// Whether a log lies beside a place where there is no file: it would be read into the next file there.
 pub(super) fn is_orphaned(path: &Path) -> bool {

@@ -1,7 +1,8 @@
 //! `gemini-balance health`: asks a running gateway on this machine whether it can serve, for orchestrators whose image has
 //! no other HTTP client. What health means is decided in `http::health`.
 
-use crate::{cli::Failure, local_http, settings};
+use super::failure::Failure;
+use crate::{local_http, settings};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     process::ExitCode,

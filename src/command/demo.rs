@@ -1,30 +1,35 @@
-//! `gemini-balance demo`: the service on a simulated Gemini API with a few made-up keys. Reads no configuration, so that
-//! real keys in the environment are never touched.
+//! `gemini-balance demo`: the service on a simulated Gemini API with a few made-up keys. Of the configuration it
+//! reads the port only, so that real keys in the environment are never touched.
 
+use super::failure::Failure;
 use crate::{
-    cli::Failure,
     service::Service,
     settings::{self, KeyEntry, TokenEntry},
 };
 use gemini_simulator::{Config, Key, KeyState, Shape, Simulator};
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, path::Path, process::ExitCode};
 
 /// The token that the demo's clients use.
 const TOKEN: &str = "demo-token";
 
 /// The demo's flags.
 #[derive(Debug, clap::Args)]
-pub struct Flags {
-    /// The port to listen on; 0 for any
-    #[arg(long, default_value_t = 8000)]
-    port: u16,
+pub(super) struct Flags {
+    /// The port to listen on; 0 for any [default: server.port]
+    #[arg(long)]
+    port: Option<u16>,
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
 }
 
-/// Runs the demo until it is told to stop.
-pub(crate) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
+/// Runs the demo until it is told to stop. `configuration` is the file named on the command line.
+pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCode, Failure> {
+    let host = settings::listen_host("--host", &flags.host)?;
+    let port = match flags.port {
+        Some(port) => port,
+        None => settings::port(configuration)?,
+    };
     let keys =
         [("demo-1", "project-a"), ("demo-2", "project-a"), ("demo-3", "project-b"), ("demo-4", "project-c")];
     let config = Config {
@@ -42,8 +47,8 @@ pub(crate) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let simulator = runtime.block_on(Simulator::start(config))?;
     let mut settings = settings::demo(&simulator.url())?;
-    settings.server.host.clone_from(&flags.host);
-    settings.server.port = flags.port;
+    settings.server.host = host;
+    settings.server.port = port;
     settings.auth.tokens = vec![TokenEntry {
         name: "demo".to_owned(),
         secret: TOKEN.to_owned(),

@@ -1,13 +1,16 @@
-//! The command line. Every way to fail ends in one line on standard error and a non-zero exit.
+//! The command line: which command was asked for, and with which settings. Each command is a file of this folder. Every
+//! way to fail ends in one line on standard error and a non-zero exit.
 
-use crate::{
-    check, demo, health, keys, process,
-    service::Service,
-    settings::{self, SettingsError},
-};
+mod check;
+mod demo;
+pub(crate) mod failure;
+mod health;
+mod keys;
+
+use self::failure::Failure;
+use crate::{process, service::Service, settings};
 use clap::{Parser, Subcommand};
 use std::{
-    fmt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -42,31 +45,15 @@ enum Command {
     Health,
 }
 
-/// Why the program ends with a failure: one line.
-#[derive(Debug)]
-pub(crate) struct Failure(String);
-
-impl<E: std::error::Error> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl Failure {
-    pub(crate) fn new(text: impl fmt::Display) -> Self {
-        Self(text.to_string())
-    }
-}
-
 /// Runs what the command line asks for.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
         Ok(code) => code,
-        Err(Failure(text)) => {
+        Err(failure) => {
             #[expect(clippy::print_stderr, reason = "the last word of a program that could not start")]
             {
-                eprintln!("gemini-balance: {text}");
+                eprintln!("gemini-balance: {failure}");
             }
             ExitCode::FAILURE
         }
@@ -77,7 +64,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     process::harden();
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => Service::run(&settings_of(arguments.config.as_deref())?, |_| {}),
-        Command::Demo(flags) => demo::run(&flags),
+        Command::Demo(flags) => demo::run(&flags, arguments.config.as_deref()),
         Command::Simulator(flags) => {
             gemini_simulator::cli::run(flags)?;
             Ok(ExitCode::SUCCESS)
@@ -89,16 +76,6 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn settings_of(file: Option<&Path>) -> Result<settings::Settings, Failure> {
-    match dotenvy::from_path(".env") {
-        Ok(()) => {}
-        Err(error) if error.not_found() => {}
-        // The error's text would repeat the line, which may hold a key.
-        Err(dotenvy::Error::LineParse(_, at)) => {
-            return Err(Failure::new(format!(
-                ".env: a line is not of the form NAME=value (at its character {at})"
-            )));
-        }
-        Err(error) => return Err(Failure::new(format!(".env: {error}"))),
-    }
-    settings::load(file).map_err(|error: SettingsError| error.into())
+    settings::read_dotenv()?;
+    Ok(settings::load(file)?)
 }

@@ -1,14 +1,15 @@
 //! `gemini-balance keys`: asks a running gateway on this machine, over the operator's listener, how its keys are, and
 //! passes on the operator's word on one of them.
 
-use crate::{admin, cli::Failure, local_http, settings::Settings};
+use super::failure::Failure;
+use crate::{admin, local_http, settings::Settings};
 use clap::Subcommand;
 use serde_json::Value;
 use std::process::ExitCode;
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Action {
+pub(super) enum Action {
     /// List the keys: state, why, when they are back, use (the default)
     List,
     /// Use a disabled key again

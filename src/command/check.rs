@@ -1,7 +1,8 @@
 //! `gemini-balance check`: validates the configuration, and asks Google about each key with a request that spends no
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
-use crate::{cli::Failure, settings::Settings};
+use super::failure::Failure;
+use crate::settings::Settings;
 use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::process::ExitCode;
 
@@ -16,6 +17,9 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     println!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
     if tokens.is_empty() {
         println!("warning: no client token is configured, so whoever knows a pool key may call");
+    }
+    for line in settings.exposed_files() {
+        println!("warning: {line}");
     }
     println!("upstream: {}", upstream.gemini_base.origin());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
