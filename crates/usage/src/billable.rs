@@ -1,0 +1,60 @@
+//! What of an answer's token counts is charged, brought into one form: each token once, in one kind.
+
+use gemini::usage::{Usage, UsageForm};
+
+/// Tokens by what is charged for them. No token is in two of the counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Billable {
+    /// Of the prompt, without what came from a cache.
+    pub input: u64,
+    /// Of the prompt, what came from a cache.
+    pub cached: u64,
+    /// Of the answer, without the thoughts.
+    pub output: u64,
+    /// The thoughts, charged as output.
+    pub thoughts: u64,
+    /// What tools put into the prompt, charged as input.
+    pub tool: u64,
+    /// How long the prompt was for the choice of a price that depends on it; 0 where the counts are of several prompts.
+    pub prompt: u64,
+}
+
+/// Reads a usage object, whichever its form. Counts that contradict one another (more cached than there was prompt) are
+/// cut to what makes sense, never added twice.
+pub fn billable(usage: &Usage) -> Billable {
+    let cached = usage.cached_tokens.unwrap_or(0);
+    let prompt = usage.prompt_tokens.unwrap_or(cached);
+    let cached = cached.min(prompt);
+    let (output, thoughts) = match usage.form {
+        UsageForm::OpenAi => openai_output(usage, prompt),
+        UsageForm::Native | UsageForm::Live | UsageForm::Interactions => {
+            (usage.output_tokens.unwrap_or(0), usage.thoughts_tokens.unwrap_or(0))
+        }
+    };
+    Billable {
+        input: prompt - cached,
+        cached,
+        output,
+        thoughts,
+        tool: usage.tool_tokens.unwrap_or(0),
+        // A session's counts are the sum of its turns, each with a prompt of its own.
+        prompt: if usage.form == UsageForm::Live { 0 } else { prompt },
+    }
+}
+
+/// Output and thoughts of the OpenAI layer. `completion_tokens` contains the thoughts. Where the total says otherwise, the
+/// total is right: answers are known that leave the thoughts out of `completion_tokens`, or that do not name them at all.
+fn openai_output(usage: &Usage, prompt: u64) -> (u64, u64) {
+    let completion = usage.output_tokens.unwrap_or(0);
+    let beyond = usage
+        .total_tokens
+        .filter(|_| usage.output_tokens.is_some())
+        .map_or(0, |total| total.saturating_sub(prompt).saturating_sub(completion));
+    match usage.thoughts_tokens {
+        None => (completion, beyond),
+        Some(thoughts) if beyond > 0 => (completion, thoughts.max(beyond)),
+        // More thoughts than completion cannot be contained in it.
+        Some(thoughts) if thoughts > completion => (completion, thoughts),
+        Some(thoughts) => (completion - thoughts, thoughts),
+    }
+}

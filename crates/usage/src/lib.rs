@@ -1,0 +1,34 @@
+//! What requests have used, as sums that add: what of an answer's token counts is charged, what it costs by the list price,
+//! and in which sums a request counts. Pure: no clock, file or thread; time is an argument.
+//!
+//! A finished request is a [`Sample`]. [`Sums`] are those of one second, the unit that is written down. [`fold`] carries
+//! seconds into minutes, hours and days, which a [`Query`] groups. Counting twice is nobody's business here: whoever keeps
+//! the sums knows which seconds it has (see `UsageBook` in the store).
+
+mod billable;
+mod cell;
+mod coding;
+mod days;
+mod fold;
+mod labels;
+mod model_names;
+mod money;
+mod prices;
+mod query;
+mod sample;
+mod spread;
+mod sums;
+
+pub use billable::{Billable, billable};
+pub use cell::{Cell, Counters, Spreads};
+pub use coding::BadCoding;
+pub use days::{BadZone, Days, StepSize};
+pub use fold::{Folded, fold};
+pub use labels::{ANY_MODEL, Family, Labels, NONE, OTHER};
+pub use model_names::ModelNames;
+pub use money::Money;
+pub use prices::{Cost, PriceEntry, PriceError, Prices, Processing};
+pub use query::{Column, Filter, Query, QueryError, QueryStep, Report, ReportRow};
+pub use sample::{KeyUse, RequestOutcome, Sample};
+pub use spread::Spread;
+pub use sums::{KeyDetail, Sums};

@@ -1,0 +1,289 @@
+//! What may be asked of the sums, and how cells are grouped into the rows of a report.
+
+use crate::{
+    cell::Cell,
+    days::{Days, StepSize},
+    fold::fold,
+    labels::{ANY_MODEL, Family, Labels, NONE},
+    sums::Sums,
+};
+use std::{collections::BTreeMap, error, fmt, str::FromStr, sync::Arc};
+
+/// What rows are told apart by, besides time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Column {
+    /// Who called.
+    Caller,
+    /// The key.
+    Key,
+    /// The key's project.
+    Project,
+    /// The model.
+    Model,
+}
+
+impl Column {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Key => "key",
+            Self::Project => "project",
+            Self::Model => "model",
+        }
+    }
+
+    fn of(self, labels: &Labels) -> Option<&Arc<str>> {
+        match self {
+            Self::Caller => labels.caller.as_ref(),
+            Self::Key => labels.key.as_ref(),
+            Self::Project => labels.project.as_ref(),
+            Self::Model => labels.model.as_ref(),
+        }
+    }
+}
+
+impl FromStr for Column {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        [Self::Caller, Self::Key, Self::Project, Self::Model]
+            .into_iter()
+            .find(|it| it.as_str() == word)
+            .ok_or(())
+    }
+}
+
+/// The time that one row stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueryStep {
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+    /// A month.
+    Month,
+    /// The whole span.
+    All,
+}
+
+impl QueryStep {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::All => "all",
+        }
+    }
+}
+
+impl FromStr for QueryStep {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        let all = [Self::Minute, Self::Hour, Self::Day, Self::Month, Self::All];
+        all.into_iter().find(|it| it.as_str() == word).ok_or(())
+    }
+}
+
+/// Which cells count: those with this label, of each column named.
+pub type Filter = Vec<(Column, String)>;
+
+/// A question. Times are seconds of Unix time; what the span begins or ends in counts whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// From then on.
+    pub from: i64,
+    /// Before then.
+    pub to: i64,
+    /// The time that one row stands for.
+    pub step: QueryStep,
+    /// What rows are told apart by.
+    pub by: Vec<Column>,
+    /// Which cells count.
+    pub filter: Filter,
+}
+
+/// Why a question is not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryError {
+    /// Callers are not kept by key or project.
+    CallerAndKey,
+    /// Minutes are kept of each caller, model and key alone.
+    PairOfMinutes,
+    /// The span ends before it begins.
+    Backwards,
+    /// It would read more rows than a question may.
+    TooMuch {
+        /// The most.
+        limit: usize,
+        /// The step with which it would not.
+        instead: Option<StepSize>,
+    },
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CallerAndKey => f.write_str(
+                "usage is kept by caller and model, and by key (or project) and model, but not by caller and key together",
+            ),
+            Self::PairOfMinutes => f.write_str(
+                "minutes are kept of each caller, model or key alone: ask for one of them, or for the step hour or day",
+            ),
+            Self::Backwards => f.write_str("the span ends before it begins"),
+            Self::TooMuch { limit, instead: Some(step) } => {
+                write!(f, "this would read more than {limit} rows: the step {} would do, or a shorter span", step.as_str())
+            }
+            Self::TooMuch { limit, instead: None } => {
+                write!(f, "this would read more than {limit} rows: ask for a shorter span or fewer columns")
+            }
+        }
+    }
+}
+
+impl error::Error for QueryError {}
+
+impl Query {
+    /// The most rows that a question may read.
+    pub const MOST_ROWS: usize = 200_000;
+
+    /// The step whose cells answer it.
+    pub fn stored_step(&self) -> StepSize {
+        match self.step {
+            QueryStep::Minute => StepSize::Minute,
+            QueryStep::Hour => StepSize::Hour,
+            // Hours are exact to the hour, and kept for a month.
+            QueryStep::All if self.to.saturating_sub(self.from) <= 2 * 86_400 => StepSize::Hour,
+            QueryStep::Day | QueryStep::Month | QueryStep::All => StepSize::Day,
+        }
+    }
+
+    /// The families whose cells answer it, none of which counts what another does.
+    pub fn families(&self) -> Result<&'static [Family], QueryError> {
+        if self.to < self.from {
+            return Err(QueryError::Backwards);
+        }
+        let asks = |column| self.by.contains(&column) || self.filter.iter().any(|(it, _)| *it == column);
+        let (caller, model) = (asks(Column::Caller), asks(Column::Model));
+        let key = asks(Column::Key) || asks(Column::Project);
+        if self.stored_step() == StepSize::Minute {
+            return match (caller, key, model) {
+                (true, true, _) => Err(QueryError::CallerAndKey),
+                (false, false, false) => Ok(&[Family::Total]),
+                (true, false, false) => Ok(&[Family::Caller]),
+                (false, true, false) => Ok(&[Family::Key]),
+                (false, false, true) => Ok(&[Family::Model]),
+                _ => Err(QueryError::PairOfMinutes),
+            };
+        }
+        match (caller, key) {
+            (true, true) => Err(QueryError::CallerAndKey),
+            (true, false) => Ok(&[Family::CallerModel]),
+            (false, true) => Ok(&[Family::KeyModel, Family::Key]),
+            (false, false) => Ok(&[Family::Model]),
+        }
+    }
+
+    /// The cells to read: those whose step begins from the first time on and before the second.
+    pub fn range(&self, days: &Days) -> (i64, i64) {
+        (days.step_start(self.stored_step(), self.from), self.to)
+    }
+
+    /// The step to ask for instead of one that reads too much.
+    pub fn coarser_step(&self) -> Option<StepSize> {
+        match self.stored_step() {
+            StepSize::Minute => Some(StepSize::Hour),
+            StepSize::Hour => Some(StepSize::Day),
+            StepSize::Day => None,
+        }
+    }
+}
+
+/// One row of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportRow {
+    /// When the time begins that it stands for.
+    pub from: i64,
+    /// When that time ends.
+    pub to: i64,
+    /// The labels, in the order of [`Query::by`].
+    pub labels: Vec<Arc<str>>,
+    /// What was counted.
+    pub cell: Cell,
+}
+
+/// Groups cells into rows. Cells may come in any order, folded or not.
+#[derive(Debug)]
+pub struct Report {
+    query: Query,
+    days: Days,
+    families: &'static [Family],
+    /// By the beginning of their time and their labels.
+    rows: BTreeMap<RowPlace, RowContent>,
+}
+
+type RowPlace = (i64, Vec<Arc<str>>);
+/// The end of its time, and what was counted.
+type RowContent = (i64, Cell);
+
+impl Report {
+    /// Nothing yet.
+    pub fn new(query: Query, days: Days) -> Result<Self, QueryError> {
+        let families = query.families()?;
+        Ok(Self { query, days, families, rows: BTreeMap::new() })
+    }
+
+    /// The question.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Adds a cell of the question's step and families that begins within its range.
+    pub fn add(&mut self, at: i64, labels: &Labels, cell: &Cell) {
+        let wanted = |(column, name): &(Column, String)| match (column.of(labels), column) {
+            (Some(label), _) => **label == **name,
+            (None, Column::Model) => name == ANY_MODEL,
+            (None, _) => false,
+        };
+        if !self.query.filter.iter().all(wanted) {
+            return;
+        }
+        let (from, to) = match self.query.step {
+            QueryStep::Month => (self.days.month_start(at), self.days.month_end(at)),
+            QueryStep::All => (self.query.from, self.query.to),
+            _ => (at, self.days.step_end(self.query.stored_step(), at)),
+        };
+        let label = |column: &Column| match (column.of(labels), column) {
+            (Some(label), _) => Arc::clone(label),
+            (None, Column::Model) => ANY_MODEL.into(),
+            (None, _) => NONE.into(),
+        };
+        let labels = self.query.by.iter().map(label).collect();
+        self.rows.entry((from, labels)).or_insert_with(|| (to, Cell::default())).1.merge(cell);
+    }
+
+    /// Adds the sums of seconds that are not folded yet.
+    pub fn add_unfolded<'s>(&mut self, journal: impl IntoIterator<Item = &'s Sums>) {
+        let (from, to) = self.query.range(&self.days);
+        let step = self.query.stored_step();
+        for ((size, at, labels), cell) in fold(journal, &self.days) {
+            if size == step && from <= at && at < to && self.families.contains(&labels.family()) {
+                self.add(at, &labels, &cell);
+            }
+        }
+    }
+
+    /// The rows, by time and then by labels.
+    pub fn rows(self) -> Vec<ReportRow> {
+        self.rows
+            .into_iter()
+            .map(|((from, labels), (to, cell))| ReportRow { from, to, labels, cell })
+            .collect()
+    }
+}

@@ -1,0 +1,120 @@
+//! One finished request, in the words in which it is counted.
+
+use crate::{
+    billable::Billable,
+    cell::{Cell, Counters, MOST},
+    prices::Cost,
+};
+use std::{sync::Arc, time::Duration};
+
+/// How a request ended. Each ended in exactly one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RequestOutcome {
+    /// Answered with success, to its last byte.
+    Answered,
+    /// The request's own fault.
+    ClientError,
+    /// Refused by the caller's own limits.
+    RefusedCaller,
+    /// The pool had no key for it.
+    RefusedPool,
+    /// Google refused it for a quota, on the last key that was tried.
+    RefusedGoogle,
+    /// The upstream failed it, or the gateway.
+    Failed,
+    /// The client left, or stopped reading.
+    Left,
+    /// The answer broke off in the middle.
+    Broken,
+}
+
+impl RequestOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 8] = [
+        Self::Answered,
+        Self::ClientError,
+        Self::RefusedCaller,
+        Self::RefusedPool,
+        Self::RefusedGoogle,
+        Self::Failed,
+        Self::Left,
+        Self::Broken,
+    ];
+}
+
+/// One try upstream: on which key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The key's id.
+    pub key: Arc<str>,
+    /// Its project at the time.
+    pub project: Arc<str>,
+}
+
+/// One finished request. See the module.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Who called; [`NONE`](crate::NONE) where nobody was let in.
+    pub caller: Arc<str>,
+    /// The model asked for.
+    pub model: Option<Arc<str>>,
+    /// Whether Google answered with success, which proves that there is such a model.
+    pub proven: bool,
+    /// Each try, in order. The request itself counts under the last one's key.
+    pub tries: Vec<KeyUse>,
+    /// How it ended.
+    pub outcome: RequestOutcome,
+    /// What was used.
+    pub billable: Billable,
+    /// What it costs.
+    pub cost: Cost,
+    /// The request body's length.
+    pub bytes_in: u64,
+    /// How much of the answer's body was passed on.
+    pub bytes_out: u64,
+    /// From arrival to the end.
+    pub duration: Duration,
+    /// From arrival to the first byte or event.
+    pub first_event: Option<Duration>,
+}
+
+impl Sample {
+    /// What it counts, tries apart.
+    pub(crate) fn cell(&self) -> Cell {
+        let Billable { input, cached, output, thoughts, tool, .. } = self.billable;
+        let mut counters = Counters {
+            requests: 1,
+            input_tokens: input.min(MOST),
+            cached_tokens: cached.min(MOST),
+            output_tokens: output.min(MOST),
+            thoughts_tokens: thoughts.min(MOST),
+            tool_tokens: tool.min(MOST),
+            bytes_in: self.bytes_in.min(MOST),
+            bytes_out: self.bytes_out.min(MOST),
+            duration_us: micros(self.duration),
+            first_event_us: self.first_event.map_or(0, micros),
+            ..Counters::default()
+        };
+        match self.cost {
+            Cost::Free => {}
+            Cost::Known(money) => counters.cost_billionths = money.billionths(),
+            Cost::Unknown => counters.unpriced = 1,
+        }
+        let outcome = match self.outcome {
+            RequestOutcome::Answered => &mut counters.answered,
+            RequestOutcome::ClientError => &mut counters.client_errors,
+            RequestOutcome::RefusedCaller => &mut counters.refused_caller,
+            RequestOutcome::RefusedPool => &mut counters.refused_pool,
+            RequestOutcome::RefusedGoogle => &mut counters.refused_google,
+            RequestOutcome::Failed => &mut counters.failed,
+            RequestOutcome::Left => &mut counters.left,
+            RequestOutcome::Broken => &mut counters.broken,
+        };
+        *outcome = 1;
+        Cell { counters, ..Cell::default() }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(MOST).min(MOST)
+}

@@ -1,0 +1,113 @@
+//! The sums of one second: in which cells a request counts.
+
+use crate::{
+    cell::{Cell, Counters, Spreads},
+    labels::{Labels, NONE},
+    model_names::ModelNames,
+    sample::{KeyUse, Sample},
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// How finely keys are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyDetail {
+    /// By model.
+    Models,
+    /// Keys alone, where there would be too many pairs.
+    Alone,
+}
+
+impl KeyDetail {
+    /// Beyond so many pairs keys are kept alone.
+    pub const MOST_PAIRS: usize = 20_000;
+
+    /// For so many keys and models.
+    pub fn of(keys: usize, models: usize) -> Self {
+        if keys.saturating_mul(models) > Self::MOST_PAIRS { Self::Alone } else { Self::Models }
+    }
+}
+
+/// The sums of one second (of Unix time), by caller and model, by key and model, and by model with the spreads of its
+/// times. What is coarser is made of these. Never caller, model and key together: there would be too many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    at: i64,
+    cells: HashMap<Labels, Cell>,
+}
+
+impl Sums {
+    /// Of this second, empty.
+    pub fn new(at: i64) -> Self {
+        Self { at, cells: HashMap::new() }
+    }
+
+    pub(crate) fn from_cells(at: i64, cells: HashMap<Labels, Cell>) -> Self {
+        Self { at, cells }
+    }
+
+    /// The second.
+    pub fn at(&self) -> i64 {
+        self.at
+    }
+
+    /// The cells, in no order.
+    pub fn cells(&self) -> &HashMap<Labels, Cell> {
+        &self.cells
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// How many requests were counted.
+    pub fn requests(&self) -> u64 {
+        self.cells
+            .iter()
+            .filter(|(labels, _)| labels.caller.is_some())
+            .map(|(_, cell)| cell.counters.requests)
+            .sum()
+    }
+
+    /// Counts a request. Under the key of its last try, since that one answered; each try itself counts under its own
+    /// key. The name under which its model counts is returned.
+    pub fn count(&mut self, sample: &Sample, models: &mut ModelNames, detail: KeyDetail) -> Arc<str> {
+        let model = models.name(sample.model.as_ref(), sample.proven);
+        let mut cell = sample.cell();
+        let by_key = |at: &KeyUse| {
+            let labels = Labels::key(Arc::clone(&at.key), Arc::clone(&at.project));
+            match detail {
+                KeyDetail::Models => labels.and_model(Arc::clone(&model)),
+                KeyDetail::Alone => labels,
+            }
+        };
+        let nobody = || KeyUse { key: NONE.into(), project: NONE.into() };
+        self.merge_cell(by_key(sample.tries.last().unwrap_or(&nobody())), &cell);
+        for (position, at) in sample.tries.iter().enumerate() {
+            let counters = Counters { attempts: 1, retries: u64::from(position > 0), ..Counters::default() };
+            self.merge_cell(by_key(at), &Cell { counters, ..Cell::default() });
+        }
+        cell.counters.attempts = sample.tries.len() as u64;
+        cell.counters.retries = cell.counters.attempts.saturating_sub(1);
+        self.merge_cell(Labels::caller(Arc::clone(&sample.caller)).and_model(Arc::clone(&model)), &cell);
+        let mut spreads = Spreads::default();
+        spreads.duration.count(sample.duration);
+        if let Some(first_event) = sample.first_event {
+            spreads.first_event.count(first_event);
+        }
+        cell.spreads = Some(Box::new(spreads));
+        self.merge_cell(Labels::model(Arc::clone(&model)), &cell);
+        model
+    }
+
+    /// Adds another second's, or part of one. Its own second stays.
+    pub fn merge(&mut self, other: &Self) {
+        for (labels, cell) in &other.cells {
+            self.merge_cell(labels.clone(), cell);
+        }
+    }
+
+    fn merge_cell(&mut self, labels: Labels, cell: &Cell) {
+        self.cells.entry(labels).or_default().merge(cell);
+    }
+}
