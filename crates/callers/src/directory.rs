@@ -145,8 +145,8 @@ impl Directory {
         Self { key, roll: ArcSwap::default(), sources: Mutex::new(sources) }
     }
 
-    /// Takes what was kept by a former process. `false` when that had another instance key, so that none of its tokens
-    /// will be known again until it is rotated.
+    /// Takes what was kept by a former process, but for the names of tokens that were made meanwhile. `false` when that
+    /// had another instance key, so that none of its tokens will be known again until it is rotated.
     pub fn restore(&self, kept: impl IntoIterator<Item = TokenChange>) -> bool {
         let check = self.key.hash(KEY_CHECK);
         let mut is_same_key = true;
@@ -155,7 +155,7 @@ impl Directory {
                 match change {
                     TokenChange::Put(token) => {
                         sources.ever_made = true;
-                        sources.made.insert(Arc::clone(&token.spec.name), *token);
+                        sources.made.entry(Arc::clone(&token.spec.name)).or_insert(*token);
                     }
                     TokenChange::Forget(name) => {
                         sources.made.remove(&name);
@@ -180,6 +180,19 @@ impl Directory {
     pub fn set_pool_keys<'a>(&self, keys: impl IntoIterator<Item = (Arc<str>, &'a [u8])>) {
         let keys = keys.into_iter().map(|(id, secret)| (id, self.key.hash(secret))).collect();
         self.change(|sources| sources.pool_keys = keys);
+    }
+
+    /// Closes the gateway to the pool's keys: there is a sign that a token was made once.
+    pub fn close_to_pool_keys(&self) {
+        self.change(|sources| sources.ever_made = true);
+    }
+
+    /// Returns all that is to be kept.
+    pub fn kept(&self) -> Vec<TokenChange> {
+        let sources = self.lock();
+        let marker = sources.ever_made.then(|| TokenChange::EverMade(self.key.hash(KEY_CHECK)));
+        let tokens = sources.made.values().map(|token| TokenChange::Put(Box::new(token.clone())));
+        marker.into_iter().chain(tokens).collect()
     }
 
     /// Changes the zone of days and months; it holds from the next ones on.
