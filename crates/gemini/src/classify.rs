@@ -4,12 +4,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::error_body::{Said, believed};
+use crate::error_body::{Said, believed, mended};
 use crate::fault::{Fault, Kind, Quota, QuotaWindow, Wait};
 
 pub use crate::blame::{Hint, Row, TABLE};
-pub use crate::error_body::error_message;
-pub use crate::redact::redact;
+pub use crate::error_body::{error_message, error_message_of_part};
+pub use crate::late_error::{LateError, LateErrors};
+pub use crate::redact::{ends_in_part_of, redact, redact_in_place};
 pub use crate::stream_error::{StreamError, stream_error};
 
 use crate::blame::Hint::Heeded;
@@ -27,9 +28,40 @@ pub struct Answer<'a> {
     pub tools: bool,
 }
 
-/// Finds an answer's row. `now_wall_secs` is seconds since 1970, to read a date in `Retry-After` against.
+/// Finds the row of a whole answer. One that would blame a key, a project or a model is believed only in Google's own
+/// form; in any other something on the way has made it. `now_wall_secs` is seconds since 1970, to read a date in
+/// `Retry-After` against.
 pub fn classify(answer: &Answer<'_>, now_wall_secs: i64) -> Fault {
     let said = Said::read(answer.body);
+    if is_not_googles(answer.status, &said) {
+        return Fault::not_google();
+    }
+    found(answer, said, now_wall_secs)
+}
+
+/// Finds the row of an error whose form does not tell who made it: an event of Google's own stream, or an answer whose
+/// body broke off. What can be read of the body counts, then the status.
+pub fn classify_by_status(answer: &Answer<'_>, now_wall_secs: i64) -> Fault {
+    let whole = Said::read(answer.body);
+    let said =
+        if whole.is_google { whole } else { mended(answer.body).map_or(whole, |body| Said::read(&body)) };
+    found(answer, said, now_wall_secs)
+}
+
+/// Whether an answer is one of a middlebox: in a form that Google's errors never have, with a status that would blame
+/// somebody. Other statuses (400, 404, 413 ...) speak of the request, whoever says them: Google's own front end answers
+/// some paths with pages.
+fn is_not_googles(status: u16, said: &Said) -> bool {
+    match status {
+        // Google has no proxies to authenticate at, and no network to log in to.
+        407 | 511 => true,
+        501 => false,
+        401..=403 | 429 | 500..=599 => !said.is_google,
+        _ => false,
+    }
+}
+
+fn found(answer: &Answer<'_>, said: Said, now_wall_secs: i64) -> Fault {
     let kind = kind(answer, &said);
     let row = kind.row();
     let named = || said.retry_delay.max(retry_after(answer.retry_after, now_wall_secs));
@@ -102,7 +134,7 @@ fn unauthenticated(said: &Said) -> Kind {
     } else if said.is_google {
         Kind::KeyUnauthenticated
     } else {
-        // Something between here and Google is not a reason to retire a key.
+        // What could not be read is not a reason to retire a key.
         Kind::Forbidden
     }
 }

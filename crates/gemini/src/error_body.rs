@@ -13,13 +13,16 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// A body beyond this is no error of Google's: its text is not read, its status decides.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
+/// An error that is nested deeper is none of Google's.
+const MAX_DEPTH: usize = 64;
+
 /// `QuotaFailure` violations kept of one answer. Google sends one to four.
 const MAX_QUOTAS: usize = 16;
 
 /// What an error body says.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    /// Whether it was an error object at all.
+    /// Whether it was an error object as Google writes them: with a code or a status in it.
     pub(crate) is_google: bool,
     /// `code`, when it is one of the Interactions API's words.
     pub(crate) word: Option<String>,
@@ -48,7 +51,7 @@ impl Said {
         let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
 
         let mut said = Self {
-            is_google: true,
+            is_google: is_googles_form(error),
             word: error.get("code").and_then(Value::as_str).map(str::to_owned),
             message: text("message").to_ascii_lowercase(),
             ..Self::default()
@@ -112,6 +115,66 @@ pub fn error_message(body: &[u8]) -> Option<String> {
     let document = serde_json::from_slice::<Value>(body).ok()?;
     let error = error_of(&document)?;
     error.as_str().or_else(|| error.get("message")?.as_str()).map(str::to_owned)
+}
+
+/// The message of an error document that broke off, as far as it came.
+pub fn error_message_of_part(body: &[u8]) -> Option<String> {
+    error_message(body).or_else(|| error_message(&mended(body)?))
+}
+
+/// A JSON document that broke off, as whole as can be: cut after the last value that was whole, and closed. `None` for
+/// what is no beginning of a document.
+pub(crate) fn mended(body: &[u8]) -> Option<Vec<u8>> {
+    let body = &body[..body.len().min(MAX_BODY_BYTES)];
+    let mut closers = Vec::new();
+    let mut cut = None;
+    let (mut in_string, mut escaped, mut is_value) = (false, false, false);
+    for (at, &byte) in body.iter().enumerate() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => {
+                    in_string = false;
+                    if is_value {
+                        cut = Some(at + 1);
+                    }
+                }
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b':' => is_value = true,
+            b',' => {
+                is_value = closers.last() == Some(&b']');
+                cut = Some(at);
+            }
+            b'{' | b'[' => {
+                if closers.len() >= MAX_DEPTH {
+                    return None;
+                }
+                closers.push(if byte == b'{' { b'}' } else { b']' });
+                is_value = byte == b'[';
+                cut = Some(at + 1);
+            }
+            b'}' | b']' => {
+                closers.pop();
+                cut = Some(at + 1);
+            }
+            _ => {}
+        }
+    }
+    let mut whole = body[..cut?].to_vec();
+    whole.extend(closers.iter().rev());
+    Some(whole)
+}
+
+/// Google's errors have a code, by number or by word, or a status by name. A middlebox's `{"error":"blocked"}` has not.
+fn is_googles_form(error: &Value) -> bool {
+    let has_code = error.get("code").is_some_and(|code| code.is_u64() || code.is_string());
+    has_code || error.get("status").is_some_and(Value::is_string)
 }
 
 /// The error of `{"error":...}` or `[{"error":...}]`. OpenAI's objects may hold `"error":null`.

@@ -43,6 +43,15 @@ impl FirstEvent {
         Self { limit: limit_bytes, seen: 0, framing: Framing::Unknown, progress: Progress::NeedMore }
     }
 
+    /// Whether some of an event is there. Comments and blank lines are none: who holds them back may let them pass.
+    pub fn has_begun(&self) -> bool {
+        match &self.framing {
+            Framing::Unknown => false,
+            Framing::Sse(sse) => sse.has_field || !matches!(sse.line, Line::Start),
+            Framing::Json(_) => true,
+        }
+    }
+
     /// The next bytes of the body. Once the answer is not `NeedMore` it stays what it is.
     pub fn push(&mut self, chunk: &[u8]) -> Progress {
         if self.progress != Progress::NeedMore {

@@ -8,6 +8,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const STRUCK: &[u8] = b"***";
 
+/// What Google writes before a key.
+const NAMED: &[u8] = b"api_key:";
+
 /// What `encodeURIComponent` and its like leave as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -18,24 +21,78 @@ pub fn redact<'a>(body: &'a [u8], secrets: &[&str]) -> Cow<'a, [u8]> {
     let mut body = Cow::Borrowed(body);
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         strike(&mut body, secret.as_bytes());
-        let plain = secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
-        if !plain {
-            strike_encoded(&mut body, secret);
+        if !is_plain(secret) {
+            for spelling in encoded(secret).iter().filter(|spelling| !spelling.is_empty()) {
+                strike(&mut body, spelling.as_bytes());
+            }
         }
     }
     strike_named(&mut body);
     body
 }
 
+/// The longest run behind `api_key:` that is waited for.
+const MAX_NAMED: usize = 512;
+
+/// Strikes out what [`redact`] does, sign by sign, so that the length stays: for a stream, whose length may have been
+/// announced. Whether something was found.
+pub fn redact_in_place(body: &mut [u8], secret: &str) -> bool {
+    let mut struck = Vec::new();
+    for spelling in spellings(secret) {
+        struck.extend(memmem::find_iter(body, &spelling).map(|at| at..at + spelling.len()));
+    }
+    for at in memmem::find_iter(body, NAMED).map(|at| at + NAMED.len()) {
+        struck.push(at..at + named_len(&body[at..]));
+    }
+    for range in &struck {
+        body[range.clone()].fill(b'*');
+    }
+    struck.iter().any(|range| !range.is_empty())
+}
+
+/// Whether more must come before `body` can be looked through: it ends inside what could become a secret.
+pub fn ends_in_part_of(body: &[u8], secret: &str) -> bool {
+    let begins = |spelling: &[u8]| {
+        let longest = spelling.len().saturating_sub(1).min(body.len());
+        (1..=longest).any(|len| body.ends_with(&spelling[..len]))
+    };
+    let tail = &body[body.len().saturating_sub(MAX_NAMED)..];
+    let is_named = memmem::rfind(tail, NAMED).is_some_and(|at| {
+        let key = &tail[at + NAMED.len()..];
+        named_len(key) == key.len()
+    });
+    is_named || begins(NAMED) || spellings(secret).iter().any(|spelling| begins(spelling))
+}
+
+/// A secret as it is and as JSON and URLs spell it.
+fn spellings(secret: &str) -> Vec<Vec<u8>> {
+    let mut spellings = vec![secret.as_bytes().to_vec()];
+    if !is_plain(secret) {
+        spellings.extend(encoded(secret).into_iter().map(String::into_bytes));
+    }
+    spellings.retain(|spelling| !spelling.is_empty());
+    spellings
+}
+
+/// Whether a secret is spelt alike everywhere.
+fn is_plain(secret: &str) -> bool {
+    secret.bytes().all(is_plain_byte)
+}
+
+fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+fn named_len(key: &[u8]) -> usize {
+    key.iter().take_while(|byte| is_plain_byte(**byte)).count()
+}
+
 /// A secret's other spellings. Google's keys have none: letters, digits, `-`, `_` and `.` go unencoded everywhere.
-fn strike_encoded(body: &mut Cow<'_, [u8]>, secret: &str) {
+fn encoded(secret: &str) -> [String; 4] {
     let json = serde_json::to_string(secret).unwrap_or_default();
     let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or_default();
     let url = utf8_percent_encode(secret, UNRESERVED).to_string();
-    let spellings = [json.to_owned(), json.replace('/', "\\/"), lower_escapes(&url), url];
-    for spelling in spellings.iter().filter(|spelling| !spelling.is_empty()) {
-        strike(body, spelling.as_bytes());
-    }
+    [json.to_owned(), json.replace('/', "\\/"), lower_escapes(&url), url]
 }
 
 /// `%2F` as `%2f`.
@@ -57,12 +114,9 @@ fn strike(body: &mut Cow<'_, [u8]>, needle: &[u8]) {
 
 /// Whatever key it is that `api_key:` names, even one that is not the pool's.
 fn strike_named(body: &mut Cow<'_, [u8]>) {
-    let name = b"api_key:";
-    replace(body, name, |found| {
-        let key = &found[name.len()..];
-        let len =
-            key.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte)).count();
-        (len > 0).then_some((name.len(), len))
+    replace(body, NAMED, |found| {
+        let len = named_len(&found[NAMED.len()..]);
+        (len > 0).then_some((NAMED.len(), len))
     });
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use gemini::classify::{Answer, Hint, classify, stream_error};
+use gemini::classify::{Answer, Hint, classify, classify_by_status, error_message_of_part, stream_error};
 use gemini::fault::{Fault, Kind, Next, QuotaUnit, QuotaWindow, Scope, Wait};
 
 /// 2026-11-22T12:00:00Z
@@ -309,11 +309,18 @@ fn every_answer_of_the_wire_notes_finds_its_row_in_every_form() {
 }
 
 #[test]
-fn every_kind_is_among_the_samples_but_those_of_tools_and_transport() {
+fn every_kind_is_among_the_samples_but_those_of_tools_and_the_way() {
     let sampled: Vec<_> = samples().into_iter().map(|(_, _, kind)| kind).collect();
     for row in gemini::classify::TABLE {
-        let elsewhere =
-            matches!(row.kind, Kind::QuotaUnnamed | Kind::ConnectFailed | Kind::HeadLost | Kind::BodyLost);
+        let elsewhere = matches!(
+            row.kind,
+            Kind::QuotaUnnamed
+                | Kind::ConnectFailed
+                | Kind::HeadLost
+                | Kind::NotDone
+                | Kind::NotGoogle
+                | Kind::BodyLost
+        );
         assert!(elsewhere || sampled.contains(&row.kind), "{:?}", row.kind);
         assert_eq!((row.scope, row.wait, row.next), treatment(row.kind), "{:?}", row.kind);
         let heeding = [Kind::QuotaMinute, Kind::QuotaUnnamed, Kind::QuotaBare, Kind::Overloaded];
@@ -327,6 +334,8 @@ fn a_lost_connection_is_a_fault_of_the_transport() {
     for (fault, kind) in [
         (Fault::connect_failed(), Kind::ConnectFailed),
         (Fault::head_lost(), Kind::HeadLost),
+        (Fault::not_done(), Kind::NotDone),
+        (Fault::not_google(), Kind::NotGoogle),
         (Fault::body_lost(), Kind::BodyLost),
     ] {
         assert_eq!(fault.kind, kind);
@@ -335,7 +344,7 @@ fn a_lost_connection_is_a_fault_of_the_transport() {
 }
 
 #[test]
-fn the_status_decides_where_the_body_says_nothing() {
+fn what_is_not_in_googles_form_blames_no_key_project_or_model() {
     for body in [
         "",
         "<html>quota exceeded, API key not valid</html>",
@@ -343,38 +352,39 @@ fn the_status_decides_where_the_body_says_nothing() {
         "[]",
         "{}",
         r#"{"error":null}"#,
+        r#"{"error":"blocked by policy"}"#,
+        r#"{"error":{"message":"blocked by policy"}}"#,
+        r#"{"status":403,"code":403,"message":"API key not valid"}"#,
+        "upstream connect error or disconnect/reset before headers",
         "\u{0}",
     ] {
         for (status, kind) in [
             (304, Kind::Client),
             (400, Kind::Client),
-            (401, Kind::Forbidden),
-            (402, Kind::CreditsGone),
-            (403, Kind::Forbidden),
+            (401, Kind::NotGoogle),
+            (402, Kind::NotGoogle),
+            (403, Kind::NotGoogle),
             (404, Kind::Client),
             (405, Kind::Client),
+            (407, Kind::NotGoogle),
             (408, Kind::Client),
             (409, Kind::Client),
             (411, Kind::Client),
             (413, Kind::Client),
             (416, Kind::Client),
-            (429, Kind::QuotaBare),
+            (429, Kind::NotGoogle),
             (499, Kind::Cancelled),
-            (500, Kind::Internal),
+            (500, Kind::NotGoogle),
             (501, Kind::Client),
-            (502, Kind::Internal),
-            (503, Kind::Overloaded),
-            (504, Kind::DeadlineExceeded),
-            (529, Kind::Internal),
+            (502, Kind::NotGoogle),
+            (503, Kind::NotGoogle),
+            (504, Kind::NotGoogle),
+            (511, Kind::NotGoogle),
+            (529, Kind::NotGoogle),
         ] {
             treated(&fault(status, body), kind, &format!("{status} {body:?}"));
             let answer = Answer { status, retry_after: Some("7"), body: body.as_bytes(), tools: true };
-            let named = if matches!(status, 429 | 503) {
-                Wait::For(Duration::from_secs(7))
-            } else {
-                treatment(kind).1
-            };
-            assert_eq!(classify(&answer, NOW).wait, named, "{status} {body:?}");
+            assert_eq!(classify(&answer, NOW).wait, treatment(kind).1, "{status} {body:?}");
         }
     }
 }
@@ -382,15 +392,48 @@ fn the_status_decides_where_the_body_says_nothing() {
 #[test]
 fn a_hostile_body_is_read_as_no_body() {
     let deep = "[".repeat(100_000);
-    assert_eq!(fault(403, &deep).kind, Kind::Forbidden);
+    assert_eq!(fault(403, &deep).kind, Kind::NotGoogle);
     let huge = google(429, "RESOURCE_EXHAUSTED", &"x".repeat(300_000), &quota_failure(&[(DAY, None)]));
-    assert_eq!(fault(429, &huge).kind, Kind::QuotaBare);
+    assert_eq!(fault(429, &huge).kind, Kind::NotGoogle);
     let odd = r#"{"error":{"code":{},"message":[1],"status":7,"details":{"@type":5}}}"#;
-    assert_eq!(fault(429, odd).kind, Kind::QuotaBare);
-    let odd = r#"{"error":{"details":[7,null,{"@type":"google.rpc.QuotaFailure","violations":[7,{"quotaValue":{}}]}]}}"#;
+    assert_eq!(fault(429, odd).kind, Kind::NotGoogle);
+    let odd = r#"{"error":{"code":429,"details":[7,null,{"@type":"google.rpc.QuotaFailure","violations":[7,{"quotaValue":{}}]}]}}"#;
     assert_eq!(fault(429, odd).kind, Kind::QuotaBare);
     let many = vec![(MINUTE, None); 500];
     assert_eq!(fault(429, &google(429, "x", "x", &quota_failure(&many))).quotas.len(), 16);
+}
+
+#[test]
+fn a_proxy_that_asks_for_a_login_is_not_google_whatever_its_form() {
+    let body = google(407, "PERMISSION_DENIED", "Proxy authentication required", "");
+    assert_eq!(fault(407, &body).kind, Kind::NotGoogle);
+    assert_eq!(fault(511, &google(511, "UNAVAILABLE", "Log in", "")).kind, Kind::NotGoogle);
+}
+
+fn by_status(status: u16, body: &str) -> Fault {
+    classify_by_status(&Answer { status, retry_after: None, body: body.as_bytes(), tools: false }, NOW)
+}
+
+#[test]
+fn an_error_that_broke_off_is_read_as_far_as_it_came() {
+    let details = format!("{},{}", quota_failure(&[(DAY, Some("20"))]), retry_info("34s"));
+    let whole = google(429, "RESOURCE_EXHAUSTED", EXCEEDED, &details);
+    let day_end = whole.find("quotaDimensions").unwrap();
+    for len in 0..=whole.len() {
+        let found = by_status(429, &whole[..len]);
+        let kind = if len > day_end { Kind::QuotaDay } else { found.kind };
+        assert_eq!(found.kind, kind, "{}", &whole[..len]);
+        assert_eq!(found.scope(), Scope::ProjectModel, "{}", &whole[..len]);
+    }
+    for end in ["", "  ", "{\"error\":", "[{\"error\":{\"code\":429,\"mess"] {
+        assert_eq!(by_status(429, end).kind, Kind::QuotaBare, "{end}");
+        assert_eq!(by_status(503, end).kind, Kind::Overloaded, "{end}");
+        assert_eq!(by_status(500, end).kind, Kind::Internal, "{end}");
+        assert_eq!(error_message_of_part(end.as_bytes()), None, "{end}");
+    }
+    let at = whole.find("\"details\"").unwrap();
+    assert_eq!(error_message_of_part(&whole.as_bytes()[..at]).as_deref(), Some(EXCEEDED));
+    assert_eq!(error_message_of_part("[".repeat(100_000).as_bytes()), None);
 }
 
 #[test]

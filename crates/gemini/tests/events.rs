@@ -108,3 +108,18 @@ proptest! {
         prop_assert_eq!(progress, expected);
     }
 }
+
+#[test]
+fn comments_and_blank_lines_are_no_beginning() {
+    let begun = |text: &[u8]| {
+        let mut finder = FirstEvent::new(1_000);
+        finder.push(text);
+        finder.has_begun()
+    };
+    for text in [&b""[..], b"\r\n", b": ping\n\n", b": ping\n\n: ping\n", b":\r\n\r\n"] {
+        assert!(!begun(text), "{text:?}");
+    }
+    for text in [&b"d"[..], b": ping\n\ndata", b"{", b"[", b": ping", b": ping\n\ndata: {}\n"] {
+        assert!(begun(text), "{text:?}");
+    }
+}

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use crate::ids::ProjectIx;
 use crate::key::KeyId;
-use crate::roster::{ProjectIx, Roster};
+use crate::roster::Roster;
 
 /// How long a grant counts as load, at least; at most twice as long. In flight alone would not see short requests.
 const RECENT: Duration = Duration::from_secs(5);
@@ -54,17 +55,17 @@ impl Affinity {
         now: Duration,
         may: impl Fn(usize) -> bool,
     ) -> Option<ProjectIx> {
-        let projects = roster.projects.len();
+        let projects = roster.members.project_places();
         self.recent.resize(projects, Recent::default());
         self.bids.clear();
         self.bids.resize(projects, Bid::default());
-        for (at, (key, seed)) in roster.keys().iter().zip(&self.seeds).enumerate() {
-            let bid = &mut self.bids[key.project.0 as usize];
+        for ((ix, key), seed) in roster.members.iter().zip(&self.seeds) {
+            let bid = &mut self.bids[key.project.position()];
             // The best of its keys: a project of two keys wins twice as often as one of one.
             bid.score = bid.score.max(fastrand::Rng::with_seed(prefix ^ seed).u64(..));
             bid.weight += 1;
-            bid.load += u64::from(key.in_flight);
-            bid.stands = bid.stands || may(at);
+            bid.load += u64::from(roster.counters.in_flight(ix));
+            bid.stands = bid.stands || may(ix.position());
         }
         for (bid, recent) in self.bids.iter_mut().zip(&self.recent) {
             bid.load += recent.count(now);
@@ -75,12 +76,12 @@ impl Affinity {
         // At least one stands within its share: not all can carry more than the average.
         let share = |bid: &Bid| (5 * load * bid.weight).div_ceil(4 * weight).max(LIGHT * bid.weight);
         let best = standing().filter(|(_, bid)| bid.load < share(bid)).max_by_key(|(_, bid)| bid.score);
-        best.and_then(|(at, _)| u32::try_from(at).ok()).map(ProjectIx)
+        best.map(|(at, _)| ProjectIx::at(at))
     }
 
     /// Counts a grant.
     pub(crate) fn granted(&mut self, project: ProjectIx, now: Duration) {
-        if let Some(recent) = self.recent.get_mut(project.0 as usize) {
+        if let Some(recent) = self.recent.get_mut(project.position()) {
             *recent = recent.at(now);
             recent.now += 1;
         }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::cooldown::Order;
-use crate::lease_request::{Refusal, Retry};
+use crate::answer::Refusal;
+use crate::ids::Order;
+use crate::lease_request::Retry;
 use crate::settings::Settings;
 
 /// Seconds over which load and faults are looked at.

@@ -4,16 +4,17 @@
 use gemini::fault::{Fault, Kind, Scope, Wait};
 use meter::Now;
 
+use crate::answer::Refusal;
 use crate::breaker::{Turn, Verdict};
 use crate::budget::Spent;
-use crate::cooldown::{Order, Penalty, Struck};
+use crate::cooldowns::{Penalty, Struck};
 use crate::effect::{Effect, Effects, Event};
-use crate::key::{KeyId, KeyIx, ProjectNumber};
+use crate::ids::{KeyIx, Model, ModelIx, Order, Site};
+use crate::key::{KeyId, ProjectNumber};
 use crate::lease::{Grant, LeaseId, LeaseState, Leases, Out, Outcome, Role, Settlement};
-use crate::lease_request::{LeaseRequest, Refusal};
-use crate::models::ModelIx;
+use crate::lease_request::LeaseRequest;
 use crate::reason::Reason;
-use crate::roster::{Model, Roster, Site};
+use crate::roster::Roster;
 use crate::select::Selector;
 use crate::settings::Settings;
 use crate::tool::Tools;
@@ -48,12 +49,13 @@ struct Report<'a> {
 impl Desk {
     /// A key for this request, if it may have one and one may be leased now.
     pub(crate) fn ask(&mut self, request: &LeaseRequest, now: Now) -> Asked {
-        let model = self.roster.models.find(&request.model);
-        let breaker = model.map(|model| &self.roster.models.get(model).breaker);
+        let counters = &self.roster.counters;
+        let model = counters.model(&request.model);
+        let breaker = model.map(|model| counters.breaker(model));
         if let Some(refusal) = breaker.and_then(|breaker| breaker.refuses(request.retry, now.mono)) {
             return Asked::Refused(refusal);
         }
-        let room = self.roster.headroom(model, request.input_tokens, now.mono);
+        let room = counters.headroom(model, request.input_tokens, now.mono);
         match self.selector.choose(&self.roster, request, room) {
             Some(key) => Asked::Granted(self.grant(key, model, request, now)),
             None => Asked::NoKey,
@@ -61,27 +63,24 @@ impl Desk {
     }
 
     fn grant(&mut self, key: KeyIx, model: Option<ModelIx>, request: &LeaseRequest, now: Now) -> Grant {
-        let Roster { models, journal, .. } = &mut self.roster;
-        let model = model.unwrap_or_else(|| models.enter(&request.model, now.mono, journal));
-        let state = models.get_mut(model);
-        state.in_flight += 1;
-        let until = now.mono + self.settings.probe_patience;
-        let probes_model =
-            state.breaker.grant(request.retry, self.leases.next(), now.mono, self.settings.probe_patience);
-        let booking = self.roster.book(key, model, request.input_tokens, now);
+        let Roster { members, cooldowns, counters } = &mut self.roster;
+        let model = model.unwrap_or_else(|| counters.enter(&request.model, now.mono));
+        let patience = self.settings.probe_patience;
+        let until = now.mono + patience;
+        let probes_model = counters.grant(model, request.retry, self.leases.next(), now.mono, patience);
+        let booking = counters.book(members.project(key), model, request.input_tokens, members, now);
         let lease = self.leases.open(Out { key, model, tools: request.tools, booking });
         let order = self.leases.order(lease);
-        let probed = self
-            .roster
-            .change_all(key, &request.model, request.tools, |cooldown| cooldown.take_probe(order, until));
+        let probed = cooldowns.change_all(key, &request.model, request.tools, members, |cooldown| {
+            cooldown.take_probe(order, until)
+        });
         let role = if probed.is_empty() && !probes_model { Role::Ordinary } else { Role::Probe };
         for site in probed {
-            self.roster.set_timer(until, site);
+            cooldowns.set_timer(until, site);
         }
-        self.roster.count_grant(key, model, now);
-        let entry = self.roster.key_mut(key);
-        entry.in_flight += 1;
-        Grant { lease, key: entry.id.clone(), role }
+        counters.lease_out(key, model);
+        counters.count_grant(key, model, now);
+        Grant { lease, key: members.get(key).id.clone(), role }
     }
 
     /// The head of the answer was good: as far as the cooldowns are concerned, a success.
@@ -98,8 +97,8 @@ impl Desk {
             self.succeed(report, now, effects);
         }
         if let LeaseState::Ours(out) = found {
-            let state = self.roster.models.get_mut(out.model);
-            let turn = state.breaker.vouch(self.leases.order(lease));
+            let order = self.leases.order(lease);
+            let turn = self.roster.counters.turn(out.model, |breaker| breaker.vouch(order));
             self.tell_of_model(out.model, turn, effects);
         }
     }
@@ -114,9 +113,9 @@ impl Desk {
         }
         let counted = match found {
             LeaseState::Ours(out) => Some(out.model),
-            LeaseState::Former | LeaseState::Settled => self.roster.models.find(model),
+            LeaseState::Former | LeaseState::Settled => self.roster.counters.model(model),
         };
-        self.roster.count_report(report.key, counted, settlement, now);
+        self.roster.counters.count_report(report.key, counted, settlement, now);
         match outcome {
             Outcome::Success => {
                 self.succeed(report, now, effects);
@@ -146,23 +145,25 @@ impl Desk {
         effects: &mut Effects,
     ) {
         let Out { key, model, booking, .. } = out;
-        let entry = self.roster.key_mut(key);
-        entry.in_flight = entry.in_flight.saturating_sub(1);
-        let state = self.roster.models.get_mut(model);
-        state.in_flight = state.in_flight.saturating_sub(1);
+        let counters = &mut self.roster.counters;
+        counters.lease_back(key, model);
         let (order, next) = (self.leases.order(lease), self.leases.next());
         // Requests that name no model have nothing in common that could be down.
-        if state.name.is_some() {
+        if counters.name(model).is_some() {
             let (verdict, settings, rng) = (verdict(outcome), &self.settings, &mut self.rng);
-            let turn = state.breaker.settle(verdict, order, next, now.mono, settings, rng);
+            let turn =
+                counters.turn(model, |breaker| breaker.settle(verdict, order, next, now.mono, settings, rng));
             self.tell_of_model(model, turn, effects);
         }
-        if let Some(booking) = booking {
+        // Where the key belongs to another project by now, the larger of two counts has stayed, perhaps without this.
+        if let Some(booking) = booking.filter(|(project, _)| *project == self.roster.project(key)) {
             let spent = match outcome {
                 Outcome::Fault(fault) if was_refused(fault.kind) => Spent::Nothing,
                 _ => Spent::Tokens(input_tokens),
             };
-            self.roster.settle_booking(key, model, booking, spent, now.mono);
+            if self.roster.counters.settle_booking(model, booking, spent, now.mono) {
+                self.roster.cooldowns.stir();
+            }
         }
     }
 
@@ -170,8 +171,8 @@ impl Desk {
         if turn == Turn::None {
             return;
         }
-        let Some(model) = self.roster.models.get(model).name.clone() else { return };
-        self.roster.stirred = true;
+        let Some(model) = self.roster.counters.name(model).clone() else { return };
+        self.roster.cooldowns.stir();
         effects.log(match turn {
             Turn::Down(pause) => Event::ModelDown { model, pause },
             Turn::Back | Turn::None => Event::ModelBack { model },
@@ -197,13 +198,15 @@ impl Desk {
 
     fn release(&mut self, report: Report<'_>) {
         let Report { key, model, tools, order } = report;
-        self.roster.change_all(key, model, tools, |cooldown| cooldown.release_probe(order));
+        let Roster { members, cooldowns, .. } = &mut self.roster;
+        cooldowns.change_all(key, model, tools, members, |cooldown| cooldown.release_probe(order));
     }
 
     fn succeed(&mut self, report: Report<'_>, now: Now, effects: &mut Effects) {
         let Report { key, model, tools, order } = report;
-        self.roster.key_mut(key).failures = 0;
-        for site in self.roster.change_all(key, model, tools, |cooldown| cooldown.succeed(order)) {
+        let Roster { members, cooldowns, counters } = &mut self.roster;
+        counters.set_failures(key, 0);
+        for site in cooldowns.change_all(key, model, tools, members, |cooldown| cooldown.succeed(order)) {
             effects.push(Effect::Persist(self.roster.record(&site, now)));
             effects.log(Event::Back { subject: self.roster.subject(&site) });
         }
@@ -219,16 +222,17 @@ impl Desk {
                 let named = || fault.quotas.iter().find_map(|quota| quota.model.as_deref());
                 let model = model.clone().or_else(|| named().map(Into::into));
                 if matches!(fault.kind, Kind::QuotaMinute | Kind::QuotaDay) {
-                    self.roster.learn_limits(key, &model, fault, now, effects);
+                    let Roster { members, counters, .. } = &mut self.roster;
+                    counters.learn_limits(members.project(key), &model, fault, members, now, effects);
                 }
                 (Site::Model(self.roster.project(key), model), fault.wait)
             }
             // Nothing was sent, so nothing is known of the key.
             Scope::Route if fault.kind == Kind::ConnectFailed => return,
             Scope::Route => {
-                let entry = self.roster.key_mut(key);
-                entry.failures = entry.failures.saturating_add(1);
-                if entry.failures < self.settings.failure_threshold {
+                let failures = self.roster.counters.failures(key).saturating_add(1);
+                self.roster.counters.set_failures(key, failures);
+                if failures < self.settings.failure_threshold {
                     return;
                 }
                 (Site::Key(key), Wait::Backoff)
@@ -270,13 +274,14 @@ impl Desk {
         };
         let penalty = Penalty { wait, reason, lease: report.order, next: self.leases.next() };
         let (settings, rng) = (&self.settings, &mut self.rng);
-        let struck = self.roster.change(site, |cooldown| cooldown.strike(penalty, now, settings, rng));
+        let Roster { members, cooldowns, .. } = &mut self.roster;
+        let struck = cooldowns.change(site, members, |cooldown| cooldown.strike(penalty, now, settings, rng));
         let Some(struck) = struck else { return };
         let subject = self.roster.subject(site);
-        let key = self.roster.key_mut(report.key).id.clone();
+        let key = self.roster.members.get(report.key).id.clone();
         match struck {
             Struck::Cools(until) => {
-                self.roster.set_timer(until, site.clone());
+                self.roster.cooldowns.set_timer(until, site.clone());
                 effects.log(Event::Cooling { subject, key, wait: until.saturating_sub(now.mono), reason });
             }
             Struck::Retired => effects.log(Event::Retired { subject, key, reason }),

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use meter::Gauge;
 
+use crate::answer::{Refusal, Ticket};
 use crate::key::{KeyId, ProjectNumber};
 use crate::lease::Grant;
-use crate::lease_request::Refusal;
 use crate::reason::Reason;
 use crate::record::{Record, Subject};
-use crate::waiting::Ticket;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::key::KeyIx;
-use crate::roster::{Model, ProjectIx};
+use crate::ids::{KeyIx, Model, ProjectIx};
 
 /// The least time between two write-ups.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -1,5 +1,5 @@
-//! The names of keys and projects, a key's place in the pool, and the set of keys a request has used. No secret
-//! passes through this crate: the caller keeps those, by the same names. Places are known inside this crate only.
+//! The names of keys and projects, what the configuration says of a key, and the set of keys a request has used. No
+//! secret passes through this crate: the caller keeps those, by the same names.
 
 use std::fmt;
 use std::sync::Arc;
@@ -83,17 +83,6 @@ impl KeySpec {
     /// A key of its own project, with weight 1.
     pub fn new(id: impl Into<KeyId>) -> Self {
         Self { id: id.into(), project: None, weight: 1 }
-    }
-}
-
-/// A key's position in the list the pool was made of, stable for the pool's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct KeyIx(pub u32);
-
-impl KeyIx {
-    /// The position, from 0.
-    pub(crate) fn position(self) -> usize {
-        self.0 as usize
     }
 }
 

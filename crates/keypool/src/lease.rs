@@ -6,10 +6,8 @@ use std::sync::Arc;
 use gemini::fault::Fault;
 
 use crate::budget::Booking;
-use crate::cooldown::Order;
-use crate::key::{KeyId, KeyIx};
-use crate::models::ModelIx;
-use crate::roster::ProjectIx;
+use crate::ids::{KeyIx, ModelIx, Order, ProjectIx};
+use crate::key::KeyId;
 use crate::tool::Tools;
 
 /// The name of one lease. It carries the incarnation of the pool that granted it.
@@ -165,8 +163,8 @@ impl Leases {
 mod tests {
     use super::*;
 
-    fn out(key: u32) -> Out {
-        Out { key: KeyIx(key), tools: Tools::NONE, model: ModelIx::FIRST, booking: None }
+    fn out(key: usize) -> Out {
+        Out { key: KeyIx::at(key), tools: Tools::NONE, model: ModelIx::at(0), booking: None }
     }
 
     #[test]

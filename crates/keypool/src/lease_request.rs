@@ -1,13 +1,10 @@
-//! What a request asks of the pool, and the ways it can be answered.
+//! What a request asks of the pool. How it can be answered is in `answer`.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::key::{KeyId, Tried};
-use crate::lease::Grant;
 use crate::tool::Tools;
-use crate::waiting::Ticket;
 
 /// A request for a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,79 +79,4 @@ pub enum Retry {
     No,
     /// The last attempt met a fault of the model as a whole.
     ModelFault,
-}
-
-/// The pool's answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Here is a key.
-    Granted(Grant),
-    /// An effect with this ticket will bring a grant or a refusal, exactly once.
-    Waiting(Ticket),
-    /// There is none.
-    Refused(Refusal),
-}
-
-/// Why a request gets no key. `back_in` is the time until the first key that it may use is back; while that hangs on a
-/// probe's report, it is a guess of a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Every key it may use is cooling, for longer than it may wait.
-    Cooling {
-        /// Until the first is back.
-        back_in: Duration,
-    },
-    /// Every key it may use is retired or disabled.
-    AllRetired,
-    /// Too many wait already.
-    QueueFull {
-        /// Until the first is back.
-        back_in: Duration,
-    },
-    /// It has waited as long as it may.
-    WaitedTooLong {
-        /// Until the first is back.
-        back_in: Duration,
-    },
-    /// It has tried every key it may use that is not retired.
-    NoneLeft,
-    /// The model as a whole fails, and is left alone on every key.
-    ModelDown {
-        /// Until it is tried again.
-        back_in: Duration,
-    },
-    /// It is a retry, and the model has too many of them already.
-    RetryBudget,
-}
-
-impl Refusal {
-    /// When asking again makes sense, if time alone can help.
-    pub fn back_in(&self) -> Option<Duration> {
-        match self {
-            Self::Cooling { back_in }
-            | Self::QueueFull { back_in }
-            | Self::WaitedTooLong { back_in }
-            | Self::ModelDown { back_in } => Some(*back_in),
-            Self::AllRetired | Self::NoneLeft | Self::RetryBudget => None,
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cooling { .. } => "every key that may serve the request is cooling",
-            Self::AllRetired => "every key that may serve the request is retired or disabled",
-            Self::QueueFull { .. } => "too many requests are waiting for a key",
-            Self::WaitedTooLong { .. } => "no key became free in time",
-            Self::ModelDown { .. } => "the model fails on every key",
-            Self::RetryBudget => "the model fails, and as many requests as may are being tried again",
-            Self::NoneLeft => "the request has tried every key that may serve it",
-        })?;
-        match self.back_in() {
-            // Rounded up, so that whoever waits that long finds the key back.
-            Some(back_in) => write!(f, "; the next is back in {} s", back_in.as_millis().div_ceil(1_000)),
-            None => Ok(()),
-        }
-    }
 }

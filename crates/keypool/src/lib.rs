@@ -8,20 +8,21 @@
 //! A model that fails on every key is left alone as a whole.
 
 mod affinity;
+mod answer;
 mod breaker;
 mod budget;
-mod budgets;
-mod cooldown;
-mod cooldown_sites;
+mod cooldowns;
+mod counters;
 mod desk;
 mod effect;
 mod error;
+mod ids;
 mod journal;
-mod keeping;
 mod key;
 mod lease;
 mod lease_request;
 mod limit;
+mod members;
 mod models;
 mod outlook;
 mod pool;
@@ -31,18 +32,17 @@ mod record;
 mod roster;
 mod select;
 mod settings;
-mod siblings;
 mod snapshot;
 mod tool;
-mod trouble;
-mod usage;
+mod totals;
 mod waiting;
 
+pub use answer::{Answer, Refusal, Ticket};
 pub use effect::{Effect, Effects, Event};
 pub use error::PoolError;
 pub use key::{KeyId, KeySpec, Project, ProjectNumber, Tried};
 pub use lease::{Grant, LeaseId, Outcome, Role, Settlement};
-pub use lease_request::{Answer, Avoid, LeaseRequest, Reach, Refusal, Retry};
+pub use lease_request::{Avoid, LeaseRequest, Reach, Retry};
 pub use limit::Limit;
 pub use meter::{Gauge, Now};
 pub use pool::Pool;
@@ -52,5 +52,4 @@ pub use record::{CooldownState, LearntLimit, LimitState, Owner, Record, SecondUs
 pub use settings::{Settings, Strategy};
 pub use snapshot::{Counts, DownView, KeyState, KeyView, LimitView, ModelView, Snapshot, ToolView};
 pub use tool::{Tool, Tools};
-pub use usage::{FaultTotals, ModelUsage, Totals, Usage};
-pub use waiting::Ticket;
+pub use totals::{FaultTotals, ModelUsage, Totals, Usage};

@@ -6,23 +6,12 @@ use std::time::Duration;
 
 use crate::breaker::Breaker;
 use crate::budget::Budget;
+use crate::ids::{KeyIx, Model, ModelIx, ProjectIx};
 use crate::journal::{Journal, Page};
-use crate::key::KeyIx;
-use crate::roster::{Model, ProjectIx};
-use crate::usage::Totals;
+use crate::totals::Totals;
 
 /// From how many models on, and then each time their number has doubled, those of no interest are looked for.
 const MANY: usize = 256;
-
-/// A model's number, good while something is known of it or one of its leases is out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ModelIx(u32);
-
-impl ModelIx {
-    /// For tests that need one.
-    #[cfg(test)]
-    pub(crate) const FIRST: Self = Self(0);
-}
 
 #[derive(Debug)]
 pub(crate) struct ModelState {
@@ -53,11 +42,11 @@ impl Models {
     }
 
     pub(crate) fn get(&self, model: ModelIx) -> &ModelState {
-        &self.states[model.0 as usize]
+        &self.states[model.position()]
     }
 
     pub(crate) fn get_mut(&mut self, model: ModelIx) -> &mut ModelState {
-        &mut self.states[model.0 as usize]
+        &mut self.states[model.position()]
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ModelState> {
@@ -86,12 +75,11 @@ impl Models {
             budgets: BTreeMap::new(),
         };
         let model = if let Some(model) = self.free.pop() {
-            self.states[model.0 as usize] = state;
+            self.states[model.position()] = state;
             model
         } else {
             self.states.push(state);
-            // Four billion models do not fit into memory.
-            ModelIx(u32::try_from(self.states.len() - 1).unwrap_or(u32::MAX))
+            ModelIx::at(self.states.len() - 1)
         };
         self.by_name.insert(name.clone(), model);
         model
@@ -101,7 +89,7 @@ impl Models {
     pub(crate) fn sweep(&mut self, now: Duration, journal: &mut Journal) {
         let Self { by_name, states, free, .. } = self;
         by_name.retain(|name, model| {
-            let state = &mut states[model.0 as usize];
+            let state = &mut states[model.position()];
             state.budgets.retain(|project, budget| {
                 let keep = !budget.is_idle(now);
                 if !keep && !budget.dirty {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::cooldown::Cooldown;
-use crate::key::KeyIx;
+use crate::cooldowns::Cooldown;
+use crate::ids::KeyIx;
 use crate::lease_request::{LeaseRequest, Reach};
 use crate::roster::Roster;
 
@@ -42,9 +42,9 @@ impl Roster {
     /// When this request may hope for a key, if none can be leased now.
     pub(crate) fn outlook(&self, request: &LeaseRequest, now: Duration) -> Outlook {
         match &request.reach {
-            Reach::Any => self.outlook_among((0..).map(KeyIx).take(self.keys.len()), request, now),
+            Reach::Any => self.outlook_among(self.members.iter().map(|(key, _)| key), request, now),
             Reach::ProjectOf(key) => self.find(key).map_or(Outlook::NoneLeft, |key| {
-                self.outlook_among(self.members(self.project(key)).iter().copied(), request, now)
+                self.outlook_among(self.members.of(self.project(key)).iter().copied(), request, now)
             }),
             Reach::Only(key) => self
                 .find(key)
@@ -58,22 +58,26 @@ impl Roster {
         request: &LeaseRequest,
         now: Duration,
     ) -> Outlook {
-        let trouble = self.troubles.get(&request.model);
-        let room = self.headroom(self.models.find(&request.model), request.input_tokens, now);
+        let Self { members, cooldowns, counters } = self;
+        let room = counters.headroom(counters.model(&request.model), request.input_tokens, now);
         let mut outlook = Outlook::AllRetired;
         for ix in keys {
-            let key = &self.keys[ix.position()];
-            let in_model = trouble.and_then(|trouble| trouble.cooldowns.get(&key.project));
-            let cooldowns = [Some(&key.cooldown), Some(self.project_cooldown(key.project)), in_model];
-            let in_tools =
-                request.tools.iter().map(|tool| self.tools[tool as usize].cooldowns.get(&key.project));
-            let back = cooldowns
+            let key = members.get(ix);
+            let project = key.project;
+            let standing = [
+                Some(cooldowns.of_key(ix)),
+                Some(cooldowns.of_project(project)),
+                cooldowns.of_model(project, &request.model),
+            ];
+            let back = standing
                 .into_iter()
-                .chain(in_tools)
+                .chain(request.tools.iter().map(|tool| cooldowns.of_tool(project, tool)))
                 .flatten()
-                .try_fold(room.opens(key.project), |back, cooldown| Some(back.max(cooldown.back_at(now)?)));
+                .try_fold(room.opens(project), |back, cooldown: &Cooldown| {
+                    Some(back.max(cooldown.back_at(now)?))
+                });
             outlook = match (back, outlook) {
-                _ if key.disabled => outlook,
+                _ if cooldowns.is_disabled(ix) => outlook,
                 (None, _) => outlook,
                 (Some(_), Outlook::AllRetired) if request.tried.contains(&key.id) => Outlook::NoneLeft,
                 (Some(_), _) if request.tried.contains(&key.id) => outlook,
@@ -89,16 +93,5 @@ impl Roster {
             };
         }
         outlook
-    }
-}
-
-impl Cooldown {
-    /// When this may let a lease through. `None` for never.
-    pub(crate) fn back_at(&self, now: Duration) -> Option<Duration> {
-        match self {
-            Self::Open | Self::Probation { .. } => Some(now),
-            Self::Cooling { until, .. } => Some(*until),
-            Self::Retired { .. } => None,
-        }
     }
 }

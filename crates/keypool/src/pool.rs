@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use meter::Now;
 
+use crate::answer::{Answer, Refusal, Ticket};
 use crate::desk::{Asked, Desk};
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
-use crate::key::{KeyId, KeyIx, KeySpec};
+use crate::ids::{KeyIx, Site};
+use crate::key::{KeyId, KeySpec};
 use crate::lease::{LeaseId, Leases, Settlement};
-use crate::lease_request::{Answer, LeaseRequest, Refusal};
+use crate::lease_request::LeaseRequest;
 use crate::outlook::{Hope, Outlook, back_in};
 use crate::projects::ProjectView;
 use crate::record::Record;
-use crate::roster::{Roster, Site};
+use crate::roster::Roster;
 use crate::select::Selector;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
-use crate::waiting::{Reply, Ticket, Waiting};
+use crate::waiting::{Reply, Waiting};
 
 /// A pool of keys.
 #[derive(Debug)]
@@ -123,9 +125,7 @@ impl Pool {
     /// No key has this name.
     pub fn reset(&mut self, id: &KeyId, now: Now, effects: &mut Effects) -> Result<(), PoolError> {
         let key = self.place(id)?;
-        let roster = &mut self.desk.roster;
-        roster.forget_limits(roster.project(key), now.mono);
-        for site in self.desk.roster.reset(key) {
+        for site in self.desk.roster.reset(key, now) {
             effects.push(Effect::Persist(self.desk.roster.record(&site, now)));
         }
         effects.log(Event::Reset { key: id.clone() });
@@ -142,8 +142,8 @@ impl Pool {
     ) -> Result<(), PoolError> {
         let key = self.place(id)?;
         let roster = &mut self.desk.roster;
-        if roster.keys()[key.position()].disabled != disabled {
-            roster.disable(key, disabled);
+        if roster.cooldowns.is_disabled(key) != disabled {
+            roster.cooldowns.disable(key, &roster.members, disabled);
             effects.push(Effect::Persist(roster.record(&Site::Key(key), now)));
             let key = id.clone();
             effects.log(if disabled { Event::Disabled { key } } else { Event::Enabled { key } });
@@ -219,7 +219,7 @@ impl Pool {
         let Self { desk, waiting, opening, .. } = self;
         desk.roster.expire(now, &desk.settings, effects);
         let opens = opening.is_some_and(|at| at <= now.mono);
-        if (desk.roster.take_stirred() || opens) && !(waiting.is_empty() && opening.is_none()) {
+        if (desk.roster.cooldowns.take_stirred() || opens) && !(waiting.is_empty() && opening.is_none()) {
             *opening = attend(desk, waiting, now, effects);
         }
         while let Some((ticket, waiter)) = waiting.overdue(now.mono) {
@@ -235,14 +235,15 @@ impl Pool {
     /// Writes up what changed, and asks for the next alarm, if it is earlier than the one that is set.
     fn end(&mut self, now: Now, effects: &mut Effects) {
         let roster = &mut self.desk.roster;
-        roster.write_up(now, effects);
+        roster.counters.write_up(&roster.members, now, effects);
         let (deadline, opening) =
             if self.waiting.is_empty() { (None, None) } else { (self.waiting.next_deadline(), self.opening) };
         let sooner = |one: Option<Duration>, other: Option<Duration>| match (one, other) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        let next = sooner(sooner(roster.next_timer(), roster.journal.due()), sooner(deadline, opening));
+        let next =
+            sooner(sooner(roster.cooldowns.next_timer(), roster.counters.due()), sooner(deadline, opening));
         let Some(next) = next else { return };
         if self.alarm.is_none_or(|alarm| alarm <= now.mono || next < alarm) {
             self.alarm = Some(next);

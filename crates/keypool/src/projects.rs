@@ -1,7 +1,8 @@
 //! The projects in the pool, each named by a key of its own, for whoever asks every one of them for something. Only reads.
 
-use crate::key::{KeyId, KeyIx};
-use crate::roster::{Group, Roster};
+use crate::ids::{KeyIx, ProjectIx};
+use crate::key::KeyId;
+use crate::roster::Roster;
 
 /// A project as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,22 +16,24 @@ pub struct ProjectView {
 }
 
 impl Roster {
-    /// Each project that has keys, in the order of their first ones.
+    /// Returns each project that has keys, in the order of their first ones.
     pub(crate) fn project_views(&self) -> Vec<ProjectView> {
-        let mut views: Vec<_> = self.projects.iter().filter_map(|group| self.view(group)).collect();
+        let mut views: Vec<_> = self.members.projects().filter_map(|project| self.view(project)).collect();
         views.sort_unstable_by_key(|(place, _)| *place);
         views.into_iter().map(|(_, view)| view).collect()
     }
 
-    /// A project that has keys, and the place of its first one.
-    fn view(&self, group: &Group) -> Option<(KeyIx, ProjectView)> {
-        let place = group.members.iter().copied().min()?;
+    /// Returns a project that has keys, and the place of its first one.
+    fn view(&self, project: ProjectIx) -> Option<(KeyIx, ProjectView)> {
+        let Self { members, cooldowns, .. } = self;
+        let place = members.of(project).first().copied()?;
         let usable = |key: &KeyIx| {
-            let key = &self.keys[key.position()];
-            !key.disabled && !key.cooldown.is_retired() && !group.cooldown.is_retired()
+            !cooldowns.is_disabled(*key)
+                && !cooldowns.of_key(*key).is_retired()
+                && !cooldowns.of_project(project).is_retired()
         };
-        let key = group.members.iter().copied().filter(usable).min();
-        let id = |key: KeyIx| self.keys[key.position()].id.clone();
+        let key = members.of(project).iter().copied().find(usable);
+        let id = |key: KeyIx| members.get(key).id.clone();
         Some((place, ProjectView { first: id(place), key: id(key.unwrap_or(place)), usable: key.is_some() }))
     }
 }

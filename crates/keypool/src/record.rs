@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::key::{KeyId, Project, ProjectNumber};
 use crate::reason::Reason;
 use crate::tool::Tool;
-use crate::usage::Usage;
+use crate::totals::Usage;
 
 /// What cools or is retired.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

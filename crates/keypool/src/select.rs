@@ -1,11 +1,11 @@
-//! Which of the keys that may be leased is next. The strategies, and the order of turns they share; knows of
-//! cooldowns only the roster's bits.
+//! Which of the keys that may be leased is next. The strategies, and the order of turns they share; knows of cooldowns
+//! only their bits.
 
 use fixedbitset::FixedBitSet;
 
 use crate::affinity::Affinity;
-use crate::budgets::Headroom;
-use crate::key::KeyIx;
+use crate::counters::Headroom;
+use crate::ids::KeyIx;
 use crate::lease_request::{Avoid, LeaseRequest, Reach};
 use crate::roster::Roster;
 use crate::settings::Strategy;
@@ -24,12 +24,12 @@ pub(crate) struct Selector {
 
 impl Selector {
     pub(crate) fn new(strategy: Strategy, roster: &Roster) -> Self {
-        let keys = roster.keys().len();
+        let keys = roster.members.len();
         Self {
             strategy,
             turns: Turns::new(keys),
             credit: vec![0; keys],
-            affinity: Affinity::new(roster.keys().iter().map(|key| &key.id)),
+            affinity: Affinity::new(roster.members.iter().map(|(_, key)| &key.id)),
             candidates: FixedBitSet::with_capacity(keys),
             preferred: FixedBitSet::with_capacity(keys),
         }
@@ -46,7 +46,7 @@ impl Selector {
         let prefers = self.prefer(roster, request);
         let Self { strategy, turns, credit, affinity, candidates, preferred } = self;
         let mut pick = |among: &FixedBitSet| {
-            let may = |key: &usize| among.contains(*key) && room.has(roster.keys()[*key].project);
+            let may = |key: &usize| among.contains(*key) && room.has(roster.project(KeyIx::at(*key)));
             match strategy {
                 Strategy::RoundRobin => turns.iter().find(may),
                 Strategy::LeastInFlight => least_in_flight(turns.iter().filter(may), roster),
@@ -54,7 +54,7 @@ impl Selector {
                 Strategy::Prefix => match request.prefix {
                     Some(prefix) => {
                         let project = affinity.choose(prefix, roster, room.now, |key| may(&key))?;
-                        turns.iter().find(|key| roster.keys()[*key].project == project && may(key))
+                        turns.iter().find(|key| roster.project(KeyIx::at(*key)) == project && may(key))
                     }
                     None => turns.iter().find(may),
                 },
@@ -62,36 +62,37 @@ impl Selector {
         };
         let chosen = if prefers { pick(preferred) } else { None }.or_else(|| pick(candidates))?;
         turns.pass(chosen);
+        let chosen = KeyIx::at(chosen);
         if *strategy == Strategy::Prefix {
-            affinity.granted(roster.keys()[chosen].project, room.now);
+            affinity.granted(roster.project(chosen), room.now);
         }
-        u32::try_from(chosen).ok().map(KeyIx)
+        Some(chosen)
     }
 
     /// Sets the candidates: what may be leased, within reach, and not tried yet.
     fn gather(&mut self, roster: &Roster, request: &LeaseRequest) {
         let candidates = &mut self.candidates;
         match &request.reach {
-            Reach::Any => candidates.clone_from(roster.ready()),
+            Reach::Any => candidates.clone_from(roster.cooldowns.ready()),
             Reach::ProjectOf(key) => {
                 candidates.clear();
-                let members = roster.find(key).map(|key| roster.members(roster.project(key)));
+                let members = roster.find(key).map(|key| roster.members.of(roster.project(key)));
                 for key in members.into_iter().flatten() {
-                    candidates.set(key.position(), roster.ready().contains(key.position()));
+                    candidates.set(key.position(), roster.cooldowns.ready().contains(key.position()));
                 }
             }
             Reach::Only(key) => {
                 candidates.clear();
                 if let Some(key) = roster.find(key) {
-                    candidates.set(key.position(), roster.ready().contains(key.position()));
+                    candidates.set(key.position(), roster.cooldowns.ready().contains(key.position()));
                 }
             }
         }
-        if let Some(blocked) = roster.blocked(&request.model) {
+        if let Some(blocked) = roster.cooldowns.blocked(&request.model) {
             candidates.difference_with(blocked);
         }
         for tool in request.tools.iter() {
-            candidates.difference_with(roster.blocked_tool(tool));
+            candidates.difference_with(roster.cooldowns.blocked_tool(tool));
         }
         for key in request.tried.iter().filter_map(|key| roster.find(key)) {
             candidates.set(key.position(), false);
@@ -105,7 +106,7 @@ impl Selector {
         }
         self.preferred.clone_from(&self.candidates);
         for key in request.tried.iter().filter_map(|key| roster.find(key)) {
-            for sibling in roster.members(roster.project(key)) {
+            for sibling in roster.members.of(roster.project(key)) {
                 self.preferred.set(sibling.position(), false);
             }
         }
@@ -116,7 +117,7 @@ impl Selector {
 fn least_in_flight(keys: impl Iterator<Item = usize>, roster: &Roster) -> Option<usize> {
     let mut best = None;
     for key in keys {
-        let in_flight = roster.keys()[key].in_flight;
+        let in_flight = roster.counters.in_flight(KeyIx::at(key));
         if best.is_none_or(|(_, fewest)| in_flight < fewest) {
             best = Some((key, in_flight));
         }
@@ -132,7 +133,7 @@ fn weighted(candidates: impl Iterator<Item = usize>, credit: &mut [i64], roster:
     let mut earned = 0;
     let mut best: Option<usize> = None;
     for key in candidates {
-        let weight = i64::from(roster.keys()[key].weight);
+        let weight = i64::from(roster.members.get(KeyIx::at(key)).weight);
         credit[key] += weight;
         earned += weight;
         if best.is_none_or(|best| credit[key] > credit[best]) {

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meter::{Amount, Second};
 use serde::Serialize;
 
-use crate::cooldown::Cooldown;
-use crate::key::{KeyId, KeyIx, Project, ProjectNumber};
+use crate::budget::Budget;
+use crate::cooldowns::Cooldown;
+use crate::ids::{KeyIx, Model};
+use crate::key::{KeyId, Project, ProjectNumber};
+use crate::members::Member;
 use crate::reason::Reason;
-use crate::roster::{Key, Roster};
+use crate::roster::Roster;
 use crate::tool::Tool;
-use crate::usage::{ModelUsage, Totals};
+use crate::totals::{ModelUsage, Totals};
 
 /// The whole pool at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -149,8 +153,7 @@ pub struct ModelView {
 
 impl Snapshot {
     pub(crate) fn of(roster: &Roster, waiting: usize, now: Duration) -> Self {
-        let keys = (0..).map(KeyIx).zip(roster.keys());
-        let keys: Vec<_> = keys.map(|(ix, key)| KeyView::of(ix, key, roster, now)).collect();
+        let keys: Vec<_> = roster.members.iter().map(|(ix, key)| KeyView::of(ix, key, roster, now)).collect();
         let mut counts = Counts { total: keys.len(), waiting, ..Counts::default() };
         for key in &keys {
             counts.in_flight += u64::from(key.in_flight);
@@ -164,17 +167,19 @@ impl Snapshot {
         }
         let usable = counts.available + counts.probation > 0;
         let back_in_ms = if usable { None } else { keys.iter().filter_map(|key| key.back_in_ms).min() };
-        let down = roster.models.iter().filter_map(|state| {
-            let back_in_ms = millis(state.breaker.down_until()?.saturating_sub(now));
-            Some(DownView { model: state.name.clone()?, back_in_ms })
+        let down = roster.counters.breakers().filter_map(|(model, breaker)| {
+            let back_in_ms = millis(breaker.down_until()?.saturating_sub(now));
+            Some(DownView { model: model.clone()?, back_in_ms })
         });
         Self { counts, back_in_ms, models_down: down.collect(), keys }
     }
 }
 
 impl KeyView {
-    fn of(ix: KeyIx, key: &Key, roster: &Roster, now: Duration) -> Self {
-        let (own, of_project) = (view(&key.cooldown, now), view(roster.project_cooldown(key.project), now));
+    fn of(ix: KeyIx, key: &Member, roster: &Roster, now: Duration) -> Self {
+        let Roster { cooldowns, counters, .. } = roster;
+        let (own, of_project) =
+            (view(cooldowns.of_key(ix), now), view(cooldowns.of_project(key.project), now));
         let worse = if of_project.state > own.state
             || (of_project.state == own.state && of_project.back_in_ms > own.back_in_ms)
         {
@@ -182,28 +187,46 @@ impl KeyView {
         } else {
             own
         };
-        let models = roster.troubles(key.project).map(|(model, cooldown)| {
+        let models = cooldowns.models_of(key.project).map(|(model, cooldown)| {
             let View { state, reason, back_in_ms } = view(cooldown, now);
             ModelView { model: model.clone(), state, reason, back_in_ms }
         });
-        let tools = roster.tool_troubles(key.project).map(|(tool, cooldown)| {
+        let tools = cooldowns.tools_of(key.project).map(|(tool, cooldown)| {
             let View { state, reason, back_in_ms } = view(cooldown, now);
             ToolView { tool, state, reason, back_in_ms }
         });
+        let limits = counters.budgets(key.project).map(|(model, budget)| LimitView::of(model, budget, now));
+        let disabled = cooldowns.is_disabled(ix);
         Self {
             id: key.id.clone(),
             project: key.label.clone(),
             project_number: key.number,
-            state: if key.disabled { KeyState::Disabled } else { worse.state },
+            state: if disabled { KeyState::Disabled } else { worse.state },
             reason: worse.reason,
-            back_in_ms: if key.disabled { None } else { worse.back_in_ms },
+            back_in_ms: if disabled { None } else { worse.back_in_ms },
             models: models.collect(),
             tools: tools.collect(),
-            limits: roster.limit_views(key.project, now),
-            in_flight: key.in_flight,
-            failures: key.failures,
-            totals: key.totals,
-            usage: roster.usage_by_model(ix),
+            limits: limits.collect(),
+            in_flight: counters.in_flight(ix),
+            failures: counters.failures(ix),
+            totals: counters.totals(ix),
+            usage: counters.usage_by_model(ix),
+        }
+    }
+}
+
+impl LimitView {
+    fn of(model: &Model, budget: &Budget, now: Duration) -> Self {
+        let [rpm, tpm, rpd] = budget.caps(now);
+        let Amount { requests, tokens } = budget.minute.total(Second::of(now));
+        Self {
+            model: model.clone(),
+            rpm,
+            tpm,
+            rpd,
+            minute_requests: requests,
+            minute_tokens: tokens,
+            day_requests: if now < budget.day.ends { budget.day.requests } else { 0 },
         }
     }
 }

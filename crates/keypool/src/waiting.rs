@@ -5,16 +5,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
+use crate::answer::{Refusal, Ticket};
 use crate::effect::{Effect, Effects};
 use crate::lease::Grant;
-use crate::lease_request::{LeaseRequest, Refusal};
-
-/// The place of a waiting request. It carries the incarnation of the pool that gave it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ticket {
-    epoch: u64,
-    number: u64,
-}
+use crate::lease_request::LeaseRequest;
 
 #[derive(Debug)]
 pub(crate) struct Waiting {

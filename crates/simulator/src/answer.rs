@@ -11,7 +11,7 @@ pub(crate) const JSON: &str = "application/json; charset=UTF-8";
 pub(crate) const SSE: &str = "text/event-stream";
 /// Bytes rather than text; never compressed. The true type is a header.
 pub(crate) const MEDIA: &str = "application/octet-stream";
-const HTML: &str = "text/html; charset=UTF-8";
+pub(crate) const HTML: &str = "text/html; charset=UTF-8";
 
 /// How the events of a stream are set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +43,20 @@ pub(crate) struct Answer {
     pub(crate) payload: Payload,
     /// Set besides the usual ones, or in their place.
     pub(crate) headers: Vec<(&'static str, String)>,
+    /// Not Google's: without the headers that all of Google's answers have.
+    pub(crate) foreign: bool,
 }
 
 impl Answer {
     /// A body of this type.
     pub(crate) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, payload: Payload::Whole(body.into()), headers: Vec::new() }
+        Self {
+            status,
+            content_type,
+            payload: Payload::Whole(body.into()),
+            headers: Vec::new(),
+            foreign: false,
+        }
     }
 
     /// The same with one more header.
@@ -108,6 +116,7 @@ impl Answer {
             content_type: if framing == Framing::JsonArray { JSON } else { SSE },
             payload: Payload::Events(Events { framing, frames: Box::new(frames), closing }),
             headers: Vec::new(),
+            foreign: false,
         }
     }
 }

@@ -6,8 +6,22 @@ use std::net::SocketAddr;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    Config, Key, MinuteWindow, Model, ModelKind, PrefixCache, Quota, Rule, Shape, Simulator, Tls, UnknownKeys,
+    Coding, Config, Key, MinuteWindow, Model, ModelKind, PrefixCache, Quota, Rule, Shape, Simulator, Tls,
+    UnknownKeys,
 };
+
+const FAULT_HELP: &str = r#"A fault rule, such as '{"match":{"path":"/v1beta"},"times":1,"fault":{"kind":"status","status":503}}'.
+
+`match` may name key, project, model, path (how it begins) and method; `times` and `after` count requests. Kinds of `fault`:
+  instead of the answer: none, status, google, middlebox, redirect
+  the head: delay_head, stall_head, reset_head, close_head, partial_head
+  the request: stall_request
+  HTTP/2 and kept connections: go_away, refuse_stream, reset_stream, close_kept
+  the body: stall, reset, truncate, slow, comments, error_event, bad_gzip, gzip_bomb
+  headers: headers, big_headers, many_headers
+  Live: live_close, live_go_away, live_text
+`"delivery":{"kind":"stall","after_bytes":9}` (stall, cut or reset, or drip with bytes and every_ms) breaks the body of any answer.
+`{{key}}` in a fault's text stands for the request's key. crates/simulator/README.md says what each does."#;
 
 /// The flags of the command.
 #[derive(Debug, Clone, clap::Args)]
@@ -45,8 +59,14 @@ pub struct Flags {
     /// Least bytes of text in each event
     #[arg(long, default_value_t = Shape::default().text_bytes)]
     pub text_bytes: usize,
+    /// The content coding of answers, for clients that take it
+    #[arg(long, value_enum, default_value_t = Coding::Gzip)]
+    pub coding: Coding,
+    /// How much of a request's body an HTTP/2 client may send ahead on a stream
+    #[arg(long, value_name = "BYTES")]
+    pub h2_window_bytes: Option<u32>,
     /// A fault rule, such as '{"match":{"path":"/v1beta"},"times":1,"fault":{"kind":"status","status":503}}'
-    #[arg(long = "fault", value_name = "JSON", value_parser = rule)]
+    #[arg(long = "fault", value_name = "JSON", value_parser = rule, long_help = FAULT_HELP)]
     pub faults: Vec<Rule>,
     /// Serve TLS with a certificate made on the spot; its authority is printed
     #[arg(long)]
@@ -84,6 +104,8 @@ impl Flags {
                 .prefix_cache
                 .map(|min_tokens| PrefixCache { min_tokens, ..PrefixCache::default() }),
             faults: self.faults,
+            codings: vec![self.coding],
+            h2_window_bytes: self.h2_window_bytes,
             tls: self.tls.then(Tls::default),
             threads: self.threads,
             log_capacity: self.log_requests,

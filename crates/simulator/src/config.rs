@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, Key, Lifecycle, MinuteWindow, Model, PrefixCache, Quota, Rule, Tls};
+use crate::{Coding, Fault, Key, Lifecycle, MinuteWindow, Model, PrefixCache, Quota, Rule, Tls};
 
 /// How to start a [`crate::Simulator`].
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct Config {
     pub lifecycle: Lifecycle,
     /// Faults in force from the start; the first rule that matches counts.
     pub faults: Vec<Rule>,
+    /// Content codings of answers; the first that a client takes counts. Google's is gzip.
+    pub codings: Vec<Coding>,
     /// Serve over TLS with a certificate made on the spot.
     pub tls: Option<Tls>,
     /// Worker threads of the simulator's own runtime, at least 1.
@@ -42,6 +44,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Concurrent streams offered to an HTTP/2 client, per connection; Google's front end offers 100.
     pub h2_max_streams: u32,
+    /// How much of a request's body an HTTP/2 client may send ahead on a stream; none: 1 MiB.
+    pub h2_window_bytes: Option<u32>,
 }
 
 impl Default for Config {
@@ -58,11 +62,13 @@ impl Default for Config {
             shape: Shape::default(),
             lifecycle: Lifecycle::default(),
             faults: Vec::new(),
+            codings: vec![Coding::Gzip],
             tls: None,
             threads: 1,
             log_capacity: 100_000,
             max_body_bytes: 100 * 1024 * 1024,
             h2_max_streams: 100,
+            h2_window_bytes: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The control endpoint, `/_simulator/`: what [`crate::Simulator`]'s methods do, over HTTP. Its requests are not logged.
 
 use std::fmt::Display;
+use std::io;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -44,6 +45,14 @@ fn act(world: &World, method: &Method, resource: &str, query: Option<&str>, body
         }
         ("GET", "shape") => shown(&world.shape()),
         ("PUT", "shape") => replaced(body, |shape| world.set_shape(shape)),
+        ("GET", "codings") => shown(&world.codings()),
+        ("PUT", "codings") => replaced(body, |codings| world.set_codings(codings)),
+        ("GET", "outage") => shown(&world.door.outage()),
+        ("PUT", "outage") => tried(body, |outage| world.door.set_outage(outage)),
+        ("DELETE", "outage") => match world.door.end_outage() {
+            Ok(()) => done(),
+            Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, error),
+        },
         ("PUT", "keys") => replaced(body, |keys| world.set_keys(keys)),
         ("GET", "quotas") => shown(&world.quotas()),
         ("PUT", "quotas") => replaced(body, |quotas| world.set_quotas(quotas)),
@@ -67,7 +76,7 @@ fn act(world: &World, method: &Method, resource: &str, query: Option<&str>, body
         }
         _ => refused(
             StatusCode::NOT_FOUND,
-            "there are: GET PUT DELETE faults; GET PUT shape; PUT keys; GET PUT quotas; GET PUT clock; GET PUT lifecycle; GET resources; GET wrong_owners; GET requests[?since=SEQ]; GET stats; POST reset",
+            "there are: GET PUT DELETE faults; GET PUT DELETE outage; GET PUT shape; GET PUT codings; PUT keys; GET PUT quotas; GET PUT clock; GET PUT lifecycle; GET resources; GET wrong_owners; GET requests[?since=SEQ]; GET stats; POST reset",
         ),
     }
 }
@@ -112,6 +121,16 @@ fn replaced<T: DeserializeOwned>(body: &[u8], set: impl FnOnce(T)) -> Reply {
             done()
         }
         Err(error) => refused(StatusCode::BAD_REQUEST, error),
+    }
+}
+
+/// The same for what may fail.
+fn tried<T: DeserializeOwned>(body: &[u8], set: impl FnOnce(T) -> io::Result<()>) -> Reply {
+    let mut outcome = Ok(());
+    let reply = replaced(body, |value| outcome = set(value));
+    match outcome {
+        Ok(()) => reply,
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, error),
     }
 }
 

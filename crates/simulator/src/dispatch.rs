@@ -1,8 +1,10 @@
 //! A request's way through the simulator: log it, read it, let a fault strike, check the credential, answer.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use h2::Reason;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version};
@@ -12,17 +14,19 @@ use url::form_urlencoded;
 
 use crate::answer::Answer;
 use crate::auth::Credentials;
+use crate::coding::{self, Coding};
 use crate::error::{ApiError, Frame};
 use crate::exchange::Exchange;
-use crate::fault::Subject;
+use crate::fault::Fault;
 use crate::google::Asker;
 use crate::inflow::Inflow;
 use crate::journal::{Arrival, End};
 use crate::keys::Key;
-use crate::line::Control;
+use crate::line::{Control, Peer};
 use crate::resources::{self, Target, Upload};
-use crate::respond::{AnswerBody, Outlet, before_head, instead, respond, takes_gzip};
+use crate::respond::{AnswerBody, Outlet, before_head, instead, respond};
 use crate::route::{Operation, Route, Surface};
+use crate::rule::{Stage, Strike, Subject};
 use crate::world::World;
 use crate::{native, openai};
 
@@ -55,22 +59,23 @@ fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     form_urlencoded::parse(query?.as_bytes()).find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
 }
 
+/// Answers a request, or says for which reason its HTTP/2 stream is to be reset.
 pub(crate) async fn serve(
     world: &Arc<World>,
-    control: Arc<Control>,
+    peer: Peer,
     request: Request<Incoming>,
-) -> Response<AnswerBody> {
+) -> Result<Response<AnswerBody>, Reason> {
     let (parts, incoming) = request.into_parts();
     let path = parts.uri.path();
     let query = parts.uri.query();
     let credentials = Credentials::of(&parts.headers, query);
     let route = Route::of(&parts.method, path);
-    let mut exchange = Exchange::begin(world, arrival(world, &parts, &control, credentials.secret()));
+    let mut exchange = Exchange::begin(world, arrival(world, &parts, &peer.control, credentials.secret()));
 
     let mut outlet = Outlet {
-        control,
-        version: parts.version,
-        gzip: takes_gzip(&parts.headers),
+        peer,
+        coding: Coding::agreed(&world.codings(), &parts.headers),
+        delivery: None,
         bodiless: parts.method == Method::HEAD,
         interval: std::time::Duration::from_millis(world.shape().interval_ms),
     };
@@ -78,19 +83,21 @@ pub(crate) async fn serve(
         let asked = (&parts, &route, target, &credentials);
         return take_in(world, asked, incoming, exchange, outlet).await;
     }
-    let received = receive(Inflow::new(incoming, &exchange), world.max_body_bytes).await;
+    let early = strike(world, &mut exchange, Stage::Head, route.model(), &parts);
+    let stalls = early.as_ref().and_then(|strike| stalls_after(&strike.fault));
+    let received = receive(Inflow::new(incoming, &exchange).stalling(stalls), world.max_body_bytes).await;
     let Ok(body) = received else {
-        exchange.end(End::ClientLeft);
-        outlet.gzip = false;
-        return respond(Answer::error(&ApiError::usual(400), Frame::Object), None, exchange, outlet);
+        return Ok(left(exchange, outlet));
     };
-    outlet.control.expect_head();
+    outlet.peer.control.expect_head();
+    let body = body.plain(&parts.headers, world.max_body_bytes);
     let json = match &body {
         Received::Whole(body) => json(&route, body),
         Received::TooLarge => Err(ApiError::new(
             400,
             format!("Request payload size exceeds the limit: {} bytes.", world.max_body_bytes),
         )),
+        Received::Unreadable => Err(ApiError::usual(400)),
     };
     let model = route.model().or_else(|| {
         let named = route.surface == Surface::OpenAi || matches!(route.operation, Operation::Owned(_));
@@ -99,17 +106,10 @@ pub(crate) async fn serve(
     });
     exchange.asked_for(model);
 
-    let fault = world.strike(&Subject {
-        key: exchange.key(),
-        project: exchange.project(),
-        model,
-        path,
-        method: parts.method.as_str(),
-    });
-    if let Some(fault) = &fault {
-        exchange.fault(fault.kind());
-    }
-    before_head(fault.as_ref(), &mut exchange, &outlet.control).await;
+    let strike = early.or_else(|| strike(world, &mut exchange, Stage::Body, model, &parts));
+    outlet.delivery = strike.as_ref().and_then(|strike| strike.delivery);
+    let fault = strike.map(|strike| strike.fault);
+    before_head(fault.as_ref(), &mut exchange, &outlet.peer).await?;
 
     let frame = frame(&route, query);
     let asker = Asker {
@@ -135,7 +135,41 @@ pub(crate) async fn serve(
         };
         answered.unwrap_or_else(|error| Answer::error(&error, frame))
     });
-    respond(answer, fault.as_ref(), exchange, outlet)
+    Ok(respond(answer, fault.as_ref(), exchange, outlet))
+}
+
+/// What happens to a request at this stage of it.
+fn strike(
+    world: &World,
+    exchange: &mut Exchange,
+    stage: Stage,
+    model: Option<&str>,
+    parts: &Parts,
+) -> Option<Strike> {
+    let strike = world.strike(
+        stage,
+        &Subject {
+            key: exchange.key(),
+            project: exchange.project(),
+            model,
+            path: parts.uri.path(),
+            method: parts.method.as_str(),
+        },
+    )?;
+    exchange.fault(strike.fault.kind());
+    Some(strike)
+}
+
+fn stalls_after(fault: &Fault) -> Option<u64> {
+    let Fault::StallRequest { after_bytes } = fault else { return None };
+    Some(*after_bytes)
+}
+
+/// What hyper is given for a client that is gone.
+fn left(mut exchange: Exchange, mut outlet: Outlet) -> Response<AnswerBody> {
+    exchange.end(End::ClientLeft);
+    outlet.coding = None;
+    respond(Answer::error(&ApiError::usual(400), Frame::Object), None, exchange, outlet)
 }
 
 /// A request below `/upload/`, whose body is not held. A fault that puts another answer in the place of the normal one
@@ -146,18 +180,12 @@ async fn take_in(
     incoming: Incoming,
     mut exchange: Exchange,
     mut outlet: Outlet,
-) -> Response<AnswerBody> {
+) -> Result<Response<AnswerBody>, Reason> {
     exchange.asked_for(None);
-    let fault = world.strike(&Subject {
-        key: exchange.key(),
-        project: exchange.project(),
-        model: None,
-        path: parts.uri.path(),
-        method: parts.method.as_str(),
-    });
-    if let Some(fault) = &fault {
-        exchange.fault(fault.kind());
-    }
+    let strike = strike(world, &mut exchange, Stage::Head, None, parts)
+        .or_else(|| strike(world, &mut exchange, Stage::Body, None, parts));
+    outlet.delivery = strike.as_ref().and_then(|strike| strike.delivery);
+    let fault = strike.map(|strike| strike.fault);
     let asker = Asker {
         secret: exchange.key().unwrap_or_default(),
         project: exchange.project().or(exchange.key()).unwrap_or_default(),
@@ -166,7 +194,8 @@ async fn take_in(
     };
     let frame = frame(route, None);
     let replaced = instead(fault.as_ref(), frame, &asker);
-    let mut inflow = Inflow::new(incoming, &exchange);
+    let stalls = fault.as_ref().and_then(stalls_after);
+    let mut inflow = Inflow::new(incoming, &exchange).stalling(stalls);
     let answered = if let Some(answer) = replaced {
         inflow.drain().await.map(|()| answer)
     } else {
@@ -183,13 +212,11 @@ async fn take_in(
         upload.answer(&mut inflow).await
     };
     let Ok(answer) = answered else {
-        exchange.end(End::ClientLeft);
-        outlet.gzip = false;
-        return respond(Answer::error(&ApiError::usual(400), Frame::Object), None, exchange, outlet);
+        return Ok(left(exchange, outlet));
     };
-    outlet.control.expect_head();
-    before_head(fault.as_ref(), &mut exchange, &outlet.control).await;
-    respond(answer, fault.as_ref(), exchange, outlet)
+    outlet.peer.control.expect_head();
+    before_head(fault.as_ref(), &mut exchange, &outlet.peer).await?;
+    Ok(respond(answer, fault.as_ref(), exchange, outlet))
 }
 
 /// Scheme and authority by which the client came.
@@ -251,6 +278,20 @@ fn lines(headers: &HeaderMap) -> Box<[u8]> {
 enum Received {
     Whole(Bytes),
     TooLarge,
+    /// It is not in the coding that it says it is in.
+    Unreadable,
+}
+
+impl Received {
+    /// The same without its content coding.
+    fn plain(self, headers: &HeaderMap, limit: usize) -> Self {
+        let Self::Whole(body) = self else { return self };
+        match coding::plain(headers, &body, limit) {
+            Ok(body) => Self::Whole(body),
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => Self::TooLarge,
+            Err(_) => Self::Unreadable,
+        }
+    }
 }
 
 /// Reads all of the body, even of one that is too large: the client hears the answer only after it has written.

@@ -1,5 +1,5 @@
-//! Faults on demand: what can go wrong, and the rules that say to which requests it happens.
-//! Carried out by `respond` (the head) and `script` (the body).
+//! Faults on demand: what can go wrong. `rule` says to which requests it happens; carried out by `respond` (the head) and
+//! `script` (the body).
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,12 @@ use serde_json::Value;
 
 use crate::google::GoogleError;
 
-/// What goes wrong. `after_events` counts the events of a streamed answer; a unary answer counts as two halves.
+/// What goes wrong. In its texts `{{key}}` stands for the credential of the request that it happens to. `after_events` counts the events of a streamed answer; a unary answer counts as two halves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
+    /// The normal answer: for a rule's [`Delivery`].
+    None,
     /// Another answer: this status, with Google's usual body for it unless `body` is given (a string is sent as it is).
     Status {
         /// The HTTP status.
@@ -35,12 +37,47 @@ pub enum Fault {
     },
     /// The request is read, the answer never begins.
     StallHead,
+    /// The request's body is read no further after so many bytes, as a full window stops it; a smaller one is answered.
+    /// It strikes before the body is read, so that only the path can name its model.
+    StallRequest {
+        /// After so many bytes.
+        after_bytes: u64,
+    },
     /// RST instead of an answer.
     ResetHead,
     /// FIN instead of an answer.
     CloseHead,
     /// A piece of a status line and headers, then FIN.
     PartialHead,
+    /// GOAWAY. The last stream that it names is below the request's, which is never answered; other streams go on.
+    /// Over HTTP/1 the connection is closed without an answer.
+    GoAway {
+        /// The HTTP/2 error code, 0 being `NO_ERROR`.
+        #[serde(default)]
+        code: u32,
+        /// The last stream named is the request's, which is answered; over HTTP/1 the answer says `connection: close`.
+        #[serde(default)]
+        processed: bool,
+    },
+    /// `RST_STREAM(REFUSED_STREAM)` instead of an answer; over HTTP/1 the connection is closed.
+    RefuseStream,
+    /// `RST_STREAM` in the answer, its head sent; over HTTP/1 the connection is reset.
+    ResetStream {
+        /// After so many events.
+        after_events: u64,
+        /// The HTTP/2 error code, 2 being `INTERNAL_ERROR`.
+        #[serde(default = "internal_error")]
+        code: u32,
+    },
+    /// The normal answer; then the connection breaks, as an idle one does.
+    CloseKept {
+        /// So long after the answer; none: as the next request's first byte arrives, which is not read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_ms: Option<u64>,
+        /// By RST rather than FIN.
+        #[serde(default)]
+        reset: bool,
+    },
     /// The answer stops, the connection stays.
     Stall {
         /// After so many events.
@@ -55,6 +92,13 @@ pub enum Fault {
     Truncate {
         /// After so many events.
         after_events: u64,
+    },
+    /// Comments before the first event of a stream that is server-sent events, each after a pause.
+    Comments {
+        /// How many.
+        count: u64,
+        /// The pause.
+        every_ms: u64,
     },
     /// The body trickles.
     Slow {
@@ -119,16 +163,88 @@ pub enum Fault {
         /// Where to.
         location: String,
     },
+    /// An answer of something between the client and Google, without a word of Google's.
+    Middlebox {
+        /// The HTTP status.
+        status: u16,
+        /// What the body is.
+        #[serde(default)]
+        page: Page,
+        /// Headers added to those that go with the status.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, String>,
+        /// The body, in the place of the usual one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<String>,
+    },
 }
+
+fn internal_error() -> u32 {
+    2
+}
+
+/// What a middlebox answers with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Page {
+    /// An HTML page that fits the status: a captive portal's for a 200, a proxy's for a 407.
+    #[default]
+    Html,
+    /// JSON without `error`.
+    Json,
+    /// One line of text.
+    Text,
+    /// Nothing, of length 0.
+    Empty,
+}
+
+/// How an answer's body comes, whatever the answer is. Counted in bytes as they are on the wire, so that errors, which have
+/// no events, can be broken as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Delivery {
+    /// It stops, the connection stays.
+    Stall {
+        /// After so many bytes.
+        after_bytes: u64,
+    },
+    /// It trickles.
+    Drip {
+        /// Bytes a write, at least 1.
+        bytes: usize,
+        /// Pause between two writes.
+        every_ms: u64,
+    },
+    /// FIN, with fewer bytes than announced; over HTTP/2 the stream is reset.
+    Cut {
+        /// After so many bytes.
+        after_bytes: u64,
+    },
+    /// RST.
+    Reset {
+        /// After so many bytes.
+        after_bytes: u64,
+    },
+}
+
+/// In a text of a fault, this stands for the credential of the request that it happens to.
+const KEY_MARK: &str = "{{key}}";
 
 impl Fault {
     /// Its name in rules and in the log.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::None => "none",
             Self::Status { .. } => "status",
             Self::Google { .. } => "google",
             Self::DelayHead { .. } => "delay_head",
             Self::StallHead => "stall_head",
+            Self::StallRequest { .. } => "stall_request",
+            Self::GoAway { .. } => "go_away",
+            Self::RefuseStream => "refuse_stream",
+            Self::ResetStream { .. } => "reset_stream",
+            Self::CloseKept { .. } => "close_kept",
+            Self::Comments { .. } => "comments",
             Self::ResetHead => "reset_head",
             Self::CloseHead => "close_head",
             Self::PartialHead => "partial_head",
@@ -146,6 +262,7 @@ impl Fault {
             Self::LiveGoAway { .. } => "live_go_away",
             Self::LiveText => "live_text",
             Self::Redirect { .. } => "redirect",
+            Self::Middlebox { .. } => "middlebox",
         }
     }
 
@@ -154,223 +271,76 @@ impl Fault {
         Self::Status { status, headers: BTreeMap::new(), body: None }
     }
 
+    /// An HTML page of a middlebox's, of this status.
+    pub fn middlebox(status: u16) -> Self {
+        Self::Middlebox { status, page: Page::Html, headers: BTreeMap::new(), body: None }
+    }
+
+    /// Whether it strikes before the request's body is read.
+    pub(crate) fn is_early(&self) -> bool {
+        matches!(self, Self::StallRequest { .. })
+    }
+
+    /// The same, each mark of a key in its texts replaced.
+    pub(crate) fn with_key(self, key: &str) -> Self {
+        let put = |text: &mut String| *text = text.replace(KEY_MARK, key);
+        let put_all = |headers: &mut BTreeMap<String, String>| headers.values_mut().for_each(put);
+        let mut fault = self;
+        match &mut fault {
+            Self::Status { headers, body, .. } => {
+                put_all(headers);
+                if let Some(body) = body {
+                    put_in(body, key);
+                }
+            }
+            Self::ErrorEvent { body: Some(body), .. } => put_in(body, key),
+            Self::Headers { set } => put_all(set),
+            Self::Redirect { location } => put(location),
+            Self::LiveClose { reason, .. } => put(reason),
+            Self::Middlebox { headers, body, .. } => {
+                put_all(headers);
+                body.iter_mut().for_each(put);
+            }
+            _ => {}
+        }
+        fault
+    }
+
     /// One of Google's errors.
     pub fn google(error: GoogleError) -> Self {
         Self::Google { error }
     }
 }
 
-/// Which requests a rule is for; what is not named does not matter.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Match {
-    /// The credential.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// The project of a known key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub project: Option<String>,
-    /// The model, without `models/`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// How the path begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// The HTTP method.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
-}
-
-// `key` is a secret.
-impl std::fmt::Debug for Match {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Match")
-            .field("key", &self.key.as_ref().map(|_| "***"))
-            .field("project", &self.project)
-            .field("model", &self.model)
-            .field("path", &self.path)
-            .field("method", &self.method)
-            .finish()
-    }
-}
-
-/// A fault and when it happens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// Which requests.
-    #[serde(default, rename = "match")]
-    pub matches: Match,
-    /// How often; none means always.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub times: Option<u64>,
-    /// How many matching requests pass first.
-    #[serde(default)]
-    pub after: u64,
-    /// What happens.
-    pub fault: Fault,
-}
-
-impl Rule {
-    /// Always, to every request.
-    pub fn new(fault: Fault) -> Self {
-        Self { matches: Match::default(), times: None, after: 0, fault }
-    }
-
-    /// To requests with this credential only.
-    #[must_use]
-    pub fn on_key(mut self, secret: impl Into<String>) -> Self {
-        self.matches.key = Some(secret.into());
-        self
-    }
-
-    /// To requests of this project's keys only.
-    #[must_use]
-    pub fn on_project(mut self, project: impl Into<String>) -> Self {
-        self.matches.project = Some(project.into());
-        self
-    }
-
-    /// To requests for this model only.
-    #[must_use]
-    pub fn on_model(mut self, model: impl Into<String>) -> Self {
-        self.matches.model = Some(model.into());
-        self
-    }
-
-    /// To requests whose path begins so.
-    #[must_use]
-    pub fn on_path(mut self, prefix: impl Into<String>) -> Self {
-        self.matches.path = Some(prefix.into());
-        self
-    }
-
-    /// To requests of this HTTP method only.
-    #[must_use]
-    pub fn on_method(mut self, method: impl Into<String>) -> Self {
-        self.matches.method = Some(method.into());
-        self
-    }
-
-    /// So many times, then never again.
-    #[must_use]
-    pub fn times(mut self, times: u64) -> Self {
-        self.times = Some(times);
-        self
-    }
-
-    /// Only once so many matching requests have passed unharmed.
-    #[must_use]
-    pub fn after(mut self, requests: u64) -> Self {
-        self.after = requests;
-        self
-    }
-}
-
-/// A rule and how often it was met.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RuleState {
-    /// The rule.
-    #[serde(flatten)]
-    pub rule: Rule,
-    /// Requests that matched.
-    pub matched: u64,
-    /// Requests it happened to.
-    pub applied: u64,
-}
-
-/// What a rule looks at.
-pub(crate) struct Subject<'a> {
-    pub(crate) key: Option<&'a str>,
-    pub(crate) project: Option<&'a str>,
-    pub(crate) model: Option<&'a str>,
-    pub(crate) path: &'a str,
-    pub(crate) method: &'a str,
-}
-
-impl Match {
-    fn meets(&self, subject: &Subject<'_>) -> bool {
-        fn agrees(wanted: Option<&String>, found: Option<&str>) -> bool {
-            wanted.is_none_or(|wanted| found == Some(wanted))
-        }
-        agrees(self.key.as_ref(), subject.key)
-            && agrees(self.project.as_ref(), subject.project)
-            && agrees(self.model.as_ref(), subject.model)
-            && self.path.as_ref().is_none_or(|prefix| subject.path.starts_with(prefix.as_str()))
-            && self.method.as_ref().is_none_or(|method| subject.method.eq_ignore_ascii_case(method))
-    }
-}
-
-/// The rules in force. The first that matches, has let enough pass and is not used up counts.
-#[derive(Debug, Default)]
-pub(crate) struct Faults(Vec<RuleState>);
-
-impl Faults {
-    pub(crate) fn new(rules: Vec<Rule>) -> Self {
-        Self(rules.into_iter().map(|rule| RuleState { rule, matched: 0, applied: 0 }).collect())
-    }
-
-    pub(crate) fn states(&self) -> Vec<RuleState> {
-        self.0.clone()
-    }
-
-    pub(crate) fn strike(&mut self, subject: &Subject<'_>) -> Option<Fault> {
-        for state in &mut self.0 {
-            if !state.rule.matches.meets(subject) {
-                continue;
-            }
-            state.matched += 1;
-            let used_up = state.rule.times.is_some_and(|times| state.applied >= times);
-            if state.matched > state.rule.after && !used_up {
-                state.applied += 1;
-                return Some(state.rule.fault.clone());
-            }
-        }
-        None
+fn put_in(value: &mut Value, key: &str) {
+    match value {
+        Value::String(text) => *text = text.replace(KEY_MARK, key),
+        Value::Array(items) => items.iter_mut().for_each(|item| put_in(item, key)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| put_in(field, key)),
+        _ => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn subject() -> Subject<'static> {
-        Subject {
-            key: Some("k1"),
-            project: Some("p1"),
-            model: Some("m1"),
-            path: "/v1beta/models/m1:generateContent",
-            method: "POST",
-        }
-    }
-
     #[test]
-    fn the_first_rule_that_matches_counts_until_it_is_used_up() {
-        let mut faults = Faults::new(vec![
-            Rule::new(Fault::ResetHead).on_key("k2"),
-            Rule::new(Fault::CloseHead).on_key("k1").after(1).times(2),
-            Rule::new(Fault::StallHead).on_path("/v1beta/models/m1"),
-        ]);
-        let mut kinds = || faults.strike(&subject()).map(|fault| fault.kind());
-        assert_eq!(kinds(), Some("stall_head"));
-        assert_eq!(kinds(), Some("close_head"));
-        assert_eq!(kinds(), Some("close_head"));
-        assert_eq!(kinds(), Some("stall_head"));
-    }
-
-    #[test]
-    fn every_part_of_a_match_must_agree() {
-        let rules = [
-            Rule::new(Fault::ResetHead).on_project("p2"),
-            Rule::new(Fault::ResetHead).on_model("m2"),
-            Rule::new(Fault::ResetHead).on_path("/v1/"),
-            Rule::new(Fault::ResetHead).on_method("get"),
-            Rule::new(Fault::ResetHead).on_key("k1").on_method("DELETE"),
+    fn a_mark_in_any_text_of_a_fault_becomes_the_key() {
+        let cases = [
+            json!({"kind": "status", "status": 403, "headers": {"x-a": "{{key}}"}, "body": {"error": [{"message": "api_key:{{key}}"}]}}),
+            json!({"kind": "error_event", "after_events": 1, "body": "{{key}}"}),
+            json!({"kind": "headers", "set": {"x-a": "{{key}}"}}),
+            json!({"kind": "redirect", "location": "/x?key={{key}}"}),
+            json!({"kind": "live_close", "after_messages": 1, "reason": "{{key}}"}),
+            json!({"kind": "middlebox", "status": 403, "body": "{{key}}", "headers": {"x-b": "{{key}}"}}),
         ];
-        for rule in rules {
-            assert_eq!(Faults::new(vec![rule.clone()]).strike(&subject()), None, "{rule:?}");
+        for case in cases {
+            let fault: Fault = serde_json::from_value(case.clone()).unwrap();
+            let text = serde_json::to_string(&fault.with_key("AIzaX")).unwrap();
+            assert_eq!(text.matches("AIzaX").count(), case.to_string().matches(KEY_MARK).count(), "{text}");
         }
-        let rule = Rule::new(Fault::ResetHead).on_project("p1").on_model("m1").on_method("post");
-        assert_eq!(Faults::new(vec![rule]).strike(&subject()), Some(Fault::ResetHead));
     }
 }

@@ -1,10 +1,12 @@
-//! The socket under hyper: carries out orders to break the connection, and keeps the request head as it came.
+//! The socket under hyper: carries out orders to write bytes of its own or to break the connection, and keeps the request
+//! head as it came.
 //! It sits above TLS, so that "all is flushed" means what hyper means by it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -12,6 +14,8 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use crate::frames::{Frames, PREFACE};
 
 /// Largest request head kept.
 const HEAD_LIMIT: usize = 128 * 1024;
@@ -28,27 +32,41 @@ pub(crate) enum Break {
 #[derive(Debug)]
 struct Order {
     first_write: Bytes,
-    then: Break,
+    /// None: the connection goes on.
+    then: Option<Break>,
 }
 
 /// The side of a connection that request handlers reach.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     ordered: AtomicBool,
-    order: Mutex<Option<Order>>,
+    orders: Mutex<VecDeque<Order>>,
     waker: AtomicWaker,
     tap: Mutex<Tap>,
 }
 
+/// Where a request came from: its connection, and its stream where that has several.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) control: Arc<Control>,
+    /// None over HTTP/1.
+    pub(crate) stream: Option<u32>,
+}
+
+/// What is kept of the bytes that come in.
 #[derive(Debug)]
 struct Tap {
     open: bool,
     bytes: Vec<u8>,
+    /// Over HTTP/2.
+    frames: Option<Frames>,
+    /// What becomes of the connection when another request begins.
+    at_next_request: Option<Break>,
 }
 
 impl Default for Tap {
     fn default() -> Self {
-        Self { open: true, bytes: Vec::new() }
+        Self { open: true, bytes: Vec::new(), frames: None, at_next_request: None }
     }
 }
 
@@ -59,9 +77,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Control {
     /// Breaks the connection as soon as everything handed to hyper so far is in the kernel's hands, `first_write` after it.
     pub(crate) fn break_after(&self, first_write: Bytes, then: Break) {
-        *lock(&self.order) = Some(Order { first_write, then });
+        self.order(Order { first_write, then: Some(then) });
+    }
+
+    /// Writes bytes of HTTP/2 between two frames of hyper's.
+    pub(crate) fn write_between(&self, frames: impl Into<Bytes>) {
+        self.order(Order { first_write: frames.into(), then: None });
+    }
+
+    fn order(&self, order: Order) {
+        lock(&self.orders).push_back(order);
         self.ordered.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// Breaks the connection as soon as the first byte of another request arrives, which hyper never sees.
+    pub(crate) fn break_at_next_request(&self, how: Break) {
+        lock(&self.tap).at_next_request = Some(how);
+    }
+
+    /// The stream of the request that hyper hands on now; none over HTTP/1.
+    pub(crate) fn next_stream(&self) -> Option<u32> {
+        lock(&self.tap).frames.as_mut()?.next_stream()
     }
 
     /// The bytes of the head that begins with `request_line`, if they were seen; from now on nothing is kept.
@@ -91,16 +128,24 @@ impl Control {
         tap.bytes.clear();
     }
 
-    fn saw(&self, bytes: &[u8]) {
+    /// Looks at what came in; returns how the connection is to be broken because of it.
+    fn saw(&self, bytes: &[u8]) -> Option<Break> {
+        if bytes.is_empty() {
+            return None;
+        }
         let mut tap = lock(&self.tap);
-        if tap.open && !bytes.is_empty() {
-            if tap.bytes.is_empty() && bytes.starts_with(b"PRI * HTTP/2") {
-                tap.open = false;
-                return;
-            }
+        if tap.open && tap.frames.is_none() {
             let room = HEAD_LIMIT.saturating_sub(tap.bytes.len()).min(bytes.len());
             tap.bytes.extend_from_slice(&bytes[..room]);
+            if tap.bytes.starts_with(PREFACE) {
+                let seen = std::mem::take(&mut tap.bytes);
+                tap.open = false;
+                tap.frames.insert(Frames::after_preface()).read(&seen);
+            }
+            return tap.at_next_request;
         }
+        let goes_on = tap.frames.as_mut().is_some_and(|frames| !frames.read(bytes));
+        if goes_on { None } else { tap.at_next_request }
     }
 }
 
@@ -124,16 +169,17 @@ impl Stream {
 #[derive(Debug)]
 pub(crate) struct Line {
     stream: Stream,
-    control: std::sync::Arc<Control>,
+    control: Arc<Control>,
+    broken: bool,
 }
 
 impl Line {
-    pub(crate) fn plain(tcp: TcpStream, control: std::sync::Arc<Control>) -> Self {
-        Self { stream: Stream::Plain(tcp), control }
+    pub(crate) fn plain(tcp: TcpStream, control: Arc<Control>) -> Self {
+        Self { stream: Stream::Plain(tcp), control, broken: false }
     }
 
-    pub(crate) fn tls(tls: TlsStream<TcpStream>, control: std::sync::Arc<Control>) -> Self {
-        Self { stream: Stream::Tls(Box::new(tls)), control }
+    pub(crate) fn tls(tls: TlsStream<TcpStream>, control: Arc<Control>) -> Self {
+        Self { stream: Stream::Tls(Box::new(tls)), control, broken: false }
     }
 
     fn poll_stream_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -150,33 +196,46 @@ impl Line {
         }
     }
 
-    /// Carries out an order, if there is one. An error makes hyper drop the connection.
-    fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Carries out the orders that there are. An error makes hyper drop the connection.
+    fn poll_orders(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if !self.control.ordered.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
-        let Some(mut order) = lock(&self.control.order).take() else {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        };
-        while order.first_write.has_remaining() {
-            match self.poll_stream_write(cx, &order.first_write) {
-                Poll::Ready(Ok(written)) => order.first_write.advance(written),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    *lock(&self.control.order) = Some(order);
-                    return Poll::Pending;
-                }
+        loop {
+            let Some(mut order) = lock(&self.control.orders).pop_front() else {
+                return Poll::Ready(Ok(()));
+            };
+            let written = self.poll_first_write(cx, &mut order.first_write);
+            if written.is_pending() {
+                lock(&self.control.orders).push_front(order);
+                return Poll::Pending;
+            }
+            ready!(written)?;
+            if let Some(how) = order.then {
+                return self.poll_break(cx, how);
             }
         }
-        if self.poll_stream_flush(cx).is_pending() {
-            *lock(&self.control.order) = Some(order);
-            return Poll::Pending;
+    }
+
+    fn poll_first_write(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
+        while bytes.has_remaining() {
+            let written = ready!(self.poll_stream_write(cx, bytes))?;
+            bytes.advance(written);
         }
+        self.poll_stream_flush(cx)
+    }
+
+    /// Always an error, at which hyper lets go of the connection.
+    fn poll_break(&mut self, cx: &mut Context<'_>, how: Break) -> Poll<io::Result<()>> {
         let tcp = self.stream.tcp();
-        match order.then {
+        match how {
             Break::Reset => tcp.set_zero_linger()?,
             Break::Fin => ready!(Pin::new(tcp).poll_shutdown(cx))?,
         }
+        self.broken = true;
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 }
@@ -194,7 +253,11 @@ impl AsyncRead for Line {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         };
-        self.control.saw(&buf.filled()[before..]);
+        let broken = self.control.saw(&buf.filled()[before..]);
+        if let Some(how) = broken {
+            buf.set_filled(before);
+            return self.poll_break(cx, how);
+        }
         polled
     }
 }
@@ -221,7 +284,7 @@ impl AsyncWrite for Line {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_stream_flush(cx))?;
-        self.poll_order(cx)
+        self.poll_orders(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

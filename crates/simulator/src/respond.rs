@@ -1,68 +1,86 @@
 //! Puts an answer on the wire: Google's headers, the faults of the head, and the body played step by step.
 
 use std::future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use http::header::{
-    ACCEPT_ENCODING, ALT_SVC, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SERVER, SET_COOKIE,
-    VARY, WWW_AUTHENTICATE,
+    ALT_SVC, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SERVER, SET_COOKIE, VARY,
+    WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::answer::{Answer, MEDIA, Payload};
+use crate::coding::Coding;
 use crate::error::{self, ApiError};
 use crate::exchange::Exchange;
-use crate::fault::Fault;
+use crate::fault::{Delivery, Fault};
+use crate::frames::go_away;
 use crate::google::Asker;
 use crate::journal::End;
-use crate::line::{Break, Control};
+use crate::line::{Break, Peer};
+use crate::middlebox;
 use crate::script::{Script, Step, Steps};
 
 /// Where the answer goes.
 pub(crate) struct Outlet {
-    pub(crate) control: Arc<Control>,
-    pub(crate) version: Version,
-    /// The client takes gzip.
-    pub(crate) gzip: bool,
+    pub(crate) peer: Peer,
+    /// The client takes it.
+    pub(crate) coding: Option<Coding>,
+    pub(crate) delivery: Option<Delivery>,
     /// HEAD: no body is sent.
     pub(crate) bodiless: bool,
     pub(crate) interval: Duration,
 }
 
-/// Whether `accept-encoding` allows gzip.
-pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').any(|coding| {
-            let mut parts = coding.split(';').map(str::trim);
-            parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"))
-                && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-        })
-    })
-}
-
 /// The faults that keep the head back. Returns once there is to be one; some never do.
-pub(crate) async fn before_head(fault: Option<&Fault>, exchange: &mut Exchange, control: &Control) {
-    let (first, then) = match fault {
-        Some(Fault::DelayHead { ms }) => return tokio::time::sleep(Duration::from_millis(*ms)).await,
-        Some(Fault::StallHead) => return future::pending().await,
-        Some(Fault::ResetHead) => (Bytes::new(), Break::Reset),
-        Some(Fault::CloseHead) => (Bytes::new(), Break::Fin),
-        Some(Fault::PartialHead) => (
+///
+/// # Errors
+/// With the reason for which the HTTP/2 stream is to be reset in the place of a head.
+pub(crate) async fn before_head(
+    fault: Option<&Fault>,
+    exchange: &mut Exchange,
+    peer: &Peer,
+) -> Result<(), Reason> {
+    let fin = (Bytes::new(), Break::Fin);
+    let (first, then) = match (fault, peer.stream) {
+        (Some(Fault::DelayHead { ms }), _) => {
+            tokio::time::sleep(Duration::from_millis(*ms)).await;
+            return Ok(());
+        }
+        (Some(Fault::StallHead), _) => return future::pending().await,
+        (Some(Fault::ResetHead), _) => (Bytes::new(), Break::Reset),
+        (Some(Fault::PartialHead), _) => (
             Bytes::from_static(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nserver-tim"),
             Break::Fin,
         ),
-        _ => return,
+        (Some(Fault::GoAway { code, processed: true }), Some(stream)) => {
+            peer.control.write_between(go_away(stream, *code));
+            return Ok(());
+        }
+        (Some(Fault::GoAway { code, processed: false }), Some(stream)) => {
+            // Streams of clients have odd numbers; 0 says that none was processed.
+            let before = stream.saturating_sub(2);
+            peer.control.write_between(go_away(before, *code));
+            exchange.end(End::Faulted);
+            return future::pending().await;
+        }
+        (Some(Fault::RefuseStream), Some(_)) => {
+            exchange.end(End::Faulted);
+            return Err(Reason::REFUSED_STREAM);
+        }
+        (Some(Fault::CloseHead | Fault::RefuseStream | Fault::GoAway { processed: false, .. }), _) => fin,
+        _ => return Ok(()),
     };
-    control.break_after(first, then);
+    peer.control.break_after(first, then);
     exchange.end(End::Faulted);
-    future::pending::<()>().await;
+    future::pending().await
 }
 
 /// The answer that a fault puts in the place of the normal one, if it does.
@@ -82,6 +100,9 @@ pub(crate) fn instead(fault: Option<&Fault>, frame: error::Frame, asker: &Asker<
         Fault::Redirect { .. } => {
             Some(Answer::new(StatusCode::FOUND, "text/html; charset=UTF-8", Bytes::new()))
         }
+        Fault::Middlebox { status, page, body, .. } => {
+            Some(middlebox::answer(*status, *page, body.as_deref()))
+        }
         _ => None,
     }
 }
@@ -94,30 +115,38 @@ pub(crate) fn respond(
     outlet: Outlet,
 ) -> Response<AnswerBody> {
     let empty = matches!(&answer.payload, Payload::Whole(body) if body.is_empty());
-    let gzip = outlet.gzip && answer.content_type != MEDIA && !empty;
-    let script = Script::new(answer.payload, outlet.interval, gzip, fault);
+    let coding = outlet.coding.filter(|_| answer.content_type != MEDIA && !empty && !answer.foreign);
+    let script = Script::new(answer.payload, outlet.interval, coding, fault, outlet.delivery);
     let mut response = Response::new(());
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
-    google_headers(headers, answer.status, answer.content_type);
+    if !answer.content_type.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    }
+    if !answer.foreign {
+        google_headers(headers, answer.status);
+    }
     for (name, value) in answer.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }
     }
-    if script.gzip {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Some(coding) = script.coding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     }
     if let Some(length) = script.content_length {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     faulty_headers(headers, fault);
+    if outlet.peer.stream.is_none() && matches!(fault, Some(Fault::GoAway { .. })) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     exchange.status(answer.status.as_u16());
-    response.map(|()| AnswerBody::new(script, exchange, outlet))
+    let after = fault.and_then(AfterAnswer::of);
+    response.map(|()| AnswerBody::new(script, exchange, outlet, after))
 }
 
-fn google_headers(headers: &mut HeaderMap, status: StatusCode, content_type: &'static str) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+fn google_headers(headers: &mut HeaderMap, status: StatusCode) {
     headers.insert(VARY, HeaderValue::from_static("Origin, X-Origin, Referer"));
     headers.insert(SERVER, HeaderValue::from_static("scaffolding on HTTPServer2"));
     headers.insert("x-xss-protection", HeaderValue::from_static("0"));
@@ -142,7 +171,7 @@ fn google_headers(headers: &mut HeaderMap, status: StatusCode, content_type: &'s
 fn faulty_headers(headers: &mut HeaderMap, fault: Option<&Fault>) {
     let set = match fault {
         Some(Fault::Headers { set }) => set,
-        Some(Fault::Status { headers, .. }) => headers,
+        Some(Fault::Status { headers, .. } | Fault::Middlebox { headers, .. }) => headers,
         Some(Fault::BigHeaders { kib }) => {
             if let Ok(value) = HeaderValue::from_str(&"x".repeat(kib * 1024)) {
                 headers.insert("x-big", value);
@@ -174,12 +203,38 @@ fn faulty_headers(headers: &mut HeaderMap, fault: Option<&Fault>) {
     }
 }
 
+/// What becomes of the connection once the answer is complete.
+#[derive(Debug, Clone, Copy)]
+struct AfterAnswer {
+    after: Option<Duration>,
+    how: Break,
+}
+
+impl AfterAnswer {
+    fn of(fault: &Fault) -> Option<Self> {
+        let Fault::CloseKept { after_ms, reset } = fault else { return None };
+        let how = if *reset { Break::Reset } else { Break::Fin };
+        Some(Self { after: after_ms.map(Duration::from_millis), how })
+    }
+
+    fn carry_out(self, peer: &Peer) {
+        let Some(after) = self.after else { return peer.control.break_at_next_request(self.how) };
+        let control = Arc::downgrade(&peer.control);
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            if let Some(control) = control.upgrade() {
+                control.break_after(Bytes::new(), self.how);
+            }
+        });
+    }
+}
+
 /// Plays a script to hyper.
 pub(crate) struct AnswerBody {
     steps: Steps,
     exchange: Exchange,
-    control: Arc<Control>,
-    multiplexed: bool,
+    peer: Peer,
+    after: Option<AfterAnswer>,
     /// What is left of an announced length.
     remaining: Option<u64>,
     held: Option<Step>,
@@ -196,27 +251,43 @@ enum State {
     Pausing,
     /// Nothing more comes; the connection is being broken or stays silent.
     Stuck,
-    /// The next poll fails, which makes hyper reset the HTTP/2 stream.
-    Failing,
+    /// The next poll fails, which makes hyper reset the HTTP/2 stream for this reason.
+    Failing(Reason),
 }
 
 impl AnswerBody {
-    fn new(script: Script, mut exchange: Exchange, outlet: Outlet) -> Self {
-        if outlet.bodiless || script.content_length == Some(0) {
-            exchange.end(End::Complete);
-        }
-        Self {
+    fn new(script: Script, exchange: Exchange, outlet: Outlet, after: Option<AfterAnswer>) -> Self {
+        let mut body = Self {
             steps: script.steps,
             exchange,
-            control: outlet.control,
-            multiplexed: outlet.version == Version::HTTP_2,
+            peer: outlet.peer,
+            after,
             remaining: script.content_length,
             held: None,
             unflushed: false,
             pause: None,
             due: Instant::now(),
             state: State::Playing,
+        };
+        if outlet.bodiless || script.content_length == Some(0) {
+            body.complete();
         }
+        body
+    }
+
+    fn complete(&mut self) {
+        self.exchange.end(End::Complete);
+        if let Some(after) = self.after.take() {
+            after.carry_out(&self.peer);
+        }
+    }
+
+    /// Resetting a stream throws away what it has queued: the connection is given time to write it.
+    fn fail_soon(&mut self, reason: Reason) {
+        self.exchange.end(End::Faulted);
+        self.due = Instant::now() + Duration::from_millis(10);
+        self.pause_until_due();
+        self.state = State::Failing(reason);
     }
 
     fn pause_until_due(&mut self) {
@@ -228,13 +299,19 @@ impl AnswerBody {
         self.state = State::Pausing;
     }
 
+    fn break_off(&mut self, how: Break) {
+        self.exchange.end(End::Faulted);
+        self.peer.control.break_after(Bytes::new(), how);
+        self.state = State::Stuck;
+    }
+
     fn send(&mut self, bytes: Bytes) -> Frame<Bytes> {
         self.unflushed = true;
         self.exchange.sent(&bytes);
         if let Some(remaining) = &mut self.remaining {
             *remaining = remaining.saturating_sub(bytes.len() as u64);
             if *remaining == 0 {
-                self.exchange.end(End::Complete);
+                self.complete();
             }
         }
         Frame::data(bytes)
@@ -243,12 +320,12 @@ impl AnswerBody {
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = io::Error;
+    type Error = h2::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         loop {
             match self.state {
                 State::Playing => {}
@@ -260,11 +337,11 @@ impl Body for AnswerBody {
                     self.state = State::Playing;
                 }
                 State::Stuck => return Poll::Pending,
-                State::Failing => {
+                State::Failing(reason) => {
                     if let Some(pause) = &mut self.pause {
                         ready!(pause.as_mut().poll(cx));
                     }
-                    return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
+                    return Poll::Ready(Some(Err(reason.into())));
                 }
             }
             let step = self.held.take().or_else(|| self.steps.next());
@@ -284,20 +361,14 @@ impl Body for AnswerBody {
                     self.pause_until_due();
                 }
                 Some(Step::Stall) => self.state = State::Stuck,
-                Some(Step::Break(Break::Fin)) if self.multiplexed => {
-                    self.exchange.end(End::Faulted);
-                    // Resetting a stream throws away what it has queued; give the connection time to write it.
-                    self.due = Instant::now() + Duration::from_millis(10);
-                    self.pause_until_due();
-                    self.state = State::Failing;
+                Some(Step::Break(Break::Fin)) if self.peer.stream.is_some() => {
+                    self.fail_soon(Reason::INTERNAL_ERROR);
                 }
-                Some(Step::Break(how)) => {
-                    self.exchange.end(End::Faulted);
-                    self.control.break_after(Bytes::new(), how);
-                    self.state = State::Stuck;
-                }
+                Some(Step::ResetStream(code)) if self.peer.stream.is_some() => self.fail_soon(code.into()),
+                Some(Step::Break(how)) => self.break_off(how),
+                Some(Step::ResetStream(_)) => self.break_off(Break::Reset),
                 None => {
-                    self.exchange.end(End::Complete);
+                    self.complete();
                     return Poll::Ready(None);
                 }
             }

@@ -1,16 +1,15 @@
 //! A body as a list of steps: what to send, when to wait, where to break. Faults of the body are edits of that list.
 //! Pure; `respond` plays it.
 
-use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::write::GzEncoder;
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
 use crate::answer::{Events, Framing, Payload};
+use crate::coding::{Coding, Encoder};
 use crate::error::{ApiError, Frame};
-use crate::fault::Fault;
+use crate::fault::{Delivery, Fault};
 use crate::line::Break;
 
 /// One step of a body.
@@ -21,6 +20,8 @@ pub(crate) enum Step {
     /// Nothing more, ever.
     Stall,
     Break(Break),
+    /// `RST_STREAM` with this code, or RST where there are no streams.
+    ResetStream(u32),
 }
 
 pub(crate) type Steps = Box<dyn Iterator<Item = Step> + Send + Sync>;
@@ -30,13 +31,34 @@ pub(crate) struct Script {
     pub(crate) steps: Steps,
     /// The length to announce, where it is known.
     pub(crate) content_length: Option<u64>,
-    /// Whether to announce `content-encoding: gzip`.
-    pub(crate) gzip: bool,
+    /// The `content-encoding` to announce.
+    pub(crate) coding: Option<Coding>,
 }
 
 impl Script {
-    /// `gzip`: the client takes it. `interval`: between events.
-    pub(crate) fn new(payload: Payload, interval: Duration, gzip: bool, fault: Option<&Fault>) -> Self {
+    /// `coding`: the client takes it. `interval`: between events.
+    pub(crate) fn new(
+        payload: Payload,
+        interval: Duration,
+        coding: Option<Coding>,
+        fault: Option<&Fault>,
+        delivery: Option<Delivery>,
+    ) -> Self {
+        let script = Self::whole(payload, interval, coding, fault);
+        let script = match (fault, delivery) {
+            (Some(Fault::Slow { bytes, every_ms }), _) => script.slowed(*bytes, *every_ms),
+            _ => script,
+        };
+        match delivery {
+            None => script,
+            Some(Delivery::Drip { bytes, every_ms }) => script.slowed(bytes, every_ms),
+            Some(Delivery::Stall { after_bytes }) => script.ended(after_bytes, Step::Stall),
+            Some(Delivery::Cut { after_bytes }) => script.ended(after_bytes, Step::Break(Break::Fin)),
+            Some(Delivery::Reset { after_bytes }) => script.ended(after_bytes, Step::Break(Break::Reset)),
+        }
+    }
+
+    fn whole(payload: Payload, interval: Duration, coding: Option<Coding>, fault: Option<&Fault>) -> Self {
         match fault {
             Some(Fault::BadGzip) => {
                 // A true gzip header, then a block of the reserved type.
@@ -45,29 +67,23 @@ impl Script {
                 return Self {
                     steps: Box::new([Step::Send(bytes)].into_iter()),
                     content_length: None,
-                    gzip: true,
+                    coding: Some(Coding::Gzip),
                 };
             }
             Some(Fault::GzipBomb { mib }) => {
                 return Self {
                     steps: Box::new(bomb(*mib).map(Step::Send)),
                     content_length: None,
-                    gzip: true,
+                    coding: Some(Coding::Gzip),
                 };
             }
             _ => {}
         }
         let (steps, mut content_length) = match (payload, fault.and_then(edit)) {
             (Payload::Whole(body), None) => {
-                if gzip {
-                    return slowed(
-                        Self {
-                            steps: Box::new([Step::Send(whole_gzip(&body))].into_iter()),
-                            content_length: None,
-                            gzip,
-                        },
-                        fault,
-                    );
+                if let Some(coding) = coding {
+                    let steps = Box::new([Step::Send(coding.whole(&body))].into_iter());
+                    return Self { steps, content_length: None, coding: Some(coding) };
                 }
                 let length = body.len() as u64;
                 (Box::new([Step::Send(body)].into_iter()) as Steps, Some(length))
@@ -85,7 +101,11 @@ impl Script {
                 let steps = halves.into_iter().take(sent).map(Step::Send).chain(then.last_step());
                 (Box::new(steps) as Steps, Some(length))
             }
-            (Payload::Events(events), None) => (paced(events.frames, interval, events.closing), None),
+            (Payload::Events(events), None) => {
+                let events_alone = events.framing == Framing::JsonArray;
+                let comments = fault.filter(|_| !events_alone).map_or_else(none, comments);
+                (Box::new(comments.chain(paced(events.frames, interval, events.closing))) as Steps, None)
+            }
             (Payload::Events(Events { framing, frames, .. }), Some(Edit { after, then })) => {
                 let frames = frames.take(usize::try_from(after).unwrap_or(usize::MAX));
                 let last: Steps = match then {
@@ -99,14 +119,64 @@ impl Script {
                 (Box::new(paced(Box::new(frames), interval, None).chain(last)) as Steps, None)
             }
         };
-        let steps = if gzip {
+        let steps = if let Some(coding) = coding {
             content_length = None;
-            Box::new(Gzip { inner: steps, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) })
+            Box::new(Coded { inner: steps, encoder: Some(Encoder::new(coding)) })
         } else {
             steps
         };
-        slowed(Self { steps, content_length, gzip }, fault)
+        Self { steps, content_length, coding }
     }
+
+    fn slowed(self, size: usize, every_ms: u64) -> Self {
+        let (size, pause) = (size.max(1), Duration::from_millis(every_ms));
+        let mut first = true;
+        let steps = self.steps.flat_map(move |step| -> Steps {
+            let Step::Send(bytes) = step else { return Box::new([step].into_iter()) };
+            let skip_pause = std::mem::take(&mut first);
+            Box::new((0..bytes.len()).step_by(size).flat_map(move |at| {
+                let pause = (at > 0 || !skip_pause).then_some(Step::Wait(pause));
+                pause.into_iter().chain([Step::Send(bytes.slice(at..bytes.len().min(at + size)))])
+            }))
+        });
+        Self { steps: Box::new(steps), ..self }
+    }
+
+    /// Only so many bytes, then the last step. A body that is no longer than that lacks its last byte.
+    fn ended(self, after_bytes: u64, last: Step) -> Self {
+        let most = self.content_length.map_or(u64::MAX, |length| length.saturating_sub(1));
+        let mut left = after_bytes.min(most);
+        let mut steps = self.steps;
+        let mut last = Some(last);
+        let steps = std::iter::from_fn(move || {
+            if left == 0 {
+                return last.take();
+            }
+            match steps.next() {
+                Some(Step::Send(bytes)) => {
+                    let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    left -= taken as u64;
+                    Some(Step::Send(bytes.slice(..taken)))
+                }
+                Some(step) => Some(step),
+                None => last.take(),
+            }
+        });
+        Self { steps: Box::new(steps), ..self }
+    }
+}
+
+fn none() -> Steps {
+    Box::new(std::iter::empty())
+}
+
+/// Comments of server-sent events, as proxies and some servers send them to keep a connection.
+fn comments(fault: &Fault) -> Steps {
+    let Fault::Comments { count, every_ms } = fault else { return none() };
+    let pause = Step::Wait(Duration::from_millis(*every_ms));
+    Box::new(
+        (0..*count).flat_map(move |_| [pause.clone(), Step::Send(Bytes::from_static(b": keep-alive\n\n"))]),
+    )
 }
 
 /// Where the list is cut, and what comes instead of the rest.
@@ -118,6 +188,7 @@ struct Edit {
 enum Then {
     Stall,
     Break(Break),
+    ResetStream(u32),
     /// JSON text; bare and indented if it is not `framed`.
     Error {
         body: String,
@@ -130,6 +201,7 @@ impl Then {
         match self {
             Self::Stall => Some(Step::Stall),
             Self::Break(how) => Some(Step::Break(*how)),
+            Self::ResetStream(code) => Some(Step::ResetStream(*code)),
             Self::Error { .. } => None,
         }
     }
@@ -140,6 +212,7 @@ fn edit(fault: &Fault) -> Option<Edit> {
         Fault::Stall { after_events } => (*after_events, Then::Stall),
         Fault::Reset { after_events } => (*after_events, Then::Break(Break::Reset)),
         Fault::Truncate { after_events } => (*after_events, Then::Break(Break::Fin)),
+        Fault::ResetStream { after_events, code } => (*after_events, Then::ResetStream(*code)),
         Fault::ErrorEvent { after_events, body, framed } => {
             let body = match body {
                 Some(serde_json::Value::String(text)) => text.clone(),
@@ -177,52 +250,22 @@ fn paced(
     Box::new(steps.chain(closing.map(Step::Send)))
 }
 
-fn slowed(script: Script, fault: Option<&Fault>) -> Script {
-    let Some(Fault::Slow { bytes, every_ms }) = fault else { return script };
-    let (size, pause) = ((*bytes).max(1), Duration::from_millis(*every_ms));
-    let mut first = true;
-    let steps = script.steps.flat_map(move |step| -> Steps {
-        let Step::Send(bytes) = step else { return Box::new([step].into_iter()) };
-        let skip_pause = std::mem::take(&mut first);
-        Box::new((0..bytes.len()).step_by(size).flat_map(move |at| {
-            let pause = (at > 0 || !skip_pause).then_some(Step::Wait(pause));
-            pause.into_iter().chain([Step::Send(bytes.slice(at..bytes.len().min(at + size)))])
-        }))
-    });
-    Script { steps: Box::new(steps), ..script }
-}
-
 /// Compresses what is sent, each piece so that it can be read at once.
-struct Gzip {
+struct Coded {
     inner: Steps,
-    encoder: Option<GzEncoder<Vec<u8>>>,
+    encoder: Option<Encoder>,
 }
 
-impl Iterator for Gzip {
+impl Iterator for Coded {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
         match self.inner.next() {
-            Some(Step::Send(bytes)) => {
-                let encoder = self.encoder.as_mut()?;
-                // Writing to memory cannot fail.
-                let _ = encoder.write_all(&bytes).and_then(|()| encoder.flush());
-                Some(Step::Send(std::mem::take(encoder.get_mut()).into()))
-            }
+            Some(Step::Send(bytes)) => Some(Step::Send(self.encoder.as_mut()?.write(&bytes))),
             Some(step) => Some(step),
-            None => {
-                let rest = self.encoder.take()?.finish().unwrap_or_default();
-                Some(Step::Send(rest.into()))
-            }
+            None => Some(Step::Send(self.encoder.take()?.finish())),
         }
     }
-}
-
-fn whole_gzip(body: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 2 + 64), Compression::fast());
-    // Writing to memory cannot fail.
-    let _ = encoder.write_all(body);
-    encoder.finish().unwrap_or_default().into()
 }
 
 /// Gzip of `mib` MiB of spaces, about 1 KiB each. One deflated MiB is made and repeated: a full flush makes it stand alone.

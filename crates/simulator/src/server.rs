@@ -1,6 +1,5 @@
 //! The listener and its thread: accepts connections and leads each request to an answer.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,28 +13,29 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
+use crate::coding::Coding;
 use crate::config::{Config, Shape};
 use crate::control;
 use crate::dispatch;
-use crate::fault::{Rule, RuleState};
+use crate::door::{Door, Outage};
 use crate::journal::LoggedRequest;
 use crate::keys::{Key, KeyState};
-use crate::line::{Control, Line};
+use crate::line::{Control, Line, Peer};
 use crate::live;
 use crate::quota::Quota;
 use crate::resources::{Lifecycle, OwnedResource, WrongOwner};
+use crate::rule::{Rule, RuleState};
 use crate::stats::Stats;
 use crate::tls;
 use crate::world::World;
 
 /// A running simulator, on threads of its own. Dropping it stops it and closes every connection.
 pub struct Simulator {
-    addr: SocketAddr,
     ca_pem: Option<String>,
     world: Arc<World>,
     stop: Option<oneshot::Sender<()>>,
@@ -49,19 +49,15 @@ impl Simulator {
     /// When the address cannot be had, or threads or certificates cannot be made.
     pub async fn start(config: Config) -> io::Result<Self> {
         let (ca_pem, acceptor) = config.tls.map(tls::acceptor).transpose()?.unzip();
-        let listen = config.listen;
-        let threads = config.threads.max(1);
         let http = http(&config);
-        let world = Arc::new(World::new(config));
-        let serving = Arc::clone(&world);
         let (stop, stopped) = oneshot::channel();
         let (started, starting) = oneshot::channel();
         let thread = std::thread::Builder::new().name("gemini-simulator".to_owned()).spawn(move || {
-            match listening(listen, threads) {
-                Ok((runtime, listener)) => {
+            match listening(config) {
+                Ok((runtime, world)) => {
+                    runtime.spawn(accept(acceptor, http, Arc::clone(&world)));
                     // Whoever waits for it may have given up; then `stop` is gone too.
-                    let _ = started.send(listener.local_addr());
-                    runtime.spawn(accept(listener, acceptor, http, serving));
+                    let _ = started.send(Ok(world));
                     // Sent or dropped, the meaning is the same.
                     let _: Result<(), _> = stopped.blocking_recv();
                     runtime.shutdown_timeout(Duration::from_millis(500));
@@ -71,19 +67,19 @@ impl Simulator {
                 }
             }
         })?;
-        let addr = starting.await.map_err(io::Error::other)??;
-        Ok(Self { addr, ca_pem, world, stop: Some(stop), thread: Some(thread) })
+        let world: Arc<World> = starting.await.map_err(io::Error::other)??;
+        Ok(Self { ca_pem, world, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.world.door.addr()
     }
 
     /// Its base URL, `http://127.0.0.1:PORT` or with `https`.
     pub fn url(&self) -> String {
         let scheme = if self.ca_pem.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.addr)
+        format!("{scheme}://{}", self.addr())
     }
 
     /// The authority that signed its certificate; none without TLS.
@@ -99,6 +95,28 @@ impl Simulator {
     /// The fault rules and how often each was met.
     pub fn faults(&self) -> Vec<RuleState> {
         self.world.faults()
+    }
+
+    /// Lets nobody in until the outage is over. When this returns, new connections meet it already; those that are open
+    /// break at once, unless they are to stay.
+    ///
+    /// # Errors
+    /// When the address cannot be had again after an earlier one.
+    pub fn set_outage(&self, outage: Outage) -> io::Result<()> {
+        self.world.door.set_outage(outage)
+    }
+
+    /// Ends an outage; when this returns, clients get in.
+    ///
+    /// # Errors
+    /// When the address cannot be had again.
+    pub fn end_outage(&self) -> io::Result<()> {
+        self.world.door.end_outage()
+    }
+
+    /// Replaces the content codings of answers; the first that a client takes counts.
+    pub fn set_codings(&self, codings: impl IntoIterator<Item = Coding>) {
+        self.world.set_codings(codings.into_iter().collect());
     }
 
     /// Replaces the limits; counting starts again.
@@ -173,24 +191,21 @@ impl Drop for Simulator {
             // A panic there has been reported by the panic hook already.
             let _ = thread.join();
         }
+        self.world.door.close();
     }
 }
 
-fn listening(addr: SocketAddr, threads: usize) -> io::Result<(Runtime, TcpListener)> {
+fn listening(config: Config) -> io::Result<(Runtime, Arc<World>)> {
     let runtime = Builder::new_multi_thread()
-        .worker_threads(threads)
+        .worker_threads(config.threads.max(1))
         .thread_name("gemini-simulator")
         .enable_all()
         .build()?;
-    let listener = {
+    let door = {
         let _entered = runtime.enter();
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(addr)?;
-        // Thousands of clients may connect at once.
-        socket.listen(4096)?
+        Door::open(config.listen)?
     };
-    Ok((runtime, listener))
+    Ok((runtime, Arc::new(World::new(config, door))))
 }
 
 type Http = auto::Builder<TokioExecutor>;
@@ -205,6 +220,9 @@ fn http(config: &Config) -> Http {
         .half_close(false)
         .max_headers(1000);
     http.http2().max_concurrent_streams(config.h2_max_streams);
+    if let Some(bytes) = config.h2_window_bytes {
+        http.http2().initial_stream_window_size(bytes);
+    }
     http
 }
 
@@ -229,10 +247,10 @@ fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, http: Http, world: Arc<World>) {
+async fn accept(acceptor: Option<TlsAcceptor>, http: Http, world: Arc<World>) {
     loop {
-        match listener.accept().await {
-            Ok((tcp, _)) => {
+        match world.door.accept().await {
+            Ok(tcp) => {
                 let counted = Counted::new(Arc::clone(&world));
                 tokio::spawn(connection(tcp, acceptor.clone(), http.clone(), counted));
             }
@@ -247,6 +265,7 @@ async fn connection(tcp: TcpStream, acceptor: Option<TlsAcceptor>, http: Http, c
         return;
     }
     let control = Arc::new(Control::default());
+    counted.0.door.let_in(&control);
     let line = match acceptor {
         None => Line::plain(tcp, Arc::clone(&control)),
         Some(acceptor) => match acceptor.accept(tcp).await {
@@ -256,7 +275,11 @@ async fn connection(tcp: TcpStream, acceptor: Option<TlsAcceptor>, http: Http, c
         },
     };
     let world = &counted.0;
-    let service = service_fn(|request| answer(Arc::clone(world), Arc::clone(&control), request));
+    let service = service_fn(|request| {
+        // Asked for here, since hyper calls in the order of the streams.
+        let peer = Peer { control: Arc::clone(&control), stream: control.next_stream() };
+        answer(Arc::clone(world), peer, request)
+    });
     if let Err(error) = http.serve_connection_with_upgrades(TokioIo::new(line), service).await
         && error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
     {
@@ -268,16 +291,16 @@ pub(crate) type AnyBody = Either<crate::respond::AnswerBody, http_body_util::Ful
 
 async fn answer(
     world: Arc<World>,
-    control: Arc<Control>,
+    peer: Peer,
     request: Request<Incoming>,
-) -> Result<Response<AnyBody>, Infallible> {
+) -> Result<Response<AnyBody>, h2::Error> {
     if request.uri().path().starts_with(control::PREFIX) {
         let response = control::answer(&world, request).await;
-        control.expect_head();
+        peer.control.expect_head();
         return Ok(response.map(Either::Right));
     }
     if live::claims(request.uri().path()) {
-        return Ok(live::serve(&world, control, request).await);
+        return Ok(live::serve(&world, peer, request).await?);
     }
-    Ok(dispatch::serve(&world, control, request).await.map(Either::Left))
+    Ok(dispatch::serve(&world, peer, request).await?.map(Either::Left))
 }

@@ -34,6 +34,9 @@ pub struct Stats {
     pub open_connections: u64,
     /// Connections that ended because what they carried was not HTTP.
     pub malformed: u64,
+    /// Connections that an outage has reset as they came.
+    #[serde(default)]
+    pub turned_away: u64,
 }
 
 // `by_key` and `calls` hold secrets.

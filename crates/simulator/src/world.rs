@@ -8,9 +8,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::calls::Calls;
+use crate::coding::Coding;
 use crate::config::{Config, Shape, UnknownKeys};
+use crate::door::Door;
 use crate::error::ApiError;
-use crate::fault::{Fault, Faults, Rule, RuleState, Subject};
 use crate::journal::{Arrival, End, Entry, Journal, LoggedRequest, spell};
 use crate::keys::{Key, KeyState};
 use crate::live::Registry as Sessions;
@@ -19,6 +20,7 @@ use crate::prefix::{Prefixes, prefixes};
 use crate::prompt::Prompt;
 use crate::quota::{Meter, Metered, Now, Quota};
 use crate::resources::{Lifecycle, Registry, Uploads};
+use crate::rule::{Faults, Rule, RuleState, Stage, Strike, Subject};
 use crate::stats::{Stats, count};
 
 /// The counters of [`Stats`] that are not atomics of their own.
@@ -45,6 +47,8 @@ pub(crate) struct World {
     pub(crate) tls: bool,
     keys: RwLock<HashMap<String, Key>>,
     shape: RwLock<Shape>,
+    codings: RwLock<Vec<Coding>>,
+    pub(crate) door: Arc<Door>,
     faults: Mutex<Faults>,
     meter: Mutex<Meter>,
     prefixes: Option<Mutex<Prefixes>>,
@@ -71,7 +75,7 @@ fn by_secret(keys: Vec<Key>) -> HashMap<String, Key> {
 }
 
 impl World {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, door: Door) -> Self {
         Self {
             started: Instant::now(),
             started_unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
@@ -82,6 +86,8 @@ impl World {
             tls: config.tls.is_some(),
             keys: RwLock::new(by_secret(config.keys)),
             shape: RwLock::new(config.shape),
+            codings: RwLock::new(config.codings),
+            door: Arc::new(door),
             faults: Mutex::new(Faults::new(config.faults)),
             meter: Mutex::new(Meter::new(config.quotas, config.quota_minute, config.quota_window)),
             prefixes: config.prefix_cache.map(|cache| Mutex::new(Prefixes::new(cache))),
@@ -165,6 +171,14 @@ impl World {
         *self.shape.write().unwrap_or_else(PoisonError::into_inner) = shape;
     }
 
+    pub(crate) fn codings(&self) -> Vec<Coding> {
+        self.codings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_codings(&self, codings: Vec<Coding>) {
+        *self.codings.write().unwrap_or_else(PoisonError::into_inner) = codings;
+    }
+
     pub(crate) fn lifecycle(&self) -> Lifecycle {
         self.lifecycle.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -181,8 +195,8 @@ impl World {
         *lock(&self.faults) = Faults::new(rules);
     }
 
-    pub(crate) fn strike(&self, subject: &Subject<'_>) -> Option<Fault> {
-        lock(&self.faults).strike(subject)
+    pub(crate) fn strike(&self, stage: Stage, subject: &Subject<'_>) -> Option<Strike> {
+        lock(&self.faults).strike(stage, subject)
     }
 
     pub(crate) fn quotas(&self) -> Vec<Quota> {
@@ -294,6 +308,7 @@ impl World {
             connections: self.connections.load(Ordering::Relaxed),
             open_connections: self.open_connections.load(Ordering::Relaxed),
             malformed: self.malformed.load(Ordering::Relaxed),
+            turned_away: self.door.turned_away.load(Ordering::Relaxed),
         }
     }
 }

@@ -265,6 +265,134 @@ async fn heads_can_be_too_large() {
     assert_eq!(answer.head.lines().filter(|line| line.starts_with("x-many-")).count(), 500);
 }
 
+/// A rule whose answer's body comes so.
+fn delivered(fault: &Value, delivery: &Value) -> Rule {
+    serde_json::from_value(json!({"fault": fault, "delivery": delivery})).unwrap()
+}
+
+#[tokio::test]
+async fn any_body_can_be_cut_after_so_many_bytes() {
+    let sim = simulator().await;
+    for fault in [
+        json!({"kind": "none"}),
+        json!({"kind": "status", "status": 429}),
+        json!({"kind": "google", "error": "key_suspended"}),
+        json!({"kind": "middlebox", "status": 502}),
+    ] {
+        for (kind_of_cut, met) in [("cut", None), ("reset", Some(ErrorKind::ConnectionReset))] {
+            for after in [0, 9, 1_000_000] {
+                sim.set_faults([delivered(&fault, &json!({"kind": kind_of_cut, "after_bytes": after}))]);
+                let answer = reply(&sim, FLASH).await;
+                let length: usize = answer.header("content-length").unwrap().parse().unwrap();
+                assert_eq!(answer.raw.len(), after.min(length - 1), "{fault} {kind_of_cut}");
+                assert_eq!(kind(&answer.end), met);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_errors_body_can_stall_or_drip() {
+    let sim = simulator().await;
+    let error = json!({"kind": "status", "status": 429});
+    sim.set_faults([delivered(&error, &json!({"kind": "stall", "after_bytes": 9}))]);
+    let mut tcp = TcpStream::connect(sim.addr()).await.unwrap();
+    tcp.write_all(&request("POST", FLASH, &[("x-goog-api-key", KEY)], &hello().to_string())).await.unwrap();
+    let mut got = Vec::new();
+    while timeout(Duration::from_millis(200), tcp.read_buf(&mut got)).await.is_ok() {}
+    let stalled = Reply::of(&got, Ok(()));
+    assert_eq!((stalled.status, stalled.raw.len()), (429, 9));
+    assert_eq!(sim.requests()[0].end, End::Open);
+    drop(tcp);
+    logged(&sim, |request| request.end == End::ClientLeft).await;
+
+    sim.set_faults([delivered(&error, &json!({"kind": "drip", "bytes": 50, "every_ms": 2}))]);
+    let start = Instant::now();
+    let dripped = reply(&sim, FLASH).await;
+    assert_eq!(dripped.raw.len().to_string(), dripped.header("content-length").unwrap());
+    let pauses = u32::try_from(dripped.raw.len() / 50).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(2) * pauses);
+}
+
+#[tokio::test]
+async fn an_error_after_events_can_name_the_key_plain_and_coded() {
+    let sim = with(json!({
+        "kind": "error_event", "after_events": 2, "framed": true,
+        "body": {"error": {"code": 403, "message": "Consumer 'api_key:{{key}}' has been suspended."}},
+    }))
+    .await;
+    sim.set_codings([gemini_simulator::Coding::Gzip, gemini_simulator::Coding::Deflate]);
+    let body = hello().to_string();
+    for accept in ["identity", "gzip", "deflate"] {
+        let headers = [("x-goog-api-key", KEY), ("accept-encoding", accept)];
+        let answer = call(&sim, "POST", STREAM, &headers, &body).await;
+        let mut text = Vec::new();
+        let raw = answer.body();
+        match answer.header("content-encoding") {
+            Some("gzip") => flate2::read::GzDecoder::new(&raw[..]).read_to_end(&mut text).unwrap(),
+            Some("deflate") => flate2::read::ZlibDecoder::new(&raw[..]).read_to_end(&mut text).unwrap(),
+            other => {
+                assert_eq!((accept, other), ("identity", None));
+                text.extend_from_slice(&raw);
+                text.len()
+            }
+        };
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.matches("data: ").count(), 3, "{accept}");
+        assert!(text.contains(&format!("api_key:{KEY}")), "{accept}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn comments_come_before_the_first_event() {
+    let sim = with(json!({"kind": "comments", "count": 3, "every_ms": 10})).await;
+    let start = Instant::now();
+    let (chunks, ended) = reply(&sim, STREAM).await.chunks();
+    assert!(start.elapsed() >= Duration::from_millis(30));
+    assert!(ended);
+    assert_eq!(chunks[..3], [b": keep-alive\n\n"; 3]);
+    same(&chunks[3..], &events().await);
+    let array = reply(&sim, "/v1/models/gemini-2.5-flash:streamGenerateContent").await.json();
+    assert_eq!(array.as_array().unwrap().len(), 5, "JSON has no comments");
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_read_on_is_stuck_and_a_small_one_is_answered() {
+    let sim = with(json!({"kind": "stall_request", "after_bytes": 65536})).await;
+    assert_eq!(reply(&sim, FLASH).await.status, 200);
+    let mut tcp = TcpStream::connect(sim.addr()).await.unwrap();
+    let big = json!({"contents": [{"parts": [{"text": "x".repeat(64 * 1024 * 1024)}]}]}).to_string();
+    let bytes = request("POST", FLASH, &[("x-goog-api-key", KEY)], &big);
+    let sent = timeout(Duration::from_millis(300), tcp.write_all(&bytes)).await;
+    assert!(sent.is_err(), "the window is shut");
+    let logged = sim.requests().pop().unwrap();
+    assert_eq!((logged.end, logged.fault.as_deref()), (End::Open, Some("stall_request")));
+    assert!(logged.body_bytes < 1024 * 1024, "{}", logged.body_bytes);
+}
+
+#[tokio::test]
+async fn a_compressed_request_is_read() {
+    let sim = simulator().await;
+    let body = hello().to_string();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, body.as_bytes()).unwrap();
+    let coded = encoder.finish().unwrap();
+    let send = async |coding: &str, body: &[u8]| {
+        let head = format!(
+            "POST {FLASH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Goog-Api-Key: {KEY}\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let (bytes, end) = raw(sim.addr(), &[head.as_bytes(), body].concat()).await;
+        Reply::of(&bytes, end)
+    };
+    let answer = send("gzip", &coded).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["usageMetadata"], native(&sim, FLASH, &hello()).await.json()["usageMetadata"]);
+    assert_eq!(sim.requests()[0].body_bytes, coded.len() as u64, "the log has what came");
+    assert_eq!(send("gzip", &coded[..20]).await.status, 400);
+    assert_eq!(send("gzip", body.as_bytes()).await.status, 400);
+}
+
 #[tokio::test]
 async fn headers_are_set_on_the_normal_answer() {
     let sim = with(

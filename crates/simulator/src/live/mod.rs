@@ -8,6 +8,7 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
+use h2::Reason;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -23,11 +24,12 @@ use crate::auth::{Caller, Credentials};
 use crate::dispatch::arrival;
 use crate::error::{ApiError, Frame};
 use crate::exchange::Exchange;
-use crate::fault::{Fault, Subject};
+use crate::fault::Fault;
 use crate::google::Asker;
-use crate::line::Control;
+use crate::line::Peer;
 use crate::respond::{Outlet, before_head, instead, respond};
 use crate::route::{Operation, Route, Surface};
+use crate::rule::{Stage, Subject};
 use crate::server::AnyBody;
 use crate::world::World;
 use session::Session;
@@ -60,29 +62,37 @@ pub(crate) fn claims(path: &str) -> bool {
 }
 
 /// Answers an upgrade; the session goes on by itself.
+///
+/// # Errors
+/// With the reason for which an HTTP/2 stream is to be reset.
 pub(crate) async fn serve(
     world: &Arc<World>,
-    control: Arc<Control>,
+    peer: Peer,
     request: Request<Incoming>,
-) -> Response<AnyBody> {
+) -> Result<Response<AnyBody>, Reason> {
     let (mut parts, _) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let (version, method) = method(&path).unwrap_or((String::new(), LiveMethod::Content));
     let route = Route { surface: Surface::Native, version, operation: Operation::Live(method) };
     let credentials = Credentials::of(&parts.headers, parts.uri.query());
-    let mut exchange = Exchange::begin(world, arrival(world, &parts, &control, credentials.secret()));
+    let mut exchange = Exchange::begin(world, arrival(world, &parts, &peer.control, credentials.secret()));
 
-    let fault = world.strike(&Subject {
-        key: exchange.key(),
-        project: exchange.project(),
-        model: None,
-        path: &path,
-        method: parts.method.as_str(),
-    });
+    let strike = world.strike(
+        Stage::Body,
+        &Subject {
+            key: exchange.key(),
+            project: exchange.project(),
+            model: None,
+            path: &path,
+            method: parts.method.as_str(),
+        },
+    );
+    let delivery = strike.as_ref().and_then(|strike| strike.delivery);
+    let fault = strike.map(|strike| strike.fault);
     if let Some(fault) = &fault {
         exchange.fault(fault.kind());
     }
-    before_head(fault.as_ref(), &mut exchange, &control).await;
+    before_head(fault.as_ref(), &mut exchange, &peer).await?;
 
     let asker = Asker {
         secret: exchange.key().unwrap_or_default(),
@@ -96,21 +106,20 @@ pub(crate) async fn serve(
         None => match open(world, &credentials, &route, method, &mut parts) {
             Ok((caller, upgrade, response)) => {
                 exchange.status(StatusCode::SWITCHING_PROTOCOLS.as_u16());
-                let session = Session::new(world, caller, route, exchange, control, fault);
+                let session = Session::new(world, caller, route, exchange, peer.control, fault);
                 tokio::spawn(async move {
                     if let Ok(upgraded) = upgrade.await {
                         session.run(upgraded).await;
                     }
                 });
-                return response;
+                return Ok(response);
             }
             Err(error) => Answer::error(&error, Frame::Object),
         },
     };
-    let outlet =
-        Outlet { control, version: parts.version, gzip: false, bodiless: false, interval: Duration::ZERO };
-    outlet.control.expect_head();
-    respond(refused, fault.as_ref(), exchange, outlet).map(Either::Left)
+    let outlet = Outlet { peer, coding: None, delivery, bodiless: false, interval: Duration::ZERO };
+    outlet.peer.control.expect_head();
+    Ok(respond(refused, fault.as_ref(), exchange, outlet).map(Either::Left))
 }
 
 fn open(

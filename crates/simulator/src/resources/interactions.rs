@@ -240,7 +240,7 @@ fn events(begun: &Value, finished: &Value, pieces: &[String]) -> Vec<Event> {
 fn streamed(events: Vec<Event>) -> Answer {
     let frames = Box::new(events.into_iter().map(|event| event.frame));
     let payload = Payload::Events(Events { framing: Framing::OpenAi, frames, closing: None });
-    Answer { status: StatusCode::OK, content_type: SSE, payload, headers: Vec::new() }
+    Answer { status: StatusCode::OK, content_type: SSE, payload, headers: Vec::new(), foreign: false }
 }
 
 /// `GET ?stream=true&last_event_id=`: what came after that event.

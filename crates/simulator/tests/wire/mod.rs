@@ -43,6 +43,7 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str)
     (lines.join("\r\n") + "\r\n\r\n" + body).into_bytes()
 }
 
+#[derive(Debug)]
 pub struct Reply {
     pub status: u16,
     pub head: String,

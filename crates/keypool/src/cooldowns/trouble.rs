@@ -1,16 +1,16 @@
 //! Where something is in trouble: one model or one tool, and the projects on which it cools, with one bit a key for
-//! "not for this one". The roster holds one for each model in trouble and one for each tool.
+//! "not for this one". There is one for each model in trouble and one for each tool.
 
 use std::collections::BTreeMap;
 
 use fixedbitset::FixedBitSet;
 
-use crate::cooldown::Cooldown;
-use crate::key::KeyIx;
-use crate::roster::ProjectIx;
+use super::cooldown::Cooldown;
+use crate::ids::{KeyIx, ProjectIx};
+use crate::members::Members;
 
 #[derive(Debug)]
-pub(crate) struct Trouble {
+pub(super) struct Trouble {
     /// None of them is open.
     pub cooldowns: BTreeMap<ProjectIx, Cooldown>,
     /// The keys that may not be leased for this.
@@ -18,12 +18,12 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    pub(crate) fn new(keys: usize) -> Self {
+    pub(super) fn new(keys: usize) -> Self {
         Self { cooldowns: BTreeMap::new(), blocked: FixedBitSet::with_capacity(keys) }
     }
 
     /// Brings the bits of a project's keys in line with its cooldown, and forgets one that is open.
-    pub(crate) fn refresh(&mut self, project: ProjectIx, members: &[KeyIx]) {
+    pub(super) fn refresh(&mut self, project: ProjectIx, members: &[KeyIx]) {
         let Some(cooldown) = self.cooldowns.get(&project) else { return };
         let blocked = !cooldown.admits();
         for key in members {
@@ -31,6 +31,15 @@ impl Trouble {
         }
         if cooldown.is_open() {
             self.cooldowns.remove(&project);
+        }
+    }
+
+    /// Brings all bits in line with the cooldowns.
+    pub(super) fn rebuild(&mut self, members: &Members) {
+        self.blocked.clear();
+        let closed = self.cooldowns.iter().filter(|(_, cooldown)| !cooldown.admits());
+        for key in closed.flat_map(|(project, _)| members.of(*project)) {
+            self.blocked.insert(key.position());
         }
     }
 }

@@ -4,22 +4,21 @@ use std::time::Duration;
 
 use meter::Now;
 
-use crate::cooldown::Cooldown;
-use crate::key::KeyIx;
+use super::Roster;
+use crate::cooldowns::Cooldown;
+use crate::ids::{ProjectIx, Site};
 use crate::reason::Reason;
 use crate::record::{CooldownState, Record, Subject};
-use crate::roster::{Key, ProjectIx, Roster, Site};
 use crate::settings::Settings;
-use crate::tool::Tool;
 
 /// The most that a stored cooldown is believed to last, beside `long_wait`: the longest day, and some.
 const LONGEST_DAY: Duration = Duration::from_secs(26 * 60 * 60);
 
 impl Roster {
     pub(crate) fn subject(&self, site: &Site) -> Subject {
-        let owner = |project: &ProjectIx| self.projects[project.0 as usize].owner.clone();
+        let owner = |project: &ProjectIx| self.members.owner(*project).clone();
         match site {
-            Site::Key(key) => Subject::Key { key: self.keys[key.position()].id.clone() },
+            Site::Key(key) => Subject::Key { key: self.members.get(*key).id.clone() },
             Site::Project(project) => Subject::Project { project: owner(project) },
             Site::Model(project, model) => Subject::Model { project: owner(project), model: model.clone() },
             Site::Tool(project, tool) => Subject::Tool { project: owner(project), tool: *tool },
@@ -30,16 +29,16 @@ impl Roster {
     fn site(&self, subject: Subject) -> Option<Site> {
         Some(match subject {
             Subject::Key { key } => Site::Key(self.find(&key)?),
-            Subject::Project { project } => Site::Project(*self.by_owner.get(&project)?),
-            Subject::Model { project, model } => Site::Model(*self.by_owner.get(&project)?, model),
-            Subject::Tool { project, tool } => Site::Tool(*self.by_owner.get(&project)?, tool),
+            Subject::Project { project } => Site::Project(self.members.owned_by(&project)?),
+            Subject::Model { project, model } => Site::Model(self.members.owned_by(&project)?, model),
+            Subject::Tool { project, tool } => Site::Tool(self.members.owned_by(&project)?, tool),
             Subject::Limits { .. } | Subject::Usage { .. } => return None,
         })
     }
 
     /// The durable state at a site.
     pub(crate) fn record(&self, site: &Site, now: Now) -> Record {
-        let state = match self.peek(site) {
+        let state = match self.cooldowns.get(site) {
             None | Some(Cooldown::Open) => CooldownState::Open,
             Some(Cooldown::Retired { reason }) => CooldownState::Retired { reason: *reason },
             Some(
@@ -53,8 +52,8 @@ impl Roster {
         let record = Record { state, ..Record::clear(self.subject(site)) };
         match site {
             Site::Key(key) => {
-                let Key { disabled, number, .. } = &self.keys[key.position()];
-                Record { disabled: *disabled, number: *number, ..record }
+                let number = self.members.get(*key).number;
+                Record { disabled: self.cooldowns.is_disabled(*key), number, ..record }
             }
             Site::Project(_) | Site::Model(..) | Site::Tool(..) => record,
         }
@@ -62,17 +61,13 @@ impl Roster {
 
     /// A record for each site that has something to say.
     pub(crate) fn records(&self, now: Now) -> Vec<Record> {
-        let keys = (0..).map(|ix| Site::Key(KeyIx(ix))).take(self.keys.len());
-        let projects = (0..).map(|ix| Site::Project(ProjectIx(ix))).take(self.projects.len());
-        let models = self.troubles.iter().flat_map(|(model, trouble)| {
-            trouble.cooldowns.keys().map(|project| Site::Model(*project, model.clone()))
-        });
-        let tools = Tool::ALL.into_iter().flat_map(|tool| {
-            self.tools[tool as usize].cooldowns.keys().map(move |project| Site::Tool(*project, tool))
-        });
-        let records = keys.chain(projects).chain(models).chain(tools).map(|site| self.record(&site, now));
-        let usage = (0..).map(KeyIx).take(self.keys.len()).map(|key| self.usage_record(key));
-        records.chain(self.limits_records(now)).chain(usage).filter(|record| !record.is_clear()).collect()
+        let keys = self.members.iter().map(|(key, _)| Site::Key(key));
+        let projects = self.members.projects().map(Site::Project);
+        let sites = keys.chain(projects).chain(self.cooldowns.parts());
+        let usage = self.members.iter().map(|(key, member)| self.counters.usage_record(key, &member.id));
+        let records = sites.map(|site| self.record(&site, now));
+        let limits = self.counters.limits_records(&self.members, now);
+        records.chain(limits).chain(usage).filter(|record| !record.is_clear()).collect()
     }
 
     /// Takes records over, in any order. What a project is called depends on its keys' numbers, so these come first.
@@ -90,36 +85,39 @@ impl Roster {
 
     /// Takes a record over. One whose subject is no longer in the pool is passed by.
     fn restore(&mut self, record: Record, now: Now, settings: &Settings) {
-        if let (Subject::Limits { project, model }, Some(state)) = (&record.subject, &record.limits) {
-            self.restore_limits(project, model, state, now);
+        if let (Subject::Limits { project, model }, Some(state)) = (&record.subject, &record.limits)
+            && let Some(project) = self.members.owned_by(project)
+        {
+            self.counters.restore_limits(project, model, state, &self.members, now);
         }
-        if let (Subject::Usage { key }, Some(usage)) = (&record.subject, &record.usage) {
-            self.restore_usage(key, usage, now.mono);
+        if let (Subject::Usage { key }, Some(usage)) = (&record.subject, &record.usage)
+            && let Some(key) = self.find(key)
+        {
+            self.counters.restore_usage(key, usage, now.mono);
         }
         let Some(site) = self.site(record.subject) else { return };
         if let Site::Key(key) = site {
             let failed = matches!(record.state, CooldownState::Cooling { reason: Reason::Transport, .. });
-            let entry = self.key_mut(key);
-            entry.disabled = record.disabled;
+            self.cooldowns.disable(key, &self.members, record.disabled);
             // One more transport fault and it cools again, as it would have without the restart.
-            entry.failures = if failed { settings.failure_threshold } else { 0 };
+            self.counters.set_failures(key, if failed { settings.failure_threshold } else { 0 });
         }
         let cooldown = match record.state {
             CooldownState::Open => Cooldown::Open,
             CooldownState::Retired { reason } => Cooldown::Retired { reason },
             CooldownState::Cooling { until, steps, reason } if until > now.wall => {
                 let left = now.until(until).min(settings.long_wait.max(LONGEST_DAY));
-                self.set_timer(now.mono + left, site.clone());
+                self.cooldowns.set_timer(now.mono + left, site.clone());
                 Cooldown::restored(now.mono + left, steps, reason)
             }
             CooldownState::Cooling { until, .. } if now.since(until) >= settings.cooldown_max => {
                 Cooldown::Open
             }
             CooldownState::Cooling { until, steps, reason } => {
-                self.set_timer(now.mono + settings.cooldown_max, site.clone());
+                self.cooldowns.set_timer(now.mono + settings.cooldown_max, site.clone());
                 Cooldown::restored_over(now.mono.saturating_sub(now.since(until)), steps, reason)
             }
         };
-        self.set(&site, cooldown);
+        self.cooldowns.set(&site, &self.members, cooldown);
     }
 }

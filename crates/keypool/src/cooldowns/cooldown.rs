@@ -1,6 +1,6 @@
 //! One cooldown: of a key, of a project, or of a model in a project. When it begins, how long it lasts, the single
-//! probe after it, and what a late report may still change. Knows nothing of what it is the cooldown of; the roster
-//! holds them and turns their answers into bits.
+//! probe after it, and what a late report may still change. Knows nothing of what it is the cooldown of; its parent holds
+//! them and turns their answers into bits.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use fastrand::Rng;
 use gemini::fault::Wait;
 use meter::{Now, daily_reset};
 
+use crate::ids::Order;
 use crate::reason::Reason;
 use crate::settings::Settings;
 
@@ -18,9 +19,6 @@ const WORTH_MOVING: Duration = Duration::from_secs(1);
 /// How long after a daily reset the probe's answer "daily quota used up" means that Google's clock has not struck yet,
 /// not that another day is lost.
 const RESET_GRACE: Duration = Duration::from_secs(10 * 60);
-
-/// The number of a lease in the order of granting; 0 for leases of a former incarnation, which come before all.
-pub(crate) type Order = u64;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Cooldown {
@@ -128,6 +126,15 @@ impl Cooldown {
             Self::Retired { .. } => (3, Duration::ZERO),
         };
         if rank(&other) > rank(&self) { other } else { self }
+    }
+
+    /// When this may let a lease through. `None` for never.
+    pub(crate) fn back_at(&self, now: Duration) -> Option<Duration> {
+        match self {
+            Self::Open | Self::Probation { .. } => Some(now),
+            Self::Cooling { until, .. } => Some(*until),
+            Self::Retired { .. } => None,
+        }
     }
 
     /// When the passing of time may change this next.

@@ -1,5 +1,5 @@
-//! The roster's budgets: found by model and project, made where a limit is known, written up and restored. What a budget
-//! counts is its own business.
+//! The budgets: found by model and project, made where a limit is known, written up and restored. What a budget counts is
+//! its own business.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,15 +7,14 @@ use std::time::Duration;
 use gemini::fault::{Fault, Wait};
 use meter::{Amount, Gauge, Now, Second};
 
+use super::Counters;
 use crate::budget::{BELIEVED, Booking, Budget, Spent};
 use crate::effect::{Effect, Effects, Event};
+use crate::ids::{Model, ModelIx, ProjectIx};
 use crate::journal::Page;
-use crate::key::KeyIx;
 use crate::limit::{Caps, configured, gauge_of};
-use crate::models::{ModelIx, ModelState};
-use crate::record::{LearntLimit, LimitState, Owner, Record, SecondUsed, Subject};
-use crate::roster::{Model, ProjectIx, Roster};
-use crate::snapshot::LimitView;
+use crate::members::Members;
+use crate::record::{LearntLimit, LimitState, Record, SecondUsed, Subject};
 
 /// How often budgets that have nothing to say are cleared away.
 const TIDY: Duration = Duration::from_secs(60 * 60);
@@ -32,7 +31,7 @@ pub(crate) struct Headroom<'a> {
 }
 
 impl Headroom<'_> {
-    /// Since when, or when.
+    /// Returns when the project has room: now, or later.
     pub(crate) fn opens(&self, project: ProjectIx) -> Duration {
         let budget = self.budgets.and_then(|budgets| budgets.get(&project));
         budget.map_or(self.now, |budget| budget.opens(self.tokens, self.now))
@@ -43,7 +42,7 @@ impl Headroom<'_> {
     }
 }
 
-impl Roster {
+impl Counters {
     pub(crate) fn headroom(&self, model: Option<ModelIx>, tokens: u64, now: Duration) -> Headroom<'_> {
         let budgets =
             model.map(|model| &self.models.get(model).budgets).filter(|budgets| !budgets.is_empty());
@@ -53,18 +52,18 @@ impl Roster {
     /// Counts a request where a limit is known.
     pub(crate) fn book(
         &mut self,
-        key: KeyIx,
+        project: ProjectIx,
         model: ModelIx,
         tokens: u64,
+        members: &Members,
         now: Now,
     ) -> Option<(ProjectIx, Booking)> {
-        let project = self.project(key);
         let state = self.models.get(model);
         if !state.budgets.contains_key(&project) {
             if self.limits.is_empty() {
                 return None;
             }
-            let caps = self.configured(project, &state.name);
+            let caps = self.configured(project, &state.name, members);
             if caps == Caps::default() {
                 return None;
             }
@@ -75,38 +74,32 @@ impl Roster {
         Some((project, booking))
     }
 
-    /// Puts a booking right, now that it is known what became of it.
+    /// Puts a booking right, now that it is known what became of it. Returns whether that made room.
     pub(crate) fn settle_booking(
         &mut self,
-        key: KeyIx,
         model: ModelIx,
         (project, booking): (ProjectIx, Booking),
         spent: Spent,
         now: Duration,
-    ) {
-        // Where the key belongs to another project by now, the larger of two counts has stayed, perhaps without this.
-        if self.project(key) != project {
-            return;
-        }
-        let Some(budget) = self.models.get_mut(model).budgets.get_mut(&project) else { return };
-        if budget.settle(booking, spent, now) {
-            self.stirred = true;
-        }
+    ) -> bool {
+        let Some(budget) = self.models.get_mut(model).budgets.get_mut(&project) else { return false };
+        let made_room = budget.settle(booking, spent, now);
         if spent != Spent::Tokens(None) {
             self.note_limits(project, model, now);
         }
+        made_room
     }
 
     /// Takes what a refusal says of limits.
     pub(crate) fn learn_limits(
         &mut self,
-        key: KeyIx,
+        project: ProjectIx,
         model: &Model,
         fault: &Fault,
+        members: &Members,
         now: Now,
         effects: &mut Effects,
     ) {
-        let project = self.project(key);
         let hint = match fault.wait {
             Wait::For(hint) => Some(hint),
             _ => None,
@@ -117,12 +110,12 @@ impl Roster {
             if !known && quota.limit.is_none_or(|limit| limit == 0) {
                 continue;
             }
-            let entered = self.models.enter(model, now.mono, &mut self.journal);
-            let caps = self.configured(project, model);
+            let entered = self.enter(model, now.mono);
+            let caps = self.configured(project, model, members);
             let budgets = &mut self.models.get_mut(entered).budgets;
             let budget = budgets.entry(project).or_insert_with(|| Budget::new(caps));
             if let Some((gauge, limit)) = budget.learn(quota, hint, now) {
-                let project = self.projects[project.0 as usize].owner.clone();
+                let project = members.owner(project).clone();
                 let subject = Subject::Model { project, model: model.clone() };
                 effects.log(Event::LimitLearnt { subject, gauge, limit });
             }
@@ -130,21 +123,29 @@ impl Roster {
         }
     }
 
-    /// Forgets what refusals taught of this project's limits.
-    pub(crate) fn forget_limits(&mut self, project: ProjectIx, now: Duration) {
+    /// Forgets what refusals taught of this project's limits. Returns whether there was something to forget.
+    pub(crate) fn forget_limits(&mut self, project: ProjectIx, now: Duration) -> bool {
+        let mut forgot = false;
         for state in self.models.iter_mut() {
             let Some(budget) = state.budgets.get_mut(&project) else { continue };
             budget.forget_learnt();
             if !std::mem::replace(&mut budget.dirty, true) {
                 self.journal.note(Page::Limits(project, state.name.clone()), now);
             }
-            self.stirred = true;
+            forgot = true;
         }
+        forgot
     }
 
     /// Hands the budgets of a dissolved project to its heir. Answers under which names they were kept.
-    pub(crate) fn bequeath_budgets(&mut self, from: ProjectIx, to: ProjectIx, now: Duration) -> Vec<Subject> {
-        let owner = self.projects[from.0 as usize].owner.clone();
+    pub(crate) fn bequeath_budgets(
+        &mut self,
+        from: ProjectIx,
+        to: ProjectIx,
+        members: &Members,
+        now: Duration,
+    ) -> Vec<Subject> {
+        let owner = members.owner(from);
         let mut former = Vec::new();
         for state in self.models.iter_mut() {
             let Some(budget) = state.budgets.remove(&from) else { continue };
@@ -159,22 +160,21 @@ impl Roster {
     }
 
     /// Looks the configured limits up again, since labels or projects have changed.
-    pub(crate) fn reconfigure_budgets(&mut self) {
+    pub(crate) fn reconfigure_budgets(&mut self, members: &Members) {
         if self.limits.is_empty() {
             return;
         }
-        let labels: Vec<_> =
-            (0..).map(ProjectIx).take(self.projects.len()).map(|at| self.label(at).cloned()).collect();
+        let labels: Vec<_> = members.projects().map(|project| members.label(project)).collect();
         for state in self.models.iter_mut() {
             for (project, budget) in &mut state.budgets {
-                let label = labels[project.0 as usize].as_ref();
+                let label = labels[project.position()];
                 budget.configured = configured(&self.limits, label, state.name.as_deref());
             }
         }
     }
 
-    fn configured(&self, project: ProjectIx, model: &Model) -> Caps {
-        configured(&self.limits, self.label(project), model.as_deref())
+    fn configured(&self, project: ProjectIx, model: &Model, members: &Members) -> Caps {
+        configured(&self.limits, members.label(project), model.as_deref())
     }
 
     fn note_limits(&mut self, project: ProjectIx, model: ModelIx, now: Duration) {
@@ -187,7 +187,7 @@ impl Roster {
     }
 
     /// Writes up what changed, if it is time.
-    pub(crate) fn write_up(&mut self, now: Now, effects: &mut Effects) {
+    pub(crate) fn write_up(&mut self, members: &Members, now: Now, effects: &mut Effects) {
         if self.journal.due().is_none_or(|due| due > now.mono) {
             return;
         }
@@ -197,12 +197,12 @@ impl Roster {
         }
         let pages = self.journal.take(now.mono);
         for page in &pages {
-            effects.push(Effect::Persist(self.page(page, now)));
+            effects.push(Effect::Persist(self.page(page, members, now)));
         }
         self.journal.give_back(pages);
     }
 
-    fn page(&mut self, page: &Page, now: Now) -> Record {
+    fn page(&mut self, page: &Page, members: &Members, now: Now) -> Record {
         match page {
             Page::Limits(project, model) => {
                 if let Some(model) = self.models.find(model)
@@ -210,50 +210,38 @@ impl Roster {
                 {
                     budget.dirty = false;
                 }
-                self.limits_record(*project, model, now)
+                self.limits_record(*project, model, members, now)
             }
             Page::Usage(key) => {
-                self.key_mut(*key).unkept = false;
-                self.usage_record(*key)
+                self.keys[key.position()].unkept = false;
+                self.usage_record(*key, &members.get(*key).id)
             }
         }
     }
 
-    fn limits_record(&self, project: ProjectIx, model: &Model, now: Now) -> Record {
-        let owner = self.projects[project.0 as usize].owner.clone();
+    fn limits_record(&self, project: ProjectIx, model: &Model, members: &Members, now: Now) -> Record {
+        let owner = members.owner(project).clone();
         let record = Record::clear(Subject::Limits { project: owner, model: model.clone() });
         let budget = self.models.find(model).and_then(|model| self.models.get(model).budgets.get(&project));
         Record { limits: budget.and_then(|budget| budget.state(now)).map(Box::new), ..record }
     }
 
-    pub(crate) fn limits_records(&self, now: Now) -> impl Iterator<Item = Record> {
+    pub(crate) fn limits_records(&self, members: &Members, now: Now) -> impl Iterator<Item = Record> {
         self.models.iter().flat_map(move |state| {
-            state.budgets.keys().map(move |project| self.limits_record(*project, &state.name, now))
+            state.budgets.keys().map(move |project| self.limits_record(*project, &state.name, members, now))
         })
     }
 
-    pub(crate) fn limit_views(&self, project: ProjectIx, now: Duration) -> Vec<LimitView> {
-        let of_project = self.models.iter().filter_map(|state| Some((state, state.budgets.get(&project)?)));
-        let view = |(state, budget): (&ModelState, &Budget)| {
-            let [rpm, tpm, rpd] = budget.caps(now);
-            let Amount { requests, tokens } = budget.minute.total(Second::of(now));
-            LimitView {
-                model: state.name.clone(),
-                rpm,
-                tpm,
-                rpd,
-                minute_requests: requests,
-                minute_tokens: tokens,
-                day_requests: if now < budget.day.ends { budget.day.requests } else { 0 },
-            }
-        };
-        of_project.map(view).collect()
-    }
-
-    pub(crate) fn restore_limits(&mut self, owner: &Owner, model: &Model, state: &LimitState, now: Now) {
-        let Some(project) = self.by_owner.get(owner).copied() else { return };
-        let caps = self.configured(project, model);
-        let entered = self.models.enter(model, now.mono, &mut self.journal);
+    pub(crate) fn restore_limits(
+        &mut self,
+        project: ProjectIx,
+        model: &Model,
+        state: &LimitState,
+        members: &Members,
+        now: Now,
+    ) {
+        let caps = self.configured(project, model, members);
+        let entered = self.enter(model, now.mono);
         self.models.get_mut(entered).budgets.insert(project, Budget::restored(caps, state, now));
     }
 }

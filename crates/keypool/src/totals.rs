@@ -1,19 +1,12 @@
-//! What became of leases, by key and by model: plain sums that people read and that decide nothing. They outlive
-//! restarts. Which sums a lease goes into is said here; when they are written up is the journal's matter.
+//! Sums over leases that people read and that decide nothing: what became of them, and whose faults there were. Which
+//! lease goes into which sum is `counters`' matter.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gemini::fault::{Fault, Kind, Scope};
-use meter::Now;
 use serde::{Deserialize, Serialize};
 
-use crate::journal::Page;
-use crate::key::{KeyId, KeyIx};
 use crate::lease::{Outcome, Settlement};
-use crate::models::ModelIx;
-use crate::record::{Record, Subject};
-use crate::roster::Roster;
 
 /// Sums over leases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +67,7 @@ pub struct ModelUsage {
 }
 
 impl Totals {
-    fn settle(&mut self, settlement: &Settlement) {
+    pub(crate) fn settle(&mut self, settlement: &Settlement) {
         match &settlement.outcome {
             Outcome::Success => self.successes += 1,
             Outcome::Abandoned => self.abandoned += 1,
@@ -104,61 +97,6 @@ impl FaultTotals {
             Scope::Binding | Scope::Client => &mut self.client,
             Scope::Gateway => &mut self.gateway,
             Scope::Route | Scope::Nobody => &mut self.transport,
-        }
-    }
-}
-
-impl Roster {
-    /// Counts a grant.
-    pub(crate) fn count_grant(&mut self, key: KeyIx, model: ModelIx, now: Now) {
-        self.count(key, Some(model), now, |totals| totals.leases += 1);
-    }
-
-    /// Counts a report.
-    pub(crate) fn count_report(
-        &mut self,
-        key: KeyIx,
-        model: Option<ModelIx>,
-        settlement: &Settlement,
-        now: Now,
-    ) {
-        self.count(key, model, now, |totals| totals.settle(settlement));
-    }
-
-    fn count(&mut self, key: KeyIx, model: Option<ModelIx>, now: Now, change: impl Fn(&mut Totals)) {
-        let entry = &mut self.keys[key.position()];
-        change(&mut entry.totals);
-        if !std::mem::replace(&mut entry.unkept, true) {
-            self.journal.note(Page::Usage(key), now.mono);
-        }
-        if let Some(model) = model {
-            change(self.models.get_mut(model).totals_mut(key));
-        }
-    }
-
-    /// The sums of each model on a key.
-    pub(crate) fn usage_by_model(&self, key: KeyIx) -> Vec<ModelUsage> {
-        let usage = self.models.iter().filter_map(|state| {
-            let totals = *state.totals(key)?;
-            Some(ModelUsage { model: state.name.clone(), totals })
-        });
-        usage.collect()
-    }
-
-    pub(crate) fn usage_record(&self, key: KeyIx) -> Record {
-        let entry = &self.keys[key.position()];
-        let models = self.usage_by_model(key);
-        let usage =
-            (entry.totals != Totals::default()).then(|| Box::new(Usage { totals: entry.totals, models }));
-        Record { usage, ..Record::clear(Subject::Usage { key: entry.id.clone() }) }
-    }
-
-    pub(crate) fn restore_usage(&mut self, id: &KeyId, usage: &Usage, now: Duration) {
-        let Some(key) = self.find(id) else { return };
-        self.keys[key.position()].totals = usage.totals;
-        for ModelUsage { model, totals } in &usage.models {
-            let model = self.models.enter(model, now, &mut self.journal);
-            *self.models.get_mut(model).totals_mut(key) = *totals;
         }
     }
 }

@@ -1,0 +1,161 @@
+//! Looks for an error among the later events of a streamed answer while it passes in chunks, wherever they are cut. From the
+//! first mention of one on the stream has to be looked through for secrets as well. A chunk that mentions none costs one
+//! search.
+
+use memchr::memmem;
+
+use crate::pieces::pieces;
+use crate::stream_error::stream_error;
+
+/// How much of what has passed is kept, in bytes: enough for the start of an error event up to its `"error"`.
+const TAIL: usize = 64;
+/// More of one event than this is not gathered to be read.
+const MAX_EVENT: usize = 256 * 1024;
+/// The longest mention, `event: error`, in bytes.
+const MENTION: usize = 12;
+
+/// An error that came after the first event: the answer's status had said success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateError {
+    /// The status it states.
+    pub status: u16,
+    /// The error document.
+    pub body: Vec<u8>,
+}
+
+/// The search for a late error in one body, its content coding undone.
+#[derive(Clone, Debug)]
+pub struct LateErrors {
+    /// Whether the events are elements of a JSON array.
+    is_array: bool,
+    /// The last bytes that passed.
+    tail: Vec<u8>,
+    /// Whether an error was mentioned.
+    is_mentioned: bool,
+    /// An event that mentions an error and goes on.
+    event: Vec<u8>,
+    found: Option<LateError>,
+}
+
+impl LateErrors {
+    /// Begins behind the first event, `passed` being the body up to there.
+    pub fn after(passed: &[u8]) -> Self {
+        let is_array = passed.trim_ascii_start().starts_with(b"[");
+        let mut late = Self {
+            is_array,
+            tail: Vec::with_capacity(TAIL),
+            is_mentioned: false,
+            event: Vec::new(),
+            found: None,
+        };
+        late.keep_tail(passed);
+        late
+    }
+
+    /// Whether an error was mentioned, so that what passes has to be looked through for secrets.
+    pub fn is_mentioned(&self) -> bool {
+        self.is_mentioned
+    }
+
+    /// The error, when one was found.
+    pub fn take(&mut self) -> Option<LateError> {
+        self.found.take()
+    }
+
+    /// Looks at the next bytes.
+    pub fn see(&mut self, bytes: &[u8]) {
+        let is_mention = mentions_error(bytes) || self.mentions_across(bytes);
+        self.is_mentioned |= is_mention;
+        if self.found.is_none() && (is_mention || !self.event.is_empty()) {
+            self.read(bytes);
+        }
+        self.keep_tail(bytes);
+    }
+
+    /// Whether a mention begins in what has passed and ends in `bytes`.
+    fn mentions_across(&self, bytes: &[u8]) -> bool {
+        let before = &self.tail[self.tail.len().saturating_sub(MENTION)..];
+        let after = &bytes[..bytes.len().min(MENTION)];
+        let mut seam = [0; 2 * MENTION];
+        seam[..before.len()].copy_from_slice(before);
+        seam[before.len()..before.len() + after.len()].copy_from_slice(after);
+        mentions_error(&seam[..before.len() + after.len()])
+    }
+
+    /// Reads the event that goes on, or the first of `bytes` on.
+    fn read(&mut self, bytes: &[u8]) {
+        if !self.event.is_empty() {
+            self.event.extend_from_slice(bytes);
+        } else if let Some(start) = self.event_start() {
+            self.event.extend_from_slice(&self.tail[start..]);
+            self.event.extend_from_slice(bytes);
+        } else {
+            // The blank line, too, may be cut.
+            self.event.extend_from_slice(&self.tail[self.tail.len().saturating_sub(3)..]);
+            self.event.extend_from_slice(bytes);
+            self.event.drain(..first_end(&self.event));
+        }
+        let has_ended = self.ends_an_event(&self.event);
+        match stream_error(&self.event) {
+            // Of an event whose type says error the document may still be coming.
+            Some(error) if has_ended || is_json(&error.body) => {
+                let body = error.body[..error.body.len().min(MAX_EVENT)].to_vec();
+                self.found = Some(LateError { status: error.status, body });
+                self.event = Vec::new();
+            }
+            _ if has_ended || self.event.len() > MAX_EVENT => self.event = Vec::new(),
+            _ => {}
+        }
+    }
+
+    /// Where the event that goes on begins in the tail; `None` where it began before that.
+    fn event_start(&self) -> Option<usize> {
+        let end = |blank: &[u8]| memmem::rfind(&self.tail, blank).map(|at| at + blank.len());
+        let start = if self.is_array {
+            // An element's closing brace is all there is to go by.
+            end(b"}")
+        } else {
+            end(b"\n\n").max(end(b"\r\n\r\n")).max(end(b"\r\r"))
+        };
+        // A short tail is all that has passed.
+        start.or((self.tail.len() < TAIL).then_some(0))
+    }
+
+    /// Whether an event ends here: a blank line, or an element of a JSON array.
+    fn ends_an_event(&self, bytes: &[u8]) -> bool {
+        if self.is_array {
+            let is_whole = || pieces(bytes).all(|element| is_json(&element.data));
+            return bytes.trim_ascii_end().ends_with(b"}") && is_whole();
+        }
+        bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")
+    }
+
+    fn keep_tail(&mut self, bytes: &[u8]) {
+        let new = &bytes[bytes.len().saturating_sub(TAIL)..];
+        let stays = self.tail.len().min(TAIL - new.len());
+        self.tail.drain(..self.tail.len() - stays);
+        self.tail.extend_from_slice(new);
+    }
+}
+
+/// The end of the first blank line, or of the whole.
+fn first_end(bytes: &[u8]) -> usize {
+    let end = |blank: &[u8]| memmem::find(bytes, blank).map_or(bytes.len(), |at| at + blank.len());
+    end(b"\n\n").min(end(b"\r\n\r\n")).min(end(b"\r\r"))
+}
+
+fn is_json(document: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(document).is_ok()
+}
+
+/// Whether an event may state an error: a member of that name, or an event of that type. Inside a text the quotes are
+/// escaped, so that prose about errors is none.
+fn mentions_error(bytes: &[u8]) -> bool {
+    memmem::find_iter(bytes, b"error").any(|at| {
+        let before = &bytes[..at];
+        let after = bytes.get(at + b"error".len());
+        (before.ends_with(b"\"") && after == Some(&b'"'))
+            || before.ends_with(b"event: ")
+            || before.ends_with(b"event:")
+    })
+}

@@ -1,0 +1,391 @@
+//! Everything that cools: keys, projects, the models and tools of a project, with the timers that end their cooldowns.
+//! Keeps one bit a key for "may be leased" and one a key and troubled model or tool for "not for this one", so that
+//! choosing among a thousand keys reads a few words; nobody else may change a bit. What a fault or a success means is the
+//! desk's to judge, and who belongs to which project is told by `members`.
+
+mod cooldown;
+mod trouble;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use fixedbitset::FixedBitSet;
+use smallvec::SmallVec;
+
+pub(crate) use cooldown::{Cooldown, Passed, Penalty, Struck};
+use trouble::Trouble;
+
+use crate::ids::{KeyIx, Model, ProjectIx, Site};
+use crate::members::Members;
+use crate::settings::Settings;
+use crate::tool::{Tool, Tools};
+
+#[derive(Debug, PartialEq, Eq)]
+struct Timer {
+    at: Duration,
+    site: Site,
+}
+
+impl Ord for Timer {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+impl PartialOrd for Timer {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The cooldowns, and what may be leased because of them.
+#[derive(Debug)]
+pub(crate) struct Cooldowns {
+    /// By key.
+    keys: Vec<Cooldown>,
+    /// By project.
+    projects: Vec<Cooldown>,
+    /// By model, those in trouble.
+    troubles: BTreeMap<Model, Trouble>,
+    /// By tool.
+    tools: [Trouble; Tool::ALL.len()],
+    /// The keys that the operator has disabled.
+    disabled: FixedBitSet,
+    ready: FixedBitSet,
+    timers: BinaryHeap<Reverse<Timer>>,
+    stirred: bool,
+}
+
+impl Cooldowns {
+    /// Starts with every key open.
+    pub(crate) fn new(members: &Members) -> Self {
+        let keys = members.len();
+        let mut ready = FixedBitSet::with_capacity(keys);
+        ready.insert_range(..);
+        Self {
+            keys: vec![Cooldown::Open; keys],
+            projects: vec![Cooldown::Open; members.project_places()],
+            troubles: BTreeMap::new(),
+            tools: Tool::ALL.map(|_| Trouble::new(keys)),
+            disabled: FixedBitSet::with_capacity(keys),
+            ready,
+            timers: BinaryHeap::new(),
+            stirred: false,
+        }
+    }
+
+    pub(crate) fn get(&self, site: &Site) -> Option<&Cooldown> {
+        match site {
+            Site::Key(key) => self.keys.get(key.position()),
+            Site::Project(project) => self.projects.get(project.position()),
+            Site::Model(project, model) => self.of_model(*project, model),
+            Site::Tool(project, tool) => self.of_tool(*project, *tool),
+        }
+    }
+
+    pub(crate) fn of_key(&self, key: KeyIx) -> &Cooldown {
+        &self.keys[key.position()]
+    }
+
+    pub(crate) fn of_project(&self, project: ProjectIx) -> &Cooldown {
+        &self.projects[project.position()]
+    }
+
+    pub(crate) fn of_model(&self, project: ProjectIx, model: &Model) -> Option<&Cooldown> {
+        self.troubles.get(model)?.cooldowns.get(&project)
+    }
+
+    pub(crate) fn of_tool(&self, project: ProjectIx, tool: Tool) -> Option<&Cooldown> {
+        self.tools[tool as usize].cooldowns.get(&project)
+    }
+
+    /// Returns the keys that may be leased, but for the troubles of models and tools.
+    pub(crate) fn ready(&self) -> &FixedBitSet {
+        &self.ready
+    }
+
+    /// Returns the keys that may not be leased for this model, if it is in trouble.
+    pub(crate) fn blocked(&self, model: &Model) -> Option<&FixedBitSet> {
+        self.troubles.get(model).map(|trouble| &trouble.blocked)
+    }
+
+    /// Returns the keys that may not be leased for this tool.
+    pub(crate) fn blocked_tool(&self, tool: Tool) -> &FixedBitSet {
+        &self.tools[tool as usize].blocked
+    }
+
+    pub(crate) fn is_disabled(&self, key: KeyIx) -> bool {
+        self.disabled.contains(key.position())
+    }
+
+    /// Returns each tool in trouble on this project.
+    pub(crate) fn tools_of(&self, project: ProjectIx) -> impl Iterator<Item = (Tool, &Cooldown)> {
+        Tool::ALL.into_iter().filter_map(move |tool| Some((tool, self.of_tool(project, tool)?)))
+    }
+
+    /// Returns each model in trouble on this project.
+    pub(crate) fn models_of(&self, project: ProjectIx) -> impl Iterator<Item = (&Model, &Cooldown)> {
+        self.troubles
+            .iter()
+            .filter_map(move |(model, trouble)| Some((model, trouble.cooldowns.get(&project)?)))
+    }
+
+    /// Returns where models and tools cool, on any project.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Site> + '_ {
+        let models = self.troubles.iter().flat_map(|(model, trouble)| {
+            trouble.cooldowns.keys().map(|project| Site::Model(*project, model.clone()))
+        });
+        let tools = Tool::ALL.into_iter().flat_map(|tool| {
+            self.tools[tool as usize].cooldowns.keys().map(move |project| Site::Tool(*project, tool))
+        });
+        models.chain(tools)
+    }
+
+    /// Returns where a project cools, itself or in part.
+    pub(crate) fn sites_of(&self, project: ProjectIx) -> Vec<Site> {
+        let mut sites = Vec::new();
+        if !self.of_project(project).is_open() {
+            sites.push(Site::Project(project));
+        }
+        sites.extend(self.models_of(project).map(|(model, _)| Site::Model(project, model.clone())));
+        sites.extend(self.tools_of(project).map(|(tool, _)| Site::Tool(project, tool)));
+        sites
+    }
+
+    /// Says whether something became leasable, or ceased to be, since this was last asked.
+    pub(crate) fn take_stirred(&mut self) -> bool {
+        std::mem::take(&mut self.stirred)
+    }
+
+    /// Notes that those who wait should be looked at, for a reason that no bit shows.
+    pub(crate) fn stir(&mut self) {
+        self.stirred = true;
+    }
+
+    /// Returns the next time at which something ends.
+    pub(crate) fn next_timer(&self) -> Option<Duration> {
+        self.timers.peek().map(|Reverse(timer)| timer.at)
+    }
+
+    pub(crate) fn set_timer(&mut self, at: Duration, site: Site) {
+        self.timers.push(Reverse(Timer { at, site }));
+    }
+
+    /// Lets the next cooldown that is over by now pass, and returns what that did. `None` when all have passed.
+    pub(crate) fn pass_next(
+        &mut self,
+        now: Duration,
+        settings: &Settings,
+        members: &Members,
+    ) -> Option<(Site, Passed)> {
+        while self.next_timer().is_some_and(|at| at <= now) {
+            let Reverse(Timer { site, .. }) = self.timers.pop()?;
+            let cooldown = match &site {
+                Site::Key(key) => self.keys.get_mut(key.position()),
+                Site::Project(project) => self.projects.get_mut(project.position()),
+                Site::Model(project, model) => {
+                    self.troubles.get_mut(model).and_then(|trouble| trouble.cooldowns.get_mut(project))
+                }
+                Site::Tool(project, tool) => self.tools[*tool as usize].cooldowns.get_mut(project),
+            };
+            let Some(cooldown) = cooldown else { continue };
+            let passed = cooldown.pass(now, settings);
+            match passed {
+                Passed::Nothing => continue,
+                Passed::Over { forget_at } => self.set_timer(forget_at, site.clone()),
+                Passed::ProbeGivenUp | Passed::Forgotten => {}
+            }
+            self.refresh(&site, members);
+            return Some((site, passed));
+        }
+        None
+    }
+
+    /// Changes the cooldown at a site, which comes into being if need be, and its bits. `change` says `None` when it
+    /// changed nothing.
+    pub(crate) fn change<T>(
+        &mut self,
+        site: &Site,
+        members: &Members,
+        change: impl FnOnce(&mut Cooldown) -> Option<T>,
+    ) -> Option<T> {
+        let keys = self.keys.len();
+        let cooldown = match site {
+            Site::Key(key) => &mut self.keys[key.position()],
+            Site::Project(project) => &mut self.projects[project.position()],
+            Site::Model(project, model) => self
+                .troubles
+                .entry(model.clone())
+                .or_insert_with(|| Trouble::new(keys))
+                .cooldowns
+                .entry(*project)
+                .or_default(),
+            Site::Tool(project, tool) => self.tools[*tool as usize].cooldowns.entry(*project).or_default(),
+        };
+        let result = change(cooldown)?;
+        self.refresh(site, members);
+        Some(result)
+    }
+
+    pub(crate) fn set(&mut self, site: &Site, members: &Members, cooldown: Cooldown) {
+        self.change(site, members, |present| Some(std::mem::replace(present, cooldown)));
+    }
+
+    /// Shows each cooldown that stands before this key, model and tools, and answers at which sites `change` said that it
+    /// changed something.
+    pub(crate) fn change_all(
+        &mut self,
+        key: KeyIx,
+        model: &Model,
+        tools: Tools,
+        members: &Members,
+        mut change: impl FnMut(&mut Cooldown) -> bool,
+    ) -> SmallVec<[Site; 3]> {
+        let mut changed = SmallVec::new();
+        let project = members.project(key);
+        if change(&mut self.keys[key.position()]) {
+            changed.push(Site::Key(key));
+        }
+        if change(&mut self.projects[project.position()]) {
+            changed.push(Site::Project(project));
+        }
+        if let Some(trouble) = self.troubles.get_mut(model)
+            && let Some(cooldown) = trouble.cooldowns.get_mut(&project)
+            && change(cooldown)
+        {
+            changed.push(Site::Model(project, model.clone()));
+        }
+        if tools.is_empty() && changed.is_empty() {
+            return changed;
+        }
+        for tool in tools.iter() {
+            if self.tools[tool as usize].cooldowns.get_mut(&project).is_some_and(&mut change) {
+                changed.push(Site::Tool(project, tool));
+            }
+        }
+        for site in &changed {
+            self.refresh(site, members);
+        }
+        changed
+    }
+
+    pub(crate) fn disable(&mut self, key: KeyIx, members: &Members, disabled: bool) {
+        self.disabled.set(key.position(), disabled);
+        self.refresh(&Site::Key(key), members);
+    }
+
+    /// Opens the cooldowns of the key, of its project and of all models and tools there; returns what was not open.
+    pub(crate) fn reset(&mut self, key: KeyIx, members: &Members) -> Vec<Site> {
+        let mut sites = self.sites_of(members.project(key));
+        if !self.of_key(key).is_open() {
+            sites.insert(0, Site::Key(key));
+        }
+        for site in &sites {
+            self.set(site, members, Cooldown::Open);
+        }
+        sites
+    }
+
+    /// Hands the cooldowns of a dissolved project to its heir: of two the longer. Returns where they are now. The bits
+    /// are wrong until [`Cooldowns::rebuild`].
+    pub(crate) fn bequeath(
+        &mut self,
+        from: ProjectIx,
+        to: ProjectIx,
+        members: &Members,
+        settings: &Settings,
+    ) -> Vec<Site> {
+        self.projects.resize(members.project_places(), Cooldown::Open);
+        let mut sites = Vec::new();
+        for site in self.sites_of(from) {
+            let (cooldown, site) = match site {
+                Site::Model(_, model) => {
+                    let trouble = self.troubles.get_mut(&model);
+                    (trouble.and_then(|trouble| trouble.cooldowns.remove(&from)), Site::Model(to, model))
+                }
+                Site::Tool(_, tool) => {
+                    (self.tools[tool as usize].cooldowns.remove(&from), Site::Tool(to, tool))
+                }
+                Site::Project(_) | Site::Key(_) => {
+                    (Some(std::mem::take(&mut self.projects[from.position()])), Site::Project(to))
+                }
+            };
+            let Some(cooldown) = cooldown else { continue };
+            self.change(&site, members, |present| {
+                *present = std::mem::take(present).or_longer(cooldown);
+                Some(())
+            });
+            if let Some(at) = self.get(&site).and_then(|cooldown| cooldown.changes_at(settings)) {
+                self.set_timer(at, site.clone());
+            }
+            sites.push(site);
+        }
+        sites
+    }
+
+    /// Brings all bits in line with the cooldowns, since keys have changed their projects.
+    pub(crate) fn rebuild(&mut self, members: &Members) {
+        self.stirred = true;
+        self.projects.resize(members.project_places(), Cooldown::Open);
+        for (key, _) in members.iter() {
+            self.refresh_key(key, members);
+        }
+        for trouble in self.troubles.values_mut().chain(&mut self.tools) {
+            trouble.rebuild(members);
+        }
+    }
+
+    /// Brings the bits in line with the cooldown at this site.
+    fn refresh(&mut self, site: &Site, members: &Members) {
+        self.stirred = true;
+        match site {
+            Site::Key(key) => self.refresh_key(*key, members),
+            Site::Project(project) => {
+                for key in members.of(*project) {
+                    self.refresh_key(*key, members);
+                }
+            }
+            Site::Model(project, model) => {
+                let Some(trouble) = self.troubles.get_mut(model) else { return };
+                trouble.refresh(*project, members.of(*project));
+                if trouble.cooldowns.is_empty() {
+                    self.troubles.remove(model);
+                }
+            }
+            Site::Tool(project, tool) => {
+                self.tools[*tool as usize].refresh(*project, members.of(*project));
+            }
+        }
+    }
+
+    fn refresh_key(&mut self, key: KeyIx, members: &Members) {
+        let ready = !self.is_disabled(key)
+            && self.of_key(key).admits()
+            && self.of_project(members.project(key)).admits();
+        self.ready.set(key.position(), ready);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeySpec;
+    use crate::reason::Reason;
+
+    #[test]
+    fn a_model_out_of_trouble_leaves_nothing_behind() {
+        let members = Members::new(vec![KeySpec::new("a"), KeySpec::new("b")]).unwrap();
+        let mut cooldowns = Cooldowns::new(&members);
+        let cooling = || Cooldown::restored(Duration::from_secs(1), 0, Reason::QuotaMinute);
+        let sites = [0, 1].map(|project| Site::Model(ProjectIx::at(project), Some("m".into())));
+        for site in &sites {
+            cooldowns.set(site, &members, cooling());
+        }
+        assert_eq!(cooldowns.blocked(&Some("m".into())).map(|blocked| blocked.count_ones(..)), Some(2));
+        for site in &sites {
+            cooldowns.set(site, &members, Cooldown::Open);
+        }
+        assert!(cooldowns.troubles.is_empty());
+    }
+}

@@ -1,0 +1,64 @@
+//! The pool's state as a whole: who is in it, what cools, and what is counted, each with an owner of its own. The rules
+//! that need more than one of them are here: what the passing of time ends, what is kept and taken over (`records`), and
+//! what becomes of a project whose keys turn out to be another's (`siblings`).
+
+mod records;
+mod siblings;
+
+use meter::Now;
+
+use crate::cooldowns::{Cooldowns, Passed};
+use crate::counters::Counters;
+use crate::effect::{Effect, Effects, Event};
+use crate::error::PoolError;
+use crate::ids::{KeyIx, ProjectIx, Site};
+use crate::key::{KeyId, KeySpec};
+use crate::limit::Limit;
+use crate::members::Members;
+use crate::settings::Settings;
+
+#[derive(Debug)]
+pub(crate) struct Roster {
+    pub members: Members,
+    pub cooldowns: Cooldowns,
+    pub counters: Counters,
+}
+
+impl Roster {
+    pub(crate) fn new(specs: Vec<KeySpec>, limits: &[Limit]) -> Result<Self, PoolError> {
+        let members = Members::new(specs)?;
+        let (cooldowns, counters) = (Cooldowns::new(&members), Counters::new(&members, limits));
+        Ok(Self { members, cooldowns, counters })
+    }
+
+    pub(crate) fn find(&self, id: &KeyId) -> Option<KeyIx> {
+        self.members.find(id)
+    }
+
+    pub(crate) fn project(&self, key: KeyIx) -> ProjectIx {
+        self.members.project(key)
+    }
+
+    /// Ends what is over by now.
+    pub(crate) fn expire(&mut self, now: Now, settings: &Settings, effects: &mut Effects) {
+        while let Some((site, passed)) = self.cooldowns.pass_next(now.mono, settings, &self.members) {
+            match passed {
+                Passed::Over { .. } => {
+                    effects.log(Event::CooldownOver { subject: self.subject(&site) });
+                }
+                Passed::Forgotten => effects.push(Effect::Persist(self.record(&site, now))),
+                Passed::ProbeGivenUp | Passed::Nothing => {}
+            }
+        }
+    }
+
+    /// Forgets all that is held against a key: its cooldowns, those of its project and of all models and tools there, and
+    /// the limits that refusals taught. Returns where something cooled.
+    pub(crate) fn reset(&mut self, key: KeyIx, now: Now) -> Vec<Site> {
+        if self.counters.forget_limits(self.project(key), now.mono) {
+            self.cooldowns.stir();
+        }
+        self.counters.set_failures(key, 0);
+        self.cooldowns.reset(key, &self.members)
+    }
+}

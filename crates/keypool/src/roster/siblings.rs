@@ -1,0 +1,103 @@
+//! Which keys share a project, and what becomes of cooldowns when that is found out. A label is the operator's word; the
+//! number that Google names in a fault is the fact, and wins. Where a key belongs is said by `members`.
+
+use std::time::Duration;
+
+use meter::Now;
+
+use super::Roster;
+use crate::effect::{Effect, Effects, Event};
+use crate::ids::{KeyIx, Site};
+use crate::key::ProjectNumber;
+use crate::members::Dissolved;
+use crate::record::{Record, Subject};
+use crate::settings::Settings;
+
+impl Roster {
+    /// A fault named the number of this key's project.
+    pub(crate) fn learn_number(
+        &mut self,
+        key: KeyIx,
+        number: ProjectNumber,
+        now: Now,
+        settings: &Settings,
+        effects: &mut Effects,
+    ) {
+        if self.members.get(key).number == Some(number) {
+            return;
+        }
+        self.members.set_number(key, number);
+        self.tell_of_number(key, number, effects);
+        effects.push(Effect::Persist(self.record(&Site::Key(key), now)));
+        for dissolved in self.members.regroup() {
+            let (former, sites) = self.bequeath(dissolved, now.mono, settings);
+            for subject in former {
+                effects.push(Effect::Persist(Record::clear(subject)));
+            }
+            for site in sites {
+                effects.push(Effect::Persist(self.record(&site, now)));
+            }
+        }
+        self.rebuild();
+    }
+
+    /// Takes over the numbers that a former incarnation learnt.
+    pub(crate) fn restore_numbers(
+        &mut self,
+        numbers: impl IntoIterator<Item = (KeyIx, ProjectNumber)>,
+        now: Duration,
+        settings: &Settings,
+    ) {
+        for (key, number) in numbers {
+            self.members.set_number(key, number);
+        }
+        for dissolved in self.members.regroup() {
+            self.bequeath(dissolved, now, settings);
+        }
+        self.rebuild();
+    }
+
+    fn tell_of_number(&self, key: KeyIx, number: ProjectNumber, effects: &mut Effects) {
+        let entry = self.members.get(key);
+        effects.log(Event::NumberLearnt { key: entry.id.clone(), number });
+        let Some(label) = &entry.label else { return };
+        let others = self.members.iter().map(|(_, other)| other);
+        for other in others.filter(|other| other.id != entry.id && other.label.is_some()) {
+            let (key, other_key) = (entry.id.clone(), other.id.clone());
+            let same_label = other.label.as_ref() == Some(label);
+            match other.number {
+                Some(theirs) if theirs == number && !same_label => {
+                    effects.log(Event::LabelsJoined { key, other: other_key, number });
+                }
+                Some(theirs) if theirs != number && same_label => {
+                    effects.log(Event::LabelSplit { key, other: other_key, number });
+                }
+                _ => continue,
+            }
+            return;
+        }
+    }
+
+    /// Hands the cooldowns and counts of a dissolved project to its heir: the longer cooldown, the larger count. Returns
+    /// under which names they were kept, and where they are now. A key that leaves a project which lives on takes nothing
+    /// along.
+    fn bequeath(
+        &mut self,
+        dissolved: Dissolved,
+        now: Duration,
+        settings: &Settings,
+    ) -> (Vec<Subject>, Vec<Site>) {
+        let Dissolved { project: from, heir: to } = dissolved;
+        let mut former = self.counters.bequeath_budgets(from, to, &self.members, now);
+        former.extend(self.cooldowns.sites_of(from).iter().map(|site| self.subject(site)));
+        let sites = self.cooldowns.bequeath(from, to, &self.members, settings);
+        self.members.vacate(from);
+        (former, sites)
+    }
+
+    /// Brings what hangs on projects in line with them.
+    fn rebuild(&mut self) {
+        self.counters.reconfigure_budgets(&self.members);
+        self.cooldowns.rebuild(&self.members);
+    }
+}
