@@ -128,7 +128,7 @@ fn decode(row: &Stored) -> Option<TokenChange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use callers::{CallerSpec, InstanceKey};
+    use callers::{CallerSpec, InstanceKey, PoolKey};
     use chrono_tz::Tz;
     use gemini_balance_store::{Memory, Records};
     use std::time::Duration;
@@ -203,7 +203,7 @@ mod tests {
         kept.keep(directory.remove("alice").unwrap());
         kept.write(&mut store).unwrap();
         let (next, kept) = keeper(1);
-        next.set_pool_keys([("key".into(), POOL_KEY)]);
+        next.set_pool_keys([(PoolKey { id: "key".into(), project: None }, POOL_KEY)]);
         assert!(next.opens_to_pool_keys());
         kept.load(&mut store).unwrap();
         assert!(!next.opens_to_pool_keys());

@@ -1,8 +1,9 @@
 //! A caller's account: its counts under a lock of their own, which is held for arithmetic only. The pass that a request
 //! holds puts them right when it ends.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chrono_tz::Tz;
 use gemini::path::Surface;
@@ -36,11 +37,23 @@ pub enum Provenance {
     PoolKey,
 }
 
+/// A key of the pool, as far as callers have to do with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolKey {
+    /// Its id.
+    pub id: Arc<str>,
+    /// The operator's label of its project.
+    pub project: Option<Arc<str>>,
+}
+
 /// A caller that may be let in.
 pub struct Registered {
     pub(crate) spec: CallerSpec,
     pub(crate) provenance: Provenance,
     pub(crate) account: Arc<Account>,
+    /// The keys of the pool as they were when this was made.
+    pub(crate) pool_keys: Arc<[PoolKey]>,
+    pub(crate) served_by: OnceLock<Option<Arc<HashSet<Arc<str>>>>>,
 }
 
 impl fmt::Debug for Registered {
@@ -69,6 +82,18 @@ impl Registered {
     /// Where it comes from.
     pub fn provenance(&self) -> Provenance {
         self.provenance
+    }
+
+    /// Returns the ids of the keys whose projects it may be served from; `None` where it may be from all. A key without
+    /// a project's label goes by its own id.
+    pub fn served_by(&self) -> Option<Arc<HashSet<Arc<str>>>> {
+        let projects = &self.spec.projects;
+        let find = || {
+            let fits = |key: &&PoolKey| projects.fit(key.project.as_deref().unwrap_or(&key.id));
+            let ids = || self.pool_keys.iter().filter(fits).map(|key| Arc::clone(&key.id)).collect();
+            (!projects.fit_all()).then(|| Arc::new(ids()))
+        };
+        self.served_by.get_or_init(find).clone()
     }
 
     /// Lets a request of this caller in, at the door. Whether the caller may call at all was said by

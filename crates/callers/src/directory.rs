@@ -4,14 +4,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use crate::account::{Account, Provenance, Registered};
+use crate::account::{Account, PoolKey, Provenance, Registered};
 use crate::counts::AccountReading;
 use crate::denial::Denial;
 use crate::kept::{FormerSecret, KeptToken, MAX_FORMER, TokenChange};
@@ -48,7 +48,9 @@ struct Sources {
     zone: Tz,
     given: Vec<(CallerSpec, TokenHash)>,
     made: BTreeMap<Arc<str>, KeptToken>,
-    pool_keys: Vec<(Arc<str>, TokenHash)>,
+    pool_keys: Arc<[PoolKey]>,
+    /// Of each of them, in their order.
+    pool_secrets: Vec<TokenHash>,
     /// Whether a token was ever made while the service ran.
     ever_made: bool,
     accounts: HashMap<Arc<str>, Arc<Account>>,
@@ -138,7 +140,8 @@ impl Directory {
             zone,
             given: Vec::new(),
             made: BTreeMap::new(),
-            pool_keys: Vec::new(),
+            pool_keys: [].into(),
+            pool_secrets: Vec::new(),
             ever_made: false,
             accounts: HashMap::new(),
         };
@@ -151,11 +154,12 @@ impl Directory {
         let check = self.key.hash(KEY_CHECK);
         let mut is_same_key = true;
         self.change(|sources| {
+            let meanwhile = std::mem::take(&mut sources.made);
             for change in kept {
                 match change {
                     TokenChange::Put(token) => {
                         sources.ever_made = true;
-                        sources.made.entry(Arc::clone(&token.spec.name)).or_insert(*token);
+                        sources.made.insert(Arc::clone(&token.spec.name), *token);
                     }
                     TokenChange::Forget(name) => {
                         sources.made.remove(&name);
@@ -166,6 +170,7 @@ impl Directory {
                     }
                 }
             }
+            sources.made.extend(meanwhile);
         });
         is_same_key
     }
@@ -176,10 +181,14 @@ impl Directory {
         self.change(|sources| sources.given = given);
     }
 
-    /// Replaces the pool's keys, by their ids.
-    pub fn set_pool_keys<'a>(&self, keys: impl IntoIterator<Item = (Arc<str>, &'a [u8])>) {
-        let keys = keys.into_iter().map(|(id, secret)| (id, self.key.hash(secret))).collect();
-        self.change(|sources| sources.pool_keys = keys);
+    /// Replaces the pool's keys.
+    pub fn set_pool_keys<'a>(&self, keys: impl IntoIterator<Item = (PoolKey, &'a [u8])>) {
+        let (keys, secrets): (Vec<_>, Vec<_>) =
+            keys.into_iter().map(|(key, secret)| (key, self.key.hash(secret))).unzip();
+        self.change(|sources| {
+            sources.pool_keys = keys.into();
+            sources.pool_secrets = secrets;
+        });
     }
 
     /// Closes the gateway to the pool's keys: there is a sign that a token was made once.
@@ -411,7 +420,13 @@ impl Sources {
             let account = accounts.entry(name).or_insert_with_key(|name| {
                 former.get(name).map_or_else(|| Arc::new(Account::new(zone)), Arc::clone)
             });
-            Arc::new(Registered { spec, provenance, account: Arc::clone(account) })
+            Arc::new(Registered {
+                spec,
+                provenance,
+                account: Arc::clone(account),
+                pool_keys: Arc::clone(&self.pool_keys),
+                served_by: OnceLock::new(),
+            })
         };
         for (spec, secret) in &self.given {
             let caller = register(spec.clone(), Provenance::Given);
@@ -430,9 +445,9 @@ impl Sources {
             roll.enter(token.secret, None, &caller);
         }
         if self.given.is_empty() && !self.ever_made {
-            for (id, secret) in &self.pool_keys {
+            for (key, secret) in self.pool_keys.iter().zip(&self.pool_secrets) {
                 // With one key, everyone shares what is made.
-                let spec = CallerSpec { resources: Visibility::All, ..CallerSpec::new(id) };
+                let spec = CallerSpec { resources: Visibility::All, ..CallerSpec::new(&key.id) };
                 roll.enter(*secret, None, &register(spec, Provenance::PoolKey));
             }
         }

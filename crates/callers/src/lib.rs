@@ -19,7 +19,7 @@ mod spec;
 mod surfaces;
 mod token;
 
-pub use account::{Door, Pass, Provenance, Registered};
+pub use account::{Door, Pass, PoolKey, Provenance, Registered};
 pub use counts::{AccountReading, Ending, Estimate, LimitReading, Seed, Spent};
 pub use denial::{Denial, LimitReached, Opens};
 pub use directory::{Directory, DirectoryError, Identity, MAX_TOKENS, TokenListing, TokenState};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use callers::{
     CallerLimits, CallerSpec, Denial, Directory, DirectoryError, Door, Ending, Globs, Identity, InstanceKey,
-    KeptToken, ModelShown, Provenance, SpecError, SurfaceName, TokenChange, TokenState, Visibility,
+    KeptToken, ModelShown, PoolKey, Provenance, SpecError, SurfaceName, TokenChange, TokenState, Visibility,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -182,7 +182,8 @@ fn a_replaced_secret_that_the_configuration_gives_shadows_too() {
 
 #[test]
 fn keys_of_the_pool_open_nothing_once_a_token_was_made() {
-    let keys = || [("pool-1".into(), &b"AIza-1"[..]), ("pool-2".into(), b"AIza-2")];
+    let key = |id: &str| PoolKey { id: id.into(), project: None };
+    let keys = || [(key("pool-1"), &b"AIza-1"[..]), (key("pool-2"), b"AIza-2")];
     let open = directory();
     open.set_pool_keys(keys());
     assert!(open.opens_to_pool_keys());
@@ -316,4 +317,35 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     assert!(directory.rotate("alice", &random(3), far, at(0)).is_ok(), "a grace beyond all calendars");
     let until = directory.list(at(0))[0].former_until.unwrap();
     assert!(until > start() + TimeDelta::days(10_000));
+}
+
+#[test]
+fn a_caller_is_served_by_the_keys_of_its_projects() {
+    let directory = directory();
+    let key = |id: &str, project: Option<&str>| PoolKey { id: id.into(), project: project.map(Into::into) };
+    let keys = [
+        (key("a", Some("team-red")), &b"1"[..]),
+        (key("b", Some("team-blue")), b"2"),
+        (key("c", Some("other")), b"3"),
+        (key("d", None), b"4"),
+    ];
+    for (projects, served) in [
+        (&["*"][..], None),
+        (&["team-*"], Some(vec!["a", "b"])),
+        (&["other", "d"], Some(vec!["c", "d"])),
+        (&["nobody"], Some(vec![])),
+    ] {
+        directory.set_pool_keys(keys.clone());
+        let spec = CallerSpec { projects: projects.iter().collect(), ..CallerSpec::new("alice") };
+        directory.set_given([(spec, &b"secret"[..])]);
+        let served_by = || directory.identify(b"secret", start()).unwrap().caller.served_by();
+        let mut ids = served_by().map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>());
+        if let Some(ids) = &mut ids {
+            ids.sort();
+        }
+        assert_eq!(ids, served.map(|ids| ids.into_iter().map(str::to_owned).collect()), "{projects:?}");
+        // Other keys, and what was found of the former ones is forgotten.
+        directory.set_pool_keys([]);
+        assert_eq!(served_by().map(|ids| ids.len()), (projects != ["*"]).then_some(0));
+    }
 }

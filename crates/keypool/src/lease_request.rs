@@ -1,5 +1,6 @@
 //! What a request asks of the pool. How it can be answered is in `answer`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ pub struct LeaseRequest {
     pub model: Option<Arc<str>>,
     /// Which keys can serve it at all.
     pub reach: Reach,
+    /// The only keys, by their ids, that its caller may be served by; `None` where that is no matter.
+    pub among: Option<Arc<HashSet<Arc<str>>>>,
     /// The keys it has used already, which are not given again.
     pub tried: Tried,
     /// What is better avoided, where there is a choice.
@@ -37,10 +40,16 @@ impl LeaseRequest {
         Self { model, may_wait: true, ..Self::default() }
     }
 
+    /// Whether its caller may be served by this key.
+    pub(crate) fn may_use(&self, key: &KeyId) -> bool {
+        self.among.as_ref().is_none_or(|among| among.contains(key.as_str()))
+    }
+
     /// Whether any key that can serve the one can serve the other at the same time.
     pub(crate) fn wants_the_same(&self, other: &Self) -> bool {
         self.model == other.model
             && self.reach == other.reach
+            && self.among == other.among
             && self.tried == other.tried
             && self.retry == other.retry
             && self.tools == other.tools
