@@ -137,9 +137,7 @@ impl Pass {
     /// request is to be refused, and the pass settled as [`Ending::GivenBack`].
     pub fn reserve(&mut self, estimate: Estimate<'_>, now: Now) -> Result<(), Denial> {
         let spec = &self.caller.spec;
-        if let Some(model) = estimate.model {
-            spec.may_use(ModelShown::Named(model))?;
-        }
+        spec.may_use(estimate.model.map_or(ModelShown::Hidden, |model| ModelShown::Named(model)))?;
         if !spec.limits.limit_spending() {
             return Ok(());
         }

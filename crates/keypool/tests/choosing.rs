@@ -245,7 +245,9 @@ fn a_caller_is_served_by_its_own_keys_only_and_waits_for_those() {
         }
         let refused = stage.ask(&request(&["k1", "k3"]));
         assert!(matches!(refused, Answer::Refused(Refusal::Cooling { .. })), "{strategy:?}: {refused:?}");
-        assert!(matches!(stage.ask(&request(&["k1", "k0"])), Answer::Granted(grant) if place(&grant.key) == 0));
+        assert!(
+            matches!(stage.ask(&request(&["k1", "k0"])), Answer::Granted(grant) if place(&grant.key) == 0)
+        );
         assert_eq!(stage.ask(&request(&["gone"])), Answer::Refused(Refusal::AllRetired));
         assert_eq!(stage.ask(&request(&[])), Answer::Refused(Refusal::AllRetired));
     }
