@@ -3,12 +3,14 @@
 
 use crate::{
     command::failure::Failure,
-    http::Gate,
+    http::{Gate, health_of},
+    inflight::InFlight,
     settings::{Settings, SettingsError},
 };
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header, web};
 use gemini_balance_actors::{
     KeyManager, Secret, Visibility,
+    health::Health,
     key_manager::{Verb, VerbKind},
 };
 use keypool::{KeyId, PoolError};
@@ -28,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Desk {
     gate: Arc<Gate>,
     keys: KeyManager,
+    health: Arc<Health>,
+    in_flight: InFlight,
 }
 
 /// The address to listen on, refused unless it is this machine's own.
@@ -48,11 +52,20 @@ pub(crate) fn address(settings: &Settings) -> Result<SocketAddr, SettingsError> 
 }
 
 /// Starts the listener on this thread.
-pub(crate) fn start(address: SocketAddr, token: &Secret, keys: KeyManager) -> Result<(), Failure> {
-    let desk = Desk { gate: Arc::new(Gate::of([("admin", token, Visibility::All)])), keys };
+pub(crate) fn start(
+    address: SocketAddr,
+    token: &Secret,
+    keys: KeyManager,
+    health: Arc<Health>,
+    in_flight: InFlight,
+) -> Result<(), Failure> {
+    let gate = Arc::new(Gate::of([("admin", token, Visibility::All)]));
+    let desk = Desk { gate, keys, health, in_flight };
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
+            .route("/health", web::get().to(ask_health))
+            .route("/health", web::head().to(ask_health))
             .route("/keys", web::get().to(list))
             .route("/keys/{key}/{verb}", web::post().to(act))
     })
@@ -69,10 +82,22 @@ pub(crate) fn start(address: SocketAddr, token: &Secret, keys: KeyManager) -> Re
 /// Why the caller is not let in: nobody is but the operator, and no browser, whoever sits before it.
 fn refusal(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse> {
     if request.headers().contains_key(header::ORIGIN) {
-        return Some(answer(403, "this listener is not for browsers"));
+        return Some(not_for_browsers());
     }
     let (_, caller) = desk.gate.admit(request.headers(), None);
     caller.is_err().then(|| answer(401, "send the operator's token (admin.token) as Authorization: Bearer"))
+}
+
+/// Whether requests can be served, told without the token as on the clients' listener.
+async fn ask_health(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
+    if request.headers().contains_key(header::ORIGIN) {
+        return not_for_browsers();
+    }
+    health_of(&desk.keys, &desk.health, &desk.in_flight).await
+}
+
+fn not_for_browsers() -> HttpResponse {
+    answer(403, "this listener is not for browsers")
 }
 
 async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {

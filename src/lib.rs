@@ -3,11 +3,13 @@
 
 mod admin;
 pub mod command;
+mod connections;
 pub mod http;
 pub mod inflight;
 mod local_http;
 pub mod logging;
 pub mod process;
+mod server;
 pub mod service;
 pub mod settings;
 mod socket;

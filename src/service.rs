@@ -4,14 +4,14 @@
 use crate::{
     admin,
     command::failure::Failure,
-    http::{AppState, BodyBudget, BodyLog, Gate, Origins, routes, status_of},
+    http::{AppState, BodyBudget, BodyLog, CorsOrigins, Gate, Guesses, Origins, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
+    server::{ClientListener, Serving},
     settings::{self, Settings, SettingsError},
-    socket,
     tls::Certificate,
 };
-use actix_web::{App, HttpServer, dev::ServerHandle, web};
+use actix_web::dev::ServerHandle;
 use gemini_balance_actors::{
     KeyManager,
     forward::{Forwarder, Limits},
@@ -23,7 +23,14 @@ use gemini_balance_actors::{
     transaction::{Listeners, Transaction},
     upstream::UpstreamSettings,
 };
-use std::{net::SocketAddr, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    process::ExitCode,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// After the last answer's last byte was handed to its socket, connections get this long to take it.
@@ -42,6 +49,8 @@ pub struct Service;
 #[derive(Clone)]
 struct Plan {
     gate: Arc<Gate>,
+    guesses: Arc<Guesses>,
+    cors: Arc<CorsOrigins>,
     keys: KeyManager,
     #[cfg(debug_assertions)]
     store: Store,
@@ -65,6 +74,7 @@ impl Service {
         let upstream = settings.upstream()?;
         let certificate = settings.certificate()?;
         let origins = Arc::new(settings.origins()?);
+        let cors = Arc::new(settings.cors()?);
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
         if tokens.is_empty() {
             log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
@@ -82,6 +92,7 @@ impl Service {
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
+            let in_flight = InFlight::default();
             let count = ring.keys().len();
             let intensity = settings.supervisor.intensity();
             // An arbiter of its own, whose thread may wait for the disk.
@@ -105,7 +116,7 @@ impl Service {
                 Arc::clone(&health),
             )?;
             if let Some((address, token)) = &admin {
-                admin::start(*address, token, keys.clone())?;
+                admin::start(*address, token, keys.clone(), Arc::clone(&health), in_flight.clone())?;
             }
             if settings.pool.check_retired_s > 0 {
                 let every = Duration::from_secs(settings.pool.check_retired_s);
@@ -115,11 +126,13 @@ impl Service {
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), tokens.len());
             let plan = Plan {
                 gate,
+                guesses: Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now())),
+                cors,
                 keys,
                 #[cfg(debug_assertions)]
                 store: store.clone(),
                 health,
-                in_flight: InFlight::default(),
+                in_flight,
                 budget: BodyBudget::new(settings.server.max_buffered_bytes),
                 bodies,
                 upstream,
@@ -156,6 +169,8 @@ impl Plan {
         )?);
         Ok(AppState {
             gate: Arc::clone(&self.gate),
+            guesses: Arc::clone(&self.guesses),
+            cors: Arc::clone(&self.cors),
             live: Rc::new(Live::new(Rc::clone(&forwarder))),
             forwarder,
             keys: self.keys.clone(),
@@ -186,46 +201,28 @@ async fn serve(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<ExitCode, Failure> {
     plan.face().map_err(|error| all.upstream_refused(&error))?; // a client that cannot be built is told here, once, rather than by each worker
-    let Plan { health, in_flight, server: settings, .. } = plan.clone();
-    let factory = move || {
+    let Plan { health, in_flight, origins, server: settings, .. } = plan.clone();
+    let state = move || {
         #[expect(clippy::expect_used, reason = "it was built before from the same settings")]
-        let face = Rc::new(plan.face().expect("an upstream client"));
-        App::new().app_data(web::Data::new(face)).configure(routes)
+        let state = plan.face().expect("an upstream client");
+        Rc::new(state)
     };
-    let address = (settings.host.as_str(), settings.port);
-    let write_timeout = Duration::from_secs(settings.write_timeout_s);
-    let mut server = HttpServer::new(factory)
-        .on_connect(move |connection, _| socket::bound(connection, write_timeout))
-        .tcp_nodelay(true) // or Nagle's algorithm holds back the small events of streams
-        .h1_allow_half_closed(false) // or a client that has left is noticed only at the next write
-        .h1_write_buffer_size(32 * 1024)
-        .backlog(4096)
-        .max_connections(settings.max_connections)
-        .keep_alive(Duration::from_secs(settings.keep_alive_s))
-        .client_request_timeout(Duration::from_secs(settings.head_timeout_s))
-        .client_disconnect_timeout(Duration::from_secs(2))
-        .shutdown_timeout(settings.drain_s + GOODBYE.as_secs() + 1) // the drain's own time comes first
-        .tls_handshake_timeout(Duration::from_secs(settings.head_timeout_s))
-        .max_connection_rate(settings.max_connections) // or some hundred that begin no handshake keep all others out
-        .disable_signals();
-    if settings.workers > 0 {
-        server = server.workers(settings.workers);
-    }
-    let bound = match &certificate {
-        Some(certificate) => server.bind_rustls_0_23(address, certificate.server_config()?),
-        None => server.bind(address),
-    };
-    let server = bound.map_err(|error| {
-        let (host, port) = address;
+    let refused = |error: io::Error| {
+        let (host, port) = (&settings.host, settings.port);
         let why = format!("or server.host cannot be used: listening on {host}:{port}: {error}");
         all.name_source(SettingsError::refused("server.port", why))
-    })?;
-    let bound = server
-        .addrs()
-        .first()
-        .copied()
-        .ok_or_else(|| Failure::new("no address to listen on (server.host)"))?;
-    let server = server.run();
+    };
+    let listener = ClientListener::bind(&settings.host, settings.port).map_err(refused)?;
+    let bound = listener.address();
+    let server = listener
+        .serve(Serving {
+            settings: settings.clone(),
+            shutdown_timeout_s: settings.drain_s + GOODBYE.as_secs() + 1, // the drain's own time comes first
+            tls: certificate.as_ref().map(Certificate::server_config).transpose()?,
+            origins,
+            state,
+        })
+        .map_err(refused)?;
     let handle = server.handle();
     let running = actix_rt::spawn(server);
     let scheme = if certificate.is_some() { "https" } else { "http" };

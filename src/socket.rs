@@ -1,11 +1,8 @@
 //! What the gateway asks of the kernel for each client's connection, so that a client that does not read costs little and
 //! not for ever. Set by the service as connections are accepted.
 
-#[cfg(target_os = "linux")]
-use actix_tls::accept::rustls_0_23::TlsStream;
-#[cfg(target_os = "linux")]
 use actix_web::rt::net::TcpStream;
-use std::{any::Any, time::Duration};
+use std::time::Duration;
 
 /// How much the kernel takes for a client beyond what the client's own window lets through. Without a bound it is some
 /// megabytes, for each client that does not read.
@@ -19,16 +16,13 @@ const AFTER_THE_RELAY: Duration = Duration::from_secs(1);
 /// Bounds what lies between the gateway and a client that does not read, and for how long. actix-web writes no more while
 /// the socket is full and has no timeout of its own for that, so the kernel's ends the connection.
 #[cfg(target_os = "linux")]
-pub(crate) fn bound(connection: &dyn Any, write_timeout: Duration) {
-    let under_tls = || Some(connection.downcast_ref::<TlsStream<TcpStream>>()?.get_ref().0);
-    if let Some(stream) = connection.downcast_ref::<TcpStream>().or_else(under_tls) {
-        let socket = socket2::SockRef::from(stream);
-        // A kernel that knows neither serves as well, only less sparingly.
-        let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
-        let _ = socket.set_tcp_user_timeout(Some(write_timeout + AFTER_THE_RELAY));
-    }
+pub(crate) fn bound(stream: &TcpStream, write_timeout: Duration) {
+    let socket = socket2::SockRef::from(stream);
+    // A kernel that knows neither serves as well, only less sparingly.
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+    let _ = socket.set_tcp_user_timeout(Some(write_timeout + AFTER_THE_RELAY));
 }
 
 /// Other kernels have no such limits.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn bound(_: &dyn Any, _: Duration) {}
+pub(crate) fn bound(_: &TcpStream, _: Duration) {}

@@ -6,8 +6,11 @@ use actix_web::http::header::HeaderMap;
 use gemini::path::{CredentialForm, query_credentials};
 use gemini_balance_actors::{Caller, Secret, Visibility, key_ring::KeyRing};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 use subtle::{Choice, ConstantTimeEq};
+
+/// How many credentials of one request are looked at. A client has reason to send two or three.
+const MOST_SHOWN: usize = 8;
 
 /// A keyed hash of a token.
 type Fingerprint = [u8; 32];
@@ -25,6 +28,11 @@ pub enum Refused {
     Missing,
     /// There is one, and it is not known.
     Unknown,
+    /// There is one, and its address has shown too many that are not known: it was not looked at.
+    GuessedTooOften {
+        /// For how much longer none will be.
+        wait: Duration,
+    },
 }
 
 impl Gate {
@@ -63,25 +71,11 @@ impl Gate {
         query: Option<&str>,
     ) -> (CredentialForm, Result<Caller, Refused>) {
         let mut first = CredentialForm::None;
-        let goog = headers
-            .get_all("x-goog-api-key")
-            .map(|value| (CredentialForm::GoogHeader, std::borrow::Cow::Borrowed(value.as_bytes())));
-        let bearer = headers
-            .get_all("authorization")
-            .filter_map(|value| bearer_token(value.as_bytes()))
-            .map(|token| (CredentialForm::Bearer, std::borrow::Cow::Borrowed(token)));
-        let in_query = query.into_iter().flat_map(query_credentials).map(|value| {
-            (CredentialForm::QueryKey, std::borrow::Cow::Owned(value.into_owned().into_bytes()))
-        });
-        for (form, credential) in goog.chain(in_query).chain(bearer) {
-            let credential = credential.trim_ascii();
-            if credential.is_empty() {
-                continue;
-            }
+        for (form, credential) in shown(headers, query) {
             if matches!(first, CredentialForm::None) {
                 first = form;
             }
-            if let Some(caller) = self.find(credential) {
+            if let Some(caller) = self.find(&credential) {
                 return (form, Ok(caller));
             }
         }
@@ -101,6 +95,36 @@ impl Gate {
         }
         found.cloned()
     }
+}
+
+/// The form of the first credential that a request shows, if it shows one.
+pub(super) fn shown_form(headers: &HeaderMap, query: Option<&str>) -> Option<CredentialForm> {
+    shown(headers, query).next().map(|(form, _)| form)
+}
+
+/// How many credentials of a request are looked at.
+pub(super) fn count_shown(headers: &HeaderMap, query: Option<&str>) -> u32 {
+    u32::try_from(shown(headers, query).count()).unwrap_or(u32::MAX)
+}
+
+/// The credentials that a request shows, as far as they are looked at: none that is empty, and no more than a client has
+/// reason to send.
+fn shown<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+) -> impl Iterator<Item = (CredentialForm, Cow<'a, [u8]>)> {
+    let goog = headers
+        .get_all("x-goog-api-key")
+        .map(|value| (CredentialForm::GoogHeader, Cow::Borrowed(value.as_bytes().trim_ascii())));
+    let bearer = headers
+        .get_all("authorization")
+        .filter_map(|value| bearer_token(value.as_bytes()))
+        .map(|token| (CredentialForm::Bearer, Cow::Borrowed(token.trim_ascii())));
+    let in_query = query
+        .into_iter()
+        .flat_map(query_credentials)
+        .map(|value| (CredentialForm::QueryKey, Cow::Owned(value.trim_ascii().as_bytes().to_vec())));
+    goog.chain(in_query).chain(bearer).filter(|(_, credential)| !credential.is_empty()).take(MOST_SHOWN)
 }
 
 /// `Bearer x`, its scheme in any case.

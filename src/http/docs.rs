@@ -13,10 +13,7 @@ use actix_web::{
     web,
 };
 use endpoints::{Example, Role, endpoints};
-use gemini::{
-    dialect::ErrorForm,
-    path::{Dialect, PathError},
-};
+use gemini::path::{ErrorForm, PathError};
 use gemini_balance_actors::Failure;
 use keypool::Refusal;
 use serde_json::Value;
@@ -113,8 +110,8 @@ fn paths() -> Paths {
         }
         let operation = match endpoint.role {
             Role::Gateway => not_ready(operation, endpoint.unavailable.as_ref()),
-            Role::Gemini => forwarded(operation, Dialect::Gemini, [GOOG_HEADER, BEARER, QUERY_KEY]),
-            Role::OpenAi => forwarded(operation, Dialect::OpenAi, [BEARER, GOOG_HEADER, QUERY_KEY]),
+            Role::Gemini => forwarded(operation, ErrorForm::Status, [GOOG_HEADER, BEARER, QUERY_KEY]),
+            Role::OpenAi => forwarded(operation, ErrorForm::OpenAi, [BEARER, GOOG_HEADER, QUERY_KEY]),
         };
         paths = paths.path(endpoint.path, PathItem::new(endpoint.method, operation));
     }
@@ -151,13 +148,13 @@ fn not_ready(operation: OperationBuilder, unavailable: Option<&Example>) -> Oper
 }
 
 /// Any one credential will do; the first is the format's own. The gateway's errors are named, Google's can be any.
-fn forwarded(operation: OperationBuilder, dialect: Dialect, credentials: [&str; 3]) -> Operation {
+fn forwarded(operation: OperationBuilder, form: ErrorForm, credentials: [&str; 3]) -> Operation {
     let mut operation = operation.securities(Some(
         credentials.map(|name| SecurityRequirement::new(name, std::iter::empty::<String>())),
     ));
     for (error, _) in errors() {
         let status = error.status().as_str().to_owned();
-        operation = operation.response(status, Ref::from_response_name(response_name(&error, dialect)));
+        operation = operation.response(status, Ref::from_response_name(response_name(&error, form)));
     }
     operation
         .response("default", Response::new("Google's own answer, unchanged: any status, any body."))
@@ -210,10 +207,11 @@ fn errors() -> [(GatewayError, &'static str); 9] {
     ]
 }
 
-fn response_name(error: &GatewayError, dialect: Dialect) -> String {
-    let form = match dialect {
-        Dialect::Gemini => "gemini",
-        Dialect::OpenAi => "openai",
+fn response_name(error: &GatewayError, form: ErrorForm) -> String {
+    let form = match form {
+        ErrorForm::Status => "gemini",
+        ErrorForm::Worded => "interactions",
+        ErrorForm::OpenAi => "openai",
     };
     format!("{form}_{}", error.status().as_u16())
 }
@@ -228,21 +226,16 @@ fn components() -> Components {
         .security_scheme(GOOG_HEADER, key(ApiKey::Header, "x-goog-api-key", "As Google's SDKs send it."))
         .security_scheme(BEARER, SecurityScheme::Http(bearer))
         .security_scheme(QUERY_KEY, key(ApiKey::Query, "key", "Taken out of the query before it goes up."));
-    for dialect in [Dialect::Gemini, Dialect::OpenAi] {
+    for form in [ErrorForm::Status, ErrorForm::OpenAi] {
         for (error, when) in errors() {
-            components =
-                components.response(response_name(&error, dialect), error_response(&error, dialect, when));
+            components = components.response(response_name(&error, form), error_response(&error, form, when));
         }
     }
     components.build()
 }
 
 /// The error as a client would see it.
-fn error_response(error: &GatewayError, dialect: Dialect, when: &str) -> Response {
-    let form = match dialect {
-        Dialect::Gemini => ErrorForm::Status,
-        Dialect::OpenAi => ErrorForm::OpenAi,
-    };
+fn error_response(error: &GatewayError, form: ErrorForm, when: &str) -> Response {
     let shown = error.response(form, "0f3c9a1b7d5e2468");
     let mut response = ResponseBuilder::new().description(when);
     for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE] {

@@ -21,6 +21,15 @@ pub(super) enum GatewayError {
     CredentialMissing,
     /// A credential nobody knows.
     CredentialUnknown,
+    /// A credential that was not looked at, after too many that nobody knows.
+    GuessedTooOften {
+        /// For how much longer.
+        wait: Duration,
+    },
+    /// A method that is never served.
+    MethodNotServed,
+    /// A browser's question for a page that may not call.
+    OriginNotAllowed,
     /// A path that is not served, or not well-formed.
     Path(PathError),
     /// A request body that was not taken in.
@@ -38,6 +47,7 @@ impl From<Refused> for GatewayError {
         match refused {
             Refused::Missing => Self::CredentialMissing,
             Refused::Unknown => Self::CredentialUnknown,
+            Refused::GuessedTooOften { wait } => Self::GuessedTooOften { wait },
         }
     }
 }
@@ -62,6 +72,9 @@ impl GatewayError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::CredentialMissing | Self::CredentialUnknown => StatusCode::UNAUTHORIZED,
+            Self::GuessedTooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::MethodNotServed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::Path(PathError::NotServed) | Self::NoUpload => StatusCode::NOT_FOUND,
             Self::Path(_) | Self::Body(BodyRefused::Broken, _) => StatusCode::BAD_REQUEST,
             Self::Body(BodyRefused::TooLong, _) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -88,6 +101,8 @@ impl GatewayError {
         match self.status() {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => "INVALID_ARGUMENT",
             StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
+            StatusCode::FORBIDDEN => "PERMISSION_DENIED",
+            StatusCode::METHOD_NOT_ALLOWED => "UNIMPLEMENTED",
             StatusCode::NOT_FOUND => "NOT_FOUND",
             StatusCode::TOO_MANY_REQUESTS => "RESOURCE_EXHAUSTED",
             StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => "DEADLINE_EXCEEDED",
@@ -103,6 +118,17 @@ impl GatewayError {
             }
             Self::CredentialUnknown => {
                 "The credential is not known to this gateway: ask its operator for a token.".into()
+            }
+            Self::GuessedTooOften { wait } => format!(
+                "Too many credentials from this address are not known to this gateway: wait {} s, then send one that its operator has given out.",
+                whole_seconds(*wait)
+            )
+            .into(),
+            Self::MethodNotServed => {
+                "This method is not served here: send GET, POST, PUT, PATCH or DELETE.".into()
+            }
+            Self::OriginNotAllowed => {
+                "Pages of this origin may not call this gateway: ask its operator to add it to server.cors_origins.".into()
             }
             Self::Path(error) => error.to_string().into(),
             Self::Body(BodyRefused::TooLong, limit) => format!(
@@ -172,6 +198,7 @@ impl GatewayError {
         match self {
             Self::Forward(Failure::NoKey(refusal)) => refusal.back_in(),
             Self::Body(BodyRefused::Busy, _) => Some(Duration::from_secs(1)),
+            Self::GuessedTooOften { wait } => Some(*wait),
             _ => None,
         }
     }
@@ -196,6 +223,9 @@ impl GatewayError {
             // What is left of the body would be read as the next request.
             Self::Body(BodyRefused::TooLong | BodyRefused::TooSlow | BodyRefused::Broken, _) => {
                 response.force_close();
+            }
+            Self::MethodNotServed => {
+                response.insert_header((header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
             }
             Self::CredentialMissing | Self::CredentialUnknown => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"gemini-balance\""));
@@ -235,13 +265,19 @@ mod tests {
     /// One error after another, until each was there. The match has no wildcard, so that a new one cannot be left out.
     fn after(error: &GatewayError) -> Option<GatewayError> {
         use BodyRefused::{Broken, Busy, TooLong, TooSlow};
-        use GatewayError::{Body, Crashed, CredentialMissing, CredentialUnknown, Forward, Path};
+        use GatewayError::{
+            Body, Crashed, CredentialMissing, CredentialUnknown, Forward, GuessedTooOften, MethodNotServed,
+            OriginNotAllowed, Path,
+        };
         use Refusal::{AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, WaitedTooLong};
         let limit = 104_857_600;
         let no_key = |refusal| Forward(Failure::NoKey(refusal));
         Some(match error {
             CredentialMissing => CredentialUnknown,
-            CredentialUnknown => Path(PathError::TooLong),
+            CredentialUnknown => GuessedTooOften { wait: BACK_IN },
+            GuessedTooOften { .. } => MethodNotServed,
+            MethodNotServed => OriginNotAllowed,
+            OriginNotAllowed => Path(PathError::TooLong),
             Path(PathError::TooLong) => Path(PathError::NotAbsolute),
             Path(PathError::NotAbsolute) => Path(PathError::DotSegment),
             Path(PathError::DotSegment) => Path(PathError::EncodedSlash),
@@ -335,7 +371,7 @@ mod tests {
             response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
         };
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
-        assert_eq!(waits, ["1", "34", "34", "34", "34"]);
+        assert_eq!(waits, ["34", "1", "34", "34", "34", "34"]);
         let short = Refusal::Cooling { back_in: Duration::from_millis(1) };
         assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
     }

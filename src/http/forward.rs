@@ -3,7 +3,7 @@
 
 use super::{
     AppState,
-    auth::Refused,
+    arrival::Arrival,
     body::{BodyRefused, Reserved, take_in},
     error::GatewayError,
     live,
@@ -13,21 +13,9 @@ use super::{
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use gemini::path::{self, CredentialForm, Dialect};
-use gemini_balance_actors::{
-    Caller, Job,
-    forward::BodyStream,
-    transaction::{End, Transaction},
-    upstream::headers,
-};
-use std::{
-    cell::Cell,
-    fmt::Write as _,
-    panic::AssertUnwindSafe,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use gemini::path;
+use gemini_balance_actors::{Job, forward::BodyStream, upstream::headers};
+use std::{panic::AssertUnwindSafe, rc::Rc, time::Duration};
 
 /// Forwards one request.
 pub(super) async fn forward(
@@ -36,28 +24,15 @@ pub(super) async fn forward(
     face: web::Data<Rc<AppState>>,
 ) -> HttpResponse {
     let mut payload = Some(payload);
-    let arrived = Instant::now();
-    let id = request_id();
-    let (form, caller) = face.gate.admit(request.headers(), request.uri().query());
-    let caller_name = caller.as_ref().ok().map(|caller| Arc::clone(&caller.name));
+    let mut arrival = Arrival::of(&request, &face);
     // The panic guard: a bug in here costs this request only, and its client is told.
-    let handled = AssertUnwindSafe(handle(&request, &mut payload, &face, &id, arrived, form, caller))
-        .catch_unwind()
-        .await;
+    let handled = AssertUnwindSafe(handle(&request, &mut payload, &face, &mut arrival)).catch_unwind().await;
     let error = match handled {
         Ok(Ok(response)) => return response,
         Ok(Err(error)) => error,
         Err(_) => GatewayError::Crashed,
     };
-    let dialect = path::dialect_of(request.uri().path(), form);
-    // What came to a `ForwardActor` is recorded there, unless it died.
-    if !matches!(error, GatewayError::Forward(_)) {
-        record_refusal(&face, &request, &id, arrived, dialect, caller_name, &error);
-    }
-    let mut response = error.response(path::error_form_of(request.uri().path(), form), &id);
-    if face.in_flight.is_draining() {
-        response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
-    }
+    let response = arrival.refuse(&request, &face, &error);
     match payload {
         Some(payload) => with_unread(response, payload),
         None => response,
@@ -68,26 +43,26 @@ async fn handle(
     request: &HttpRequest,
     payload: &mut Option<web::Payload>,
     face: &AppState,
-    id: &str,
-    arrived: Instant,
-    form: CredentialForm,
-    caller: Result<Caller, Refused>,
+    arrival: &mut Arrival,
 ) -> Result<HttpResponse, GatewayError> {
-    let guard = face.in_flight.enter();
     if live::begins_session(request) {
-        let opener = Box::pin(live::admit(request, face, caller)).await?;
+        let opener = Box::pin(live::admit(request, face, arrival.caller.clone())).await?;
+        arrival.let_in(request);
         let payload = payload.take().ok_or(GatewayError::Crashed)?;
-        return live::open(request, payload, face, id, arrived, form, opener);
+        return live::open(request, payload, face, arrival, opener);
     }
     let uri = request.uri();
-    let target = path::parse(request.method().as_str(), uri.path(), uri.query(), form);
-    let (mut target, caller) = match (target, caller) {
+    let target = path::parse(request.method().as_str(), uri.path(), uri.query(), arrival.form);
+    let (mut target, caller) = match (target, arrival.caller.clone()) {
         (Ok(target), caller) => (target, caller),
         (Err(error), Ok(_)) => return Err(GatewayError::Path(error)),
         // Nothing is said to strangers.
         (Err(_), Err(refused)) => return Err(refused.into()),
     };
     let (caller, upload) = upload::admit(face, &mut target, caller).await?;
+    if arrival.caller.is_err() {
+        arrival.let_in(request);
+    }
     let payload = payload.as_mut().ok_or(GatewayError::Crashed)?;
     let announced = announced(request);
     let streams = upload::streams(&target, request.headers(), announced);
@@ -108,12 +83,12 @@ async fn handle(
         (body, Some(reserved))
     };
     if let Some(bodies) = &face.bodies {
-        bodies.request(id, request.method().as_str(), &target.path, &body);
+        bodies.request(&arrival.id, request.method().as_str(), &target.path, &body);
     }
     let method = http::Method::from_bytes(request.method().as_str().as_bytes())
         .map_err(|_| GatewayError::Path(path::PathError::NotServed))?;
     let job = Job {
-        id: id.to_owned(),
+        id: arrival.id.clone(),
         caller,
         method,
         target,
@@ -124,7 +99,7 @@ async fn handle(
         stream,
         upload,
         origin: face.origins.of(request).map(|origin| origin.to_string()),
-        arrived,
+        arrived: arrival.at,
     };
     let reply = face.forwarder.start(job);
     let (reply, is_read) = match pieces {
@@ -141,10 +116,11 @@ async fn handle(
         Ok(Ok(answer)) => {
             let copy = face.bodies.as_ref().map(|bodies| {
                 let coding = answer.headers.get(http::header::CONTENT_ENCODING);
-                bodies.answer(id, answer.status.as_u16(), coding.map(http::HeaderValue::as_bytes))
+                bodies.answer(&arrival.id, answer.status.as_u16(), coding.map(http::HeaderValue::as_bytes))
             });
             // What is left of an upload's body would be read as the next request.
-            Ok(respond(answer, id, guard, face.in_flight.is_draining() || !is_read, copy))
+            let guard = arrival.take_guard(&face.in_flight);
+            Ok(respond(answer, &arrival.id, guard, face.in_flight.is_draining() || !is_read, copy))
         }
         Ok(Err(failure)) => Err(GatewayError::Forward(failure)),
         Err(_) => Err(GatewayError::Crashed),
@@ -173,48 +149,6 @@ async fn read_body(
     take_in(payload, announced, limit, &face.budget, time)
         .await
         .map_err(|refused| GatewayError::Body(refused, limit as u64))
-}
-
-fn record_refusal(
-    face: &AppState,
-    request: &HttpRequest,
-    id: &str,
-    arrived: Instant,
-    dialect: Dialect,
-    caller: Option<Arc<str>>,
-    error: &GatewayError,
-) {
-    face.listeners.end(Transaction {
-        id: id.to_owned(),
-        caller,
-        dialect,
-        method: http::Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default(),
-        path: request.uri().path().chars().take(512).collect(),
-        model: None,
-        attempts: Vec::new(),
-        status: error.status().as_u16(),
-        end: End::Refused,
-        failure: None,
-        first_byte: None,
-        total: arrived.elapsed(),
-        bytes_in: 0,
-        bytes_out: 0,
-        usage: None,
-    });
-}
-
-thread_local! {
-    /// The next request id of this worker: a random start, then counting, so that ids cost no randomness each.
-    static NEXT_ID: Cell<u64> = Cell::new(fastrand::u64(..));
-}
-
-/// Sixteen hexadecimal digits, unlike those of any other request.
-fn request_id() -> String {
-    // Multiplying by an odd constant is a bijection: neighbours look nothing alike and never collide.
-    let number = NEXT_ID.replace(NEXT_ID.get().wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut id = String::with_capacity(16);
-    let _ = write!(id, "{number:016x}");
-    id
 }
 
 /// Makes the key manager panic, for the tests of its supervision.

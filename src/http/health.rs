@@ -1,8 +1,12 @@
 //! What orchestrators and people ask: whether requests can be served, whether the process lives, and how each part is.
 
 use super::AppState;
+use crate::inflight::InFlight;
 use actix_web::{HttpResponse, web};
-use gemini_balance_actors::health::Component;
+use gemini_balance_actors::{
+    KeyManager,
+    health::{Component, Health},
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 use tokio::time::Instant;
@@ -24,7 +28,12 @@ struct Ready {
 
 /// `GET /health`: 200 while requests can be served, else 503 with the reason.
 pub(super) async fn health(face: web::Data<Rc<AppState>>) -> HttpResponse {
-    match reason(&face).await.0 {
+    health_of(&face.keys, &face.health, &face.in_flight).await
+}
+
+/// The same, for the operator's listener as well: strangers who hold all connections do not hold that.
+pub(crate) async fn health_of(keys: &KeyManager, health: &Health, in_flight: &InFlight) -> HttpResponse {
+    match reason(keys, health, in_flight).await.0 {
         None => HttpResponse::Ok().json(serde_json::json!({ "status": "ok" })),
         Some(reason) => HttpResponse::ServiceUnavailable()
             .json(serde_json::json!({ "status": "unavailable", "reason": reason })),
@@ -38,7 +47,7 @@ pub(super) async fn live() -> HttpResponse {
 
 /// `GET /health/ready`: like `/health`, with every component's state and the pool's counts.
 pub(super) async fn ready(face: web::Data<Rc<AppState>>) -> HttpResponse {
-    let (reason, keys) = reason(&face).await;
+    let (reason, keys) = reason(&face.keys, &face.health, &face.in_flight).await;
     let mut response = if reason.is_none() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(Ready {
         status: if reason.is_none() { "ok" } else { "unavailable" },
@@ -50,11 +59,15 @@ pub(super) async fn ready(face: web::Data<Rc<AppState>>) -> HttpResponse {
 }
 
 /// Why requests cannot be served, and the pool's counts when it answers.
-async fn reason(face: &AppState) -> (Option<&'static str>, Option<keypool::Counts>) {
-    let counts = face.keys.snapshot(Instant::now() + PATIENCE).await.ok().map(|snapshot| snapshot.counts);
-    let reason = if face.in_flight.is_draining() {
+async fn reason(
+    keys: &KeyManager,
+    health: &Health,
+    in_flight: &InFlight,
+) -> (Option<&'static str>, Option<keypool::Counts>) {
+    let counts = keys.snapshot(Instant::now() + PATIENCE).await.ok().map(|snapshot| snapshot.counts);
+    let reason = if in_flight.is_draining() {
         Some("shutting down")
-    } else if !face.health.all_up() {
+    } else if !health.all_up() {
         Some("a component is being restarted")
     } else {
         match &counts {

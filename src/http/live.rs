@@ -3,6 +3,7 @@
 
 use super::{
     AppState,
+    arrival::Arrival,
     auth::Refused,
     error::{GatewayError, failure_close},
 };
@@ -34,7 +35,7 @@ use std::{
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -81,6 +82,7 @@ pub(super) async fn admit(
 ) -> Result<Opener, GatewayError> {
     let refused = match caller {
         Ok(caller) => return Ok(Opener { caller, ephemeral: None }),
+        Err(refused @ Refused::GuessedTooOften { .. }) => return Err(refused.into()),
         Err(refused) => refused,
     };
     let Some(token) = ephemeral_token(request) else { return Err(refused.into()) };
@@ -111,20 +113,18 @@ pub(super) fn open(
     request: &HttpRequest,
     payload: web::Payload,
     face: &AppState,
-    id: &str,
-    arrived: Instant,
-    form: CredentialForm,
+    arrival: &mut Arrival,
     opener: Opener,
 ) -> Result<HttpResponse, GatewayError> {
     let Opener { caller, ephemeral } = opener;
-    let guard = face.in_flight.enter();
-    let target = target(request, form)?;
+    let target = target(request, arrival.form)?;
+    let guard = arrival.take_guard(&face.in_flight);
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
     let accept = accept_key(key.map_or(&[], header::HeaderValue::as_bytes));
     let incoming = payload.into_inner().map(|bytes| bytes.map_err(io::Error::other));
     let (pipe, gone, outlet) = ClientPipe::new(incoming.boxed_local());
     let job = LiveJob {
-        id: id.to_owned(),
+        id: arrival.id.clone(),
         caller,
         target,
         headers: headers::up(|| {
@@ -133,7 +133,7 @@ pub(super) fn open(
         ephemeral,
         setup_within: Duration::from_secs(face.settings.body_timeout_s),
         told: failure_close,
-        arrived,
+        arrived: arrival.at,
     };
     let in_flight = face.in_flight.clone();
     let going_down = Box::pin(async move { in_flight.cut().await });
@@ -141,7 +141,7 @@ pub(super) fn open(
     Ok(HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS)
         .upgrade("websocket")
         .insert_header((header::SEC_WEBSOCKET_ACCEPT, accept))
-        .insert_header(("x-request-id", id))
+        .insert_header(("x-request-id", arrival.id.as_str()))
         .body(SessionBody { outlet, unwritten: true, _passage: guard }))
 }
 

@@ -1,12 +1,16 @@
 //! The HTTP face: who may call, what they want, and how answers and errors look. It hands a `Job` to a `ForwardActor`
 //! and never sees the upstream client. Start reading at `routes`.
 
+mod around;
+mod arrival;
 mod auth;
 mod bodies;
 mod body;
+mod cors;
 mod docs;
 mod error;
 mod forward;
+mod guesses;
 mod health;
 mod live;
 mod origin;
@@ -14,10 +18,14 @@ mod respond;
 mod routes;
 mod upload;
 
+pub use around::around;
 pub use auth::Gate;
 pub use bodies::BodyLog;
 pub use body::BodyBudget;
+pub use cors::CorsOrigins;
 pub use error::status_of;
+pub use guesses::Guesses;
+pub(crate) use health::health_of;
 pub use origin::{Origins, PublicOrigin, TrustedProxies};
 pub use routes::routes;
 
@@ -33,6 +41,10 @@ use std::{rc::Rc, sync::Arc};
 pub struct AppState {
     /// Who may call.
     pub gate: Arc<Gate>,
+    /// Who has shown credentials that are not known.
+    pub guesses: Arc<Guesses>,
+    /// Whose pages may call.
+    pub cors: Arc<CorsOrigins>,
     /// Where requests go.
     pub forwarder: Rc<Forwarder>,
     /// Where Live sessions go.

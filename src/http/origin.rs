@@ -2,11 +2,13 @@
 //! answers are turned to. Named by `server.public_url`, else read from the request; what a proxy says of it counts only
 //! from the peers in `server.trusted_proxies`.
 
+use crate::connections::{Connection, network};
 use actix_web::{HttpRequest, http::header::HeaderMap};
 use ipnet::IpNet;
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    rc::Rc,
 };
 
 /// `https://gw.example:8443/gemini`: scheme, authority, and a path prefix without a slash at its end.
@@ -66,8 +68,40 @@ impl Origins {
             headers: request.headers(),
             authority: uri.authority().map(actix_web::http::uri::Authority::as_str),
             peer: request.peer_addr(),
-            connection: if request.app_config().secure() { Scheme::Https } else { Scheme::Http },
+            connection: match request.conn_data::<Rc<Connection>>() {
+                Some(connection) if connection.is_secure() => Scheme::Https,
+                _ => Scheme::Http,
+            },
         })
+    }
+
+    /// The client's own address; of IPv6 its network. Behind a trusted proxy what that says of it.
+    pub(super) fn client_of(&self, request: &HttpRequest) -> Option<IpAddr> {
+        let peer = request.peer_addr()?.ip();
+        let client = if self.trusted.holds(peer) { self.forwarded_for(request.headers()) } else { None };
+        Some(network(client.unwrap_or(peer)))
+    }
+
+    /// The last address that is no trusted proxy's: each proxy adds the one before it, and what stands before the first
+    /// that is not trusted could be made up.
+    fn forwarded_for(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let listed = |name| {
+            let lines = headers.get_all(name).filter_map(|value| value.to_str().ok());
+            lines.flat_map(|line| line.split(',')).map(str::trim).collect::<Vec<_>>()
+        };
+        let mut addresses: Vec<_> = listed("x-forwarded-for").into_iter().map(address).collect();
+        if addresses.is_empty() {
+            let elements = listed("forwarded").into_iter();
+            addresses = elements.map(|element| address(forwarded_parameter(element, "for")?)).collect();
+        }
+        // An unreadable one is nobody's, and nothing before it is believed.
+        let readable = addresses.into_iter().rev().map_while(|address| address);
+        readable.into_iter().find(|address| !self.trusted.holds(*address))
+    }
+
+    /// Whether a peer is a proxy whose word is trusted.
+    pub(crate) fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.trusted.holds(peer)
     }
 
     fn find(&self, asked: &Asked<'_>) -> Option<PublicOrigin> {
@@ -113,6 +147,17 @@ impl Said {
             authority: of("x-forwarded-host", "host").and_then(Authority::parse),
             prefix: last(headers, "x-forwarded-prefix").and_then(Prefix::parse),
         }
+    }
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
+fn address(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address);
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) => Some(address.ip()),
+        Err(_) => text.strip_prefix('[')?.strip_suffix(']')?.parse().ok(),
     }
 }
 

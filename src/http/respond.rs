@@ -1,6 +1,6 @@
 //! Turns the upstream's answer into the client's, byte for byte.
 
-use super::bodies::AnswerCopy;
+use super::{bodies::AnswerCopy, cors};
 use crate::inflight::InFlightGuard;
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
@@ -28,9 +28,15 @@ pub(super) fn respond(
     close: bool,
     copy: Option<AnswerCopy>,
 ) -> HttpResponse {
-    let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    // What is no final status of HTTP's is none that a client could read: a 101 would end the protocol.
+    let status = Some(answer.status.as_u16()).filter(|status| (200..600).contains(status));
+    let status =
+        status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponseBuilder::new(status);
     for (name, value) in &answer.headers {
+        if cors::is_of_cors(name.as_str()) {
+            continue;
+        }
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
         {

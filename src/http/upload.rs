@@ -20,7 +20,7 @@ pub(super) async fn admit(
     target: &mut Target,
     caller: Result<Caller, Refused>,
 ) -> Result<(Caller, Option<Holding>), GatewayError> {
-    if !is_under_way(target) || caller == Err(Refused::Unknown) {
+    if !is_under_way(target) || matches!(caller, Err(Refused::Unknown | Refused::GuessedTooOften { .. })) {
         return Ok((caller?, None));
     }
     // Boxed, as few requests come here and all would carry its memory.

@@ -2,7 +2,7 @@
 
 use super::{Server, Settings, SettingsError, host};
 use crate::{
-    http::{Origins, PublicOrigin, TrustedProxies},
+    http::{CorsOrigins, Origins, PublicOrigin, TrustedProxies},
     tls::{Certificate, PemFiles},
 };
 
@@ -33,6 +33,15 @@ impl Settings {
             )),
             (cert, key) => Certificate::load(PemFiles { cert: cert.into(), key: key.into() }).map(Some),
         }
+    }
+
+    /// Whose pages may call.
+    pub fn cors(&self) -> Result<CorsOrigins, SettingsError> {
+        CorsOrigins::parse(&self.server.cors_origins).map_err(|entry| {
+            let why =
+                format!("holds {entry:?}, which is neither \"*\" nor an origin such as https://page.example");
+            self.name_source(SettingsError::refused("server.cors_origins", why))
+        })
     }
 
     /// How the gateway's own address is found.

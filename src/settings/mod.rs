@@ -91,6 +91,12 @@ pub struct Server {
     pub workers: usize,
     /// Connections a worker keeps open.
     pub max_connections: usize,
+    /// Those of one address on which nobody was let in yet.
+    pub max_unknown_connections: usize,
+    /// Credentials of one address that are not known, before none of it is looked at for the rest of a minute.
+    pub max_guesses_per_minute: u32,
+    /// The origins whose pages may call.
+    pub cors_origins: Vec<String>,
     /// The longest request body.
     pub max_body_bytes: usize,
     /// The longest upload, which passes without being held in memory.

@@ -123,6 +123,7 @@ impl Settings {
     fn check(&self) -> Result<(), SettingsError> {
         let at_least_one = [
             ("server.max_connections", self.server.max_connections),
+            ("server.max_unknown_connections", self.server.max_unknown_connections),
             ("server.max_body_bytes", self.server.max_body_bytes),
             ("server.max_buffered_bytes", self.server.max_buffered_bytes),
             ("log.rotate_bytes", self.log.rotate_bytes),

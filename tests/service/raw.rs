@@ -115,6 +115,69 @@ pub(crate) fn ask(authority: &str, request: &[u8]) -> Answer {
     }
 }
 
+/// A connection on which several requests are made, one after another.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) fn open(authority: &str) -> Self {
+        Self { stream: connect(authority), bytes: Vec::new() }
+    }
+
+    /// Sends bytes and waits for nothing.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Sends one request and reads its whole answer, which says where it ends.
+    pub(crate) fn ask(&mut self, request: &[u8]) -> Answer {
+        self.send(request);
+        self.answer_or_end()
+    }
+
+    /// Reads the next answer, to the end that its framing promises or to the connection's.
+    pub(crate) fn answer_or_end(&mut self) -> Answer {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let answer = Answer::read(&self.bytes);
+            if let Some((answer, used)) = answer
+                && answer.whole
+            {
+                self.bytes.drain(..used);
+                return answer;
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(read @ 1..) => self.bytes.extend_from_slice(&buffer[..read]),
+                Ok(0) | Err(_) => {
+                    let said = std::mem::take(&mut self.bytes);
+                    let answer = Answer::read(&said).map(|(answer, _)| answer);
+                    return answer
+                        .unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&said)));
+                }
+            }
+        }
+    }
+
+    /// Whether the peer has closed it, without another byte.
+    pub(crate) fn is_ended(&mut self) -> bool {
+        let mut buffer = [0; 1];
+        match self.stream.read(&mut buffer) {
+            Ok(read) => read == 0,
+            Err(error) => !is_silence(&error),
+        }
+    }
+
+    /// Whether nothing comes and nothing ends for this long.
+    pub(crate) fn is_open(&mut self, silence: Duration) -> bool {
+        self.stream.set_read_timeout(Some(silence)).unwrap();
+        let read = self.stream.read(&mut [0; 1]);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        read.is_err_and(|error| is_silence(&error))
+    }
+}
+
 /// Sends these bytes and reads every answer there is, until the peer closes or says nothing for `silence`.
 pub(crate) fn converse(authority: &str, bytes: &[u8], silence: Duration) -> Vec<Answer> {
     let mut stream = connect(authority);

@@ -272,16 +272,25 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
     }
 }
 
+/// A client that shows no credential of its own accord, and goes where it is told and no further.
+pub(crate) fn stranger() -> reqwest::Client {
+    builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
 /// A client that shows the test's token as Google's SDKs do.
 pub(crate) fn client() -> reqwest::Client {
+    let mut headers = reqwest::header::HeaderMap::new();
+    headers.insert("x-goog-api-key", TOKEN.parse().unwrap());
+    builder().default_headers(headers).build().unwrap()
+}
+
+fn builder() -> reqwest::ClientBuilder {
     static PROVIDER: std::sync::Once = std::sync::Once::new();
     PROVIDER.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    let mut headers = reqwest::header::HeaderMap::new();
-    headers.insert("x-goog-api-key", TOKEN.parse().unwrap());
     // Without certificates, which take longer to load than a test's request takes.
-    reqwest::Client::builder().tls_certs_only([]).default_headers(headers).no_proxy().build().unwrap()
+    reqwest::Client::builder().tls_certs_only([]).no_proxy()
 }
 
 /// A 429 that asks for an hour.

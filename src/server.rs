@@ -1,0 +1,234 @@
+//! The clients' listener: its sockets, TLS, and on each worker the connections and the HTTP/1.1 server over them. What is
+//! answered is the business of `http`; when it ends, that of `service`.
+
+use crate::{
+    connections::{ClientStream, Connection, ConnectionBounds, Connections, SheddableStream},
+    http::{AppState, Origins, around, routes},
+    settings, socket,
+};
+use actix_http::{Extensions, HttpService, error::DispatchError};
+use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
+use actix_service::{
+    IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+};
+use actix_web::{App, Error, dev::AppConfig, rt::net::TcpStream, web};
+use socket2::{Domain, Socket, Type};
+use std::{
+    future::ready,
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// How much of an answer is written at once.
+const WRITE_BUFFER_BYTES: usize = 32 * 1024;
+
+/// How long an answer's last bytes may take where its connection ends with it.
+const DISCONNECT_WITHIN: Duration = Duration::from_secs(2);
+
+/// The listener, bound and not yet served.
+pub(crate) struct ClientListener {
+    sockets: Vec<TcpListener>,
+    address: SocketAddr,
+}
+
+/// What the workers serve with.
+pub(crate) struct Serving<F> {
+    pub(crate) settings: settings::Server,
+    /// How long the server may take to end after the drain.
+    pub(crate) shutdown_timeout_s: u64,
+    pub(crate) tls: Option<ServerConfig>,
+    pub(crate) origins: Arc<Origins>,
+    /// Makes what the handlers of a worker share, on that worker.
+    pub(crate) state: F,
+}
+
+impl ClientListener {
+    /// Binds every address that `host` stands for, as far as they can be; the error is that of the last.
+    pub(crate) fn bind(host: &str, port: u16) -> io::Result<Self> {
+        let mut sockets = Vec::new();
+        let mut failed = io::Error::new(io::ErrorKind::AddrNotAvailable, "it stands for no address");
+        for address in (host, port).to_socket_addrs()? {
+            match listen(address) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) => failed = error,
+            }
+        }
+        let address = sockets.first().ok_or(failed)?.local_addr()?;
+        Ok(Self { sockets, address })
+    }
+
+    /// The first address that is listened on.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts the workers.
+    pub(crate) fn serve<F>(self, serving: Serving<F>) -> io::Result<Server>
+    where
+        F: Fn() -> Rc<AppState> + Clone + Send + 'static,
+    {
+        let Serving { settings, shutdown_timeout_s, tls, origins, state } = serving;
+        let bounds = ConnectionBounds::of(&settings);
+        let mut server = Server::build()
+            .max_concurrent_connections(bounds.most_accepted())
+            .shutdown_timeout(shutdown_timeout_s)
+            .disable_signals();
+        if settings.workers > 0 {
+            server = server.workers(settings.workers);
+        }
+        let tls = tls.map(|mut tls| {
+            tls.alpn_protocols.push(b"http/1.1".to_vec());
+            Arc::new(tls)
+        });
+        for socket in self.sockets {
+            server = listen_with(server, socket, &settings, tls.clone(), &origins, state.clone())?;
+        }
+        Ok(server.run())
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn listen_with<F>(
+    server: ServerBuilder,
+    socket: TcpListener,
+    settings: &settings::Server,
+    tls: Option<Arc<ServerConfig>>,
+    origins: &Arc<Origins>,
+    state: F,
+) -> io::Result<ServerBuilder>
+where
+    F: Fn() -> Rc<AppState> + Clone + Send + 'static,
+{
+    let (settings, origins, ending) =
+        (settings.clone(), Arc::clone(origins), server.graceful_shutdown_signal());
+    let worker = move || Worker {
+        door: Rc::new(Door::new(&settings, Arc::clone(&origins))),
+        settings: settings.clone(),
+        ending: ending.clone(),
+        state: state(),
+    };
+    match tls {
+        None => server.listen("clients", socket, move || {
+            let worker = worker();
+            let door = Rc::clone(&worker.door);
+            fn_service(move |socket| {
+                let (stream, connection, peer) = door.enter(socket, false);
+                ready(Ok((ClientStream::new(stream, connection), peer)))
+            })
+            .and_then(worker.http())
+        }),
+        Some(tls) => server.listen("clients", socket, move || {
+            let worker = worker();
+            let (door, acceptor) = (Rc::clone(&worker.door), TlsAcceptor::from(Arc::clone(&tls)));
+            fn_service(move |socket| {
+                let (door, acceptor) = (Rc::clone(&door), acceptor.clone());
+                async move {
+                    let (stream, connection, peer) = door.enter(socket, true);
+                    let handshake =
+                        tokio::time::timeout(door.handshake_within, acceptor.accept(stream)).await;
+                    let stream = handshake
+                        .map_err(|_| DispatchError::SlowRequestTimeout)?
+                        .map_err(DispatchError::Io)?;
+                    Ok((ClientStream::new(stream, connection), peer))
+                }
+            })
+            .and_then(worker.http())
+        }),
+    }
+}
+
+/// Where connections come in on a worker.
+struct Door {
+    connections: Rc<Connections>,
+    origins: Arc<Origins>,
+    write_timeout: Duration,
+    handshake_within: Duration,
+}
+
+impl Door {
+    fn new(settings: &settings::Server, origins: Arc<Origins>) -> Self {
+        let connections = Connections::new(ConnectionBounds::of(settings));
+        actix_web::rt::spawn(Rc::clone(&connections).sweep());
+        Self {
+            connections,
+            origins,
+            write_timeout: Duration::from_secs(settings.write_timeout_s),
+            handshake_within: Duration::from_secs(settings.head_timeout_s),
+        }
+    }
+
+    fn enter(
+        &self,
+        socket: TcpStream,
+        is_secure: bool,
+    ) -> (SheddableStream, Rc<Connection>, Option<SocketAddr>) {
+        let _ = socket.set_nodelay(true); // or Nagle's algorithm holds back the small events of streams
+        socket::bound(&socket, self.write_timeout);
+        let peer = socket.peer_addr().ok();
+        let is_proxy = peer.is_some_and(|peer| self.origins.is_proxy(peer.ip()));
+        let connection = self.connections.open(peer.map(|peer| peer.ip()), is_proxy, is_secure);
+        (SheddableStream::new(socket, Rc::clone(&connection)), connection, peer)
+    }
+}
+
+/// What a worker serves its connections with.
+struct Worker {
+    door: Rc<Door>,
+    settings: settings::Server,
+    ending: GracefulShutdownSignal,
+    state: Rc<AppState>,
+}
+
+impl Worker {
+    /// HTTP/1.1 over streams of either kind.
+    fn http<S>(
+        self,
+    ) -> impl ServiceFactory<
+        (ClientStream<S>, Option<SocketAddr>),
+        Config = (),
+        Response = (),
+        Error = DispatchError,
+        InitError = (),
+    >
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let Self { settings, ending, state, .. } = self;
+        let app = App::new()
+            .app_data(web::Data::new(Rc::clone(&state)))
+            .wrap_fn(move |request, routes| around(&state, request, routes))
+            .configure(routes)
+            .into_factory()
+            .map_err(|error: Error| error.error_response());
+        HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let ending = ending.clone();
+                async move { ending.notified().await }
+            })
+            .keep_alive(Duration::from_secs(settings.keep_alive_s))
+            .client_request_timeout(Duration::from_secs(settings.head_timeout_s))
+            .client_disconnect_timeout(DISCONNECT_WITHIN)
+            .h1_allow_half_closed(false) // or a client that has left is noticed only at the next write
+            .h1_write_buffer_size(WRITE_BUFFER_BYTES)
+            .on_connect_ext(|stream: &ClientStream<S>, data: &mut Extensions| {
+                data.insert(Rc::clone(stream.connection()));
+            })
+            .h1(map_config(app, |()| AppConfig::default()))
+    }
+}
