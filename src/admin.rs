@@ -1,15 +1,18 @@
 //! The operator's listener: how the keys are, and verbs on one of them. Apart from the clients' listener, on loopback,
 //! with a token of its own that no client token opens, and not there at all without one.
 
+mod tokens;
+
 use crate::{
     command::failure::Failure,
     http::{Gate, health_of},
     inflight::InFlight,
     settings::{Settings, SettingsError},
+    tokens::Tokens,
 };
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header, web};
 use gemini_balance_actors::{
-    KeyManager, Secret, Visibility,
+    KeyManager, Secret,
     health::Health,
     key_manager::{Verb, VerbKind},
 };
@@ -32,6 +35,7 @@ struct Desk {
     keys: KeyManager,
     health: Arc<Health>,
     in_flight: InFlight,
+    tokens: Arc<Tokens>,
 }
 
 /// The address to listen on, refused unless it is this machine's own.
@@ -58,9 +62,10 @@ pub(crate) fn start(
     keys: KeyManager,
     health: Arc<Health>,
     in_flight: InFlight,
+    tokens: Arc<Tokens>,
 ) -> Result<(), Failure> {
-    let gate = Arc::new(Gate::of([("admin", token, Visibility::All)]));
-    let desk = Desk { gate, keys, health, in_flight };
+    let gate = Arc::new(Gate::of_one("admin", token));
+    let desk = Desk { gate, keys, health, in_flight, tokens };
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
@@ -68,6 +73,7 @@ pub(crate) fn start(
             .route("/health", web::head().to(ask_health))
             .route("/keys", web::get().to(list))
             .route("/keys/{key}/{verb}", web::post().to(act))
+            .configure(tokens::routes)
     })
     .workers(1)
     .disable_signals()

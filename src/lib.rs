@@ -2,6 +2,7 @@
 //! around [`command`]; the actors live in `gemini-balance-actors`.
 
 mod admin;
+mod caller_view;
 pub mod command;
 mod connections;
 pub mod http;
@@ -14,3 +15,4 @@ pub mod service;
 pub mod settings;
 mod socket;
 mod tls;
+mod tokens;

@@ -6,7 +6,7 @@ use crate::{
     failure::Failure,
     transaction::{End, Transaction},
 };
-use callers::{Denial, Ending, Estimate, LimitName, Pass, Spent};
+use callers::{Ending, Estimate, Pass, Registered, Spent};
 use chrono::NaiveDate;
 use gemini::usage::Usage;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
@@ -15,24 +15,41 @@ use usage::{Billable, Cost, Prices, Processing, billable};
 /// The price table of a worker.
 pub type SharedPrices = Rc<RefCell<Prices>>;
 
-/// One request on its caller's account. See the module. Dropped without its end, what it has used is not known.
+/// One request on its caller's account. See the module. Dropped before it was handed on it does not count, as the gateway
+/// itself has refused it; dropped later, nobody knows what it has used.
 #[must_use]
 pub struct CallerAccount {
-    pass: Pass,
+    pass: Option<Pass>,
+    token: Arc<Registered>,
+    is_handed_on: bool,
     spends: bool,
     clock: Clock,
     prices: SharedPrices,
 }
 
+impl Drop for CallerAccount {
+    fn drop(&mut self) {
+        self.end(if self.is_handed_on { Ending::Unknown } else { Ending::GivenBack });
+    }
+}
+
 impl CallerAccount {
     /// Takes the pass that the request was let in with. `spends` tells whether it uses what is paid for.
     pub fn new(pass: Pass, spends: bool, clock: Clock, prices: SharedPrices) -> Self {
-        Self { pass, spends, clock, prices }
+        let token = Arc::clone(pass.caller());
+        Self { pass: Some(pass), token, is_handed_on: false, spends, clock, prices }
     }
 
-    /// Gives the pass back: the gateway itself has refused the request.
-    pub fn give_back(self) {
-        self.pass.settle(Ending::GivenBack, self.clock.now());
+    /// The request goes on to its actor.
+    pub(crate) fn hand_on(mut self) -> Self {
+        self.is_handed_on = true;
+        self
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if let Some(pass) = self.pass.take() {
+            pass.settle(ending, self.clock.now());
+        }
     }
 
     /// Books what the request is thought to use, if it uses anything.
@@ -44,8 +61,8 @@ impl CallerAccount {
         if !self.spends {
             return Ok(());
         }
-        let limits = &self.pass.caller().spec().limits;
-        let (counts, costs) = (limits.limit_spending(), limit_money(&self.pass));
+        let (counts, costs) = (self.token.spec().limits.limit_spending(), self.counts_money());
+        let Some(pass) = &mut self.pass else { return Ok(()) };
         let now = self.clock.now();
         let (prices, day) = (&self.prices, now.wall.date_naive());
         let price = |input, output| match model {
@@ -57,23 +74,25 @@ impl CallerAccount {
         };
         let input_tokens = if counts { input_tokens() } else { 0 };
         let estimate = Estimate { model, input_tokens, price: &price };
-        self.pass.reserve(estimate, now).map_err(|denial: Denial| Failure::Denied(denial))
+        pass.reserve(estimate, now).map_err(Failure::Denied)
     }
 
     /// Counts what a session has used in one turn.
     pub(crate) fn spend(&mut self, model: Option<&Arc<str>>, turn: &Usage) {
         let spent = self.spent(model, turn);
-        self.pass.spend(spent, self.clock.now());
+        if let Some(pass) = &mut self.pass {
+            pass.spend(spent, self.clock.now());
+        }
     }
 
     /// Settles a session, whose turns are counted already.
-    pub(crate) fn settle_session(self, was_tried: bool) {
+    pub(crate) fn settle_session(mut self, was_tried: bool) {
         let ending = if was_tried { Ending::Spent(Spent::default()) } else { Ending::GivenBack };
-        self.pass.settle(ending, self.clock.now());
+        self.end(ending);
     }
 
     /// Settles a request by how it ended.
-    pub(crate) fn settle(self, transaction: &Transaction) {
+    pub(crate) fn settle(mut self, transaction: &Transaction) {
         let ending = match &transaction.usage {
             // Nothing was asked of Google.
             _ if transaction.attempts.is_empty() => Ending::GivenBack,
@@ -84,7 +103,7 @@ impl CallerAccount {
             }
             None => Ending::Unknown,
         };
-        self.pass.settle(ending, self.clock.now());
+        self.end(ending);
     }
 
     fn spent(&self, model: Option<&Arc<str>>, used: &Usage) -> Spent {
@@ -93,16 +112,16 @@ impl CallerAccount {
         let input = used.input.saturating_add(used.cached).saturating_add(used.tool);
         let day = self.clock.now().wall.date_naive();
         let money = match model {
-            Some(model) if limit_money(&self.pass) => cost(&self.prices, model, &used, day),
+            Some(model) if self.counts_money() => cost(&self.prices, model, &used, day),
             _ => 0,
         };
         Spent { tokens: input.saturating_add(output_tokens), output_tokens, money }
     }
-}
 
-fn limit_money(pass: &Pass) -> bool {
-    let limits = &pass.caller().spec().limits;
-    [LimitName::MoneyDay, LimitName::MoneyMonth].into_iter().any(|name| limits.get(name).is_some())
+    fn counts_money(&self) -> bool {
+        let limits = &self.token.spec().limits;
+        limits.money_day.is_some() || limits.money_month.is_some()
+    }
 }
 
 /// In billionths. What has no price is not counted in money: who sets such a budget names the models.

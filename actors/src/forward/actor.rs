@@ -32,14 +32,22 @@ pub type Reply = Result<Answer, Failure>;
 
 /// One request on its way. See the module.
 pub struct ForwardActor {
-    work: Option<(Rc<Forwarder>, Box<Job>, CallerAccount, oneshot::Sender<Reply>)>,
+    work: Option<Work>,
+}
+
+/// What an actor is started with.
+struct Work {
+    forwarder: Rc<Forwarder>,
+    job: Box<Job>,
+    account: CallerAccount,
+    reply: oneshot::Sender<Reply>,
 }
 
 impl Actor for ForwardActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some((forwarder, job, account, reply)) = self.work.take() {
+        if let Some(Work { forwarder, job, account, reply }) = self.work.take() {
             ctx.spawn(forwarder.run(job, account, reply).into_actor(self).map(|(), _, ctx| ctx.stop()));
         }
     }
@@ -50,7 +58,8 @@ impl Forwarder {
     /// left. A receiver that closes without a reply means that the actor died.
     pub fn start(self: &Rc<Self>, job: Job, account: CallerAccount) -> oneshot::Receiver<Reply> {
         let (reply, receiver) = oneshot::channel();
-        ForwardActor { work: Some((Rc::clone(self), Box::new(job), account, reply)) }.start();
+        let work = Work { forwarder: Rc::clone(self), job: Box::new(job), account: account.hand_on(), reply };
+        ForwardActor { work: Some(work) }.start();
         receiver
     }
 

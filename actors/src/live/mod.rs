@@ -89,7 +89,8 @@ impl Live {
 
     /// Starts an actor for `job` on this worker, which settles the caller's account.
     pub fn start(self: &Rc<Self>, job: LiveJob, account: CallerAccount, client: Client) {
-        LiveActor { live: Rc::clone(self), session: Some(Box::new((job, account, client))) }.start();
+        LiveActor { live: Rc::clone(self), session: Some(Box::new((job, account.hand_on(), client))) }
+            .start();
     }
 }
 

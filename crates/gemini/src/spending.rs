@@ -51,7 +51,9 @@ fn openai(operation: &Operation) -> Spending {
 
 fn native(operation: &Operation) -> Spending {
     match (&operation.verb, &operation.resource) {
-        (Some(Verb::CountTokens | Verb::CountTextTokens | Verb::CountMessageTokens), _) => Spending::Nothing,
+        (Some(Verb::CountTokens | Verb::CountTextTokens | Verb::CountMessageTokens), _) | (None, None) => {
+            Spending::Nothing
+        }
         (Some(_), None) if operation.model.is_some() => Spending::PathModel,
         // A tuned model is a resource as well.
         (Some(_), Some(resource)) if operation.model.is_some() && resource.collection() == "tunedModels" => {
@@ -60,7 +62,6 @@ fn native(operation: &Operation) -> Spending {
         (_, Some(resource)) if resource.owned().is_some() => Spending::Nothing,
         (_, Some(resource)) if FREE.contains(&resource.collection()) => Spending::Nothing,
         (None, Some(resource)) if NAMED_IN_BODY.contains(&resource.collection()) => Spending::BodyModel,
-        (None, None) => Spending::Nothing,
         _ => Spending::Unseen,
     }
 }
