@@ -6,6 +6,8 @@ mod demo;
 pub(crate) mod failure;
 mod health;
 mod keys;
+mod operator;
+mod tokens;
 
 use self::failure::Failure;
 use crate::{process, service::Service, settings};
@@ -39,6 +41,11 @@ enum Command {
         #[command(subcommand)]
         action: Option<keys::Action>,
     },
+    /// List the clients' tokens of a running gateway, or make, disable, enable, rotate or remove one
+    Tokens {
+        #[command(subcommand)]
+        action: Option<tokens::Action>,
+    },
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -70,6 +77,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
+        Command::Tokens { action } => tokens::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }

@@ -439,7 +439,9 @@ mod tests {
             response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
         };
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
-        assert_eq!(waits, ["34", "1", "34", "34", "34", "34"]);
+        // Those of a token: eight limits, and what others have set aside; then a body, and the pool's.
+        let of_token = [["34"; 8].as_slice(), &["1"]].concat();
+        assert_eq!(waits, [&["34"], &*of_token, &["1", "34", "34", "34", "34"]].concat());
         let short = Refusal::Cooling { back_in: Duration::from_millis(1) };
         assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
     }
