@@ -46,7 +46,9 @@ pub fn read(path: &Path) -> Result<Option<[u8; INSTANCE_KEY_BYTES]>, InstanceKey
     let io = |error| InstanceKeyError::Io(path.to_owned(), error);
     let mode = match fs::metadata(path) {
         Ok(metadata) => metadata.permissions().mode() & 0o7777,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => return Err(io(error)),
     };
     if mode & 0o077 != 0 {
