@@ -256,3 +256,88 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
         address @ IpAddr::V4(_) => address,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn connections(most: usize, most_unknown: usize) -> Rc<Connections> {
+        let (unknown_idle, known_idle) = (Duration::from_secs(10), Duration::from_secs(85));
+        Connections::new(ConnectionBounds { most, most_unknown, unknown_idle, known_idle })
+    }
+
+    fn open(connections: &Rc<Connections>, address: u8) -> Rc<Connection> {
+        let address = Ipv4Addr::new(192, 0, 2, address);
+        connections.open(Some(address.into()), false, false)
+    }
+
+    fn shed(all: &[Rc<Connection>]) -> Vec<usize> {
+        all.iter().enumerate().filter(|(_, one)| one.is_shed.get()).map(|(place, _)| place).collect()
+    }
+
+    #[test]
+    fn strangers_go_first_of_the_address_that_holds_most_and_the_oldest_of_them() {
+        let all = connections(6, 100);
+        let mut open_ones = vec![open(&all, 1)];
+        open_ones[0].let_in();
+        open_ones.extend([2, 3, 3, 2, 3].map(|address| open(&all, address)));
+        // In this order: of the three of one address, then of the two, and the caller's last.
+        for expected in [vec![2], vec![2, 3], vec![2, 3, 5], vec![1, 2, 3, 5], vec![1, 2, 3, 4, 5]] {
+            all.make_room();
+            assert_eq!(shed(&open_ones), expected);
+        }
+        all.make_room();
+        assert_eq!(shed(&open_ones), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn what_a_callers_request_is_under_way_on_is_never_closed() {
+        let all = connections(2, 1);
+        let (caller, stranger) = (open(&all, 1), open(&all, 2));
+        let asked = caller.begin();
+        caller.let_in();
+        let _health = stranger.begin();
+        all.make_room();
+        all.make_room();
+        all.sweep_at(Instant::now() + Duration::from_secs(1_000));
+        assert!(!caller.is_shed.get() && stranger.is_shed.get());
+        drop(asked);
+        all.make_room();
+        assert!(caller.is_shed.get());
+    }
+
+    #[test]
+    fn an_address_holds_no_more_strangers_than_it_may_and_what_goes_is_not_counted() {
+        let all = connections(100, 2);
+        let held: Vec<_> = (0..3).map(|_| open(&all, 1)).collect();
+        let others: Vec<_> = (2..50).map(|address| open(&all, address)).collect();
+        let proxied: Vec<_> =
+            (0..9).map(|_| all.open(Some(Ipv4Addr::LOCALHOST.into()), true, false)).collect();
+        assert_eq!(shed(&held), [0]);
+        assert!(shed(&others).is_empty() && shed(&proxied).is_empty());
+        for one in held.iter().chain(&others).chain(&proxied) {
+            one.close();
+        }
+        assert!(all.open.borrow().is_empty() && all.unknown.borrow().is_empty());
+        let networks = ["2001:db8::1", "2001:db8::2", "2001:db8::ffff"];
+        let held: Vec<_> =
+            networks.iter().map(|address| all.open(address.parse().ok(), false, false)).collect();
+        assert_eq!(shed(&held), [0], "a subscriber has a whole network");
+    }
+
+    #[test]
+    fn idle_ones_end_strangers_sooner() {
+        let all = connections(100, 100);
+        let (caller, stranger) = (open(&all, 1), open(&all, 1));
+        drop(caller.begin());
+        caller.let_in();
+        let start = Instant::now();
+        for (seconds, expected) in
+            [(9, [false, false]), (12, [true, false]), (84, [true, false]), (87, [true, true])]
+        {
+            all.sweep_at(start + Duration::from_secs(seconds));
+            assert_eq!([stranger.is_shed.get(), caller.is_shed.get()], expected, "{seconds}");
+        }
+    }
+}

@@ -29,6 +29,12 @@ impl Caller {
         Self { name: Arc::from(""), visibility: Visibility::All, token: None }
     }
 
+    /// Makes one whose token says nothing but who it is.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str, visibility: Visibility) -> Self {
+        Self { name: name.into(), visibility, token: None }
+    }
+
     /// Returns what its token says; `None` of the gateway itself.
     pub fn token(&self) -> Option<&Arc<Registered>> {
         self.token.as_ref()

@@ -1,7 +1,7 @@
 //! The one place that reads the clocks for the key pool, whose rules take time as an argument.
 
 use keypool::Now;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// A monotonic clock that starts with the process, and the wall clock beside it.
 #[derive(Clone, Copy, Debug)]

@@ -18,6 +18,8 @@ pub mod live;
 pub mod secret;
 pub mod store;
 pub mod supervisor;
+#[cfg(test)]
+mod testing;
 pub mod transaction;
 pub mod upstream;
 

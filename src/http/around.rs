@@ -18,6 +18,9 @@ use std::{
     task::{Context, Poll},
 };
 
+/// The longest method that goes up, in bytes: what is longer was made up, and would fill a log.
+const MAX_METHOD_BYTES: usize = 32;
+
 /// Answers a request by the routes, or before them.
 pub fn around<S>(
     state: &Rc<AppState>,
@@ -102,7 +105,10 @@ fn is_preflight(response: &ServiceResponse<BoxBody>) -> bool {
 fn early(state: &Rc<AppState>, request: &HttpRequest) -> Option<HttpResponse> {
     let method = request.method();
     // TRACE would say back what the client has sent, secrets and all (RFC 9110 §9.3.8).
-    if matches!(*method, Method::TRACE | Method::CONNECT) || method.as_str() == "TRACK" {
+    let is_served = !matches!(*method, Method::TRACE | Method::CONNECT)
+        && !method.as_str().eq_ignore_ascii_case("TRACK")
+        && method.as_str().len() <= MAX_METHOD_BYTES;
+    if !is_served {
         return Some(Arrival::of(request, state).refuse(request, state, &GatewayError::MethodNotServed));
     }
     if state.cors.is_on() && cors::is_preflight(method, request.headers()) {

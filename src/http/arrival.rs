@@ -37,16 +37,9 @@ impl Arrival {
         let (form, caller) = admit(request, state, at);
         let arrival = Self { id: request_id(), at, form, caller, in_flight: Some(state.in_flight.enter()) };
         if arrival.caller.is_ok() {
-            arrival.let_in(request);
+            let_in(request);
         }
         arrival
-    }
-
-    /// Its connection is one on which somebody was let in.
-    pub(super) fn let_in(&self, request: &HttpRequest) {
-        if let Some(connection) = request.conn_data::<Rc<Connection>>() {
-            connection.let_in();
-        }
     }
 
     /// Its place in the count, for the answer's body to keep.
@@ -89,7 +82,7 @@ impl Arrival {
             id: self.id.clone(),
             caller: self.caller_name(),
             dialect: path::dialect_of(request.uri().path(), self.form),
-            method: http::Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default(),
+            method: method_of(request),
             path: request.uri().path().chars().take(512).collect(),
             model: None,
             attempts: Vec::new(),
@@ -102,6 +95,19 @@ impl Arrival {
             bytes_out: 0,
             usage: None,
         }
+    }
+}
+
+/// The method, of one that is longer than any its beginning.
+fn method_of(request: &HttpRequest) -> http::Method {
+    let method = request.method().as_str().as_bytes();
+    http::Method::from_bytes(&method[..method.len().min(32)]).unwrap_or_default()
+}
+
+/// Notes of a request's connection that somebody was let in on it.
+pub(super) fn let_in(request: &HttpRequest) {
+    if let Some(connection) = request.conn_data::<Rc<Connection>>() {
+        connection.let_in();
     }
 }
 

@@ -15,9 +15,9 @@ use actix_web::{
 use endpoints::{Example, Role, endpoints};
 use gemini::path::{ErrorForm, PathError};
 use gemini_balance_actors::Failure;
-use keypool::Refusal;
+use keypool::{NamedQuota, Refusal};
 use serde_json::Value;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use utoipa::openapi::{
     Components, ComponentsBuilder, Content, ContentBuilder, Header, HttpMethod, InfoBuilder, ObjectBuilder,
     OpenApi, OpenApiBuilder, PathItem, Paths, PathsBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
@@ -39,6 +39,8 @@ answer bodies pass byte for byte, so Google's own reference holds for every fiel
 A client shows its gateway token as `x-goog-api-key`, as `Authorization: Bearer` or as `?key=`, on any path. Paths \
 under `/v1` that both formats know (`/v1/models`, `/v1/files`, `/v1/batches`) are OpenAI's for a Bearer token and \
 Google's otherwise.
+
+Pages in browsers may call from the origins in `server.cors_origins`, which are all unless the operator has narrowed them.
 
 Errors that the gateway makes itself come in the format of the path. Every forwarded answer and every such error \
 carries `x-request-id`, the name of the request in the gateway's logs.";
@@ -183,7 +185,12 @@ fn text_schema() -> RefOr<Schema> {
 
 /// One error of each status that the gateway makes itself, and when. All of them are in `docs/errors.md`.
 fn errors() -> [(GatewayError, &'static str); 9] {
-    let cooling = Refusal::Cooling { back_in: Duration::from_secs(34) };
+    let spent = NamedQuota {
+        id: Arc::from("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"),
+        model: Some(Arc::from("gemini-2.5-flash")),
+        daily: false,
+    };
+    let cooling = Refusal::Cooling { back_in: Duration::from_secs(34), quota: Some(Arc::new(spent)) };
     [
         (GatewayError::Path(PathError::EncodedSlash), "The path could be read in two ways."),
         (GatewayError::CredentialUnknown, "No credential, or one that is not known."),

@@ -60,6 +60,7 @@ impl From<Refused> for GatewayError {
 pub(super) fn failure_close(failure: &Failure) -> Close {
     let error = GatewayError::Forward(failure.clone());
     let code = match error.status() {
+        _ if matches!(failure, Failure::NoKey(Refusal::RouteDown { .. })) => 1013,
         // Try Again Later (registered with IANA).
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => 1013,
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => 1008,
@@ -93,6 +94,7 @@ impl GatewayError {
                 | Failure::PoolSilent
                 | Failure::OwnerGone(_)
                 | Failure::LedgerSilent => StatusCode::SERVICE_UNAVAILABLE,
+                Failure::NoKey(Refusal::RouteDown { .. }) => StatusCode::BAD_GATEWAY,
                 Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
                 Failure::TwoProjects(_) | Failure::BadPage(_) => StatusCode::BAD_REQUEST,
                 Failure::Unreachable | Failure::HeadLost | Failure::BodyLost | Failure::NoPage => {
@@ -164,6 +166,9 @@ impl GatewayError {
                 Failure::NoKey(Refusal::ModelDown { .. } | Refusal::RetryBudget) => {
                     "The model fails on every key at the moment: try again in a while, or use another model.".into()
                 }
+                Failure::NoKey(Refusal::RouteDown { .. }) => {
+                    "The Gemini API cannot be reached from this gateway at the moment: try again in a second; if it stays so, its operator should check the network, the proxy and upstream.gemini_base_url.".into()
+                }
                 Failure::NoKey(refusal) => match refusal.back_in().map(whole_seconds) {
                     Some(seconds) => format!(
                         "No key of the pool is free: {}. Try again in {seconds} s.",
@@ -220,11 +225,20 @@ impl GatewayError {
         }
     }
 
+    /// The quota of Google's that is spent, where it is known which.
+    fn spent_quota(&self) -> Option<dialect::SpentQuota<'static>> {
+        let Self::Forward(Failure::NoKey(Refusal::Cooling { quota: Some(quota), .. })) = self else {
+            return None;
+        };
+        let model = quota.model.as_deref().map(|model| model.to_owned().into());
+        Some(dialect::SpentQuota { id: quota.id.to_string().into(), model })
+    }
+
     /// As the client reads it.
     fn told(&self) -> dialect::GatewayError<'static> {
         dialect::GatewayError {
             retry_in: self.retry_in(),
-            quota: self.denial().and_then(denied::quota),
+            quota: self.denial().and_then(denied::quota).or_else(|| self.spent_quota()),
             openai: self.denial().map(denied::openai_words),
             ..dialect::GatewayError::new(self.status().as_u16(), self.grpc_status(), self.message())
         }
@@ -282,6 +296,7 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::AllRetired => "all are retired",
         Refusal::NoneLeft => "all were tried",
         Refusal::ModelDown { .. } | Refusal::RetryBudget => "the model fails on every key",
+        Refusal::RouteDown { .. } => "the Gemini API cannot be reached",
     }
 }
 
@@ -335,7 +350,9 @@ mod tests {
             Body, Crashed, CredentialMissing, CredentialUnknown, Denied, Forward, GuessedTooOften,
             MethodNotServed, OriginNotAllowed, Path,
         };
-        use Refusal::{AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, WaitedTooLong};
+        use Refusal::{
+            AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, RouteDown, WaitedTooLong,
+        };
         let limit = 104_857_600;
         let no_key = |refusal| Forward(Failure::NoKey(refusal));
         Some(match error {
@@ -358,12 +375,15 @@ mod tests {
             Body(TooSlow, _) => Body(TooLong, limit),
             Body(TooLong, _) => Body(Broken, limit),
             Body(Broken, _) => Body(Busy, limit),
-            Body(Busy, _) => no_key(Cooling { back_in: BACK_IN }),
+            Body(Busy, _) => no_key(Cooling { back_in: BACK_IN, quota: None }),
             Forward(Failure::NoKey(Cooling { .. })) => no_key(QueueFull { back_in: BACK_IN }),
             Forward(Failure::NoKey(QueueFull { .. })) => no_key(WaitedTooLong { back_in: BACK_IN }),
             Forward(Failure::NoKey(WaitedTooLong { .. })) => no_key(NoneLeft),
             Forward(Failure::NoKey(NoneLeft)) => no_key(ModelDown { back_in: BACK_IN }),
-            Forward(Failure::NoKey(ModelDown { .. })) => no_key(RetryBudget),
+            Forward(Failure::NoKey(ModelDown { .. })) => {
+                no_key(RouteDown { back_in: Duration::from_millis(700) })
+            }
+            Forward(Failure::NoKey(RouteDown { .. })) => no_key(RetryBudget),
             Forward(Failure::NoKey(RetryBudget)) => no_key(AllRetired),
             Forward(Failure::NoKey(AllRetired)) => Forward(Failure::PoolSilent),
             Forward(Failure::PoolSilent) => {
@@ -426,10 +446,11 @@ mod tests {
             let row = format!("| {code} | {reason} | ");
             assert!(list.contains(&row), "docs/errors.md lacks: {row}");
         }
-        let cooling = Failure::NoKey(Refusal::Cooling { back_in: BACK_IN });
-        let codes = [cooling, Failure::PoolSilent, Failure::Unreachable, Failure::HeadTimeout]
+        let cooling = Failure::NoKey(Refusal::Cooling { back_in: BACK_IN, quota: None });
+        let route_down = Failure::NoKey(Refusal::RouteDown { back_in: BACK_IN });
+        let codes = [cooling, route_down, Failure::PoolSilent, Failure::Unreachable, Failure::HeadTimeout]
             .map(|failure| failure_close(&failure).code);
-        assert_eq!(codes, [1013, 1013, 1011, 1011]);
+        assert_eq!(codes, [1013, 1013, 1013, 1011, 1011]);
     }
 
     #[test]
@@ -441,8 +462,8 @@ mod tests {
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
         // Those of a token: eight limits, and what others have set aside; then a body, and the pool's.
         let of_token = [["34"; 8].as_slice(), &["1"]].concat();
-        assert_eq!(waits, [&["34"], &*of_token, &["1", "34", "34", "34", "34"]].concat());
-        let short = Refusal::Cooling { back_in: Duration::from_millis(1) };
+        assert_eq!(waits, [&["34"], &*of_token, &["1", "34", "34", "34", "34", "1"]].concat());
+        let short = Refusal::Cooling { back_in: Duration::from_millis(1), quota: None };
         assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
     }
 }

@@ -3,8 +3,9 @@
 
 use super::{
     AppState, admission,
-    arrival::Arrival,
+    arrival::{Arrival, let_in},
     body::{BodyRefused, Reserved, take_in},
+    clear::{clear, is_clear},
     error::GatewayError,
     live,
     respond::{respond, with_unread},
@@ -47,7 +48,7 @@ async fn handle(
 ) -> Result<HttpResponse, GatewayError> {
     if live::begins_session(request) {
         let opener = Box::pin(live::admit(request, face, arrival.caller.clone())).await?;
-        arrival.let_in(request);
+        let_in(request);
         let payload = payload.take().ok_or(GatewayError::Crashed)?;
         return live::open(request, payload, face, arrival, opener);
     }
@@ -61,7 +62,7 @@ async fn handle(
     };
     let (caller, upload) = upload::admit(face, &mut target, caller).await?;
     if arrival.caller.is_err() {
-        arrival.let_in(request);
+        let_in(request);
     }
     let account = admission::admit(face, &caller, request.method().as_str(), &target)?;
     let payload = payload.as_mut().ok_or(GatewayError::Crashed)?;
@@ -83,8 +84,16 @@ async fn handle(
         let (body, reserved) = read_body(payload, announced, face).await?;
         (body, Some(reserved))
     };
+    let clear = if is_clear(request.headers(), &body) {
+        None
+    } else {
+        // Boxed, as few requests come here and all would carry its memory.
+        Box::pin(clear(request.headers(), &body, face.settings.max_body_bytes, &face.budget)).await
+    };
+    let (clear, _clear_reserved) = clear.map_or((None, None), |it| (Some(it.bytes), it.reserved));
     if let Some(bodies) = &face.bodies {
-        bodies.request(&arrival.id, request.method().as_str(), &target.path, &body);
+        let shown = clear.as_ref().unwrap_or(&body);
+        bodies.request(&arrival.id, request.method().as_str(), &target.path, shown);
     }
     let method = http::Method::from_bytes(request.method().as_str().as_bytes())
         .map_err(|_| GatewayError::Path(path::PathError::NotServed))?;
@@ -97,6 +106,7 @@ async fn handle(
             request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
         }),
         body,
+        clear,
         stream,
         upload,
         origin: face.origins.of(request).map(|origin| origin.to_string()),

@@ -7,6 +7,7 @@ mod arrival;
 mod auth;
 mod bodies;
 mod body;
+mod clear;
 mod cors;
 mod denied;
 mod docs;

@@ -321,6 +321,7 @@ async fn two_files_of_different_projects_in_one_request_are_refused_by_name() {
 async fn a_file_that_is_unknown_is_asked_for_once_in_each_project() {
     let pool = Projects::start(5, 2).await;
     let caller = pool.caller(&secret(0));
+    let mut seen = 0;
     for (n, v) in [(7, "v1beta"), (3, "v1")] {
         let file = pool.direct(n).file(v, "text/plain", "one").await;
         let before = pool.count();
@@ -336,6 +337,11 @@ async fn a_file_that_is_unknown_is_asked_for_once_in_each_project() {
         assert!(asked_for.iter().all(|get| get.method == "GET" && get.path == path), "{asked_for:#?}");
         assert_eq!(asked(&asked_for).len(), asked_for.len(), "a project was asked twice: {asked_for:#?}");
         assert!(asked(&asked_for).contains(&pool.owner(&file.name)));
+        let line = pool.gateway.transactions(seen + 1).remove(seen);
+        let attempts: Vec<_> = line["attempts"].as_array().unwrap().iter().map(|it| &it["status"]).collect();
+        assert_eq!(attempts.len(), asked_for.len() + 1, "asking is recorded: {line}");
+        assert_eq!(attempts.last(), Some(&&json!(200)));
+        seen += 2;
 
         let before = pool.count();
         caller.post(&target, &contents(&[&file.uri])).await;

@@ -239,7 +239,6 @@ async fn what_makes_a_resource_is_never_sent_twice_when_its_fate_is_unknown() {
     // With one project nobody has to be asked whose a batch is.
     let one_key = Options::new(&simulator.url(), 1).set("pool.failure_threshold", 1000).start();
     for fault in [Fault::ResetHead, Fault::CloseHead, Fault::PartialHead] {
-        simulator.set_faults([Rule::new(fault.clone())]);
         for path in [
             "/v1beta/batches",
             "/v1/batches",
@@ -258,8 +257,12 @@ async fn what_makes_a_resource_is_never_sent_twice_when_its_fate_is_unknown() {
             "/v1beta/openai/batches",
             "/v1/videos",
         ] {
-            simulator.reset();
             let gateway = if path.contains("/b:") { &one_key } else { &gateway };
+            // In between the way is seen to be well, or it would be left alone.
+            simulator.set_faults([]);
+            assert_eq!(generate(gateway).await.0, 200);
+            simulator.reset();
+            simulator.set_faults([Rule::new(fault.clone())]);
             let response = post(&client(), gateway, path, r#"{"a":1}"#.to_owned()).await;
             assert_eq!(response.status(), 502, "{path} {fault:?}");
             arrived(&simulator, 1);
@@ -362,14 +365,57 @@ async fn when_all_keys_are_retired_the_gateway_is_unavailable_and_says_so() {
 }
 
 #[tokio::test]
+async fn with_four_of_five_projects_spent_the_first_request_is_served_by_the_fifth() {
+    for (spent, attempts) in [(4, 5), (3, 4), (1, 2)] {
+        let simulator = simulator(5).await;
+        let gateway = Options::new(&simulator.url(), 5).start();
+        simulator.set_faults((0..spent).map(|key| Rule::new(quota("34s")).on_key(secret(key))));
+        assert_eq!(generate(&gateway).await.0, 200);
+        let line = gateway.transactions(1).remove(0);
+        assert_eq!(line["attempts"].as_array().unwrap().len(), attempts, "{line}");
+        for _ in 0..3 {
+            assert_eq!(generate(&gateway).await.0, 200);
+        }
+        assert!((0..spent).all(|key| calls_on(&simulator, key).len() == 1), "a refusal was forgotten");
+    }
+}
+
+#[tokio::test]
+async fn a_request_larger_than_the_refused_quota_is_sent_to_no_project_of_that_limit() {
+    let refusal = |limit: &str| {
+        let body = json!({"error": {
+            "code": 429, "message": "You exceeded your current quota.", "status": "RESOURCE_EXHAUSTED", "details": [
+                {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{
+                    "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_input_token_count",
+                    "quotaId": "GenerateContentInputTokensPerModelPerMinute-FreeTier",
+                    "quotaDimensions": {"model": "gemini-2.5-flash"}, "quotaValue": limit}]},
+                {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "40s"}]}});
+        Fault::Status { status: 429, headers: BTreeMap::new(), body: Some(body) }
+    };
+    let long = prompt(&"word ".repeat(100_000));
+    for (limit, calls) in [("2000", 1), ("250", 1), ("4000000", 5)] {
+        let simulator = simulator(5).await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("limits.toml");
+        std::fs::write(&file, format!("[[limits]]\nmodel = \"gemini-2.5-flash\"\ntpm = {limit}\n")).unwrap();
+        let options = Options::new(&simulator.url(), 5).args(&["--config", file.to_str().unwrap()]);
+        let gateway = options.start();
+        simulator.set_faults([Rule::new(refusal(limit))]);
+        let path = "/v1beta/models/gemini-2.5-flash:generateContent";
+        assert_eq!(post(&client(), &gateway, path, long.clone()).await.status(), 429);
+        assert_eq!(simulator.requests().len(), calls, "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn no_request_is_tried_more_often_than_the_setting_says() {
     for max_attempts in [1, 2, 4] {
-        for fault in [Fault::status(503), quota("30s")] {
+        for status in [503, 401] {
             let simulator = simulator(5).await;
             let options = Options::new(&simulator.url(), 5).set("retry.max_attempts", max_attempts);
             let gateway = options.start();
-            simulator.set_faults([Rule::new(fault)]);
-            assert!(matches!(generate(&gateway).await.0, 429 | 503));
+            simulator.set_faults([Rule::new(Fault::status(status))]);
+            assert_eq!(generate(&gateway).await.0, status);
             arrived(&simulator, max_attempts);
             let line = gateway.transactions(1).remove(0);
             assert_eq!(line["attempts"].as_array().unwrap().len(), max_attempts, "{line}");

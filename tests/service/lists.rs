@@ -31,15 +31,21 @@ enum Labels {
     Untold,
 }
 
-fn configured(simulator: &Simulator, labels: Labels, more: &str) -> Gateway {
-    let folder = tempfile::tempdir().unwrap();
-    let mut text = String::from(more);
-    for n in 0..KEYS {
-        writeln!(text, "[[keys]]\nlabel = \"k{n}\"\nsecret = \"{}\"", secret(n)).unwrap();
+/// `[[keys]]` of these keys, in this order.
+fn entries(keys: &[usize], labels: Labels) -> String {
+    let mut text = String::new();
+    for n in keys {
+        writeln!(text, "[[keys]]\nlabel = \"k{n}\"\nsecret = \"{}\"", secret(*n)).unwrap();
         if labels == Labels::Told {
             writeln!(text, "project = \"p{}\"", n / 2).unwrap();
         }
     }
+    text
+}
+
+fn configured(simulator: &Simulator, labels: Labels, more: &str) -> Gateway {
+    let folder = tempfile::tempdir().unwrap();
+    let text = more.to_owned() + &entries(&(0..KEYS).collect::<Vec<_>>(), labels);
     let file = folder.path().join("keys.toml");
     std::fs::write(&file, text).unwrap();
     let options = Options::new(&simulator.url(), 0).args(&["--config", file.to_str().unwrap()]);
@@ -207,11 +213,14 @@ async fn a_project_that_fails_is_reported_in_its_own_words() {
     let answer = get(&gateway, FILES).await;
     assert_eq!((answer.status().as_u16(), json_of(answer).await), (400, body));
     simulator.set_faults([Rule::new(Fault::google(GoogleError::SpendingCap)).on_project("p2")]);
-    assert_eq!(get(&gateway, FILES).await.status(), 429);
-    // The project rests for a day: then these are the gateway's words.
-    let answer = get(&gateway, FILES).await;
-    assert!(answer.headers().contains_key("retry-after"));
-    assert_eq!(answer.status(), 429);
+    // The project rests for a day: found out by the first list, known to the second.
+    for _ in 0..2 {
+        let answer = get(&gateway, FILES).await;
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["x-gemini-balance-unlisted"]),
+            (200, &"1".parse().unwrap())
+        );
+    }
 }
 
 #[tokio::test]
@@ -269,6 +278,99 @@ async fn projects_without_a_usable_key_are_left_out_with_a_word() {
     // Google's words while there are some, then the gateway's own.
     assert_eq!(get(&gateway, FILES).await.status(), 400);
     assert_eq!(get(&gateway, FILES).await.status(), 503);
+}
+
+/// Asks for an answer of a model's and says how that was answered.
+async fn generate(gateway: &Gateway, body: &Value) -> u16 {
+    let path = "/v1beta/models/gemini-2.5-flash:generateContent";
+    let request = client().post(gateway.url(path)).header("x-goog-api-key", secret(0));
+    request.body(body.to_string()).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn a_model_or_a_tool_that_cools_holds_no_list_up() {
+    let plain = json!({"contents": [{"parts": [{"text": "hello"}]}]});
+    let searching = json!({"contents": [{"parts": [{"text": "hello"}]}], "tools": [{"googleSearch": {}}]});
+    for (error, body) in [
+        (GoogleError::QuotaDay, &plain),
+        (GoogleError::QuotaMinute, &plain),
+        (GoogleError::ToolQuota, &searching),
+    ] {
+        let simulator = projects().await;
+        let made = files(&simulator, 20).await;
+        let gateway = shared(&simulator);
+        simulator.set_faults([
+            Rule::new(Fault::google(error)).on_path("/v1beta/models/gemini-2.5-flash:generateContent")
+        ]);
+        assert_eq!(generate(&gateway, body).await, 429);
+        assert_eq!(generate(&gateway, body).await, 429, "all of them cool");
+        let answer = get(&gateway, &format!("{FILES}?pageSize=100")).await;
+        assert_eq!(answer.status(), 200, "{error:?}");
+        assert!(answer.headers().get("x-gemini-balance-unlisted").is_none());
+        assert_eq!(set(&names(&json_of(answer).await, "files", "name")).len(), made.len());
+    }
+}
+
+#[tokio::test]
+async fn projects_that_cool_are_left_out_with_a_word() {
+    for state in [KeyState::ServiceDisabled, KeyState::Restricted] {
+        let simulator = projects().await;
+        let made = files(&simulator, 20).await;
+        let gateway = shared(&simulator);
+        for key in [4, 5] {
+            assert!(simulator.set_key_state(&secret(key), state));
+        }
+        let left = made.iter().filter(|(_, project)| **project != 2).map(|(name, _)| name.clone());
+        let left: BTreeSet<_> = left.collect();
+        // Found out by the first list, known to the others.
+        for _ in 0..3 {
+            let answer = get(&gateway, &format!("{FILES}?pageSize=100")).await;
+            assert_eq!(answer.status(), 200, "{state:?}");
+            assert_eq!(answer.headers()["x-gemini-balance-unlisted"], "1");
+            assert_eq!(set(&names(&json_of(answer).await, "files", "name")), left);
+        }
+        for key in 0..KEYS {
+            assert!(simulator.set_key_state(&secret(key), state));
+        }
+        assert_eq!(get(&gateway, FILES).await.status(), 403, "{state:?}");
+        assert_eq!(get(&gateway, FILES).await.status(), 429, "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_token_outlives_another_order_of_the_keys_and_a_key_more() {
+    let simulator = projects().await;
+    let made = files(&simulator, 40).await;
+    let start = |keys: &[usize], labels: Labels| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys.toml");
+        std::fs::write(&file, entries(keys, labels)).unwrap();
+        let options = Options::new(&simulator.url(), 0).args(&["--config", file.to_str().unwrap()]);
+        options.without_token().start()
+    };
+    for (labels, orders) in [
+        (Labels::Told, [vec![2, 4, 6, 8, 0], vec![9, 0, 8, 1, 6, 3, 2, 4, 5, 7], (0..KEYS).rev().collect()]),
+        (Labels::Untold, [vec![0, 2, 4, 6, 8], vec![8, 6, 4, 2, 0], vec![2, 8, 0, 6, 4]]),
+    ] {
+        let (mut seen, mut token) = (Vec::new(), String::new());
+        for turn in 0.. {
+            let gateway = start(&orders[turn % orders.len()], labels);
+            let page = json_of(
+                client()
+                    .get(gateway.url(&format!("{FILES}?pageSize=7&pageToken={token}")))
+                    .header("x-goog-api-key", secret(2))
+                    .send()
+                    .await
+                    .unwrap(),
+            )
+            .await;
+            seen.extend(names(&page, "files", "name"));
+            let Some(next) = page["nextPageToken"].as_str() else { break };
+            next.clone_into(&mut token);
+        }
+        assert_eq!(seen.len(), made.len(), "nothing comes twice");
+        assert_eq!(set(&seen), made.keys().cloned().collect());
+    }
 }
 
 #[tokio::test]

@@ -719,6 +719,37 @@ async fn a_handle_goes_back_to_its_project_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_session_bound_by_its_handle_waits_for_a_short_quota_and_is_served() {
+    let refusal = json!({"error": {
+        "code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"}],
+    }});
+    let short = Fault::Status { status: 429, headers: [].into(), body: Some(refusal) };
+    let simulator = three_projects().await;
+    let gateway = Options::new(&simulator.url(), 6).start();
+    for _ in 0..3 {
+        let given = given_handle(&gateway, TOKEN).await;
+        simulator.set_faults([Rule::new(short.clone()).times(1)]);
+        let begun = std::time::Instant::now();
+        assert_eq!(resumed(&gateway, TOKEN, &given).await, set_up());
+        assert!(begun.elapsed() >= Duration::from_millis(900), "it was not waited for");
+    }
+    assert_eq!(simulator.stats().wrong_owner, 0);
+}
+
+#[tokio::test]
+async fn a_session_for_a_model_that_is_left_alone_ends_in_googles_last_words() {
+    let simulator = simulator(2).await;
+    let gateway = Options::new(&simulator.url(), 2).start();
+    simulator.set_faults([Rule::new(Fault::google(GoogleError::Overloaded))]);
+    for _ in 0..12 {
+        let (code, reason) = Session::open(&gateway).await.refused().await.unwrap();
+        assert!(code == 1011 && reason.contains("overloaded"), "{code} {reason}");
+    }
+    assert!(simulator.stats().requests < 24, "the model was never left alone");
+}
+
+#[tokio::test]
 async fn with_no_tokens_configured_handles_are_everybodys() {
     let simulator = three_projects().await;
     let gateway = Options::new(&simulator.url(), 6).without_token().start();
@@ -788,6 +819,28 @@ fn showing(uri: &str, text: &str) -> Value {
 
 fn is_session(request: &LoggedRequest) -> bool {
     request.path == LIVE
+}
+
+#[tokio::test]
+async fn a_setup_that_names_a_file_made_outside_goes_to_its_project_and_the_asking_is_recorded() {
+    let simulator = three_projects().await;
+    let gateway = Options::new(&simulator.url(), 6).start();
+    for (round, key) in [4, 0, 2].into_iter().enumerate() {
+        let direct = crate::projects::Caller::new(&simulator.url(), &secret(key));
+        let file = direct.file("v1beta", "text/plain", "one").await;
+        let part = json!({"fileData": {"mimeType": "text/plain", "fileUri": file.uri}});
+        let mut setup = resumable(None);
+        setup["setup"]["systemInstruction"] = json!({"parts": [part]});
+        let mut session = Session::open(&gateway).await;
+        session.say(&setup).await;
+        assert_eq!(session.json().await, json!({"setupComplete": {}}));
+        session.leave(1000, "").await;
+        let line = gateway.transactions(round + 1).remove(round);
+        let statuses: Vec<_> = line["attempts"].as_array().unwrap().iter().map(|it| &it["status"]).collect();
+        assert!(statuses.len() > 1 && statuses.last() == Some(&&json!(101)), "{line}");
+        let last = simulator.requests().pop().unwrap();
+        assert_eq!(last.project, Some(format!("project-{}", key / 2)), "{last:#?}");
+    }
 }
 
 #[tokio::test]

@@ -160,6 +160,35 @@ async fn keys_are_known_for_siblings_once_google_has_named_their_project() {
 }
 
 #[tokio::test]
+async fn what_two_keys_of_one_project_made_goes_together_once_google_has_named_it() {
+    let (simulator, gateway) = projects(&["123456789", "123456789", "987654321"], &[None; 3]).await;
+    let caller = crate::projects::Caller::new(&gateway.url(""), crate::support::TOKEN);
+    let mut files = Vec::new();
+    for key in 0..3 {
+        let direct = crate::projects::Caller::new(&simulator.url(), &secret(key));
+        files.push(direct.file("v1beta", "text/plain", "one").await.uri);
+    }
+    // Each is asked for, and found on the first key that has it.
+    for uri in &files {
+        caller.post(GENERATE, &crate::projects::contents(&[uri])).await;
+    }
+    let restricted = |key| Rule::new(Fault::google(GoogleError::KeyRestricted)).on_key(secret(key)).times(1);
+    simulator.set_faults([restricted(0), restricted(1)]);
+    for _ in 0..3 {
+        assert_eq!(ask(&gateway, GENERATE, "x").await.0, 200);
+    }
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    caller.post(GENERATE, &crate::projects::contents(&[&files[0], &files[1]])).await;
+    let apart = caller.send("POST", GENERATE, &crate::projects::contents(&[&files[0], &files[2]])).await;
+    assert_eq!(apart.status, 400, "{}", apart.text());
+    // One project's list stands in it once.
+    let list = caller.get("/v1beta/files?pageSize=100").await;
+    assert_eq!(list["files"].as_array().map_or(0, Vec::len), 0, "made outside, so nobody's");
+    let lists = simulator.requests().into_iter().filter(|request| request.path == "/v1beta/files");
+    assert_eq!(lists.filter(|request| request.method == "GET").count(), 2);
+}
+
+#[tokio::test]
 async fn a_project_that_google_closes_closes_for_all_its_keys() {
     let labels = [Some("a"), Some("a"), None];
     for (error, state) in [

@@ -148,15 +148,13 @@ impl Connection {
                 self.bytes.drain(..used);
                 return answer;
             }
-            match self.stream.read(&mut buffer) {
-                Ok(read @ 1..) => self.bytes.extend_from_slice(&buffer[..read]),
-                Ok(0) | Err(_) => {
-                    let said = std::mem::take(&mut self.bytes);
-                    let answer = Answer::read(&said).map(|(answer, _)| answer);
-                    return answer
-                        .unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&said)));
-                }
+            if let Ok(read @ 1..) = self.stream.read(&mut buffer) {
+                self.bytes.extend_from_slice(&buffer[..read]);
+                continue;
             }
+            let said = std::mem::take(&mut self.bytes);
+            let answer = Answer::read(&said).map(|(answer, _)| answer);
+            return answer.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&said)));
         }
     }
 

@@ -4,7 +4,7 @@ use crate::{
     support::{Options, client, prompt, secret, simulator, simulator_with},
     wire::{exchange, request},
 };
-use gemini_simulator::{Fault, KeyState, Rule, Simulator};
+use gemini_simulator::{Fault, GoogleError, KeyState, Rule, Simulator};
 use serde_json::json;
 use std::{
     net::TcpListener,
@@ -440,9 +440,9 @@ async fn a_file_gives_way_to_the_originals_variables_and_those_to_ours() {
 
 #[tokio::test]
 async fn the_originals_cooldown_variables_work() {
-    let simulator = simulator_with(1, |config| config.faults = vec![Rule::new(Fault::ResetHead)]).await;
+    let restricted = Rule::new(Fault::google(GoogleError::KeyRestricted));
+    let simulator = simulator_with(1, |config| config.faults = vec![restricted]).await;
     let options = Options::new(&simulator.url(), 1)
-        .env("API_KEY_FAILURE_THRESHOLD", 1)
         .env("API_KEY_COOL_DOWN_SECONDS", 700)
         .env("MAX_COOL_DOWN_SECONDS", 900);
     assert_about(wait_after_fault(options).await, 700);

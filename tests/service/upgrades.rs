@@ -163,6 +163,8 @@ async fn methods_that_are_never_served_are_refused_before_anything_else() {
             assert!(!String::from_utf8_lossy(&answers[0].body).contains("Canary"));
         }
     }
+    let long = request(&"M".repeat(1000), "/v1beta/models", "", "");
+    assert_eq!(raw::ask(gateway.authority(), long.as_bytes()).status, 405);
     assert!(simulator.requests().is_empty());
     // Any other that is not known goes up as ever.
     let answers =

@@ -24,7 +24,7 @@ use gemini::{
 };
 use http::StatusCode;
 use keypool::{KeyId, LeaseRequest, Outcome, Reach, Refusal, Retry};
-use retry::{Step, Tries, outgrown};
+use retry::{Step, Tries};
 use std::sync::Arc;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -118,9 +118,13 @@ pub(crate) struct Goal {
 
 /// What all attempts of one worker's requests of a kind need.
 pub(crate) struct Attempts<'a, A> {
+    /// Where keys are leased.
     pub(crate) keys: &'a KeyManager,
+    /// How often, and how long.
     pub(crate) limits: RetryLimits,
+    /// What is answered while the pool leaves a model alone.
     pub(crate) last_answers: &'a LastAnswers<A>,
+    /// Where each attempt is written down.
     pub(crate) record: &'a AttemptRecord,
 }
 
@@ -171,7 +175,7 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
             if of_model && let (Some(model), Some(answer)) = (&request.model, &answer) {
                 self.last_answers.keep(model, answer);
             }
-            let is_too_large = outgrown(&fault, request.input_tokens).is_some();
+            request.heed(lease.key().id(), &fault);
             ended =
                 Ended { answer: answer.or(ended.answer), failure, refusal: None, fault: Some(fault.kind) };
             let key = lease.key().id().clone();
@@ -179,7 +183,6 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
             request.retry = if of_model { Retry::ModelFault } else { Retry::No };
             match step {
                 Step::GiveUp => return Err(ended),
-                _ if is_too_large => return Err(ended),
                 Step::OtherKey(avoid) => {
                     request.tried.insert(key);
                     request.avoid = avoid;
@@ -217,17 +220,18 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
 
     /// Ends where the pool has no key for another attempt.
     fn without_lease(&self, ended: Ended<A>, error: &LeaseError, request: &LeaseRequest) -> Ended<A> {
-        let &LeaseError::Refused(refusal) = error else {
+        let LeaseError::Refused(refusal) = error else {
             let failure = if ended.fault.is_some() { ended.failure } else { Failure::PoolSilent };
             return Ended { failure, ..ended };
         };
-        let tells_more = ended.fault.is_none();
-        let failure = if tells_more { Failure::NoKey(refusal) } else { ended.failure };
+        // That the way is gone tells a client more than how its own attempt got lost: when to come back.
+        let tells_more = ended.fault.is_none() || matches!(refusal, Refusal::RouteDown { .. });
+        let failure = if tells_more { Failure::NoKey(refusal.clone()) } else { ended.failure };
         let answer = ended.answer.or_else(|| {
             // What was said of the model last, rather than words of our own.
             let model = request.model.as_ref().filter(|_| matches!(refusal, Refusal::ModelDown { .. }))?;
             self.last_answers.of(model)
         });
-        Ended { answer, failure, refusal: Some(refusal), ..ended }
+        Ended { answer, failure, refusal: Some(refusal.clone()), ..ended }
     }
 }

@@ -3,7 +3,7 @@
 use super::Failed;
 use crate::failure::Failure;
 use gemini::{
-    fault::{Fault, Kind, Next, QuotaUnit, Scope},
+    fault::{Fault, Kind, Next, Scope},
     operation::Ownership,
     path::Target,
 };
@@ -187,15 +187,76 @@ fn is_quota(kind: Kind) -> bool {
     )
 }
 
-/// Returns the quota of input tokens for which a request of so many is too large by itself, if it was refused for such a
-/// one: no project with that limit can serve it, now or later.
-pub(crate) fn outgrown(fault: &Fault, input_tokens: u64) -> Option<u64> {
-    let of_tokens = fault.quotas.iter().filter(|quota| quota.unit == QuotaUnit::InputTokens);
-    of_tokens.filter_map(|quota| quota.limit).filter(|limit| (1..input_tokens).contains(limit)).max()
-}
-
 /// Doubles with every try made; between half of it and the whole, so that clients do not come back in step.
 fn pause(first: Duration, made: u32, chance: f64) -> Duration {
     let full = first * 2u32.pow(made.saturating_sub(1).min(6));
     full.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gemini::fault::Wait;
+
+    const LIMITS: RetryLimits = RetryLimits {
+        max_attempts: 9,
+        quota_deadline: Duration::from_secs(10),
+        lease_deadline: Duration::from_secs(15),
+    };
+
+    fn failed(kind: Kind) -> Failed<()> {
+        let fault = Fault { kind, wait: Wait::None, quotas: Vec::new(), project: None };
+        Failed { fault, status: None, answer: Some(()), failure: Failure::HeadLost }
+    }
+
+    #[test]
+    fn a_quotas_refusal_leads_to_another_project_until_its_deadline() {
+        let begun = Instant::now();
+        let mut tries = Tries::new(LIMITS, Repeat::Freely, false);
+        assert_eq!(tries.lease_until(), None);
+        for (seconds, step) in [
+            (0, Step::OtherKey(Avoid::TriedProjects)),
+            (9, Step::OtherKey(Avoid::TriedProjects)),
+            (10, Step::GiveUp),
+            (11, Step::GiveUp),
+        ] {
+            let now = begun + Duration::from_secs(seconds);
+            tries.begin(if seconds == 0 { begun } else { now });
+            assert_eq!(tries.after(&failed(Kind::QuotaMinute), now, 0.0), step, "{seconds}");
+            assert_eq!(tries.lease_until(), Some(begun + LIMITS.quota_deadline));
+        }
+        tries.begin(begun);
+        tries.after(&failed(Kind::Overloaded), begun, 0.0);
+        assert_eq!(tries.lease_until(), None, "only a quota has this deadline");
+    }
+
+    #[test]
+    fn pauses_double_and_are_spread_over_their_second_half() {
+        for (chance, pauses) in [(0.0, [100, 200, 400]), (0.5, [150, 300, 600]), (1.0, [200, 400, 800])] {
+            let mut tries = Tries::new(LIMITS, Repeat::Freely, false);
+            for pause in pauses {
+                tries.begin(Instant::now());
+                let step = tries.after(&failed(Kind::Overloaded), Instant::now(), chance);
+                assert_eq!(step, Step::AnyKey(Duration::from_millis(pause)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_projects_fault_avoids_it_and_a_keys_does_not() {
+        for (kind, bound, step) in [
+            (Kind::KeyInvalid, false, Step::OtherKey(Avoid::Nothing)),
+            (Kind::KeyInvalid, true, Step::OtherKey(Avoid::Nothing)),
+            (Kind::BillingDisabled, false, Step::OtherKey(Avoid::TriedProjects)),
+            (Kind::ModelWithheld, false, Step::OtherKey(Avoid::TriedProjects)),
+            (Kind::CreditsGone, false, Step::OtherKey(Avoid::TriedProjects)),
+            (Kind::QuotaUnnamed, false, Step::OtherKey(Avoid::TriedProjects)),
+            (Kind::ServiceDisabled, true, Step::AnyKey(Duration::ZERO)),
+            (Kind::QuotaDay, true, Step::AnyKey(Duration::ZERO)),
+        ] {
+            let mut tries = Tries::new(LIMITS, Repeat::Freely, bound);
+            tries.begin(Instant::now());
+            assert_eq!(tries.after(&failed(kind), Instant::now(), 0.0), step, "{kind:?} {bound}");
+        }
+    }
 }

@@ -23,7 +23,8 @@ use tokio::time::Instant;
 /// Puts a question to a project: a GET, on one of its keys.
 pub(crate) trait AskProject {
     /// Asks for what is at `target`, on behalf of the request `id`. A success is that it is there.
-    async fn ask(&self, id: &str, target: &Target, key: &Key) -> Result<StatusCode, Failed<WholeAnswer>>;
+    async fn ask(&self, id: &str, target: &Target, key: &Arc<Key>)
+    -> Result<StatusCode, Failed<WholeAnswer>>;
 }
 
 /// How a question to all projects was answered.

@@ -3,6 +3,8 @@
 //! ledger does not hold are asked of each project by `asking`. What names nothing costs one look at its body.
 
 mod asking;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use asking::AskProject;
 
@@ -60,18 +62,24 @@ pub(crate) enum Unbound {
 pub(crate) struct Asker<'a> {
     /// The request's id.
     pub(crate) id: &'a str,
+    /// Who asks.
     pub(crate) caller: &'a Caller,
+    /// The path, and what it asks for.
     pub(crate) target: &'a Target,
 }
 
 /// What the rule goes by. `Q` puts a question to a project.
 pub(crate) struct BindingRule<'a, Q> {
+    /// Who made what in which project.
     pub(crate) ledger: &'a Ledger,
+    /// Which keys are of one project.
     pub(crate) keys: &'a KeyManager,
+    /// How hard projects are asked.
     pub(crate) limits: RetryLimits,
     pub(crate) last_answers: &'a LastAnswers<WholeAnswer>,
     /// Where the attempts to ask projects are written down.
     pub(crate) record: &'a AttemptRecord,
+    /// The way to ask a project.
     pub(crate) questions: &'a Q,
 }
 

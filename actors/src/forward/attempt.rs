@@ -235,7 +235,7 @@ async fn read_error(
             status: head.status.as_u16(),
             retry_after: head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()),
             body: clear.as_deref().unwrap_or_default(),
-            tools: gemini::peek::uses_search_tools(&job.body),
+            tools: gemini::peek::uses_search_tools(job.clear_body()),
         },
         chrono::Utc::now().timestamp(),
     );
@@ -266,7 +266,7 @@ fn error_event(
     error: &StreamError<'_>,
 ) -> FailedAttempt {
     let (status, event) = (error.status, &*error.body);
-    let tools = gemini::peek::uses_search_tools(&job.body);
+    let tools = gemini::peek::uses_search_tools(job.clear_body());
     let fault = classify(
         &classify::Answer { status, retry_after: None, body: event, tools },
         chrono::Utc::now().timestamp(),

@@ -19,7 +19,12 @@ pub(super) fn with_model(job: &Job, from: &str, to: &str) -> Option<Job> {
             let at = job.target.path.find(&named)?;
             other.target.path.replace_range(at..at + named.len(), &format!("/models/{to}:"));
         }
-        Surface::OpenAi => other.body = renamed(&job.body, to)?,
+        Surface::OpenAi => {
+            other.body = renamed(job.clear_body(), to)?;
+            if other.clear.take().is_some() {
+                other.headers.remove(http::header::CONTENT_ENCODING);
+            }
+        }
         Surface::Upload | Surface::Download | Surface::Live => return None,
     }
     Some(other)

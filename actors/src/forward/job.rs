@@ -24,6 +24,8 @@ pub struct Job {
     pub headers: HeaderMap,
     /// The whole body: it may have to be sent more than once.
     pub body: Bytes,
+    /// The same in the clear, where it is compressed or not in plain UTF-8, to be looked into.
+    pub clear: Option<Bytes>,
     /// A body that passes as it comes, in the place of a whole one.
     pub stream: Option<BodyStream>,
     /// The session, when this is a step of an upload that was begun before.
@@ -36,6 +38,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Returns the body as it is to be looked into.
+    pub fn clear_body(&self) -> &Bytes {
+        self.clear.as_ref().unwrap_or(&self.body)
+    }
+
     /// Makes a question of the gateway's own, in the course of the request `id`: a GET that nobody sees the answer of.
     pub(super) fn question(id: &str, target: &Target) -> Self {
         Self {
@@ -45,6 +52,7 @@ impl Job {
             target: target.clone(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            clear: None,
             stream: None,
             upload: None,
             origin: None,

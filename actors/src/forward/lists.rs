@@ -1,6 +1,7 @@
 //! A list of what projects own, over all the projects in the pool: each is asked for its own pages on a key of its own,
-//! and `gemini::listing` makes one list of them, of which a caller is shown what it may see. A project that fails makes
-//! the list fail, since a list that lacks something without a word is worse than none.
+//! and `gemini::listing` makes one list of them, of which a caller is shown what it may see. A project that cannot
+//! be asked is left out, and a header says so; one that fails makes the list fail, since a list that lacks something without
+//! a word is worse than none.
 
 use super::{
     Forwarder,
@@ -13,13 +14,13 @@ use crate::{
     attempts::{AttemptRecord, Attempted, Ended, Goal, Repeat, Try},
     caller::{Caller, Visibility},
     failure::Failure,
-    key_ring::Key,
+    key_ring::{Key, KeyRing},
     upstream::{BodyError, Joined, WholeAnswer, decoded},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use gemini::{
-    fault::Fault,
+    fault::{Fault, Kind, Scope},
     listing::{self, Candidate, Form, Listing, ProjectTag},
     model_list,
     operation::Streaming,
@@ -28,7 +29,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use keypool::{KeyId, LeaseRequest, Outcome, ProjectView, Reach, Refusal};
 use std::{collections::HashSet, sync::Arc};
 
-/// The header in which the client reads how many projects are missing from its list, none of their keys being usable.
+/// The header in which the client reads how many projects are missing from its list, since none of their keys can be
+/// asked now.
 const UNLISTED: &str = "x-gemini-balance-unlisted";
 /// How many projects are asked at once for one client's page.
 const AT_ONCE: usize = 64;
@@ -58,8 +60,8 @@ struct Page {
 
 /// Why a project gave no page.
 enum NoPage {
-    /// Its last key was retired meanwhile: it is left out, as one that was so before. With the last word on it.
-    Retired(SearchEnd),
+    /// None of its keys can be asked now: they or the project are retired, or cool. With what came of it.
+    LeftOut(SearchEnd),
     /// It failed.
     Failed(SearchEnd),
 }
@@ -73,14 +75,15 @@ impl Forwarder {
         projects: Vec<ProjectView>,
         record: &AttemptRecord,
     ) -> SearchEnd {
-        let (usable, mut unlisted): (Vec<_>, Vec<_>) =
-            projects.into_iter().partition(|project| project.usable);
+        let ring = self.keys.ring();
+        let tags = tags(ring, &projects);
+        let (usable, retired): (Vec<_>, Vec<_>) =
+            projects.into_iter().zip(tags).partition(|(project, _)| project.usable);
+        let (usable, tags): (Vec<_>, Vec<_>) = usable.into_iter().unzip();
+        let mut left_out: Vec<_> = retired.into_iter().map(|(project, _)| project).collect();
         if usable.is_empty() {
             return SearchEnd::Nothing(Failure::NoKey(Refusal::AllRetired));
         }
-        let ring = self.keys.ring();
-        let tags: Vec<_> =
-            usable.iter().map(|project| ProjectTag::new(ring.key(&project.first).fingerprint())).collect();
         let collection = job.target.operation.resource.as_ref().map_or("", |resource| resource.as_str());
         let mut listing = match Listing::begin(collection, form, job.target.query.as_deref(), &tags) {
             Ok(listing) => listing,
@@ -88,7 +91,7 @@ impl Forwarder {
         };
         let job = asking(job);
         let mut first: Option<(usize, HeaderMap)> = None;
-        let mut retired = 0;
+        let mut without_page = 0;
         let body = loop {
             match listing.step() {
                 listing::Step::Ask(asks) => {
@@ -108,12 +111,12 @@ impl Forwarder {
                                 page.body
                             }
                             Err(NoPage::Failed(found)) => return found,
-                            Err(NoPage::Retired(found)) => {
-                                retired += 1;
-                                if retired == usable.len() {
+                            Err(NoPage::LeftOut(found)) => {
+                                without_page += 1;
+                                if without_page == usable.len() {
                                     return found;
                                 }
-                                unlisted.push(usable[project].clone());
+                                left_out.push(usable[project].clone());
                                 b"{}".to_vec()
                             }
                         };
@@ -137,9 +140,9 @@ impl Forwarder {
             headers.remove(name);
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
-        if !unlisted.is_empty() {
-            self.tell_of_unlisted(&job, &unlisted);
-            headers.insert(HeaderName::from_static(UNLISTED), HeaderValue::from(unlisted.len()));
+        if !left_out.is_empty() {
+            self.tell_of_unlisted(&job, &left_out);
+            headers.insert(HeaderName::from_static(UNLISTED), HeaderValue::from(left_out.len()));
         }
         SearchEnd::Whole(WholeAnswer { status: StatusCode::OK, headers, body: body.into() })
     }
@@ -172,7 +175,7 @@ impl Forwarder {
         let keys: Vec<_> = unlisted.iter().map(|project| ring.key(&project.first).id().as_str()).collect();
         log::warn!(
             target: "forward",
-            "{}: a list without the projects of {}: every key there is retired or disabled",
+            "{}: a list without the projects of {}: no key there can be asked now",
             job.id,
             keys.join(", ")
         );
@@ -233,12 +236,50 @@ impl Try for Paging<'_> {
     }
 }
 
-/// What a project's list is without a page of it: where its keys or the project itself cannot be used, the others' lists
-/// go on without it.
+/// Tells a project that cannot be asked from one that failed. What its answer blames on a key or on the project itself
+/// cools or retires it, so that the next list would be without it: so is this one.
 fn no_page(ended: Ended<WholeAnswer>) -> NoPage {
-    let retired = ended.refusal == Some(Refusal::AllRetired);
+    let is_refused = match ended.refusal {
+        Some(
+            Refusal::AllRetired
+            | Refusal::Cooling { .. }
+            | Refusal::WaitedTooLong { .. }
+            | Refusal::QueueFull { .. },
+        ) => true,
+        // Not for its own sake; or its keys were tried, and what they said counts.
+        Some(
+            Refusal::NoneLeft | Refusal::ModelDown { .. } | Refusal::RetryBudget | Refusal::RouteDown { .. },
+        )
+        | None => false,
+    };
+    let is_blamed = match ended.fault.map(Kind::scope) {
+        Some(Scope::Key | Scope::Project | Scope::ProjectModel | Scope::ProjectTool | Scope::Billing) => true,
+        Some(
+            Scope::Model | Scope::Binding | Scope::Client | Scope::Gateway | Scope::Route | Scope::Nobody,
+        ) => false,
+        None => is_refused,
+    };
     let end = SearchEnd::from(ended);
-    if retired { NoPage::Retired(end) } else { NoPage::Failed(end) }
+    if is_blamed { NoPage::LeftOut(end) } else { NoPage::Failed(end) }
+}
+
+/// Names each project by what does not depend on the order of keys: its label, so that it is the same with a key more, or
+/// the least of its keys' fingerprints where it has none, or shares it with another project.
+fn tags(ring: &KeyRing, projects: &[ProjectView]) -> Vec<ProjectTag> {
+    let labels: Vec<_> = projects
+        .iter()
+        .map(|project| project.keys.iter().filter_map(|key| ring.key(key).project()).min())
+        .collect();
+    let named = projects.iter().zip(&labels).map(|(project, label)| match label {
+        Some(text) if labels.iter().filter(|other| *other == label).count() == 1 => {
+            ProjectTag::new(&format!("project {text}"))
+        }
+        _ => {
+            let least = project.keys.iter().map(|key| ring.key(key).fingerprint()).min();
+            ProjectTag::new(least.unwrap_or_default())
+        }
+    });
+    named.collect()
 }
 
 /// What a caller may see.
@@ -260,6 +301,7 @@ impl Visible {
 fn asking(job: &Job) -> Job {
     let mut job = job.clone();
     job.body = Bytes::new();
+    job.clear = None;
     for name in NOT_UP {
         job.headers.remove(name);
     }

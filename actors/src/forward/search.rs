@@ -91,7 +91,7 @@ impl Try for Forwarding<'_> {
 }
 
 impl AskProject for Forwarder {
-    async fn ask(&self, id: &str, target: &Target, key: &Key) -> Result<StatusCode, FailedAttempt> {
+    async fn ask(&self, id: &str, target: &Target, key: &Arc<Key>) -> Result<StatusCode, FailedAttempt> {
         let question = Job::question(id, target);
         let answer = attempt::open(&self.upstream, &question, key, Streaming::No, false).await?;
         Ok(answer.status)
@@ -122,7 +122,7 @@ impl Forwarder {
         let bound = if let Some(session) = &job.upload {
             rule.bind_upload(session)
         } else {
-            let mentions = if job.body.is_empty() { Vec::new() } else { in_request(&job.body) };
+            let mentions = if job.body.is_empty() { Vec::new() } else { in_request(job.clear_body()) };
             let asker = Asker { id: &job.id, caller: &job.caller, target: &job.target };
             rule.bind(asker, &mentions).await
         };
@@ -207,7 +207,7 @@ fn not_there(job: &Job, name: &OwnedName) -> WholeAnswer {
 
 /// How many input tokens a request may cost.
 pub(super) fn input_tokens(job: &Job) -> u64 {
-    estimate_input_tokens(job.body.len() as u64, InlineMedia::find(&job.body))
+    estimate_input_tokens(job.clear_body().len() as u64, InlineMedia::find(job.clear_body()))
 }
 
 impl Progress {
@@ -220,7 +220,7 @@ impl Progress {
         let is_in_body = job.target.surface == Surface::OpenAi
             || (operation.speaks_in_words() && operation.streaming == Streaming::Unknown);
         if is_in_body && !job.body.is_empty() {
-            let peek = gemini::peek::peek_openai(&job.body);
+            let peek = gemini::peek::peek_openai(job.clear_body());
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
         }
@@ -229,7 +229,7 @@ impl Progress {
 
     /// What the request asks of the pool.
     fn request(&self, job: &Job, prefixes: bool) -> LeaseRequest {
-        let asked = gemini::peek::search_tools(&job.body);
+        let asked = gemini::peek::search_tools(job.clear_body());
         let mut tools = Tools::NONE;
         if asked.google_search {
             tools = tools.with(Tool::GoogleSearch);
@@ -238,7 +238,8 @@ impl Progress {
             tools = tools.with(Tool::UrlContext);
         }
         let input_tokens = input_tokens(job);
-        let prefix = if prefixes { gemini::prefix::fingerprint(job.target.dialect, &job.body) } else { None };
+        let prefix =
+            if prefixes { gemini::prefix::fingerprint(job.target.dialect, job.clear_body()) } else { None };
         let reach = self.binding.reach.clone();
         let among = job.caller.served_by();
         LeaseRequest { prefix, tools, input_tokens, reach, among, ..LeaseRequest::any(self.model.clone()) }

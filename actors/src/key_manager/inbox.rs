@@ -29,6 +29,7 @@ pub(super) struct Inbox {
     notes: Mutex<Vec<Note>>,
     count: AtomicUsize,
     urgent: AtomicBool,
+    hears_heads: AtomicBool,
     nudged: AtomicBool,
     nudge: OnceLock<Nudge>,
 }
@@ -71,6 +72,15 @@ impl Inbox {
     /// While somebody waits in line every note is pressing. The caller looks into the inbox after setting it.
     pub(super) fn set_urgent(&self, urgent: bool) {
         self.urgent.store(urgent, Ordering::SeqCst);
+    }
+
+    /// While it is in doubt whether the upstream can be reached, the first good head on any lease tells.
+    pub(super) fn set_hears_heads(&self, hears: bool) {
+        self.hears_heads.store(hears, Ordering::Relaxed);
+    }
+
+    pub(super) fn hears_heads(&self) -> bool {
+        self.hears_heads.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_empty(&self) -> bool {

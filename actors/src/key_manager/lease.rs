@@ -31,9 +31,10 @@ impl Lease {
     }
 
     /// The head of a good answer has come, long perhaps before its end. Others wait for this word when the lease is the
-    /// first after a cooldown; otherwise nobody does, and it is not passed on.
+    /// first after a cooldown, or while the upstream may be out of reach; otherwise nobody does, and it is not passed on.
     pub fn vouch(&self) {
-        if let Some(grant) = self.grant.as_ref().filter(|grant| grant.role == Role::Probe) {
+        let is_awaited = |grant: &&Grant| grant.role == Role::Probe || self.inbox.hears_heads();
+        if let Some(grant) = self.grant.as_ref().filter(is_awaited) {
             self.inbox.leave(Note::Vouched(grant.clone(), self.model.clone()));
         }
     }

@@ -5,6 +5,8 @@
 mod inbox;
 mod lease;
 mod messages;
+#[cfg(test)]
+mod tests;
 
 pub use lease::{Lease, LeaseError, WaitingLease};
 pub use messages::{LeaseKey, LeaseReply, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind};
@@ -62,7 +64,7 @@ struct Shared {
 fn log_event(event: &Event) {
     let level = match event {
         Event::Retired { .. } => log::Level::Error,
-        Event::Cooling { .. } => log::Level::Warn,
+        Event::Cooling { .. } | Event::RouteDown => log::Level::Warn,
         _ => log::Level::Info,
     };
     log::log!(target: "pool", level, "{event}");
@@ -221,6 +223,7 @@ impl KeyManagerActor {
                     Effect::Log(event) => log_event(&event),
                 }
             }
+            self.shared.inbox.set_hears_heads(self.pool.is_route_in_doubt());
             // Notes left before the flag stood were not announced, so look once more after setting it.
             self.shared.inbox.set_urgent(!self.waiting.is_empty());
             self.take_reports();
@@ -301,6 +304,8 @@ impl Handler<TakeSnapshot> for KeyManagerActor {
 
     fn handle(&mut self, TakeSnapshot: TakeSnapshot, ctx: &mut Self::Context) -> Self::Result {
         self.take_reports();
+        // Time may have jumped since anybody asked for a key.
+        self.pool.wake(self.shared.clock.now(), &mut self.effects);
         self.perform(ctx);
         MessageResult(self.pool.snapshot(self.shared.clock.now()))
     }

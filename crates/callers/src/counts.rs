@@ -12,7 +12,7 @@ use crate::limits::{CallerLimits, LimitName};
 use crate::output_means::OutputMeans;
 use crate::period::{Period, Used};
 use meter::calendar::CalendarUnit;
-use meter::{Amount, Minute, Now, Second, opening};
+use meter::{Amount, Clocks, Minute, Now, Second, opening};
 
 /// The limits on what a request uses, as against those on requests.
 const SPENDING: [LimitName; 5] = [
@@ -81,6 +81,7 @@ pub(crate) struct Counts {
     day: Period,
     month: Period,
     outputs: OutputMeans,
+    clocks: Clocks,
     /// The newest time seen: requests that end without a word end then.
     latest: Option<Now>,
 }
@@ -132,6 +133,7 @@ impl Counts {
             day: Period::new(CalendarUnit::Day),
             month: Period::new(CalendarUnit::Month),
             outputs: OutputMeans::default(),
+            clocks: Clocks::default(),
             latest: None,
         }
     }
@@ -270,6 +272,10 @@ impl Counts {
     }
 
     fn advance(&mut self, now: Now) {
+        if self.clocks.look(now).is_some() {
+            self.day.clocks_have_parted(self.zone, now);
+            self.month.clocks_have_parted(self.zone, now);
+        }
         self.day.advance(self.zone, self.booked, now);
         self.month.advance(self.zone, self.booked, now);
         if self.latest.is_none_or(|latest| latest.mono < now.mono) {

@@ -1,13 +1,14 @@
 //! What was used in the current day or month of the operator's time zone. A period's end is found on the wall clock when
-//! the period begins and runs on the monotonic clock from then on, so that a stepped clock ends none early.
+//! the period begins, and runs on the monotonic clock from then on, until the two clocks part.
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use meter::Now;
 use meter::calendar::{self, CalendarUnit};
 
-/// Used of requests, of tokens (input, output and thoughts) and of money.
+/// What was used: requests, tokens (input, output and thoughts) and money.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
     /// Requests.
@@ -52,11 +53,19 @@ pub(crate) struct Period {
     /// Monotonic, as is `ends`.
     began: Duration,
     ends: Duration,
+    /// What the wall clock is to show at the end.
+    closes: DateTime<Utc>,
 }
 
 impl Period {
     pub(crate) fn new(unit: CalendarUnit) -> Self {
-        Self { unit, used: Used::default(), began: Duration::ZERO, ends: Duration::ZERO }
+        Self {
+            unit,
+            used: Used::default(),
+            began: Duration::ZERO,
+            ends: Duration::ZERO,
+            closes: DateTime::UNIX_EPOCH,
+        }
     }
 
     /// Begins the next one, if it is time, with what is booked for requests under way: that will be used in it.
@@ -65,7 +74,15 @@ impl Period {
             self.used = booked;
             self.began = now.mono;
             self.ends = calendar::end_of(self.unit, zone, now);
+            self.closes = now.wall_at(self.ends);
         }
+    }
+
+    /// Ends when the wall clock shows what it was to show then, now that the clocks have parted: at once if that is past,
+    /// and never later than the next period begins.
+    pub(crate) fn clocks_have_parted(&mut self, zone: Tz, now: Now) {
+        let next = calendar::until_next(self.unit, zone, now.wall);
+        self.ends = now.mono + now.until(self.closes).min(next);
     }
 
     /// What is used in it, with what is booked for requests under way, which is all there is when it is over.
@@ -99,25 +116,21 @@ impl Period {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{DateTime, Utc};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
     }
 
     #[test]
-    fn a_period_forgets_at_its_end_and_is_not_begun_twice_by_a_stepped_clock() {
+    fn a_period_forgets_at_its_end() {
         let one = Used { requests: 1, tokens: 10, money: 100 };
         let nothing = Used::default();
         let mut day = Period::new(CalendarUnit::Day);
         let mut now = Now { mono: Duration::from_secs(5), wall: at("2026-07-15T23:00:00Z") };
         day.advance(Tz::UTC, nothing, now);
         day.add(one);
-        now.wall = at("2026-07-16T09:00:00Z");
-        day.advance(Tz::UTC, nothing, now);
-        assert_eq!(day.used(nothing, now), one, "only the wall clock has moved");
         let yesterday = now.mono;
-        now.mono += Duration::from_secs(3600);
+        now = Now { mono: now.mono + Duration::from_secs(3600), wall: at("2026-07-16T00:00:00Z") };
         assert_eq!(day.used(nothing, now), nothing);
         day.advance(Tz::UTC, nothing, now);
         day.add(one);
@@ -125,6 +138,27 @@ mod tests {
         assert_eq!(day.used(nothing, now), one, "a request of yesterday is not taken from today");
         day.take_back_request(now.mono);
         assert_eq!(day.used(nothing, now).requests, 0);
+    }
+
+    #[test]
+    fn a_period_follows_the_wall_clock_when_the_clocks_part() {
+        let one = Used { requests: 1, tokens: 10, money: 100 };
+        for (wall, is_over, ends_in_h) in [
+            ("2026-07-15T23:30:00Z", false, 1),  // half an hour of sleep
+            ("2026-07-16T09:00:00Z", true, 0),   // a night
+            ("2026-07-15T12:00:00Z", false, 12), // set back within the day
+            ("2026-07-14T12:00:00Z", false, 12), // and beyond it: no longer than a day
+        ] {
+            let mut day = Period::new(CalendarUnit::Day);
+            let mut now = Now { mono: Duration::from_secs(5), wall: at("2026-07-15T20:00:00Z") };
+            day.advance(Tz::UTC, Used::default(), now);
+            day.add(one);
+            now.wall = at(wall);
+            day.clocks_have_parted(Tz::UTC, now);
+            let used = if is_over { Used::default() } else { one };
+            assert_eq!(day.used(Used::default(), now), used, "{wall}");
+            assert_eq!(day.ends_in(now).as_secs().div_ceil(3600), ends_in_h, "{wall}");
+        }
     }
 
     #[test]

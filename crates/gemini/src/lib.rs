@@ -4,6 +4,7 @@
 pub mod absent;
 pub mod answer;
 mod blame;
+pub mod charset;
 pub mod classify;
 pub mod dialect;
 mod error_body;

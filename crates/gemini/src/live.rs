@@ -12,6 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use crate::classify::{Answer, kind};
 use crate::error_body::Said;
 use crate::fault::{Fault, Kind};
+use crate::operation::ModelName;
 
 /// The most bytes of a close's reason (RFC 6455 §5.5: a control frame's 125, less the code).
 pub const MAX_REASON_BYTES: usize = 123;
@@ -19,7 +20,7 @@ pub const MAX_REASON_BYTES: usize = 123;
 /// What a session's first message asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
-    /// The model, without `models/`.
+    /// The model, without `models/`; `None` too where no model could have the name.
     pub model: Option<String>,
     /// Handles of earlier sessions, each of which belongs to a project. More than one is no message of a well-meaning
     /// client, and which of them counts is for the upstream to say.
@@ -114,8 +115,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
         let setup = &mut self.found.setup;
         match self.of {
             Place::Model => {
-                let model = text.strip_prefix("models/").unwrap_or(text);
-                setup.model = (!model.is_empty()).then(|| model.to_owned());
+                setup.model = ModelName::parse(text).map(|model| model.as_str().to_owned());
             }
             Place::Handle if !text.is_empty() => setup.handles.push(text.to_owned()),
             Place::Message | Place::Setup | Place::Resumption | Place::Handle => {}

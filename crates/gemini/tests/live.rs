@@ -2,6 +2,7 @@
 
 use gemini::fault::{Kind, Next, Wait};
 use gemini::live::{NoSetup, Setup, close_fault, code_of_status, fitting_reason, new_handle};
+use gemini::operation::ModelName;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -26,6 +27,8 @@ fn a_setup_is_read_in_either_spelling_and_among_anything_else() {
         ),
         (r#"{"setup":{"model":"m","sessionResumption":{"handle":""}}}"#, setup(Some("m"), &[])),
         (r#"{"setup":{"model":"m","sessionResumption":null}}"#, setup(Some("m"), &[])),
+        (r#"{"setup":{"model":"models/m\u001b[31m"}}"#, setup(None, &[])),
+        (r#"{"setup":{"model":"m\nERROR pool: forged"}}"#, setup(None, &[])),
         (r#"{"setup":{"model":7,"sessionResumption":[{"handle":"h"}]}}"#, setup(None, &[])),
         (r#"{"setup":{}}"#, setup(None, &[])),
     ];
@@ -194,13 +197,12 @@ fn parsed(message: &Value) -> Result<Setup, NoSetup> {
     let text = |value: Option<&Value>| {
         value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     };
-    let model = text(setup.get("model"));
-    let model = model.map(|model| model.strip_prefix("models/").unwrap_or(&model).to_owned());
+    let model = text(setup.get("model")).and_then(|model| ModelName::parse(&model));
     let handles = ["sessionResumption", "session_resumption"]
         .into_iter()
         .filter_map(|name| text(setup.get(name)?.get("handle")))
         .collect();
-    Ok(Setup { model: model.filter(|model| !model.is_empty()), handles })
+    Ok(Setup { model: model.map(|model| model.as_str().to_owned()), handles })
 }
 
 proptest! {

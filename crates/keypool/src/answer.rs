@@ -1,9 +1,11 @@
 //! The ways in which the pool answers a request for a key: a grant, a place in line, or the reason why there is none.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lease::Grant;
+use crate::quota::NamedQuota;
 
 /// The pool's answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +20,14 @@ pub enum Answer {
 
 /// Why a request gets no key. `back_in` is the time until the first key that it may use is back; while that hangs on a
 /// probe's report, it is a guess of a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Every key it may use is cooling, for longer than it may wait.
     Cooling {
         /// Until the first is back.
         back_in: Duration,
+        /// The quota for which the request's model cools where it is back first, if a refusal of Google's named it.
+        quota: Option<Arc<NamedQuota>>,
     },
     /// Every key it may use is retired or disabled.
     AllRetired,
@@ -46,16 +50,22 @@ pub enum Refusal {
     },
     /// It is a retry, and the model has too many of them already.
     RetryBudget,
+    /// The upstream cannot be reached, on whichever key.
+    RouteDown {
+        /// Until the next request may find out whether it is back.
+        back_in: Duration,
+    },
 }
 
 impl Refusal {
     /// When asking again makes sense, if time alone can help.
     pub fn back_in(&self) -> Option<Duration> {
         match self {
-            Self::Cooling { back_in }
+            Self::Cooling { back_in, .. }
             | Self::QueueFull { back_in }
             | Self::WaitedTooLong { back_in }
-            | Self::ModelDown { back_in } => Some(*back_in),
+            | Self::ModelDown { back_in }
+            | Self::RouteDown { back_in } => Some(*back_in),
             Self::AllRetired | Self::NoneLeft | Self::RetryBudget => None,
         }
     }
@@ -70,6 +80,7 @@ impl fmt::Display for Refusal {
             Self::WaitedTooLong { .. } => "no key became free in time",
             Self::ModelDown { .. } => "the model fails on every key",
             Self::RetryBudget => "the model fails, and as many requests as may are being tried again",
+            Self::RouteDown { .. } => "the upstream cannot be reached",
             Self::NoneLeft => "the request has tried every key that may serve it",
         })?;
         match self.back_in() {

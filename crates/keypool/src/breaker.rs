@@ -16,7 +16,8 @@ const WINDOW: u64 = 10;
 const BUCKETS: usize = 10;
 /// Retries that are always allowed within the window.
 const FREE_RETRIES: u32 = 3;
-/// So many first attempts pay for one retry.
+/// So many first attempts pay for one retry. A retry that works pays for as many, itself among them: as long as one in
+/// five works, retries are worth their price, and the model's clients need not notice that it fails.
 const PRICE_OF_RETRY: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -55,6 +56,17 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
+/// A lease that came back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Back {
+    pub verdict: Verdict,
+    /// Whether it was a retry.
+    pub retry: Retry,
+    pub lease: Order,
+    /// The lease to be granted next.
+    pub next: Order,
+}
+
 /// How a report changed things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -75,8 +87,9 @@ impl Breaker {
             }
         }
         if retry == Retry::ModelFault {
-            let Counts { requests, retries, .. } = self.load.total(now);
-            if retries >= FREE_RETRIES.max(requests / PRICE_OF_RETRY) {
+            let Counts { requests, retries, worked, .. } = self.load.total(now);
+            let paid = worked.saturating_mul(PRICE_OF_RETRY);
+            if retries >= FREE_RETRIES.max(requests / PRICE_OF_RETRY).saturating_add(paid) {
                 return Some(Refusal::RetryBudget);
             }
         }
@@ -108,16 +121,9 @@ impl Breaker {
         if self.down.take().is_some() { Turn::Back } else { Turn::None }
     }
 
-    /// A lease came back. `next` is the lease to be granted next.
-    pub(crate) fn settle(
-        &mut self,
-        verdict: Verdict,
-        lease: Order,
-        next: Order,
-        now: Duration,
-        settings: &Settings,
-        rng: &mut Rng,
-    ) -> Turn {
+    /// A lease came back.
+    pub(crate) fn settle(&mut self, back: Back, now: Duration, settings: &Settings, rng: &mut Rng) -> Turn {
+        let Back { verdict, retry, lease, next } = back;
         if let Some(Down { probe, .. }) = &mut self.down
             && probe.is_some_and(|(probe, _)| probe == lease)
         {
@@ -127,6 +133,9 @@ impl Breaker {
             Verdict::Unknown => Turn::None,
             Verdict::Served => {
                 self.load.add(now, |counts| &mut counts.served);
+                if retry == Retry::ModelFault {
+                    self.load.add(now, |counts| &mut counts.worked);
+                }
                 self.vouch(lease)
             }
             Verdict::Failed(_) if lease < self.from => Turn::None,
@@ -170,6 +179,8 @@ struct Counts {
     /// First attempts.
     requests: u32,
     retries: u32,
+    /// The retries that were served.
+    worked: u32,
     served: u32,
     failed: u32,
 }
@@ -206,9 +217,10 @@ impl Load {
         let oldest = now.as_secs().max(self.newest).saturating_sub(WINDOW - 1);
         let mut total = Counts::default();
         for second in oldest..=self.newest {
-            let Counts { requests, retries, served, failed } = self.buckets[Self::at(second)];
+            let Counts { requests, retries, worked, served, failed } = self.buckets[Self::at(second)];
             total.requests = total.requests.saturating_add(requests);
             total.retries = total.retries.saturating_add(retries);
+            total.worked = total.worked.saturating_add(worked);
             total.served = total.served.saturating_add(served);
             total.failed = total.failed.saturating_add(failed);
         }

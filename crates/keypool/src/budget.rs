@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gemini::fault::Quota;
-use meter::{Amount, Gauge, Minute, Now, Second, daily_reset, opening};
+use meter::{Amount, Gauge, Minute, Now, Parted, Second, daily_reset, opening};
 
 use crate::limit::{Caps, gauge_of};
 
@@ -190,6 +190,13 @@ impl Budget {
             if other.map(|learnt| learnt.until) > own.map(|learnt| learnt.until) {
                 *own = other;
             }
+        }
+    }
+
+    /// Moves the end of the day to where the wall clock shows it now.
+    pub(crate) fn follow_wall(&mut self, parted: Parted, now: Now) {
+        if now.mono < self.day.ends {
+            self.day.ends = parted.day_end(self.day.ends, now);
         }
     }
 

@@ -1,11 +1,13 @@
 //! The desk: hands out leases and judges how they ended. Here is whom a fault blames and what a success makes good.
 //! Waiting is the pool's matter.
 
+use std::time::Duration;
+
 use gemini::fault::{Fault, Kind, Scope, Wait};
 use meter::Now;
 
 use crate::answer::Refusal;
-use crate::breaker::{Turn, Verdict};
+use crate::breaker::{Back, Turn, Verdict};
 use crate::budget::Spent;
 use crate::cooldowns::{Penalty, Struck};
 use crate::effect::{Effect, Effects, Event};
@@ -13,17 +15,26 @@ use crate::ids::{KeyIx, Model, ModelIx, Order, Site};
 use crate::key::{KeyId, ProjectNumber};
 use crate::lease::{Grant, LeaseId, LeaseState, Leases, Out, Outcome, Role, Settlement};
 use crate::lease_request::LeaseRequest;
+use crate::quota::NamedQuota;
 use crate::reason::Reason;
 use crate::roster::Roster;
+use crate::rotation::Rotation;
+use crate::route::{Mishap, Route};
 use crate::select::Selector;
 use crate::settings::Settings;
 use crate::tool::Tools;
+
+/// What is said when the request that finds out about the route may go at any moment.
+const PROBE_GUESS: Duration = Duration::from_secs(1);
+/// The least losses in a row that blame a key: a single one cannot be told from one that all keys share.
+const FEWEST_LOSSES: u32 = 2;
 
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub settings: Settings,
     pub roster: Roster,
     pub leases: Leases,
+    pub route: Route,
     pub selector: Selector,
     pub rng: fastrand::Rng,
 }
@@ -49,32 +60,48 @@ struct Report<'a> {
 impl Desk {
     /// A key for this request, if it may have one and one may be leased now.
     pub(crate) fn ask(&mut self, request: &LeaseRequest, now: Now) -> Asked {
+        if let Some(back_in) = self.route.refuses(now.mono) {
+            return Asked::Refused(Refusal::RouteDown { back_in });
+        }
         let counters = &self.roster.counters;
         let model = counters.model(&request.model);
         let breaker = model.map(|model| counters.breaker(model));
         if let Some(refusal) = breaker.and_then(|breaker| breaker.refuses(request.retry, now.mono)) {
             return Asked::Refused(refusal);
         }
-        let room = counters.headroom(model, request.input_tokens, now.mono);
-        match self.selector.choose(&self.roster, request, room) {
-            Some(key) => Asked::Granted(self.grant(key, model, request, now)),
+        let room = counters.headroom(model, request, now.mono);
+        let rotation = model.map_or_else(|| self.selector.fresh(), |model| counters.rotation(model));
+        match self.selector.choose(&self.roster, request, room, rotation) {
+            Some(key) => Asked::Granted(self.grant(key, model, rotation.after(key), request, now)),
+            // Where nothing goes through, waiting for a key leads nowhere.
+            None if self.route.is_down() => Asked::Refused(Refusal::RouteDown { back_in: PROBE_GUESS }),
             None => Asked::NoKey,
         }
     }
 
-    fn grant(&mut self, key: KeyIx, model: Option<ModelIx>, request: &LeaseRequest, now: Now) -> Grant {
-        let Roster { members, cooldowns, counters } = &mut self.roster;
+    fn grant(
+        &mut self,
+        key: KeyIx,
+        model: Option<ModelIx>,
+        rotation: Rotation,
+        request: &LeaseRequest,
+        now: Now,
+    ) -> Grant {
+        let Roster { members, cooldowns, counters, .. } = &mut self.roster;
         let model = model.unwrap_or_else(|| counters.enter(&request.model, now.mono));
+        counters.set_rotation(model, rotation);
         let patience = self.settings.probe_patience;
         let until = now.mono + patience;
         let probes_model = counters.grant(model, request.retry, self.leases.next(), now.mono, patience);
         let booking = counters.book(members.project(key), model, request.input_tokens, members, now);
-        let lease = self.leases.open(Out { key, model, tools: request.tools, booking });
+        let lease = self.leases.open(Out { key, model, tools: request.tools, retry: request.retry, booking });
         let order = self.leases.order(lease);
         let probed = cooldowns.change_all(key, &request.model, request.tools, members, |cooldown| {
             cooldown.take_probe(order, until)
         });
-        let role = if probed.is_empty() && !probes_model { Role::Ordinary } else { Role::Probe };
+        let probes_route = self.route.grant(now.mono);
+        let ordinary = probed.is_empty() && !probes_model && !probes_route;
+        let role = if ordinary { Role::Ordinary } else { Role::Probe };
         for site in probed {
             cooldowns.set_timer(until, site);
         }
@@ -94,6 +121,7 @@ impl Desk {
     ) {
         let found = self.leases.find(lease);
         if let Some(report) = self.attribute(found, lease, key, model) {
+            self.heard_from_google(report.key, now, effects);
             self.succeed(report, now, effects);
         }
         if let LeaseState::Ours(out) = found {
@@ -118,6 +146,7 @@ impl Desk {
         self.roster.counters.count_report(report.key, counted, settlement, now);
         match outcome {
             Outcome::Success => {
+                self.heard_from_google(report.key, now, effects);
                 self.succeed(report, now, effects);
             }
             Outcome::Abandoned => {
@@ -129,8 +158,38 @@ impl Desk {
                 if let Some(number) = fault.project.as_deref().and_then(ProjectNumber::parse) {
                     self.roster.learn_number(report.key, number, now, &self.settings, effects);
                 }
+                if !matches!(fault.scope(), Scope::Route | Scope::Nobody) {
+                    self.heard_from_google(report.key, now, effects);
+                }
                 self.blame(fault, report, now, effects);
             }
+        }
+    }
+
+    /// Google has answered on this key, whatever it said: the way there is open.
+    fn heard_from_google(&mut self, key: KeyIx, now: Now, effects: &mut Effects) {
+        self.roster.counters.losses_mut().answered(key, now.mono);
+        if self.route.answered() {
+            effects.log(Event::RouteBack);
+        }
+    }
+
+    /// Blames the way there, which all keys share.
+    fn blame_route(&mut self, kind: Kind, report: Report<'_>, now: Now, effects: &mut Effects) {
+        let Report { key, order, .. } = report;
+        let after_head = kind == Kind::BodyLost;
+        let mishap = Mishap { key, lease: order, next: self.leases.next(), after_head };
+        let Roster { members, cooldowns, .. } = &mut self.roster;
+        let usable = |key: KeyIx| {
+            let project = members.project(key);
+            !cooldowns.is_disabled(key)
+                && !cooldowns.of_key(key).is_retired()
+                && !cooldowns.of_project(project).is_retired()
+        };
+        let alone = || members.iter().filter(|(key, _)| usable(*key)).take(2).count() < 2;
+        if self.route.fail(mishap, now.mono, alone) {
+            cooldowns.stir();
+            effects.log(Event::RouteDown);
         }
     }
 
@@ -144,15 +203,15 @@ impl Desk {
         now: Now,
         effects: &mut Effects,
     ) {
-        let Out { key, model, booking, .. } = out;
+        let Out { key, model, retry, booking, .. } = out;
         let counters = &mut self.roster.counters;
         counters.lease_back(key, model);
         let (order, next) = (self.leases.order(lease), self.leases.next());
         // Requests that name no model have nothing in common that could be down.
         if counters.name(model).is_some() {
             let (verdict, settings, rng) = (verdict(outcome), &self.settings, &mut self.rng);
-            let turn =
-                counters.turn(model, |breaker| breaker.settle(verdict, order, next, now.mono, settings, rng));
+            let back = Back { verdict, retry, lease: order, next };
+            let turn = counters.turn(model, |breaker| breaker.settle(back, now.mono, settings, rng));
             self.tell_of_model(model, turn, effects);
         }
         // Where the key belongs to another project by now, the larger of two counts has stayed, perhaps without this.
@@ -204,8 +263,7 @@ impl Desk {
 
     fn succeed(&mut self, report: Report<'_>, now: Now, effects: &mut Effects) {
         let Report { key, model, tools, order } = report;
-        let Roster { members, cooldowns, counters } = &mut self.roster;
-        counters.set_failures(key, 0);
+        let Roster { members, cooldowns, .. } = &mut self.roster;
         for site in cooldowns.change_all(key, model, tools, members, |cooldown| cooldown.succeed(order)) {
             effects.push(Effect::Persist(self.roster.record(&site, now)));
             effects.log(Event::Back { subject: self.roster.subject(&site) });
@@ -227,12 +285,14 @@ impl Desk {
                 }
                 (Site::Model(self.roster.project(key), model), fault.wait)
             }
-            // Nothing was sent, so nothing is known of the key.
-            Scope::Route if fault.kind == Kind::ConnectFailed => return,
             Scope::Route => {
-                let failures = self.roster.counters.failures(key).saturating_add(1);
-                self.roster.counters.set_failures(key, failures);
-                if failures < self.settings.failure_threshold {
+                self.blame_route(fault.kind, report, now, effects);
+                // Where nothing was sent, or a stranger answered, nothing is known of the key.
+                if !matches!(fault.kind, Kind::HeadLost | Kind::BodyLost) {
+                    return;
+                }
+                let own = self.roster.counters.losses_mut().lost(key, now.mono);
+                if own < self.settings.failure_threshold.max(FEWEST_LOSSES) {
                     return;
                 }
                 (Site::Key(key), Wait::Backoff)
@@ -241,31 +301,26 @@ impl Desk {
                 // Which of several tools it was, Google does not say.
                 let project = self.roster.project(key);
                 for tool in tools.iter() {
-                    self.strike(
-                        &Site::Tool(project, tool),
-                        fault.wait,
-                        fault.kind.into(),
-                        report,
-                        now,
-                        effects,
-                    );
+                    self.strike(&Site::Tool(project, tool), fault.wait, fault, report, now, effects);
                 }
                 return;
             }
             Scope::Model | Scope::Binding | Scope::Client | Scope::Gateway | Scope::Nobody => return,
         };
-        self.strike(&site, wait, fault.kind.into(), report, now, effects);
+        self.strike(&site, wait, fault, report, now, effects);
     }
 
+    /// Leaves a site alone for a fault, `wait` long.
     fn strike(
         &mut self,
         site: &Site,
         wait: Wait,
-        reason: Reason,
+        fault: &Fault,
         report: Report<'_>,
         now: Now,
         effects: &mut Effects,
     ) {
+        let reason = Reason::from(fault.kind);
         let wait = match wait {
             Wait::None => return,
             // Nobody can reset a model or a tool, so a day has to do.
@@ -286,6 +341,7 @@ impl Desk {
             }
             Struck::Retired => effects.log(Event::Retired { subject, key, reason }),
         }
+        self.roster.cooldowns.name_quota(site, NamedQuota::of(fault));
         effects.push(Effect::Persist(self.roster.record(site, now)));
     }
 }

@@ -109,6 +109,10 @@ pub enum Event {
         /// Which.
         model: Arc<str>,
     },
+    /// The upstream cannot be reached on any key: one request a second goes through to find out when it can.
+    RouteDown,
+    /// The upstream has answered again.
+    RouteBack,
     /// A refusal named a limit that was not known.
     LimitLearnt {
         /// Of which model on which project.
@@ -181,6 +185,10 @@ impl fmt::Display for Event {
                 )
             }
             Self::ModelBack { model } => write!(f, "model {model} serves again"),
+            Self::RouteDown => f.write_str(
+                "the upstream cannot be reached on any key: one request a second is let through until it answers",
+            ),
+            Self::RouteBack => f.write_str("the upstream answers again"),
             Self::LimitLearnt { subject, gauge, limit } => {
                 write!(f, "{subject} is limited to {limit} {gauge}, says Google")
             }

@@ -8,6 +8,7 @@ use gemini::fault::Fault;
 use crate::budget::Booking;
 use crate::ids::{KeyIx, ModelIx, Order, ProjectIx};
 use crate::key::KeyId;
+use crate::lease_request::Retry;
 use crate::tool::Tools;
 
 /// The name of one lease. It carries the incarnation of the pool that granted it.
@@ -89,6 +90,7 @@ pub(crate) struct Out {
     pub key: KeyIx,
     pub tools: Tools,
     pub model: ModelIx,
+    pub retry: Retry,
     /// On which project and how it was counted, where a limit is known.
     pub booking: Option<(ProjectIx, Booking)>,
 }
@@ -164,7 +166,13 @@ mod tests {
     use super::*;
 
     fn out(key: usize) -> Out {
-        Out { key: KeyIx::at(key), tools: Tools::NONE, model: ModelIx::at(0), booking: None }
+        Out {
+            key: KeyIx::at(key),
+            tools: Tools::NONE,
+            model: ModelIx::at(0),
+            retry: Retry::No,
+            booking: None,
+        }
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gemini::fault::{Fault, Quota};
+use meter::Gauge;
+
 use crate::key::{KeyId, Tried};
+use crate::limit::gauge_of;
 use crate::tool::Tools;
 
 /// A request for a key.
@@ -30,6 +34,12 @@ pub struct LeaseRequest {
     pub tools: Tools,
     /// How many input tokens it is thought to have; 0 when nothing is known.
     pub input_tokens: u64,
+    /// The key on which the attempt before failed: given again only where there is no other. Unlike those in `tried`, it
+    /// may be; a model that fails on one key may serve on the next.
+    pub failed_on: Option<KeyId>,
+    /// A limit of input tokens in a minute that the request alone exceeds, as the refusal of an attempt named it: projects
+    /// that are known to have no higher one for its model are not asked. See [`LeaseRequest::heed`].
+    pub exceeds: Option<u64>,
     /// How long it has waited in earlier attempts; counts against `max_wait`.
     pub waited: Duration,
 }
@@ -45,6 +55,24 @@ impl LeaseRequest {
         self.among.as_ref().is_none_or(|among| among.contains(key.as_str()))
     }
 
+    /// Takes from a failed attempt what the next one can do better, before its lease is asked for: another key, where there
+    /// is one, and none that is bound to refuse.
+    ///
+    /// The attempt loop calls this after every fault. With the tried key in `tried`, and [`Avoid::TriedProjects`] after
+    /// a fault of a project's, the pool then gives one project with room after the other until none is left, which it
+    /// says by [`Refusal::NoneLeft`](crate::Refusal::NoneLeft) or, where those left cool, by
+    /// [`Refusal::Cooling`](crate::Refusal::Cooling). But where the refused quota is of input tokens in a minute, and the
+    /// request alone is larger than that by its estimate and a quarter more, since estimates are rather too high, no
+    /// project that is known to have the same limit or a lower one is given: it would refuse as well.
+    pub fn heed(&mut self, key: &KeyId, fault: &Fault) {
+        self.failed_on = Some(key.clone());
+        let of_tokens = |quota: &&Quota| gauge_of(quota) == Some(Gauge::Tpm);
+        let limits = fault.quotas.iter().filter(of_tokens).filter_map(|quota| quota.limit);
+        let too_small =
+            limits.filter(|limit| *limit > 0 && self.input_tokens > limit.saturating_add(limit / 4));
+        self.exceeds = self.exceeds.into_iter().chain(too_small).max();
+    }
+
     /// Whether any key that can serve the one can serve the other at the same time.
     pub(crate) fn wants_the_same(&self, other: &Self) -> bool {
         self.model == other.model
@@ -54,6 +82,7 @@ impl LeaseRequest {
             && self.retry == other.retry
             && self.tools == other.tools
             && self.input_tokens == other.input_tokens
+            && self.exceeds == other.exceeds
     }
 }
 

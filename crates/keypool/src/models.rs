@@ -8,6 +8,7 @@ use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::ids::{KeyIx, Model, ModelIx, ProjectIx};
 use crate::journal::{Journal, Page};
+use crate::rotation::Rotation;
 use crate::totals::Totals;
 
 /// From how many models on, and then each time their number has doubled, those of no interest are looked for.
@@ -18,6 +19,8 @@ pub(crate) struct ModelState {
     pub name: Model,
     pub in_flight: u32,
     pub breaker: Breaker,
+    /// How far it has come around the keys.
+    pub rotation: Rotation,
     /// By key, in their order. Few models are used on all keys.
     totals: Vec<(KeyIx, Totals)>,
     /// Where a limit is known.
@@ -72,6 +75,7 @@ impl Models {
             name: name.clone(),
             in_flight: 0,
             breaker: Breaker::default(),
+            rotation: Rotation::default(),
             budgets: BTreeMap::new(),
         };
         let model = if let Some(model) = self.free.pop() {

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use crate::answer::Refusal;
 use crate::cooldowns::Cooldown;
-use crate::ids::KeyIx;
+use crate::ids::{KeyIx, ProjectIx};
 use crate::lease_request::{LeaseRequest, Reach};
 use crate::roster::Roster;
 
@@ -26,6 +27,8 @@ pub(crate) enum Outlook {
 pub(crate) struct Hope {
     /// The first of its keys is back then, or not before then; now, when a probe's report is awaited.
     pub back: Duration,
+    /// The project of that key.
+    pub project: ProjectIx,
     /// The next time at which one of its keys may be back by time alone.
     pub next: Option<Duration>,
 }
@@ -39,6 +42,12 @@ pub(crate) fn back_in(back: Duration, now: Duration) -> Duration {
 }
 
 impl Roster {
+    /// Returns the refusal of a request that may hope for this, and may not wait for it.
+    pub(crate) fn cooling(&self, request: &LeaseRequest, hope: Hope, now: Duration) -> Refusal {
+        let quota = self.cooldowns.quota_of(hope.project, &request.model).cloned();
+        Refusal::Cooling { back_in: back_in(hope.back, now), quota }
+    }
+
     /// When this request may hope for a key, if none can be leased now.
     pub(crate) fn outlook(&self, request: &LeaseRequest, now: Duration) -> Outlook {
         match &request.reach {
@@ -58,8 +67,8 @@ impl Roster {
         request: &LeaseRequest,
         now: Duration,
     ) -> Outlook {
-        let Self { members, cooldowns, counters } = self;
-        let room = counters.headroom(counters.model(&request.model), request.input_tokens, now);
+        let Self { members, cooldowns, counters, .. } = self;
+        let room = counters.headroom(counters.model(&request.model), request, now);
         let mut outlook = Outlook::AllRetired;
         for ix in keys {
             let key = members.get(ix);
@@ -79,15 +88,20 @@ impl Roster {
             outlook = match (back, outlook) {
                 _ if cooldowns.is_disabled(ix) || !request.may_use(&key.id) => outlook,
                 (None, _) => outlook,
-                (Some(_), Outlook::AllRetired) if request.tried.contains(&key.id) => Outlook::NoneLeft,
-                (Some(_), _) if request.tried.contains(&key.id) => outlook,
+                (Some(_), _) if request.tried.contains(&key.id) || !room.may_hold(project, members) => {
+                    match outlook {
+                        Outlook::AllRetired => Outlook::NoneLeft,
+                        outlook => outlook,
+                    }
+                }
                 (Some(back), outlook) => {
                     let next = Some(back).filter(|back| *back > now);
                     Outlook::Back(match outlook {
                         Outlook::Back(hope) => {
-                            Hope { back: hope.back.min(back), next: hope.next.into_iter().chain(next).min() }
+                            let first = if back < hope.back { Hope { back, project, next } } else { hope };
+                            Hope { next: hope.next.into_iter().chain(next).min(), ..first }
                         }
-                        _ => Hope { back, next },
+                        _ => Hope { back, project, next },
                     })
                 }
             };

@@ -18,6 +18,7 @@ use crate::outlook::{Hope, Outlook, back_in};
 use crate::projects::ProjectView;
 use crate::record::Record;
 use crate::roster::Roster;
+use crate::route::Route;
 use crate::select::Selector;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -48,7 +49,14 @@ impl Pool {
         let selector = Selector::new(settings.strategy, &roster);
         let rng = fastrand::Rng::with_seed(seed);
         Ok(Self {
-            desk: Desk { settings, roster, leases: Leases::new(seed), selector, rng },
+            desk: Desk {
+                settings,
+                roster,
+                leases: Leases::new(seed),
+                route: Route::default(),
+                selector,
+                rng,
+            },
             waiting: Waiting::new(seed),
             alarm: None,
             opening: None,
@@ -185,6 +193,12 @@ impl Pool {
         project(one).is_some_and(|one| Some(one) == project(other))
     }
 
+    /// Whether the heads of good answers are to be vouched for on every lease, and not on probes only: it is in doubt
+    /// whether the upstream can be reached, and the first head tells.
+    pub fn is_route_in_doubt(&self) -> bool {
+        self.desk.route.is_in_doubt()
+    }
+
     /// How many requests wait for a key.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -197,18 +211,18 @@ impl Pool {
 
     fn wait_or_refuse(&mut self, request: &LeaseRequest, now: Now) -> Answer {
         let settings = &self.desk.settings;
-        let Hope { back, next } = match self.desk.roster.outlook(request, now.mono) {
+        let hope = match self.desk.roster.outlook(request, now.mono) {
             Outlook::Back(hope) => hope,
             Outlook::NoneLeft => return Answer::Refused(Refusal::NoneLeft),
             Outlook::AllRetired => return Answer::Refused(Refusal::AllRetired),
         };
-        let back_in = back_in(back, now.mono);
+        let Hope { back, next, .. } = hope;
         let may_wait = settings.max_wait.saturating_sub(request.waited);
         if !request.may_wait || may_wait.is_zero() || back > now.mono + may_wait {
-            return Answer::Refused(Refusal::Cooling { back_in });
+            return Answer::Refused(self.desk.roster.cooling(request, hope, now.mono));
         }
         if self.waiting.len() >= settings.max_waiting {
-            return Answer::Refused(Refusal::QueueFull { back_in });
+            return Answer::Refused(Refusal::QueueFull { back_in: back_in(back, now.mono) });
         }
         self.opening = self.opening.into_iter().chain(next).min();
         Answer::Waiting(self.waiting.join(request.clone(), now.mono + may_wait))
@@ -279,9 +293,7 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
                 opening = opening.into_iter().chain(hope.next).min();
                 None
             }
-            Outlook::Back(hope) => {
-                Some(Reply::Refused(Refusal::Cooling { back_in: back_in(hope.back, now.mono) }))
-            }
+            Outlook::Back(hope) => Some(Reply::Refused(desk.roster.cooling(request, hope, now.mono))),
             Outlook::NoneLeft => Some(Reply::Refused(Refusal::NoneLeft)),
             Outlook::AllRetired => Some(Reply::Refused(Refusal::AllRetired)),
         }

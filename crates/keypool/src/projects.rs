@@ -13,6 +13,8 @@ pub struct ProjectView {
     pub key: KeyId,
     /// Whether `key` may be leased, now or after a cooldown.
     pub usable: bool,
+    /// All its keys, in the order of the configuration.
+    pub keys: Vec<KeyId>,
 }
 
 impl Roster {
@@ -32,8 +34,15 @@ impl Roster {
                 && !cooldowns.of_key(*key).is_retired()
                 && !cooldowns.of_project(project).is_retired()
         };
-        let key = members.of(project).iter().copied().find(usable);
+        let of_project = members.of(project);
+        let key = of_project.iter().copied().find(usable);
         let id = |key: KeyIx| members.get(key).id.clone();
-        Some((place, ProjectView { first: id(place), key: id(key.unwrap_or(place)), usable: key.is_some() }))
+        let view = ProjectView {
+            first: id(place),
+            key: id(key.unwrap_or(place)),
+            usable: key.is_some(),
+            keys: of_project.iter().copied().map(id).collect(),
+        };
+        Some((place, view))
     }
 }

@@ -9,6 +9,7 @@ use meter::Gauge;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{KeyId, Project, ProjectNumber};
+use crate::quota::NamedQuota;
 use crate::reason::Reason;
 use crate::tool::Tool;
 use crate::totals::Usage;
@@ -112,6 +113,9 @@ pub struct Record {
     /// The number of its project, once Google has named it; only keys have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<ProjectNumber>,
+    /// The quota for which it cools, where a refusal named it; only models have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Arc<NamedQuota>>,
     /// What is known of limits and used of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Box<LimitState>>,
@@ -123,12 +127,20 @@ pub struct Record {
 impl Record {
     /// Nothing is wrong.
     pub(crate) fn clear(subject: Subject) -> Self {
-        Self { subject, state: CooldownState::Open, disabled: false, number: None, limits: None, usage: None }
+        Self {
+            subject,
+            state: CooldownState::Open,
+            disabled: false,
+            number: None,
+            quota: None,
+            limits: None,
+            usage: None,
+        }
     }
 
     /// Whether it says nothing: the store may forget the subject.
     pub fn is_clear(&self) -> bool {
-        let Self { subject: _, state, disabled, number, limits, usage } = self;
+        let Self { subject: _, state, disabled, number, quota: _, limits, usage } = self;
         *state == CooldownState::Open && !disabled && number.is_none() && limits.is_none() && usage.is_none()
     }
 }
@@ -184,6 +196,9 @@ pub enum CooldownState {
         steps: u32,
         /// Why.
         reason: Reason,
+        /// Whether it ends because a day does.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        daily: bool,
     },
     /// Until the operator resets it.
     Retired {

@@ -11,15 +11,15 @@ use crate::limit::Limit;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// The key whose last lease is the longest ago.
+    /// One after the other, for each model by itself.
     #[default]
     RoundRobin,
-    /// The key with the fewest open leases; among equals, the one whose last lease is the longest ago.
+    /// The key with the fewest open leases; among equals, the one whose turn it is for the model.
     LeastInFlight,
-    /// In proportion to the weights, evenly spread.
+    /// In proportion to the weights, evenly spread, for each model by itself.
     Weighted,
-    /// Requests of one prefix on one project, as long as it carries no more than its share; there the key whose last lease
-    /// is the longest ago. Those without a prefix as in `RoundRobin`.
+    /// Requests of one prefix on one project, as long as it carries no more than its share; there its keys in turn.
+    /// Those without a prefix as in `RoundRobin`.
     Prefix,
 }
 
@@ -37,7 +37,8 @@ pub struct Settings {
     /// How long a condition lasts that only a person or a day changes. Also the most that an upstream's hint
     /// can ask for.
     pub long_wait: Duration,
-    /// From how many transport faults in a row a key cools.
+    /// From how many lost connections in a row a key cools, while other keys on the same route are answered. At least
+    /// two: a single one cannot be told from a loss that all share.
     pub failure_threshold: u32,
     /// From how many faults of a model in a row, within ten seconds, it is left alone on all keys.
     pub model_fault_threshold: u32,

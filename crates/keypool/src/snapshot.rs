@@ -89,7 +89,7 @@ pub struct KeyView {
     pub limits: Vec<LimitView>,
     /// Leases that are not settled.
     pub in_flight: u32,
-    /// Transport faults in a row.
+    /// Connections lost in a row while other keys kept theirs.
     pub failures: u32,
     /// What became of its leases.
     pub totals: Totals,
@@ -208,7 +208,7 @@ impl KeyView {
             tools: tools.collect(),
             limits: limits.collect(),
             in_flight: counters.in_flight(ix),
-            failures: counters.failures(ix),
+            failures: counters.losses().own(ix),
             totals: counters.totals(ix),
             usage: counters.usage_by_model(ix),
         }

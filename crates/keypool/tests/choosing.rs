@@ -48,19 +48,75 @@ fn a_key_that_comes_back_has_one_turn_and_no_more() {
     assert_eq!(positions(&mut stage, 6), [0, 1, 2, 0, 1, 2]);
 }
 
+/// How often each key was used for each model, when these are asked for in turn.
+fn uses(stage: &mut Stage, names: &[&str], rounds: usize) -> Vec<Vec<usize>> {
+    let keys = stage.pool.snapshot(stage.now).keys.len();
+    let mut uses = vec![vec![0; keys]; names.len()];
+    for _ in 0..rounds {
+        for (uses, name) in uses.iter_mut().zip(names) {
+            uses[place(&stage.serve(name, Outcome::Success))] += 1;
+        }
+    }
+    uses
+}
+
 #[test]
-fn two_models_in_step_do_not_starve_the_key_that_only_one_may_use() {
+fn models_asked_in_turn_use_all_keys_each() {
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    for strategy in [Strategy::RoundRobin, Strategy::LeastInFlight, Strategy::Weighted, Strategy::Prefix] {
+        for models in 1..=names.len() {
+            for count in 1..=6 {
+                let mut stage = Stage::new(with(strategy), keys(count));
+                let rounds = 10 * count;
+                let uses = uses(&mut stage, &names[..models], rounds);
+                assert_eq!(
+                    uses,
+                    vec![vec![10; count]; models],
+                    "{strategy:?}: {models} models, {count} keys"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_that_one_model_may_not_use_costs_the_other_nothing() {
     let mut stage = Stage::new(exact(), keys(3));
     let grants = [stage.lease("a"), stage.lease("a")];
     stage.settle(&grants[0], "a", Outcome::Success);
     stage.settle(&grants[1], "a", fault(Kind::QuotaDay, Wait::DailyReset));
-    let mut uses = [0; 3];
-    for _ in 0..100 {
-        for name in ["a", "b"] {
-            uses[place(&stage.serve(name, Outcome::Success))] += 1;
+    assert_eq!(uses(&mut stage, &["a", "b"], 60), [[30, 0, 30], [20, 20, 20]]);
+}
+
+#[test]
+fn names_that_are_used_once_share_the_keys() {
+    for strategy in [Strategy::RoundRobin, Strategy::Weighted] {
+        let mut stage = Stage::new(with(strategy), keys(5));
+        let mut uses = [0; 5];
+        for at in 0..500 {
+            uses[place(&stage.serve(&format!("made-up-{at}"), Outcome::Success))] += 1;
         }
+        assert_eq!(uses, [100; 5], "{strategy:?}");
     }
-    assert!(uses.iter().all(|uses| *uses >= 50), "{uses:?}");
+}
+
+#[test]
+fn a_key_that_an_attempt_failed_on_is_given_again_only_where_there_is_no_other() {
+    for strategy in [Strategy::RoundRobin, Strategy::LeastInFlight, Strategy::Weighted] {
+        let mut stage = Stage::new(with(strategy), keys(3));
+        let request = LeaseRequest { failed_on: Some("k1".into()), ..LeaseRequest::any(model(MODEL)) };
+        let ask = |stage: &mut Stage| {
+            let Answer::Granted(grant) = stage.ask(&request) else { panic!("no grant") };
+            stage.settle(&grant, MODEL, Outcome::Success);
+            grant.key
+        };
+        for _ in 0..6 {
+            assert_ne!(ask(&mut stage), "k1".into(), "{strategy:?}");
+        }
+        stage.disable("k0");
+        stage.disable("k2");
+        assert_eq!(ask(&mut stage), "k1".into());
+    }
 }
 
 #[test]
@@ -78,7 +134,13 @@ fn least_in_flight_prefers_idle_keys_and_takes_turns_among_equals() {
 fn weights_share_the_leases_and_spread_them_evenly() {
     let specs = [5, 1, 1].iter().zip(keys(3)).map(|(weight, key)| KeySpec { weight: *weight, ..key });
     let mut stage = Stage::new(with(Strategy::Weighted), specs.collect());
-    assert_eq!(positions(&mut stage, 7), [0, 0, 1, 0, 2, 0, 0]);
+    for _ in 0..3 {
+        let uses = positions(&mut stage, 7);
+        let of = |key| uses.iter().filter(|used| **used == key).count();
+        assert_eq!([of(0), of(1), of(2)], [5, 1, 1]);
+        let (one, two) = (uses.iter().position(|used| *used == 1), uses.iter().position(|used| *used == 2));
+        assert!(one.unwrap().abs_diff(two.unwrap()) > 1, "{uses:?}");
+    }
     stage.disable("k0");
     assert_eq!(positions(&mut stage, 4).iter().filter(|key| **key == 1).count(), 2);
 }

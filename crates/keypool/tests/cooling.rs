@@ -25,7 +25,7 @@ fn closed_by(kind: Kind) -> [bool; 4] {
                 false
             }
             Answer::Refused(refusal) => {
-                assert_eq!(refusal, Refusal::Cooling { back_in: secs(60) }, "{kind:?}");
+                assert_eq!(refusal, Refusal::Cooling { back_in: secs(60), quota: None }, "{kind:?}");
                 true
             }
             Answer::Waiting(_) => panic!("it would not wait"),
@@ -67,7 +67,9 @@ fn a_fault_closes_what_it_blames_and_nothing_else() {
         (Kind::Overloaded, nothing),
         (Kind::DeadlineExceeded, nothing),
         (Kind::ConnectFailed, nothing),
-        (Kind::HeadLost, nothing), // the first of three
+        (Kind::NotDone, nothing),
+        (Kind::NotGoogle, nothing),
+        (Kind::HeadLost, nothing),
         (Kind::BodyLost, nothing),
     ] {
         assert_eq!(closed_by(kind), expected, "{kind:?}");
@@ -176,34 +178,6 @@ fn a_reset_opens_the_key_its_project_and_its_models() {
     assert_eq!(stage.records(), []);
     assert_eq!(stage.serve(MODEL, Outcome::Success), KeyId::from("b"));
     assert_eq!(stage.serve(MODEL, Outcome::Success), KeyId::from("a"));
-}
-
-#[test]
-fn lost_connections_cool_a_key_from_the_threshold_on() {
-    let mut stage = Stage::new(exact(), keys(1));
-    let lost = || fault(Kind::HeadLost, Wait::None);
-    stage.serve(MODEL, lost());
-    stage.serve(MODEL, fault(Kind::BodyLost, Wait::None));
-    stage.serve(MODEL, Outcome::Success);
-    stage.serve(MODEL, lost());
-    stage.serve(MODEL, lost());
-    assert_eq!(stage.waits(), []);
-    stage.serve(MODEL, lost());
-    assert_eq!(stage.back_in("any other model"), secs(30));
-    // The probe meets the same: no further three are needed.
-    stage.pass(secs(30));
-    stage.serve(MODEL, lost());
-    assert_eq!(stage.waits(), [secs(30), secs(60)]);
-}
-
-#[test]
-fn a_refused_connection_never_counts() {
-    let mut stage = Stage::new(exact(), keys(1));
-    for _ in 0..50 {
-        stage.serve(MODEL, fault(Kind::ConnectFailed, Wait::Backoff));
-    }
-    stage.serve(MODEL, fault(Kind::HeadLost, Wait::None));
-    assert_eq!(stage.said, []);
 }
 
 #[test]
@@ -427,15 +401,15 @@ fn a_daily_quota_is_back_at_midnight_in_california_on_every_kind_of_day() {
 }
 
 #[test]
-fn a_stepped_wall_clock_moves_no_running_cooldown() {
-    for step in [-3600, 3600] {
+fn a_stepped_wall_clock_moves_no_running_cooldown_but_a_days() {
+    for (step, day) in [(-3600, 12), (3600, 10)] {
         let mut stage = Stage::new(exact(), keys(2));
         stage.serve(MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
         stage.serve(MODEL, fault(Kind::QuotaMinute, A_MINUTE));
         stage.now.wall += chrono::TimeDelta::seconds(step);
         assert_eq!(stage.back_in(MODEL), secs(60));
         stage.disable("k1");
-        assert_eq!(stage.back_in(MODEL), secs(11 * 3600));
+        assert_eq!(stage.back_in(MODEL), secs(day * 3600));
     }
 }
 

@@ -76,7 +76,7 @@ fn a_window_that_opens_after_the_deadline_refuses_at_once() {
     let mut stage = Stage::new(Settings { max_wait: secs(30), ..with(&[rpm(1)]) }, keys(1));
     stage.serve(MODEL, Outcome::Success);
     let answer = stage.ask(&LeaseRequest::any(model(MODEL)));
-    assert_eq!(answer, Answer::Refused(Refusal::Cooling { back_in: secs(61) }));
+    assert_eq!(answer, Answer::Refused(Refusal::Cooling { back_in: secs(61), quota: None }));
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn full_projects_are_passed_over() {
     for at in 0..2 {
         let reach = Reach::Only(KeyId::from(["a", "b"][at]));
         let answer = stage.ask(&LeaseRequest { reach, may_wait: false, ..LeaseRequest::any(model(MODEL)) });
-        assert_eq!(answer, Answer::Refused(Refusal::Cooling { back_in: secs(61) }));
+        assert_eq!(answer, Answer::Refused(Refusal::Cooling { back_in: secs(61), quota: None }));
     }
 }
 
@@ -117,13 +117,13 @@ fn tokens_are_counted_by_estimate_and_put_right() {
     let tpm = Limit { tpm: Some(1_000), ..Limit::default() };
     let mut stage = Stage::new(with(&[tpm]), keys(1));
     let Answer::Granted(first) = stage.ask(&tokens(600)) else { panic!("no grant") };
-    assert_eq!(stage.ask(&tokens(401)), Answer::Refused(Refusal::Cooling { back_in: secs(61) }));
+    assert_eq!(stage.ask(&tokens(401)), Answer::Refused(Refusal::Cooling { back_in: secs(61), quota: None }));
     stage.settle_tokens(&first, MODEL, 100);
     let Answer::Granted(second) = stage.ask(&tokens(401)) else { panic!("no grant") };
     stage.pass(secs(10));
     stage.settle_tokens(&second, MODEL, 900);
     assert_eq!(view(&stage).minute_tokens, 1_000);
-    assert_eq!(stage.ask(&tokens(0)), Answer::Refused(Refusal::Cooling { back_in: secs(51) }));
+    assert_eq!(stage.ask(&tokens(0)), Answer::Refused(Refusal::Cooling { back_in: secs(51), quota: None }));
     stage.pass(secs(51));
     assert_eq!(view(&stage).minute_tokens, 0);
 }
@@ -133,7 +133,10 @@ fn a_request_larger_than_a_whole_minute_goes_when_nothing_else_is_counted() {
     let tpm = Limit { tpm: Some(1_000), ..Limit::default() };
     let mut stage = Stage::new(with(&[tpm]), keys(1));
     let Answer::Granted(_) = stage.ask(&tokens(1)) else { panic!("no grant") };
-    assert_eq!(stage.ask(&tokens(5_000)), Answer::Refused(Refusal::Cooling { back_in: secs(61) }));
+    assert_eq!(
+        stage.ask(&tokens(5_000)),
+        Answer::Refused(Refusal::Cooling { back_in: secs(61), quota: None })
+    );
     stage.pass(secs(61));
     assert!(matches!(stage.ask(&tokens(5_000)), Answer::Granted(_)));
     assert_eq!(view(&stage).minute_tokens, 1_000);

@@ -93,6 +93,7 @@ fn other_faults_are_not_the_models() {
     for kind in [Kind::Client, Kind::DeadlineExceeded, Kind::ConnectFailed] {
         for _ in 0..10 {
             stage.serve(MODEL, fault(kind, Wait::None));
+            stage.serve("another", Outcome::Success);
         }
     }
     stage.lease(MODEL);
@@ -227,6 +228,145 @@ fn retries_get_a_fifth_of_the_load_and_at_least_three() {
     assert_eq!(retries(&mut stage), 3, "the window has moved on");
 }
 
+/// What an attempt does in the simulation: fails at once, or is served a while later.
+struct Under {
+    at: Duration,
+    grant: Grant,
+    request: LeaseRequest,
+    attempts: u32,
+    outcome: Outcome,
+}
+
+/// Requests at a steady rate, each tried three times at most, on a model of which `google` says what becomes of the
+/// attempt. How many first attempts, further attempts and refused retries there were from `from` on.
+fn simulate(
+    rate: u32,
+    for_s: u32,
+    from: Duration,
+    mut google: impl FnMut(&Grant, Duration) -> Outcome,
+) -> (usize, usize, usize) {
+    let mut stage = Stage::new(exact(), keys(5));
+    let begin = stage.now.mono;
+    let (mut requests, mut retries, mut refused) = (0, 0, 0);
+    let mut under_way: Vec<Under> = Vec::new();
+    for at in 0..rate * for_s {
+        let arrives = begin + secs(1) * at / rate;
+        let mut asks = vec![(arrives, request(Retry::No), 0)];
+        loop {
+            // The next thing that happens before the arrival: an attempt ends, perhaps with another to follow.
+            let next =
+                under_way.iter().enumerate().filter(|(_, it)| it.at <= arrives).min_by_key(|(_, it)| it.at);
+            let (now, mut request, attempts) = match next.map(|(place, _)| place) {
+                Some(place) => {
+                    let Under { at, grant, mut request, attempts, outcome } = under_way.swap_remove(place);
+                    stage.pass(at.saturating_sub(stage.now.mono));
+                    stage.settle(&grant, MODEL, outcome.clone());
+                    let Outcome::Fault(fault) = outcome else { continue };
+                    if attempts == 3 {
+                        continue;
+                    }
+                    request.heed(&grant.key, &fault);
+                    request.retry = Retry::ModelFault;
+                    (at, request, attempts)
+                }
+                None => match asks.pop() {
+                    Some(ask) => ask,
+                    None => break,
+                },
+            };
+            stage.pass(now.saturating_sub(stage.now.mono));
+            request.may_wait = false;
+            let counts = now >= begin + from;
+            match stage.ask(&request) {
+                Answer::Granted(grant) => {
+                    let outcome = google(&grant, now.saturating_sub(begin));
+                    let takes = if outcome == Outcome::Success { 300 } else { 50 };
+                    let at = now + Duration::from_millis(takes);
+                    *(if attempts == 0 { &mut requests } else { &mut retries }) += usize::from(counts);
+                    under_way.push(Under { at, grant, request, attempts: attempts + 1, outcome });
+                }
+                Answer::Refused(Refusal::RetryBudget) => refused += usize::from(counts),
+                Answer::Refused(Refusal::ModelDown { .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    (requests, retries, refused)
+}
+
+#[test]
+fn a_key_that_always_answers_503_is_hidden_at_any_rate() {
+    for rate in [1, 10, 100, 1_000] {
+        let google = |grant: &Grant, at| {
+            let is_bad = at >= secs(10) && grant.key == "k2".into();
+            if is_bad { overloaded() } else { Outcome::Success }
+        };
+        let (requests, retries, refused) = simulate(rate, 40, secs(10), google);
+        assert_eq!(refused, 0, "at {rate} rps");
+        // A retry takes the next key's turn, so the bad one has every fourth first attempt.
+        assert!(4 * retries <= requests + requests / 10 + 4, "{retries} of {requests}: no second retry");
+    }
+}
+
+#[test]
+fn a_model_that_fails_half_the_time_keeps_its_retries_at_any_rate() {
+    // Every other attempt, at a rate at which they do not run into each other and at rates at which they do.
+    for rate in [1, 2, 10, 100, 1_000] {
+        let mut attempt = 0;
+        let google = |_: &Grant, at| {
+            attempt += 1;
+            if at >= secs(10) && attempt % 2 == 0 { overloaded() } else { Outcome::Success }
+        };
+        assert_eq!(simulate(rate, 40, secs(10), google).2, 0, "at {rate} rps");
+    }
+    for (rate, seed) in [(10, 1), (10, 2), (100, 3), (1_000, 4)] {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let google = |_: &Grant, at| {
+            if at >= secs(10) && rng.bool() { overloaded() } else { Outcome::Success }
+        };
+        let (requests, _, refused) = simulate(rate, 40, secs(10), google);
+        assert!(refused * 1_000 <= requests, "{refused} of {requests} at {rate} rps");
+    }
+}
+
+#[test]
+fn a_model_that_always_fails_costs_no_storm() {
+    for rate in [1, 10, 100, 1_000] {
+        let (requests, retries, _) = simulate(rate, 40, secs(0), |_, _| overloaded());
+        assert!(retries <= 3 * 4 + requests / 5, "{retries} of {requests} at {rate} rps");
+        assert!(requests + retries <= 60 + usize::try_from(rate).unwrap(), "{requests} and {retries}");
+    }
+}
+
+#[test]
+fn a_retry_that_works_pays_for_itself_and_for_four_that_did_not() {
+    let mut stage = Stage::new(exact(), keys(3));
+    let retry = |stage: &mut Stage, outcome: Option<Outcome>| match stage.ask(&request(Retry::ModelFault)) {
+        Answer::Granted(grant) => {
+            if let Some(outcome) = outcome {
+                stage.settle(&grant, MODEL, outcome);
+            }
+            true
+        }
+        Answer::Refused(Refusal::RetryBudget) => false,
+        other => panic!("{other:?}"),
+    };
+    assert!(retry(&mut stage, Some(overloaded())) && retry(&mut stage, Some(overloaded())));
+    assert!(retry(&mut stage, Some(Outcome::Success)));
+    // Three were free, one worked.
+    for _ in 0..5 {
+        assert!(retry(&mut stage, Some(overloaded())));
+    }
+    assert!(!retry(&mut stage, None));
+    // What says nothing pays nothing, and neither do first attempts.
+    stage.pass(secs(10));
+    for outcome in [Some(Outcome::Abandoned), Some(fault(Kind::Client, Wait::None)), None] {
+        stage.serve(MODEL, Outcome::Success);
+        assert!(retry(&mut stage, outcome));
+    }
+    assert!(!retry(&mut stage, None));
+}
+
 proptest! {
     /// Whatever happens: retries stay within their share, a model that is down gets one request at a time, and other
     /// models notice nothing.
@@ -236,7 +376,8 @@ proptest! {
         steps in prop::collection::vec((0_u8..10, any::<prop::sample::Index>(), 0_u64..2_000, any::<bool>()), 1..1_500),
     ) {
         let mut stage = Stage::new(Settings { jitter, ..exact() }, keys(4));
-        let mut open: Vec<Grant> = Vec::new();
+        let mut open: Vec<(Grant, bool)> = Vec::new();
+        let mut worked: Vec<Duration> = Vec::new();
         // When, and whether it was a retry.
         let mut granted: Vec<(Duration, bool)> = Vec::new();
         for (what, which, ms, bad) in steps {
@@ -249,7 +390,7 @@ proptest! {
                         Answer::Granted(grant) => {
                             prop_assert_eq!(grant.role == Role::Probe, is_down);
                             granted.push((now, bad));
-                            open.push(grant);
+                            open.push((grant, bad));
                         }
                         Answer::Refused(Refusal::ModelDown { back_in }) => {
                             prop_assert!(is_down && back_in <= secs(45), "{back_in:?}");
@@ -266,11 +407,15 @@ proptest! {
                         granted.iter().filter(|(at, was)| at.as_secs() >= since && *was == retry).count()
                     };
                     if bad && granted.last().is_some_and(|(at, was)| *at == now && *was) {
-                        prop_assert!(recent(true) <= 3.max(recent(false) / 5), "too many retries");
+                        let worked = worked.iter().filter(|at: &&Duration| at.as_secs() >= stage.now.mono.as_secs().saturating_sub(9));
+                        prop_assert!(recent(true) <= 3.max(recent(false) / 5) + 5 * worked.count(), "too many retries");
                     }
                 }
                 4..8 if !open.is_empty() => {
-                    let grant = open.swap_remove(which.index(open.len()));
+                    let (grant, was_retry) = open.swap_remove(which.index(open.len()));
+                    if !bad && what <= 5 && was_retry {
+                        worked.push(now);
+                    }
                     let outcome = if bad || what > 5 { overloaded() } else { Outcome::Success };
                     stage.settle(&grant, MODEL, outcome);
                 }

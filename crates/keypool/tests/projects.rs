@@ -26,7 +26,13 @@ fn serve(stage: &mut Stage, id: &str, outcome: Outcome) {
 }
 
 fn view(first: &str, key: &str, usable: bool) -> ProjectView {
-    ProjectView { first: first.into(), key: key.into(), usable }
+    let keys = match first {
+        "a" => &["a", "d"][..],
+        "b" => &["b"],
+        _ => &["c", "e"],
+    };
+    let keys = keys.iter().map(|key| KeyId::from(*key)).collect();
+    ProjectView { first: first.into(), key: key.into(), usable, keys }
 }
 
 #[test]
@@ -62,7 +68,9 @@ fn keys_that_turn_out_to_be_of_one_project_are_one() {
             Fault { kind: Kind::Client, wait: Wait::None, quotas: Vec::new(), project: Some("7".into()) };
         serve(&mut stage, id, Outcome::Fault(named));
     }
-    assert_eq!(stage.pool.projects(), [view("a", "a", true), view("b", "b", true)]);
+    let keys = ["b", "c", "e"].map(KeyId::from).to_vec();
+    let both = ProjectView { keys, ..view("b", "b", true) };
+    assert_eq!(stage.pool.projects(), [view("a", "a", true), both]);
 }
 
 #[test]

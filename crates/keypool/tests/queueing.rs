@@ -117,7 +117,7 @@ fn a_request_that_would_wait_in_vain_is_refused_at_once() {
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(50))));
     stage.serve(MODEL, fault(Kind::QuotaMinute, Wait::For(secs(40))));
     let answer = stage.ask(&LeaseRequest::any(model(MODEL)));
-    assert_eq!(answer, Answer::Refused(Refusal::Cooling { back_in: secs(40) }));
+    assert_eq!(answer, Answer::Refused(Refusal::Cooling { back_in: secs(40), quota: None }));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn nobody_waits_where_waiting_is_switched_off() {
     let mut stage = cooling_with(Settings { max_wait: Duration::ZERO, ..exact() });
     assert_eq!(
         stage.ask(&LeaseRequest::any(model(MODEL))),
-        Answer::Refused(Refusal::Cooling { back_in: secs(10) })
+        Answer::Refused(Refusal::Cooling { back_in: secs(10), quota: None })
     );
     stage.pass(secs(10));
     stage.lease(MODEL);
@@ -147,7 +147,7 @@ fn a_full_queue_refuses_and_has_room_again_when_one_leaves() {
     let first = stage.wait(MODEL);
     stage.wait(MODEL);
     let refusal = Refusal::QueueFull { back_in: secs(10) };
-    assert_eq!(stage.ask(&LeaseRequest::any(model(MODEL))), Answer::Refused(refusal));
+    assert_eq!(stage.ask(&LeaseRequest::any(model(MODEL))), Answer::Refused(refusal.clone()));
     assert_eq!(refusal.to_string(), "too many requests are waiting for a key; the next is back in 10 s");
     assert!(stage.pool.cancel(first));
     assert!(!stage.pool.cancel(first));
@@ -184,7 +184,7 @@ fn those_who_wait_in_vain_hear_of_it_at_once() {
     let probe = stage.grant_of(tickets[0]);
     stage.settle(&probe, MODEL, fault(Kind::QuotaDay, Wait::DailyReset));
     let back_in = secs(11 * 3600 - 10);
-    let refused = Err(Refusal::Cooling { back_in });
+    let refused = Err(Refusal::Cooling { back_in, quota: None });
     assert_eq!(
         stage.answers()[1..],
         [(secs(110), tickets[1], refused.clone()), (secs(110), tickets[2], refused)]
@@ -226,7 +226,7 @@ fn those_who_have_tried_the_key_that_comes_back_hear_of_it_alone() {
         panic!()
     };
     stage.settle(&under_way, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(100))));
-    let refused = Err(Refusal::Cooling { back_in: secs(100) });
+    let refused = Err(Refusal::Cooling { back_in: secs(100), quota: None });
     assert_eq!(stage.answers(), [(secs(100), picky, refused)]);
     stage.pass(secs(10));
     assert_eq!(stage.grant_of(easy).key, KeyId::from("k1"));

@@ -6,8 +6,8 @@ mod stage;
 
 use chrono::TimeDelta;
 use gemini::fault::{Kind, Wait};
-use keypool::{KeyId, KeySpec, Now, Outcome, Pool, Record, Refusal, Role};
-use stage::{MODEL, Stage, exact, fault, keys, labelled, secs, stored};
+use keypool::{Answer, KeyId, KeySpec, LeaseRequest, Now, Outcome, Pool, Record, Refusal, Role};
+use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs, stored};
 
 /// A new pool in a new process, some time later, with what the old one kept, by way of the store's JSON.
 fn restarted(old: &Stage, records: &[Record], later: u64) -> Stage {
@@ -63,15 +63,27 @@ fn what_is_long_over_is_not_taken_over() {
     assert_eq!(new.lease(MODEL).role, Role::Ordinary);
 }
 
+/// The one key serves, the other loses its connection.
+fn lose(stage: &mut Stage) {
+    for (id, outcome) in [("k1", Outcome::Success), ("k0", fault(Kind::HeadLost, Wait::None))] {
+        let reach = keypool::Reach::Only(id.into());
+        let Answer::Granted(grant) = stage.ask(&LeaseRequest { reach, ..LeaseRequest::any(model(MODEL)) })
+        else {
+            panic!("no grant of {id}");
+        };
+        stage.settle(&grant, MODEL, outcome);
+    }
+}
+
 #[test]
 fn a_key_that_lost_connections_needs_no_second_threshold() {
-    let mut old = Stage::new(exact(), keys(1));
+    let mut old = Stage::new(exact(), keys(2));
     for _ in 0..3 {
-        old.serve(MODEL, fault(Kind::HeadLost, Wait::None));
+        lose(&mut old);
     }
     let mut new = restarted(&old, &stored(&old), 30);
-    new.serve(MODEL, fault(Kind::HeadLost, Wait::None));
-    assert_eq!(new.back_in(MODEL), secs(60));
+    lose(&mut new);
+    assert_eq!(new.waits(), [secs(60)]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn back_in(stage: &mut Stage, id: &str) -> Duration {
             stage.settle(&grant, MODEL, Outcome::Abandoned);
             Duration::ZERO
         }
-        Answer::Refused(Refusal::Cooling { back_in }) => back_in,
+        Answer::Refused(Refusal::Cooling { back_in, quota: None }) => back_in,
         other => panic!("{other:?}"),
     }
 }
@@ -67,12 +67,8 @@ fn unlabelled_keys_of_one_project_share_its_cooldowns_once_its_number_is_known()
     assert_eq!(back_in(&mut stage, "k0"), Duration::ZERO);
     stage.pool.wake(stage.now, &mut stage.effects);
     // The longer of the two cooldowns stays, and ends for both.
-    let grant = stage.lease("other");
-    assert_eq!(grant.key, KeyId::from("k2"));
-    stage.settle(&grant, "other", Outcome::Success);
-    let second = stage.lease("other");
-    let third = stage.lease("other");
-    let of_k1 = [second, third].into_iter().find(|grant| grant.key == KeyId::from("k1")).unwrap();
+    let grants = [stage.lease("other"), stage.lease("other"), stage.lease("other")];
+    let of_k1 = grants.into_iter().find(|grant| grant.key == KeyId::from("k1")).unwrap();
     stage.settle(&of_k1, "other", naming("4711"));
     assert_eq!((back_in(&mut stage, "k0"), back_in(&mut stage, "k1")), (secs(20), secs(20)));
     stage.pass(secs(20));
@@ -153,7 +149,10 @@ fn one_who_waits_hears_of_a_cooldown_that_a_sibling_brings() {
         other => panic!("{other:?}"),
     };
     stage.settle(&grant, MODEL, naming("1"));
-    assert_eq!(stage.answers(), [(secs(100), ticket, Err(Refusal::Cooling { back_in: secs(100) }))]);
+    assert_eq!(
+        stage.answers(),
+        [(secs(100), ticket, Err(Refusal::Cooling { back_in: secs(100), quota: None }))]
+    );
 }
 
 proptest! {

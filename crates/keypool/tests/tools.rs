@@ -27,7 +27,7 @@ fn serve(stage: &mut Stage, tools: Tools, outcome: Outcome) -> Role {
 fn a_tools_quota_closes_the_tool_on_the_project_and_nothing_else() {
     let mut stage = Stage::new(exact(), vec![labelled("a", "p"), labelled("b", "p")]);
     serve(&mut stage, SEARCH, used_up());
-    let refused = Answer::Refused(Refusal::Cooling { back_in: secs(60) });
+    let refused = Answer::Refused(Refusal::Cooling { back_in: secs(60), quota: None });
     assert_eq!(stage.ask(&request(SEARCH)), refused);
     assert_eq!(
         stage.ask(&LeaseRequest { model: model("other"), ..request(SEARCH) }),

@@ -165,7 +165,9 @@ impl Account {
                         self.waiters.insert(self.arrivals, (ticket, request, deadline));
                         self.arrivals += 1;
                     }
-                    Answer::Refused(Refusal::Cooling { back_in }) => self.check_not_before(&request, back_in),
+                    Answer::Refused(Refusal::Cooling { back_in, quota: None }) => {
+                        self.check_not_before(&request, back_in)
+                    }
                     Answer::Refused(_) => {}
                 }
             }

@@ -1,5 +1,5 @@
-//! When Google's daily quotas start anew: at midnight in Los Angeles, on days of 23, 24 and 25 hours. Called
-//! when a daily quota is used up; the wait then runs on the monotonic clock.
+//! When Google's daily quotas start anew: at midnight in Los Angeles, on days of 23, 24 and 25 hours. Called when a daily
+//! quota is used up; the wait then runs on the monotonic clock, and `clocks` says when it has to be looked at again.
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use gemini::fault::Wait;
-use meter::{Now, daily_reset};
+use meter::{Now, Parted, daily_reset};
 
 use crate::ids::Order;
 use crate::reason::Reason;
@@ -86,9 +86,9 @@ pub(crate) enum Passed {
 
 impl Cooldown {
     /// A cooldown as it was stored, still running.
-    pub(crate) fn restored(until: Duration, steps: u32, reason: Reason) -> Self {
+    pub(crate) fn restored(until: Duration, daily: bool, steps: u32, reason: Reason) -> Self {
         // Order 1 is the first lease of this incarnation: reports about older ones are late.
-        Self::Cooling { until, daily: false, streak: Streak { steps, from: 1, reason, reset: None } }
+        Self::Cooling { until, daily, streak: Streak { steps, from: 1, reason, reset: None } }
     }
 
     /// A cooldown that ended while nobody was there to see it.
@@ -169,6 +169,13 @@ impl Cooldown {
             }
             _ => Passed::Nothing,
         }
+    }
+
+    /// Moves the end of a day to where the wall clock shows it now, and returns it.
+    pub(crate) fn follow_wall(&mut self, parted: Parted, now: Now) -> Option<Duration> {
+        let Self::Cooling { until, daily: true, .. } = self else { return None };
+        *until = parted.day_end(*until, now);
+        Some(*until)
     }
 
     /// Makes this lease the probe, whose report is awaited until then. Whether one was wanted.

@@ -8,9 +8,11 @@ mod trouble;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fixedbitset::FixedBitSet;
+use meter::{Now, Parted};
 use smallvec::SmallVec;
 
 pub(crate) use cooldown::{Cooldown, Passed, Penalty, Struck};
@@ -18,6 +20,7 @@ use trouble::Trouble;
 
 use crate::ids::{KeyIx, Model, ProjectIx, Site};
 use crate::members::Members;
+use crate::quota::NamedQuota;
 use crate::settings::Settings;
 use crate::tool::{Tool, Tools};
 
@@ -98,6 +101,23 @@ impl Cooldowns {
 
     pub(crate) fn of_tool(&self, project: ProjectIx, tool: Tool) -> Option<&Cooldown> {
         self.tools[tool as usize].cooldowns.get(&project)
+    }
+
+    /// Returns the quota for which a model cools on a project, if it does and a refusal named it.
+    pub(crate) fn quota_of(&self, project: ProjectIx, model: &Model) -> Option<&Arc<NamedQuota>> {
+        let trouble = self.troubles.get(model)?;
+        let cools = matches!(trouble.cooldowns.get(&project), Some(Cooldown::Cooling { .. }));
+        trouble.quotas.get(&project).filter(|_| cools)
+    }
+
+    /// Takes down for which quota a site cools now. Only models are told apart by it.
+    pub(crate) fn name_quota(&mut self, site: &Site, quota: Option<Arc<NamedQuota>>) {
+        let Site::Model(project, model) = site else { return };
+        let Some(trouble) = self.troubles.get_mut(model) else { return };
+        match quota {
+            Some(quota) => trouble.quotas.insert(*project, quota),
+            None => trouble.quotas.remove(project),
+        };
     }
 
     /// Returns the keys that may be leased, but for the troubles of models and tools.
@@ -270,6 +290,22 @@ impl Cooldowns {
         changed
     }
 
+    /// Moves the ends of days to where the wall clock shows them now, since it has parted from the monotonic one. Returns
+    /// what was moved.
+    pub(crate) fn follow_wall(&mut self, parted: Parted, now: Now, members: &Members) -> Vec<Site> {
+        let keys = members.iter().map(|(key, _)| Site::Key(key));
+        let mut sites: Vec<_> =
+            keys.chain(members.projects().map(Site::Project)).chain(self.parts()).collect();
+        sites.retain(|site| {
+            let ends = self.change(site, members, |cooldown| cooldown.follow_wall(parted, now));
+            if let Some(ends) = ends {
+                self.set_timer(ends, site.clone());
+            }
+            ends.is_some()
+        });
+        sites
+    }
+
     pub(crate) fn disable(&mut self, key: KeyIx, members: &Members, disabled: bool) {
         self.disabled.set(key.position(), disabled);
         self.refresh(&Site::Key(key), members);
@@ -302,7 +338,13 @@ impl Cooldowns {
             let (cooldown, site) = match site {
                 Site::Model(_, model) => {
                     let trouble = self.troubles.get_mut(&model);
-                    (trouble.and_then(|trouble| trouble.cooldowns.remove(&from)), Site::Model(to, model))
+                    let cooldown = trouble.and_then(|trouble| {
+                        if let Some(quota) = trouble.quotas.remove(&from) {
+                            trouble.quotas.entry(to).or_insert(quota);
+                        }
+                        trouble.cooldowns.remove(&from)
+                    });
+                    (cooldown, Site::Model(to, model))
                 }
                 Site::Tool(_, tool) => {
                     (self.tools[tool as usize].cooldowns.remove(&from), Site::Tool(to, tool))
@@ -377,7 +419,7 @@ mod tests {
     fn a_model_out_of_trouble_leaves_nothing_behind() {
         let members = Members::new(vec![KeySpec::new("a"), KeySpec::new("b")]).unwrap();
         let mut cooldowns = Cooldowns::new(&members);
-        let cooling = || Cooldown::restored(Duration::from_secs(1), 0, Reason::QuotaMinute);
+        let cooling = || Cooldown::restored(Duration::from_secs(1), false, 0, Reason::QuotaMinute);
         let sites = [0, 1].map(|project| Site::Model(ProjectIx::at(project), Some("m".into())));
         for site in &sites {
             cooldowns.set(site, &members, cooling());

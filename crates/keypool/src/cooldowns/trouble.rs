@@ -2,24 +2,32 @@
 //! "not for this one". There is one for each model in trouble and one for each tool.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
 
 use super::cooldown::Cooldown;
 use crate::ids::{KeyIx, ProjectIx};
 use crate::members::Members;
+use crate::quota::NamedQuota;
 
 #[derive(Debug)]
 pub(super) struct Trouble {
     /// None of them is open.
     pub cooldowns: BTreeMap<ProjectIx, Cooldown>,
+    /// The quota for which it cools, where a refusal named it.
+    pub quotas: BTreeMap<ProjectIx, Arc<NamedQuota>>,
     /// The keys that may not be leased for this.
     pub blocked: FixedBitSet,
 }
 
 impl Trouble {
     pub(super) fn new(keys: usize) -> Self {
-        Self { cooldowns: BTreeMap::new(), blocked: FixedBitSet::with_capacity(keys) }
+        Self {
+            cooldowns: BTreeMap::new(),
+            quotas: BTreeMap::new(),
+            blocked: FixedBitSet::with_capacity(keys),
+        }
     }
 
     /// Brings the bits of a project's keys in line with its cooldown, and forgets one that is open.
@@ -31,6 +39,7 @@ impl Trouble {
         }
         if cooldown.is_open() {
             self.cooldowns.remove(&project);
+            self.quotas.remove(&project);
         }
     }
 

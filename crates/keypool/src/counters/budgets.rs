@@ -12,7 +12,8 @@ use crate::budget::{BELIEVED, Booking, Budget, Spent};
 use crate::effect::{Effect, Effects, Event};
 use crate::ids::{Model, ModelIx, ProjectIx};
 use crate::journal::Page;
-use crate::limit::{Caps, configured, gauge_of};
+use crate::lease_request::LeaseRequest;
+use crate::limit::{Caps, Limit, configured, gauge_of};
 use crate::members::Members;
 use crate::record::{LearntLimit, LimitState, Record, SecondUsed, Subject};
 
@@ -27,26 +28,47 @@ pub(crate) struct Headroom<'a> {
     /// None where no limit is known.
     budgets: Option<&'a BTreeMap<ProjectIx, Budget>>,
     tokens: u64,
+    /// A limit of input tokens that the request alone exceeds, and its model.
+    exceeds: Option<(u64, &'a Model)>,
+    limits: &'a [Limit],
     pub now: Duration,
 }
 
 impl Headroom<'_> {
+    /// Says whether the project may hold the request at all: its limit of input tokens is not known to be one that the
+    /// request exceeds.
+    pub(crate) fn may_hold(&self, project: ProjectIx, members: &Members) -> bool {
+        let Some((exceeds, model)) = self.exceeds else { return true };
+        let budget = self.budgets.and_then(|budgets| budgets.get(&project));
+        let caps = match budget {
+            Some(budget) => budget.caps(self.now),
+            None => configured(self.limits, members.label(project), model.as_deref()),
+        };
+        caps[Gauge::Tpm as usize].is_none_or(|limit| limit > exceeds)
+    }
+
     /// Returns when the project has room: now, or later.
     pub(crate) fn opens(&self, project: ProjectIx) -> Duration {
         let budget = self.budgets.and_then(|budgets| budgets.get(&project));
         budget.map_or(self.now, |budget| budget.opens(self.tokens, self.now))
     }
 
-    pub(crate) fn has(&self, project: ProjectIx) -> bool {
-        self.opens(project) <= self.now
+    pub(crate) fn has(&self, project: ProjectIx, members: &Members) -> bool {
+        self.may_hold(project, members) && self.opens(project) <= self.now
     }
 }
 
 impl Counters {
-    pub(crate) fn headroom(&self, model: Option<ModelIx>, tokens: u64, now: Duration) -> Headroom<'_> {
+    pub(crate) fn headroom<'a>(
+        &'a self,
+        model: Option<ModelIx>,
+        request: &'a LeaseRequest,
+        now: Duration,
+    ) -> Headroom<'a> {
         let budgets =
             model.map(|model| &self.models.get(model).budgets).filter(|budgets| !budgets.is_empty());
-        Headroom { budgets, tokens, now }
+        let exceeds = request.exceeds.map(|limit| (limit, &request.model));
+        Headroom { budgets, tokens: request.input_tokens, exceeds, limits: &self.limits, now }
     }
 
     /// Counts a request where a limit is known.

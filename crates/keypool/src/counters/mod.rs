@@ -6,6 +6,8 @@ mod usage;
 
 use std::time::Duration;
 
+use meter::{Now, Parted};
+
 pub(crate) use budgets::Headroom;
 
 use crate::breaker::{Breaker, Turn};
@@ -14,16 +16,16 @@ use crate::ids::{KeyIx, Model, ModelIx, Order, ProjectIx};
 use crate::journal::Journal;
 use crate::lease_request::Retry;
 use crate::limit::Limit;
+use crate::losses::Losses;
 use crate::members::Members;
 use crate::models::Models;
+use crate::rotation::Rotation;
 use crate::totals::Totals;
 
 /// What is counted of one key.
 #[derive(Clone, Debug, Default)]
 struct KeyCount {
     in_flight: u32,
-    /// Transport faults since the last success.
-    failures: u32,
     totals: Totals,
     /// Whether the totals have changed since they were last kept.
     unkept: bool,
@@ -32,6 +34,7 @@ struct KeyCount {
 #[derive(Debug)]
 pub(crate) struct Counters {
     keys: Vec<KeyCount>,
+    losses: Losses,
     models: Models,
     /// As configured.
     limits: Box<[Limit]>,
@@ -44,6 +47,7 @@ impl Counters {
     pub(crate) fn new(members: &Members, limits: &[Limit]) -> Self {
         Self {
             keys: vec![KeyCount::default(); members.len()],
+            losses: Losses::new(members.len()),
             models: Models::new(),
             limits: limits.into(),
             journal: Journal::default(),
@@ -63,6 +67,15 @@ impl Counters {
 
     pub(crate) fn name(&self, model: ModelIx) -> &Model {
         &self.models.get(model).name
+    }
+
+    /// Returns how far a model has come around the keys.
+    pub(crate) fn rotation(&self, model: ModelIx) -> Rotation {
+        self.models.get(model).rotation
+    }
+
+    pub(crate) fn set_rotation(&mut self, model: ModelIx, rotation: Rotation) {
+        self.models.get_mut(model).rotation = rotation;
     }
 
     /// Returns how a model fares as a whole.
@@ -97,6 +110,13 @@ impl Counters {
         self.models.iter().filter_map(move |state| Some((&state.name, state.budgets.get(&project)?)))
     }
 
+    /// Moves the ends of days to where the wall clock shows them now.
+    pub(crate) fn follow_wall(&mut self, parted: Parted, now: Now) {
+        for budget in self.models.iter_mut().flat_map(|state| state.budgets.values_mut()) {
+            budget.follow_wall(parted, now);
+        }
+    }
+
     /// Counts a lease as out, on its key and for its model.
     pub(crate) fn lease_out(&mut self, key: KeyIx, model: ModelIx) {
         self.keys[key.position()].in_flight += 1;
@@ -116,13 +136,13 @@ impl Counters {
         self.keys[key.position()].in_flight
     }
 
-    /// Returns how many transport faults a key has met in a row.
-    pub(crate) fn failures(&self, key: KeyIx) -> u32 {
-        self.keys[key.position()].failures
+    /// Returns which keys lose connections of their own.
+    pub(crate) fn losses(&self) -> &Losses {
+        &self.losses
     }
 
-    pub(crate) fn set_failures(&mut self, key: KeyIx, failures: u32) {
-        self.keys[key.position()].failures = failures;
+    pub(crate) fn losses_mut(&mut self) -> &mut Losses {
+        &mut self.losses
     }
 
     /// Returns when something is to be written up.

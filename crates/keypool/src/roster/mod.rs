@@ -5,7 +5,7 @@
 mod records;
 mod siblings;
 
-use meter::Now;
+use meter::{Clocks, Now};
 
 use crate::cooldowns::{Cooldowns, Passed};
 use crate::counters::Counters;
@@ -22,13 +22,14 @@ pub(crate) struct Roster {
     pub members: Members,
     pub cooldowns: Cooldowns,
     pub counters: Counters,
+    clocks: Clocks,
 }
 
 impl Roster {
     pub(crate) fn new(specs: Vec<KeySpec>, limits: &[Limit]) -> Result<Self, PoolError> {
         let members = Members::new(specs)?;
         let (cooldowns, counters) = (Cooldowns::new(&members), Counters::new(&members, limits));
-        Ok(Self { members, cooldowns, counters })
+        Ok(Self { members, cooldowns, counters, clocks: Clocks::default() })
     }
 
     pub(crate) fn find(&self, id: &KeyId) -> Option<KeyIx> {
@@ -41,6 +42,12 @@ impl Roster {
 
     /// Ends what is over by now.
     pub(crate) fn expire(&mut self, now: Now, settings: &Settings, effects: &mut Effects) {
+        if let Some(parted) = self.clocks.look(now) {
+            self.counters.follow_wall(parted, now);
+            for site in self.cooldowns.follow_wall(parted, now, &self.members) {
+                effects.push(Effect::Persist(self.record(&site, now)));
+            }
+        }
         while let Some((site, passed)) = self.cooldowns.pass_next(now.mono, settings, &self.members) {
             match passed {
                 Passed::Over { .. } => {
@@ -58,7 +65,7 @@ impl Roster {
         if self.counters.forget_limits(self.project(key), now.mono) {
             self.cooldowns.stir();
         }
-        self.counters.set_failures(key, 0);
+        self.counters.losses_mut().set_own(key, 0);
         self.cooldowns.reset(key, &self.members)
     }
 }

@@ -41,12 +41,17 @@ impl Roster {
         let state = match self.cooldowns.get(site) {
             None | Some(Cooldown::Open) => CooldownState::Open,
             Some(Cooldown::Retired { reason }) => CooldownState::Retired { reason: *reason },
-            Some(
-                Cooldown::Cooling { until, streak, .. } | Cooldown::Probation { since: until, streak, .. },
-            ) => CooldownState::Cooling {
+            Some(Cooldown::Cooling { until, daily, streak }) => CooldownState::Cooling {
                 until: now.wall_at(*until),
                 steps: streak.steps,
                 reason: streak.reason,
+                daily: *daily,
+            },
+            Some(Cooldown::Probation { since, streak, .. }) => CooldownState::Cooling {
+                until: now.wall_at(*since),
+                steps: streak.steps,
+                reason: streak.reason,
+                daily: false,
             },
         };
         let record = Record { state, ..Record::clear(self.subject(site)) };
@@ -55,7 +60,10 @@ impl Roster {
                 let number = self.members.get(*key).number;
                 Record { disabled: self.cooldowns.is_disabled(*key), number, ..record }
             }
-            Site::Project(_) | Site::Model(..) | Site::Tool(..) => record,
+            Site::Model(project, model) => {
+                Record { quota: self.cooldowns.quota_of(*project, model).cloned(), ..record }
+            }
+            Site::Project(_) | Site::Tool(..) => record,
         }
     }
 
@@ -95,29 +103,31 @@ impl Roster {
         {
             self.counters.restore_usage(key, usage, now.mono);
         }
+        let quota = record.quota;
         let Some(site) = self.site(record.subject) else { return };
         if let Site::Key(key) = site {
             let failed = matches!(record.state, CooldownState::Cooling { reason: Reason::Transport, .. });
             self.cooldowns.disable(key, &self.members, record.disabled);
-            // One more transport fault and it cools again, as it would have without the restart.
-            self.counters.set_failures(key, if failed { settings.failure_threshold } else { 0 });
+            // One more loss of its own and it cools again, as it would have without the restart.
+            self.counters.losses_mut().set_own(key, if failed { settings.failure_threshold } else { 0 });
         }
         let cooldown = match record.state {
             CooldownState::Open => Cooldown::Open,
             CooldownState::Retired { reason } => Cooldown::Retired { reason },
-            CooldownState::Cooling { until, steps, reason } if until > now.wall => {
+            CooldownState::Cooling { until, steps, reason, daily } if until > now.wall => {
                 let left = now.until(until).min(settings.long_wait.max(LONGEST_DAY));
                 self.cooldowns.set_timer(now.mono + left, site.clone());
-                Cooldown::restored(now.mono + left, steps, reason)
+                Cooldown::restored(now.mono + left, daily, steps, reason)
             }
             CooldownState::Cooling { until, .. } if now.since(until) >= settings.cooldown_max => {
                 Cooldown::Open
             }
-            CooldownState::Cooling { until, steps, reason } => {
+            CooldownState::Cooling { until, steps, reason, .. } => {
                 self.cooldowns.set_timer(now.mono + settings.cooldown_max, site.clone());
                 Cooldown::restored_over(now.mono.saturating_sub(now.since(until)), steps, reason)
             }
         };
         self.cooldowns.set(&site, &self.members, cooldown);
+        self.cooldowns.name_quota(&site, quota);
     }
 }

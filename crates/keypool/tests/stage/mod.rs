@@ -166,7 +166,7 @@ impl Stage {
     /// Until the first key is back for this model, from a refusal.
     pub(crate) fn back_in(&mut self, name: &str) -> Duration {
         match self.refusal(name) {
-            Refusal::Cooling { back_in } => back_in,
+            Refusal::Cooling { back_in, .. } => back_in,
             other => panic!("{name}: {other:?}"),
         }
     }
@@ -252,7 +252,7 @@ impl Stage {
             .iter()
             .filter_map(|(at, effect)| match effect {
                 Effect::Granted(ticket, grant) => Some((*at, *ticket, Ok(grant.key.clone()))),
-                Effect::Refused(ticket, refusal) => Some((*at, *ticket, Err(*refusal))),
+                Effect::Refused(ticket, refusal) => Some((*at, *ticket, Err(refusal.clone()))),
                 _ => None,
             })
             .collect()

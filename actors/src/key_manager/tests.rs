@@ -1,0 +1,190 @@
+//! The actor on a real pool: leases, reports, the line, restarts; in time that jumps.
+
+use super::*;
+use crate::testing::{KeyOf, exact, in_system, manager, ring};
+use gemini::fault::{Fault, Kind, Wait};
+use keypool::{KeyState, Outcome, Reach};
+
+const SECOND: Duration = Duration::from_secs(1);
+const TWO: &[KeyOf] = &[("a", None), ("b", None)];
+
+fn started(keys: &[KeyOf]) -> KeyManager {
+    manager(&ring(keys), exact())
+}
+
+fn soon() -> Instant {
+    Instant::now() + 60 * SECOND
+}
+
+fn any() -> LeaseRequest {
+    LeaseRequest::any(Some("gemini-x".into()))
+}
+
+fn only(key: &str) -> LeaseRequest {
+    LeaseRequest { reach: Reach::Only(key.into()), ..any() }
+}
+
+fn quota(seconds: u64) -> Outcome {
+    let wait = Wait::For(Duration::from_secs(seconds));
+    Outcome::Fault(Fault { kind: Kind::QuotaMinute, wait, quotas: Vec::new(), project: None })
+}
+
+fn retired() -> Outcome {
+    Outcome::Fault(Fault { kind: Kind::KeyInvalid, wait: Wait::Retire, quotas: Vec::new(), project: None })
+}
+
+#[test]
+fn a_lease_that_is_dropped_is_settled() {
+    in_system(async {
+        let keys = started(TWO);
+        for _ in 0..3 {
+            let lease = keys.lease(any(), soon()).await.unwrap();
+            assert_eq!(keys.snapshot(soon()).await.unwrap().counts.in_flight, 1);
+            drop(lease);
+            assert_eq!(keys.snapshot(soon()).await.unwrap().counts.in_flight, 0);
+        }
+    });
+}
+
+#[test]
+fn a_report_counts_before_the_next_lease() {
+    in_system(async {
+        let keys = started(TWO);
+        keys.lease(only("a"), soon()).await.unwrap().settle(quota(600), None);
+        for _ in 0..4 {
+            assert_eq!(keys.lease(any(), soon()).await.unwrap().key().id().as_str(), "b");
+        }
+        let refused = keys.lease(only("a"), soon()).await.unwrap_err();
+        assert!(matches!(refused, LeaseError::Refused(Refusal::Cooling { .. })), "{refused:?}");
+    });
+}
+
+#[test]
+fn who_waits_is_served_as_soon_as_a_key_is_back() {
+    for seconds in [1, 3, 9] {
+        in_system(async move {
+            let keys = started(TWO);
+            for key in ["a", "b"] {
+                keys.lease(only(key), soon()).await.unwrap().settle(quota(seconds), None);
+            }
+            let begun = Instant::now();
+            let lease = keys.lease(any(), soon()).await.unwrap();
+            assert_eq!(begun.elapsed().as_secs(), seconds);
+            drop(lease);
+        });
+    }
+}
+
+#[test]
+fn the_word_of_a_probe_lets_the_others_follow_before_it_ends() {
+    in_system(async {
+        let keys = started(&[("a", None)]);
+        keys.lease(any(), soon()).await.unwrap().settle(quota(2), None);
+        let probe = keys.lease(any(), soon()).await.unwrap();
+        let waiting = tokio::time::timeout(SECOND, keys.lease(any(), soon())).await;
+        assert!(waiting.is_err(), "one goes first");
+        probe.vouch();
+        assert!(keys.lease(any(), soon()).await.is_ok());
+    });
+}
+
+#[test]
+fn who_leaves_the_line_takes_no_key_with_it() {
+    in_system(async {
+        let keys = started(&[("a", None)]);
+        keys.lease(any(), soon()).await.unwrap().settle(quota(5), None);
+        assert!(tokio::time::timeout(SECOND, keys.lease(any(), soon())).await.is_err());
+        assert_eq!(keys.snapshot(soon()).await.unwrap().counts.waiting, 0);
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(keys.snapshot(soon()).await.unwrap().counts.in_flight, 0);
+    });
+}
+
+#[test]
+fn a_refusal_that_is_due_while_waiting_is_told() {
+    in_system(async {
+        let keys = started(&[("a", None)]);
+        keys.lease(any(), soon()).await.unwrap().settle(quota(5), None);
+        let (waited, ()) = tokio::join!(keys.lease(any(), soon()), async {
+            let verb = Verb { kind: VerbKind::Disable, key: "a".into() };
+            keys.verb(verb, soon()).await.unwrap().unwrap();
+        });
+        assert_eq!(waited.unwrap_err(), LeaseError::Refused(Refusal::AllRetired));
+    });
+}
+
+#[test]
+fn an_operators_words_reach_the_pool() {
+    in_system(async {
+        let keys = started(TWO);
+        keys.lease(only("a"), soon()).await.unwrap().settle(retired(), None);
+        let state = async |key: &str| {
+            let snapshot = keys.snapshot(soon()).await.unwrap();
+            snapshot.keys.iter().find(|view| view.id.as_str() == key).unwrap().state
+        };
+        assert_eq!(state("a").await, KeyState::Retired);
+        for (kind, key, expected) in [
+            (VerbKind::Reset, "a", KeyState::Available),
+            (VerbKind::Disable, "b", KeyState::Disabled),
+            (VerbKind::Enable, "b", KeyState::Available),
+        ] {
+            keys.verb(Verb { kind, key: key.into() }, soon()).await.unwrap().unwrap();
+            assert_eq!(state(key).await, expected);
+        }
+        assert!(keys.verb(Verb { kind: VerbKind::Reset, key: "no".into() }, soon()).await.unwrap().is_err());
+    });
+}
+
+#[test]
+fn projects_are_the_pools_notion_of_them() {
+    in_system(async {
+        let keys = started(&[("a", Some("p")), ("b", Some("p")), ("c", None), ("d", None)]);
+        let shares = async |one: &str, other: &str| keys.share_a_project(&one.into(), &other.into()).await;
+        assert!(shares("a", "b").await && shares("c", "c").await);
+        assert!(!shares("a", "c").await && !shares("c", "d").await);
+        assert_eq!(keys.projects(soon()).await.unwrap().len(), 3);
+        for key in ["c", "d"] {
+            let kind = Kind::Client;
+            let named = Fault { kind, wait: Wait::None, quotas: Vec::new(), project: Some("7".into()) };
+            keys.lease(only(key), soon()).await.unwrap().settle(Outcome::Fault(named), None);
+        }
+        assert!(shares("c", "d").await, "its report lies in the inbox");
+        assert_eq!(keys.projects(soon()).await.unwrap().len(), 2);
+    });
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_new_life_remembers_what_cools_and_takes_the_reports_of_the_last() {
+    in_system(async {
+        let keys = started(TWO);
+        keys.lease(only("a"), soon()).await.unwrap().settle(quota(600), None);
+        let open = keys.lease(only("b"), soon()).await.unwrap();
+        let waiting = keys.clone();
+        keys.panic();
+        assert!(matches!(
+            waiting.lease(only("a"), soon()).await,
+            Err(LeaseError::Refused(Refusal::Cooling { .. }))
+        ));
+        open.settle(retired(), None);
+        let refused = keys.lease(only("b"), soon()).await.unwrap_err();
+        assert_eq!(refused, LeaseError::Refused(Refusal::AllRetired));
+    });
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn who_stood_in_line_stands_in_the_next_lifes_line() {
+    in_system(async {
+        let keys = started(&[("a", None)]);
+        keys.lease(any(), soon()).await.unwrap().settle(quota(5), None);
+        let begun = Instant::now();
+        let (lease, ()) = tokio::join!(keys.lease(any(), soon()), async {
+            tokio::time::sleep(SECOND).await;
+            keys.panic();
+        });
+        assert_eq!(lease.unwrap().key().id().as_str(), "a");
+        // What is left of a cooldown is remembered by the wall clock, which does not jump.
+        assert!((5..=6).contains(&begun.elapsed().as_secs()));
+    });
+}

@@ -1,0 +1,42 @@
+//! For the tests of this crate: a key manager in this thread, on time that jumps to the next thing to happen.
+
+use crate::{
+    Secret, health::Health, key_manager::KeyManager, key_ring::KeyRing, store::Memory, supervisor::Intensity,
+};
+use keypool::{KeySpec, Project, Settings};
+use std::{future::Future, sync::Arc};
+
+/// A key's id and its project's label.
+pub(crate) type KeyOf = (&'static str, Option<&'static str>);
+
+/// Makes a ring of these keys; the secret of `a` is `AIza-a`.
+pub(crate) fn ring(keys: &[KeyOf]) -> Arc<KeyRing> {
+    let keys = keys.iter().map(|(id, project)| {
+        let project = project.map(Project::from);
+        (KeySpec { project, ..KeySpec::new(*id) }, Secret::new(format!("AIza-{id}")))
+    });
+    Arc::new(KeyRing::new(keys.collect()).unwrap())
+}
+
+/// The pool's settings, without chance.
+pub(crate) fn exact() -> Settings {
+    Settings { jitter: 0.0, ..Settings::default() }
+}
+
+/// Runs a test in a system of actors whose time jumps.
+pub(crate) fn in_system<F: Future<Output = ()>>(test: F) {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    actix_rt::System::with_tokio_rt(runtime).block_on(test);
+}
+
+/// Starts a key manager in this system.
+pub(crate) fn manager(ring: &Arc<KeyRing>, settings: Settings) -> KeyManager {
+    let memory = Arc::new(Memory::new(Arc::clone(ring)));
+    let (intensity, health) =
+        (Intensity { restarts: 1, ..Intensity::default() }, Arc::new(Health::default()));
+    let arbiter = actix_rt::Arbiter::current();
+    KeyManager::start(&arbiter, Arc::clone(ring), memory, settings, intensity, health).unwrap()
+}
