@@ -16,7 +16,8 @@ use gemini_balance_actors::{
     health::Health,
     key_manager::{Verb, VerbKind},
 };
-use keypool::{KeyId, PoolError};
+use keypool::{KeyId, PoolError, Snapshot};
+use serde::Serialize;
 use serde_json::json;
 use std::{
     net::{SocketAddr, ToSocketAddrs},
@@ -111,9 +112,46 @@ async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
         return refusal;
     }
     match desk.keys.snapshot(Instant::now() + PATIENCE).await {
-        Ok(snapshot) => HttpResponse::Ok().json(snapshot),
+        Ok(mut snapshot) => {
+            let left_out = shorten(&mut snapshot);
+            HttpResponse::Ok().json(Listing { snapshot, left_out })
+        }
         Err(_) => answer(503, "the key manager does not answer"),
     }
+}
+
+/// How many models are told of in one answer, over all keys: some megabytes.
+const MODELS: usize = 20_000;
+
+/// The keys, as far as there is room for what is said of their models.
+#[derive(Serialize)]
+struct Listing {
+    #[serde(flatten)]
+    snapshot: Snapshot,
+    /// How many entries of models there would be besides.
+    left_out: usize,
+}
+
+/// Gives each key its share of the room; returns how much was left out. Clients name models, the operator names keys.
+fn shorten(snapshot: &mut Snapshot) -> usize {
+    let most = share(snapshot.keys.len());
+    let of_keys = snapshot
+        .keys
+        .iter_mut()
+        .map(|key| cut(&mut key.models, most) + cut(&mut key.limits, most) + cut(&mut key.usage, most));
+    of_keys.sum::<usize>() + cut(&mut snapshot.models_down, MODELS)
+}
+
+/// How many entries each of the three lists of each key may have.
+fn share(keys: usize) -> usize {
+    (MODELS / 3 / keys.max(1)).max(10)
+}
+
+/// Cuts a list; returns how much of it is gone.
+fn cut<T>(list: &mut Vec<T>, most: usize) -> usize {
+    let before = list.len();
+    list.truncate(most);
+    before - list.len()
 }
 
 async fn act(request: HttpRequest, path: web::Path<(String, String)>, desk: web::Data<Desk>) -> HttpResponse {
@@ -139,4 +177,21 @@ async fn act(request: HttpRequest, path: web::Path<(String, String)>, desk: web:
 fn answer(status: u16, message: &str) -> HttpResponse {
     let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
     HttpResponse::build(status).json(json!({ "error": message }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_keys_is_bounded_however_many_models_clients_name() {
+        for keys in [0, 1, 3, 100, 600] {
+            assert!(keys * share(keys) * 3 <= MODELS, "{keys}");
+        }
+        assert_eq!(share(100_000), 10);
+        for (there, most, left_out) in [(10_000, 6_666, 3_334), (5, 6_666, 0), (0, 10, 0)] {
+            let mut list = vec![0_u8; there];
+            assert_eq!((cut(&mut list, most), list.len()), (left_out, there - left_out));
+        }
+    }
 }

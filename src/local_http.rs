@@ -87,10 +87,13 @@ fn exchange(
     );
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    match stream.take(ANSWER_LIMIT).read_to_end(&mut answer) {
+    match stream.take(ANSWER_LIMIT + 1).read_to_end(&mut answer) {
         // A peer that ends a TLS connection without saying so; whether the answer is whole does not hang on it.
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
         read => drop(read?),
+    }
+    if answer.len() as u64 > ANSWER_LIMIT {
+        return Err(std::io::Error::other(format!("the answer is longer than {ANSWER_LIMIT} bytes")));
     }
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));

@@ -9,6 +9,7 @@ use crate::{
     logging::{Logging, TRANSACTION, transaction_line},
     server::{ClientListener, Serving},
     settings::{self, Settings, SettingsError},
+    signals::Signals,
     tls::Certificate,
     tokens::{Enrolment, Tokens},
 };
@@ -35,7 +36,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 /// After the last answer's last byte was handed to its socket, connections get this long to take it.
 const FAREWELL: Duration = Duration::from_millis(200);
@@ -99,6 +99,8 @@ impl Service {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
             let in_flight = InFlight::default();
+            let signals = Signals::take(logging.clone(), certificate.is_some())?;
+            actix_rt::spawn(logging.clone().report(Arc::clone(&health)));
             let count = ring.keys().len();
             let intensity = settings.supervisor.intensity();
             // An arbiter of its own, whose thread may wait for the disk.
@@ -158,7 +160,7 @@ impl Service {
                 origins,
                 server: settings.server.clone(),
             };
-            let code = serve(settings, plan, certificate, ready).await;
+            let code = serve(settings, plan, certificate, signals, ready).await;
             if store.flush(FLUSH).await {
                 // With its actor the store is closed, and its log copied into the file, which then is whole by itself.
                 disk.stop();
@@ -226,6 +228,7 @@ async fn serve(
     all: &Settings,
     plan: Plan,
     certificate: Option<Certificate>,
+    mut signals: Signals,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<ExitCode, Failure> {
     plan.face().map_err(|error| all.upstream_refused(&error))?; // a client that cannot be built is told here, once, rather than by each worker
@@ -259,11 +262,8 @@ async fn serve(
     }
     log::info!(target: "service", "listening on {scheme}://{bound}");
     ready(bound);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.end() => {}
         given_up = health.failed() => {
             log::error!(target: "service", "{} was given up after {} restarts: ending", given_up.name, given_up.component.restarts);
             in_flight.drain();
@@ -274,8 +274,14 @@ async fn serve(
             return Err(Failure::new(format!("the server ended by itself: {ended:?}")));
         }
     }
-    drain(&handle, &in_flight, &settings).await;
-    Ok(ExitCode::SUCCESS)
+    let cut = tokio::select! {
+        () = drain(&handle, &in_flight, &settings) => return Ok(ExitCode::SUCCESS),
+        () = signals.end() => in_flight.count(),
+    };
+    log::warn!(target: "service", "told to end a second time: {cut} requests are cut off");
+    in_flight.cut_off();
+    let _ = tokio::time::timeout(GOODBYE, in_flight.idle()).await;
+    Ok(if cut == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Lets running answers finish: readiness says no at once, connections are taken a little longer, then no more.

@@ -2,7 +2,7 @@
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
 use super::failure::Failure;
-use crate::settings::Settings;
+use crate::{printable::Printable, settings::Settings};
 use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
         println!("warning: no client token is configured, so whoever knows a pool key may call");
     }
     for line in settings.exposed_files() {
-        println!("warning: {line}");
+        println!("warning: {}", Printable(line));
     }
     println!("upstream: {}", upstream.gemini_base.origin());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -33,7 +33,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
             KeyHealth::Unreachable => "NOT KNOWN: Google cannot be reached".to_owned(),
         };
         all_well &= matches!(health, KeyHealth::Well);
-        println!("key {}: {text}", key.id());
+        println!("key {}: {text}", Printable(key.id()));
     }
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -2,11 +2,18 @@
 //! no other HTTP client. What health means is decided in `http::health`.
 
 use super::failure::Failure;
-use crate::{local_http, settings};
+use crate::{
+    local_http,
+    printable::{Printable, bounded},
+    settings,
+};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     process::ExitCode,
 };
+
+/// How much of an answer is shown: whatever listens there need not be a gateway.
+const SHOWN: usize = 1000;
 
 /// Asks once, says the answer's body on one line, and succeeds when the status is 200.
 #[expect(clippy::print_stdout, reason = "orchestrators keep what a health check prints")]
@@ -19,7 +26,7 @@ pub(crate) fn run(server: &settings::Server) -> Result<ExitCode, Failure> {
     };
     let answer = answer
         .map_err(|error| Failure::new(format!("no answer from {scheme}://{address}/health: {error}")))?;
-    println!("{}", answer.body.trim());
+    println!("{}", Printable(bounded(answer.body.trim(), SHOWN)));
     Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -5,7 +5,10 @@ use super::{
     failure::Failure,
     operator::{aligned, ask, encoded, time},
 };
-use crate::settings::Settings;
+use crate::{
+    printable::{Printable, bounded},
+    settings::Settings,
+};
 use clap::Subcommand;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -35,19 +38,27 @@ pub(super) enum Action {
 /// Asks and prints.
 #[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCode, Failure> {
-    let (method, path) = match action.unwrap_or(Action::List) {
+    let action = action.unwrap_or(Action::List);
+    let is_list = matches!(action, Action::List);
+    let (method, path) = match action {
         Action::List => ("GET", "/keys".to_owned()),
         Action::Enable { id } => ("POST", format!("/keys/{}/enable", encoded(&id))),
         Action::Disable { id } => ("POST", format!("/keys/{}/disable", encoded(&id))),
         Action::Reset { id } => ("POST", format!("/keys/{}/reset", encoded(&id))),
     };
     let body = ask(settings, method, &path, "")?;
-    match body["keys"].as_array() {
-        Some(keys) => print!("{}", table(keys)),
-        None => println!("done"),
+    match (is_list, body["keys"].as_array()) {
+        (true, Some(keys)) => print!("{}", table(keys)),
+        (false, _) => println!("done"),
+        (true, None) => return Err(Failure::new("what the gateway answers is no list of keys")),
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// How many signs of a text are shown in the table.
+const CELL: usize = 80;
+/// How many models of one key are shown.
+const MODELS: usize = 40;
 
 /// One line a key, and one for each model in trouble on it.
 fn table(keys: &[Value]) -> String {
@@ -65,7 +76,8 @@ fn table(keys: &[Value]) -> String {
             word(&totals["successes"]),
             word(&totals["faults"]),
         ]);
-        for model in key["models"].as_array().into_iter().flatten() {
+        let models = key["models"].as_array().map_or(&[][..], Vec::as_slice);
+        for model in models.iter().take(MODELS) {
             rows.push([
                 format!("  {}", word(&model["model"])),
                 String::new(),
@@ -77,6 +89,11 @@ fn table(keys: &[Value]) -> String {
                 String::new(),
             ]);
         }
+        if let Some(more) = models.len().checked_sub(MODELS).filter(|more| *more > 0) {
+            let mut row: [String; 8] = std::array::from_fn(|_| String::new());
+            row[0] = format!("  and {more} more models");
+            rows.push(row);
+        }
     }
     aligned(&rows)
 }
@@ -84,11 +101,42 @@ fn table(keys: &[Value]) -> String {
 fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => cell(text),
+        other => cell(&other.to_string()),
     }
+}
+
+/// What the table shows of a text: clients name the models.
+fn cell(text: &str) -> String {
+    let shown = bounded(text, CELL);
+    let dots = if shown.len() < text.len() { "..." } else { "" };
+    format!("{}{dots}", Printable(shown))
 }
 
 fn in_time(ms: &Value) -> String {
     ms.as_u64().map_or_else(|| "-".to_owned(), |ms| time(ms.div_ceil(1000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_table_shows_what_clients_have_made_up_without_acting_on_it_and_not_without_end() {
+        let names = ["x\n\u{1b}[31mforged", "a\u{202e}b", "\u{9b}2J"];
+        let mut models: Vec<Value> =
+            names.iter().map(|name| json!({"model": name, "state": "cooling"})).collect();
+        models.push(json!({"model": "m".repeat(1_000_000), "state": "cooling"}));
+        models.extend((0..500).map(|n| json!({"model": format!("made-up-{n}"), "state": "cooling"})));
+        let keys = [json!({"id": "a", "state": "available", "reason": "say\rnothing", "models": models})];
+        let text = table(&keys);
+        assert!(
+            !text.contains(|sign: char| sign != '\n' && crate::printable::acts_on_a_terminal(sign)),
+            "{text:?}"
+        );
+        assert_eq!(text.lines().count(), 1 + 1 + MODELS + 1, "{text}");
+        assert!(text.contains("x\\n\\u{1b}[31mforged") && text.contains("and 464 more models"), "{text}");
+        assert!(text.len() < 20_000, "{} bytes", text.len());
+    }
 }

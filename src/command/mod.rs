@@ -10,7 +10,7 @@ mod operator;
 mod tokens;
 
 use self::failure::Failure;
-use crate::{process, service::Service, settings};
+use crate::{printable::Printable, process, service::Service, settings, signals};
 use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             #[expect(clippy::print_stderr, reason = "the last word of a program that could not start")]
             {
-                eprintln!("gemini-balance: {failure}");
+                eprintln!("gemini-balance: {}", Printable(&failure));
             }
             ExitCode::FAILURE
         }
@@ -70,8 +70,14 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     process::harden();
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => Service::run(&settings_of(arguments.config.as_deref())?, |_| {}),
-        Command::Demo(flags) => demo::run(&flags, arguments.config.as_deref()),
+        Command::Serve => {
+            signals::disarm()?;
+            Service::run(&settings_of(arguments.config.as_deref())?, |_| {})
+        }
+        Command::Demo(flags) => {
+            signals::disarm()?;
+            demo::run(&flags, arguments.config.as_deref())
+        }
         Command::Simulator(flags) => {
             gemini_simulator::cli::run(flags)?;
             Ok(ExitCode::SUCCESS)

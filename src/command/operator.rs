@@ -2,7 +2,7 @@
 //! the same configuration.
 
 use super::failure::Failure;
-use crate::{admin, local_http, settings::Settings};
+use crate::{admin, local_http, printable::bounded, settings::Settings};
 use serde_json::Value;
 
 /// Asks, and returns what is answered to what was done. `body` is JSON.
@@ -17,8 +17,8 @@ pub(super) fn ask(settings: &Settings, method: &str, path: &str, body: &str) -> 
     })?;
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     if !(200..300).contains(&answer.status) {
-        let why = body["error"].as_str().unwrap_or("no reason given").to_owned();
-        return Err(Failure::new(format!("the gateway answers {}: {why}", answer.status)));
+        let why = body["error"].as_str().unwrap_or("no reason given");
+        return Err(Failure::new(format!("the gateway answers {}: {}", answer.status, bounded(why, 500))));
     }
     Ok(body)
 }

@@ -5,7 +5,7 @@ use super::{
     failure::Failure,
     operator::{aligned, ask, encoded, time},
 };
-use crate::settings::Settings;
+use crate::{printable::Printable, settings::Settings};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
@@ -186,7 +186,7 @@ fn limit(limit: &Value) -> String {
 fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => Printable(text).to_string(),
         other => other.to_string(),
     }
 }

@@ -1,5 +1,6 @@
 //! What one transaction looks like in `logs/transactions.log`: a JSON object a line, written straight into its text.
 
+use crate::printable::acts_on_a_terminal;
 use gemini_balance_actors::transaction::Transaction;
 use std::{
     cell::RefCell,
@@ -13,13 +14,17 @@ impl fmt::Display for JsonText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
         let mut rest = self.0;
-        while let Some(at) = rest.find(|c: char| c == '"' || c == '\\' || c.is_control()) {
+        while let Some(at) = rest.find(|sign: char| matches!(sign, '"' | '\\') || acts_on_a_terminal(sign)) {
             f.write_str(&rest[..at])?;
             let odd = rest[at..].chars().next().unwrap_or_default();
             match odd {
                 '"' | '\\' => write!(f, "\\{odd}")?,
                 '\n' => f.write_str("\\n")?,
-                _ => write!(f, "\\u{:04x}", u32::from(odd))?,
+                _ => {
+                    for unit in odd.encode_utf16(&mut [0; 2]) {
+                        write!(f, "\\u{unit:04x}")?;
+                    }
+                }
             }
             rest = &rest[at + odd.len_utf8()..];
         }
@@ -141,9 +146,17 @@ mod tests {
 
     #[test]
     fn any_text_becomes_a_json_string() {
-        for text in ["plain", "a\"b\\c", "line\nbreak\r\t", "\u{0}\u{1f}\u{7f}", "ünïcødé 🦀"] {
+        for text in [
+            "plain",
+            "a\"b\\c",
+            "line\nbreak\r\t",
+            "\u{0}\u{1f}\u{7f}\u{9b}",
+            "ünïcødé 🦀",
+            "\u{202e}\u{2028}\u{e0041}",
+        ] {
             let json = JsonText(text).to_string();
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+            assert!(!json.contains(acts_on_a_terminal), "{json:?}");
         }
     }
 

@@ -1,35 +1,48 @@
 //! Logging: `log` and `fern`, with every line handed to a queue whose own thread does the writing, so that a full disk
 //! or a slow console never holds up a worker. What a transaction's line looks like is in `line`.
 
+mod console;
 mod file;
 mod line;
+mod outlet;
 mod queue;
+mod troubles;
 
 pub(crate) use line::timestamp;
 pub use line::transaction_line;
 
-use crate::settings::{Log, LogFormat, SettingsError};
-use file::LogFile;
-use queue::Queue;
-use std::{
-    io::{self, Write},
-    path::Path,
-    time::Duration,
+use crate::{
+    printable::Printable,
+    settings::{Log, LogFormat, SettingsError},
 };
+use file::{LogFile, Readers, Rotation};
+use gemini_balance_actors::health::{Health, State};
+use outlet::{LineWriter, NoticeForm, Outlet};
+use queue::Queue;
+use std::{io::Write, sync::Arc, time::Duration};
+use troubles::Troubles;
 
 /// The target of transaction lines.
 pub const TRANSACTION: &str = "transaction";
 /// The target of lines with bodies.
 pub const BODIES: &str = "bodies";
 
+/// The name of the log files on the health board.
+const COMPONENT: &str = "logs";
+/// How long a trouble stands on the health board at least, so that a disk with a little room now and then is no storm there.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// Keeps the writing threads; flushes them when told.
 #[derive(Clone)]
 pub struct Logging {
     queues: Vec<Queue>,
+    /// The files that cannot be written; nothing where no files are wanted.
+    troubles: Option<Arc<Troubles>>,
 }
 
 impl Logging {
-    /// Sets the logger up. Fails when a level is unknown or a file cannot be written.
+    /// Sets the logger up. Fails when a level is unknown. A file that cannot be written is tried again for as long as the
+    /// process lives, and [`Self::report`] tells of it.
     pub fn start(settings: &Log) -> Result<Self, SettingsError> {
         // Python names two levels differently, and the original's files hold those.
         let name = match settings.level.to_ascii_lowercase().as_str() {
@@ -41,19 +54,27 @@ impl Logging {
             SettingsError::refused("log.level", "must be one of off, error, warn, info, debug, trace")
         })?;
         let mut queues = Vec::new();
-        let mut line_to = |out: Box<dyn Write + Send>| {
-            let queue = Queue::start(out);
+        let mut line_to = |out: Box<dyn Outlet>, form| {
+            let queue = Queue::start(LineWriter::new(out, form));
             queues.push(queue.clone());
             Box::new(queue) as Box<dyn Write + Send>
         };
+        let troubles = settings.files.then(Arc::<Troubles>::default);
+        let rotation = Rotation { bytes: settings.rotate_bytes as u64, keep_files: settings.keep_files };
+        let file = |setting, path: &std::path::Path, readers| {
+            let troubles = Arc::clone(troubles.as_ref()?);
+            Some(Box::new(LogFile::open(setting, path, readers, rotation, troubles)) as Box<dyn Outlet>)
+        };
+        let app_log = file("log.dir", &settings.dir.join("app.log"), Readers::Group);
         let format = settings.format;
         let application = fern::Dispatch::new()
             .format(move |out, message, record| match format {
                 LogFormat::Text => out.finish(format_args!(
-                    "{} {:5} {}: {message}",
+                    "{} {:5} {}: {}",
                     line::timestamp(),
                     record.level(),
-                    record.target()
+                    record.target(),
+                    Printable(message)
                 )),
                 LogFormat::Json => out.finish(format_args!(
                     r#"{{"time":"{}","level":"{}","target":"{}","message":{}}}"#,
@@ -64,8 +85,11 @@ impl Logging {
                 )),
             })
             .filter(|metadata| metadata.target() != TRANSACTION && metadata.target() != BODIES)
-            .chain(line_to(Box::new(io::stdout())))
-            .chain(line_to(rotating(settings, "log.dir", &settings.dir.join("app.log"))?));
+            .chain(line_to(console::stdout(), NoticeForm::Application(format)));
+        let application = match app_log {
+            Some(out) => application.chain(line_to(out, NoticeForm::Application(format))),
+            None => application,
+        };
         let mut root = fern::Dispatch::new()
             .level(level)
             // What the libraries below say at their finer levels may hold headers, and so secrets.
@@ -82,19 +106,24 @@ impl Logging {
             .level_for("mio", level.min(log::LevelFilter::Warn))
             .chain(application);
         if settings.transactions {
+            // Who wants no files wants the records all the same: they go where the rest goes.
+            let out = file("log.dir", &settings.dir.join("transactions.log"), Readers::Group);
             root = root.level_for(TRANSACTION, log::LevelFilter::Info).chain(
                 fern::Dispatch::new()
                     .filter(|metadata| metadata.target() == TRANSACTION)
-                    .chain(line_to(rotating(settings, "log.dir", &settings.dir.join("transactions.log"))?)),
+                    .chain(line_to(out.unwrap_or_else(console::stdout), NoticeForm::Record)),
             );
         } else {
             root = root.level_for(TRANSACTION, log::LevelFilter::Off);
         }
-        if settings.debug_enabled {
+        // What clients say goes nowhere but into the file that was asked for.
+        let bodies =
+            settings.debug_enabled.then(|| file("log.debug_file", &settings.debug_file, Readers::Owner));
+        if let Some(out) = bodies.flatten() {
             root = root.level_for(BODIES, log::LevelFilter::Info).chain(
                 fern::Dispatch::new()
                     .filter(|metadata| metadata.target() == BODIES)
-                    .chain(line_to(rotating(settings, "log.debug_file", &settings.debug_file)?)),
+                    .chain(line_to(out, NoticeForm::Record)),
             );
         } else {
             root = root.level_for(BODIES, log::LevelFilter::Off);
@@ -111,7 +140,40 @@ impl Logging {
                 .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
             log::error!(target: "panic", "{}{place}", text.unwrap_or("no message"));
         }));
-        Ok(Self { queues })
+        if settings.debug_enabled && !settings.files {
+            log::warn!(target: "log", "log.debug_enabled is on and log.files is off: no bodies are logged");
+        }
+        Ok(Self { queues, troubles })
+    }
+
+    /// Lets go of the files and opens them anew, as after others have moved them away.
+    pub fn reopen(&self) {
+        for queue in &self.queues {
+            queue.reopen();
+        }
+    }
+
+    /// Puts onto the health board whether the files can be written, for as long as it is polled.
+    pub async fn report(self, health: Arc<Health>) {
+        let Some(troubles) = &self.troubles else { return };
+        let mut changes = troubles.changes();
+        let mut said: Option<Option<String>> = None;
+        loop {
+            let reason = troubles.reason();
+            if said.as_ref() != Some(&reason) {
+                let is_trouble = reason.is_some();
+                let state = if is_trouble { State::Degraded } else { State::Up };
+                health.set(COMPONENT, state, reason.clone());
+                said = Some(reason);
+                if is_trouble {
+                    tokio::time::sleep(SETTLE).await;
+                    continue;
+                }
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Waits until what was logged so far is written, but not for ever.
@@ -120,12 +182,4 @@ impl Logging {
             queue.drain(Duration::from_secs(2));
         }
     }
-}
-
-fn rotating(settings: &Log, setting: &str, path: &Path) -> Result<Box<dyn Write + Send>, SettingsError> {
-    let file = LogFile::open(path, settings.rotate_bytes, settings.keep_files).map_err(|error| {
-        let why = format!("names a place that cannot be written: {}: {error}", path.display());
-        SettingsError::refused(setting, why)
-    })?;
-    Ok(Box::new(file))
 }

@@ -2,6 +2,7 @@
 //! and counted, and the count is written once there is room. A worker only ever appends to a buffer under a short lock;
 //! the writer is woken once for a burst of lines, not once for each.
 
+use super::outlet::LineWriter;
 use std::{
     io::{self, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -11,6 +12,8 @@ use std::{
 
 /// How much may wait to be written.
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+/// How long it takes until the loss of lines is tried to be said again, when no line comes meanwhile.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long lines gather before they are written together.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -20,6 +23,7 @@ struct Waiting {
     bytes: Vec<u8>,
     dropped: u64,
     writing: bool,
+    reopen: bool,
 }
 
 struct Shared {
@@ -45,47 +49,55 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Returns when there is something to write or to reopen, or when it is time to try again to say that lines are lost.
+    fn wait_for_work(&self, has_lost: bool) {
+        let waiting = self.lock();
+        let is_idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.reopen;
+        if has_lost {
+            drop(self.arrived.wait_timeout_while(waiting, TRY_AGAIN, is_idle));
+        } else {
+            drop(self.arrived.wait_while(waiting, is_idle));
+        }
+    }
 }
 
 impl Queue {
     /// Starts the writing thread, which lives as long as the process.
-    pub(super) fn start(mut out: Box<dyn Write + Send>) -> Self {
+    pub(super) fn start(mut out: LineWriter) -> Self {
         let shared =
             Arc::new(Shared { waiting: Mutex::default(), arrived: Condvar::new(), written: Condvar::new() });
         let queue = Self { shared: Arc::clone(&shared), line: Vec::new() };
         let write = move || {
             let mut batch = Vec::new();
             loop {
-                let dropped = {
-                    let mut waiting = shared.lock();
-                    while waiting.bytes.is_empty() {
-                        waiting = shared.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-                    }
-                    drop(waiting);
-                    thread::sleep(GATHER);
+                shared.wait_for_work(out.has_lost());
+                thread::sleep(GATHER);
+                let (dropped, is_to_reopen) = {
                     let mut waiting = shared.lock();
                     batch.clear();
                     std::mem::swap(&mut batch, &mut waiting.bytes);
                     waiting.writing = true;
-                    std::mem::take(&mut waiting.dropped)
+                    (std::mem::take(&mut waiting.dropped), std::mem::take(&mut waiting.reopen))
                 };
+                if is_to_reopen {
+                    out.reopen();
+                }
                 // A full disk is no reason to stop: what cannot be written is lost, and later lines may go through.
-                let mut lost = out.write_all(&batch).and_then(|()| out.flush()).is_err();
-                if dropped > 0 {
-                    lost |=
-                        writeln!(out, "{dropped} log lines were dropped: the writer fell behind").is_err();
-                }
-                let mut waiting = shared.lock();
-                if lost {
-                    waiting.dropped += dropped.max(1);
-                }
-                waiting.writing = false;
+                out.write(&batch, dropped);
+                shared.lock().writing = false;
                 shared.written.notify_all();
             }
         };
         // Without the thread the lines are dropped and counted, which the caller cannot do better.
         let _ = thread::Builder::new().name("log-writer".to_owned()).spawn(write);
         queue
+    }
+
+    /// Has the file let go and opened anew, before the next lines are written.
+    pub(super) fn reopen(&self) {
+        self.shared.lock().reopen = true;
+        self.shared.arrived.notify_one();
     }
 
     /// Waits until all whole lines are written.
@@ -131,6 +143,7 @@ impl Write for Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logging::outlet::{NoticeForm, Outlet};
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -146,10 +159,13 @@ mod tests {
         }
     }
 
+    impl Outlet for Sink {}
+    impl Outlet for Stuck {}
+
     #[test]
     fn lines_are_written_whole_and_in_order() {
         let sink = Sink::default();
-        let mut queue = Queue::start(Box::new(sink.clone()));
+        let mut queue = Queue::start(LineWriter::new(Box::new(sink.clone()), NoticeForm::Record));
         for n in 0..1000 {
             write!(queue, "line {n}").unwrap();
             writeln!(queue).unwrap();
@@ -177,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_stuck_writer_holds_nobody_up_and_memory_stays_bounded() {
-        let mut queue = Queue::start(Box::new(Stuck));
+        let mut queue = Queue::start(LineWriter::new(Box::new(Stuck), NoticeForm::Record));
         let line = vec![b'x'; 64 * 1024];
         for _ in 0..1000 {
             queue.write_all(&line).unwrap();

@@ -340,6 +340,8 @@ pub struct Log {
     pub level: String,
     /// How lines look.
     pub format: LogFormat,
+    /// Whether there are files, or standard output alone.
+    pub files: bool,
     /// Where the files go.
     pub dir: PathBuf,
     /// Whether each request is recorded.

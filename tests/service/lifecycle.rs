@@ -250,3 +250,83 @@ fn the_simulator_command_serves_alone() {
     let command = format!("curl -s {url}/v1beta/models -H 'x-goog-api-key: any'");
     assert!(run_in_shell(&command).contains("models/gemini-2.5-flash"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_signal_but_those_that_mean_the_end_ends_the_gateway() {
+    let simulator = slow_simulator(20).await;
+    for arguments in [&[][..], &["demo"]] {
+        let mut gateway = Options::new(&simulator.url(), 2).args(arguments).start();
+        for name in ["HUP", "USR1", "USR2", "HUP"] {
+            gateway.signal(name);
+        }
+        wait_for("SIGHUP in the log", || {
+            gateway.output().contains("SIGHUP: the log files are").then_some(())
+        });
+        if arguments.is_empty() {
+            let mut running = streams(&gateway, &simulator, 5).await;
+            for name in ["USR1", "HUP", "USR2"] {
+                gateway.signal(name);
+            }
+            while let Some(stream) = running.join_next().await {
+                let (whole, events, _) = stream.unwrap();
+                assert!(whole && events == 20, "a stream was cut");
+            }
+        }
+        gateway.signal("TERM");
+        assert_eq!(gateway.wait(Duration::from_secs(5)).code(), Some(0), "{}", gateway.output());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_opens_logs_anew_that_were_moved_away() {
+    let simulator = slow_simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 2).start();
+    let logs = gateway.folder().join("logs");
+    let send = async || {
+        let url = gateway.url("/v1beta/models/gemini-2.5-flash:generateContent");
+        assert_eq!(client().post(url).body(prompt("x")).send().await.unwrap().status(), 200);
+    };
+    send().await;
+    gateway.transactions(1);
+    for name in ["app.log", "transactions.log"] {
+        std::fs::rename(logs.join(name), logs.join(format!("moved-{name}"))).unwrap();
+    }
+    gateway.signal("HUP");
+    wait_for("both logs", || {
+        ["app.log", "transactions.log"].iter().all(|name| logs.join(name).exists()).then_some(())
+    });
+    let moved = std::fs::read_to_string(logs.join("moved-transactions.log")).unwrap();
+    send().await;
+    gateway.transactions(1);
+    assert_eq!(std::fs::read_to_string(logs.join("moved-transactions.log")).unwrap(), moved);
+    wait_for("the line", || {
+        std::fs::read_to_string(logs.join("app.log"))
+            .ok()?
+            .contains("SIGHUP: the log files are opened anew")
+            .then_some(())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_the_drain_at_once_and_what_is_cut_is_seen_to_be() {
+    let simulator = slow_simulator(100_000).await;
+    for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("TERM", "INT")] {
+        let mut gateway = Options::new(&simulator.url(), 2).start();
+        simulator.reset();
+        let mut running = streams(&gateway, &simulator, 10).await;
+        gateway.signal(first);
+        wait_for("the drain", || gateway.output().contains("shutting down").then_some(()));
+        gateway.signal(second);
+        assert_eq!(gateway.wait(Duration::from_secs(10)).code(), Some(1), "{}", gateway.output());
+        assert!(gateway.output().contains("a second time: 10 requests are cut off"), "{}", gateway.output());
+        while let Some(stream) = running.join_next().await {
+            let (whole, events, _) = stream.unwrap();
+            assert!(!whole && events > 0, "a stream that was cut looks whole");
+        }
+    }
+    let mut idle = Options::new(&simulator.url(), 2).set("server.drain_accept_ms", 30_000).start();
+    idle.signal("TERM");
+    wait_for("the drain", || idle.output().contains("shutting down").then_some(()));
+    idle.signal("TERM");
+    assert_eq!(idle.wait(Duration::from_secs(10)).code(), Some(0), "{}", idle.output());
+}

@@ -428,3 +428,174 @@ async fn a_console_that_nobody_reads_fails_no_request() {
     let _ = child.kill();
     let _ = child.wait();
 }
+
+/// The component of the log files at `/health/ready`, once it is in this state.
+async fn logs_become(gateway: &Gateway, state: &str) -> Value {
+    let deadline = std::time::Instant::now() + Duration::from_secs(15);
+    loop {
+        let answer = exchange(gateway.authority(), request("GET", "/health/ready", &[], "")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let logs = answer.json()["components"]["logs"].clone();
+        if logs["state"] == state {
+            return logs;
+        }
+        assert!(std::time::Instant::now() < deadline, "{logs} is not {state}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_place_for_logs_that_cannot_be_written_at_the_start_costs_no_request_and_is_tried_again() {
+    let simulator = simulator(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let in_the_way = folder.path().join("file");
+    std::fs::write(&in_the_way, "").unwrap();
+    for (setting, path) in [
+        ("log.dir", in_the_way.join("logs").display().to_string()),
+        ("log.dir", "/proc/self/logs".to_owned()),
+        ("log.debug_file", "/dev/null/x/debug.log".to_owned()),
+        ("log.debug_file", "/sys/debug.log".to_owned()),
+    ] {
+        let gateway =
+            Options::new(&simulator.url(), 1).set("log.debug_enabled", true).set(setting, &path).start();
+        some_requests(&gateway, 3).await;
+        let logs = logs_become(&gateway, "degraded").await;
+        let reason = logs["reason"].as_str().unwrap();
+        assert!(reason.contains(setting) && reason.contains(&path), "{reason}");
+        let said = gateway.output();
+        assert_eq!(said.matches("logs is Degraded").count(), 1, "{said}");
+        assert!(said.contains(reason), "{said}");
+    }
+
+    // What is in the way goes: the log is there, and says what is missing.
+    let gateway = Options::new(&simulator.url(), 1).set("log.dir", in_the_way.display()).start();
+    some_requests(&gateway, 3).await;
+    logs_become(&gateway, "degraded").await;
+    std::fs::remove_file(&in_the_way).unwrap();
+    logs_become(&gateway, "up").await;
+    some_requests(&gateway, 1).await;
+    let lines = wait_for("the log", || {
+        let text = std::fs::read_to_string(in_the_way.join("transactions.log")).ok()?;
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (lines.len() >= 2).then_some(lines)
+    });
+    assert_eq!((&lines[0], &lines[1]["status"]), (&json!({"dropped": 3}), &json!(200)));
+    assert!(std::fs::read_to_string(in_the_way.join("app.log")).unwrap().contains("log lines were dropped"));
+}
+
+#[tokio::test]
+async fn who_wants_no_files_gets_none() {
+    let simulator = simulator(1).await;
+    let mut gateway = Options::new(&simulator.url(), 1)
+        .set("log.files", false)
+        .set("store.path", "")
+        .env("DEBUG_LOG_ENABLED", "true")
+        .start();
+    some_requests(&gateway, 2).await;
+    gateway.signal("TERM");
+    gateway.wait(Duration::from_secs(5));
+    let text = gateway.output();
+    assert!(files(&gateway.folder()).is_empty(), "{:?}", files(&gateway.folder()));
+    let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    assert_eq!(records.filter(|line| line["status"] == 200).count(), 2, "{text}");
+    assert!(text.contains("log.files is off: no bodies are logged") && !text.contains("contents"), "{text}");
+}
+
+/// A disk that is taken away with the test.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").args(["-l".as_ref(), self.0.as_os_str()]).status();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_and_is_freed_leaves_whole_lines_and_a_true_count() {
+    let simulator = simulator(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mount = |arguments: &[&str]| {
+        std::process::Command::new("mount")
+            .args(arguments)
+            .arg(&disk)
+            .output()
+            .is_ok_and(|done| done.status.success())
+    };
+    if !mount(&["-t", "tmpfs", "-o", "size=128k", "tmpfs"]) {
+        eprintln!("only who may mount can fill a disk: left out");
+        return;
+    }
+    let mounted = Mounted(&disk);
+    let ballast = disk.join("ballast");
+    std::fs::write(&ballast, vec![0; 64 * 1024]).unwrap();
+    let gateway = Options::new(&simulator.url(), 1).set("log.dir", disk.display()).start();
+    let count = 400;
+    some_requests(&gateway, count).await;
+    logs_become(&gateway, "degraded").await;
+    std::fs::remove_file(&ballast).unwrap();
+    logs_become(&gateway, "up").await;
+    some_requests(&gateway, 5).await;
+    wait_for("all lines to be there or counted", || {
+        let text = std::fs::read_to_string(disk.join("transactions.log")).unwrap();
+        let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        assert_eq!(lines.len(), text.lines().count(), "a torn line");
+        let there = lines.iter().filter(|line| line["status"] == 200).count() as u64;
+        let dropped: u64 = lines.iter().filter_map(|line| line["dropped"].as_u64()).sum();
+        assert!(there + dropped <= count as u64 + 5, "{there} + {dropped}");
+        (dropped > 100 && there + dropped == count as u64 + 5).then_some(())
+    });
+    drop((gateway, mounted));
+}
+
+#[tokio::test]
+async fn nothing_a_client_says_can_forge_a_line_or_reach_a_terminal() {
+    let simulator = simulator_with(1, |config| config.faults = vec![Rule::new(Fault::status(429))]).await;
+    let gateway = Options::new(&simulator.url(), 1)
+        .set("log.level", "trace")
+        .set("pool.max_wait_ms", 1)
+        .set("retry.max_attempts", 1)
+        .start();
+    let names = [
+        "x\n2026-11-27T00:00:00.000Z ERROR pool: forged",
+        "\u{1b}[2Jforged",
+        "a\r\nforged",
+        "\u{9b}31mforged",
+        "\u{202e}forged",
+    ];
+    for name in names {
+        let body = json!({"model": name, "messages": [{"role": "user", "content": "x"}]}).to_string();
+        let headers = [("authorization", "Bearer test-token-9f3c")];
+        exchange(gateway.authority(), request("POST", "/v1/chat/completions", &headers, &body)).await;
+        let path = format!("/v1beta/models/{}:generateContent", "%1b[31m%0aforged%e2%80%ae");
+        exchange(gateway.authority(), request("POST", &path, &[("x-goog-api-key", TOKEN)], &prompt("x")))
+            .await;
+    }
+    gateway.transactions(2 * names.len());
+    let file = std::fs::read_to_string(gateway.folder().join("logs/app.log")).unwrap();
+    for text in [
+        file,
+        gateway.output(),
+        std::fs::read_to_string(gateway.folder().join("logs/transactions.log")).unwrap(),
+    ] {
+        for line in text.lines() {
+            assert!(!line.chars().any(|sign| sign.is_control() || sign == '\u{202e}'), "{line:?}");
+            assert!(
+                !line.starts_with("forged") && !line.contains("ERROR pool: forged") || line.contains("\\n"),
+                "{line:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn logs_are_for_the_owner_and_its_group_and_bodies_for_the_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).set("log.debug_enabled", true).start();
+    for (name, mode) in [("app.log", 0o640), ("transactions.log", 0o640), ("gemini_debug.log", 0o600)] {
+        let found = std::fs::metadata(gateway.folder().join("logs").join(name)).unwrap().permissions().mode();
+        assert_eq!(found & 0o777 & !mode, 0, "{name}: {found:o}");
+    }
+}

@@ -405,3 +405,28 @@ async fn a_panicking_store_actor_costs_no_request_and_no_record() {
     }
     assert_eq!(calls(&simulator, 0), called, "the cooldown is lost");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_gateway_on_one_file_says_so_and_takes_it_over_when_the_first_has_ended() {
+    let simulator = simulator(2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let others = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let path = folder.path().join("data/state.db");
+    std::os::unix::fs::symlink(folder.path().join("data"), others[1].path().join("link")).unwrap();
+    for (other, signal, name) in
+        [(&others[0], "TERM", path.clone()), (&others[1], "KILL", others[1].path().join("link/state.db"))]
+    {
+        let mut first = Options::new(&simulator.url(), 2).set("store.path", path.display()).start();
+        let second =
+            Options::new(&simulator.url(), 2).set("store.path", name.display()).start_in(other.path());
+        let reason = store_becomes(&second, "degraded").await;
+        assert!(reason.contains("state.db is in use by another gateway"), "{reason}");
+        assert!(reason.contains(&format!("process {} on ", first.pid())), "{reason}");
+        assert_eq!((send(&first).await, send(&second).await), (200, 200));
+        assert_eq!(store_becomes(&first, "up").await, "");
+        first.signal(signal);
+        first.wait(Duration::from_secs(5));
+        store_becomes(&second, "up").await;
+        assert_eq!(send(&second).await, 200);
+    }
+}

@@ -22,6 +22,13 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// Another gateway uses the file. Trying again helps once that one has ended.
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// What the other one has written of itself.
+        holder: String,
+    },
     /// The file was written by a newer version. It was left as it is.
     Newer {
         /// The file.
@@ -48,6 +55,12 @@ impl fmt::Display for StoreError {
             }
             Self::Full { path } => write!(f, "the store {} cannot grow: the disk is full", path.display()),
             Self::Busy { path } => write!(f, "the store {} is held by another process", path.display()),
+            Self::InUse { path, holder } => write!(
+                f,
+                "the store {} is in use by another gateway ({holder}): two cannot share what they learn in it, so this \
+                 one keeps its state in memory until the other ends; give each a store.path of its own",
+                path.display()
+            ),
             Self::Newer { path, found, known } => write!(
                 f,
                 "the store {} has schema version {found}, this program knows versions up to {known}: \

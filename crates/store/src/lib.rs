@@ -48,12 +48,12 @@ pub use sqlite::Sqlite;
 
 use std::path::Path;
 
-/// Opens the store that the setting `path` names: a SQLite file, or for an empty path one in memory. Takes up to a few
-/// seconds when another process holds the file.
+/// Opens the store that the setting `path` names: a SQLite file, or for an empty path one in memory. The file
+/// is for one process at a time. Takes up to a few seconds when another program reads or writes it.
 pub fn open(path: &Path) -> Result<Opened<Box<dyn Store>>, StoreError> {
     if path.as_os_str().is_empty() {
         let store: Box<dyn Store> = Box::new(Memory::default());
         return Ok(Opened { store, condition: Condition::Fresh, exposed_mode: None, cut_off_bytes: None });
     }
-    Ok(Sqlite::open(path)?.map(|store| Box::new(store) as Box<dyn Store>))
+    Ok(Sqlite::open_alone(path)?.map(|store| Box::new(store) as Box<dyn Store>))
 }

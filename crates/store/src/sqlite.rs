@@ -4,6 +4,7 @@
 mod holdings;
 mod integrity;
 mod ledger;
+mod lock;
 mod migrations;
 mod opening;
 mod quarantine;
@@ -29,6 +30,8 @@ pub struct Sqlite {
     connection: Connection,
     /// The names under which the ledger has damaged rows, to be removed when it is next written.
     damaged: Vec<String>,
+    /// Let go after the connection is closed.
+    lock: Option<lock::FileLock>,
 }
 
 impl Sqlite {
@@ -37,6 +40,15 @@ impl Sqlite {
     /// one; see [`Opened`] for what is said about it.
     pub fn open(path: &Path) -> Result<Opened<Self>, StoreError> {
         opening::open(path)
+    }
+
+    /// The same for a process that wants the file for itself: refused while another one has it so.
+    pub fn open_alone(path: &Path) -> Result<Opened<Self>, StoreError> {
+        let place = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let lock = lock::FileLock::take(&place.canonicalize().unwrap_or(place))?;
+        let mut opened = Self::open(path)?;
+        opened.store.lock = lock;
+        Ok(opened)
     }
 
     /// What an error means to the caller. After damage the next opening looks more closely.

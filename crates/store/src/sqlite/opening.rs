@@ -36,7 +36,7 @@ pub(super) fn open(path: &Path) -> Result<Opened<Sqlite>, StoreError> {
             Ok(FileState::Sound { connection, repair, cut_off_bytes }) => {
                 let mode = fs::metadata(&path).map_err(|e| unusable(&path, &e))?.permissions().mode();
                 return Ok(Opened {
-                    store: Sqlite { path, connection, damaged: Vec::new() },
+                    store: Sqlite { path, connection, damaged: Vec::new(), lock: None },
                     condition: repair.unwrap_or(condition),
                     exposed_mode: (mode & 0o077 != 0).then_some(mode & 0o7777),
                     cut_off_bytes,

@@ -8,6 +8,9 @@ use std::{
 /// Ends the name of the mark that `integrity` makes.
 pub(super) const SUSPECT: &str = "-suspect";
 
+/// Ends the name of the lock of the process that uses a file. It is moved nowhere with the file.
+pub(super) const LOCK: &str = "-lock";
+
 /// Ends the names of all that belongs to a file: `-journal` belongs to files that never were in WAL mode.
 pub(super) const SIDECARS: [&str; 4] = ["-wal", "-shm", "-journal", SUSPECT];
 
