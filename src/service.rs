@@ -98,9 +98,9 @@ impl Service {
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
-            let in_flight = InFlight::default();
             let signals = Signals::take(logging.clone(), certificate.is_some())?;
             actix_rt::spawn(logging.clone().report(Arc::clone(&health)));
+            let in_flight = InFlight::default();
             let count = ring.keys().len();
             let intensity = settings.supervisor.intensity();
             // An arbiter of its own, whose thread may wait for the disk.

@@ -25,6 +25,8 @@ pub enum Failure {
     HeadLost,
     /// The upstream did not begin to answer in time.
     HeadTimeout,
+    /// Something on the way answered in the upstream's place, with this status.
+    NotGoogle(u16),
     /// The upstream did not begin the body of its answer in time, or broke off before the first event.
     BodyLost,
     /// It lists what all projects own, and names no page that there is.

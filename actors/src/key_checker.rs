@@ -72,7 +72,8 @@ async fn check(keys: &KeyManager, prober: &Prober) {
             KeyHealth::Unwell { status, fault } => {
                 log::debug!(target: "pool", "key {} stays retired: {status} {fault:?}", view.id);
             }
-            KeyHealth::Unreachable => return,
+            // What is on the way answers for every key alike.
+            KeyHealth::NotGoogle { .. } | KeyHealth::Unreachable => return,
         }
     }
 }

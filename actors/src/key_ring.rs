@@ -1,7 +1,7 @@
 //! The keys with their secrets, found by their ids. The pool itself knows ids only; a secret is looked up when a lease
 //! is made and written into one upstream request.
 
-use crate::secret::Secret;
+use crate::{secret::Secret, upstream::Provider};
 use http::HeaderValue;
 use keypool::{KeyId, KeySpec};
 use sha2::{Digest, Sha256};
@@ -11,6 +11,7 @@ use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 #[derive(Debug)]
 pub struct Key {
     spec: KeySpec,
+    provider: Provider,
     fingerprint: String,
     secret: Secret,
     goog_header: HeaderValue,
@@ -36,6 +37,11 @@ impl Key {
     /// The secret itself.
     pub fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    /// Returns whose API it opens.
+    pub fn provider(&self) -> Provider {
+        self.provider
     }
 
     /// The value of `x-goog-api-key`.
@@ -91,6 +97,7 @@ impl KeyRing {
                     goog_header: header(secret.expose())?,
                     bearer_header: header(&format!("Bearer {}", secret.expose()))?,
                     spec,
+                    provider: Provider::Gemini,
                     fingerprint: fingerprint(&secret),
                     secret,
                 }))

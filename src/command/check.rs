@@ -30,6 +30,11 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
         let text = match health {
             KeyHealth::Well => "well".to_owned(),
             KeyHealth::Unwell { status, fault } => format!("NOT WELL: Google answers {status} ({fault:?})"),
+            KeyHealth::NotGoogle { status } => {
+                format!(
+                    "NOT KNOWN: it is not Google that answers, but something on the way there (status {status})"
+                )
+            }
             KeyHealth::Unreachable => "NOT KNOWN: Google cannot be reached".to_owned(),
         };
         all_well &= matches!(health, KeyHealth::Well);

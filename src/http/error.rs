@@ -97,9 +97,11 @@ impl GatewayError {
                 Failure::NoKey(Refusal::RouteDown { .. }) => StatusCode::BAD_GATEWAY,
                 Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
                 Failure::TwoProjects(_) | Failure::BadPage(_) => StatusCode::BAD_REQUEST,
-                Failure::Unreachable | Failure::HeadLost | Failure::BodyLost | Failure::NoPage => {
-                    StatusCode::BAD_GATEWAY
-                }
+                Failure::Unreachable
+                | Failure::HeadLost
+                | Failure::BodyLost
+                | Failure::NotGoogle(_)
+                | Failure::NoPage => StatusCode::BAD_GATEWAY,
                 Failure::HeadTimeout => StatusCode::GATEWAY_TIMEOUT,
             },
         }
@@ -196,6 +198,10 @@ impl GatewayError {
                 Failure::HeadLost | Failure::BodyLost => {
                     "The Gemini API broke off before it answered: try again.".into()
                 }
+                Failure::NotGoogle(status) => format!(
+                    "What answered is not the Gemini API but something on the way there (status {status}): try again; if it stays so, the gateway's operator should check the network, the proxy and upstream.gemini_base_url."
+                )
+                .into(),
                 Failure::HeadTimeout => {
                     "The Gemini API did not begin to answer in time: try again, or ask for less.".into()
                 }
@@ -211,7 +217,9 @@ impl GatewayError {
     fn retry_in(&self) -> Option<Duration> {
         match self {
             Self::Forward(Failure::NoKey(refusal)) => refusal.back_in(),
-            Self::Body(BodyRefused::Busy, _) => Some(Duration::from_secs(1)),
+            Self::Body(BodyRefused::Busy, _) | Self::Forward(Failure::NotGoogle(_)) => {
+                Some(Duration::from_secs(1))
+            }
             Self::GuessedTooOften { wait } => Some(*wait),
             _ => self.denial().and_then(denied::retry_in),
         }
@@ -394,7 +402,8 @@ mod tests {
             Forward(Failure::LedgerSilent) => Forward(Failure::Unreachable),
             Forward(Failure::Unreachable) => Forward(Failure::HeadLost),
             Forward(Failure::HeadLost) => Forward(Failure::BodyLost),
-            Forward(Failure::BodyLost) => Forward(Failure::HeadTimeout),
+            Forward(Failure::BodyLost) => Forward(Failure::NotGoogle(403)),
+            Forward(Failure::NotGoogle(_)) => Forward(Failure::HeadTimeout),
             Forward(Failure::HeadTimeout) => Forward(Failure::BadPage(BadPage::Size)),
             Forward(Failure::BadPage(BadPage::Size)) => Forward(Failure::BadPage(BadPage::Token)),
             Forward(Failure::BadPage(BadPage::Token)) => Forward(Failure::BadPage(BadPage::After)),
@@ -462,7 +471,7 @@ mod tests {
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
         // Those of a token: eight limits, and what others have set aside; then a body, and the pool's.
         let of_token = [["34"; 8].as_slice(), &["1"]].concat();
-        assert_eq!(waits, [&["34"], &*of_token, &["1", "34", "34", "34", "34", "1"]].concat());
+        assert_eq!(waits, [&["34"], &*of_token, &["1", "34", "34", "34", "34", "1", "1"]].concat());
         let short = Refusal::Cooling { back_in: Duration::from_millis(1), quota: None };
         assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
     }

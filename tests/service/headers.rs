@@ -158,12 +158,8 @@ async fn headers_of_any_other_name_go_up_as_they_are_and_none_is_added() {
     assert_eq!(answer.status, 400);
     let names: HashSet<_> =
         only(&simulator).headers.into_iter().map(|(name, _)| name.to_lowercase()).collect();
-    let expected = ["host", "x-goog-api-key", "content-length", "accept"].map(str::to_owned);
-    assert_eq!(
-        names,
-        HashSet::from(expected),
-        "`accept: */*` is what no such header means (RFC 9110 §12.5.1)"
-    );
+    let expected = ["host", "x-goog-api-key", "content-length"].map(str::to_owned);
+    assert_eq!(names, HashSet::from(expected));
 }
 
 #[tokio::test]
@@ -278,9 +274,11 @@ async fn redirects_are_never_followed_and_lead_nowhere_else() {
         simulator.set_faults([Rule::new(Fault::Redirect { location: location.clone() })]);
         let lines = format!("x-goog-api-key: {TOKEN}\r\n");
         let answer = raw::ask(gateway.authority(), &request(GENERATE, &lines, &prompt("x")));
-        assert_eq!(answer.status, 302, "{location}");
+        // What leads away from Google is not Google's: a captive portal's, say.
+        let leads_home = location.starts_with(&format!("{own}/")) || location == "/v1beta/models";
+        assert_eq!(answer.status, if leads_home { 302 } else { 502 }, "{location}");
         assert_eq!(answer.header("location"), expected, "{location}");
-        only(&simulator);
+        simulator.reset();
     }
     for name in ["x-goog-upload-url", "x-goog-upload-control-url", "content-location"] {
         let set = |value: String| Fault::Headers { set: BTreeMap::from([(name.to_owned(), value)]) };

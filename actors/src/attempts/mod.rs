@@ -179,6 +179,7 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
             ended =
                 Ended { answer: answer.or(ended.answer), failure, refusal: None, fault: Some(fault.kind) };
             let key = lease.key().id().clone();
+            request.heed(&key, &fault);
             lease.settle(tried.outcome(fault), None);
             request.retry = if of_model { Retry::ModelFault } else { Retry::No };
             match step {

@@ -158,7 +158,7 @@ impl Forwarder {
         record.transaction.end = relayed.end;
         record.transaction.bytes_out += relayed.bytes;
         record.transaction.usage = relayed.observed.usage;
-        let late = relayed.observed.late_error.map(|late| attempt::late_fault(&late));
+        let late = relayed.observed.late_error.map(|late| attempt::late_fault(lease.key(), &late));
         if let (Some(fault), Some(attempt)) = (&late, record.transaction.attempts.last_mut()) {
             attempt.fault = Some(fault.kind);
         }

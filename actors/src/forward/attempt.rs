@@ -4,137 +4,91 @@
 use super::{
     answer::{FailedAttempt, MAX_CLASSIFIED, OpenAnswer},
     job::Job,
-    observe::{LateError, Observer},
+    observe::{Observer, Release},
     upload::BodyStream,
 };
 use crate::{
     failure::Failure,
     key_ring::Key,
     upstream::{
-        Body, BodyError, Causes, Coding, Joined, Patience, Ready, Redirectable, Upstream, WholeAnswer,
-        credential, decoded, follow, headers,
+        Asked, Body, BodyError, Coding, Fate, Headed, Joined, Patience, Ready, Redirectable, RequestBody,
+        SendError, Upstream, WholeAnswer, decoded, follow, headers, read_error,
     },
 };
 use bytes::Bytes;
 use gemini::{
     answer::is_empty_answer,
-    classify::{self, StreamError, classify},
+    classify::{self, LateError},
     fault::Fault,
+    media_type::is_download,
     names::AnswerNames,
     operation::Streaming,
+    path::{CredentialForm, Surface, error_form_of},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use std::time::Duration;
-use tokio::time::{error::Elapsed, timeout};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, response::Parts};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, error::Elapsed, timeout, timeout_at};
 
 /// An answer whose headers take more is not Google's. The library's own limit is on their number.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// An error answer is read whole, to be classified, up to this many bytes; a longer one is not Google's.
-const MAX_ERROR_BODY: usize = 8 * 1024 * 1024;
+/// How long comments are held for the event that follows them. A proxy in front of the gateway gives up on a client that
+/// hears nothing for a minute, so what keeps a stream alive has to come through.
+const COMMENTS_HELD: Duration = Duration::from_secs(2);
 
 /// Sends the request on `key`.
 pub(super) async fn open(
     upstream: &Upstream,
     job: &Job,
-    key: &Key,
+    key: &Arc<Key>,
     streaming: Streaming,
     hold_empty: bool,
 ) -> Result<OpenAnswer, FailedAttempt> {
-    let url = upstream.url(&job.target);
-    let mut request = reqwest::Request::new(job.method.clone(), url);
-    *request.headers_mut() = job.headers.clone();
-    let (name, value) = credential(job.target.surface, key);
-    request.headers_mut().insert(name, value);
-    if let Some(stream) = &job.stream {
-        let Some(body) = stream.take() else {
-            return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadLost));
-        };
-        *request.body_mut() = Some(reqwest::Body::wrap(body));
-    } else if !job.body.is_empty() {
-        *request.body_mut() = Some(job.body.clone().into());
-    } else if matches!(job.method, http::Method::POST | http::Method::PUT | http::Method::PATCH) {
-        // RFC 9110 §8.6; without it Google's front end may answer 411. The client library leaves it out.
-        request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    let sent = upstream.client().execute(request);
-    let head_timeout = upstream.settings.head_timeout;
-    let mut response = match &job.stream {
-        None => timeout(head_timeout, sent).await,
-        // Boxed, here and below, as few requests come here and all would carry its memory.
-        Some(stream) => Box::pin(within(head_timeout, stream, sent)).await,
-    };
-    if let Ok(Ok(answer)) = response {
-        response = if answer.status().is_redirection() {
-            timeout(
-                head_timeout,
-                Box::pin(async {
-                    let request = Redirectable {
-                        method: &job.method,
-                        surface: job.target.surface,
-                        headers: &job.headers,
-                    };
-                    follow(upstream, &request, key, answer).await
-                }),
-            )
-            .await
-        } else {
-            Ok(Ok(answer))
-        };
-    }
-    let response = match response {
-        Ok(Ok(response)) => http::Response::<reqwest::Body>::from(response),
-        Ok(Err(error)) => {
-            // The error's text holds the URL; what it was is enough.
-            let (fault, failure) = if error.is_connect() {
-                (Fault::connect_failed(), Failure::Unreachable)
-            } else {
-                (Fault::head_lost(), Failure::HeadLost)
-            };
-            log::debug!(target: "upstream", "{}: {failure:?}: {}", job.id, Causes(&error.without_url()));
-            return Err(FailedAttempt::without_answer(fault, failure));
-        }
-        Err(_) => return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadTimeout)),
-    };
-    let (head, body) = response.into_parts();
+    debug_assert!(key.provider().serves(&job.target), "the pool leases keys that can serve a request");
+    let Headed { head, body, may_be_googles } = send(upstream, job, key).await?;
     let head_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if head_bytes > MAX_HEAD_BYTES {
         // Dropping the body unread keeps its connection from being used again.
         return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadLost));
     }
     let mut body = Body::new(body, upstream.settings.idle_timeout);
-    if head.status.as_u16() >= 400 {
-        return Err(read_error(upstream, job, key, head, body).await);
+    if (400..600).contains(&head.status.as_u16()) {
+        return Err(refused(upstream, job, key, head, body).await);
+    }
+    if !may_be_googles || !can_be_googles(job, key, &head) {
+        return Err(not_google(upstream, job, &head));
     }
     let coding = Coding::of(&head.headers);
-    let is_event_stream = head
-        .headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_event_stream = content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+    let is_untyped = content_type.is_none();
     let streamed = is_event_stream || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
     let names = AnswerNames::new(&job.target.operation);
-    let mut observer = Box::new(Observer::new(coding, streamed, names));
+    let mut observer = Box::new(Observer::new(coding, streamed, names, Arc::clone(key)));
     let mut begun = Joined::default();
     let mut rest = Some(&mut body);
     if streamed {
         // Held until the first event: an error there can still be tried again on another key.
+        let mut comments_until = None;
         while let Some(source) = &mut rest
             && !observer.first_event_is_here()
         {
-            match source.next().await {
-                Ok(Some(chunk)) => {
+            let next = match comments_until {
+                Some(until) if !observer.first_event_has_begun() => timeout_at(until, source.next()).await,
+                _ => Ok(source.next().await),
+            };
+            match next {
+                Ok(Ok(Some(chunk))) => {
                     observer.see(&chunk);
                     begun.push(chunk);
+                    comments_until.get_or_insert_with(|| Instant::now() + COMMENTS_HELD);
                 }
-                Ok(None) => rest = None,
-                Err(BodyError) => {
-                    return Err(FailedAttempt {
-                        status: Some(head.status),
-                        ..FailedAttempt::without_answer(Fault::body_lost(), Failure::BodyLost)
-                    });
-                }
+                Ok(Ok(None)) => rest = None,
+                Ok(Err(BodyError)) => return Err(body_lost(head.status)),
+                Err(_) => break,
             }
         }
         if let Some(error) = observer.first_event_error() {
+            let error = LateError { status: error.status, body: error.body.into_owned() };
             return Err(error_event(upstream, job, key, head.headers, &error));
         }
         observer.forget_first_event();
@@ -173,18 +127,158 @@ pub(super) async fn open(
             }
         }
     }
+    let mut is_over = rest.is_none();
+    let mut begun = begun.into_bytes();
+    let is_page = is_untyped && begun.trim_ascii_start().starts_with(b"<") && !is_download(&job.target);
+    // A model that has nothing to say says so in JSON.
+    let is_blank = is_over && !streamed && begun.is_empty() && is_of_model(job, head.status);
+    if is_page || is_blank {
+        return Err(not_google(upstream, job, &head));
+    }
+    if observer.mentions_error() {
+        // An error has come together with the first event.
+        begun = match Box::pin(look_through(begun, &mut body, &mut is_over, &mut observer)).await {
+            Some(begun) => begun,
+            None => {
+                let late = observer.end().late_error;
+                return Err(match late {
+                    Some(error) => error_event(upstream, job, key, head.headers, &error),
+                    None => body_lost(head.status),
+                });
+            }
+        };
+    }
+    upstream.works();
     let length =
         head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let is_over = rest.is_none();
     Ok(OpenAnswer {
         status: head.status,
         length,
         coding,
         headers: go_down(upstream, job, key, head.headers),
-        begun: begun.into_bytes(),
+        begun,
         rest: (!is_over).then_some(body),
         observer,
     })
+}
+
+/// Sends the request, follows where it leads, and returns the head of the answer.
+async fn send(upstream: &Upstream, job: &Job, key: &Key) -> Result<Headed, FailedAttempt> {
+    let url = key.provider().url(upstream, &job.target);
+    let mut headers = job.headers.clone();
+    let (name, value) = key.provider().credential(job.target.surface, key);
+    headers.insert(name, value);
+    let body = if let Some(stream) = &job.stream {
+        let Some(body) = stream.take() else {
+            return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadLost));
+        };
+        RequestBody::Streamed(Box::pin(body))
+    } else {
+        if job.body.is_empty() && matches!(job.method, Method::POST | Method::PUT | Method::PATCH) {
+            // RFC 9110 §8.6; without it Google's front end may answer 411. The client library leaves it out.
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        RequestBody::Whole(job.body.clone())
+    };
+    let sent = upstream.client().send(job.method.clone(), &url, headers, body);
+    let head_timeout = upstream.settings.head_timeout;
+    let answer = match &job.stream {
+        None => timeout(head_timeout, sent).await,
+        // Boxed, here and below, as few requests come here and all would carry its memory.
+        Some(stream) => Box::pin(within(head_timeout, stream, sent)).await,
+    };
+    let answer = match answer {
+        Ok(Ok(answer)) if answer.status().is_redirection() => {
+            let request =
+                Redirectable { method: &job.method, target: &job.target, headers: &job.headers, url };
+            timeout(head_timeout, Box::pin(follow(upstream, request, key, answer))).await
+        }
+        Ok(Ok(answer)) => Ok(Ok(Headed::of(answer))),
+        Ok(Err(error)) => Ok(Err(error)),
+        Err(elapsed) => Err(elapsed),
+    };
+    match answer {
+        Ok(Ok(headed)) => Ok(headed),
+        Ok(Err(error)) => Err(not_sent(job, &error)),
+        Err(_) => Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadTimeout)),
+    }
+}
+
+fn not_sent(job: &Job, error: &SendError) -> FailedAttempt {
+    let (fault, failure) = match error.fate {
+        Fate::NotConnected => (Fault::connect_failed(), Failure::Unreachable),
+        Fate::NotDone => (Fault::not_done(), Failure::HeadLost),
+        Fate::Unknown => (Fault::head_lost(), Failure::HeadLost),
+    };
+    log::debug!(target: "upstream", "{}: {failure:?}: {error}", job.id);
+    FailedAttempt::without_answer(fault, failure)
+}
+
+fn body_lost(status: StatusCode) -> FailedAttempt {
+    FailedAttempt {
+        status: Some(status),
+        ..FailedAttempt::without_answer(Fault::body_lost(), Failure::BodyLost)
+    }
+}
+
+/// Whether the head of an answer that is no error can be Google's answer to the request. 101 is not, as nothing but a Live
+/// session asks for it, and beyond 599 there is no status.
+fn can_be_googles(job: &Job, key: &Key, head: &Parts) -> bool {
+    match head.status {
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => true,
+        status if status.is_success() => {
+            job.method == Method::OPTIONS || key.provider().may_have_answered(&job.target, &head.headers)
+        }
+        status => status.is_redirection(),
+    }
+}
+
+/// Whether a model was asked, and has answered with what should be more than a head.
+fn is_of_model(job: &Job, status: StatusCode) -> bool {
+    let is_answer = status == StatusCode::OK && job.method == Method::POST;
+    is_answer && job.target.surface == Surface::Native && job.target.operation.model.is_some()
+}
+
+/// Something on the way has answered in Google's place. Nothing of it is the client's business.
+fn not_google(upstream: &Upstream, job: &Job, head: &Parts) -> FailedAttempt {
+    upstream.met_another(head.status, &head.headers, job.target.surface);
+    FailedAttempt {
+        status: Some(head.status),
+        ..FailedAttempt::without_answer(Fault::not_google(), Failure::NotGoogle(head.status.as_u16()))
+    }
+}
+
+/// Returns what of the body's beginning may pass, reading on as long as it ends inside what could be the key; `None` when
+/// the key cannot be taken out of it.
+async fn look_through(
+    mut begun: Bytes,
+    body: &mut Body,
+    is_over: &mut bool,
+    observer: &mut Observer,
+) -> Option<Bytes> {
+    let mut is_last = *is_over;
+    loop {
+        begun = match observer.release(begun, is_last) {
+            Release::Pass(begun) => return Some(begun),
+            Release::Never => return None,
+            Release::Hold(begun) => begun,
+        };
+        let mut joined = Joined::default();
+        joined.push(begun);
+        match body.next().await {
+            Ok(Some(chunk)) => {
+                observer.see(&chunk);
+                joined.push(chunk);
+            }
+            Ok(None) => {
+                *is_over = true;
+                is_last = true;
+            }
+            // Found again, and told, by the relay.
+            Err(BodyError) => is_last = true,
+        }
+        begun = joined.into_bytes();
+    }
 }
 
 /// An upload's body may take as long as it flows: the time for an answer begins with its end.
@@ -208,51 +302,23 @@ fn go_down(upstream: &Upstream, job: &Job, key: &Key, headers: HeaderMap) -> Hea
     )
 }
 
-/// Reads an error answer whole and finds its fault.
-async fn read_error(
-    upstream: &Upstream,
-    job: &Job,
-    key: &Key,
-    head: http::response::Parts,
-    mut body: Body,
-) -> FailedAttempt {
-    let mut read = Joined::default();
-    let whole = loop {
-        match body.next().await {
-            Ok(Some(chunk)) => read.push(chunk),
-            Ok(None) => break true,
-            Err(BodyError) => break false,
-        }
-        if read.len() > MAX_ERROR_BODY {
-            break false;
-        }
+/// The upstream has answered with an error.
+async fn refused(upstream: &Upstream, job: &Job, key: &Key, head: Parts, body: Body) -> FailedAttempt {
+    let asked = Asked {
+        key,
+        tools: gemini::peek::uses_search_tools(job.clear_body()),
+        has_body: job.method != Method::HEAD,
+        form: error_form_of(&job.target.path, CredentialForm::GoogHeader),
     };
-    let body = read.into_bytes();
-    let coding = Coding::of(&head.headers);
-    let clear = decoded(coding, &body, MAX_CLASSIFIED);
-    let fault = classify(
-        &classify::Answer {
-            status: head.status.as_u16(),
-            retry_after: head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()),
-            body: clear.as_deref().unwrap_or_default(),
-            tools: gemini::peek::uses_search_tools(job.clear_body()),
-        },
-        chrono::Utc::now().timestamp(),
-    );
+    let error = read_error(&head, body, &asked).await;
+    let Some(told) = error.told else { return not_google(upstream, job, &head) };
+    upstream.works();
     let mut headers = go_down(upstream, job, key, head.headers);
-    let secret = key.secret().expose();
-    let body = match clear.as_deref().map(|clear| classify::redact(clear, &[secret])) {
-        // The key is in there: the client gets the text without it, in the clear.
-        Some(std::borrow::Cow::Owned(redacted)) => {
-            headers.remove(header::CONTENT_ENCODING);
-            Bytes::from(redacted)
-        }
-        _ => body,
-    };
+    told.fit(&mut headers);
     FailedAttempt {
-        fault,
+        fault: error.fault,
         status: Some(head.status),
-        answer: whole.then_some(WholeAnswer { status: head.status, headers, body }),
+        answer: Some(WholeAnswer { status: head.status, headers, body: told.body }),
         failure: Failure::BodyLost,
     }
 }
@@ -263,14 +329,13 @@ fn error_event(
     job: &Job,
     key: &Key,
     headers: HeaderMap,
-    error: &StreamError<'_>,
+    error: &LateError,
 ) -> FailedAttempt {
+    upstream.works();
     let (status, event) = (error.status, &*error.body);
     let tools = gemini::peek::uses_search_tools(job.clear_body());
-    let fault = classify(
-        &classify::Answer { status, retry_after: None, body: event, tools },
-        chrono::Utc::now().timestamp(),
-    );
+    let fault =
+        key.provider().fault_of_part(&classify::Answer { status, retry_after: None, body: event, tools });
     let status = StatusCode::from_u16(status)
         .ok()
         .filter(|status| status.as_u16() >= 400)
@@ -288,7 +353,7 @@ fn error_event(
 }
 
 /// The fault of an error that came in mid-stream.
-pub(super) fn late_fault(late: &LateError) -> Fault {
+pub(super) fn late_fault(key: &Key, late: &LateError) -> Fault {
     let answer = classify::Answer { status: late.status, retry_after: None, body: &late.body, tools: false };
-    classify(&answer, chrono::Utc::now().timestamp())
+    key.provider().fault_of_part(&answer)
 }

@@ -13,6 +13,8 @@ mod lists;
 mod observe;
 mod relay;
 mod search;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use actor::{ForwardActor, Reply};

@@ -3,15 +3,19 @@
 //! gzip; any other coding passes unseen.
 
 use super::learning::Learner;
-use crate::upstream::Coding;
+use crate::{key_ring::Key, upstream::Coding};
+use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use gemini::{
-    classify::{StreamError, stream_error},
+    classify::{LateError, LateErrors, StreamError, ends_in_part_of, redact_in_place, stream_error},
     events::{FirstEvent, Progress},
     names::{AnswerNames, Learnt},
     usage::{Usage, UsageScanner},
 };
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 /// No more than this is decoded of one answer: what comes after passes unseen, so a bomb costs a bounded effort.
 const MAX_DECODED: u64 = 256 * 1024 * 1024;
@@ -26,12 +30,10 @@ struct Watch {
     usage: UsageScanner,
     /// The search for the end of the first event, while that is of interest.
     first: Option<First>,
-    /// Whether the body is a stream of events, in which an error may come late.
-    events: bool,
-    /// Whether what was seen ends where an event does.
-    at_boundary: bool,
-    /// The error that a later event stated.
-    error: Option<LateError>,
+    /// The search for an error behind the first event, of a stream of events.
+    late: Option<LateErrors>,
+    /// The search for the key in what passes coded, once an error was mentioned.
+    leak: Option<Leak>,
     decoded: u64,
 }
 
@@ -42,11 +44,43 @@ struct First {
     progress: Progress,
 }
 
-/// An error that came after the first event: the answer's status had said success.
-#[derive(Clone, Debug)]
-pub(super) struct LateError {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+/// The search for the key in a body that passes coded.
+struct Leak {
+    key: Arc<Key>,
+    /// What was seen and has not been released, and a little of what was before it.
+    seen: Vec<u8>,
+    /// How much of that was released.
+    released: usize,
+}
+
+impl Leak {
+    /// So much of what was released is kept: no key is longer.
+    const KEPT: usize = 512;
+
+    fn see(&mut self, bytes: &[u8]) {
+        self.seen.drain(..self.released.saturating_sub(Self::KEPT));
+        self.released = self.released.min(Self::KEPT);
+        self.seen.extend_from_slice(bytes);
+    }
+
+    fn release(&mut self, bytes: Bytes, is_last: bool) -> Release {
+        let secret = self.key.secret().expose();
+        if ends_in_part_of(&self.seen, secret) && !is_last {
+            return Release::Hold(bytes);
+        }
+        self.released = self.seen.len();
+        if redact_in_place(&mut self.seen, secret) { Release::Never } else { Release::Pass(bytes) }
+    }
+}
+
+/// What may be done with the next bytes of a body.
+pub(super) enum Release {
+    /// The client may have these.
+    Pass(Bytes),
+    /// More must come before it can be known.
+    Hold(Bytes),
+    /// The key is in there and cannot be taken out.
+    Never,
 }
 
 /// What a body has said, as far as it came.
@@ -60,6 +94,8 @@ pub(super) struct Observed {
 /// The watcher of one body.
 pub(super) struct Observer {
     decoding: Decoding,
+    /// The key that the request went up with, which must not come down.
+    key: Arc<Key>,
     /// Takes the names that are found, where there is something to learn.
     learner: Option<Box<Learner>>,
 }
@@ -73,7 +109,7 @@ enum Decoding {
 
 impl Observer {
     /// `events` says whether to look for the first event, `names` which names.
-    pub(super) fn new(coding: Coding, events: bool, names: Option<AnswerNames>) -> Self {
+    pub(super) fn new(coding: Coding, events: bool, names: Option<AnswerNames>, key: Arc<Key>) -> Self {
         let watch = Watch {
             names: names.map(Box::new),
             usage: UsageScanner::new(),
@@ -82,9 +118,8 @@ impl Observer {
                 text: Vec::new(),
                 progress: Progress::NeedMore,
             }),
-            events,
-            at_boundary: true,
-            error: None,
+            late: None,
+            leak: None,
             decoded: 0,
         };
         let decoding = match coding {
@@ -92,7 +127,7 @@ impl Observer {
             Coding::Gzip => Decoding::Gzip(Box::new(MultiGzDecoder::new(watch))),
             Coding::Other => Decoding::Closed,
         };
-        Self { decoding, learner: None }
+        Self { decoding, key, learner: None }
     }
 
     /// Hands the names found so far, and all that come, to `learner`.
@@ -122,13 +157,16 @@ impl Observer {
         }
         self.tell_names(AnswerNames::finish);
         match self.watch_mut() {
-            Some(watch) => Observed { usage: watch.usage.finish(), late_error: watch.error.take() },
+            Some(watch) => Observed {
+                usage: watch.usage.finish(),
+                late_error: watch.late.as_mut().and_then(LateErrors::take),
+            },
             None => Observed { usage: None, late_error: None },
         }
     }
 
     fn tell_names(&mut self, found: fn(&mut AnswerNames) -> Vec<Learnt>) {
-        let Self { decoding, learner: Some(learner) } = self else { return };
+        let Self { decoding, learner: Some(learner), .. } = self else { return };
         let names = match decoding {
             Decoding::Plain(watch) => &mut watch.names,
             Decoding::Gzip(decoder) => &mut decoder.get_mut().names,
@@ -150,13 +188,45 @@ impl Observer {
         stream_error(&self.watch()?.first.as_ref()?.text)
     }
 
-    /// Ends the search for the first event.
+    /// Whether some of an event is there, and not comments only.
+    pub(super) fn first_event_has_begun(&self) -> bool {
+        self.watch().is_none_or(|watch| watch.first.as_ref().is_none_or(|first| first.finder.has_begun()))
+    }
+
+    /// Ends the search for the first event. What came with it is looked at as all that follows.
     pub(super) fn forget_first_event(&mut self) {
-        match &mut self.decoding {
-            Decoding::Plain(watch) => watch.first = None,
-            Decoding::Gzip(decoder) => decoder.get_mut().first = None,
-            Decoding::Closed => {}
+        let key = matches!(self.decoding, Decoding::Gzip(_)).then(|| Arc::clone(&self.key));
+        let Some(watch) = self.watch_mut() else { return };
+        let Some(first) = watch.first.take() else { return };
+        let end = match first.progress {
+            Progress::Complete { end } => end.min(first.text.len()),
+            Progress::NeedMore | Progress::TooLong => 0,
+        };
+        let (event, more) = first.text.split_at(end);
+        watch.late = Some(LateErrors::after(event));
+        watch.leak = key.map(|key| Leak { key, seen: Vec::new(), released: 0 });
+        watch.look_for_errors(more);
+    }
+
+    /// Whether the body has mentioned an error after its first event: what passes must be released from then on.
+    pub(super) fn mentions_error(&self) -> bool {
+        self.watch().is_some_and(|watch| watch.late.as_ref().is_some_and(LateErrors::is_mentioned))
+    }
+
+    /// Says what may be done with the next bytes, all of which were seen. `is_last` says that no more will come.
+    pub(super) fn release(&mut self, bytes: Bytes, is_last: bool) -> Release {
+        if !self.mentions_error() {
+            return Release::Pass(bytes);
         }
+        if let Some(leak) = self.watch_mut().and_then(|watch| watch.leak.as_mut()) {
+            return leak.release(bytes, is_last);
+        }
+        let secret = self.key.secret().expose();
+        if ends_in_part_of(&bytes, secret) && !is_last {
+            return Release::Hold(bytes);
+        }
+        let mut clear = bytes.to_vec();
+        if redact_in_place(&mut clear, secret) { Release::Pass(clear.into()) } else { Release::Pass(bytes) }
     }
 
     fn watch_mut(&mut self) -> Option<&mut Watch> {
@@ -176,6 +246,18 @@ impl Observer {
     }
 }
 
+impl Watch {
+    fn look_for_errors(&mut self, bytes: &[u8]) {
+        let Some(late) = &mut self.late else { return };
+        late.see(bytes);
+        if late.is_mentioned()
+            && let Some(leak) = &mut self.leak
+        {
+            leak.see(bytes);
+        }
+    }
+}
+
 impl Write for Watch {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.decoded += bytes.len() as u64;
@@ -188,15 +270,7 @@ impl Write for Watch {
             first.text.extend_from_slice(bytes);
             first.progress = first.finder.push(bytes);
         }
-        if self.events && self.first.is_none() && self.error.is_none() {
-            if self.at_boundary
-                && let Some(error) = stream_error(bytes)
-            {
-                let body = error.body[..error.body.len().min(MAX_FIRST_EVENT)].to_vec();
-                self.error = Some(LateError { status: error.status, body });
-            }
-            self.at_boundary = ends_an_event(bytes);
-        }
+        self.look_for_errors(bytes);
         if let Some(names) = &mut self.names {
             names.see(bytes);
         }
@@ -207,9 +281,4 @@ impl Write for Watch {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Whether an event ends here: a blank line, or an element of a JSON array with its end of line.
-fn ends_an_event(bytes: &[u8]) -> bool {
-    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.trim_ascii_end().ends_with(b"}")
 }

@@ -3,7 +3,7 @@
 
 use super::{
     job::Piece,
-    observe::{Observed, Observer},
+    observe::{Observed, Observer, Release},
 };
 use crate::{
     transaction::End,
@@ -48,6 +48,7 @@ pub(super) async fn relay(
 ) -> Relayed {
     let mut bytes = 0;
     let mut last_came = Instant::now();
+    let mut held = Bytes::new();
     loop {
         let mut joined = Joined::default();
         let first = tokio::select! {
@@ -81,9 +82,26 @@ pub(super) async fn relay(
             }
         }
         // Before the client can name in its next request what the end brings.
-        let at_end = matches!(state, Ready::End | Ready::Broken).then(|| observer.end());
-        if joined.len() > 0 {
-            let piece = joined.into_bytes();
+        let mut at_end = matches!(state, Ready::End | Ready::Broken).then(|| observer.end());
+        let mut piece = joined.into_bytes();
+        if observer.mentions_error() {
+            let mut joined = Joined::default();
+            joined.push(std::mem::take(&mut held));
+            joined.push(piece);
+            piece = match observer.release(joined.into_bytes(), at_end.is_some()) {
+                Release::Pass(piece) => piece,
+                Release::Hold(piece) => {
+                    held = piece;
+                    continue;
+                }
+                Release::Never => {
+                    at_end = at_end.or_else(|| Some(observer.end()));
+                    state = Ready::Broken;
+                    Bytes::new()
+                }
+            };
+        }
+        if !piece.is_empty() {
             tail.see(&piece);
             let length = piece.len() as u64;
             if let Err(end) = hand_on(&pieces, Piece::Chunk(piece), write_timeout).await {

@@ -11,19 +11,21 @@ use crate::{
     attempts::{ErrorAnswer, Failed},
     failure::Failure,
     key_ring::Key,
-    upstream::{Causes, Upstream},
+    upstream::{Asked, Body, Fate, RequestBody, Upgraded, Upstream, read_error, upgraded},
 };
-use bytes::BytesMut;
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use gemini::{
-    classify::{self, classify, error_message},
+    classify::{self, error_message_of_part},
+    dialect::ErrorForm,
     fault::Fault,
     live::{close_fault, code_of_status},
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, StatusCode,
     header::{self, InvalidHeaderValue},
 };
+use hyper::body::Incoming;
 use std::{future::Future, rc::Rc};
 use tokio::time::timeout;
 use tokio_tungstenite::{
@@ -35,10 +37,7 @@ use tokio_tungstenite::{
     },
 };
 
-/// How much of an answer that refuses the upgrade is read.
-const MAX_REFUSAL: usize = 256 * 1024;
-
-pub(super) type UpstreamSocket = WebSocketStream<Watched<reqwest::Upgraded>>;
+pub(super) type UpstreamSocket = WebSocketStream<Watched<Upgraded>>;
 
 /// A session that the upstream has begun.
 pub(super) struct Open {
@@ -78,6 +77,11 @@ impl LiveFailed {
 
     fn lost() -> Self {
         Self::without_words(Fault::head_lost(), Failure::HeadLost)
+    }
+
+    /// Something on the way has answered in the upstream's place.
+    fn not_google(status: StatusCode) -> Self {
+        Self::without_words(Fault::not_google(), Failure::NotGoogle(status.as_u16())).after(status)
     }
 
     /// The upgrade had been answered with this status.
@@ -140,37 +144,41 @@ pub(super) fn redacted(frame: &CloseFrame, key: &Key) -> Close {
 }
 
 /// The handshake, over the worker's own client for it: a proxy and certificates hold for sessions as for requests.
-async fn upgrade(upstream: &Upstream, job: &LiveJob, key: &Key) -> Result<reqwest::Upgraded, LiveFailed> {
+async fn upgrade(upstream: &Upstream, job: &LiveJob, key: &Key) -> Result<Upgraded, LiveFailed> {
     let client = upstream.live_client().map_err(|error| {
         log::error!(target: "upstream", "{}: {error}", job.id);
         LiveFailed::without_words(Fault::connect_failed(), Failure::Unreachable)
     })?;
     let nonce = generate_key();
-    let mut request = reqwest::Request::new(http::Method::GET, upstream.url(&job.target));
-    *request.headers_mut() = handshake_headers(job, key, &nonce).map_err(|_| LiveFailed::lost())?;
-    let response = match within(upstream, client.execute(request)).await? {
+    let url = key.provider().url(upstream, &job.target);
+    let headers = handshake_headers(job, key, &nonce).map_err(|_| LiveFailed::lost())?;
+    let sent = client.send(http::Method::GET, &url, headers, RequestBody::Whole(Bytes::new()));
+    let response = match within(upstream, sent).await? {
         Ok(response) => response,
         Err(error) => {
-            let failed = if error.is_connect() {
-                LiveFailed::without_words(Fault::connect_failed(), Failure::Unreachable)
-            } else {
-                LiveFailed::lost()
-            };
-            log::debug!(target: "upstream", "{}: no session: {}", job.id, Causes(&error.without_url()));
-            return Err(failed);
+            log::debug!(target: "upstream", "{}: {:?}: {error}", job.id, error.fate);
+            return Err(match error.fate {
+                Fate::NotConnected => {
+                    LiveFailed::without_words(Fault::connect_failed(), Failure::Unreachable)
+                }
+                Fate::NotDone => LiveFailed::without_words(Fault::not_done(), Failure::HeadLost),
+                Fate::Unknown => LiveFailed::lost(),
+            });
         }
     };
     let status = response.status();
-    if status.as_u16() >= 400 {
-        return Err(refused(upstream, key, response).await);
+    if (400..600).contains(&status.as_u16()) {
+        return Err(refused(upstream, job, key, response).await);
+    }
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        upstream.met_another(status, response.headers(), job.target.surface);
+        return Err(LiveFailed::not_google(status));
     }
     let accept = response.headers().get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
-    if status != StatusCode::SWITCHING_PROTOCOLS
-        || accept != Some(derive_accept_key(nonce.as_bytes()).as_bytes())
-    {
+    if accept != Some(derive_accept_key(nonce.as_bytes()).as_bytes()) {
         return Err(LiveFailed::lost().after(status));
     }
-    within(upstream, response.upgrade()).await?.map_err(|_| LiveFailed::lost())
+    within(upstream, upgraded(response)).await?.ok_or_else(LiveFailed::lost)
 }
 
 async fn within<T>(upstream: &Upstream, work: impl Future<Output = T>) -> Result<T, LiveFailed> {
@@ -190,7 +198,10 @@ fn handshake_headers(job: &LiveJob, key: &Key, nonce: &str) -> Result<HeaderMap,
     headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(nonce)?);
     match &job.ephemeral {
-        None => headers.insert(HeaderName::from_static("x-goog-api-key"), key.goog_header()),
+        None => {
+            let (name, value) = key.provider().credential(job.target.surface, key);
+            headers.insert(name, value)
+        }
         Some(ephemeral) => {
             let value = format!("Token {}", ephemeral.token.expose());
             let mut value = HeaderValue::from_str(&value)?;
@@ -202,29 +213,27 @@ fn handshake_headers(job: &LiveJob, key: &Key, nonce: &str) -> Result<HeaderMap,
 }
 
 /// The upstream has answered the upgrade with an error.
-async fn refused(upstream: &Upstream, key: &Key, mut response: reqwest::Response) -> LiveFailed {
-    let status = response.status();
-    let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after = retry_after.map(str::to_owned);
-    let mut body = BytesMut::new();
-    while body.len() < MAX_REFUSAL
-        && let Ok(Ok(Some(chunk))) = timeout(upstream.settings.idle_timeout, response.chunk()).await
-    {
-        body.extend_from_slice(&chunk);
-    }
-    let answer = classify::Answer {
-        status: status.as_u16(),
-        retry_after: retry_after.as_deref(),
-        body: &body,
-        tools: false,
+async fn refused(
+    upstream: &Upstream,
+    job: &LiveJob,
+    key: &Key,
+    response: http::Response<Incoming>,
+) -> LiveFailed {
+    let (head, body) = response.into_parts();
+    let status = head.status;
+    let body = Body::new(Some(body), upstream.settings.idle_timeout);
+    let asked = Asked { key, tools: false, has_body: true, form: ErrorForm::Status };
+    let error = read_error(&head, body, &asked).await;
+    let Some(told) = error.told else {
+        upstream.met_another(status, &head.headers, job.target.surface);
+        return LiveFailed::not_google(status);
     };
-    let fault = classify(&answer, chrono::Utc::now().timestamp());
-    let body = classify::redact(&body, &[key.secret().expose()]);
-    let reason = error_message(&body).unwrap_or_else(|| reason_of(status));
+    upstream.works();
+    let reason = error_message_of_part(&told.body).unwrap_or_else(|| reason_of(status));
     let close = Close { code: code_of_status(status.as_u16()), reason };
     let answer = SetupAnswer { close: Some(close), status: Some(status) };
     LiveFailed::Fault(Failed {
-        fault,
+        fault: error.fault,
         status: Some(status),
         answer: Some(answer),
         failure: Failure::HeadLost,

@@ -20,7 +20,7 @@ struct Body<R> {
 /// The key a subject hangs on, if it is one key.
 fn key_of(subject: &Subject) -> Option<&KeyId> {
     match subject {
-        Subject::Key { key } | Subject::Usage { key } => Some(key),
+        Subject::Key { key } | Subject::Usage { key } | Subject::ModelUsage { key, .. } => Some(key),
         Subject::Project { project }
         | Subject::Model { project, .. }
         | Subject::Limits { project, .. }

@@ -2,12 +2,14 @@
 //! together again without copying a single chunk.
 
 use bytes::{Bytes, BytesMut};
+use hyper::body::Incoming;
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 use tokio::time::timeout;
 
 /// The upstream's body.
 pub(crate) struct Body {
-    inner: reqwest::Body,
+    /// `None` of an answer whose body is not to be read.
+    inner: Option<Incoming>,
     /// It broke off before: the library's body would say that it has ended.
     broken: bool,
     idle_timeout: Duration,
@@ -36,7 +38,7 @@ pub(crate) enum Patience {
 
 impl Body {
     /// `idle_timeout` is how long the next bytes may take.
-    pub(crate) fn new(inner: reqwest::Body, idle_timeout: Duration) -> Self {
+    pub(crate) fn new(inner: Option<Incoming>, idle_timeout: Duration) -> Self {
         Self { inner, broken: false, idle_timeout }
     }
 
@@ -44,8 +46,9 @@ impl Body {
         if self.broken {
             return Poll::Ready(Err(BodyError));
         }
+        let Some(inner) = &mut self.inner else { return Poll::Ready(Ok(None)) };
         loop {
-            return match std::task::ready!(http_body::Body::poll_frame(Pin::new(&mut self.inner), cx)) {
+            return match std::task::ready!(http_body::Body::poll_frame(Pin::new(&mut *inner), cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) if !chunk.is_empty() => Poll::Ready(Ok(Some(chunk))),
                     _ => continue, // an empty frame, or trailers, which HTTP/1.1 clients did not ask for

@@ -1,7 +1,13 @@
 //! An error with its causes, in one line, for logs and for the person who configures the service. The caller sees to it
 //! that no URL is in there, which could hold a credential.
 
-/// Prints an error with its causes, which reqwest's own text leaves out.
+use super::connector::NoConnection;
+use std::io;
+
+/// `EMFILE` and `ENFILE`, on every Unix.
+const OUT_OF_DESCRIPTORS: [i32; 2] = [24, 23];
+
+/// Prints an error with its causes, which libraries' own texts leave out.
 pub(crate) struct Causes<'a>(pub(crate) &'a dyn std::error::Error);
 
 impl std::fmt::Display for Causes<'_> {
@@ -14,4 +20,46 @@ impl std::fmt::Display for Causes<'_> {
         }
         Ok(())
     }
+}
+
+/// Finds a cause of a type among an error's causes, itself among them.
+pub(super) fn find<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = match cause.downcast_ref::<io::Error>() {
+            // It stands for what it wraps, whose own causes alone it would name.
+            Some(wrapper) if wrapper.get_ref().is_some() => {
+                wrapper.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static))
+            }
+            _ => cause.source(),
+        };
+    }
+    None
+}
+
+/// Says why there is no connection, for the operator.
+pub(super) fn why(error: &NoConnection) -> String {
+    let number = find::<io::Error>(error).and_then(io::Error::raw_os_error);
+    if number.is_some_and(|number| OUT_OF_DESCRIPTORS.contains(&number)) {
+        return "the gateway is out of file descriptors; raise their limit (ulimit -n)".to_owned();
+    }
+    let hint = match find::<rustls::Error>(error) {
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            rustls::CertificateError::UnknownIssuer => {
+                " (if a proxy opens TLS, its authority belongs into upstream.ca_file)"
+            }
+            rustls::CertificateError::Expired
+            | rustls::CertificateError::ExpiredContext { .. }
+            | rustls::CertificateError::NotValidYet
+            | rustls::CertificateError::NotValidYetContext { .. } => " (is this machine's clock right?)",
+            _ => "",
+        },
+        _ => "",
+    };
+    format!("{}{hint}", Causes(error))
 }

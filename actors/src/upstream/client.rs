@@ -1,9 +1,29 @@
-//! The way to Google: one HTTP client a worker, so that a connection's task runs on the thread that uses it, and the
-//! fixed authorities that upstream URLs are built on. Only this room of the house knows reqwest.
+//! The way to Google: one HTTP client a worker, so that a connection's task runs on the thread that uses it. It sends a
+//! request once, and says of one that failed whether it can have been processed.
 
-use super::causes::Causes;
-use gemini::path::{Surface, Target};
-use std::{cell::OnceCell, fmt, time::Duration};
+use super::{
+    base_url::BaseUrl,
+    causes::{self, Causes},
+    connector::{Connector, NoConnection},
+    outage::OutageLog,
+    proxy::{Proxies, ProxyUrl},
+    tls::{self, Offer},
+};
+use bytes::Bytes;
+use gemini::path::Surface;
+use http::{HeaderMap, Method, Request, Response, Uri, header};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioTimer},
+};
+use std::{
+    cell::OnceCell,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 use url::Url;
 
 /// How to reach the upstream.
@@ -29,111 +49,38 @@ pub struct UpstreamSettings {
     pub redirect_hosts: Vec<String>,
 }
 
-/// An upstream base URL, checked: http or https, no credentials, no query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseUrl {
-    /// Scheme and authority, with nothing after them.
-    root: Url,
-    /// The same as text, without a slash at the end.
-    origin: String,
-    /// The path put before each request's path, without a slash at the end.
-    prefix: String,
-}
+/// The most that is read at once of a connection that carries one answer at a time, in bytes: it is also what lies read
+/// and unasked for while a client does not read, and the longest head of an answer.
+const READ_BUFFER: usize = 32 * 1024;
+/// HTTP/2's window of one answer, in bytes: what may lie unread of it.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// HTTP/2's window of a connection with all its answers.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-impl BaseUrl {
-    /// Reads a base URL. The error says what is wrong, never repeating the text, which may hold credentials.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let url = Url::parse(text.trim())
-            .map_err(|_| "is not a URL such as https://generativelanguage.googleapis.com")?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("must begin with http:// or https://");
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not hold a user name or password");
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err("must not hold a query or a fragment");
-        }
-        let origin = url.origin().ascii_serialization();
-        let prefix = url.path().trim_end_matches('/').to_owned();
-        let mut root = url;
-        root.set_path("");
-        Ok(Self { root, origin, prefix })
-    }
+/// What all workers' clients meet on their way.
+static OUTAGES: OutageLog = OutageLog::new();
 
-    /// Scheme and authority.
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
-    /// Whether a path follows the authority.
-    pub fn has_path(&self) -> bool {
-        !self.prefix.is_empty()
-    }
-
-    /// Drops a path's last segments if they are these.
-    #[must_use]
-    pub fn without_suffix(mut self, suffix: &str) -> Self {
-        if let Some(prefix) = self.prefix.strip_suffix(suffix) {
-            self.prefix.truncate(prefix.len());
-        }
-        self
-    }
-
-    /// A URL on this base. Only its path and query are set, so the authority is the configured one whatever they are.
-    fn join(&self, path: &str, query: Option<&str>) -> Url {
-        let mut url = self.root.clone();
-        if self.prefix.is_empty() {
-            url.set_path(path);
-        } else {
-            url.set_path(&format!("{}{path}", self.prefix));
-        }
-        url.set_query(query);
-        url
-    }
-}
-
-/// A proxy's URL, which may hold its password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ProxyUrl(Url);
-
-impl ProxyUrl {
-    /// Reads a proxy URL: http, https, socks4, socks4a, socks5 or socks5h.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let url = Url::parse(text.trim())
-            .map_err(|_| "is not a URL such as http://proxy:3128 or socks5h://proxy:1080")?;
-        match url.scheme() {
-            "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" if url.has_host() => Ok(Self(url)),
-            _ => Err("must begin with http://, https://, socks5:// or socks5h:// and name a host"),
-        }
-    }
-}
-
-impl fmt::Debug for ProxyUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://***", self.0.scheme())
-    }
-}
-
-/// What TLS can fail on before the first connection.
-const CA_FILE: &str = "upstream.ca_file";
-
-/// One worker's client.
+/// One worker's way to the upstream.
 pub(crate) struct Upstream {
-    client: reqwest::Client,
+    client: HttpClient,
     /// For Live sessions, which begin with an upgrade of HTTP/1.1; made for the first of them.
-    live_client: OnceCell<reqwest::Client>,
+    live_client: OnceCell<HttpClient>,
     pub(crate) settings: UpstreamSettings,
 }
 
 /// The client could not be built: a proxy or certificate is unusable.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UpstreamError {
     setting: &'static str,
     why: String,
 }
 
 impl UpstreamError {
+    /// Refuses a setting, or a variable of the environment.
+    pub(super) fn new(setting: &'static str, why: String) -> Self {
+        Self { setting, why }
+    }
+
     /// The setting at fault.
     pub fn setting(&self) -> &'static str {
         self.setting
@@ -150,30 +97,16 @@ impl std::error::Error for UpstreamError {}
 
 impl Upstream {
     pub(crate) fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
-        // Fails only when one is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = build(builder(&settings)?)?;
+        let client = HttpClient::new(&settings, Offer::Both)?;
         Ok(Self { client, live_client: OnceCell::new(), settings })
     }
 
+    /// Returns the base URL of a surface.
     pub(crate) fn base(&self, surface: Surface) -> &BaseUrl {
         match surface {
             Surface::OpenAi => &self.settings.openai_base,
             _ => &self.settings.gemini_base,
         }
-    }
-
-    /// The URL of a target, always on the configured authority: the target's path begins with one slash.
-    pub(crate) fn url(&self, target: &Target) -> Url {
-        let base = self.base(target.surface);
-        let path = match target.surface {
-            // A base that already names the layer's root, as OpenAI clients' base URLs do.
-            Surface::OpenAi if base.has_path() => {
-                target.path.strip_prefix("/v1beta/openai").unwrap_or(&target.path)
-            }
-            _ => &target.path,
-        };
-        base.join(path, target.query.as_deref())
     }
 
     /// Whether a redirect to `url` may be followed.
@@ -182,88 +115,182 @@ impl Upstream {
         super::redirect::is_allowed(&self.settings.redirect_hosts, url, without_tls)
     }
 
-    /// The URL of a native path of our own.
+    /// Returns the URL of a native path of our own.
     pub(crate) fn native_url(&self, path: &str, query: Option<&str>) -> Url {
         self.settings.gemini_base.join(path, query)
     }
 
-    pub(crate) fn client(&self) -> &reqwest::Client {
+    pub(crate) fn client(&self) -> &HttpClient {
         &self.client
     }
 
-    /// The client that Live sessions are opened with.
-    pub(crate) fn live_client(&self) -> Result<&reqwest::Client, UpstreamError> {
+    /// Returns the client that Live sessions are opened with.
+    pub(crate) fn live_client(&self) -> Result<&HttpClient, UpstreamError> {
         if let Some(client) = self.live_client.get() {
             return Ok(client);
         }
-        let client = build(builder(&self.settings)?.http1_only())?;
+        let client = HttpClient::new(&self.settings, Offer::Http1)?;
         Ok(self.live_client.get_or_init(|| client))
     }
-}
 
-/// A client's builder with all that the settings say.
-fn builder(settings: &UpstreamSettings) -> Result<reqwest::ClientBuilder, UpstreamError> {
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never()) // the pool decides what is tried again, and on which key
-        .connect_timeout(settings.connect_timeout)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Duration::from_secs(60))
-        .pool_idle_timeout(Duration::from_secs(90))
-        .http2_initial_stream_window_size(256 * 1024)
-        .http2_initial_connection_window_size(4 * 1024 * 1024)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .http2_keep_alive_timeout(Duration::from_secs(10));
-    for pem in &settings.extra_roots {
-        let certificates =
-            reqwest::Certificate::from_pem_bundle(pem).map_err(|error| unusable(CA_FILE, error))?;
-        if certificates.is_empty() {
-            return Err(UpstreamError { setting: CA_FILE, why: "it holds no certificate".to_owned() });
-        }
-        for certificate in certificates {
-            builder = builder.add_root_certificate(certificate);
-        }
-    }
-    if let Some(ProxyUrl(url)) = &settings.proxy {
-        let proxy = reqwest::Proxy::all(url.clone()).map_err(|error| unusable("upstream.proxy", error))?;
-        builder = builder.proxy(proxy);
-    }
-    Ok(builder)
-}
-
-fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, UpstreamError> {
-    builder.build().map_err(|error| unusable(CA_FILE, error))
-}
-
-fn unusable(setting: &'static str, error: reqwest::Error) -> UpstreamError {
-    UpstreamError { setting, why: Causes(&error.without_url()).to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_base_url_is_an_origin_and_perhaps_a_prefix() {
-        let base = BaseUrl::parse("https://generativelanguage.googleapis.com/").unwrap();
-        assert_eq!(
-            base.join("/v1beta/models", Some("a=b")).as_str(),
-            "https://generativelanguage.googleapis.com/v1beta/models?a=b"
-        );
-        let base = BaseUrl::parse("http://127.0.0.1:8080/google/").unwrap();
-        assert_eq!(base.join("/v1/models", None).as_str(), "http://127.0.0.1:8080/google/v1/models");
+    /// Hears that Google itself has answered.
+    pub(crate) fn works(&self) {
+        OUTAGES.works();
     }
 
-    #[test]
-    fn a_base_url_with_credentials_or_another_scheme_is_refused_without_repeating_it() {
-        for text in ["ftp://x", "https://u:canary@x", "https://x/?canary", "canary"] {
-            assert!(!BaseUrl::parse(text).unwrap_err().contains("canary"));
+    /// Hears that something on the way has answered in Google's place.
+    pub(crate) fn met_another(&self, status: http::StatusCode, headers: &HeaderMap, surface: Surface) {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("no type");
+        let kind: String = kind.chars().take(60).filter(|sign| !sign.is_control()).collect();
+        let way = self.client.way(self.base(surface));
+        OUTAGES.failed(&format!("{way}: something on the way answers in Google's place ({status}, {kind})"));
+    }
+}
+
+/// A request's body.
+pub(crate) enum RequestBody {
+    /// None, or one that is whole.
+    Whole(Bytes),
+    /// One that passes as it comes.
+    Streamed(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyBroken> + Send>>),
+}
+
+/// Why a streamed body broke off.
+pub(crate) type BodyBroken = Box<dyn std::error::Error + Send + Sync>;
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyBroken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyBroken>>> {
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(http_body::Frame::data(std::mem::take(bytes))))),
+            Self::Streamed(body) => body.as_mut().poll_frame(cx),
         }
     }
 
-    #[test]
-    fn a_proxy_url_hides_its_password() {
-        let proxy = ProxyUrl::parse("socks5h://user:canary@127.0.0.1:1080").unwrap();
-        assert_eq!(format!("{proxy:?}"), "socks5h://***");
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Streamed(body) => body.is_end_stream(),
+        }
     }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        match self {
+            Self::Whole(bytes) => http_body::SizeHint::with_exact(bytes.len() as u64),
+            Self::Streamed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// What is known of a request that got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// There was no connection to send it on.
+    NotConnected,
+    /// The upstream has shown that it did not process it, or nothing of it went out.
+    NotDone,
+    /// Something went out, and it is not known what became of it.
+    Unknown,
+}
+
+/// A request got no answer.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    pub(crate) fate: Fate,
+    source: Option<legacy::Error>,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(error) => write!(f, "{}", Causes(error)),
+            None => write!(f, "the request cannot be sent"),
+        }
+    }
+}
+
+/// Sends requests, over connections that it keeps.
+pub(crate) struct HttpClient {
+    inner: legacy::Client<Connector, RequestBody>,
+    proxies: Proxies,
+}
+
+impl HttpClient {
+    fn new(settings: &UpstreamSettings, offer: Offer) -> Result<Self, UpstreamError> {
+        let schemes = [settings.gemini_base.root.scheme(), settings.openai_base.root.scheme()];
+        let variable = |name: &str| std::env::var(name).ok();
+        let proxies = Proxies::new(settings.proxy.as_ref(), &schemes, variable)?;
+        let to_google = tls::config(&settings.extra_roots, offer)?;
+        let to_proxy = tls::config(&settings.extra_roots, Offer::Http1)?;
+        let connector = Connector::new(to_google, to_proxy, proxies.clone(), settings.connect_timeout);
+        let inner = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(90))
+            .http1_max_buf_size(READ_BUFFER)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .http2_keep_alive_timeout(Duration::from_secs(10))
+            .build(connector);
+        Ok(Self { inner, proxies })
+    }
+
+    /// Sends a request and returns the head of its answer. What was certainly not sent on a connection that had gone is
+    /// sent on another by the library itself; all else that is tried again is the pool's to decide.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: RequestBody,
+    ) -> Result<Response<Incoming>, SendError> {
+        let Ok(uri) = url.as_str().parse::<Uri>() else {
+            return Err(SendError { fate: Fate::NotDone, source: None });
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.headers_mut() = headers;
+        if let Some(authorization) = self.proxies.authorization(&uri) {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization);
+        }
+        *request.uri_mut() = uri;
+        self.inner.request(request).await.map_err(|error| {
+            let fate = fate(&error);
+            if let Some(no_connection) = causes::find::<NoConnection>(&error) {
+                OUTAGES.failed(&format!("{}: {}", no_connection.way, causes::why(no_connection)));
+            }
+            SendError { fate, source: Some(error) }
+        })
+    }
+
+    /// Says which way an address is reached.
+    fn way(&self, base: &BaseUrl) -> String {
+        let host = base.origin();
+        match host.parse::<Uri>().ok().as_ref().and_then(|uri| self.proxies.of(uri)) {
+            Some((proxy, _)) => format!("{host} through the proxy {proxy}"),
+            None => host.to_owned(),
+        }
+    }
+}
+
+/// Reads from an error's causes what has become of its request.
+fn fate(error: &legacy::Error) -> Fate {
+    if error.is_connect() {
+        return Fate::NotConnected;
+    }
+    let is_canceled = causes::find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
+    let is_refused = causes::find::<h2::Error>(error).is_some_and(|error| {
+        // A GOAWAY ends with its error only what lies above its last stream; that was not processed (RFC 9113 §6.8).
+        let is_above = error.is_go_away() && error.is_remote();
+        let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        is_above || (is_refused && error.is_remote())
+    });
+    if is_canceled || is_refused { Fate::NotDone } else { Fate::Unknown }
 }

@@ -1,12 +1,13 @@
 //! Which headers pass, in each direction. End-to-end headers do, known or not, since Google adds new ones; credentials,
-//! cookies, hop-by-hop and forwarding headers do not.
+//! cookies, hop-by-hop headers and those that say who the client is do not. One list for requests and Live sessions.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::ACCEPT_ENCODING};
 use memchr::memmem;
 
 /// RFC 9110 §7.6.1, and what the connection itself decides.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
@@ -17,21 +18,107 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// Client credentials, forwarding traces, and what the upstream client writes itself.
+/// Client credentials, what the upstream client writes itself, and who the client is: as proxies, load balancers, CDNs and
+/// tunnels in front write it, and as gates that know users do. Sorted.
 const NOT_UP: &[&str] = &[
+    "ali-cdn-real-ip",
     "authorization",
+    "client-ip",
     "content-length",
     "cookie",
     "expect",
     "forwarded",
+    "forwarded-for",
     "host",
     "openai-organization",
     "openai-project",
+    "proxy-client-ip",
+    "remote-addr",
+    "remote-user",
+    "rndr-id",
+    "surrogate-capability",
+    "true-client-ip",
     "via",
+    "wl-proxy-client-ip",
+    "x-client-cert",
+    "x-client-dn",
+    "x-client-ip",
+    "x-client-port",
+    "x-client-verify",
+    "x-cloud-trace-context",
+    "x-cluster-client-ip",
+    "x-coming-from",
+    "x-edge-location",
+    "x-email",
+    "x-forwarded",
     "x-goog-api-key",
+    "x-goog-iap-jwt-assertion",
     "x-goog-user-project",
-    "x-real-ip",
+    "x-groups",
+    "x-host",
+    "x-original-url",
+    "x-originating-ip",
+    "x-proxyuser-ip",
+    "x-queue-start",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-request-start",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-server-name",
+    "x-sucuri-clientip",
+    "x-sucuri-country",
+    "x-true-client-ip",
+    "x-url-scheme",
+    "x-user",
+    "x-varnish",
+    "x-webauth-user",
 ];
+
+/// The same by the beginnings of names: each is one product's, or one purpose's.
+const NOT_UP_FROM: &[&str] = &[
+    "akamai-",
+    "cdn-",
+    "cf-",
+    "cloudfront-",
+    "do-connecting-",
+    "eo-",
+    "fastly-",
+    "fly-",
+    "incap-",
+    "ngrok-",
+    "ssl-client-",
+    "tailscale-",
+    "x-akamai-",
+    "x-amz-cf-",
+    "x-amzn-",
+    "x-appengine-",
+    "x-arr-",
+    "x-auth-request-",
+    "x-authentik-",
+    "x-azure-",
+    "x-cdn-",
+    "x-country-",
+    "x-envoy-",
+    "x-fastly-",
+    "x-fd-",
+    "x-forwarded-",
+    "x-geo-",
+    "x-goog-authenticated-user-",
+    "x-heroku-",
+    "x-lb-",
+    "x-nf-",
+    "x-original-",
+    "x-pomerium-",
+    "x-railway-",
+    "x-real-",
+    "x-remote-user",
+    "x-ssl-",
+    "x-vercel-",
+];
+
+/// The coding that answers can be looked through in. No other is asked for: an answer could hide the key in it.
+const LOOKED_THROUGH: &str = "gzip";
 
 /// `server` and `alt-svc` lead around the gateway, cookies belong to the key, the rest is written anew.
 const NOT_DOWN: &[&str] =
@@ -50,8 +137,8 @@ where
     let mut passed = HeaderMap::with_capacity(16);
     for (name, value) in headers() {
         let stays = HOP_BY_HOP.contains(&name)
-            || NOT_UP.contains(&name)
-            || name.starts_with("x-forwarded-")
+            || NOT_UP.binary_search(&name).is_ok()
+            || NOT_UP_FROM.iter().any(|start| name.starts_with(start))
             || name.contains('_') // proxies and CGI read `x_goog_api_key` as `x-goog-api-key`
             || nominated.iter().any(|other| other.eq_ignore_ascii_case(name));
         if !stays
@@ -61,7 +148,23 @@ where
             passed.append(name, value);
         }
     }
+    if passed.contains_key(ACCEPT_ENCODING) {
+        let coding = if takes_gzip(&passed) { LOOKED_THROUGH } else { "identity" };
+        passed.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding));
+    }
     passed
+}
+
+/// Whether `Accept-Encoding` takes gzip.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    offers.flat_map(|value| value.split(',')).any(|offer| {
+        let (coding, weight) = offer.split_once(';').unwrap_or((offer, ""));
+        let is_gzip = ["gzip", "x-gzip", "*"].iter().any(|name| coding.trim().eq_ignore_ascii_case(name));
+        let weight = weight.trim().trim_start_matches(['q', 'Q']).trim_start().trim_start_matches('=').trim();
+        let is_zero = weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0);
+        is_gzip && !is_zero
+    })
 }
 
 /// The header names that `Connection` nominates as hop-by-hop.
@@ -147,6 +250,78 @@ mod tests {
             ("x-not-yet-known", "1"),
         ]);
         assert_eq!(names, ["user-agent", "x-goog-api-client", "x-not-yet-known"]);
+    }
+
+    #[test]
+    fn who_the_client_is_stays_whoever_in_front_says_it() {
+        assert!(NOT_UP.is_sorted());
+        let names = up_names(&[
+            ("cf-connecting-ip", "203.0.113.9"),
+            ("cf-ray", "8"),
+            ("cf-access-jwt-assertion", "e"),
+            ("true-client-ip", "203.0.113.9"),
+            ("fastly-client-ip", "203.0.113.9"),
+            ("x-azure-clientip", "203.0.113.9"),
+            ("x-appengine-user-ip", "203.0.113.9"),
+            ("x-client-ip", "203.0.113.9"),
+            ("x-cluster-client-ip", "203.0.113.9"),
+            ("x-envoy-external-address", "203.0.113.9"),
+            ("x-amzn-trace-id", "Root=1"),
+            ("x-amz-cf-id", "a"),
+            ("cloudfront-viewer-address", "203.0.113.9:1"),
+            ("cdn-loop", "cloudflare"),
+            ("fly-client-ip", "203.0.113.9"),
+            ("x-vercel-forwarded-for", "203.0.113.9"),
+            ("x-nf-client-connection-ip", "203.0.113.9"),
+            ("x-original-forwarded-for", "203.0.113.9"),
+            ("x-original-host", "gate"),
+            ("x-request-start", "t=1"),
+            ("x-real-ip", "203.0.113.9"),
+            ("x-forwarded", "203.0.113.9"),
+            ("tailscale-user-login", "a@b"),
+            ("x-goog-authenticated-user-email", "a@b"),
+            ("x-auth-request-user", "a"),
+            ("remote-user", "a"),
+            ("http2-settings", "AAMAAABk"),
+            ("x-goog-request-params", "a=b"),
+            ("x-stainless-os", "Linux"),
+            ("x-server-timeout", "30"),
+            ("x-goog-upload-command", "start"),
+            ("traceparent", "00-1-2-01"),
+            ("accept", "*/*"),
+        ]);
+        assert_eq!(
+            names,
+            [
+                "x-goog-request-params",
+                "x-stainless-os",
+                "x-server-timeout",
+                "x-goog-upload-command",
+                "traceparent",
+                "accept"
+            ]
+        );
+    }
+
+    #[test]
+    fn no_coding_is_asked_for_that_cannot_be_looked_through() {
+        let asked = |offered: &[&str]| {
+            let passed = up(|| offered.iter().map(|value| ("accept-encoding", value.as_bytes())));
+            let values: Vec<_> = passed
+                .get_all(ACCEPT_ENCODING)
+                .iter()
+                .map(|value| value.to_str().unwrap().to_owned())
+                .collect();
+            values.join("|")
+        };
+        assert_eq!(asked(&[]), "");
+        for offered in ["gzip", "gzip, deflate, br, zstd", "br;q=1.0, GZIP;q=0.5", "*", "deflate, x-gzip"] {
+            assert_eq!(asked(&[offered]), "gzip", "{offered}");
+        }
+        assert_eq!(asked(&["br", "gzip"]), "gzip");
+        for offered in ["br", "deflate, zstd", "identity", "", "gzip;q=0, br", "*; q=0", "gzip ; q = 0.000"] {
+            assert_eq!(asked(&[offered]), "identity", "{offered}");
+        }
     }
 
     #[test]

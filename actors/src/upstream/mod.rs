@@ -1,22 +1,35 @@
-//! The way to Google: the HTTP client, what is sent with a leased key, and how an answer's head and body are read. What a
-//! provider is, is one file's knowledge (`gemini.rs`); what becomes of a request is decided above, in `forward` and `live`.
-//! Only this room, and what it hands to their attempts, knows reqwest.
+//! The way to Google: the HTTP client and its connections, what is sent with a leased key, and how an answer's head and
+//! body are read. What a provider is, is one file's knowledge (`gemini.rs`), and the leased key chooses it (`provider.rs`);
+//! what becomes of a request is decided above, in `forward` and `live`. Only this room knows the HTTP client library.
 
 mod answer;
+mod base_url;
 mod body;
 mod causes;
 mod client;
 mod coding;
+mod connector;
+mod error_answer;
 mod gemini;
 pub mod headers;
+mod outage;
 pub mod probe;
+mod provider;
+mod proxy;
 mod redirect;
+#[cfg(test)]
+pub(crate) mod scripted;
+mod tls;
+mod upgraded;
 
-pub(crate) use self::gemini::credential;
 pub(crate) use answer::WholeAnswer;
+pub use base_url::BaseUrl;
 pub(crate) use body::{Body, BodyError, Joined, Patience, Ready};
-pub(crate) use causes::Causes;
-pub(crate) use client::Upstream;
-pub use client::{BaseUrl, ProxyUrl, UpstreamError, UpstreamSettings};
+pub(crate) use client::{BodyBroken, Fate, RequestBody, SendError, Upstream};
+pub use client::{UpstreamError, UpstreamSettings};
 pub(crate) use coding::{Coding, decoded};
-pub(crate) use redirect::{Redirectable, follow};
+pub(crate) use error_answer::{Asked, read_error};
+pub use provider::Provider;
+pub use proxy::ProxyUrl;
+pub(crate) use redirect::{Headed, Redirectable, follow};
+pub(crate) use upgraded::{Upgraded, upgraded};

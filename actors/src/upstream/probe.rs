@@ -1,20 +1,20 @@
 //! Asks Google whether a key is well, with the cheapest request there is: one that spends no quota.
 
-use super::client::{Upstream, UpstreamError, UpstreamSettings};
-use crate::key_ring::Key;
-use gemini::{
-    classify::{self, classify},
-    fault::Kind,
+use super::{
+    Asked, Body, Coding, Joined, RequestBody, Upstream, UpstreamError, UpstreamSettings, decoded, read_error,
 };
-use http::{HeaderName, Method, header};
+use crate::key_ring::Key;
+use bytes::Bytes;
+use gemini::{dialect::ErrorForm, fault::Kind, path::Surface};
+use http::{HeaderMap, Method};
 use std::time::Duration;
 
 /// `GET /v1beta/models?pageSize=1` on each key.
 const PATH: &str = "/v1beta/models";
 /// A check that takes longer says nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The most of an error answer that is read.
-const MAX_BODY: usize = 64 * 1024;
+/// A list of one model that takes more is none.
+const MAX_BODY: usize = 1024 * 1024;
 
 /// How a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,11 @@ pub enum KeyHealth {
         status: u16,
         /// What it says.
         fault: Kind,
+    },
+    /// Something on the way answered in Google's place: nothing is known of the key.
+    NotGoogle {
+        /// The answer's status.
+        status: u16,
     },
     /// Google could not be asked.
     Unreachable,
@@ -51,22 +56,51 @@ impl Prober {
 
 async fn probe(upstream: &Upstream, key: &Key) -> KeyHealth {
     let url = upstream.native_url(PATH, Some("pageSize=1"));
-    let mut request = reqwest::Request::new(Method::GET, url);
-    request.headers_mut().insert(HeaderName::from_static("x-goog-api-key"), key.goog_header());
-    let Ok(mut response) = upstream.client().execute(request).await else { return KeyHealth::Unreachable };
-    let status = response.status().as_u16();
-    if status < 400 {
-        return KeyHealth::Well;
+    let mut headers = HeaderMap::new();
+    let (name, value) = key.provider().credential(Surface::Native, key);
+    headers.insert(name, value);
+    let sent = upstream.client().send(Method::GET, &url, headers, RequestBody::Whole(Bytes::new()));
+    let Ok(response) = sent.await else { return KeyHealth::Unreachable };
+    let (head, body) = response.into_parts();
+    let body = Body::new(Some(body), PATIENCE);
+    let status = head.status.as_u16();
+    let health = if (400..600).contains(&status) {
+        let asked = Asked { key, tools: false, has_body: true, form: ErrorForm::Status };
+        let error = read_error(&head, body, &asked).await;
+        match error.told {
+            Some(_) => KeyHealth::Unwell { status, fault: error.fault.kind },
+            None => KeyHealth::NotGoogle { status },
+        }
+    } else if status == 200 && lists_models(&head.headers, body).await {
+        KeyHealth::Well
+    } else {
+        KeyHealth::NotGoogle { status }
+    };
+    if matches!(health, KeyHealth::NotGoogle { .. }) {
+        upstream.met_another(head.status, &head.headers, Surface::Native);
+    } else {
+        upstream.works();
     }
-    let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
-    let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_BODY {
-            break;
+    health
+}
+
+/// Whether a body is Google's list of models. Who sends a page in its place knows nothing of keys.
+async fn lists_models(headers: &HeaderMap, mut body: Body) -> bool {
+    let mut read = Joined::default();
+    while read.len() <= MAX_BODY {
+        match body.next().await {
+            Ok(Some(chunk)) => read.push(chunk),
+            Ok(None) => break,
+            Err(_) => return false,
         }
     }
-    let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
-    let answer = classify::Answer { status, retry_after, body: &body, tools: false };
-    KeyHealth::Unwell { status, fault: classify(&answer, chrono::Utc::now().timestamp()).kind }
+    let clear = decoded(Coding::of(headers), &read.into_bytes(), MAX_BODY);
+    clear.is_some_and(|clear| serde_json::from_slice::<Models>(&clear).is_ok())
+}
+
+/// Google's list, of which no more is asked than that it is one.
+#[derive(serde::Deserialize)]
+struct Models {
+    #[serde(rename = "models")]
+    _models: Vec<serde::de::IgnoredAny>,
 }

@@ -1,10 +1,15 @@
 //! Follows the upstream's redirects of downloads, among the hosts that the operator allows. The key goes to the configured
 //! upstream only; where a redirect may not be followed, its answer passes on without the address.
 
-use super::{client::Upstream, gemini::credential};
+use super::client::{RequestBody, SendError, Upstream};
 use crate::key_ring::Key;
-use gemini::path::Surface;
-use http::{HeaderMap, Method, StatusCode, header};
+use bytes::Bytes;
+use gemini::{
+    media_type::is_download,
+    path::{Surface, Target},
+};
+use http::{HeaderMap, Method, Response, StatusCode, header, response::Parts};
+use hyper::body::Incoming;
 use url::Url;
 
 /// How many redirects in a row are followed.
@@ -13,47 +18,75 @@ const MOST: usize = 5;
 /// What is sent again where a redirect leads.
 pub(crate) struct Redirectable<'a> {
     pub(crate) method: &'a Method,
-    pub(crate) surface: Surface,
+    pub(crate) target: &'a Target,
     pub(crate) headers: &'a HeaderMap,
+    /// Where the request went first.
+    pub(crate) url: Url,
+}
+
+/// An answer whose body is still to be read.
+pub(crate) struct Headed {
+    pub(crate) head: Parts,
+    /// `None` of a redirect: its page names the address, too.
+    pub(crate) body: Option<Incoming>,
+    /// Whether it can be Google's: a redirect that leads away is not, unless to a file. Nor is one that leads nowhere.
+    pub(crate) may_be_googles: bool,
+}
+
+impl Headed {
+    /// Of an answer that is no redirect.
+    pub(crate) fn of(response: Response<Incoming>) -> Self {
+        let (head, body) = response.into_parts();
+        Self { head, body: Some(body), may_be_googles: true }
+    }
 }
 
 /// Returns the answer at the end of the redirects.
 pub(crate) async fn follow(
     upstream: &Upstream,
-    asked: &Redirectable<'_>,
+    asked: Redirectable<'_>,
     key: &Key,
-    mut response: reqwest::Response,
-) -> Result<reqwest::Response, reqwest::Error> {
-    if !matches!(*asked.method, Method::GET | Method::HEAD) {
-        return Ok(if is_redirect(response.status()) { without_body(response) } else { response });
-    }
+    response: Response<Incoming>,
+) -> Result<Headed, SendError> {
+    let (mut head, mut body) = response.into_parts();
+    let mut from = asked.url;
     for _ in 0..MOST {
-        if !is_redirect(response.status()) {
-            return Ok(response);
+        if !is_redirect(head.status) || !matches!(*asked.method, Method::GET | Method::HEAD) {
+            break;
         }
-        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-        let Some(url) = location.and_then(|location| response.url().join(location).ok()) else { break };
-        let is_home = url.origin().ascii_serialization() == upstream.base(asked.surface).origin();
+        let Some(url) = location(&head.headers, &from) else { break };
+        let is_home = is_home(upstream, asked.target.surface, &url);
         if !is_home && !upstream.may_lead_to(&url) {
             break;
         }
-        let mut request = reqwest::Request::new(asked.method.clone(), url);
-        *request.headers_mut() = asked.headers.clone();
+        let mut headers = asked.headers.clone();
         if is_home {
-            let (name, value) = credential(asked.surface, key);
-            request.headers_mut().insert(name, value);
+            let (name, value) = key.provider().credential(asked.target.surface, key);
+            headers.insert(name, value);
         }
-        response = upstream.client().execute(request).await?;
+        let sent =
+            upstream.client().send(asked.method.clone(), &url, headers, RequestBody::Whole(Bytes::new()));
+        (head, body) = sent.await?.into_parts();
+        from = url;
     }
-    Ok(if is_redirect(response.status()) { without_body(response) } else { response })
-}
-
-/// The same answer with nothing in it: the page that comes with a redirect names the address, too.
-fn without_body(response: reqwest::Response) -> reqwest::Response {
-    let (mut head, _) = http::Response::<reqwest::Body>::from(response).into_parts();
+    if !is_redirect(head.status) {
+        return Ok(Headed { head, body: Some(body), may_be_googles: true });
+    }
+    let leads_home =
+        location(&head.headers, &from).is_some_and(|url| is_home(upstream, asked.target.surface, &url));
+    let may_be_googles = leads_home || is_download(asked.target);
     head.headers.remove(header::CONTENT_ENCODING);
     head.headers.insert(header::CONTENT_LENGTH, http::HeaderValue::from_static("0"));
-    http::Response::from_parts(head, reqwest::Body::default()).into()
+    Ok(Headed { head, body: None, may_be_googles })
+}
+
+fn location(headers: &HeaderMap, from: &Url) -> Option<Url> {
+    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok())?;
+    from.join(location).ok()
+}
+
+fn is_home(upstream: &Upstream, surface: Surface, url: &Url) -> bool {
+    url.origin().ascii_serialization() == upstream.base(surface).origin()
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -22,7 +22,7 @@ const MAX_QUOTAS: usize = 16;
 /// What an error body says.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    /// Whether it was an error object as Google writes them: with a code or a status in it.
+    /// Whether it was an error object as Google writes them.
     pub(crate) is_google: bool,
     /// `code`, when it is one of the Interactions API's words.
     pub(crate) word: Option<String>,
@@ -171,10 +171,12 @@ pub(crate) fn mended(body: &[u8]) -> Option<Vec<u8>> {
     Some(whole)
 }
 
-/// Google's errors have a code, by number or by word, or a status by name. A middlebox's `{"error":"blocked"}` has not.
+/// Google's errors are objects with a message, a code by number or by word, or a status by name. A middlebox's
+/// `{"error":"blocked"}` is not.
 fn is_googles_form(error: &Value) -> bool {
-    let has_code = error.get("code").is_some_and(|code| code.is_u64() || code.is_string());
-    has_code || error.get("status").is_some_and(Value::is_string)
+    let has = |name: &str, is: fn(&Value) -> bool| error.get(name).is_some_and(is);
+    let is_text = Value::is_string;
+    has("code", |code| code.is_u64() || code.is_string()) || has("message", is_text) || has("status", is_text)
 }
 
 /// The error of `{"error":...}` or `[{"error":...}]`. OpenAI's objects may hold `"error":null`.

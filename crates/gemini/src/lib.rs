@@ -13,6 +13,7 @@ pub mod fault;
 mod late_error;
 pub mod listing;
 pub mod live;
+pub mod media_type;
 pub mod model_list;
 pub mod names;
 pub mod operation;

@@ -167,11 +167,6 @@ impl Breaker {
     pub(crate) fn down_until(&self) -> Option<Duration> {
         self.down.map(|down| down.until)
     }
-
-    /// Whether nothing would be lost with it.
-    pub(crate) fn is_idle(&self, now: Duration) -> bool {
-        self.down.is_none() && self.load.total(now) == Counts::default()
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

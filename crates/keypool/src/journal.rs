@@ -14,6 +14,8 @@ pub(crate) enum Page {
     Limits(ProjectIx, Model),
     /// The totals of a key.
     Usage(KeyIx),
+    /// The totals of a model on a key.
+    ModelUsage(KeyIx, Model),
 }
 
 #[derive(Debug, Default)]

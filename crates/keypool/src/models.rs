@@ -1,5 +1,5 @@
-//! The models that requests name, each with a number and what is known of it on each project. Names come from clients,
-//! so a model of which nothing is left to know is forgotten.
+//! The models that requests name, each with a number and what is known of it on each project. Names come from clients:
+//! those that Google has served are kept, of all others a bounded number, the oldest of which are forgotten first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use crate::journal::{Journal, Page};
 use crate::rotation::Rotation;
 use crate::totals::Totals;
 
-/// From how many models on, and then each time their number has doubled, those of no interest are looked for.
-const MANY: usize = 256;
+/// How many names are kept that Google has not served, and how many sums by key there may be of them all.
+const MOST_UNSERVED: usize = 1_000;
+const MOST_UNSERVED_SUMS: usize = 10_000;
 
 #[derive(Debug)]
 pub(crate) struct ModelState {
@@ -22,9 +23,20 @@ pub(crate) struct ModelState {
     /// How far it has come around the keys.
     pub rotation: Rotation,
     /// By key, in their order. Few models are used on all keys.
-    totals: Vec<(KeyIx, Totals)>,
+    sums: Vec<Sum>,
+    /// Its place among the names that Google has not served.
+    unserved: Option<u64>,
     /// Where a limit is known.
     pub budgets: BTreeMap<ProjectIx, Budget>,
+}
+
+/// What became of a key's leases for a model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sum {
+    key: KeyIx,
+    pub totals: Totals,
+    /// Whether it has changed since it was last kept.
+    unkept: bool,
 }
 
 #[derive(Debug)]
@@ -32,12 +44,26 @@ pub(crate) struct Models {
     by_name: BTreeMap<Model, ModelIx>,
     states: Vec<ModelState>,
     free: Vec<ModelIx>,
-    sweep_at: usize,
+    /// The names that Google has not served, the oldest first.
+    unserved: BTreeMap<u64, ModelIx>,
+    next_unserved: u64,
+    /// How many sums there are of them.
+    unserved_sums: usize,
+    /// Names that were forgotten, until somebody asks.
+    forgotten: Vec<Model>,
 }
 
 impl Models {
     pub(crate) fn new() -> Self {
-        Self { by_name: BTreeMap::new(), states: Vec::new(), free: Vec::new(), sweep_at: MANY }
+        Self {
+            by_name: BTreeMap::new(),
+            states: Vec::new(),
+            free: Vec::new(),
+            unserved: BTreeMap::new(),
+            next_unserved: 0,
+            unserved_sums: 0,
+            forgotten: Vec::new(),
+        }
     }
 
     pub(crate) fn find(&self, name: &Model) -> Option<ModelIx> {
@@ -66,12 +92,13 @@ impl Models {
         if let Some(model) = self.find(name) {
             return model;
         }
-        if self.by_name.len() >= self.sweep_at {
-            self.sweep(now, journal);
-            self.sweep_at = MANY.max(2 * self.by_name.len());
-        }
+        self.make_room(now, journal);
+        // Requests that name no model are no name that somebody could make up.
+        let unserved = name.is_some().then_some(self.next_unserved);
+        self.next_unserved += 1;
         let state = ModelState {
-            totals: Vec::new(),
+            sums: Vec::new(),
+            unserved,
             name: name.clone(),
             in_flight: 0,
             breaker: Breaker::default(),
@@ -86,14 +113,79 @@ impl Models {
             ModelIx::at(self.states.len() - 1)
         };
         self.by_name.insert(name.clone(), model);
+        if let Some(unserved) = unserved {
+            self.unserved.insert(unserved, model);
+        }
         model
     }
 
-    /// Forgets the budgets that have nothing to say, and the models of which nothing is left to know.
-    pub(crate) fn sweep(&mut self, now: Duration, journal: &mut Journal) {
-        let Self { by_name, states, free, .. } = self;
-        by_name.retain(|name, model| {
-            let state = &mut states[model.position()];
+    /// Forgets the oldest of the names that Google has not served, as long as there are too many. Those whose leases are
+    /// out stay; there are no more of them than leases.
+    fn make_room(&mut self, now: Duration, journal: &mut Journal) {
+        while self.unserved.len() >= MOST_UNSERVED || self.unserved_sums >= MOST_UNSERVED_SUMS {
+            let idle = |(_, model): &(&u64, &ModelIx)| self.get(**model).in_flight == 0;
+            let Some(model) = self.unserved.iter().find(idle).map(|(_, model)| *model) else { return };
+            let state = &mut self.states[model.position()];
+            let name = state.name.take();
+            for sum in std::mem::take(&mut state.sums) {
+                self.unserved_sums -= 1;
+                if !sum.unkept {
+                    journal.note(Page::ModelUsage(sum.key, name.clone()), now);
+                }
+            }
+            for (project, budget) in std::mem::take(&mut state.budgets) {
+                if !budget.dirty {
+                    journal.note(Page::Limits(project, name.clone()), now);
+                }
+            }
+            if let Some(unserved) = state.unserved.take() {
+                self.unserved.remove(&unserved);
+            }
+            self.by_name.remove(&name);
+            self.free.push(model);
+            self.forgotten.push(name);
+        }
+    }
+
+    /// Returns the names that were forgotten since this was last asked.
+    pub(crate) fn take_forgotten(&mut self) -> Vec<Model> {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// Changes what became of a key's leases for a model. A name that has been served is kept from then on.
+    pub(crate) fn sum_up(
+        &mut self,
+        model: ModelIx,
+        key: KeyIx,
+        now: Duration,
+        journal: &mut Journal,
+        change: impl FnOnce(&mut Totals),
+    ) {
+        let state = &mut self.states[model.position()];
+        let at = state.place(key).unwrap_or_else(|at| {
+            state.sums.insert(at, Sum { key, totals: Totals::default(), unkept: false });
+            self.unserved_sums += usize::from(state.unserved.is_some());
+            at
+        });
+        let sum = &mut state.sums[at];
+        change(&mut sum.totals);
+        let is_served = sum.totals.successes > 0;
+        if !std::mem::replace(&mut sum.unkept, true) {
+            journal.note(Page::ModelUsage(key, state.name.clone()), now);
+        }
+        if is_served && let Some(unserved) = state.unserved.take() {
+            self.unserved.remove(&unserved);
+            self.unserved_sums -= state.sums.len();
+        }
+        if self.unserved_sums > MOST_UNSERVED_SUMS {
+            self.make_room(now, journal);
+        }
+    }
+
+    /// Forgets the budgets that have nothing to say.
+    pub(crate) fn tidy(&mut self, now: Duration, journal: &mut Journal) {
+        for state in &mut self.states {
+            let name = &state.name;
             state.budgets.retain(|project, budget| {
                 let keep = !budget.is_idle(now);
                 if !keep && !budget.dirty {
@@ -101,43 +193,35 @@ impl Models {
                 }
                 keep
             });
-            let keep = !state.is_idle(now);
-            if !keep {
-                free.push(*model);
-            }
-            keep
-        });
+        }
     }
 }
 
 impl ModelState {
-    /// What became of this key's leases for the model.
+    /// Returns what became of this key's leases for the model.
     pub(crate) fn totals(&self, key: KeyIx) -> Option<&Totals> {
-        self.place(key).ok().map(|at| &self.totals[at].1)
+        self.place(key).ok().map(|at| &self.sums[at].totals)
     }
 
-    pub(crate) fn totals_mut(&mut self, key: KeyIx) -> &mut Totals {
-        let at = self.place(key).unwrap_or_else(|at| {
-            self.totals.insert(at, (key, Totals::default()));
-            at
-        });
-        &mut self.totals[at].1
+    /// Returns the keys that it was used on.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = KeyIx> + '_ {
+        self.sums.iter().map(|sum| sum.key)
     }
 
-    /// Where a key's totals are, or belong.
-    fn place(&self, key: KeyIx) -> Result<usize, usize> {
-        // Where all keys are used, as most are, each is at its own position.
-        match self.totals.get(key.position()) {
-            Some((own, _)) if *own == key => Ok(key.position()),
-            _ => self.totals.binary_search_by_key(&key, |(key, _)| *key),
+    /// Takes down that a sum is kept now.
+    pub(crate) fn is_kept(&mut self, key: KeyIx) {
+        if let Ok(at) = self.place(key) {
+            self.sums[at].unkept = false;
         }
     }
 
-    fn is_idle(&self, now: Duration) -> bool {
-        self.in_flight == 0
-            && !self.totals.iter().any(|(_, totals)| totals.is_telling())
-            && self.breaker.is_idle(now)
-            && self.budgets.is_empty()
+    /// Where a key's sum is, or belongs.
+    fn place(&self, key: KeyIx) -> Result<usize, usize> {
+        // Where all keys are used, as most are, each is at its own position.
+        match self.sums.get(key.position()) {
+            Some(sum) if sum.key == key => Ok(key.position()),
+            _ => self.sums.binary_search_by_key(&key, |sum| sum.key),
+        }
     }
 }
 
@@ -146,16 +230,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_clients_make_up_are_forgotten() {
+    fn names_that_google_has_not_served_are_forgotten_the_oldest_first() {
         let (mut models, mut journal) = (Models::new(), Journal::default());
         let name = |at: usize| Some(format!("model-{at}").into());
-        let kept = models.enter(&name(0), Duration::ZERO, &mut journal);
-        models.get_mut(kept).in_flight = 1;
-        for at in 1..100_000 {
-            models.enter(&name(at), Duration::ZERO, &mut journal);
+        let now = Duration::ZERO;
+        let busy = models.enter(&name(0), now, &mut journal);
+        models.get_mut(busy).in_flight = 1;
+        let served = models.enter(&name(1), now, &mut journal);
+        models.sum_up(served, KeyIx::at(0), now, &mut journal, |totals| totals.successes += 1);
+        for at in 2..100_000 {
+            let model = models.enter(&name(at), now, &mut journal);
+            models.sum_up(model, KeyIx::at(at % 3), now, &mut journal, |totals| totals.faults += 1);
         }
-        assert!(models.states.len() <= MANY, "{}", models.states.len());
-        assert_eq!(models.find(&name(0)), Some(kept));
+        assert!(models.states.len() <= MOST_UNSERVED + 2, "{}", models.states.len());
+        assert_eq!((models.find(&name(0)), models.find(&name(1))), (Some(busy), Some(served)));
+        let oldest = 100_000 - MOST_UNSERVED + 1;
+        assert_eq!(models.find(&name(oldest - 1)), None);
+        assert!((oldest..100_000).all(|at| models.find(&name(at)).is_some()));
         assert_eq!(models.iter().count(), models.by_name.len());
+        assert_eq!(models.unserved_sums, MOST_UNSERVED - 1);
+        assert_eq!(models.take_forgotten().len(), oldest - 2);
+    }
+
+    #[test]
+    fn few_names_on_many_keys_are_bounded_too() {
+        let (mut models, mut journal) = (Models::new(), Journal::default());
+        for at in 0..100 {
+            let model = models.enter(&Some(format!("model-{at}").into()), Duration::ZERO, &mut journal);
+            models.get_mut(model).in_flight = 1;
+            for key in 0..1_000 {
+                models
+                    .sum_up(model, KeyIx::at(key), Duration::ZERO, &mut journal, |totals| totals.leases += 1);
+            }
+            models.get_mut(model).in_flight = 0;
+            assert!(models.unserved_sums <= MOST_UNSERVED_SUMS + 1_000);
+            assert_eq!(
+                models.states.iter().map(|state| state.sums.len()).sum::<usize>(),
+                models.unserved_sums
+            );
+        }
     }
 }

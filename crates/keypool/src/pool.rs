@@ -249,7 +249,7 @@ impl Pool {
     /// Writes up what changed, and asks for the next alarm, if it is earlier than the one that is set.
     fn end(&mut self, now: Now, effects: &mut Effects) {
         let roster = &mut self.desk.roster;
-        roster.counters.write_up(&roster.members, now, effects);
+        roster.write_up(now, effects);
         let (deadline, opening) =
             if self.waiting.is_empty() { (None, None) } else { (self.waiting.next_deadline(), self.opening) };
         let sooner = |one: Option<Duration>, other: Option<Duration>| match (one, other) {

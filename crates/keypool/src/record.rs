@@ -47,6 +47,13 @@ pub enum Subject {
         /// Its name.
         key: KeyId,
     },
+    /// The totals of a model on a key.
+    ModelUsage {
+        /// The key's name.
+        key: KeyId,
+        /// Which model; `None` stands for requests that name none.
+        model: Option<Arc<str>>,
+    },
     /// A tool, for all keys of a project.
     Tool {
         /// Which project.
@@ -82,6 +89,13 @@ impl fmt::Display for Subject {
                 )
             }
             Self::Usage { key } => write!(f, "the totals of key {key}"),
+            Self::ModelUsage { key, model } => {
+                write!(
+                    f,
+                    "the totals of {} on key {key}",
+                    model.as_deref().unwrap_or("requests without a model")
+                )
+            }
             Self::Tool { project, tool } => write!(f, "{tool} on {project}"),
             Self::Model { project, model: None } => write!(f, "requests without a model on {project}"),
         }
@@ -119,7 +133,7 @@ pub struct Record {
     /// What is known of limits and used of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Box<LimitState>>,
-    /// What became of a key's leases.
+    /// What became of a key's leases, or of those for a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Box<Usage>>,
 }

@@ -48,13 +48,20 @@ pub struct FaultTotals {
     pub transport: u64,
 }
 
-/// The sums of a key, and of each model on it.
+/// The sums of a key, or of a model on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Of all its leases.
+    /// Of all the leases.
     pub totals: Totals,
-    /// By model. Models of which Google knows nothing are not kept apart for long.
+    /// By model, in a record of old: those of today have a record each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelUsage>,
+}
+
+impl Usage {
+    pub(crate) fn of(totals: Totals) -> Self {
+        Self { totals, models: Vec::new() }
+    }
 }
 
 /// The sums of a model on a key.
@@ -78,11 +85,6 @@ impl Totals {
         }
         self.input_tokens = self.input_tokens.saturating_add(settlement.input_tokens.unwrap_or_default());
         self.output_tokens = self.output_tokens.saturating_add(settlement.output_tokens.unwrap_or_default());
-    }
-
-    /// Whether Google has shown that it knows the model: clients make names up.
-    pub(crate) fn is_telling(&self) -> bool {
-        self.successes > 0 || self.faults_of.quota > 0 || self.faults_of.model > 0
     }
 }
 

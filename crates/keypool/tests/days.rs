@@ -92,14 +92,13 @@ fn a_budget_of_the_day_is_whole_again_when_the_wall_clock_says_so() {
         }
         assert_eq!(stage.back_in(MODEL), secs(11 * HOUR));
         stage.now.wall += TimeDelta::hours(hours);
-        match back_in {
-            Some(back_in) => assert_eq!(stage.back_in(MODEL), secs(back_in * HOUR), "{hours} h on"),
-            None => {
-                stage.serve(MODEL, Outcome::Success);
-                stage.serve(MODEL, Outcome::Success);
-                assert!(matches!(stage.refusal(MODEL), Refusal::Cooling { .. }), "{hours} h on");
-            }
-        }
+        let Some(back_in) = back_in else {
+            stage.serve(MODEL, Outcome::Success);
+            stage.serve(MODEL, Outcome::Success);
+            assert!(matches!(stage.refusal(MODEL), Refusal::Cooling { .. }), "{hours} h on");
+            continue;
+        };
+        assert_eq!(stage.back_in(MODEL), secs(back_in * HOUR), "{hours} h on");
     }
 }
 

@@ -285,7 +285,9 @@ impl Account {
                 let own = Subject::Key { key: self.specs[*key].id.clone() };
                 let owner = self.owner(*key);
                 let kept = |subject: &Subject| match subject {
-                    Subject::Key { .. } | Subject::Usage { .. } => *subject != own,
+                    Subject::Key { .. } | Subject::Usage { .. } | Subject::ModelUsage { .. } => {
+                        *subject != own
+                    }
                     Subject::Project { project }
                     | Subject::Model { project, .. }
                     | Subject::Limits { project, .. }

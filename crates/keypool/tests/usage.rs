@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use gemini::fault::{Kind, Wait};
-use keypool::{FaultTotals, KeyView, Outcome, Pool, Record, Settlement, Totals};
+use keypool::{Effect, FaultTotals, KeyView, Outcome, Pool, Record, Settlement, Subject, Totals};
 use stage::{MODEL, Stage, exact, fault, keys, model, secs};
 
 fn view(stage: &Stage) -> KeyView {
@@ -108,27 +108,185 @@ fn a_key_is_written_up_twice_a_second_at_most_and_the_last_word_comes_by_the_ala
         stage.serve(MODEL, Outcome::Success);
         stage.pass(Duration::from_millis(5));
     }
-    let times: Vec<_> = stage.usage.iter().map(|(at, _)| *at).collect();
-    assert!((10..=11).contains(&times.len()), "{times:?}");
-    assert!(times.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_millis(500)), "{times:?}");
+    for of_model in [false, true] {
+        let is_meant = |record: &Record| matches!(record.subject, Subject::ModelUsage { .. }) == of_model;
+        let times: Vec<_> =
+            stage.usage.iter().filter(|(_, record)| is_meant(record)).map(|(at, _)| *at).collect();
+        assert!((10..=11).contains(&times.len()), "{times:?}");
+        assert!(times.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_millis(500)), "{times:?}");
+    }
     stage.pass(secs(1));
-    let (_, last) = stage.usage.last().unwrap();
-    assert_eq!(last.usage.as_ref().unwrap().totals.successes, 1_000);
+    for (_, last) in stage.usage.iter().rev().take(2) {
+        assert_eq!(last.usage.as_ref().unwrap().totals.successes, 1_000);
+    }
     let before = stage.usage.len();
     stage.pass(secs(3_600));
     assert_eq!(stage.usage.len(), before, "nothing happened, nothing is written");
 }
 
-#[test]
-fn models_that_clients_make_up_are_not_kept_apart_for_ever() {
-    let mut stage = Stage::new(exact(), keys(1));
-    stage.serve(MODEL, Outcome::Success);
-    for at in 0..5_000 {
-        stage.serve(&format!("made-up-{at}"), fault(Kind::Client, Wait::None));
-        stage.pass(Duration::from_millis(100));
+/// A store that obeys every `Persist`, and counts.
+#[derive(Default)]
+struct Store {
+    records: HashMap<Subject, Record>,
+    bytes: usize,
+}
+
+impl Store {
+    fn obey(&mut self, stage: &mut Stage) {
+        let said = stage.said.drain(..).filter_map(|(_, effect)| match effect {
+            Effect::Persist(record) => Some(record),
+            _ => None,
+        });
+        for record in stage.usage.drain(..).map(|(_, record)| record).chain(said) {
+            self.bytes += serde_json::to_string(&record).unwrap().len();
+            if record.is_clear() {
+                self.records.remove(&record.subject);
+            } else {
+                self.records.insert(record.subject.clone(), record);
+            }
+        }
     }
-    let view = view(&stage);
-    assert!(view.usage.len() <= 512, "{}", view.usage.len());
-    assert_eq!(view.totals.faults_of.client, 5_000);
-    assert!(view.usage.iter().any(|usage| usage.model == model(MODEL)));
+
+    fn models(&self) -> usize {
+        let of_model = |subject: &&Subject| !matches!(subject, Subject::Usage { .. } | Subject::Key { .. });
+        self.records.keys().filter(of_model).count()
+    }
+}
+
+#[test]
+fn what_is_written_grows_with_what_changed_and_not_with_what_is_known() {
+    // One request after the other, each written up by itself: the dearest case.
+    let written = |known: usize| {
+        let (mut stage, mut store) = (Stage::new(exact(), keys(3)), Store::default());
+        for at in 0..known {
+            stage.serve(&format!("gemini-{at:05}"), Outcome::Success);
+        }
+        stage.pass(secs(2));
+        store.obey(&mut stage);
+        assert_eq!(store.models(), known);
+        store.bytes = 0;
+        for at in 0..200 {
+            stage.serve(&format!("gemini-{:05}", at * 37 % known), Outcome::Success);
+            stage.pass(secs(1));
+            store.obey(&mut stage);
+        }
+        store.bytes / 200
+    };
+    let (few, many) = (written(10), written(10_000));
+    // Key and model, as the request goes out and as it comes back.
+    assert!(few <= 4 * 320, "{few} bytes a request");
+    assert!(many <= few + 64, "{many} bytes a request where 10,000 models are known, {few} where 10 are");
+}
+
+#[test]
+fn names_that_google_has_not_served_are_bounded_in_memory_and_in_the_store() {
+    let refusals = [
+        fault(Kind::Client, Wait::None),
+        fault(Kind::QuotaBare, Wait::For(secs(2))),
+        fault(Kind::Overloaded, Wait::None),
+        Outcome::Abandoned,
+    ];
+    for refusal in refusals {
+        let limits = vec![keypool::Limit { rpd: Some(1_000), ..keypool::Limit::default() }];
+        let settings = keypool::Settings { limits, ..exact() };
+        let (mut stage, mut store) = (Stage::new(settings, keys(3)), Store::default());
+        stage.serve(MODEL, Outcome::Success);
+        let mut longest = 0;
+        for at in 0..10_000 {
+            stage.serve(&format!("made-up-{at}"), refusal.clone());
+            stage.pass(Duration::from_millis(1));
+            store.obey(&mut stage);
+            longest = longest.max(store.models());
+        }
+        stage.pass(secs(2));
+        store.obey(&mut stage);
+        let views = stage.pool.snapshot(stage.now).keys;
+        let names: usize = views.iter().map(|view| view.usage.len()).sum();
+        assert!(names <= 1_001, "{refusal:?}: {names} names");
+        // Of each name the sums, the budget and the cooldown, and what half a second adds before it is written up.
+        assert!(store.models() <= 3 * 1_001, "{refusal:?}: {} records", store.models());
+        assert!(longest <= 3 * 1_501 + 500, "{refusal:?}: {longest} records");
+        assert!(store.bytes / 10_000 <= 4_096, "{refusal:?}: {} bytes", store.bytes / 10_000);
+        // The sums of the keys are exact, and the oldest that was served is there.
+        assert_eq!(views.iter().map(|view| view.totals.leases).sum::<u64>(), 10_001);
+        assert!(views[0].usage.iter().any(|usage| usage.model == model(MODEL)));
+        assert!(views.iter().any(|view| view.usage.iter().any(|it| it.model == model("made-up-9999"))));
+        assert!(views.iter().all(|view| view.usage.iter().all(|it| it.model != model("made-up-0"))));
+        let records = stage.pool.records(stage.now);
+        let known: HashMap<_, _> =
+            records.into_iter().map(|record| (record.subject.clone(), record)).collect();
+        let stale: Vec<_> = store.records.keys().filter(|subject| !known.contains_key(subject)).collect();
+        assert!(stale.is_empty(), "{refusal:?}: the store knows what the pool forgot: {stale:?}");
+    }
+}
+
+#[test]
+fn a_name_that_google_serves_is_kept_from_then_on() {
+    let mut stage = Stage::new(exact(), keys(1));
+    stage.serve("late", fault(Kind::Client, Wait::None));
+    for at in 0..500 {
+        stage.serve(&format!("made-up-{at}"), fault(Kind::Client, Wait::None));
+    }
+    stage.serve("late", Outcome::Success);
+    for at in 500..3_000 {
+        stage.serve(&format!("made-up-{at}"), fault(Kind::Client, Wait::None));
+    }
+    let late = view(&stage).usage.into_iter().find(|usage| usage.model == model("late")).unwrap();
+    assert_eq!((late.totals.leases, late.totals.successes), (2, 1));
+}
+
+#[test]
+fn a_record_of_old_with_all_its_models_is_taken_over_and_written_anew() {
+    let page = |models: &str| {
+        format!(
+            r#"[{{"subject":"usage","key":"k0","standing":"open","usage":{{"totals":{{"leases":9,"successes":7}},"models":[{models}]}}}}]"#
+        )
+    };
+    let of = |name: &str, leases| {
+        format!(r#"{{"model":"{name}","totals":{{"leases":{leases},"successes":{leases}}}}}"#)
+    };
+    let old =
+        page(&[of(MODEL, 5), of("other", 2), r#"{"model":null,"totals":{"leases":2}}"#.into()].join(","));
+    let (mut stage, mut store) = (Stage::new(exact(), keys(1)), Store::default());
+    stage.pool.restore(serde_json::from_str::<Vec<Record>>(&old).unwrap(), stage.now);
+    assert_eq!(view(&stage).totals.leases, 9);
+    assert_eq!(view(&stage).usage.len(), 3);
+    stage.pool.wake(stage.now, &mut stage.effects);
+    stage.take();
+    stage.pass(secs(1));
+    store.obey(&mut stage);
+    assert_eq!((store.records.len(), store.models()), (4, 3));
+    assert!(store.records.values().all(|record| record.usage.as_ref().unwrap().models.is_empty()));
+    let mut new = Stage::new(exact(), keys(1));
+    new.pool.restore(store.records.into_values(), new.now);
+    assert_eq!((view(&new).totals, view(&new).usage), (view(&stage).totals, view(&stage).usage));
+    // Beside a newer record of its own the page says nothing.
+    let newer = format!(
+        r#"[{{"subject":"model_usage","key":"k0","model":"{MODEL}","standing":"open","usage":{{"totals":{{"leases":6}}}}}}]"#
+    );
+    for order in [[&old, &newer], [&newer, &old]] {
+        let mut stage = Stage::new(exact(), keys(1));
+        let records = order.iter().flat_map(|json| serde_json::from_str::<Vec<Record>>(json).unwrap());
+        stage.pool.restore(records, stage.now);
+        let own = view(&stage).usage.into_iter().find(|usage| usage.model == model(MODEL)).unwrap();
+        assert_eq!(own.totals.leases, 6);
+    }
+}
+
+#[test]
+fn an_old_record_with_too_many_names_is_cut_to_the_bound() {
+    let names: Vec<_> =
+        (0..5_000).map(|at| format!(r#"{{"model":"made-up-{at}","totals":{{"leases":1}}}}"#)).collect();
+    let old = format!(
+        r#"[{{"subject":"usage","key":"k0","standing":"open","usage":{{"totals":{{"leases":5000}},"models":[{}]}}}}]"#,
+        names.join(",")
+    );
+    let (mut stage, mut store) = (Stage::new(exact(), keys(1)), Store::default());
+    stage.pool.restore(serde_json::from_str::<Vec<Record>>(&old).unwrap(), stage.now);
+    stage.pass(secs(1));
+    stage.serve(MODEL, Outcome::Success);
+    stage.pass(secs(1));
+    store.obey(&mut stage);
+    assert!(view(&stage).usage.len() <= 1_001);
+    assert_eq!(store.models(), view(&stage).usage.len());
 }

@@ -166,7 +166,7 @@ impl Account {
                         self.arrivals += 1;
                     }
                     Answer::Refused(Refusal::Cooling { back_in, quota: None }) => {
-                        self.check_not_before(&request, back_in)
+                        self.check_not_before(&request, back_in);
                     }
                     Answer::Refused(_) => {}
                 }

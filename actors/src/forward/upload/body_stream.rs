@@ -1,6 +1,7 @@
 //! A request body that passes as it comes, without being held: two pieces between the client's socket and the upstream's,
 //! never more. It can be sent once.
 
+use crate::upstream::BodyBroken;
 use bytes::Bytes;
 use std::{
     fmt,
@@ -82,12 +83,12 @@ pub(in crate::forward) struct StreamedBody {
 
 impl http_body::Body for StreamedBody {
     type Data = Bytes;
-    type Error = BrokenOff;
+    type Error = BodyBroken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BrokenOff>>> {
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyBroken>>> {
         match std::task::ready!(self.pieces.poll_recv(cx)) {
             Some(Ok(piece)) => {
                 let length = piece.len() as u64;
@@ -98,13 +99,13 @@ impl http_body::Body for StreamedBody {
                 }
                 Poll::Ready(Some(Ok(http_body::Frame::data(piece))))
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
             None if self.left.is_none_or(|left| left == 0) => {
                 self.shared.ended.store(true, Ordering::Relaxed);
                 Poll::Ready(None)
             }
             // Whoever filled it went away.
-            None => Poll::Ready(Some(Err(BrokenOff))),
+            None => Poll::Ready(Some(Err(BrokenOff.into()))),
         }
     }
 

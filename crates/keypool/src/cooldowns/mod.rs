@@ -162,6 +162,12 @@ impl Cooldowns {
         models.chain(tools)
     }
 
+    /// Returns where a model cools.
+    pub(crate) fn sites_of_model(&self, model: &Model) -> Vec<Site> {
+        let projects = self.troubles.get(model).into_iter().flat_map(|trouble| trouble.cooldowns.keys());
+        projects.map(|project| Site::Model(*project, model.clone())).collect()
+    }
+
     /// Returns where a project cools, itself or in part.
     pub(crate) fn sites_of(&self, project: ProjectIx) -> Vec<Site> {
         let mut sites = Vec::new();

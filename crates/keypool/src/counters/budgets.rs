@@ -215,7 +215,7 @@ impl Counters {
         }
         if self.tidied + TIDY <= now.mono {
             self.tidied = now.mono;
-            self.models.sweep(now.mono, &mut self.journal);
+            self.models.tidy(now.mono, &mut self.journal);
         }
         let pages = self.journal.take(now.mono);
         for page in &pages {
@@ -237,6 +237,12 @@ impl Counters {
             Page::Usage(key) => {
                 self.keys[key.position()].unkept = false;
                 self.usage_record(*key, &members.get(*key).id)
+            }
+            Page::ModelUsage(key, model) => {
+                if let Some(model) = self.models.find(model) {
+                    self.models.get_mut(model).is_kept(*key);
+                }
+                self.model_usage_record(*key, &members.get(*key).id, model)
             }
         }
     }

@@ -69,6 +69,11 @@ impl Counters {
         &self.models.get(model).name
     }
 
+    /// Returns the names of models that were forgotten since this was last asked.
+    pub(crate) fn take_forgotten(&mut self) -> Vec<Model> {
+        self.models.take_forgotten()
+    }
+
     /// Returns how far a model has come around the keys.
     pub(crate) fn rotation(&self, model: ModelIx) -> Rotation {
         self.models.get(model).rotation

@@ -6,10 +6,11 @@ use std::time::Duration;
 use meter::Now;
 
 use super::Counters;
-use crate::ids::{KeyIx, ModelIx};
+use crate::ids::{KeyIx, Model, ModelIx};
 use crate::journal::Page;
 use crate::key::KeyId;
 use crate::lease::Settlement;
+use crate::members::Members;
 use crate::record::{Record, Subject};
 use crate::totals::{ModelUsage, Totals, Usage};
 
@@ -37,7 +38,7 @@ impl Counters {
             self.journal.note(Page::Usage(key), now.mono);
         }
         if let Some(model) = model {
-            change(self.models.get_mut(model).totals_mut(key));
+            self.models.sum_up(model, key, now.mono, &mut self.journal, change);
         }
     }
 
@@ -55,18 +56,55 @@ impl Counters {
         usage.collect()
     }
 
+    /// Returns the record of a key's sums.
     pub(crate) fn usage_record(&self, key: KeyIx, id: &KeyId) -> Record {
         let totals = self.totals(key);
-        let models = self.usage_by_model(key);
-        let usage = (totals != Totals::default()).then(|| Box::new(Usage { totals, models }));
+        let usage = (totals != Totals::default()).then(|| Box::new(Usage::of(totals)));
         Record { usage, ..Record::clear(Subject::Usage { key: id.clone() }) }
     }
 
+    /// Returns the record of a model's sums on a key; it is clear when the model was forgotten.
+    pub(super) fn model_usage_record(&self, key: KeyIx, id: &KeyId, model: &Model) -> Record {
+        let totals = self.model(model).and_then(|model| self.models.get(model).totals(key));
+        let usage = totals.map(|totals| Box::new(Usage::of(*totals)));
+        Record { usage, ..Record::clear(Subject::ModelUsage { key: id.clone(), model: model.clone() }) }
+    }
+
+    /// Returns the records of all models' sums on all keys.
+    pub(crate) fn model_usage_records(&self, members: &Members) -> impl Iterator<Item = Record> {
+        self.models.iter().flat_map(move |state| {
+            state.keys().map(|key| self.model_usage_record(key, &members.get(key).id, &state.name))
+        })
+    }
+
+    /// Takes over a key's sums. Records of old have those of all its models as well: these are written anew, each by
+    /// itself.
     pub(crate) fn restore_usage(&mut self, key: KeyIx, usage: &Usage, now: Duration) {
-        self.keys[key.position()].totals = usage.totals;
-        for ModelUsage { model, totals } in &usage.models {
-            let model = self.enter(model, now);
-            *self.models.get_mut(model).totals_mut(key) = *totals;
+        let entry = &mut self.keys[key.position()];
+        entry.totals = usage.totals;
+        if !usage.models.is_empty() && !std::mem::replace(&mut entry.unkept, true) {
+            self.journal.note(Page::Usage(key), now);
         }
+        for ModelUsage { model, totals } in &usage.models {
+            self.take_over(key, model, totals, now);
+        }
+    }
+
+    /// Takes over a model's sums on a key.
+    pub(crate) fn restore_model_usage(&mut self, key: KeyIx, model: &Model, usage: &Usage, now: Duration) {
+        let model = self.take_over(key, model, &usage.totals, now);
+        // They are kept already. That they are noted all the same costs one more record, once.
+        self.models.get_mut(model).is_kept(key);
+    }
+
+    fn take_over(&mut self, key: KeyIx, model: &Model, kept: &Totals, now: Duration) -> ModelIx {
+        let model = self.enter(model, now);
+        self.models.sum_up(model, key, now, &mut self.journal, |totals| {
+            // Of a record of old and one of its own the newer.
+            if kept.leases >= totals.leases {
+                *totals = *kept;
+            }
+        });
+        model
     }
 }

@@ -7,7 +7,7 @@ mod siblings;
 
 use meter::{Clocks, Now};
 
-use crate::cooldowns::{Cooldowns, Passed};
+use crate::cooldowns::{Cooldown, Cooldowns, Passed};
 use crate::counters::Counters;
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
@@ -57,6 +57,17 @@ impl Roster {
                 Passed::ProbeGivenUp | Passed::Nothing => {}
             }
         }
+    }
+
+    /// Writes up what changed, if it is time, and forgets what cools of models whose names were forgotten.
+    pub(crate) fn write_up(&mut self, now: Now, effects: &mut Effects) {
+        for model in self.counters.take_forgotten() {
+            for site in self.cooldowns.sites_of_model(&model) {
+                self.cooldowns.set(&site, &self.members, Cooldown::Open);
+                effects.push(Effect::Persist(self.record(&site, now)));
+            }
+        }
+        self.counters.write_up(&self.members, now, effects);
     }
 
     /// Forgets all that is held against a key: its cooldowns, those of its project and of all models and tools there, and

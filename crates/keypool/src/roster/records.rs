@@ -32,7 +32,7 @@ impl Roster {
             Subject::Project { project } => Site::Project(self.members.owned_by(&project)?),
             Subject::Model { project, model } => Site::Model(self.members.owned_by(&project)?, model),
             Subject::Tool { project, tool } => Site::Tool(self.members.owned_by(&project)?, tool),
-            Subject::Limits { .. } | Subject::Usage { .. } => return None,
+            Subject::Limits { .. } | Subject::Usage { .. } | Subject::ModelUsage { .. } => return None,
         })
     }
 
@@ -75,7 +75,8 @@ impl Roster {
         let usage = self.members.iter().map(|(key, member)| self.counters.usage_record(key, &member.id));
         let records = sites.map(|site| self.record(&site, now));
         let limits = self.counters.limits_records(&self.members, now);
-        records.chain(limits).chain(usage).filter(|record| !record.is_clear()).collect()
+        let by_model = self.counters.model_usage_records(&self.members);
+        records.chain(limits).chain(usage).chain(by_model).filter(|record| !record.is_clear()).collect()
     }
 
     /// Takes records over, in any order. What a project is called depends on its keys' numbers, so these come first.
@@ -102,6 +103,11 @@ impl Roster {
             && let Some(key) = self.find(key)
         {
             self.counters.restore_usage(key, usage, now.mono);
+        }
+        if let (Subject::ModelUsage { key, model }, Some(usage)) = (&record.subject, &record.usage)
+            && let Some(key) = self.find(key)
+        {
+            self.counters.restore_model_usage(key, model, usage, now.mono);
         }
         let quota = record.quota;
         let Some(site) = self.site(record.subject) else { return };
