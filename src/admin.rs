@@ -1,16 +1,19 @@
 //! The operator's listener: how the keys are, and verbs on one of them. Apart from the clients' listener, on loopback,
 //! with a token of its own that no client token opens, and not there at all without one.
 
+mod tokens;
+
 use crate::{
     command::failure::Failure,
     http::{Gate, health_of},
     inflight::InFlight,
     settings::{Settings, SettingsError},
+    tokens::Tokens,
     usage_report,
 };
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header, web};
 use gemini_balance_actors::{
-    KeyManager, Secret, Visibility,
+    KeyManager, Secret,
     accounting::Accounts,
     health::Health,
     key_manager::{Verb, VerbKind},
@@ -37,6 +40,7 @@ struct Desk {
     health: Arc<Health>,
     in_flight: InFlight,
     accounts: Option<Accounts>,
+    tokens: Arc<Tokens>,
 }
 
 /// The address to listen on, refused unless it is this machine's own.
@@ -64,9 +68,10 @@ pub(crate) fn start(
     health: Arc<Health>,
     in_flight: InFlight,
     accounts: Option<Accounts>,
+    tokens: Arc<Tokens>,
 ) -> Result<(), Failure> {
-    let gate = Arc::new(Gate::of([("admin", token, Visibility::All)]));
-    let desk = Desk { gate, keys, health, in_flight, accounts };
+    let gate = Arc::new(Gate::of_one("admin", token));
+    let desk = Desk { gate, keys, health, in_flight, accounts, tokens };
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
@@ -75,6 +80,7 @@ pub(crate) fn start(
             .route("/keys", web::get().to(list))
             .route("/api/usage", web::get().to(used))
             .route("/keys/{key}/{verb}", web::post().to(act))
+            .configure(tokens::routes)
     })
     .workers(1)
     .disable_signals()

@@ -2,6 +2,7 @@
 //! around [`command`]; the actors live in `gemini-balance-actors`.
 
 mod admin;
+mod caller_view;
 pub mod command;
 mod connections;
 pub mod http;
@@ -16,4 +17,5 @@ pub mod settings;
 mod signals;
 mod socket;
 mod tls;
+mod tokens;
 mod usage_report;

@@ -1,5 +1,5 @@
 //! The few bytes of HTTP that the program speaks to a gateway on its own machine: one request on a connection of its own.
-//! For `gemini-balance health` and `gemini-balance keys`.
+//! For `gemini-balance health`, `keys` and `tokens`.
 
 use crate::tls;
 use rustls::{
@@ -49,7 +49,18 @@ pub(crate) fn ask(
     path: &str,
     headers: &str,
 ) -> std::io::Result<LocalAnswer> {
-    exchange(connect(address)?, address, method, path, headers)
+    ask_with(address, method, path, headers, "")
+}
+
+/// The same with a body.
+pub(crate) fn ask_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> std::io::Result<LocalAnswer> {
+    exchange(connect(address)?, address, method, path, headers, body)
 }
 
 /// The same under TLS, of a gateway that shows whatever certificate: its name is seldom that of this machine, and it may
@@ -65,7 +76,7 @@ pub(crate) fn ask_under_tls(address: SocketAddr, path: &str) -> std::io::Result<
         .with_no_client_auth();
     let name = ServerName::from(address.ip());
     let connection = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
-    exchange(StreamOwned::new(connection, connect(address)?), address, "GET", path, "")
+    exchange(StreamOwned::new(connection, connect(address)?), address, "GET", path, "", "")
 }
 
 fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
@@ -81,10 +92,12 @@ fn exchange(
     method: &str,
     path: &str,
     headers: &str,
+    body: &str,
 ) -> std::io::Result<LocalAnswer> {
     // In one write: `write!` on a socket would send each of its parts alone. HTTP/1.0, so that nothing is chunked.
     let request = format!(
-        "{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: 0\r\n{headers}connection: close\r\n\r\n"
+        "{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: {}\r\n{headers}connection: close\r\n\r\n{body}",
+        body.len()
     );
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();

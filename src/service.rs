@@ -11,11 +11,14 @@ use crate::{
     settings::{self, Settings, SettingsError},
     signals::Signals,
     tls::Certificate,
+    tokens::{Enrolment, Tokens},
 };
 use actix_web::dev::ServerHandle;
+use callers::Directory;
 use gemini_balance_actors::{
     KeyManager,
     accounting::Accounts,
+    clock::Clock,
     forward::{Forwarder, Limits},
     health::Health,
     key_checker::KeyCheckerActor,
@@ -26,6 +29,7 @@ use gemini_balance_actors::{
     upstream::UpstreamSettings,
 };
 use std::{
+    cell::RefCell,
     io,
     net::SocketAddr,
     process::ExitCode,
@@ -50,6 +54,8 @@ pub struct Service;
 #[derive(Clone)]
 struct Plan {
     gate: Arc<Gate>,
+    clock: Clock,
+    prices: usage::Prices,
     guesses: Arc<Guesses>,
     cors: Arc<CorsOrigins>,
     keys: KeyManager,
@@ -79,9 +85,6 @@ impl Service {
         let origins = Arc::new(settings.origins()?);
         let cors = Arc::new(settings.cors()?);
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
-        if tokens.is_empty() {
-            log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens");
-        }
         for line in settings.exposed_files() {
             log::warn!(target: "service", "{line}");
         }
@@ -89,7 +92,10 @@ impl Service {
             .admin_token()?
             .map(|token| Ok::<_, Failure>((admin::address(settings)?, token)))
             .transpose()?;
-        let gate = Arc::new(Gate::new(&tokens, &ring));
+        let enrolment = Enrolment::new(settings, &tokens, &ring)?;
+        let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
+        let clock = Clock::start();
+        let prices = usage::Prices::new(&[])?;
         let ring = Arc::new(ring);
         let bodies = BodyLog::new(&settings.log, &ring);
         let result = actix_rt::System::new().block_on(async {
@@ -107,7 +113,7 @@ impl Service {
             let store = Store::start(
                 &disk.handle(),
                 settings.store.path.clone(),
-                vec![Arc::clone(&memory) as _, Arc::new(ledger.clone())],
+                vec![Arc::clone(&memory) as _, Arc::new(ledger.clone()), Arc::clone(&enrolment.kept) as _],
                 intensity,
                 Arc::clone(&health),
             );
@@ -118,6 +124,8 @@ impl Service {
                 let (ring, health) = (Arc::clone(&ring), Arc::clone(&health));
                 Accounts::start(&books.handle(), accounting, ring, intensity, health)
             });
+            tell_who_is_let_in(&enrolment.directory, tokens.len());
+            let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 ring,
@@ -127,8 +135,15 @@ impl Service {
                 Arc::clone(&health),
             )?;
             if let Some((address, token)) = &admin {
-                let in_flight = in_flight.clone();
-                admin::start(*address, token, keys.clone(), Arc::clone(&health), in_flight, accounts.clone())?;
+                admin::start(
+                    *address,
+                    token,
+                    keys.clone(),
+                    Arc::clone(&health),
+                    in_flight.clone(),
+                    accounts.clone(),
+                    Arc::clone(&tokens_made),
+                )?;
             }
             if settings.pool.check_retired_s > 0 {
                 let every = Duration::from_secs(settings.pool.check_retired_s);
@@ -138,6 +153,8 @@ impl Service {
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), tokens.len());
             let plan = Plan {
                 gate,
+                clock,
+                prices,
                 guesses: Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now())),
                 cors,
                 keys,
@@ -190,6 +207,8 @@ impl Plan {
         )?);
         Ok(AppState {
             gate: Arc::clone(&self.gate),
+            clock: self.clock,
+            prices: Rc::new(RefCell::new(self.prices.clone())),
             guesses: Arc::clone(&self.guesses),
             cors: Arc::clone(&self.cors),
             live: Rc::new(Live::new(Rc::clone(&forwarder))),
@@ -207,6 +226,15 @@ impl Plan {
             #[cfg(debug_assertions)]
             store: self.store.clone(),
         })
+    }
+}
+
+/// Warns of a gateway that is open to whoever knows a pool key, or to nobody.
+fn tell_who_is_let_in(directory: &Directory, given: usize) {
+    if directory.opens_to_pool_keys() {
+        log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens, or make one with `gemini-balance tokens add`");
+    } else if given == 0 && directory.callers().is_empty() {
+        log::warn!(target: "service", "nobody may call: tokens were made once, so pool keys open nothing, and there is none now; make one with `gemini-balance tokens add`");
     }
 }
 

@@ -1,11 +1,14 @@
 //! Why a request has no answer of the upstream's: found by whoever works on it, turned into a status by the HTTP face.
 
+use callers::Denial;
 use gemini::listing::BadPage;
 use keypool::Refusal;
 
 /// Why the gateway has no upstream answer to pass on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure {
+    /// Its caller's token does not allow it, or not now.
+    Denied(Denial),
     /// The pool has no key for it.
     NoKey(Refusal),
     /// The pool did not answer.

@@ -6,6 +6,7 @@ pub mod accounting;
 mod attempts;
 mod binding;
 pub mod caller;
+pub mod caller_account;
 pub mod clock;
 pub mod failure;
 pub mod forward;
@@ -25,6 +26,7 @@ pub mod upstream;
 
 pub use attempts::RetryLimits;
 pub use caller::{Caller, Visibility};
+pub use caller_account::{CallerAccount, SharedPrices};
 pub use failure::Failure;
 pub use forward::{ForwardActor, Job};
 pub use key_manager::{KeyManager, KeyManagerActor};

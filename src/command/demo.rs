@@ -49,12 +49,8 @@ pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCod
     let mut settings = settings::demo(&simulator.url())?;
     settings.server.host = host;
     settings.server.port = port;
-    settings.auth.tokens = vec![TokenEntry {
-        name: "demo".to_owned(),
-        secret: TOKEN.to_owned(),
-        secret_file: None,
-        resources: settings::Resources::Own,
-    }];
+    settings.auth.tokens =
+        vec![TokenEntry { name: "demo".to_owned(), secret: TOKEN.to_owned(), ..TokenEntry::default() }];
     settings.keys = keys
         .iter()
         .map(|(name, project)| KeyEntry {

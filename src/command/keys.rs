@@ -1,9 +1,11 @@
 //! `gemini-balance keys`: asks a running gateway on this machine, over the operator's listener, how its keys are, and
 //! passes on the operator's word on one of them.
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    operator::{aligned, ask, encoded, time},
+};
 use crate::{
-    admin, local_http,
     printable::{Printable, bounded},
     settings::Settings,
 };
@@ -36,33 +38,19 @@ pub(super) enum Action {
 /// Asks and prints.
 #[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCode, Failure> {
-    let token = settings.admin_token()?.ok_or_else(|| {
-        Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
-    })?;
-    let address = admin::address(settings)?;
     let action = action.unwrap_or(Action::List);
     let is_list = matches!(action, Action::List);
     let (method, path) = match action {
         Action::List => ("GET", "/keys".to_owned()),
-        Action::Enable { id } => ("POST", format!("/keys/{}/enable", local_http::encoded(&id))),
-        Action::Disable { id } => ("POST", format!("/keys/{}/disable", local_http::encoded(&id))),
-        Action::Reset { id } => ("POST", format!("/keys/{}/reset", local_http::encoded(&id))),
+        Action::Enable { id } => ("POST", format!("/keys/{}/enable", encoded(&id))),
+        Action::Disable { id } => ("POST", format!("/keys/{}/disable", encoded(&id))),
+        Action::Reset { id } => ("POST", format!("/keys/{}/reset", encoded(&id))),
     };
-    let header = format!("authorization: Bearer {}\r\n", token.expose());
-    let answer = local_http::ask(address, method, &path, &header).map_err(|error| {
-        Failure::new(format!("no answer from http://{address}: {error}; is the gateway running?"))
-    })?;
-    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    if answer.status != 200 {
-        let why = body["error"].as_str().unwrap_or("no reason given");
-        return Err(Failure::new(format!("the gateway answers {}: {}", answer.status, bounded(why, 500))));
-    }
+    let body = ask(settings, method, &path, "")?;
     match (is_list, body["keys"].as_array()) {
         (true, Some(keys)) => print!("{}", table(keys)),
         (false, _) => println!("done"),
-        (true, None) => {
-            return Err(Failure::new(format!("what http://{address} answers is no list of keys")));
-        }
+        (true, None) => return Err(Failure::new("what the gateway answers is no list of keys")),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -83,7 +71,7 @@ fn table(keys: &[Value]) -> String {
             word(&key["project"]),
             word(&key["state"]),
             word(&key["reason"]),
-            time(&key["back_in_ms"]),
+            in_time(&key["back_in_ms"]),
             word(&key["in_flight"]),
             word(&totals["successes"]),
             word(&totals["faults"]),
@@ -95,7 +83,7 @@ fn table(keys: &[Value]) -> String {
                 String::new(),
                 word(&model["state"]),
                 word(&model["reason"]),
-                time(&model["back_in_ms"]),
+                in_time(&model["back_in_ms"]),
                 String::new(),
                 String::new(),
                 String::new(),
@@ -107,16 +95,7 @@ fn table(keys: &[Value]) -> String {
             rows.push(row);
         }
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 8] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in &rows {
-        let line: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(line.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    aligned(&rows)
 }
 
 fn word(value: &Value) -> String {
@@ -134,14 +113,8 @@ fn cell(text: &str) -> String {
     format!("{}{dots}", Printable(shown))
 }
 
-fn time(value: &Value) -> String {
-    let Some(ms) = value.as_u64() else { return "-".to_owned() };
-    let seconds = ms.div_ceil(1000);
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds.div_ceil(60)),
-        _ => format!("{} h", seconds.div_ceil(3600)),
-    }
+fn in_time(ms: &Value) -> String {
+    ms.as_u64().map_or_else(|| "-".to_owned(), |ms| time(ms.div_ceil(1000)))
 }
 
 #[cfg(test)]

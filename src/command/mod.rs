@@ -6,6 +6,8 @@ mod demo;
 pub(crate) mod failure;
 mod health;
 mod keys;
+mod operator;
+mod tokens;
 mod usage;
 
 use self::failure::Failure;
@@ -42,6 +44,11 @@ enum Command {
     },
     /// Show what was used through a running gateway: requests, tokens, list price
     Usage(usage::Flags),
+    /// List the clients' tokens of a running gateway, or make, disable, enable, rotate or remove one
+    Tokens {
+        #[command(subcommand)]
+        action: Option<tokens::Action>,
+    },
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -80,6 +87,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
+        Command::Tokens { action } => tokens::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }

@@ -68,10 +68,19 @@ impl Arrival {
         response
     }
 
+    /// The name of who calls, whether or not they may.
+    fn caller_name(&self) -> Option<Arc<str>> {
+        match &self.caller {
+            Ok(caller) => Some(Arc::clone(&caller.name)),
+            Err(Refused::Denied { caller, .. }) => Some(Arc::clone(caller)),
+            Err(_) => None,
+        }
+    }
+
     fn refusal(&self, request: &HttpRequest, error: &GatewayError) -> Transaction {
         Transaction {
             id: self.id.clone(),
-            caller: self.caller.as_ref().ok().map(|caller| Arc::clone(&caller.name)),
+            caller: self.caller_name(),
             dialect: path::dialect_of(request.uri().path(), self.form),
             method: method_of(request),
             path: request.uri().path().chars().take(512).collect(),

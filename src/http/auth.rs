@@ -1,28 +1,24 @@
 //! Who may call: a client shows a token, or with no token configured one of the pool's keys, in any of the forms the
-//! SDKs use. Tokens are kept and compared as keyed hashes, in constant time. Nothing is open by default.
+//! SDKs use. Who they are and what they may is known to the `callers::Directory`. Nothing is open by default.
 
-use crate::settings::Token;
 use actix_web::http::header::HeaderMap;
+use callers::{CallerSpec, Denial, Directory, Identity, InstanceKey};
+use chrono::Utc;
+use chrono_tz::Tz;
 use gemini::path::{CredentialForm, query_credentials};
-use gemini_balance_actors::{Caller, Secret, Visibility, key_ring::KeyRing};
-use sha2::{Digest, Sha256};
+use gemini_balance_actors::{Caller, Secret};
 use std::{borrow::Cow, sync::Arc, time::Duration};
-use subtle::{Choice, ConstantTimeEq};
 
 /// How many credentials of one request are looked at. A client has reason to send two or three.
 const MOST_SHOWN: usize = 8;
 
-/// A keyed hash of a token.
-type Fingerprint = [u8; 32];
-
 /// Decides who is let in.
 pub struct Gate {
-    salt: [u8; 32],
-    callers: Vec<(Fingerprint, Caller)>,
+    directory: Arc<Directory>,
 }
 
 /// Nobody is let in with this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// There is no credential.
     Missing,
@@ -33,33 +29,31 @@ pub enum Refused {
         /// For how much longer none will be.
         wait: Duration,
     },
+    /// There is one, it is known, and its caller may not call.
+    Denied {
+        /// Why.
+        denial: Denial,
+        /// The caller's name.
+        caller: Arc<str>,
+    },
 }
 
 impl Gate {
-    /// With no tokens, the pool's keys are the credentials, and everyone shares what is made, as with one key.
-    pub fn new(tokens: &[Token], ring: &KeyRing) -> Self {
-        if tokens.is_empty() {
-            Self::of(ring.keys().iter().map(|key| (key.id().as_str(), key.secret(), Visibility::All)))
-        } else {
-            Self::of(tokens.iter().map(|token| (token.name.as_str(), &token.secret, token.visibility)))
-        }
+    /// Lets in whom the directory knows.
+    pub fn new(directory: Arc<Directory>) -> Self {
+        Self { directory }
     }
 
-    /// These and nobody else.
-    pub fn of<'a>(callers: impl IntoIterator<Item = (&'a str, &'a Secret, Visibility)>) -> Self {
-        let salt = random_salt();
-        let callers = callers
-            .into_iter()
-            .map(|(name, secret, visibility)| {
-                (hash(&salt, secret.expose().as_bytes()), Caller { name: Arc::from(name), visibility })
-            })
-            .collect();
-        Self { salt, callers }
+    /// Lets in one and nobody else.
+    pub fn of_one(name: &str, secret: &Secret) -> Self {
+        let directory = Directory::new(InstanceKey::new(&random_key()), Tz::UTC);
+        directory.set_given([(CallerSpec::new(name), secret.expose().as_bytes())]);
+        Self::new(Arc::new(directory))
     }
 
-    /// Whether a caller of this name may still call, and as whom.
-    pub fn named(&self, name: &str) -> Option<Caller> {
-        self.callers.iter().find(|(_, caller)| &*caller.name == name).map(|(_, caller)| caller.clone())
+    /// Returns who has this name, if they may still call.
+    pub fn named(&self, name: &str) -> Result<Caller, Refused> {
+        self.directory.named(name, Utc::now()).map_or(Err(Refused::Unknown), caller_of)
     }
 
     /// Looks at every credential the request shows. A client may send two, or an empty one beside a good one: one good
@@ -71,30 +65,30 @@ impl Gate {
         query: Option<&str>,
     ) -> (CredentialForm, Result<Caller, Refused>) {
         let mut first = CredentialForm::None;
+        let mut denied = None;
         for (form, credential) in shown(headers, query) {
             if matches!(first, CredentialForm::None) {
                 first = form;
             }
-            if let Some(caller) = self.find(&credential) {
-                return (form, Ok(caller));
+            match self.directory.identify(&credential, Utc::now()).map(caller_of) {
+                Some(Ok(caller)) => return (form, Ok(caller)),
+                Some(Err(refused)) => denied = denied.or(Some((form, refused))),
+                None => {}
             }
         }
-        let refused = if matches!(first, CredentialForm::None) { Refused::Missing } else { Refused::Unknown };
-        (first, Err(refused))
+        match (denied, first) {
+            (Some((form, refused)), _) => (form, Err(refused)),
+            (None, CredentialForm::None) => (first, Err(Refused::Missing)),
+            (None, _) => (first, Err(Refused::Unknown)),
+        }
     }
+}
 
-    /// Compares with every caller, whether or not one has matched already.
-    fn find(&self, credential: &[u8]) -> Option<Caller> {
-        let shown = hash(&self.salt, credential);
-        let mut found = None;
-        for (fingerprint, caller) in &self.callers {
-            let same: Choice = fingerprint.ct_eq(&shown);
-            if bool::from(same) {
-                found = Some(caller);
-            }
-        }
-        found.cloned()
-    }
+fn caller_of(identity: Identity) -> Result<Caller, Refused> {
+    let Identity { caller, standing } = identity;
+    let name = || Arc::clone(&caller.spec().name);
+    standing.map_err(|denial| Refused::Denied { denial, caller: name() })?;
+    Ok(Caller::from(caller))
 }
 
 /// The form of the first credential that a request shows, if it shows one.
@@ -133,38 +127,24 @@ fn bearer_token(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
 }
 
-fn hash(salt: &[u8; 32], credential: &[u8]) -> Fingerprint {
-    Sha256::new().chain_update(salt).chain_update(credential).finalize().into()
-}
-
-/// A salt for this process. It only has to differ between processes: the tokens themselves carry the strength.
-fn random_salt() -> [u8; 32] {
-    let mut salt = [0; 32];
-    fastrand::fill(&mut salt);
-    salt
+/// A key for this process. It only has to differ between processes: the token itself carries the strength.
+fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    fastrand::fill(&mut key);
+    key
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use actix_web::http::header::{HeaderName, HeaderValue};
-    use keypool::{KeyId, KeySpec};
+    use callers::PoolKey;
 
     fn gate(tokens: &[(&str, &str)]) -> Gate {
-        let ring = KeyRing::new(vec![(
-            KeySpec { id: KeyId::from("pool-1"), project: None, weight: 1 },
-            Secret::new("AIza-pool"),
-        )])
-        .unwrap();
-        let tokens: Vec<_> = tokens
-            .iter()
-            .map(|(name, secret)| Token {
-                name: (*name).to_owned(),
-                secret: Secret::new(*secret),
-                visibility: Visibility::Own,
-            })
-            .collect();
-        Gate::new(&tokens, &ring)
+        let directory = Directory::new(InstanceKey::new(&[7; 32]), Tz::UTC);
+        directory.set_pool_keys([(PoolKey { id: "pool-1".into(), project: None }, &b"AIza-pool"[..])]);
+        directory.set_given(tokens.iter().map(|(name, secret)| (CallerSpec::new(name), secret.as_bytes())));
+        Gate::new(Arc::new(directory))
     }
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -179,7 +159,7 @@ mod tests {
     }
 
     fn name(result: &(CredentialForm, Result<Caller, Refused>)) -> Result<&str, Refused> {
-        result.1.as_ref().map(|caller| &*caller.name).map_err(|refused| *refused)
+        result.1.as_ref().map(|caller| &*caller.name).map_err(Clone::clone)
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The errors that the gateway makes itself, and the only place that chooses their statuses. Each says what to do, in
 //! the caller's dialect. They are listed for operators in `docs/errors.md`; a test holds the two together.
 
-use super::{auth::Refused, body::BodyRefused};
+use super::{auth::Refused, body::BodyRefused, denied};
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
 };
+use callers::Denial;
 use gemini::{
     dialect::{self, ErrorForm},
     path::PathError,
@@ -26,6 +27,8 @@ pub(super) enum GatewayError {
         /// For how much longer.
         wait: Duration,
     },
+    /// What the caller's own token does not allow, or not now.
+    Denied(Denial),
     /// A method that is never served.
     MethodNotServed,
     /// A browser's question for a page that may not call.
@@ -48,6 +51,7 @@ impl From<Refused> for GatewayError {
             Refused::Missing => Self::CredentialMissing,
             Refused::Unknown => Self::CredentialUnknown,
             Refused::GuessedTooOften { wait } => Self::GuessedTooOften { wait },
+            Refused::Denied { denial, .. } => Self::Denied(denial),
         }
     }
 }
@@ -59,6 +63,7 @@ pub(super) fn failure_close(failure: &Failure) -> Close {
         _ if matches!(failure, Failure::NoKey(Refusal::RouteDown { .. })) => 1013,
         // Try Again Later (registered with IANA).
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => 1013,
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => 1008,
         _ => 1011,
     };
     Close { code, reason: error.message().into_owned() }
@@ -74,6 +79,7 @@ impl GatewayError {
         match self {
             Self::CredentialMissing | Self::CredentialUnknown => StatusCode::UNAUTHORIZED,
             Self::GuessedTooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Denied(denial) => status_of_denial(denial),
             Self::MethodNotServed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::Path(PathError::NotServed) | Self::NoUpload => StatusCode::NOT_FOUND,
@@ -83,6 +89,7 @@ impl GatewayError {
             Self::Body(BodyRefused::Busy, _) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Crashed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Forward(failure) => match failure {
+                Failure::Denied(denial) => status_of_denial(denial),
                 Failure::NoKey(Refusal::AllRetired | Refusal::ModelDown { .. } | Refusal::RetryBudget)
                 | Failure::PoolSilent
                 | Failure::OwnerGone(_)
@@ -134,6 +141,7 @@ impl GatewayError {
             Self::OriginNotAllowed => {
                 "Pages of this origin may not call this gateway: ask its operator to add it to server.cors_origins.".into()
             }
+            Self::Denied(denial) => denied::message(denial),
             Self::Path(error) => error.to_string().into(),
             Self::Body(BodyRefused::TooLong, limit) => format!(
                 "The request body is over this gateway's limit of {limit} bytes: send less, or upload files first and name them."
@@ -153,6 +161,7 @@ impl GatewayError {
                 "The gateway failed on this request: try again, and give its operator the x-request-id.".into()
             }
             Self::Forward(failure) => match failure {
+                Failure::Denied(denial) => denied::message(denial),
                 Failure::NoKey(Refusal::AllRetired) => {
                     "No key of the pool is usable: its operator must replace or reset the retired keys.".into()
                 }
@@ -212,6 +221,14 @@ impl GatewayError {
                 Some(Duration::from_secs(1))
             }
             Self::GuessedTooOften { wait } => Some(*wait),
+            _ => self.denial().and_then(denied::retry_in),
+        }
+    }
+
+    /// What its own token has against it.
+    fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Denied(denial) | Self::Forward(Failure::Denied(denial)) => Some(denial),
             _ => None,
         }
     }
@@ -229,7 +246,8 @@ impl GatewayError {
     fn told(&self) -> dialect::GatewayError<'static> {
         dialect::GatewayError {
             retry_in: self.retry_in(),
-            quota: self.spent_quota(),
+            quota: self.denial().and_then(denied::quota).or_else(|| self.spent_quota()),
+            openai: self.denial().map(denied::openai_words),
             ..dialect::GatewayError::new(self.status().as_u16(), self.grpc_status(), self.message())
         }
     }
@@ -250,12 +268,31 @@ impl GatewayError {
             Self::MethodNotServed => {
                 response.insert_header((header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
             }
-            Self::CredentialMissing | Self::CredentialUnknown => {
+            Self::CredentialMissing
+            | Self::CredentialUnknown
+            | Self::Denied(Denial::Disabled | Denial::Expired) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"gemini-balance\""));
             }
             _ => {}
         }
+        if let Some(word) = self.denial().and_then(Denial::limit_word) {
+            response.insert_header((denied::LIMIT_HEADER, word));
+        }
+        if let Some(Denial::Limit(reached)) = self.denial()
+            && denied::is_spent(reached)
+        {
+            // OpenAI's clients try a 429 again but for this.
+            response.insert_header(("x-should-retry", "false"));
+        }
         response.body(told.body(form))
+    }
+}
+
+fn status_of_denial(denial: &Denial) -> StatusCode {
+    match denial {
+        Denial::Disabled | Denial::Expired => StatusCode::UNAUTHORIZED,
+        Denial::Surface(_) | Denial::Model | Denial::HiddenModel => StatusCode::FORBIDDEN,
+        Denial::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
     }
 }
 
@@ -280,18 +317,46 @@ fn whole_seconds(back_in: Duration) -> u64 {
 mod tests {
     use super::*;
     use actix_web::body::MessageBody;
+    use callers::{LimitName, LimitReached, Opens, SurfaceName};
     use gemini::listing::BadPage;
     use gemini_balance_actors::live::Notice;
     use serde_json::Value;
 
     const BACK_IN: Duration = Duration::from_secs(34);
 
+    fn denial_after(denial: &Denial) -> Option<Denial> {
+        let limit = |name, limit| {
+            let opens = Opens::After(BACK_IN);
+            Some(Denial::Limit(LimitReached { name, limit, opens }))
+        };
+        match denial {
+            Denial::Disabled => Some(Denial::Expired),
+            Denial::Expired => Some(Denial::Surface(SurfaceName::Live)),
+            Denial::Surface(_) => Some(Denial::Model),
+            Denial::Model => Some(Denial::HiddenModel),
+            Denial::HiddenModel => limit(LimitName::Rpm, 60),
+            Denial::Limit(LimitReached { opens: Opens::WhenOthersEnd, .. }) => None,
+            Denial::Limit(reached) => match reached.name {
+                LimitName::Rpm => limit(LimitName::Tpm, 100_000),
+                LimitName::Tpm => limit(LimitName::Rpd, 1_000),
+                LimitName::Rpd => limit(LimitName::Concurrent, 4),
+                LimitName::Concurrent => limit(LimitName::TokensDay, 1_000_000),
+                LimitName::TokensDay => limit(LimitName::TokensMonth, 20_000_000),
+                LimitName::TokensMonth => limit(LimitName::MoneyDay, 500_000_000),
+                LimitName::MoneyDay => limit(LimitName::MoneyMonth, 5_000_000_000),
+                LimitName::MoneyMonth => {
+                    Some(Denial::Limit(LimitReached { opens: Opens::WhenOthersEnd, ..*reached }))
+                }
+            },
+        }
+    }
+
     /// One error after another, until each was there. The match has no wildcard, so that a new one cannot be left out.
     fn after(error: &GatewayError) -> Option<GatewayError> {
         use BodyRefused::{Broken, Busy, TooLong, TooSlow};
         use GatewayError::{
-            Body, Crashed, CredentialMissing, CredentialUnknown, Forward, GuessedTooOften, MethodNotServed,
-            OriginNotAllowed, Path,
+            Body, Crashed, CredentialMissing, CredentialUnknown, Denied, Forward, GuessedTooOften,
+            MethodNotServed, OriginNotAllowed, Path,
         };
         use Refusal::{
             AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, RouteDown, WaitedTooLong,
@@ -301,7 +366,8 @@ mod tests {
         Some(match error {
             CredentialMissing => CredentialUnknown,
             CredentialUnknown => GuessedTooOften { wait: BACK_IN },
-            GuessedTooOften { .. } => MethodNotServed,
+            GuessedTooOften { .. } => Denied(Denial::Disabled),
+            Denied(denial) => denial_after(denial).map_or(MethodNotServed, Denied),
             MethodNotServed => OriginNotAllowed,
             OriginNotAllowed => Path(PathError::TooLong),
             Path(PathError::TooLong) => Path(PathError::NotAbsolute),
@@ -342,7 +408,8 @@ mod tests {
             Forward(Failure::BadPage(BadPage::Size)) => Forward(Failure::BadPage(BadPage::Token)),
             Forward(Failure::BadPage(BadPage::Token)) => Forward(Failure::BadPage(BadPage::After)),
             Forward(Failure::BadPage(BadPage::After)) => Forward(Failure::NoPage),
-            Forward(Failure::NoPage) => Crashed,
+            Forward(Failure::NoPage) => Forward(Failure::Denied(Denial::Disabled)),
+            Forward(Failure::Denied(_)) => Crashed,
             Crashed => return None,
         })
     }
@@ -402,7 +469,9 @@ mod tests {
             response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
         };
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
-        assert_eq!(waits, ["34", "1", "34", "34", "34", "34", "1", "1"]);
+        // Those of a token: eight limits, and what others have set aside; then a body, and the pool's.
+        let of_token = [["34"; 8].as_slice(), &["1"]].concat();
+        assert_eq!(waits, [&["34"], &*of_token, &["1", "34", "34", "34", "34", "1", "1"]].concat());
         let short = Refusal::Cooling { back_in: Duration::from_millis(1), quota: None };
         assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
     }

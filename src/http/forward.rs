@@ -2,7 +2,7 @@
 //! starts a `ForwardActor`.
 
 use super::{
-    AppState,
+    AppState, admission,
     arrival::{Arrival, let_in},
     body::{BodyRefused, Reserved, take_in},
     clear::{clear, is_clear},
@@ -64,6 +64,7 @@ async fn handle(
     if arrival.caller.is_err() {
         let_in(request);
     }
+    let account = admission::admit(face, &caller, request.method().as_str(), &target)?;
     let payload = payload.as_mut().ok_or(GatewayError::Crashed)?;
     let announced = announced(request);
     let streams = upload::streams(&target, request.headers(), announced);
@@ -111,7 +112,7 @@ async fn handle(
         origin: face.origins.of(request).map(|origin| origin.to_string()),
         arrived: arrival.at,
     };
-    let reply = face.forwarder.start(job);
+    let reply = face.forwarder.start(job, account);
     let (reply, is_read) = match pieces {
         None => (reply.await, true),
         Some(pieces) => {

@@ -2,7 +2,7 @@
 //! said on it is none of this room's business.
 
 use super::{
-    AppState,
+    AppState, admission,
     arrival::Arrival,
     auth::Refused,
     error::{GatewayError, failure_close},
@@ -82,14 +82,16 @@ pub(super) async fn admit(
 ) -> Result<Opener, GatewayError> {
     let refused = match caller {
         Ok(caller) => return Ok(Opener { caller, ephemeral: None }),
-        Err(refused @ Refused::GuessedTooOften { .. }) => return Err(refused.into()),
+        Err(refused @ (Refused::GuessedTooOften { .. } | Refused::Denied { .. })) => {
+            return Err(refused.into());
+        }
         Err(refused) => refused,
     };
     let Some(token) = ephemeral_token(request) else { return Err(refused.into()) };
     let found = face.live.ephemeral(&token).await;
     let found = found.map_err(|LedgerSilent| GatewayError::Forward(Failure::LedgerSilent))?;
     let (name, ephemeral) = found.ok_or(GatewayError::CredentialUnknown)?;
-    let caller = face.gate.named(&name).ok_or(GatewayError::CredentialUnknown)?;
+    let caller = face.gate.named(&name)?;
     Ok(Opener { caller, ephemeral: Some(ephemeral) })
 }
 
@@ -118,6 +120,7 @@ pub(super) fn open(
 ) -> Result<HttpResponse, GatewayError> {
     let Opener { caller, ephemeral } = opener;
     let target = target(request, arrival.form)?;
+    let account = admission::admit(face, &caller, request.method().as_str(), &target)?;
     let guard = arrival.take_guard(&face.in_flight);
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
     let accept = accept_key(key.map_or(&[], header::HeaderValue::as_bytes));
@@ -137,7 +140,7 @@ pub(super) fn open(
     };
     let in_flight = face.in_flight.clone();
     let going_down = Box::pin(async move { in_flight.cut().await });
-    face.live.start(job, Client { pipe, gone, going_down });
+    face.live.start(job, account, Client { pipe, gone, going_down });
     Ok(HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS)
         .upgrade("websocket")
         .insert_header((header::SEC_WEBSOCKET_ACCEPT, accept))

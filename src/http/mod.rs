@@ -1,6 +1,7 @@
 //! The HTTP face: who may call, what they want, and how answers and errors look. It hands a `Job` to a `ForwardActor`
 //! and never sees the upstream client. Start reading at `routes`.
 
+mod admission;
 mod around;
 mod arrival;
 mod auth;
@@ -8,12 +9,14 @@ mod bodies;
 mod body;
 mod clear;
 mod cors;
+mod denied;
 mod docs;
 mod error;
 mod forward;
 mod guesses;
 mod health;
 mod live;
+mod me;
 mod origin;
 mod respond;
 mod routes;
@@ -34,7 +37,8 @@ use crate::{inflight::InFlight, settings};
 #[cfg(debug_assertions)]
 use gemini_balance_actors::store::Store;
 use gemini_balance_actors::{
-    KeyManager, forward::Forwarder, health::Health, live::Live, transaction::Listeners,
+    KeyManager, SharedPrices, clock::Clock, forward::Forwarder, health::Health, live::Live,
+    transaction::Listeners,
 };
 use std::{rc::Rc, sync::Arc};
 
@@ -42,6 +46,10 @@ use std::{rc::Rc, sync::Arc};
 pub struct AppState {
     /// Who may call.
     pub gate: Arc<Gate>,
+    /// The time, for limits.
+    pub clock: Clock,
+    /// What tokens cost, for budgets.
+    pub prices: SharedPrices,
     /// Who has shown credentials that are not known.
     pub guesses: Arc<Guesses>,
     /// Whose pages may call.

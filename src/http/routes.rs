@@ -1,7 +1,7 @@
 //! The whole route table. Everything but health, the API page and the document it shows is forwarded, and nothing is
 //! forwarded for a caller who is not let in.
 
-use super::{docs, forward, health};
+use super::{docs, forward, health, me};
 use actix_web::web;
 
 /// Registers every route.
@@ -13,6 +13,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/health/live", web::head().to(health::live))
         .route("/health/ready", web::get().to(health::ready))
         .route("/health/ready", web::head().to(health::ready))
+        .route("/me", web::get().to(me::me))
         .route("/openapi.json", web::get().to(docs::openapi));
     docs::page(config);
     #[cfg(debug_assertions)]

@@ -20,7 +20,9 @@ pub(super) async fn admit(
     target: &mut Target,
     caller: Result<Caller, Refused>,
 ) -> Result<(Caller, Option<Holding>), GatewayError> {
-    if !is_under_way(target) || matches!(caller, Err(Refused::Unknown | Refused::GuessedTooOften { .. })) {
+    if !is_under_way(target)
+        || matches!(caller, Err(Refused::Unknown | Refused::GuessedTooOften { .. } | Refused::Denied { .. }))
+    {
         return Ok((caller?, None));
     }
     // Boxed, as few requests come here and all would carry its memory.
@@ -32,8 +34,9 @@ pub(super) async fn admit(
         (Ok(_), _) => Err(GatewayError::NoUpload),
         (Err(refused), None) => Err(refused.into()),
         (Err(_), Some(session)) => {
-            let starter = session.caller.as_deref().and_then(|name| face.gate.named(name));
-            Ok((starter.ok_or(GatewayError::CredentialUnknown)?, Some(session)))
+            let starter =
+                session.caller.as_deref().map_or(Err(Refused::Unknown), |name| face.gate.named(name));
+            Ok((starter?, Some(session)))
         }
     }
 }

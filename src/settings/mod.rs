@@ -17,6 +17,7 @@ mod usage_book;
 mod variables;
 
 pub use tokens::Token;
+pub(crate) use tokens::{Expiry, client_spec, span};
 
 pub(crate) use dotenv_file::read_dotenv;
 pub use error::SettingsError;
@@ -24,6 +25,7 @@ pub(crate) use host::listen_host;
 pub use sources::load;
 pub(crate) use sources::{demo, port};
 
+use callers::{SurfaceName, Visibility};
 use gemini_balance_actors::{
     RetryLimits,
     forward::Limits,
@@ -159,20 +161,82 @@ pub struct TokenEntry {
     /// A file that holds it.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
+    /// The operator's own words about the client.
+    #[serde(default)]
+    pub note: String,
+    /// From when on it is let in no more.
+    #[serde(default)]
+    pub expires: Option<String>,
+    /// Whether it is let in at all.
+    #[serde(default = "yes")]
+    pub enabled: bool,
     /// Which resources exist for the client.
     #[serde(default)]
-    pub resources: Resources,
+    pub resources: Visibility,
+    /// The surfaces it may use; all without a word.
+    #[serde(default)]
+    pub surfaces: Option<Vec<SurfaceName>>,
+    /// The models it may use; all without a word.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
+    /// The projects it may be served from; all without a word.
+    #[serde(default)]
+    pub projects: Option<Vec<String>>,
+    /// Requests in a minute.
+    #[serde(default)]
+    pub rpm: Option<u64>,
+    /// Tokens in a minute.
+    #[serde(default)]
+    pub tpm: Option<u64>,
+    /// Requests in a day.
+    #[serde(default)]
+    pub rpd: Option<u64>,
+    /// Requests at the same time.
+    #[serde(default)]
+    pub concurrent: Option<u64>,
+    /// What it may spend.
+    #[serde(default)]
+    pub budget: TokenBudget,
 }
 
-/// Which files, caches and other resources of the pool's projects exist for a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resources {
-    /// Those it has made.
-    #[default]
-    Own,
-    /// All.
-    All,
+impl Default for TokenEntry {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            secret: String::new(),
+            secret_file: None,
+            note: String::new(),
+            expires: None,
+            enabled: true,
+            resources: Visibility::default(),
+            surfaces: None,
+            models: None,
+            projects: None,
+            rpm: None,
+            tpm: None,
+            rpd: None,
+            concurrent: None,
+            budget: TokenBudget::default(),
+        }
+    }
+}
+
+/// What a client may spend.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenBudget {
+    /// Tokens in a day.
+    #[serde(default)]
+    pub tokens_day: Option<u64>,
+    /// Tokens in a month.
+    #[serde(default)]
+    pub tokens_month: Option<u64>,
+    /// Money in a day, in the currency of the price table.
+    #[serde(default)]
+    pub money_day: Option<f64>,
+    /// Money in a month.
+    #[serde(default)]
+    pub money_month: Option<f64>,
 }
 
 /// `[affinity]`: what is made close together lives together.
@@ -316,6 +380,8 @@ pub enum LogFormat {
 pub struct Store {
     /// The file; empty for memory only.
     pub path: PathBuf,
+    /// The file with the instance key, under which tokens are hashed.
+    pub instance_key_file: PathBuf,
 }
 
 /// `[usage]`: what was used.

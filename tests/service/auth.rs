@@ -13,6 +13,9 @@ const OPEN: &[&str] = &["/health", "/health/live", "/health/ready", "/openapi.js
 /// Of debug builds alone, and silent there unless a test's environment says otherwise.
 const OF_TESTS: &[&str] = &["/debug/panic/key_manager", "/debug/panic/store"];
 
+/// What a caller asks of itself.
+const ME: &str = "/me";
+
 /// What is forwarded, or refused as unknown, to callers who are let in. The dialect is that of a caller without a
 /// credential.
 const CLOSED: &[(&str, Dialect)] = &[
@@ -41,6 +44,8 @@ const CLOSED: &[(&str, Dialect)] = &[
     ("/debug/panic", Dialect::Gemini),
     ("/debug/pprof/", Dialect::Gemini),
     ("/admin", Dialect::Gemini),
+    (ME, Dialect::Gemini),
+    ("/me/", Dialect::Gemini),
     ("/metrics", Dialect::Gemini),
     ("/_simulator/requests", Dialect::Gemini),
     ("/v1beta/../health", Dialect::Gemini),
@@ -161,7 +166,7 @@ fn paths_registered_in(source: &str) -> BTreeSet<&str> {
 fn every_route_of_the_table_is_listed_here() {
     let mut found = paths_registered_in(include_str!("../../src/http/routes.rs"));
     found.extend(paths_registered_in(include_str!("../../src/http/docs.rs")));
-    let mut listed: BTreeSet<_> = OPEN.iter().chain(OF_TESTS).copied().collect();
+    let mut listed: BTreeSet<_> = OPEN.iter().chain(OF_TESTS).copied().chain([ME]).collect();
     // `/docs/` is the page with its files, below `/docs` itself.
     listed.remove("/docs/");
     listed.extend(["", "/{_:.*}"]);

@@ -84,6 +84,23 @@ impl Session {
         session
     }
 
+    /// On any token: the session, or the close that comes in its place.
+    pub(crate) async fn begin_as(gateway: &Gateway, token: &str) -> Result<Self, (u16, String)> {
+        let mut session = Self::open_as(gateway, token).await;
+        session.say(&setup()).await;
+        match session.message().await {
+            Message::Close(frame) => {
+                Err(frame.map(|frame| (frame.code.into(), frame.reason.to_string())).unwrap_or_default())
+            }
+            _ => Ok(session),
+        }
+    }
+
+    /// The status of an upgrade that is refused.
+    pub(crate) async fn upgrade_as(gateway: &Gateway, token: &str) -> Result<(), u16> {
+        upgrade(gateway.authority(), LIVE, &[("x-goog-api-key", token)]).await.map(|_| ())
+    }
+
     async fn say(&mut self, message: &Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }

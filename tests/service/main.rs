@@ -51,6 +51,7 @@ mod refusals;
 mod settings;
 mod supervision;
 mod tls;
+mod tokens;
 mod upgrades;
 mod uploads;
 mod usage;

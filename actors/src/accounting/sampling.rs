@@ -111,10 +111,9 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
     if let Some(failure) = &transaction.failure {
         return match failure {
             // The way to Google is gone: no pool of keys, however large, would have served it.
-            Failure::NoKey(Refusal::RouteDown { .. }) => RequestOutcome::Failed,
-            Failure::NoKey(_) | Failure::OwnerGone(_) => RequestOutcome::RefusedPool,
-            Failure::TwoProjects(_) | Failure::BadPage(_) => RequestOutcome::ClientError,
-            Failure::PoolSilent
+            Failure::Denied(_) => RequestOutcome::RefusedCaller,
+            Failure::NoKey(Refusal::RouteDown { .. })
+            | Failure::PoolSilent
             | Failure::LedgerSilent
             | Failure::Unreachable
             | Failure::HeadLost
@@ -122,6 +121,8 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
             | Failure::BodyLost
             | Failure::NotGoogle(_)
             | Failure::NoPage => RequestOutcome::Failed,
+            Failure::NoKey(_) | Failure::OwnerGone(_) => RequestOutcome::RefusedPool,
+            Failure::TwoProjects(_) | Failure::BadPage(_) => RequestOutcome::ClientError,
         };
     }
     if transaction.end == End::Refused {

@@ -156,11 +156,11 @@ fn mentions(names: &[&str]) -> Vec<Mention> {
 }
 
 fn alice() -> Caller {
-    Caller { name: "alice".into(), visibility: Visibility::Own }
+    Caller::named("alice", Visibility::Own)
 }
 
 fn operator() -> Caller {
-    Caller { name: "operator".into(), visibility: Visibility::All }
+    Caller::named("operator", Visibility::All)
 }
 
 fn project_of(key: &str) -> Reach {

@@ -9,10 +9,11 @@ use super::{
     job::{Answer, AnswerBody, Job, Piece},
     learning::Learner,
     relay,
-    search::{Progress, SearchEnd},
+    search::{Progress, SearchEnd, input_tokens},
     upload::BodyStream,
 };
 use crate::{
+    caller_account::CallerAccount,
     failure::Failure,
     key_manager::Lease,
     transaction::{End, Transaction},
@@ -31,33 +32,50 @@ pub type Reply = Result<Answer, Failure>;
 
 /// One request on its way. See the module.
 pub struct ForwardActor {
-    work: Option<(Rc<Forwarder>, Box<Job>, oneshot::Sender<Reply>)>,
+    work: Option<Work>,
+}
+
+/// What an actor is started with.
+struct Work {
+    forwarder: Rc<Forwarder>,
+    job: Box<Job>,
+    account: CallerAccount,
+    reply: oneshot::Sender<Reply>,
 }
 
 impl Actor for ForwardActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some((forwarder, job, reply)) = self.work.take() {
-            ctx.spawn(forwarder.run(job, reply).into_actor(self).map(|(), _, ctx| ctx.stop()));
+        if let Some(Work { forwarder, job, account, reply }) = self.work.take() {
+            ctx.spawn(forwarder.run(job, account, reply).into_actor(self).map(|(), _, ctx| ctx.stop()));
         }
     }
 }
 
 impl Forwarder {
-    /// Starts an actor for `job` on this worker. Dropping the receiver, or what it brings, tells it that the client has
+    /// Starts an actor for `job` on this worker, which settles the caller's account. Dropping the receiver, or what it brings, tells it that the client has
     /// left. A receiver that closes without a reply means that the actor died.
-    pub fn start(self: &Rc<Self>, job: Job) -> oneshot::Receiver<Reply> {
+    pub fn start(self: &Rc<Self>, job: Job, account: CallerAccount) -> oneshot::Receiver<Reply> {
         let (reply, receiver) = oneshot::channel();
-        ForwardActor { work: Some((Rc::clone(self), Box::new(job), reply)) }.start();
+        let work = Work { forwarder: Rc::clone(self), job: Box::new(job), account: account.hand_on(), reply };
+        ForwardActor { work: Some(work) }.start();
         receiver
     }
 
-    async fn run(self: Rc<Self>, job: Box<Job>, mut reply: oneshot::Sender<Reply>) {
+    async fn run(
+        self: Rc<Self>,
+        job: Box<Job>,
+        mut account: CallerAccount,
+        mut reply: oneshot::Sender<Reply>,
+    ) {
         let mut progress = Progress::of(&job);
         let found = {
             // Boxed, so that its memory is given back before the answer streams.
             let search = Box::pin(async {
+                if let Err(denied) = account.reserve(progress.model.as_ref(), || input_tokens(&job)) {
+                    return SearchEnd::Nothing(denied);
+                }
                 match self.bind(&job, &progress.record).await {
                     Ok(binding) => progress.binding = binding,
                     Err(instead) => return instead,
@@ -94,7 +112,9 @@ impl Forwarder {
                 self.pass_on(&mut record, answer, lease, learner, reply).await;
             }
         }
-        self.listeners.end(record.finished());
+        let transaction = record.finished();
+        account.settle(&transaction);
+        self.listeners.end(transaction);
     }
 
     /// Gives the client an open answer and stays with it to its last byte.

@@ -2,14 +2,11 @@
 //! client and the actor never sees actix-web.
 
 use super::upload::BodyStream;
-use crate::{
-    caller::{Caller, Visibility},
-    ledger::Holding,
-};
+use crate::{caller::Caller, ledger::Holding};
 use bytes::Bytes;
 use gemini::path::Target;
 use http::{HeaderMap, Method, StatusCode};
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// One request to forward.
@@ -50,7 +47,7 @@ impl Job {
     pub(super) fn question(id: &str, target: &Target) -> Self {
         Self {
             id: id.to_owned(),
-            caller: Caller { name: Arc::from(""), visibility: Visibility::All },
+            caller: Caller::gateway(),
             method: Method::GET,
             target: target.clone(),
             headers: HeaderMap::new(),

@@ -22,6 +22,7 @@ use futures_util::{StreamExt, stream};
 use gemini::{
     fault::{Fault, Kind, Scope},
     listing::{self, Candidate, Form, Listing, ProjectTag},
+    model_list,
     operation::Streaming,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -144,6 +145,29 @@ impl Forwarder {
             headers.insert(HeaderName::from_static(UNLISTED), HeaderValue::from(left_out.len()));
         }
         SearchEnd::Whole(WholeAnswer { status: StatusCode::OK, headers, body: body.into() })
+    }
+
+    /// One page of the list of models, of which the caller sees those that it may use.
+    pub(super) async fn models(&self, job: &Job, record: &AttemptRecord) -> SearchEnd {
+        let job = asking(job);
+        let request = LeaseRequest { among: job.caller.served_by(), ..LeaseRequest::any(None) };
+        let goal = Goal { request, prefer: None, repeat: Repeat::Freely };
+        let found = self.attempts(record).run(goal, &Paging { forwarder: self, job: &job }).await;
+        let (Whole { answer, clear }, lease) = match found {
+            Ok(found) => found,
+            Err(ended) => return SearchEnd::from(ended),
+        };
+        lease.settle(Outcome::Success, None);
+        if answer.status != StatusCode::OK {
+            return SearchEnd::Whole(answer);
+        }
+        let visible = clear.and_then(|body| model_list::retain(&body, |model| job.caller.may_use(model)));
+        let Some(body) = visible else { return SearchEnd::Nothing(Failure::NoPage) };
+        let WholeAnswer { status, mut headers, .. } = answer;
+        for name in NOT_DOWN {
+            headers.remove(name);
+        }
+        SearchEnd::Whole(WholeAnswer { status, headers, body: body.into() })
     }
 
     fn tell_of_unlisted(&self, job: &Job, unlisted: &[ProjectView]) {

@@ -21,7 +21,7 @@ use gemini::{
     absent::absence,
     dialect::StreamForm,
     names::{OwnedName, in_request},
-    operation::Streaming,
+    operation::{Operation, Streaming},
     path::{Surface, Target},
     tokens::{InlineMedia, estimate_input_tokens},
     usage::Usage,
@@ -147,12 +147,15 @@ impl Forwarder {
                 Err(failure) => return SearchEnd::Nothing(failure),
             }
         }
+        if !job.caller.may_use_all() && lists_models(job) {
+            return Box::pin(self.models(job, &progress.record)).await;
+        }
         let ended = match self.search(job, progress).await {
             Ok((answer, lease)) => return SearchEnd::Open(answer, lease),
             Err(ended) => ended,
         };
         let fallback = progress.model.as_deref().filter(|_| ended.is_of_model()).and_then(|model| {
-            let to = self.limits.fallback.get(model)?;
+            let to = self.limits.fallback.get(model).filter(|to| job.caller.may_use(to))?;
             Some((fallback::with_model(job, model, to)?, to))
         });
         let Some((other, model)) = fallback else { return SearchEnd::from(ended) };
@@ -183,6 +186,13 @@ impl Forwarder {
     }
 }
 
+/// Whether a request asks for the list of models.
+fn lists_models(job: &Job) -> bool {
+    let Operation { verb, model, resource, .. } = &job.target.operation;
+    let is_list = verb.is_none() && model.is_none() && resource.is_none();
+    is_list && matches!(job.target.surface, Surface::Native | Surface::OpenAi)
+}
+
 /// Google's own words for what is not there.
 fn not_there(job: &Job, name: &OwnedName) -> WholeAnswer {
     let absence = absence(&job.target, name);
@@ -193,6 +203,11 @@ fn not_there(job: &Job, name: &OwnedName) -> WholeAnswer {
         headers,
         body: Bytes::from(absence.body),
     }
+}
+
+/// How many input tokens a request may cost.
+pub(super) fn input_tokens(job: &Job) -> u64 {
+    estimate_input_tokens(job.clear_body().len() as u64, InlineMedia::find(job.clear_body()))
 }
 
 impl Progress {
@@ -222,12 +237,12 @@ impl Progress {
         if asked.url_context {
             tools = tools.with(Tool::UrlContext);
         }
-        let input_tokens =
-            estimate_input_tokens(job.clear_body().len() as u64, InlineMedia::find(job.clear_body()));
+        let input_tokens = input_tokens(job);
         let prefix =
             if prefixes { gemini::prefix::fingerprint(job.target.dialect, job.clear_body()) } else { None };
         let reach = self.binding.reach.clone();
-        LeaseRequest { prefix, tools, input_tokens, reach, ..LeaseRequest::any(self.model.clone()) }
+        let among = job.caller.served_by();
+        LeaseRequest { prefix, tools, input_tokens, reach, among, ..LeaseRequest::any(self.model.clone()) }
     }
 
     /// How the stream's events are framed, if it is one.

@@ -20,6 +20,7 @@ pub use pipe::{ClientPipe, Gone, Outlet};
 
 use crate::{
     attempts::{AttemptRecord, LastAnswers},
+    caller_account::CallerAccount,
     failure::Failure,
     forward::Forwarder,
     key_manager::Lease,
@@ -32,6 +33,7 @@ use attempt::{Open, SetupAnswer, redacted};
 use gemini::{
     fault::Kind,
     live::{NoSetup, Setup, close_fault},
+    tokens::{InlineMedia, estimate_input_tokens},
 };
 use http::StatusCode;
 use keypool::Outcome;
@@ -85,16 +87,17 @@ impl Live {
         Ok(holding.caller.map(|caller| (caller, Ephemeral { token: Secret::new(token), owner })))
     }
 
-    /// Starts an actor for `job` on this worker.
-    pub fn start(self: &Rc<Self>, job: LiveJob, client: Client) {
-        LiveActor { live: Rc::clone(self), session: Some(Box::new((job, client))) }.start();
+    /// Starts an actor for `job` on this worker, which settles the caller's account.
+    pub fn start(self: &Rc<Self>, job: LiveJob, account: CallerAccount, client: Client) {
+        LiveActor { live: Rc::clone(self), session: Some(Box::new((job, account.hand_on(), client))) }
+            .start();
     }
 }
 
 /// One session. See the module.
 pub struct LiveActor {
     live: Rc<Live>,
-    session: Option<Box<(LiveJob, Client)>>,
+    session: Option<Box<(LiveJob, CallerAccount, Client)>>,
 }
 
 impl Actor for LiveActor {
@@ -102,31 +105,36 @@ impl Actor for LiveActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(session) = self.session.take() {
-            let (job, client) = *session;
-            ctx.spawn(Rc::clone(&self.live).run(job, client).into_actor(self).map(|(), _, ctx| ctx.stop()));
+            let (job, account, client) = *session;
+            ctx.spawn(
+                Rc::clone(&self.live).run(job, account, client).into_actor(self).map(|(), _, ctx| ctx.stop()),
+            );
         }
     }
 }
 
 impl Live {
-    async fn run(self: Rc<Self>, job: LiveJob, client: Client) {
+    async fn run(self: Rc<Self>, job: LiveJob, mut account: CallerAccount, client: Client) {
         let mut record = Record::of(&job);
         let mut waiting = Waiting::of(client).await;
         let attempts = AttemptRecord::default();
         // Boxed, so that its memory is given back before the session goes on.
-        let begun = Box::pin(self.begin(&job, &mut waiting, &mut record, &attempts)).await;
+        let begun = Box::pin(self.begin(&job, &mut account, &mut waiting, &mut record, &attempts)).await;
         record.transaction.attempts = attempts.into_attempts();
         match begun {
-            Ok((open, lease)) => self.carry(&job, waiting, open, lease, &mut record).await,
+            Ok((open, lease)) => self.carry(&job, &mut account, waiting, open, lease, &mut record).await,
             Err(none) => refuse(&job, waiting, none, &mut record).await,
         }
-        self.forwarder.listeners.end(record.finished(&job));
+        let transaction = record.finished(&job);
+        account.settle_session(!transaction.attempts.is_empty());
+        self.forwarder.listeners.end(transaction);
     }
 
     /// Reads the setup and finds an upstream that takes it.
     async fn begin(
         &self,
         job: &LiveJob,
+        account: &mut CallerAccount,
         waiting: &mut Waiting,
         record: &mut Record,
         attempts: &AttemptRecord,
@@ -138,6 +146,8 @@ impl Live {
         let asked = Setup::read(content(&setup)).map_err(|NoSetup| NoSession::Notice(Notice::NoSetup))?;
         let model: Option<Arc<str>> = asked.model.as_deref().map(Arc::from);
         record.transaction.model.clone_from(&model);
+        let size = || estimate_input_tokens(setup.len() as u64, InlineMedia::find(content(&setup)));
+        account.reserve(model.as_ref(), size).map_err(NoSession::Failure)?;
         let search = async {
             let binding = self.bind(job, content(&setup), &asked, attempts).await?;
             self.search(job, model, binding, &setup, attempts).await
@@ -150,7 +160,15 @@ impl Live {
     }
 
     /// Stays with a session to its end, and sees that both sides hear of it.
-    async fn carry(&self, job: &LiveJob, waiting: Waiting, open: Open, lease: Lease, record: &mut Record) {
+    async fn carry(
+        &self,
+        job: &LiveJob,
+        account: &mut CallerAccount,
+        waiting: Waiting,
+        open: Open,
+        lease: Lease,
+        record: &mut Record,
+    ) {
         record.transaction.first_byte = Some(job.arrived.elapsed());
         let settings = &self.forwarder.upstream.settings;
         let Waiting { socket, activity, gone, held, going_down } = waiting;
@@ -160,10 +178,14 @@ impl Live {
         lease.vouch();
         let key = Arc::clone(lease.key());
         let mut scanner = MessageScanner::new(&key);
+        let model = record.transaction.model.clone();
         let seen = |message: Message| {
             if let Some(handle) = scanner.handle(&message) {
                 let name = ledger::entry(&handle_name(&handle)).into_owned();
                 self.forwarder.ledger.learn(name, &key, Some(&job.caller.name), None);
+            }
+            if let Some(turn) = scanner.turn.take() {
+                account.spend(model.as_ref(), &turn);
             }
             scanner.pass(message)
         };

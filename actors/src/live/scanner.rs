@@ -16,11 +16,13 @@ pub(super) struct MessageScanner<'k> {
     finder: Finder<'k>,
     /// Of all turns together: each tells its own.
     pub(super) usage: Option<Usage>,
+    /// Of a turn that nobody has counted yet.
+    pub(super) turn: Option<Usage>,
 }
 
 impl<'k> MessageScanner<'k> {
     pub(super) fn new(key: &'k Key) -> Self {
-        Self { key, finder: Finder::new(key.secret().expose()), usage: None }
+        Self { key, finder: Finder::new(key.secret().expose()), usage: None, turn: None }
     }
 
     /// The handle that a message gives out.
@@ -30,6 +32,7 @@ impl<'k> MessageScanner<'k> {
         scanner.push(bytes);
         if let Some(turn) = scanner.finish() {
             self.usage = Some(sum(self.usage.unwrap_or_default(), turn));
+            self.turn = Some(Usage { form: UsageForm::Live, ..turn });
         }
         new_handle(bytes)
     }

@@ -139,7 +139,11 @@ impl Live {
     ) -> Result<(Open, Lease), NoSession> {
         // A token's use may be spent by an attempt, and no other key has it.
         let repeat = if job.ephemeral.is_some() { Repeat::IfUnprocessed } else { Repeat::Freely };
-        let request = LeaseRequest { reach: binding.reach.clone(), ..LeaseRequest::any(model) };
+        let request = LeaseRequest {
+            reach: binding.reach.clone(),
+            among: job.caller.served_by(),
+            ..LeaseRequest::any(model)
+        };
         let goal = Goal { request, prefer: binding.prefer.clone(), repeat };
         let attempts = Attempts {
             keys: &self.forwarder.keys,

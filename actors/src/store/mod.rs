@@ -8,9 +8,11 @@
 
 mod memory;
 mod row;
+mod tokens;
 mod write_behind;
 
 pub use memory::Memory;
+pub use tokens::KeptTokens;
 pub use write_behind::WriteBehind;
 
 use crate::{

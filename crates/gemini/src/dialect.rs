@@ -52,6 +52,8 @@ pub struct GatewayError<'a> {
     pub retry_in: Option<Duration>,
     /// The quota of Google's that is spent, if it is known which.
     pub quota: Option<SpentQuota<'a>>,
+    /// The `type` and the `code` in OpenAI's form, where they are not those that go with the status.
+    pub openai: Option<(&'static str, Option<&'static str>)>,
 }
 
 /// A quota that stands in the way of a request.
@@ -64,9 +66,9 @@ pub struct SpentQuota<'a> {
 }
 
 impl SpentQuota<'_> {
-    /// Whether it comes back with a new day and not before: clients give up on such a one.
+    /// Whether it comes back with a new day or month and not before: clients give up on such a one.
     pub fn is_daily(&self) -> bool {
-        self.id.contains("PerDay")
+        self.id.contains("PerDay") || self.id.contains("PerMonth")
     }
 }
 
@@ -130,7 +132,7 @@ struct OpenAi<'a> {
 impl<'a> GatewayError<'a> {
     /// An error of which no more is known.
     pub fn new(status: u16, grpc_status: &'a str, message: impl Into<Cow<'a, str>>) -> Self {
-        Self { status, grpc_status, message: message.into(), retry_in: None, quota: None }
+        Self { status, grpc_status, message: message.into(), retry_in: None, quota: None, openai: None }
     }
 
     /// The body of an answer, as JSON.
@@ -212,6 +214,9 @@ impl<'a> GatewayError<'a> {
 
     /// The `type` and the `code` that OpenAI's API gives such an error.
     fn openai_words(&self) -> (&'static str, Option<&'static str>) {
+        if let Some(words) = self.openai {
+            return words;
+        }
         match self.status {
             401 => ("invalid_request_error", Some("invalid_api_key")),
             403 => ("permission_error", None),

@@ -1,5 +1,6 @@
 //! What a request asks of the pool. How it can be answered is in `answer`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct LeaseRequest {
     pub model: Option<Arc<str>>,
     /// Which keys can serve it at all.
     pub reach: Reach,
+    /// The only keys, by their ids, that its caller may be served by; `None` where that is no matter.
+    pub among: Option<Arc<HashSet<Arc<str>>>>,
     /// The keys it has used already, which are not given again.
     pub tried: Tried,
     /// What is better avoided, where there is a choice.
@@ -47,6 +50,11 @@ impl LeaseRequest {
         Self { model, may_wait: true, ..Self::default() }
     }
 
+    /// Whether its caller may be served by this key.
+    pub(crate) fn may_use(&self, key: &KeyId) -> bool {
+        self.among.as_ref().is_none_or(|among| among.contains(key.as_str()))
+    }
+
     /// Takes from a failed attempt what the next one can do better, before its lease is asked for: another key, where there
     /// is one, and none that is bound to refuse.
     ///
@@ -69,6 +77,7 @@ impl LeaseRequest {
     pub(crate) fn wants_the_same(&self, other: &Self) -> bool {
         self.model == other.model
             && self.reach == other.reach
+            && self.among == other.among
             && self.tried == other.tried
             && self.retry == other.retry
             && self.tools == other.tools

@@ -86,7 +86,7 @@ impl Roster {
                     Some(back.max(cooldown.back_at(now)?))
                 });
             outlook = match (back, outlook) {
-                _ if cooldowns.is_disabled(ix) => outlook,
+                _ if cooldowns.is_disabled(ix) || !request.may_use(&key.id) => outlook,
                 (None, _) => outlook,
                 (Some(_), _) if request.tried.contains(&key.id) || !room.may_hold(project, members) => {
                     match outlook {

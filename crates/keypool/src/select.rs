@@ -80,7 +80,7 @@ impl Selector {
         Some(chosen)
     }
 
-    /// Sets the candidates: what may be leased, within reach, and not tried yet.
+    /// Sets the candidates: what may be leased, within reach, by this caller, and not tried yet.
     fn gather(&mut self, roster: &Roster, request: &LeaseRequest) {
         let candidates = &mut self.candidates;
         match &request.reach {
@@ -107,6 +107,11 @@ impl Selector {
         }
         for key in request.tried.iter().filter_map(|key| roster.find(key)) {
             candidates.set(key.position(), false);
+        }
+        if request.among.is_some() {
+            for (ix, _) in roster.members.iter().filter(|(_, key)| !request.may_use(&key.id)) {
+                candidates.set(ix.position(), false);
+            }
         }
     }
 

@@ -281,3 +281,36 @@ proptest! {
         prop_assert_eq!(uses, due);
     }
 }
+
+#[test]
+fn a_caller_is_served_by_its_own_keys_only_and_waits_for_those() {
+    for strategy in [Strategy::RoundRobin, Strategy::LeastInFlight, Strategy::Weighted, Strategy::Prefix] {
+        let mut stage = Stage::new(with(strategy), keys(4));
+        let among = |ids: &[&str]| Some(std::sync::Arc::new(ids.iter().map(|id| (*id).into()).collect()));
+        let request = |ids: &[&str]| LeaseRequest {
+            among: among(ids),
+            prefix: Some(3),
+            ..LeaseRequest::any(model(MODEL))
+        };
+        let mut used = std::collections::BTreeSet::new();
+        for _ in 0..8 {
+            let Answer::Granted(grant) = stage.ask(&request(&["k1", "k3"])) else { panic!("no grant") };
+            used.insert(place(&grant.key));
+            stage.settle(&grant, MODEL, Outcome::Success);
+        }
+        assert!(used.is_subset(&[1, 3].into()), "{strategy:?}: {used:?}");
+        // Its keys cool; those of others are well, and not for it.
+        for id in ["k1", "k3"] {
+            let only = LeaseRequest { reach: Reach::Only(id.into()), ..request(&[id]) };
+            let Answer::Granted(grant) = stage.ask(&only) else { panic!("no grant") };
+            stage.settle(&grant, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(3_600))));
+        }
+        let refused = stage.ask(&request(&["k1", "k3"]));
+        assert!(matches!(refused, Answer::Refused(Refusal::Cooling { .. })), "{strategy:?}: {refused:?}");
+        assert!(
+            matches!(stage.ask(&request(&["k1", "k0"])), Answer::Granted(grant) if place(&grant.key) == 0)
+        );
+        assert_eq!(stage.ask(&request(&["gone"])), Answer::Refused(Refusal::AllRetired));
+        assert_eq!(stage.ask(&request(&[])), Answer::Refused(Refusal::AllRetired));
+    }
+}

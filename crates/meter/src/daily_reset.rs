@@ -6,17 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::America::Los_Angeles;
 
+use crate::calendar::{self, CalendarUnit};
 use crate::now::Now;
 
 /// Returns how long it is from this moment to the next midnight in Los Angeles: never zero, at most 25 hours.
 pub fn until_next(wall: DateTime<Utc>) -> Duration {
-    let here = wall.with_timezone(&Los_Angeles);
-    here.date_naive()
-        .succ_opt()
-        .and_then(|tomorrow| tomorrow.and_time(NaiveTime::MIN).and_local_timezone(Los_Angeles).earliest())
-        .and_then(|midnight| (midnight.to_utc() - wall).to_std().ok())
-        // Only at the end of chrono's calendar: California has never skipped a midnight.
-        .unwrap_or(Duration::from_secs(24 * 60 * 60))
+    calendar::until_next(CalendarUnit::Day, Los_Angeles, wall)
 }
 
 /// Returns how long ago the last midnight in Los Angeles was.
@@ -30,11 +25,9 @@ pub fn since_last(wall: DateTime<Utc>) -> Duration {
         .unwrap_or_default()
 }
 
-/// Returns when the day's count ends, on the monotonic clock. A minute before midnight it is the next day's: the two clocks may
-/// differ a little, and a day must not begin twice.
+/// Returns when the day's count ends, on the monotonic clock.
 pub fn end_of_day(now: Now) -> Duration {
-    const CLOSE: Duration = Duration::from_secs(60);
-    now.mono + CLOSE + until_next(now.wall + CLOSE)
+    calendar::end_of(CalendarUnit::Day, Los_Angeles, now)
 }
 
 #[cfg(test)]

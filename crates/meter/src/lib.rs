@@ -1,7 +1,7 @@
-//! How use is counted: minute windows, calendar days that end at midnight in Los Angeles, and the moment as both clocks
-//! show it. Pure: time is an argument. Knows nothing of keys, callers or limits; the key pool counts with it, and
-//! whoever else counts in the same windows.
+//! How use is counted: minute windows, days and months of the calendar, and the moment as both clocks show it. Pure:
+//! time is an argument. Knows nothing of keys and limits; the key pool counts with it, and so do callers' accounts.
 
+pub mod calendar;
 mod clocks;
 pub mod daily_reset;
 mod gauge;

@@ -30,6 +30,7 @@
 #![allow(clippy::doc_markdown, reason = "SQLite is a name, not an item")]
 
 mod error;
+pub mod instance_key;
 mod ledger;
 mod memory;
 mod opened;

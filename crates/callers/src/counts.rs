@@ -1,0 +1,374 @@
+//! What one caller has used and has under way, and whether there is room for more. Estimates are booked when a request is
+//! let in and put right when it is known what it used, so that requests at the same time cannot all slip through what is
+//! left. Reads no clock and takes no lock: see `account`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use crate::denial::{LimitReached, Opens};
+use crate::limits::{CallerLimits, LimitName};
+use crate::output_means::OutputMeans;
+use crate::period::{Period, Used};
+use meter::calendar::CalendarUnit;
+use meter::{Amount, Clocks, Minute, Now, Second, opening};
+
+/// The limits on what a request uses, as against those on requests.
+const SPENDING: [LimitName; 5] = [
+    LimitName::Tpm,
+    LimitName::TokensDay,
+    LimitName::TokensMonth,
+    LimitName::MoneyDay,
+    LimitName::MoneyMonth,
+];
+
+/// What a request is thought to use.
+#[derive(Clone, Copy)]
+pub struct Estimate<'a> {
+    /// The model, if the request names one. Without `models/`.
+    pub model: Option<&'a Arc<str>>,
+    /// Its input tokens.
+    pub input_tokens: u64,
+    /// What so many input and output tokens cost; 0 when the model has no price.
+    pub price: &'a dyn Fn(u64, u64) -> u64,
+}
+
+/// What a request has used, by Google's word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Input, output and thoughts.
+    pub tokens: u64,
+    /// Output and thoughts alone.
+    pub output_tokens: u64,
+    /// What that costs; 0 when the model has no price.
+    pub money: u64,
+}
+
+/// How a request that was let in ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The gateway has refused it itself: it does not count at all.
+    GivenBack,
+    /// It has used so much; nothing, where Google has refused it.
+    Spent(Spent),
+    /// Google has served it, and nobody knows what it used: its estimated input stands.
+    Unknown,
+}
+
+/// What stands for one request until it ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Booking {
+    /// When it was let in. Monotonic.
+    entered: Duration,
+    /// When its estimate was booked. Monotonic.
+    at: Duration,
+    /// What is booked of its estimate, and what of that is input.
+    booked: Used,
+    input: Used,
+    /// The model whose answers it is to be counted among.
+    model: Option<Arc<str>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Counts {
+    zone: Tz,
+    in_flight: u64,
+    /// What is booked for requests under way. It is part of what is used.
+    booked: Used,
+    /// Where anything is limited by the minute.
+    minute: Option<Box<Minute>>,
+    day: Period,
+    month: Period,
+    outputs: OutputMeans,
+    clocks: Clocks,
+    /// The newest time seen: requests that end without a word end then.
+    latest: Option<Now>,
+}
+
+/// One limit as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitReading {
+    /// Which.
+    pub name: LimitName,
+    /// What it is set to.
+    pub limit: u64,
+    /// What counts against it now.
+    pub used: u64,
+    /// When there is room for the smallest request.
+    pub opens: Opens,
+}
+
+/// What a caller has used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountReading {
+    /// Requests under way.
+    pub in_flight: u64,
+    /// In this day, and how long it goes on.
+    pub day: (Used, Duration),
+    /// In this month, and how long it goes on.
+    pub month: (Used, Duration),
+    /// Its limits.
+    pub limits: Vec<LimitReading>,
+}
+
+/// What a former process counted, from the usage book.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seed {
+    /// In this day.
+    pub day: Used,
+    /// In this month.
+    pub month: Used,
+    /// In single seconds of the last minute: how long ago, and how much.
+    pub seconds: Vec<(Duration, Used)>,
+}
+
+impl Counts {
+    pub(crate) fn new(zone: Tz) -> Self {
+        Self {
+            zone,
+            in_flight: 0,
+            booked: Used::default(),
+            minute: None,
+            day: Period::new(CalendarUnit::Day),
+            month: Period::new(CalendarUnit::Month),
+            outputs: OutputMeans::default(),
+            clocks: Clocks::default(),
+            latest: None,
+        }
+    }
+
+    /// Takes over what a former process counted.
+    pub(crate) fn seed(&mut self, seed: &Seed, now: Now) {
+        self.advance(now);
+        self.day.add(seed.day);
+        self.month.add(seed.month);
+        let now_second = Second::of(now.mono);
+        let minute = self.minute.get_or_insert_with(|| Box::new(Minute::new()));
+        for (age, sums) in &seed.seconds {
+            // Whole seconds, the younger where it is between two: what counts must not end to count too early.
+            let at = now_second.earlier(age.as_secs());
+            minute.add(at, now_second, Amount { requests: sums.requests, tokens: sums.tokens });
+        }
+    }
+
+    /// Changes the zone. It holds from the next day and month on.
+    pub(crate) fn set_zone(&mut self, zone: Tz) {
+        self.zone = zone;
+    }
+
+    /// Lets a request in, if there is room for one more. One that will spend is refused here as well where nothing is
+    /// left to spend.
+    pub(crate) fn enter(
+        &mut self,
+        limits: &CallerLimits,
+        spends: bool,
+        now: Now,
+    ) -> Result<Booking, LimitReached> {
+        self.advance(now);
+        let by_minute = limits.rpm.is_some() || limits.tpm.is_some();
+        if by_minute && self.minute.is_none() {
+            self.minute = Some(Box::new(Minute::new()));
+        }
+        let names: &[LimitName] =
+            if spends { &LimitName::ALL } else { &[LimitName::Rpm, LimitName::Rpd, LimitName::Concurrent] };
+        self.room(limits, names, Used { requests: 1, tokens: 1, money: 1 }, now)?;
+        self.in_flight += 1;
+        let second = Second::of(now.mono);
+        if let Some(minute) = &mut self.minute {
+            minute.add(second, second, Amount { requests: 1, tokens: 0 });
+        }
+        self.add(Used { requests: 1, ..Used::default() });
+        Ok(Booking { entered: now.mono, at: now.mono, ..Booking::default() })
+    }
+
+    /// Books what a request is thought to use, if there is room for that.
+    pub(crate) fn book(
+        &mut self,
+        limits: &CallerLimits,
+        booking: &mut Booking,
+        estimate: Estimate<'_>,
+        now: Now,
+    ) -> Result<(), LimitReached> {
+        self.advance(now);
+        let output = self.outputs.expect(estimate.model.map(|model| &**model));
+        let sums = |output: u64| Used {
+            requests: 0,
+            tokens: estimate.input_tokens.saturating_add(output),
+            money: (estimate.price)(estimate.input_tokens, output),
+        };
+        let whole = sums(output);
+        // Even what is thought to use nothing finds no room where nothing is left.
+        let least = Used { requests: 0, tokens: whole.tokens.max(1), money: whole.money.max(1) };
+        self.room(limits, &SPENDING, least, now)?;
+        booking.at = now.mono;
+        booking.booked = whole;
+        booking.input = sums(0);
+        booking.model = estimate.model.map(Arc::clone);
+        let second = Second::of(now.mono);
+        if let Some(minute) = &mut self.minute {
+            minute.add(second, second, Amount { requests: 0, tokens: whole.tokens });
+        }
+        self.booked = self.booked.plus(whole);
+        self.add(whole);
+        Ok(())
+    }
+
+    /// Counts what a request that goes on has used since the last time: first out of its estimate, then beyond it.
+    pub(crate) fn spend(&mut self, booking: &mut Booking, spent: Spent, now: Now) {
+        self.advance(now);
+        let covered = Used { requests: 0, tokens: spent.tokens, money: spent.money }.at_most(booking.booked);
+        self.replace(booking.at, covered, spent, now);
+        booking.booked = booking.booked.minus(covered);
+        booking.input = booking.input.minus(covered);
+    }
+
+    /// Ends a request.
+    pub(crate) fn leave(&mut self, booking: &Booking, ending: Ending, now: Now) {
+        self.advance(now);
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match ending {
+            Ending::GivenBack => {
+                self.replace(booking.at, booking.booked, Spent::default(), now);
+                self.day.take_back_request(booking.entered);
+                self.month.take_back_request(booking.entered);
+                if let Some(minute) = &mut self.minute {
+                    let (at, now) = (Second::of(booking.entered), Second::of(now.mono));
+                    minute.take_back(at, now, Amount { requests: 1, tokens: 0 });
+                }
+            }
+            Ending::Spent(spent) => {
+                self.replace(booking.at, booking.booked, spent, now);
+                if let Some(model) = booking.model.as_ref().filter(|_| spent.tokens > 0) {
+                    self.outputs.observe(model, spent.output_tokens);
+                }
+            }
+            Ending::Unknown => {
+                let Used { tokens, money, .. } = booking.input;
+                self.replace(booking.at, booking.booked, Spent { tokens, output_tokens: 0, money }, now);
+            }
+        }
+    }
+
+    /// What stands of each limit, and what is used.
+    pub(crate) fn read(&self, limits: &CallerLimits, now: Now) -> AccountReading {
+        let least = Used { requests: 1, tokens: 1, money: 1 };
+        let reading = |name| {
+            let limit = limits.get(name)?;
+            let opens = self.opens(name, limit, least, now);
+            Some(LimitReading { name, limit, used: self.used(name, now), opens })
+        };
+        AccountReading {
+            in_flight: self.in_flight,
+            day: (self.day.used(self.booked, now), self.day.ends_in(now)),
+            month: (self.month.used(self.booked, now), self.month.ends_in(now)),
+            limits: LimitName::ALL.into_iter().filter_map(reading).collect(),
+        }
+    }
+
+    /// The newest time that was seen.
+    pub(crate) fn latest(&self) -> Option<Now> {
+        self.latest
+    }
+
+    fn advance(&mut self, now: Now) {
+        if self.clocks.look(now).is_some() {
+            self.day.clocks_have_parted(self.zone, now);
+            self.month.clocks_have_parted(self.zone, now);
+        }
+        self.day.advance(self.zone, self.booked, now);
+        self.month.advance(self.zone, self.booked, now);
+        if self.latest.is_none_or(|latest| latest.mono < now.mono) {
+            self.latest = Some(now);
+        }
+    }
+
+    fn add(&mut self, more: Used) {
+        self.day.add(more);
+        self.month.add(more);
+    }
+
+    /// Puts what was used in the place of what was booked. What goes beyond it counts from now on.
+    fn replace(&mut self, at: Duration, booked: Used, spent: Spent, now: Now) {
+        let spent = Used { requests: 0, tokens: spent.tokens, money: spent.money };
+        self.booked = self.booked.minus(booked);
+        for period in [&mut self.day, &mut self.month] {
+            period.take_back(booked);
+            period.add(spent);
+        }
+        let Some(minute) = &mut self.minute else { return };
+        let (at, now) = (Second::of(at), Second::of(now.mono));
+        let less = booked.tokens.saturating_sub(spent.tokens);
+        let more = spent.tokens.saturating_sub(booked.tokens);
+        minute.take_back(at, now, Amount { requests: 0, tokens: less });
+        minute.add(now, now, Amount { requests: 0, tokens: more });
+    }
+
+    /// Whether there is room for so much under each of these limits. Otherwise the one that opens last.
+    fn room(
+        &self,
+        limits: &CallerLimits,
+        names: &[LimitName],
+        more: Used,
+        now: Now,
+    ) -> Result<(), LimitReached> {
+        let reached = names.iter().filter_map(|&name| {
+            let limit = limits.get(name)?;
+            let opens = match self.opens(name, limit, more, now) {
+                Opens::Now => return None,
+                opens => opens,
+            };
+            Some(LimitReached { name, limit, opens })
+        });
+        reached.max_by_key(|reached| reached.opens).map_or(Ok(()), Err)
+    }
+
+    /// When there is room for so much under a limit. What is larger than the whole limit has room when nothing else
+    /// counts, since its size is an estimate.
+    fn opens(&self, name: LimitName, limit: u64, more: Used, now: Now) -> Opens {
+        let fits = |used: u64, more: u64| used.saturating_add(more.min(limit)) <= limit;
+        let by_minute = |fits: &dyn Fn(Amount) -> bool| {
+            let opens = self.minute.as_ref().map(|minute| minute.opens(Second::of(now.mono), fits));
+            Opens::after(
+                opens.map(|second| opening(second, now.mono).saturating_sub(now.mono)).unwrap_or_default(),
+            )
+        };
+        let by_period = |period: &Period, used: u64, booked: u64, more: u64| {
+            if fits(used, more) {
+                Opens::Now
+            } else if fits(used.saturating_sub(booked), more) {
+                Opens::WhenOthersEnd
+            } else {
+                Opens::after(period.ends_in(now))
+            }
+        };
+        let (booked, day, month) =
+            (self.booked, self.day.used(self.booked, now), self.month.used(self.booked, now));
+        match name {
+            LimitName::Rpm => by_minute(&|used| fits(used.requests, more.requests)),
+            LimitName::Tpm => by_minute(&|used| fits(used.tokens, more.tokens)),
+            LimitName::Rpd => by_period(&self.day, day.requests, 0, more.requests),
+            LimitName::Concurrent if fits(self.in_flight, more.requests) => Opens::Now,
+            LimitName::Concurrent => Opens::WhenOthersEnd,
+            LimitName::TokensDay => by_period(&self.day, day.tokens, booked.tokens, more.tokens),
+            LimitName::TokensMonth => by_period(&self.month, month.tokens, booked.tokens, more.tokens),
+            LimitName::MoneyDay => by_period(&self.day, day.money, booked.money, more.money),
+            LimitName::MoneyMonth => by_period(&self.month, month.money, booked.money, more.money),
+        }
+    }
+
+    fn used(&self, name: LimitName, now: Now) -> u64 {
+        let minute =
+            self.minute.as_ref().map(|minute| minute.total(Second::of(now.mono))).unwrap_or_default();
+        match name {
+            LimitName::Rpm => minute.requests,
+            LimitName::Tpm => minute.tokens,
+            LimitName::Rpd => self.day.used(self.booked, now).requests,
+            LimitName::Concurrent => self.in_flight,
+            LimitName::TokensDay => self.day.used(self.booked, now).tokens,
+            LimitName::TokensMonth => self.month.used(self.booked, now).tokens,
+            LimitName::MoneyDay => self.day.used(self.booked, now).money,
+            LimitName::MoneyMonth => self.month.used(self.booked, now).money,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The limits that a token may have, by their names in the configuration and in `x-gemini-balance-limit`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One of a token's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LimitName {
+    /// Requests in a minute.
+    Rpm,
+    /// Input, output and thoughts in a minute.
+    Tpm,
+    /// Requests in a day.
+    Rpd,
+    /// Requests at the same time.
+    Concurrent,
+    /// Tokens in a day.
+    TokensDay,
+    /// Tokens in a month.
+    TokensMonth,
+    /// Money in a day, in billionths.
+    MoneyDay,
+    /// Money in a month, in billionths.
+    MoneyMonth,
+}
+
+impl LimitName {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [Self; 8] = [
+        Self::Rpm,
+        Self::Tpm,
+        Self::Rpd,
+        Self::Concurrent,
+        Self::TokensDay,
+        Self::TokensMonth,
+        Self::MoneyDay,
+        Self::MoneyMonth,
+    ];
+
+    /// The name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rpm => "rpm",
+            Self::Tpm => "tpm",
+            Self::Rpd => "rpd",
+            Self::Concurrent => "concurrent",
+            Self::TokensDay => "tokens_day",
+            Self::TokensMonth => "tokens_month",
+            Self::MoneyDay => "money_day",
+            Self::MoneyMonth => "money_month",
+        }
+    }
+
+    /// Whether it is a budget: no pause of a client makes room in it, only the next day or month.
+    pub fn is_budget(self) -> bool {
+        matches!(self, Self::TokensDay | Self::TokensMonth | Self::MoneyDay | Self::MoneyMonth)
+    }
+}
+
+impl fmt::Display for LimitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A token's limits. What is not limited is `None`; nothing is limited to 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallerLimits {
+    /// Requests in a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rpm: Option<u64>,
+    /// Input, output and thoughts in a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tpm: Option<u64>,
+    /// Requests in a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rpd: Option<u64>,
+    /// Requests at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrent: Option<u64>,
+    /// Tokens in a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_day: Option<u64>,
+    /// Tokens in a month.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_month: Option<u64>,
+    /// Money in a day, in billionths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub money_day: Option<u64>,
+    /// Money in a month, in billionths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub money_month: Option<u64>,
+}
+
+impl CallerLimits {
+    /// One of them.
+    pub fn get(&self, name: LimitName) -> Option<u64> {
+        match name {
+            LimitName::Rpm => self.rpm,
+            LimitName::Tpm => self.tpm,
+            LimitName::Rpd => self.rpd,
+            LimitName::Concurrent => self.concurrent,
+            LimitName::TokensDay => self.tokens_day,
+            LimitName::TokensMonth => self.tokens_month,
+            LimitName::MoneyDay => self.money_day,
+            LimitName::MoneyMonth => self.money_month,
+        }
+    }
+
+    /// The first that is 0: such a token could never call, and disabling it says so better.
+    pub fn zero(&self) -> Option<LimitName> {
+        LimitName::ALL.into_iter().find(|name| self.get(*name) == Some(0))
+    }
+
+    /// Whether what a request uses is limited, so that it has to be estimated.
+    pub fn limit_spending(&self) -> bool {
+        LimitName::ALL
+            .into_iter()
+            .any(|name| (name.is_budget() || name == LimitName::Tpm) && self.get(name).is_some())
+    }
+}

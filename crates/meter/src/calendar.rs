@@ -1,0 +1,69 @@
+//! When the days and months of a time zone begin. The wait until then runs on the monotonic clock.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, Utc};
+use chrono_tz::Tz;
+
+/// A day or a month of the calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalendarUnit {
+    /// From midnight to midnight, on days of 23, 24 and 25 hours.
+    Day,
+    /// From the first midnight to the next month's.
+    Month,
+}
+
+/// Returns how long it is from this moment to the beginning of the next day or month in the zone: never zero.
+pub fn until_next(unit: CalendarUnit, zone: Tz, wall: DateTime<Utc>) -> Duration {
+    let today = wall.with_timezone(&zone).date_naive();
+    let next = match unit {
+        CalendarUnit::Day => today.succ_opt(),
+        CalendarUnit::Month => today.with_day(1).and_then(|first| first.checked_add_months(Months::new(1))),
+    };
+    next.and_then(|date| (first_moment(zone, date)? - wall).to_std().ok())
+        // Only at the end of chrono's calendar.
+        .unwrap_or(Duration::from_secs(24 * 60 * 60))
+}
+
+/// Returns when a count of this day or month ends, on the monotonic clock. A minute before the end it is the next one's:
+/// the two clocks may differ a little, and a day must not begin twice.
+pub fn end_of(unit: CalendarUnit, zone: Tz, now: crate::Now) -> Duration {
+    const CLOSE: Duration = Duration::from_secs(60);
+    now.mono + CLOSE + until_next(unit, zone, now.wall + CLOSE)
+}
+
+/// The first moment of a date in the zone: midnight, or what comes after it where clocks are put forward at midnight.
+fn first_moment(zone: Tz, date: NaiveDate) -> Option<DateTime<Utc>> {
+    (0..=4).find_map(|half_hours| {
+        let time = date.and_time(NaiveTime::from_hms_opt(half_hours / 2, half_hours % 2 * 30, 0)?);
+        time.and_local_timezone(zone).earliest().map(|first| first.to_utc())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_and_months_end_where_the_zone_says() {
+        use CalendarUnit::{Day, Month};
+        for (unit, zone, from, to) in [
+            (Day, "UTC", "2026-07-15T20:00:00Z", "2026-07-16T00:00:00Z"),
+            (Day, "UTC", "2026-07-16T00:00:00Z", "2026-07-17T00:00:00Z"),
+            (Day, "Asia/Kolkata", "2026-07-15T18:29:59Z", "2026-07-15T18:30:00Z"), // UTC+5:30
+            (Day, "Europe/Berlin", "2026-03-29T00:00:00Z", "2026-03-29T22:00:00Z"), // a day of 23 hours
+            (Day, "Europe/Berlin", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"), // a day of 25 hours
+            (Day, "America/Santiago", "2026-09-05T12:00:00Z", "2026-09-06T04:00:00Z"), // a day without a midnight
+            (Month, "UTC", "2026-01-31T23:59:59Z", "2026-02-01T00:00:00Z"),
+            (Month, "UTC", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+            (Month, "UTC", "2024-02-29T12:00:00Z", "2024-03-01T00:00:00Z"),
+            (Month, "UTC", "2026-12-31T12:00:00Z", "2027-01-01T00:00:00Z"),
+            (Month, "Asia/Shanghai", "2026-05-31T16:00:00Z", "2026-06-30T16:00:00Z"),
+        ] {
+            let zone: Tz = zone.parse().unwrap();
+            let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+            assert_eq!(at(from) + until_next(unit, zone, at(from)), at(to), "{unit:?} {zone} {from}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `/api/tokens`: makes, lists, limits, rotates, disables and removes the clients' tokens. A new token is in the answer that
+//! made it, and nowhere else.
+
+use super::{Desk, answer, refusal};
+use crate::{
+    caller_view::{SpecView, UseView},
+    settings::{Expiry, TokenEntry, client_spec, span},
+    tokens::{Done, TokensError},
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use callers::{CallerSpec, DirectoryError, NewToken, Provenance, TokenListing, TokenState};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The most bytes of a request's body.
+const MAX_BODY: usize = 64 * 1024;
+/// How long a replaced secret is let in where nothing is said.
+const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .app_data(web::PayloadConfig::new(MAX_BODY))
+        .route("/api/tokens", web::get().to(list))
+        .route("/api/tokens", web::post().to(add))
+        .route("/api/tokens/{name}", web::put().to(revise))
+        .route("/api/tokens/{name}", web::delete().to(remove))
+        .route("/api/tokens/{name}/{verb}", web::post().to(act));
+}
+
+/// A token in the list.
+#[derive(Serialize)]
+struct TokenView {
+    #[serde(flatten)]
+    spec: SpecView,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    note: String,
+    /// `configuration` or `runtime`.
+    source: &'static str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made: Option<DateTime<Utc>>,
+    /// Until when the last of its replaced secrets is let in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    former_until: Option<DateTime<Utc>>,
+    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
+    used: Option<UseView>,
+}
+
+impl TokenView {
+    fn of(listing: TokenListing) -> Self {
+        Self {
+            spec: SpecView::of(&listing.spec),
+            note: listing.spec.note,
+            source: match listing.provenance {
+                Provenance::Given | Provenance::PoolKey => "configuration",
+                Provenance::Made => "runtime",
+            },
+            state: match listing.state {
+                TokenState::Active => "active",
+                TokenState::Disabled => "disabled",
+                TokenState::Expired => "expired",
+                TokenState::Shadowed => "shadowed",
+            },
+            made: listing.made,
+            former_until: listing.former_until,
+            used: listing.reading.as_ref().map(UseView::of),
+        }
+    }
+}
+
+/// A token that was just made. `kept` is whether it is written down: otherwise it ends with the process.
+#[derive(Serialize)]
+struct NewTokenView<'a> {
+    name: &'a str,
+    token: &'a str,
+    kept: bool,
+}
+
+/// What is said with a rotation.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    grace: Option<String>,
+}
+
+async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
+    if let Some(refusal) = refusal(&request, &desk) {
+        return refusal;
+    }
+    let tokens: Vec<TokenView> = desk.tokens.list().into_iter().map(TokenView::of).collect();
+    HttpResponse::Ok().json(serde_json::json!({ "tokens": tokens }))
+}
+
+async fn add(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -> HttpResponse {
+    if let Some(refusal) = refusal(&request, &desk) {
+        return refusal;
+    }
+    let spec = match read_spec(&body, None) {
+        Ok(spec) => spec,
+        Err(why) => return answer(400, &why),
+    };
+    let name = spec.name.to_string();
+    shown_once(&name, desk.tokens.add(spec).await)
+}
+
+async fn revise(
+    request: HttpRequest,
+    path: web::Path<String>,
+    body: web::Bytes,
+    desk: web::Data<Desk>,
+) -> HttpResponse {
+    if let Some(refusal) = refusal(&request, &desk) {
+        return refusal;
+    }
+    match read_spec(&body, Some(&path.into_inner())) {
+        Ok(spec) => done(desk.tokens.revise(spec).await),
+        Err(why) => answer(400, &why),
+    }
+}
+
+async fn remove(request: HttpRequest, path: web::Path<String>, desk: web::Data<Desk>) -> HttpResponse {
+    if let Some(refusal) = refusal(&request, &desk) {
+        return refusal;
+    }
+    done(desk.tokens.remove(&path).await)
+}
+
+async fn act(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    body: web::Bytes,
+    desk: web::Data<Desk>,
+) -> HttpResponse {
+    if let Some(refusal) = refusal(&request, &desk) {
+        return refusal;
+    }
+    let (name, verb) = path.into_inner();
+    match verb.as_str() {
+        "enable" => done(desk.tokens.enable(&name, true).await),
+        "disable" => done(desk.tokens.enable(&name, false).await),
+        "rotate" => match grace(&body) {
+            Some(grace) => shown_once(&name, desk.tokens.rotate(&name, grace).await),
+            None => answer(400, "grace must be a span such as 24h, or 0s; the body is {\"grace\": \"24h\"}"),
+        },
+        _ => answer(404, "the verbs are enable, disable and rotate"),
+    }
+}
+
+/// Reads what a token is to say of its caller, in the words of `[[auth.tokens]]`.
+fn read_spec(body: &[u8], name: Option<&str>) -> Result<CallerSpec, String> {
+    let mut body: serde_json::Value =
+        serde_json::from_slice(body).map_err(|_| "the body is not JSON".to_owned())?;
+    if let (Some(fields), Some(name)) = (body.as_object_mut(), name) {
+        fields.insert("name".to_owned(), name.into());
+    }
+    // What is wrong with a secret is not repeated, should somebody send one.
+    if ["secret", "secret_file"].iter().any(|field| body.get(field).is_some()) {
+        return Err("a token is made here, and cannot be chosen".to_owned());
+    }
+    let entry: TokenEntry = serde_json::from_value(body).map_err(|error| error.to_string())?;
+    client_spec("the token", &entry, Expiry::SpanFromNow).map_err(|error| error.to_string())
+}
+
+fn grace(body: &[u8]) -> Option<Duration> {
+    if body.is_empty() {
+        return Some(GRACE);
+    }
+    let Rotation { grace } = serde_json::from_slice(body).ok()?;
+    grace.map_or(Some(GRACE), |text| span(&text)?.to_std().ok())
+}
+
+fn shown_once(name: &str, made: Result<Done<NewToken>, TokensError>) -> HttpResponse {
+    match made {
+        Ok(Done { result, is_kept }) => HttpResponse::Created()
+            .insert_header(("cache-control", "no-store"))
+            .json(NewTokenView { name, token: result.expose(), kept: is_kept }),
+        Err(error) => failed(&error),
+    }
+}
+
+fn done(result: Result<Done<()>, TokensError>) -> HttpResponse {
+    match result {
+        Ok(Done { is_kept, .. }) => {
+            HttpResponse::Ok().json(serde_json::json!({ "status": "ok", "kept": is_kept }))
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &TokensError) -> HttpResponse {
+    let status = match error {
+        TokensError::Directory(DirectoryError::Unknown) => 404,
+        TokensError::Directory(
+            DirectoryError::Given | DirectoryError::NameTaken | DirectoryError::TooMany,
+        ) => 409,
+        TokensError::Directory(DirectoryError::Spec(_)) => 400,
+        TokensError::InstanceKey(_) | TokensError::NoRandomness => 503,
+    };
+    answer(status, &error.to_string())
+}

@@ -1,0 +1,48 @@
+//! How a command speaks to a running gateway on this machine: over the operator's listener, with the operator's token of
+//! the same configuration.
+
+use super::failure::Failure;
+pub(super) use crate::local_http::encoded;
+use crate::{admin, local_http, printable::bounded, settings::Settings};
+use serde_json::Value;
+
+/// Asks, and returns what is answered to what was done. `body` is JSON.
+pub(super) fn ask(settings: &Settings, method: &str, path: &str, body: &str) -> Result<Value, Failure> {
+    let token = settings.admin_token()?.ok_or_else(|| {
+        Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
+    })?;
+    let address = admin::address(settings)?;
+    let header = format!("authorization: Bearer {}\r\ncontent-type: application/json\r\n", token.expose());
+    let answer = local_http::ask_with(address, method, path, &header, body).map_err(|error| {
+        Failure::new(format!("no answer from http://{address}: {error}; is the gateway running?"))
+    })?;
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    if !(200..300).contains(&answer.status) {
+        let why = body["error"].as_str().unwrap_or("no reason given");
+        return Err(Failure::new(format!("the gateway answers {}: {}", answer.status, bounded(why, 500))));
+    }
+    Ok(body)
+}
+
+/// Rows of a table for a terminal, the first of which is its head.
+pub(super) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        let line: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// So many seconds, as people say it.
+pub(super) fn time(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3600)),
+    }
+}

@@ -1,0 +1,192 @@
+//! `gemini-balance tokens`: makes, lists, rotates, disables and removes the clients' tokens of a running gateway on this
+//! machine.
+
+use super::{
+    failure::Failure,
+    operator::{aligned, ask, encoded, time},
+};
+use crate::{printable::Printable, settings::Settings};
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use std::process::ExitCode;
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Action {
+    /// List the tokens: state, limits, use (the default)
+    List,
+    /// Make a token; it is shown this once
+    Add(Box<NewToken>),
+    /// Let a token in no more; its running answers go on
+    Disable {
+        /// The client's name
+        name: String,
+    },
+    /// Let a disabled token in again
+    Enable {
+        /// The client's name
+        name: String,
+    },
+    /// Make a new secret for a token; it is shown this once
+    Rotate {
+        /// The client's name
+        name: String,
+        /// How long the old secret is let in beside the new one: 24h, 30m, 0s
+        #[arg(long, default_value = "24h")]
+        grace: String,
+    },
+    /// Remove a token
+    Remove {
+        /// The client's name
+        name: String,
+    },
+}
+
+/// A token to be made. What is left out is not limited.
+#[derive(Args, Clone, Debug)]
+pub(super) struct NewToken {
+    /// What logs and usage call the client
+    name: String,
+    /// Models it may use, such as gemini-2.5-*
+    #[arg(long, value_delimiter = ',', value_name = "GLOB,..")]
+    models: Option<Vec<String>>,
+    /// Surfaces it may use: native, openai, live, upload
+    #[arg(long, value_delimiter = ',', value_name = "SURFACE,..")]
+    surfaces: Option<Vec<String>>,
+    /// Requests in a minute
+    #[arg(long, value_name = "N")]
+    rpm: Option<u64>,
+    /// Tokens in a minute: input, output and thoughts
+    #[arg(long, value_name = "N")]
+    tpm: Option<u64>,
+    /// Requests in a day
+    #[arg(long, value_name = "N")]
+    rpd: Option<u64>,
+    /// Requests at the same time
+    #[arg(long, value_name = "N")]
+    concurrent: Option<u64>,
+    /// Tokens in a day
+    #[arg(long, value_name = "N")]
+    tokens_day: Option<u64>,
+    /// Tokens in a month
+    #[arg(long, value_name = "N")]
+    tokens_month: Option<u64>,
+    /// Money in a day, in the currency of the price table
+    #[arg(long, value_name = "X")]
+    money_day: Option<f64>,
+    /// Money in a month
+    #[arg(long, value_name = "X")]
+    money_month: Option<f64>,
+    /// Projects it may be served from, by the labels of the keys
+    #[arg(long, value_delimiter = ',', value_name = "GLOB,..")]
+    projects: Option<Vec<String>>,
+    /// From when on it is let in no more: a time, a date, or a span such as 90d
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<String>,
+    /// Which files, caches and the like exist for it: own or all
+    #[arg(long, value_name = "own|all")]
+    resources: Option<String>,
+    /// Your own words about it
+    #[arg(long)]
+    note: Option<String>,
+}
+
+impl NewToken {
+    /// As the gateway reads it.
+    fn body(&self) -> Value {
+        let mut fields = Map::new();
+        let mut budget = Map::new();
+        let put = |fields: &mut Map<String, Value>, name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                fields.insert(name.to_owned(), value);
+            }
+        };
+        let list = |list: &Option<Vec<String>>| list.as_ref().map(|list| json!(list));
+        let text = |text: &Option<String>| text.as_ref().map(|text| json!(text));
+        put(&mut fields, "name", Some(json!(self.name)));
+        put(&mut fields, "models", list(&self.models));
+        put(&mut fields, "surfaces", list(&self.surfaces));
+        put(&mut fields, "projects", list(&self.projects));
+        put(&mut fields, "rpm", self.rpm.map(Value::from));
+        put(&mut fields, "tpm", self.tpm.map(Value::from));
+        put(&mut fields, "rpd", self.rpd.map(Value::from));
+        put(&mut fields, "concurrent", self.concurrent.map(Value::from));
+        put(&mut fields, "expires", text(&self.expires));
+        put(&mut fields, "resources", text(&self.resources));
+        put(&mut fields, "note", text(&self.note));
+        put(&mut budget, "tokens_day", self.tokens_day.map(Value::from));
+        put(&mut budget, "tokens_month", self.tokens_month.map(Value::from));
+        put(&mut budget, "money_day", self.money_day.map(Value::from));
+        put(&mut budget, "money_month", self.money_month.map(Value::from));
+        put(&mut fields, "budget", (!budget.is_empty()).then_some(Value::Object(budget)));
+        Value::Object(fields)
+    }
+}
+
+/// Asks and prints.
+#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
+pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCode, Failure> {
+    let path = |name: &str, verb: &str| format!("/api/tokens/{}{verb}", encoded(name));
+    let answer = match action.unwrap_or(Action::List) {
+        Action::List => ask(settings, "GET", "/api/tokens", "")?,
+        Action::Add(token) => ask(settings, "POST", "/api/tokens", &token.body().to_string())?,
+        Action::Disable { name } => ask(settings, "POST", &path(&name, "/disable"), "")?,
+        Action::Enable { name } => ask(settings, "POST", &path(&name, "/enable"), "")?,
+        Action::Remove { name } => ask(settings, "DELETE", &path(&name, ""), "")?,
+        Action::Rotate { name, grace } => {
+            let body = json!({ "grace": grace }).to_string();
+            ask(settings, "POST", &path(&name, "/rotate"), &body)?
+        }
+    };
+    if let Some(tokens) = answer["tokens"].as_array() {
+        print!("{}", table(tokens));
+    } else if let Some(token) = answer["token"].as_str() {
+        println!("{token}");
+    } else {
+        println!("done");
+    }
+    if answer["kept"] == false {
+        return Err(Failure::new(
+            "it holds now, and is not written down yet: see /health/ready and the store's log lines",
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line a token.
+fn table(tokens: &[Value]) -> String {
+    let mut rows =
+        vec![["NAME", "STATE", "FROM", "EXPIRES", "MODELS", "NOW", "TODAY", "LIMITS"].map(str::to_owned)];
+    for token in tokens {
+        let used = &token["use"];
+        let limits = used["limits"].as_array().into_iter().flatten().map(limit);
+        rows.push([
+            word(&token["name"]),
+            word(&token["state"]),
+            word(&token["source"]),
+            word(&token["expires"]).chars().take(10).collect(),
+            token["models"].as_array().into_iter().flatten().map(word).collect::<Vec<_>>().join(","),
+            word(&used["in_flight"]),
+            format!("{} req, {} tok", word(&used["day"]["requests"]), word(&used["day"]["tokens"])),
+            limits.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    aligned(&rows)
+}
+
+/// `rpm 3/60`, or `rpm 60/60 (31 s)` with the time until it opens.
+fn limit(limit: &Value) -> String {
+    let opens = match limit["opens_in_s"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(seconds) => format!(" ({})", time(seconds)),
+    };
+    format!("{} {}/{}{opens}", word(&limit["name"]), word(&limit["used"]), word(&limit["limit"]))
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => Printable(text).to_string(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,33 @@
+//! The door of a request: what its path says of it is held against its caller's token before the body is read, and an
+//! account is opened on which its use is booked.
+
+use super::{AppState, error::GatewayError};
+use callers::{Door, ModelShown};
+use gemini::{
+    path::Target,
+    spending::{Spending, spending},
+};
+use gemini_balance_actors::{Caller, CallerAccount};
+use std::rc::Rc;
+
+/// Lets a request in, or says why not.
+pub(super) fn admit(
+    state: &AppState,
+    caller: &Caller,
+    method: &str,
+    target: &Target,
+) -> Result<CallerAccount, GatewayError> {
+    let spends_on = spending(method, target);
+    let model = match (&target.operation.model, spends_on) {
+        (Some(model), _) => ModelShown::Named(model.as_str()),
+        (None, Spending::Unseen) => ModelShown::Hidden,
+        (None, _) => ModelShown::None,
+    };
+    let door = Door { surface: target.surface, model, spends: spends_on != Spending::Nothing };
+    // Whoever is let in has shown a token, or a key in the place of one.
+    let token = caller.token().ok_or(GatewayError::CredentialUnknown)?;
+    let pass = token.admit(door, state.clock.now()).map_err(GatewayError::Denied)?;
+    // What is begun here and carried out later says nothing of its size.
+    let is_booked = matches!(spends_on, Spending::PathModel | Spending::BodyModel);
+    Ok(CallerAccount::new(pass, is_booked, state.clock, Rc::clone(&state.prices)))
+}

@@ -1,0 +1,177 @@
+//! The clients' tokens while the service runs: who is let in at the start, and the operator's verbs, each of which ends with
+//! the change written down.
+
+use crate::settings::{Settings, SettingsError, Token};
+use callers::{
+    CallerSpec, Directory, DirectoryError, InstanceKey, NewToken, PoolKey, TokenChange, TokenListing,
+};
+use chrono_tz::Tz;
+use gemini_balance_actors::{
+    clock::Clock,
+    key_ring::KeyRing,
+    store::{KeptTokens, Store},
+};
+use gemini_balance_store::instance_key::{self, InstanceKeyError};
+use ring::rand::{SecureRandom, SystemRandom};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// How long a change may take to be written before its maker is told that it is not.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// The directory with its instance key, before the store is open.
+pub(crate) struct Enrolment {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) kept: Arc<KeptTokens>,
+    key: InstanceKeyFile,
+}
+
+/// The instance key, and where its file is to be; `None` where nothing outlives the process.
+struct InstanceKeyFile {
+    key: [u8; instance_key::INSTANCE_KEY_BYTES],
+    path: Option<PathBuf>,
+    is_written: Mutex<bool>,
+}
+
+/// The operator's verbs on tokens.
+pub(crate) struct Tokens {
+    enrolment: Enrolment,
+    store: Store,
+    clock: Clock,
+}
+
+/// Why a verb was not carried out.
+#[derive(Debug)]
+pub(crate) enum TokensError {
+    Directory(DirectoryError),
+    /// The instance key cannot be written, so the tokens made under it could not be known again.
+    InstanceKey(InstanceKeyError),
+    /// The system has no randomness to give.
+    NoRandomness,
+}
+
+impl fmt::Display for TokensError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(error) => error.fmt(f),
+            Self::InstanceKey(error) => write!(f, "store.instance_key_file: {error}"),
+            Self::NoRandomness => f.write_str("the system gives no random numbers"),
+        }
+    }
+}
+
+impl From<DirectoryError> for TokensError {
+    fn from(error: DirectoryError) -> Self {
+        Self::Directory(error)
+    }
+}
+
+/// What a verb leaves.
+pub(crate) struct Done<T> {
+    pub(crate) result: T,
+    /// Whether it is written down, so that it outlives the process.
+    pub(crate) is_kept: bool,
+}
+
+impl Enrolment {
+    /// Reads the instance key, and enrols those whom the configuration names.
+    pub(crate) fn new(settings: &Settings, tokens: &[Token], ring: &KeyRing) -> Result<Self, SettingsError> {
+        let refused =
+            |why: String| settings.name_source(SettingsError::refused("store.instance_key_file", why));
+        let path = (!settings.store.path.as_os_str().is_empty())
+            .then(|| settings.store.instance_key_file.clone())
+            .filter(|path| !path.as_os_str().is_empty());
+        let found = path.as_deref().map_or(Ok(None), instance_key::read);
+        let found = found.map_err(|error| refused(format!("cannot be used: {error}")))?;
+        let key = match found {
+            Some(key) => key,
+            None => random().map_err(|error| refused(format!("cannot be made: {error}")))?,
+        };
+        let directory = Arc::new(Directory::new(InstanceKey::new(&key), Tz::UTC));
+        directory.set_pool_keys(ring.keys().iter().map(|key| {
+            let pool_key = PoolKey { id: key.id().as_str().into(), project: key.project().map(Into::into) };
+            (pool_key, key.secret().expose().as_bytes())
+        }));
+        directory
+            .set_given(tokens.iter().map(|token| (token.spec.clone(), token.secret.expose().as_bytes())));
+        if found.is_some() {
+            // It is made with the first token: though the store may be gone, there was one.
+            directory.close_to_pool_keys();
+        }
+        let kept = Arc::new(KeptTokens::new(Arc::clone(&directory)));
+        let is_written = Mutex::new(found.is_some());
+        Ok(Self { directory, kept, key: InstanceKeyFile { key, path, is_written } })
+    }
+}
+
+impl InstanceKeyFile {
+    fn ensure(&self) -> Result<(), TokensError> {
+        let mut is_written = self.is_written.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = self.path.as_deref().filter(|_| !*is_written) {
+            instance_key::create(path, &self.key).map_err(TokensError::InstanceKey)?;
+        }
+        *is_written = true;
+        Ok(())
+    }
+}
+
+impl Tokens {
+    pub(crate) fn new(enrolment: Enrolment, store: Store, clock: Clock) -> Self {
+        Self { enrolment, store, clock }
+    }
+
+    /// Makes a token, which is shown this once.
+    pub(crate) async fn add(&self, spec: CallerSpec) -> Result<Done<NewToken>, TokensError> {
+        self.enrolment.key.ensure()?;
+        let random = random()?;
+        let (token, changes) = self.enrolment.directory.add(spec, &random, self.clock.now())?;
+        Ok(Done { result: token, is_kept: self.keep(changes).await })
+    }
+
+    /// Gives a token a new secret; the old one is let in for `grace`.
+    pub(crate) async fn rotate(&self, name: &str, grace: Duration) -> Result<Done<NewToken>, TokensError> {
+        self.enrolment.key.ensure()?;
+        let random = random()?;
+        let (token, changes) = self.enrolment.directory.rotate(name, &random, grace, self.clock.now())?;
+        Ok(Done { result: token, is_kept: self.keep(changes).await })
+    }
+
+    /// Disables a token, or enables it again.
+    pub(crate) async fn enable(&self, name: &str, enabled: bool) -> Result<Done<()>, TokensError> {
+        let changes = self.enrolment.directory.enable(name, enabled)?;
+        Ok(Done { result: (), is_kept: self.keep(changes).await })
+    }
+
+    /// Changes what a token says of its caller.
+    pub(crate) async fn revise(&self, spec: CallerSpec) -> Result<Done<()>, TokensError> {
+        let changes = self.enrolment.directory.revise(spec)?;
+        Ok(Done { result: (), is_kept: self.keep(changes).await })
+    }
+
+    /// Removes a token.
+    pub(crate) async fn remove(&self, name: &str) -> Result<Done<()>, TokensError> {
+        let changes = self.enrolment.directory.remove(name)?;
+        Ok(Done { result: (), is_kept: self.keep(changes).await })
+    }
+
+    /// Lists all tokens.
+    pub(crate) fn list(&self) -> Vec<TokenListing> {
+        self.enrolment.directory.list(self.clock.now())
+    }
+
+    async fn keep(&self, changes: Vec<TokenChange>) -> bool {
+        self.enrolment.kept.keep(changes);
+        self.store.flush(WRITTEN_WITHIN).await
+    }
+}
+
+/// 256 bits from the system's generator.
+fn random() -> Result<[u8; 32], TokensError> {
+    let mut bytes = [0; 32];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| TokensError::NoRandomness)?;
+    Ok(bytes)
+}
