@@ -24,9 +24,8 @@ const NEED_NO_DOORS: [&str; 2] = ["a_release_build_has_no_switch_to_panic_by", "
 pub(crate) fn path() -> PathBuf {
     match std::env::var_os(VARIABLE) {
         // Relative to the folder that the tests are run from, not to the one that a gateway is started in.
-        Some(given) => {
-            std::fs::canonicalize(&given).unwrap_or_else(|error| panic!("{VARIABLE}={given:?}: {error}"))
-        }
+        Some(given) => std::fs::canonicalize(&given)
+            .unwrap_or_else(|error| panic!("{VARIABLE}={}: {error}", given.display())),
         None => PathBuf::from(env!("CARGO_BIN_EXE_gemini-balance")),
     }
 }

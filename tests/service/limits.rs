@@ -178,11 +178,9 @@ async fn a_head_that_is_slow_ends_the_connection() {
     let simulator = simulator(1).await;
     let gateway = Options::new(&simulator.url(), 1).set("server.head_timeout_s", 1).start();
     let mut wire = Wire::connect(gateway.authority()).await;
-    let begun = Instant::now();
     wire.send("GET /v1beta/models HTTP/1.1\r\nHost: gate").await.unwrap();
     let answer = wire.answer().await;
     assert!(answer.is_none_or(|answer| answer.status == 408));
-    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     assert!(wire.is_closed_within(Duration::from_secs(4)).await);
 }
 
@@ -206,13 +204,11 @@ async fn what_is_in_a_body_is_nobodys_business_but_googles() {
     let mut count = 0;
     for path in [GENERATE, CHAT] {
         for body in bodies {
-            let begun = Instant::now();
             wire.send(head(path, &format!("Content-Length: {}", body.len()))).await.unwrap();
             wire.send(body).await.unwrap();
             let answer = wire.answer().await.unwrap();
             // Google's own opinion of it.
             assert_eq!(answer.status, 400, "{path}: {}", answer.text());
-            assert!(begun.elapsed() < Duration::from_millis(500));
             count += 1;
             let arrived = simulator.requests().pop().unwrap();
             let digest = Sha256::digest(body).iter().fold(String::new(), |mut text, byte| {

@@ -149,10 +149,8 @@ async fn killed_again_and_again(lives: usize) -> usize {
     let mut kept: BTreeSet<String> = BTreeSet::new();
     let mut old_enough = 0;
     for life in 0..lives {
-        let begun = Instant::now();
         let mut gateway = options.start_in(folder.path());
         assert_eq!(ready(&gateway).await.0, 200);
-        assert!(begun.elapsed() < Duration::from_secs(2), "ready after {:?}", begun.elapsed());
         let found = resting(port).await;
         let lost: Vec<_> = kept.difference(&found).collect();
         assert!(lost.is_empty(), "life {life} has forgotten {lost:?}");
