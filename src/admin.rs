@@ -9,10 +9,12 @@ use crate::{
     inflight::InFlight,
     settings::{Settings, SettingsError},
     tokens::Tokens,
+    usage_report,
 };
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::header, web};
 use gemini_balance_actors::{
     KeyManager, Secret,
+    accounting::Accounts,
     health::Health,
     key_manager::{Verb, VerbKind},
 };
@@ -20,6 +22,7 @@ use keypool::{KeyId, PoolError, Snapshot};
 use serde::Serialize;
 use serde_json::json;
 use std::{
+    collections::HashMap,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
     time::Duration,
@@ -29,14 +32,21 @@ use tokio::time::Instant;
 /// How long the key manager may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the operator sees and steers.
+#[derive(Clone)]
+pub(crate) struct Operated {
+    pub(crate) keys: KeyManager,
+    pub(crate) health: Arc<Health>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) accounts: Option<Accounts>,
+}
+
 /// What the handlers share.
 #[derive(Clone)]
 struct Desk {
     gate: Arc<Gate>,
-    keys: KeyManager,
-    health: Arc<Health>,
-    in_flight: InFlight,
-    tokens: Arc<Tokens>,
+    operated: Operated,
 }
 
 /// The address to listen on, refused unless it is this machine's own.
@@ -57,22 +67,15 @@ pub(crate) fn address(settings: &Settings) -> Result<SocketAddr, SettingsError> 
 }
 
 /// Starts the listener on this thread.
-pub(crate) fn start(
-    address: SocketAddr,
-    token: &Secret,
-    keys: KeyManager,
-    health: Arc<Health>,
-    in_flight: InFlight,
-    tokens: Arc<Tokens>,
-) -> Result<(), Failure> {
-    let gate = Arc::new(Gate::of_one("admin", token));
-    let desk = Desk { gate, keys, health, in_flight, tokens };
+pub(crate) fn start(address: SocketAddr, token: &Secret, operated: Operated) -> Result<(), Failure> {
+    let desk = Desk { gate: Arc::new(Gate::of_one("admin", token)), operated };
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
             .route("/health", web::get().to(ask_health))
             .route("/health", web::head().to(ask_health))
             .route("/keys", web::get().to(list))
+            .route("/api/usage", web::get().to(used))
             .route("/keys/{key}/{verb}", web::post().to(act))
             .configure(tokens::routes)
     })
@@ -100,7 +103,7 @@ async fn ask_health(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse
     if request.headers().contains_key(header::ORIGIN) {
         return not_for_browsers();
     }
-    health_of(&desk.keys, &desk.health, &desk.in_flight).await
+    health_of(&desk.operated.keys, &desk.operated.health, &desk.operated.in_flight).await
 }
 
 fn not_for_browsers() -> HttpResponse {
@@ -111,7 +114,7 @@ async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
     if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
-    match desk.keys.snapshot(Instant::now() + PATIENCE).await {
+    match desk.operated.keys.snapshot(Instant::now() + PATIENCE).await {
         Ok(mut snapshot) => {
             let left_out = shorten(&mut snapshot);
             HttpResponse::Ok().json(Listing { snapshot, left_out })
@@ -166,11 +169,35 @@ async fn act(request: HttpRequest, path: web::Path<(String, String)>, desk: web:
         _ => return answer(404, "the verbs are enable, disable and reset"),
     };
     let verb = Verb { kind, key: KeyId::from(key.as_str()) };
-    match desk.keys.verb(verb, Instant::now() + PATIENCE).await {
+    match desk.operated.keys.verb(verb, Instant::now() + PATIENCE).await {
         Ok(Ok(())) => HttpResponse::Ok().json(json!({ "status": "ok" })),
         Ok(Err(PoolError::UnknownKey(_))) => answer(404, "no key has this id; see `gemini-balance keys`"),
         Ok(Err(error)) => answer(400, &error.to_string()),
         Err(_) => answer(503, "the key manager does not answer"),
+    }
+}
+
+async fn used(
+    request: HttpRequest,
+    parameters: web::Query<HashMap<String, String>>,
+    desk: web::Data<Desk>,
+) -> HttpResponse {
+    if let Some(refusal) = refusal(&request, &desk) {
+        return refusal;
+    }
+    let Some(accounts) = desk.operated.accounts.clone() else {
+        return answer(404, "usage is not counted here: usage.enabled is false");
+    };
+    // On a thread that may wait for the disk.
+    let now = chrono::Utc::now().timestamp();
+    match web::block(move || usage_report::answer(&accounts, &parameters, now)).await {
+        Ok(answer) => {
+            HttpResponse::build(actix_web::http::StatusCode::from_u16(answer.status).unwrap_or_default())
+                .content_type(answer.content_type)
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .body(answer.body)
+        }
+        Err(_) => answer(503, "too much is asked at once"),
     }
 }
 

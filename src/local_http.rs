@@ -18,14 +18,28 @@ use std::{
 /// For each step of the exchange. The gateway itself gives its key manager half a second.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Far more than an answer takes, with a thousand keys.
-const ANSWER_LIMIT: u64 = 16 * 1024 * 1024;
+/// Far more than an answer takes, with ten thousand keys or as many rows of usage as a question may have.
+const ANSWER_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct LocalAnswer {
     pub(crate) status: u16,
     pub(crate) body: String,
+}
+
+/// What may stand in a path's segment or a parameter's value: names are of people's own making.
+pub(crate) fn encoded(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
+            text.push(char::from(byte));
+        } else {
+            use std::fmt::Write as _;
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }
 
 /// One request without a body; `headers` are whole lines. The answer ends with the connection.

@@ -7,6 +7,7 @@ use crate::{
     http::{AppState, BodyBudget, BodyLog, CorsOrigins, Gate, Guesses, Origins, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
+    seeding,
     server::{ClientListener, Serving},
     settings::{self, Settings, SettingsError},
     signals::Signals,
@@ -17,6 +18,7 @@ use actix_web::dev::ServerHandle;
 use callers::Directory;
 use gemini_balance_actors::{
     KeyManager,
+    accounting::{Accounts, CallerNames},
     clock::Clock,
     forward::{Forwarder, Limits},
     health::Health,
@@ -69,6 +71,7 @@ struct Plan {
     ledger: Ledger,
     origins: Arc<Origins>,
     server: settings::Server,
+    accounts: Option<Accounts>,
 }
 
 impl Service {
@@ -79,6 +82,7 @@ impl Service {
         let tokens = settings.tokens()?;
         let upstream = settings.upstream()?;
         let certificate = settings.certificate()?;
+        let accounting = settings.accounting()?;
         let origins = Arc::new(settings.origins()?);
         let cors = Arc::new(settings.cors()?);
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
@@ -92,7 +96,7 @@ impl Service {
         let enrolment = Enrolment::new(settings, &tokens, &ring)?;
         let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
         let clock = Clock::start();
-        let prices = usage::Prices::new(&[])?;
+        let prices = settings.price_table()?;
         let ring = Arc::new(ring);
         let bodies = BodyLog::new(&settings.log, &ring);
         let result = actix_rt::System::new().block_on(async {
@@ -116,6 +120,19 @@ impl Service {
             );
             ledger.connect(store.clone());
             tell_who_is_let_in(&enrolment.directory, tokens.len());
+            // Its own too: it waits for another file.
+            let books = actix_rt::Arbiter::new();
+            let directory = Arc::clone(&enrolment.directory);
+            let accounts = accounting.map(|mut accounting| {
+                if directory.opens_to_pool_keys() {
+                    accounting.callers = CallerNames::PoolKeys;
+                }
+                let (ring, health) = (Arc::clone(&ring), Arc::clone(&health));
+                Accounts::start(&books.handle(), accounting, ring, intensity, health)
+            });
+            if let Some(accounts) = &accounts {
+                seeding::seed(&directory, accounts, clock).await;
+            }
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
@@ -126,14 +143,14 @@ impl Service {
                 Arc::clone(&health),
             )?;
             if let Some((address, token)) = &admin {
-                admin::start(
-                    *address,
-                    token,
-                    keys.clone(),
-                    Arc::clone(&health),
-                    in_flight.clone(),
-                    Arc::clone(&tokens_made),
-                )?;
+                let operated = admin::Operated {
+                    keys: keys.clone(),
+                    health: Arc::clone(&health),
+                    in_flight: in_flight.clone(),
+                    tokens: Arc::clone(&tokens_made),
+                    accounts: accounts.clone(),
+                };
+                admin::start(*address, token, operated)?;
             }
             if settings.pool.check_retired_s > 0 {
                 let every = Duration::from_secs(settings.pool.check_retired_s);
@@ -159,8 +176,16 @@ impl Service {
                 ledger,
                 origins,
                 server: settings.server.clone(),
+                accounts: accounts.clone(),
             };
             let code = serve(settings, plan, certificate, signals, ready).await;
+            if let Some(accounts) = &accounts
+                && !accounts.flush(FLUSH).await
+            {
+                log::error!(target: "accountant", "the last second of the usage could not be written");
+            }
+            books.stop();
+            let _ = books.join();
             if store.flush(FLUSH).await {
                 // With its actor the store is closed, and its log copied into the file, which then is whole by itself.
                 disk.stop();
@@ -178,7 +203,8 @@ impl Service {
 
 impl Plan {
     fn face(&self) -> Result<AppState, gemini_balance_actors::upstream::UpstreamError> {
-        let listeners = Listeners::new(vec![Box::new(write_transaction)]);
+        let account = self.accounts.as_ref().map(Accounts::account);
+        let listeners = Listeners::new(vec![Box::new(write_transaction)], account);
         let forwarder = Rc::new(Forwarder::new(
             self.upstream.clone(),
             self.keys.clone(),
@@ -189,6 +215,7 @@ impl Plan {
         Ok(AppState {
             gate: Arc::clone(&self.gate),
             clock: self.clock,
+            accounts: self.accounts.clone(),
             prices: Rc::new(RefCell::new(self.prices.clone())),
             guesses: Arc::clone(&self.guesses),
             cors: Arc::clone(&self.cors),

@@ -73,7 +73,7 @@ async fn check(keys: &KeyManager, prober: &Prober) {
                 log::debug!(target: "pool", "key {} stays retired: {status} {fault:?}", view.id);
             }
             // What is on the way answers for every key alike.
-            KeyHealth::NotGoogle { .. } | KeyHealth::Unreachable => return,
+            KeyHealth::NotGoogle { .. } | KeyHealth::Unreachable { .. } => return,
         }
     }
 }

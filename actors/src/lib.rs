@@ -2,6 +2,7 @@
 //! `LiveActor` a Live session, and the supervisor that keeps the long-lived ones running. The service above wires it up
 //! and gives it an HTTP face; what is known of the pool's rules and of Google's wire lies below, in `keypool` and `gemini`.
 
+pub mod accounting;
 mod attempts;
 mod binding;
 pub mod caller;

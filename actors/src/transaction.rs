@@ -2,7 +2,7 @@
 //! request that never came so far), handed to the [`Listeners`] at its end. It holds ids and counts, never a secret or a
 //! body.
 
-use crate::failure::Failure;
+use crate::{accounting::Account, failure::Failure};
 use gemini::{path::Dialect, usage::Usage};
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -18,24 +18,26 @@ impl<F: Fn(&Transaction)> TransactionListener for F {
     }
 }
 
-/// All who hear of the transactions of one worker. Cheap to clone.
+/// All who hear of the transactions of one worker, and who keeps them. Cheap to clone.
 #[derive(Clone)]
-pub struct Listeners(Rc<[Box<dyn TransactionListener>]>);
+pub struct Listeners {
+    told: Rc<[Box<dyn TransactionListener>]>,
+    account: Option<Account>,
+}
 
 impl Listeners {
-    /// Makes the list, to be told in this order.
-    pub fn new(listeners: Vec<Box<dyn TransactionListener>>) -> Self {
-        Self(listeners.into())
+    /// Makes the list, to be told in this order. At last the transaction itself goes into the account.
+    pub fn new(listeners: Vec<Box<dyn TransactionListener>>, account: Option<Account>) -> Self {
+        Self { told: listeners.into(), account }
     }
 
     /// Ends a transaction: tells all of it. Taken by value, since it ends once.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "what has ended is no more to be changed, nor ended again"
-    )]
     pub fn end(&self, transaction: Transaction) {
-        for listener in &*self.0 {
+        for listener in &*self.told {
             listener.ended(&transaction);
+        }
+        if let Some(account) = &self.account {
+            account.leave(transaction);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
 use super::failure::Failure;
-use crate::{printable::Printable, settings::Settings};
+use crate::{admin, logging, printable::Printable, settings::Settings};
 use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::process::ExitCode;
 
@@ -14,6 +14,10 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let upstream = settings.upstream()?;
     settings.certificate()?;
     settings.origins()?;
+    if settings.admin_token()?.is_some() {
+        admin::address(settings)?;
+    }
+    logging::level_of(&settings.log).map_err(|error| settings.name_source(error))?;
     println!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
     if tokens.is_empty() {
         println!("warning: no client token is configured, so whoever knows a pool key may call");
@@ -35,7 +39,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
                     "NOT KNOWN: it is not Google that answers, but something on the way there (status {status})"
                 )
             }
-            KeyHealth::Unreachable => "NOT KNOWN: Google cannot be reached".to_owned(),
+            KeyHealth::Unreachable { ref why } => format!("NOT KNOWN: Google cannot be reached: {why}"),
         };
         all_well &= matches!(health, KeyHealth::Well);
         println!("key {}: {text}", Printable(key.id()));

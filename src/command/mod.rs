@@ -8,6 +8,7 @@ mod health;
 mod keys;
 mod operator;
 mod tokens;
+mod usage;
 
 use self::failure::Failure;
 use crate::{printable::Printable, process, service::Service, settings, signals};
@@ -46,6 +47,8 @@ enum Command {
         #[command(subcommand)]
         action: Option<tokens::Action>,
     },
+    /// Show what was used through a running gateway: requests, tokens, list price
+    Usage(usage::Flags),
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -84,6 +87,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Tokens { action } => tokens::run(&settings_of(arguments.config.as_deref())?, action),
+        Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
         Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }

@@ -23,20 +23,6 @@ pub(super) fn ask(settings: &Settings, method: &str, path: &str, body: &str) -> 
     Ok(body)
 }
 
-/// A path segment: names and ids are of the operator's own making.
-pub(super) fn encoded(id: &str) -> String {
-    let mut text = String::new();
-    for byte in id.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
-            text.push(char::from(byte));
-        } else {
-            use std::fmt::Write as _;
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
-}
-
 /// Rows of a table for a terminal, the first of which is its head.
 pub(super) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

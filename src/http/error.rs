@@ -94,14 +94,14 @@ impl GatewayError {
                 | Failure::PoolSilent
                 | Failure::OwnerGone(_)
                 | Failure::LedgerSilent => StatusCode::SERVICE_UNAVAILABLE,
-                Failure::NoKey(Refusal::RouteDown { .. }) => StatusCode::BAD_GATEWAY,
-                Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
-                Failure::TwoProjects(_) | Failure::BadPage(_) => StatusCode::BAD_REQUEST,
-                Failure::Unreachable
+                Failure::NoKey(Refusal::RouteDown { .. })
+                | Failure::Unreachable
                 | Failure::HeadLost
                 | Failure::BodyLost
                 | Failure::NotGoogle(_)
                 | Failure::NoPage => StatusCode::BAD_GATEWAY,
+                Failure::NoKey(_) => StatusCode::TOO_MANY_REQUESTS,
+                Failure::TwoProjects(_) | Failure::BadPage(_) => StatusCode::BAD_REQUEST,
                 Failure::HeadTimeout => StatusCode::GATEWAY_TIMEOUT,
             },
         }
@@ -226,7 +226,7 @@ impl GatewayError {
     }
 
     /// What its own token has against it.
-    fn denial(&self) -> Option<&Denial> {
+    pub(super) fn denial(&self) -> Option<&Denial> {
         match self {
             Self::Denied(denial) | Self::Forward(Failure::Denied(denial)) => Some(denial),
             _ => None,

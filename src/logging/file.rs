@@ -242,6 +242,8 @@ mod tests {
         assert_eq!(troubles.reason(), Some(reason));
         fs::remove_file(&place).unwrap();
         file.reopen();
+        assert!(troubles.reason().is_some(), "it is told before it is taken off");
+        troubles.clear();
         assert_eq!(troubles.reason(), None);
         file.write_all(b"kept\n").unwrap();
         assert_eq!(fs::read_to_string(place.join("app.log")).unwrap(), "kept\n");

@@ -40,19 +40,24 @@ pub struct Logging {
     troubles: Option<Arc<Troubles>>,
 }
 
+/// Returns the level that is set.
+pub(crate) fn level_of(settings: &Log) -> Result<log::LevelFilter, SettingsError> {
+    // Python names two levels differently, and the original's files hold those.
+    let name = match settings.level.trim().to_ascii_lowercase().as_str() {
+        "warning" => "warn".to_owned(),
+        "critical" | "fatal" => "error".to_owned(),
+        other => other.to_owned(),
+    };
+    let refused =
+        |_| SettingsError::refused("log.level", "must be one of off, error, warn, info, debug, trace");
+    name.parse().map_err(refused)
+}
+
 impl Logging {
     /// Sets the logger up. Fails when a level is unknown. A file that cannot be written is tried again for as long as the
     /// process lives, and [`Self::report`] tells of it.
     pub fn start(settings: &Log) -> Result<Self, SettingsError> {
-        // Python names two levels differently, and the original's files hold those.
-        let name = match settings.level.to_ascii_lowercase().as_str() {
-            "warning" => "warn".to_owned(),
-            "critical" | "fatal" => "error".to_owned(),
-            other => other.to_owned(),
-        };
-        let level: log::LevelFilter = name.parse().map_err(|_| {
-            SettingsError::refused("log.level", "must be one of off, error, warn, info, debug, trace")
-        })?;
+        let level = level_of(settings)?;
         let mut queues = Vec::new();
         let mut line_to = |out: Box<dyn Outlet>, form| {
             let queue = Queue::start(LineWriter::new(out, form));
@@ -160,13 +165,16 @@ impl Logging {
         let mut said: Option<Option<String>> = None;
         loop {
             let reason = troubles.reason();
+            let is_trouble = reason.is_some();
             if said.as_ref() != Some(&reason) {
-                let is_trouble = reason.is_some();
                 let state = if is_trouble { State::Degraded } else { State::Up };
                 health.set(COMPONENT, state, reason.clone());
                 said = Some(reason);
-                if is_trouble {
-                    tokio::time::sleep(SETTLE).await;
+            }
+            if is_trouble {
+                tokio::time::sleep(SETTLE).await;
+                troubles.clear();
+                if troubles.reason().is_none() {
                     continue;
                 }
             }

@@ -13,6 +13,7 @@ mod secret_text;
 mod sources;
 mod text_file;
 mod tokens;
+mod usage_book;
 mod variables;
 
 pub use tokens::Token;
@@ -63,6 +64,11 @@ pub struct Settings {
     pub log: Log,
     /// `[store]`
     pub store: Store,
+    /// `[usage]`
+    pub usage: Usage,
+    /// `[[prices]]`
+    #[serde(default)]
+    pub prices: Vec<usage::PriceEntry>,
     /// `[admin]`
     pub admin: Admin,
     /// `[supervisor]`
@@ -376,6 +382,30 @@ pub struct Store {
     pub path: PathBuf,
     /// The file with the instance key, under which tokens are hashed.
     pub instance_key_file: PathBuf,
+}
+
+/// `[usage]`: what was used.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// Whether anything is counted.
+    pub enabled: bool,
+    /// The file; empty for memory only.
+    pub path: PathBuf,
+    /// Where days begin.
+    pub day_zone: String,
+    /// How many hours minutes are kept.
+    pub keep_minutes_h: u32,
+    /// How many days hours are kept.
+    pub keep_hours_d: u32,
+    /// How many days days are kept.
+    pub keep_days_d: u32,
+    /// How many models count by themselves.
+    pub max_models: usize,
+    /// How many sums are kept at most.
+    pub max_rows: u64,
+    /// How many of the newest requests are kept in memory.
+    pub recent: usize,
 }
 
 /// `[admin]`: the operator's own listener.

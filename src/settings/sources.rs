@@ -104,6 +104,7 @@ pub(crate) fn demo(upstream: &str) -> Result<Settings, SettingsError> {
     let mut settings: Settings = defaults().extract().map_err(|error| explain(&error))?;
     upstream.clone_into(&mut settings.upstream.gemini_base_url);
     settings.store.path = std::path::PathBuf::new();
+    settings.usage.path = std::path::PathBuf::new();
     settings.environment = false;
     Ok(settings)
 }

@@ -32,7 +32,7 @@ impl Settings {
         self.read_tokens().map_err(|error| self.name_source(error))
     }
 
-    fn read_tokens(&self) -> Result<Vec<Token>, SettingsError> {
+    pub(super) fn read_tokens(&self) -> Result<Vec<Token>, SettingsError> {
         let mut tokens: Vec<Token> = Vec::new();
         for (position, entry) in self.auth.tokens.iter().enumerate() {
             let name = format!("auth.tokens[{position}]");

@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -46,6 +47,21 @@ def binary() -> Path:
         if place.is_file():
             return place.resolve()
     pytest.exit("no gateway binary: run `cargo build --release`, or set GEMINI_BALANCE_BIN", returncode=2)
+
+
+def program(name: str, package: str) -> str:
+    """Where a program of the system's is. A test that needs one which is missing fails, and says how to get it."""
+    found = shutil.which(name)
+    assert found, f"{name} is missing: apt-get install {package}"
+    return found
+
+
+def node_program(name: str) -> str:
+    """Where a program of the npm packages in package.json is: in $NODE_CLIENTS, else beside it."""
+    folder = Path(os.environ.get("NODE_CLIENTS") or Path(__file__).parent)
+    place = folder / "node_modules" / ".bin" / name
+    assert place.exists(), f"{name} is missing: npm ci --prefix tests/clients"
+    return str(place.resolve())
 
 
 @dataclass
@@ -151,11 +167,12 @@ def run(folder: Path):
 
 
 @contextlib.contextmanager
-def gateway(folder: Path, keys: dict[str, str], **settings: str):
-    """A gateway before a simulator, on these keys (secret to project). Settings are as in the environment."""
+def gateway(folder: Path, keys: dict[str, str], simulate: tuple[str, ...] = (), **settings: str):
+    """A gateway before a simulator, on these keys (secret to project). Settings are as in the environment, `simulate` is
+    what else the simulator is told."""
     given = [argument for key, project in keys.items() for argument in ("--key", f"{key}={project}")]
     with started(
-        ["simulator", "--listen", "127.0.0.1:0", "--events", "8", *given],
+        ["simulator", "--listen", "127.0.0.1:0", "--events", "8", *given, *simulate],
         {},
         folder,
         {"simulator": r"simulator on (http://\S+)"},

@@ -535,6 +535,19 @@ async fn dotenv_is_read_and_the_environment_goes_before_it() {
     assert_eq!(simulator.requests()[0].key, Some(secret(1)));
 }
 
+#[test]
+fn check_finds_whatever_would_end_the_start() {
+    for (setting, value, words) in [
+        ("log.level", CANARY, &["log.level", "trace"][..]),
+        ("admin.token", "CANARYsecretCANARY x", &["admin.token", "space"]),
+        ("admin.host", "0.0.0.0", &["admin.host", "loopback"]),
+        ("server.public_url", CANARY, &["server.public_url"]),
+    ] {
+        let options = options().env("ADMIN_TOKEN", "an-operators-token").set(setting, value);
+        assert_names(&refusal(&options.args(&["check"])), words);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn check_asks_about_each_key_without_spending_quota() {
     let simulator = simulator(3).await;

@@ -137,16 +137,14 @@ pub(super) async fn open(
     }
     if observer.mentions_error() {
         // An error has come together with the first event.
-        begun = match Box::pin(look_through(begun, &mut body, &mut is_over, &mut observer)).await {
-            Some(begun) => begun,
-            None => {
-                let late = observer.end().late_error;
-                return Err(match late {
-                    Some(error) => error_event(upstream, job, key, head.headers, &error),
-                    None => body_lost(head.status),
-                });
-            }
+        let passes = Box::pin(look_through(begun, &mut body, &mut is_over, &mut observer)).await;
+        let Some(passes) = passes else {
+            return Err(match observer.end().late_error {
+                Some(error) => error_event(upstream, job, key, head.headers, &error),
+                None => body_lost(head.status),
+            });
         };
+        begun = passes;
     }
     upstream.works();
     let length =

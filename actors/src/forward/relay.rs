@@ -12,11 +12,14 @@ use crate::{
 use bytes::Bytes;
 use gemini::dialect::{GatewayError, StreamForm};
 use std::time::{Duration, Instant};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::timeout,
+};
 
-/// How many pieces may lie between the upstream and the client. With pieces of at most [`Joined::ENOUGH`] and what the
+/// How many pieces may lie between the upstream and the client. With pieces of about [`Joined::ENOUGH`] and what the
 /// sockets hold, this bounds a stream's memory.
-pub(super) const PIECES: usize = 2;
+pub(super) const PIECES: usize = 1;
 
 /// Chunks that follow each other faster than this are probably not alone.
 const BURST: Duration = Duration::from_millis(5);
@@ -52,6 +55,7 @@ pub(super) async fn relay(
     loop {
         let mut joined = Joined::default();
         let first = tokio::select! {
+            biased; // where there is more to pass on, the passing on tells whether the client is there
             chunk = body.next() => chunk,
             () = pieces.closed() => {
                 return Relayed { end: End::ClientLeft, bytes, observed: observer.end() };
@@ -128,6 +132,11 @@ pub(super) async fn relay(
 }
 
 async fn hand_on(pieces: &mpsc::Sender<Piece>, piece: Piece, write_timeout: Duration) -> Result<(), End> {
+    let piece = match pieces.try_send(piece) {
+        Ok(()) => return Ok(()),
+        Err(TrySendError::Closed(_)) => return Err(End::ClientLeft),
+        Err(TrySendError::Full(piece)) => piece,
+    };
     match timeout(write_timeout, pieces.send(piece)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::ClientLeft),

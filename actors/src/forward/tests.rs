@@ -137,7 +137,7 @@ async fn a_head_request_has_no_body_to_tell_google_by() {
 async fn a_page_can_be_what_is_downloaded() {
     let upstream = answering("200 OK\r\nContent-Type: text/html", "<p>mine").await;
     let answer = open(&upstream, &job("GET", "/v1beta/files/abc:download?alt=media")).await;
-    assert_eq!(answer.ok().unwrap().begun, "<p>mine");
+    assert_eq!(answer.unwrap().begun, "<p>mine");
     let upstream = answering("200 OK\r\nContent-Type: text/plain\r\nX-Goog-Upload-Status: active", "").await;
     assert!(open(&upstream, &job("POST", "/upload/v1beta/files")).await.is_ok());
 }
@@ -310,7 +310,7 @@ async fn nothing_is_added_to_what_a_client_says() {
 
 /// All that a client gets of a stream.
 async fn relayed(upstream: &Upstream, path: &str, form: StreamForm) -> (Vec<u8>, End, Observed) {
-    let mut answer = open(upstream, &job("POST", path)).await.ok().expect("a success");
+    let mut answer = open(upstream, &job("POST", path)).await.expect("a success");
     let mut got = answer.begun.to_vec();
     let Some(rest) = answer.rest else { return (got, End::Complete, answer.observer.end()) };
     let (sender, mut pieces) = mpsc::channel(relay::PIECES);
@@ -399,7 +399,7 @@ async fn what_keeps_a_stream_alive_comes_through_before_its_first_event() {
     let head = format!("HTTP/1.1 {EVENTS}\r\nConnection: close\r\n\r\n: ping\n\n");
     let script = Script { writes: vec![head.into_bytes()], stays: true };
     let upstream = Upstream::new(settings(&serve(script).await)).unwrap();
-    let answer = open(&upstream, &job("POST", STREAM)).await.ok().expect("a success");
+    let answer = open(&upstream, &job("POST", STREAM)).await.expect("a success");
     assert_eq!(answer.begun, ": ping\n\n");
     assert!(answer.rest.is_some());
 }

@@ -93,8 +93,8 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    /// Beyond this nothing is gained by joining more.
-    pub(crate) const ENOUGH: usize = 64 * 1024;
+    /// Beyond this nothing is gained by joining more, and each piece that waits for a slow client costs as much.
+    pub(crate) const ENOUGH: usize = 16 * 1024;
 
     pub(crate) fn push(&mut self, chunk: Bytes) {
         if self.first.is_empty() && self.all.is_empty() {
@@ -102,7 +102,8 @@ impl Joined {
             return;
         }
         if self.all.is_empty() {
-            self.all.reserve((self.first.len() + chunk.len()) * 2);
+            let both = self.first.len() + chunk.len();
+            self.all.reserve(both.max((both * 2).min(Self::ENOUGH)));
             self.all.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.all.extend_from_slice(&chunk);

@@ -42,11 +42,11 @@ pub(super) fn find<'a, E: std::error::Error + 'static>(
     None
 }
 
-/// Says why there is no connection, for the operator.
+/// Says which way was tried and why there is no connection, for the operator.
 pub(super) fn why(error: &NoConnection) -> String {
     let number = find::<io::Error>(error).and_then(io::Error::raw_os_error);
     if number.is_some_and(|number| OUT_OF_DESCRIPTORS.contains(&number)) {
-        return "the gateway is out of file descriptors; raise their limit (ulimit -n)".to_owned();
+        return format!("{}: out of file descriptors; raise the gateway's limit (ulimit -n)", error.way);
     }
     let hint = match find::<rustls::Error>(error) {
         Some(rustls::Error::InvalidCertificate(why)) => match why {
@@ -61,5 +61,37 @@ pub(super) fn why(error: &NoConnection) -> String {
         },
         _ => "",
     };
-    format!("{}{hint}", Causes(error))
+    format!("{}: {}{hint}", error.way, Causes(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connector::ConnectStep;
+    use super::*;
+
+    fn told(step: ConnectStep, source: Box<dyn std::error::Error + Send + Sync>) -> String {
+        why(&NoConnection {
+            step,
+            way: "a:443 through the proxy http://b:3128 of HTTPS_PROXY".to_owned(),
+            source: Some(source),
+        })
+    }
+
+    #[test]
+    fn the_operator_is_told_the_way_and_the_cause() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            told(ConnectStep::Call, refused.into()),
+            "a:443 through the proxy http://b:3128 of HTTPS_PROXY: no connection: connection refused"
+        );
+        for number in OUT_OF_DESCRIPTORS {
+            let error = io::Error::from_raw_os_error(number);
+            assert!(told(ConnectStep::Name, error.into()).contains("out of file descriptors"));
+        }
+        let certificate = |error| io::Error::other(rustls::Error::InvalidCertificate(error));
+        let clock = told(ConnectStep::Tls, certificate(rustls::CertificateError::Expired).into());
+        assert!(clock.contains("TLS fails") && clock.contains("clock"), "{clock}");
+        let authority = told(ConnectStep::Tls, certificate(rustls::CertificateError::UnknownIssuer).into());
+        assert!(authority.contains("upstream.ca_file"), "{authority}");
+    }
 }

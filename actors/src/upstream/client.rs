@@ -49,8 +49,8 @@ pub struct UpstreamSettings {
     pub redirect_hosts: Vec<String>,
 }
 
-/// The most that is read at once of a connection that carries one answer at a time, in bytes: it is also what lies read
-/// and unasked for while a client does not read, and the longest head of an answer.
+/// The longest head of an answer, in bytes, and the most that may lie read and unasked for of a connection that carries one
+/// answer at a time.
 const READ_BUFFER: usize = 32 * 1024;
 /// HTTP/2's window of one answer, in bytes: what may lie unread of it.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -65,6 +65,7 @@ pub(crate) struct Upstream {
     client: HttpClient,
     /// For Live sessions, which begin with an upgrade of HTTP/1.1; made for the first of them.
     live_client: OnceCell<HttpClient>,
+    outages: &'static OutageLog,
     pub(crate) settings: UpstreamSettings,
 }
 
@@ -98,7 +99,7 @@ impl std::error::Error for UpstreamError {}
 impl Upstream {
     pub(crate) fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
         let client = HttpClient::new(&settings, Offer::Both)?;
-        Ok(Self { client, live_client: OnceCell::new(), settings })
+        Ok(Self { client, live_client: OnceCell::new(), outages: &OUTAGES, settings })
     }
 
     /// Returns the base URL of a surface.
@@ -135,7 +136,7 @@ impl Upstream {
 
     /// Hears that Google itself has answered.
     pub(crate) fn works(&self) {
-        OUTAGES.works();
+        self.outages.works();
     }
 
     /// Hears that something on the way has answered in Google's place.
@@ -143,7 +144,8 @@ impl Upstream {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("no type");
         let kind: String = kind.chars().take(60).filter(|sign| !sign.is_control()).collect();
         let way = self.client.way(self.base(surface));
-        OUTAGES.failed(&format!("{way}: something on the way answers in Google's place ({status}, {kind})"));
+        self.outages
+            .failed(&format!("{way}: something on the way answers in Google's place ({status}, {kind})"));
     }
 }
 
@@ -206,6 +208,14 @@ pub(crate) struct SendError {
     source: Option<legacy::Error>,
 }
 
+impl SendError {
+    /// Says why, for the operator: the way that was tried, and the cause.
+    pub(super) fn why(&self) -> String {
+        let no_connection = self.source.as_ref().and_then(|error| causes::find::<NoConnection>(error));
+        no_connection.map_or_else(|| self.to_string(), causes::why)
+    }
+}
+
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
@@ -264,7 +274,7 @@ impl HttpClient {
         self.inner.request(request).await.map_err(|error| {
             let fate = fate(&error);
             if let Some(no_connection) = causes::find::<NoConnection>(&error) {
-                OUTAGES.failed(&format!("{}: {}", no_connection.way, causes::why(no_connection)));
+                OUTAGES.failed(&causes::why(no_connection));
             }
             SendError { fate, source: Some(error) }
         })

@@ -22,13 +22,21 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower_service::Service;
 
 /// What one stream's connection may hold in the kernel before it is read, in bytes; the kernel counts twice as much. Of
 /// a connection that carries many streams HTTP/2's own windows bound each stream's share.
-const RECEIVE_BUFFER: usize = 128 * 1024;
+const RECEIVE_BUFFER: usize = 256 * 1024;
+
+/// What is read at once of a connection without TLS, in bytes: as much as of one with TLS, whose records hold 16 KiB. Each
+/// piece that waits for a slow client keeps the buffer alive that it was read into. A byte less than the library's own
+/// step, which it takes as a sign to make its buffer larger.
+const READ: usize = 16 * 1024 - 1;
 
 /// At which step no connection came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +59,7 @@ pub(crate) struct NoConnection {
     pub(crate) step: ConnectStep,
     /// The host that was to be reached, and through what.
     pub(crate) way: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub(super) source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl fmt::Display for NoConnection {
@@ -201,8 +209,7 @@ impl Shared {
         let Some((proxy, intercept)) = self.proxies.of(destination) else {
             let tcp = self.call(destination).await?;
             if !is_tls {
-                bound(&tcp);
-                return Ok(Conn::new(TokioIo::new(tcp)));
+                return Ok(Conn::plain(tcp));
             }
             return self.secure(destination, tcp).await;
         };
@@ -212,8 +219,7 @@ impl Shared {
                 if is_tls {
                     return self.secure(destination, tcp).await;
                 }
-                bound(&tcp);
-                Ok(Conn::new(TokioIo::new(tcp)))
+                Ok(Conn::plain(tcp))
             }
             Some("https") if is_tls => {
                 let to_proxy = ToProxy { tcp: self.tcp.clone(), tls: Arc::clone(&self.proxy_tls) };
@@ -231,8 +237,7 @@ impl Shared {
             }
             _ => {
                 let tcp = self.call(intercept.uri()).await?;
-                bound(&tcp);
-                Ok(Conn { is_to_proxy: true, ..Conn::new(TokioIo::new(tcp)) })
+                Ok(Conn { is_to_proxy: true, ..Conn::plain(tcp) })
             }
         }
     }
@@ -289,7 +294,7 @@ impl Shared {
 
     async fn secure<S>(&self, destination: &Uri, stream: S) -> Result<Conn, (ConnectStep, BoxError)>
     where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + LowestTcp + Send + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + LowestTcp + Send + Unpin + 'static,
     {
         let stream = handshake(&self.tls, destination, stream).await.map_err(at(ConnectStep::Tls))?;
         let (below, session) = stream.get_ref();
@@ -357,7 +362,7 @@ async fn handshake<S>(
     stream: S,
 ) -> io::Result<TlsStream<S>>
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let host = destination.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let name = ServerName::try_from(host).map_err(io::Error::other)?;
@@ -406,6 +411,52 @@ impl Service<Uri> for ToProxy {
     }
 }
 
+/// A connection that is read in pieces of a bounded size.
+struct Bounded(TcpStream);
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() <= READ {
+            return Pin::new(&mut self.0).poll_read(cx, buf);
+        }
+        let mut bounded = ReadBuf::new(buf.initialize_unfilled_to(READ));
+        std::task::ready!(Pin::new(&mut self.0).poll_read(cx, &mut bounded))?;
+        let read = bounded.filled().len();
+        buf.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+}
+
 /// What is read and written of a connection.
 trait Stream: hyper::rt::Read + hyper::rt::Write + Send + Unpin {}
 
@@ -421,6 +472,12 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    /// Makes one of a connection that speaks HTTP/1.1 without TLS.
+    fn plain(tcp: TcpStream) -> Self {
+        bound(&tcp);
+        Self::new(TokioIo::new(Bounded(tcp)))
+    }
+
     fn new(stream: impl Stream + 'static) -> Self {
         Self { stream: Box::new(stream), is_h2: false, is_to_proxy: false }
     }

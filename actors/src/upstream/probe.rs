@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const MAX_BODY: usize = 1024 * 1024;
 
 /// How a key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyHealth {
     /// Google accepts it.
     Well,
@@ -34,7 +34,10 @@ pub enum KeyHealth {
         status: u16,
     },
     /// Google could not be asked.
-    Unreachable,
+    Unreachable {
+        /// What stood in the way, for the operator.
+        why: String,
+    },
 }
 
 /// Asks Google about keys.
@@ -50,7 +53,10 @@ impl Prober {
 
     /// Asks about one key.
     pub async fn ask(&self, key: &Key) -> KeyHealth {
-        tokio::time::timeout(PATIENCE, probe(&self.upstream, key)).await.unwrap_or(KeyHealth::Unreachable)
+        let health = tokio::time::timeout(PATIENCE, probe(&self.upstream, key)).await;
+        health.unwrap_or_else(|_| KeyHealth::Unreachable {
+            why: format!("no answer within {} s", PATIENCE.as_secs()),
+        })
     }
 }
 
@@ -60,7 +66,10 @@ async fn probe(upstream: &Upstream, key: &Key) -> KeyHealth {
     let (name, value) = key.provider().credential(Surface::Native, key);
     headers.insert(name, value);
     let sent = upstream.client().send(Method::GET, &url, headers, RequestBody::Whole(Bytes::new()));
-    let Ok(response) = sent.await else { return KeyHealth::Unreachable };
+    let response = match sent.await {
+        Ok(response) => response,
+        Err(error) => return KeyHealth::Unreachable { why: error.why() },
+    };
     let (head, body) = response.into_parts();
     let body = Body::new(Some(body), PATIENCE);
     let status = head.status.as_u16();

@@ -7,8 +7,7 @@ use url::form_urlencoded;
 use crate::config::UnknownKeys;
 use crate::error::ApiError;
 use crate::keys::{Key, KeyState, refusal};
-use crate::live::LiveMethod;
-use crate::route::{Route, Surface};
+use crate::route::{LiveMethod, Route, Surface};
 use crate::world::World;
 
 /// How a credential arrived.

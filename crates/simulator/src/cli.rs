@@ -5,10 +5,15 @@ use std::net::SocketAddr;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{
-    Coding, Config, Key, MinuteWindow, Model, ModelKind, PrefixCache, Quota, Rule, Shape, Simulator, Tls,
-    UnknownKeys,
-};
+use crate::coding::Coding;
+use crate::config::{Config, Shape, UnknownKeys};
+use crate::keys::Key;
+use crate::models::{Model, ModelKind};
+use crate::prefix::PrefixCache;
+use crate::quota::{MinuteWindow, Quota};
+use crate::rule::Rule;
+use crate::server::Simulator;
+use crate::tls::Tls;
 
 const FAULT_HELP: &str = r#"A fault rule, such as '{"match":{"path":"/v1beta"},"times":1,"fault":{"kind":"status","status":503}}'.
 

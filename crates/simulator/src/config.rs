@@ -5,7 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Coding, Fault, Key, Lifecycle, MinuteWindow, Model, PrefixCache, Quota, Rule, Tls};
+use crate::coding::Coding;
+use crate::fault::Fault;
+use crate::keys::Key;
+use crate::lifecycle::Lifecycle;
+use crate::models::Model;
+use crate::prefix::PrefixCache;
+use crate::quota::{MinuteWindow, Quota};
+use crate::rule::Rule;
+use crate::tls::Tls;
 
 /// How to start a [`crate::Simulator`].
 #[derive(Debug, Clone)]

@@ -7,57 +7,27 @@ use bytes::{Bytes, BytesMut};
 use h2::Reason;
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
 use serde_json::Value;
-use url::form_urlencoded;
 
 use crate::answer::Answer;
 use crate::auth::Credentials;
+use crate::call::{Call, parameter};
 use crate::coding::{self, Coding};
 use crate::error::{ApiError, Frame};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, arrival};
 use crate::fault::Fault;
-use crate::google::Asker;
 use crate::inflow::Inflow;
-use crate::journal::{Arrival, End};
-use crate::keys::Key;
-use crate::line::{Control, Peer};
-use crate::resources::{self, Target, Upload};
+use crate::journal::End;
+use crate::line::Peer;
+use crate::refusals::Asker;
+use crate::resources::{self, Upload};
 use crate::respond::{AnswerBody, Outlet, before_head, instead, respond};
-use crate::route::{Operation, Route, Surface};
+use crate::route::{Operation, Route, Surface, Target};
 use crate::rule::{Stage, Strike, Subject};
 use crate::world::World;
-use crate::{native, openai};
-
-/// A request that Google has let in.
-pub(crate) struct Call<'a> {
-    pub(crate) world: &'a World,
-    pub(crate) route: &'a Route,
-    pub(crate) path: &'a str,
-    pub(crate) query: Option<&'a str>,
-    pub(crate) key: Key,
-    /// The body, where it is JSON.
-    pub(crate) json: Value,
-    /// The body as it came.
-    pub(crate) body: &'a [u8],
-}
-
-impl Call<'_> {
-    /// The first query parameter of this name.
-    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
-        parameter(self.query, name)
-    }
-
-    /// Whether a query parameter is true; Python's SDK writes `True`.
-    pub(crate) fn flag(&self, name: &str) -> bool {
-        self.parameter(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    }
-}
-
-fn parameter(query: Option<&str>, name: &str) -> Option<String> {
-    form_urlencoded::parse(query?.as_bytes()).find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
-}
+use crate::{live, native, openai};
 
 /// Answers a request, or says for which reason its HTTP/2 stream is to be reset.
 pub(crate) async fn serve(
@@ -127,15 +97,23 @@ pub(crate) async fn serve(
             admitted.and_then(|key| {
                 let call = Call { world, route: &route, path, query, key, json: json?, body };
                 resources::check_mentions(&call)?;
-                match route.surface {
-                    Surface::Native => native::answer(&call),
-                    Surface::OpenAi => openai::answer(&call),
-                }
+                answered(&call)
             })
         };
         answered.unwrap_or_else(|error| Answer::error(&error, frame))
     });
     Ok(respond(answer, fault.as_ref(), exchange, outlet))
+}
+
+/// The answer of whoever knows the operation.
+fn answered(call: &Call<'_>) -> Result<Answer, ApiError> {
+    match (call.route.surface, &call.route.operation) {
+        (Surface::OpenAi, _) => openai::answer(call),
+        (Surface::Native, Operation::Owned(place)) => resources::answer(call, place),
+        (Surface::Native, Operation::Download(name)) => resources::download(call, name),
+        (Surface::Native, Operation::CreateToken) => live::create_token(call),
+        (Surface::Native, _) => native::answer(call),
+    }
 }
 
 /// What happens to a request at this stage of it.
@@ -243,36 +221,6 @@ fn frame(route: &Route, query: Option<&str>) -> Frame {
     } else {
         Frame::Object
     }
-}
-
-pub(crate) fn arrival(world: &World, parts: &Parts, control: &Control, secret: Option<&str>) -> Arrival {
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let seen = if parts.version == Version::HTTP_2 {
-        None
-    } else {
-        control.take_head(&format!("{} {target} HTTP/1.", parts.method))
-    };
-    Arrival {
-        at_ms: world.now_ms(),
-        method: parts.method.as_str().to_owned(),
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().map(str::to_owned),
-        head: seen.unwrap_or_else(|| lines(&parts.headers)),
-        version: parts.version,
-        key: secret.map(str::to_owned),
-        project: secret.and_then(|secret| world.project(secret)),
-    }
-}
-
-fn lines(headers: &HeaderMap) -> Box<[u8]> {
-    let mut lines = Vec::with_capacity(512);
-    for (name, value) in headers {
-        lines.extend_from_slice(name.as_str().as_bytes());
-        lines.extend_from_slice(b": ");
-        lines.extend_from_slice(value.as_bytes());
-        lines.push(b'\n');
-    }
-    lines.into()
 }
 
 enum Received {

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use http::request::Parts;
+use http::{HeaderMap, Version};
 use sha2::{Digest as _, Sha256};
 
 use crate::journal::{Arrival, Digest, End, Entry};
+use crate::line::Control;
 use crate::world::World;
 
 /// Dropped before it ended, it means that the client left.
@@ -81,4 +84,35 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.end(End::ClientLeft);
     }
+}
+
+/// What the log keeps of a request that arrives.
+pub(crate) fn arrival(world: &World, parts: &Parts, control: &Control, secret: Option<&str>) -> Arrival {
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let seen = if parts.version == Version::HTTP_2 {
+        None
+    } else {
+        control.take_head(&format!("{} {target} HTTP/1.", parts.method))
+    };
+    Arrival {
+        at_ms: world.now_ms(),
+        method: parts.method.as_str().to_owned(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
+        head: seen.unwrap_or_else(|| lines(&parts.headers)),
+        version: parts.version,
+        key: secret.map(str::to_owned),
+        project: secret.and_then(|secret| world.project(secret)),
+    }
+}
+
+fn lines(headers: &HeaderMap) -> Box<[u8]> {
+    let mut lines = Vec::with_capacity(512);
+    for (name, value) in headers {
+        lines.extend_from_slice(name.as_str().as_bytes());
+        lines.extend_from_slice(b": ");
+        lines.extend_from_slice(value.as_bytes());
+        lines.push(b'\n');
+    }
+    lines.into()
 }

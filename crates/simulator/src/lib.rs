@@ -3,9 +3,15 @@
 //! It answers as Google's public API does (native surface and OpenAI-compatible layer), counts quotas, breaks
 //! connections on demand and keeps a log of what arrived. It knows nothing of the gateway and shares no code with it.
 //! Rust tests start a [`Simulator`] in-process; the command line runs it through [`cli`].
+//!
+//! Floors, each importing lower ones only: the wire (`line`, `frames`, `coding`, `error`, `answer`) and what can be asked for
+//! (`route`, `fault`, `rule`, `config`); then `world`, all that is remembered; then one request (`exchange`, `call`,
+//! `auth`); then who answers it (`native`, `resources`, `openai`, `live`, put on the wire by `respond`); then `dispatch`
+//! and `server`.
 
 mod answer;
 mod auth;
+mod call;
 mod calls;
 pub mod cli;
 mod coding;
@@ -22,6 +28,7 @@ mod google;
 mod inflow;
 mod journal;
 mod keys;
+mod lifecycle;
 mod line;
 mod live;
 mod middlebox;
@@ -31,6 +38,7 @@ mod openai;
 mod prefix;
 mod prompt;
 mod quota;
+mod refusals;
 mod resources;
 mod respond;
 mod route;
@@ -49,11 +57,12 @@ pub use fault::{Delivery, Fault, Page};
 pub use google::GoogleError;
 pub use journal::{End, LoggedRequest};
 pub use keys::{Key, KeyState};
+pub use lifecycle::Lifecycle;
 pub use models::{Model, ModelKind};
 pub use prefix::PrefixCache;
 pub use quota::{MinuteWindow, Quota};
-pub use resources::{Lifecycle, OwnedResource, WrongOwner};
 pub use rule::{Match, Rule, RuleState};
 pub use server::Simulator;
 pub use stats::Stats;
 pub use tls::{Leaf, Tls};
+pub use world::{OwnedResource, WrongOwner};

@@ -13,6 +13,7 @@ use http::header::{
     WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -22,11 +23,14 @@ use crate::error::{self, ApiError};
 use crate::exchange::Exchange;
 use crate::fault::{Delivery, Fault};
 use crate::frames::go_away;
-use crate::google::Asker;
 use crate::journal::End;
 use crate::line::{Break, Peer};
 use crate::middlebox;
+use crate::refusals::Asker;
 use crate::script::{Script, Step, Steps};
+
+/// An answer's body, or one that the control endpoint or an upgrade gives.
+pub(crate) type AnyBody = Either<AnswerBody, Full<Bytes>>;
 
 /// Where the answer goes.
 pub(crate) struct Outlet {

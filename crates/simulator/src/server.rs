@@ -25,14 +25,15 @@ use crate::dispatch;
 use crate::door::{Door, Outage};
 use crate::journal::LoggedRequest;
 use crate::keys::{Key, KeyState};
+use crate::lifecycle::Lifecycle;
 use crate::line::{Control, Line, Peer};
 use crate::live;
 use crate::quota::Quota;
-use crate::resources::{Lifecycle, OwnedResource, WrongOwner};
+use crate::respond::AnyBody;
 use crate::rule::{Rule, RuleState};
 use crate::stats::Stats;
 use crate::tls;
-use crate::world::World;
+use crate::world::{OwnedResource, World, WrongOwner};
 
 /// A running simulator, on threads of its own. Dropping it stops it and closes every connection.
 pub struct Simulator {
@@ -286,8 +287,6 @@ async fn connection(tcp: TcpStream, acceptor: Option<TlsAcceptor>, http: Http, c
         add(&world.malformed);
     }
 }
-
-pub(crate) type AnyBody = Either<crate::respond::AnswerBody, http_body_util::Full<bytes::Bytes>>;
 
 async fn answer(
     world: Arc<World>,

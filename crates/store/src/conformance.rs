@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, reason = "a check that fails is to panic")]
 
 mod holdings;
+mod usage_book;
 
 use std::thread;
 
@@ -11,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{Change, RecordId, Records, Stored};
 pub use holdings::ledger;
+pub use usage_book::{BookPlace, usage_book};
 
 /// Where records and a ledger are kept, from which they can be opened again and again.
 pub trait Place {

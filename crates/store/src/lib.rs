@@ -1,6 +1,7 @@
-//! What outlives a process. Callers see one narrow trait for each thing that is kept ([`Records`] and [`Ledger`]; another
-//! thing gets a trait of its own beside them, not more methods in these), and two implementations: [`Sqlite`], the only
-//! place in the house with SQL, and [`Memory`]. No async, no threads: every call blocks its caller until it is done or has
+//! What outlives a process. Callers see one narrow trait for each thing that is kept ([`Records`] and [`Ledger`] in one
+//! file, [`UsageBook`] in another; another thing gets a trait of its own beside them, not more methods in these), and two
+//! implementations of each: [`Sqlite`] and [`UsageFile`], the only places in the house with SQL, and [`Memory`] and
+//! [`UsageMemory`]. No async, no threads: every call blocks its caller until it is done or has
 //! failed.
 //!
 //! Secrets stay out: a record or a holding names keys and callers by their ids, and a caller never puts a key, a token, or
@@ -35,6 +36,8 @@ mod memory;
 mod opened;
 mod records;
 mod sqlite;
+mod usage_book;
+mod usage_memory;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -44,7 +47,11 @@ pub use ledger::{Holding, Ledger, LedgerChange, Store};
 pub use memory::Memory;
 pub use opened::{Condition, Opened};
 pub use records::{Change, RecordId, Records, Stored};
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, UsageFile};
+pub use usage_book::{
+    BookAnswer, BookError, BookOverview, FoldReport, JournalRow, Pruned, Retention, UsageBook,
+};
+pub use usage_memory::UsageMemory;
 
 use std::path::Path;
 
@@ -56,4 +63,13 @@ pub fn open(path: &Path) -> Result<Opened<Box<dyn Store>>, StoreError> {
         return Ok(Opened { store, condition: Condition::Fresh, exposed_mode: None, cut_off_bytes: None });
     }
     Ok(Sqlite::open_alone(path)?.map(|store| Box::new(store) as Box<dyn Store>))
+}
+
+/// Opens the usage book that the setting `path` names, in the same way.
+pub fn open_usage(path: &Path) -> Result<Opened<Box<dyn UsageBook>>, StoreError> {
+    if path.as_os_str().is_empty() {
+        let store: Box<dyn UsageBook> = Box::new(UsageMemory::default());
+        return Ok(Opened { store, condition: Condition::Fresh, exposed_mode: None, cut_off_bytes: None });
+    }
+    Ok(UsageFile::open(path)?.map(|book| Box::new(book) as Box<dyn UsageBook>))
 }

@@ -10,19 +10,32 @@ mod opening;
 mod quarantine;
 mod rows;
 mod sidecars;
+mod usage_file;
+
+pub use usage_file::UsageFile;
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use crate::{Change, Opened, Records, StoreError, Stored};
+use crate::{Change, Condition, Opened, Records, StoreError, Stored};
+use opening::Layout;
 
 /// How long a call waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the file of records and ledger is like.
+const LAYOUT: Layout = Layout {
+    steps: migrations::STEPS,
+    first: "",
+    check: integrity::check,
+    straighten: rewrite_ledger,
+    repair,
+};
 
 /// A store in a SQLite file.
 pub struct Sqlite {
@@ -39,7 +52,8 @@ impl Sqlite {
     /// of an older version is brought up to date. A damaged one is moved to `<name>.damaged-<time>` and replaced by a new
     /// one; see [`Opened`] for what is said about it.
     pub fn open(path: &Path) -> Result<Opened<Self>, StoreError> {
-        opening::open(path)
+        let opened = opening::open(path, &LAYOUT)?;
+        Ok(opened.map(|(path, connection)| Self { path, connection, damaged: Vec::new(), lock: None }))
     }
 
     /// The same for a process that wants the file for itself: refused while another one has it so.
@@ -134,6 +148,37 @@ fn insert(transaction: &Transaction<'_>, Stored { id, body, updated }: &Stored) 
         )?
         .execute(params![id.kind(), id.key(), checksum, updated_us, body])?;
     Ok(checksum)
+}
+
+/// Puts the ledger's rows into their order. Those that are lost with this were damaged, and counted as not there before.
+fn rewrite_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    holdings::rewrite(&transaction, migrations::LEDGER)?;
+    transaction.commit()
+}
+
+/// Drops the rows whose checksum is wrong, if there are any, from a file of which a copy has been made.
+fn repair(path: &Path, connection: &mut Connection) -> Result<Option<Condition>, StoreError> {
+    let failed_here = |error: rusqlite::Error| opening::failed_opening(path, &error);
+    let scan = rows::scan(connection).map_err(failed_here)?;
+    if scan.is_sound() {
+        return Ok(None);
+    }
+    let copy = quarantine::place_for_copy(path).map_err(|e| opening::unusable(path, &e))?;
+    if let Err(error) = opening::copy_into(&copy, connection) {
+        drop(fs::remove_file(&copy)); // what there is of it is worth nothing
+        return Err(failed(path, &error));
+    }
+    if !rows::drop_bad(connection, &scan).map_err(failed_here)? {
+        let reason = "records do not match their checksums".to_owned();
+        return Err(StoreError::Damaged { path: path.to_owned(), reason });
+    }
+    Ok(Some(Condition::Repaired {
+        dropped: scan.bad.iter().map(rows::BadRow::id).collect(),
+        rows_expected: scan.rows_expected,
+        rows_kept: scan.rows_kept(),
+        copy,
+    }))
 }
 
 /// What an error of SQLite means to the store's caller. SQLite's messages name tables and pages, never values.

@@ -96,7 +96,10 @@ impl Sums {
         let mut bytes = vec![VERSION];
         varint(&mut bytes, self.at().cast_unsigned());
         varint(&mut bytes, self.cells().len() as u64);
-        for (labels, cell) in self.cells() {
+        // In one order, so that the same sums are the same bytes.
+        let mut cells: Vec<_> = self.cells().iter().collect();
+        cells.sort_unstable_by_key(|(labels, _)| *labels);
+        for (labels, cell) in cells {
             let parts = [&labels.caller, &labels.key, &labels.project, &labels.model];
             let told = parts
                 .iter()

@@ -35,6 +35,11 @@ impl ModelNames {
         Arc::clone(&self.other)
     }
 
+    /// Those that count by themselves.
+    pub fn into_names(self) -> impl Iterator<Item = Arc<str>> {
+        self.known.into_iter()
+    }
+
     /// How many count by themselves.
     pub fn count(&self) -> usize {
         self.known.len()

@@ -189,9 +189,20 @@ impl Prices {
         &self.currency
     }
 
-    /// What a request costs that used `billable` of `model` on this day.
-    pub fn cost(&mut self, model: &str, billable: &Billable, processing: Processing, day: NaiveDate) -> Cost {
+    /// What a request costs that used `billable` of `model` on this day; `None` where it is not known what it used.
+    pub fn cost(
+        &mut self,
+        model: &str,
+        billable: Option<&Billable>,
+        processing: Processing,
+        day: NaiveDate,
+    ) -> Cost {
         let Some(price) = self.find(model, day) else { return Cost::Unknown };
+        let nothing = Billable::default();
+        // A price for each request may be all there is to pay.
+        let Some(billable) = billable.or((price.per_request > 0).then_some(&nothing)) else {
+            return Cost::Unknown;
+        };
         match price.cost(billable, processing) {
             Some(money) => Cost::Known(money),
             None => Cost::Unknown,

@@ -107,6 +107,8 @@ pub struct Query {
     pub by: Vec<Column>,
     /// Which cells count.
     pub filter: Filter,
+    /// How many cells it may read; [`Query::MOST_ROWS`] unless it is a test.
+    pub most_rows: usize,
 }
 
 /// Why a question is not answered.
@@ -150,7 +152,7 @@ impl fmt::Display for QueryError {
 impl error::Error for QueryError {}
 
 impl Query {
-    /// The most rows that a question may read.
+    /// The most cells that a question may read.
     pub const MOST_ROWS: usize = 200_000;
 
     /// The step whose cells answer it.
@@ -195,13 +197,14 @@ impl Query {
         (days.step_start(self.stored_step(), self.from), self.to)
     }
 
-    /// The step to ask for instead of one that reads too much.
-    pub fn coarser_step(&self) -> Option<StepSize> {
-        match self.stored_step() {
-            StepSize::Minute => Some(StepSize::Hour),
-            StepSize::Hour => Some(StepSize::Day),
-            StepSize::Day => None,
-        }
+    /// The same question with the next coarser step; `None` where there is none that reads less.
+    pub fn coarser(&self) -> Option<Self> {
+        let step = match self.stored_step() {
+            StepSize::Minute => QueryStep::Hour,
+            StepSize::Hour => QueryStep::Day,
+            StepSize::Day => return None,
+        };
+        Some(Self { step, ..self.clone() })
     }
 }
 

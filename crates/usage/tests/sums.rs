@@ -156,7 +156,7 @@ proptest! {
         step in prop_oneof![Just(QueryStep::Hour), Just(QueryStep::Day), Just(QueryStep::Month), Just(QueryStep::All)],
     ) {
         let days = Days::of("America/New_York").unwrap();
-        let query = Query { from: 1_793_484_000, to: 1_793_500_000, step, by, filter: Vec::new() };
+        let query = Query { from: 1_793_484_000, to: 1_793_500_000, step, by, filter: Vec::new(), most_rows: Query::MOST_ROWS };
         let mut unfolded = Report::new(query.clone(), days).unwrap();
         unfolded.add_unfolded(&seconds(&history, KeyDetail::Models));
         let cut = cut.min(history.len());
@@ -264,8 +264,14 @@ fn each_try_counts_under_its_own_key_and_the_request_under_the_last() {
 #[test]
 fn a_question_that_no_cells_can_answer_is_refused_with_what_would_do() {
     use Column::{Caller, Key, Model, Project};
-    let query =
-        |step, by: &[Column]| Query { from: 0, to: 10 * 86_400, step, by: by.to_vec(), filter: Vec::new() };
+    let query = |step, by: &[Column]| Query {
+        from: 0,
+        to: 10 * 86_400,
+        step,
+        by: by.to_vec(),
+        filter: Vec::new(),
+        most_rows: Query::MOST_ROWS,
+    };
     for by in [&[Caller, Key][..], &[Project, Caller], &[Caller, Model, Key]] {
         for step in [QueryStep::Minute, QueryStep::Day, QueryStep::All] {
             assert_eq!(query(step, by).families(), Err(QueryError::CallerAndKey));
@@ -289,7 +295,14 @@ fn a_filter_leaves_only_what_has_its_labels() {
     }
     let rows = |by: &[Column], filter: &[(Column, &str)]| {
         let filter = filter.iter().map(|(column, label)| (*column, (*label).to_owned())).collect();
-        let query = Query { from: 0, to: 1_000, step: QueryStep::Day, by: by.to_vec(), filter };
+        let query = Query {
+            from: 0,
+            to: 1_000,
+            step: QueryStep::Day,
+            by: by.to_vec(),
+            filter,
+            most_rows: Query::MOST_ROWS,
+        };
         let mut report = Report::new(query, Days::default()).unwrap();
         report.add_unfolded([&sums]);
         let rows = report.rows().into_iter();

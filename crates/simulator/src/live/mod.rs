@@ -1,9 +1,9 @@
-//! The Live API: the WebSocket upgrade, its credentials, and the session behind it. `registry` keeps ephemeral tokens
-//! and resumption handles, `said` reads what a client says, `session` is the conversation.
+//! The Live API: the WebSocket upgrade, its credentials, and the session behind it. `token` makes ephemeral tokens, `said`
+//! reads what a client says, `session` is the conversation.
 
-mod registry;
 mod said;
 mod session;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,48 +17,24 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-pub(crate) use registry::{Registry, create_token};
+pub(crate) use token::create_token;
 
 use crate::answer::Answer;
 use crate::auth::{Caller, Credentials};
-use crate::dispatch::arrival;
 use crate::error::{ApiError, Frame};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, arrival};
 use crate::fault::Fault;
-use crate::google::Asker;
 use crate::line::Peer;
-use crate::respond::{Outlet, before_head, instead, respond};
-use crate::route::{Operation, Route, Surface};
+use crate::refusals::Asker;
+use crate::respond::{AnyBody, Outlet, before_head, instead, respond};
+use crate::route::{LiveMethod, Operation, Route, Surface};
 use crate::rule::{Stage, Subject};
-use crate::server::AnyBody;
 use crate::world::World;
 use session::Session;
 
-/// Which of the service's streaming methods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LiveMethod {
-    Content,
-    /// For ephemeral tokens.
-    Constrained,
-    Music,
-}
-
-/// Version and method, if the path is one of the Live API's. Google's front end folds the slashes before `ws`.
-fn method(path: &str) -> Option<(String, LiveMethod)> {
-    let rest = path.trim_start_matches('/').strip_prefix("ws/google.ai.generativelanguage.")?;
-    let (version, method) = rest.split_once(".GenerativeService.")?;
-    let method = match method {
-        "BidiGenerateContent" => LiveMethod::Content,
-        "BidiGenerateContentConstrained" => LiveMethod::Constrained,
-        "BidiGenerateMusic" => LiveMethod::Music,
-        _ => return None,
-    };
-    matches!(version, "v1" | "v1beta" | "v1alpha").then(|| (version.to_owned(), method))
-}
-
 /// Whether the path is for [`serve`].
 pub(crate) fn claims(path: &str) -> bool {
-    method(path).is_some()
+    LiveMethod::of(path).is_some()
 }
 
 /// Answers an upgrade; the session goes on by itself.
@@ -72,7 +48,7 @@ pub(crate) async fn serve(
 ) -> Result<Response<AnyBody>, Reason> {
     let (mut parts, _) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let (version, method) = method(&path).unwrap_or((String::new(), LiveMethod::Content));
+    let (version, method) = LiveMethod::of(&path).unwrap_or((String::new(), LiveMethod::Content));
     let route = Route { surface: Surface::Native, version, operation: Operation::Live(method) };
     let credentials = Credentials::of(&parts.headers, parts.uri.query());
     let mut exchange = Exchange::begin(world, arrival(world, &parts, &peer.control, credentials.secret()));
@@ -185,27 +161,5 @@ impl Trouble {
             Fault::Truncate { after_events } => Self::Truncate { after: after_events },
             _ => return None,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_service_has_three_methods_under_one_slash_or_two() {
-        let path =
-            |method: &str| format!("/ws/google.ai.generativelanguage.v1beta.GenerativeService.{method}");
-        let cases = [
-            (path("BidiGenerateContent"), Some(LiveMethod::Content)),
-            (format!("/{}", path("BidiGenerateContentConstrained")), Some(LiveMethod::Constrained)),
-            (path("BidiGenerateMusic"), Some(LiveMethod::Music)),
-            (path("BidiDream"), None),
-            ("/ws/google.ai.generativelanguage.v9.GenerativeService.BidiGenerateContent".to_owned(), None),
-            ("/v1beta/models".to_owned(), None),
-        ];
-        for (path, expected) in cases {
-            assert_eq!(method(&path).map(|(_, method)| method), expected, "{path}");
-        }
     }
 }

@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::Trouble;
-use super::registry::{Found, fresh};
 use super::said::{Order, Said, Setup};
+use super::token::fresh;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::exchange::Exchange;
@@ -27,7 +27,7 @@ use crate::models::ModelKind;
 use crate::prompt;
 use crate::quota::Metered;
 use crate::route::Route;
-use crate::world::World;
+use crate::world::{Found, World};
 
 /// Largest message taken; more than any gateway in between should pass on.
 const LARGEST: usize = 64 * 1024 * 1024;

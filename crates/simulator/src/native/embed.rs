@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{model, only_fields};
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::{Call, only_fields};
 use crate::error::ApiError;
 use crate::models::ModelKind;
 use crate::prompt::{field, tokens};
@@ -68,7 +67,7 @@ fn request(value: &Value) -> Result<Request, ApiError> {
 }
 
 pub(super) fn one(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
-    model(call, id, &[ModelKind::Embed], "embedContent")?;
+    call.model(id, &[ModelKind::Embed], "embedContent")?;
     let request = request(&call.json)?;
     call.world.meter(&call.key.project, id, Metered::Embed, tokens(request.text.len()))?;
     let values = vector(&request.text, request.dimensions)?;
@@ -82,7 +81,7 @@ pub(crate) fn embedded(value: &Value) -> Result<Value, ApiError> {
 }
 
 pub(super) fn batch(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
-    model(call, id, &[ModelKind::Embed], "batchEmbedContents")?;
+    call.model(id, &[ModelKind::Embed], "batchEmbedContents")?;
     only_fields(&call.json, &["model", "requests"])?;
     let requests = call.json.get("requests").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if requests.is_empty() || requests.len() > BATCH {
@@ -102,7 +101,7 @@ pub(super) fn batch(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
 }
 
 pub(super) fn predict(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
-    model(call, id, &[ModelKind::Image], "predict")?;
+    call.model(id, &[ModelKind::Image], "predict")?;
     only_fields(&call.json, &["instances", "parameters", "labels"])?;
     let prompt = call.json.pointer("/instances/0/prompt").and_then(Value::as_str);
     let Some(prompt) = prompt else {

@@ -3,15 +3,14 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{model, only_fields};
+use super::used_cache;
 use crate::answer::{Answer, Framing};
-use crate::dispatch::Call;
+use crate::call::{Call, only_fields};
 use crate::echo::Reply;
 use crate::error::ApiError;
 use crate::models::{Model, ModelKind};
 use crate::prompt::{Prompt, field, tokens};
 use crate::quota::Metered;
-use crate::resources;
 use crate::world::World;
 
 const FIELDS: &[&str] = &[
@@ -135,10 +134,10 @@ impl Frame {
 }
 
 fn reply(call: &Call<'_>, id: &str, verb: &str) -> Result<(Frame, Reply), ApiError> {
-    let model = model(call, id, &[ModelKind::Generate], verb)?;
+    let model = call.model(id, &[ModelKind::Generate], verb)?;
     only_fields(&call.json, FIELDS)?;
     let prompt = Prompt::native(&call.json, model.wants_signatures())?;
-    let named = resources::used_cache(call, field(&call.json, "cachedContent", "cached_content"), model)?;
+    let named = used_cache(call, field(&call.json, "cachedContent", "cached_content"), model)?;
     call.world.meter(&call.key.project, id, Metered::Generate, prompt.tokens)?;
     let known = call.world.cached_tokens(&call.key.project, id, &call.json, &prompt);
     let cached = named + known;
@@ -201,7 +200,7 @@ pub(super) fn stream(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
 }
 
 pub(super) fn count(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
-    let model: &Model = model(call, id, &[ModelKind::Generate, ModelKind::Embed], "countTokens")?;
+    let model: &Model = call.model(id, &[ModelKind::Generate, ModelKind::Embed], "countTokens")?;
     only_fields(&call.json, &["model", "contents", "generateContentRequest", "generate_content_request"])?;
     let inner = field(&call.json, "generateContentRequest", "generate_content_request");
     let prompt = Prompt::native(inner.unwrap_or(&call.json), model.wants_signatures())?;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::error::ApiError;
 use crate::models::Model;
 

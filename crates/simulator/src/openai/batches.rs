@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::chat;
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::{Call, only_fields};
 use crate::error::ApiError;
-use crate::native::only_fields;
-use crate::resources::{Act, Kind, Place, batches};
+use crate::resources::batches;
+use crate::route::{Act, Kind, Place};
 
 /// Batches of a page: unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (20, 100);

@@ -4,14 +4,13 @@ use serde_json::{Value, json};
 
 use super::model;
 use crate::answer::{Answer, Framing};
-use crate::dispatch::Call;
+use crate::call::{Call, only_fields};
 use crate::echo::Reply;
 use crate::error::ApiError;
 use crate::models::ModelKind;
-use crate::native::only_fields;
+use crate::native;
 use crate::prompt::{Prompt, tokens};
 use crate::quota::Metered;
-use crate::resources;
 use crate::world::World;
 
 const FIELDS: &[&str] = &[
@@ -95,7 +94,7 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
     only_fields(&call.json, FIELDS)?;
     let prompt = Prompt::openai(&call.json, model.wants_signatures())?;
     let named = call.json.pointer("/extra_body/google/cached_content");
-    let named = resources::used_cache(call, named, model)?;
+    let named = native::used_cache(call, named, model)?;
     call.world.meter(&call.key.project, &model.id, Metered::Generate, prompt.tokens)?;
     let streamed = call.json.get("stream") == Some(&Value::Bool(true));
     let number = call.world.next_answer();

@@ -4,13 +4,15 @@ use serde_json::{Value, json};
 
 use super::model;
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::{Call, only_fields};
 use crate::error::ApiError;
 use crate::models::ModelKind;
-use crate::native::{PNG_BASE64, only_fields};
+use crate::native::PNG_BASE64;
 use crate::prompt::tokens;
 use crate::quota::Metered;
-use crate::resources::{self, Kind, LOWER, Resource, Work};
+use crate::resources;
+use crate::route::Kind;
+use crate::world::{LOWER, Resource, Work};
 
 pub(super) fn image(call: &Call<'_>) -> Result<Answer, ApiError> {
     let model = model(call, ModelKind::Image, "predict")?;
@@ -35,7 +37,7 @@ pub(super) fn create_video(call: &Call<'_>) -> Result<Answer, ApiError> {
         |name: &str| call.json.get(name).and_then(Value::as_str).map(str::to_owned).or_else(|| form(name));
     let Some(id) = named("model") else { return Err(ApiError::new(400, "model is not specified")) };
     let id = id.strip_prefix("models/").unwrap_or(&id);
-    let model = crate::native::model(call, id, &[ModelKind::Video], "predictLongRunning")?;
+    let model = call.model(id, &[ModelKind::Video], "predictLongRunning")?;
     // In JSON it has been looked at with all that bodies name.
     if let Some(id) = form("extend_video_id") {
         let name = format!("videos/{id}");

@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::{Call, only_fields};
 use crate::error::ApiError;
 use crate::models::{Model, ModelKind};
-use crate::native::{self, only_fields};
+use crate::native;
 use crate::prompt::tokens;
 use crate::quota::Metered;
 use crate::route::Operation;
@@ -44,7 +44,7 @@ fn model<'a>(call: &Call<'a>, kind: ModelKind, verb: &str) -> Result<&'a Model, 
     let Some(id) = call.json.get("model").and_then(Value::as_str) else {
         return Err(ApiError::new(400, "model is not specified"));
     };
-    native::model(call, id.strip_prefix("models/").unwrap_or(id), &[kind], verb)
+    call.model(id.strip_prefix("models/").unwrap_or(id), &[kind], verb)
 }
 
 fn embed(call: &Call<'_>) -> Result<Answer, ApiError> {

@@ -7,20 +7,16 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::files;
-use super::ids::LOWER;
-use super::kind::Kind;
 use super::mentions;
-use super::operations::work;
 use super::paging;
-use super::place::{Act, Place};
-use super::registry::{Resource, merge, stamp};
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::error::{ApiError, Frame};
 use crate::models::{Model, ModelKind};
 use crate::native;
 use crate::prompt::field;
-use crate::world::World;
+use crate::route::{Act, Kind, Place};
+use crate::world::{LOWER, Resource, World, merge, stamp};
 
 /// What a batch consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +107,7 @@ pub(crate) fn cancel(call: &Call<'_>, name: &str) -> Result<Value, ApiError> {
 
 fn create(call: &Call<'_>, place: &Place, form: Form) -> Result<Value, ApiError> {
     let kind = if form == Form::Generate { ModelKind::Generate } else { ModelKind::Embed };
-    let model = native::model(call, place.model().unwrap_or_default(), &[kind], "batchGenerateContent")?;
+    let model = call.model(place.model().unwrap_or_default(), &[kind], "batchGenerateContent")?;
     let Some(batch) = call.json.get("batch") else {
         return Err(ApiError::new(400, "* BatchGenerateContentRequest.batch: batch is not specified\n"));
     };
@@ -214,8 +210,7 @@ pub(crate) fn begin(call: &Call<'_>, asked: &Asked<'_>, output: Output) -> Value
     let project = project.to_owned();
     let file_id = format!("batch-{id}");
     let inlined = asked.form.inlined();
-    let mut work = work(
-        world,
+    let mut work = world.work(
         now,
         Box::new(move |shelf, now| {
             let output = match output {

@@ -5,17 +5,14 @@ use std::time::Duration;
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::ids::LOWER;
-use super::kind::Kind;
 use super::paging;
-use super::place::{Act, Place};
-use super::registry::{Resource, stamp};
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::{Call, only_fields};
 use crate::error::ApiError;
-use crate::models::{Model, ModelKind};
-use crate::native::only_fields;
+use crate::models::ModelKind;
 use crate::prompt::{Prompt, field, tokens};
+use crate::route::{Act, Kind, Place};
+use crate::world::{LOWER, Resource, stamp};
 
 const FIELDS: &[&str] = &[
     "name",
@@ -79,7 +76,7 @@ fn create(call: &Call<'_>) -> Result<Value, ApiError> {
         return Err(invalid("model: model is required"));
     };
     let id = name.strip_prefix("models/").unwrap_or(name);
-    let model = crate::native::model(call, id, &[ModelKind::Generate], "createCachedContent")?;
+    let model = call.model(id, &[ModelKind::Generate], "createCachedContent")?;
     let size = match call.json.get("contents") {
         Some(_) => Prompt::native(&call.json, false)?.tokens,
         None => tokens(call.body.len()),
@@ -119,28 +116,4 @@ fn patch(call: &Call<'_>, place: &Place) -> Result<Value, ApiError> {
         cache.body["updateTime"] = json!(stamp(now));
         cache.body.clone()
     })
-}
-
-/// The tokens of the cache a request names, if it names one; its owner has been checked.
-pub(crate) fn used(call: &Call<'_>, named: Option<&Value>, model: &Model) -> Result<u64, ApiError> {
-    let Some(name) = named.and_then(Value::as_str).filter(|name| !name.is_empty()) else { return Ok(0) };
-    let own =
-        [("systemInstruction", "system_instruction"), ("tools", "tools"), ("toolConfig", "tool_config")];
-    if own.iter().any(|(camel, snake)| field(&call.json, camel, snake).is_some()) {
-        return Err(ApiError::new(
-            400,
-            "CachedContent can not be used with GenerateContent request setting system_instruction, tools or tool_config.\n\nProposed fix: move those values to CachedContent from GenerateContent request.",
-        ));
-    }
-    let what = (call.key.project.as_str(), Kind::Cache, name);
-    let cache = call.world.resources.with(what, call.world.clock(), |cache| cache.body.clone())?;
-    let asked = format!("models/{}", model.id);
-    let cached = cache["model"].as_str().unwrap_or_default();
-    if cached != asked {
-        let message = format!(
-            "Model used by GenerateContent request ({asked}) and CachedContent ({cached}) has to be the same."
-        );
-        return Err(ApiError::new(400, message));
-    }
-    Ok(cache["usageMetadata"]["totalTokenCount"].as_u64().unwrap_or_default())
 }

@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::ids::LOWER;
-use super::kind::Kind;
 use super::paging;
-use super::place::{Act, Place};
-use super::registry::{Content, Resource, merge, stamp};
 use super::{files, parent};
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::error::ApiError;
-use crate::world::World;
+use crate::route::{Act, Kind, Place};
+use crate::world::{Content, LOWER, Resource, World, merge, stamp};
 
 pub(super) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError> {
     let (registry, now) = (&call.world.resources, call.world.clock());

@@ -8,19 +8,14 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::ids::LOWER;
-use super::intake::Whole;
-use super::kind::Kind;
 use super::paging;
-use super::place::{Act, Place};
-use super::registry::{Content, Resource, Work, stamp};
-use super::session::Announced;
 use crate::answer::{Answer, MEDIA};
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::error::{ApiError, SERVICE};
 use crate::journal::hex;
 use crate::prompt::field;
-use crate::world::World;
+use crate::route::{Act, Kind, Place};
+use crate::world::{Announced, Content, Intake, LOWER, Resource, Whole, Work, World, stamp};
 
 /// Google's limit of a file.
 pub(super) const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
@@ -43,7 +38,7 @@ pub(super) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError>
                 mime_type: None,
                 size: None,
             };
-            let empty = super::intake::Intake::default().finish();
+            let empty = Intake::default().finish();
             Ok(Answer::pretty(&json!({"file": uploaded(call.world, &announced, &empty)?})))
         }
         Act::Get => Ok(Answer::pretty(&registry.poll(what, now)?)),
@@ -138,7 +133,7 @@ pub(super) fn download_uri(name: &str) -> String {
 
 /// A file that Google has made for a project, to be put on the shelf.
 pub(super) fn generated(id: &str, project: &str, mime_type: &str, bytes: &Bytes, now: Duration) -> Resource {
-    let mut intake = super::intake::Intake::default();
+    let mut intake = Intake::default();
     intake.add(bytes);
     intake.settle();
     let mut file = resource(id, project, mime_type, &intake.finish(), now);

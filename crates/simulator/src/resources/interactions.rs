@@ -6,19 +6,16 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::ids::{LOWER, MIXED};
-use super::kind::Kind;
-use super::operations::work;
 use super::paging;
-use super::place::{Act, Place};
-use super::registry::{Event, Resource, stamp};
 use crate::answer::{Answer, Events, Framing, Payload, SSE};
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::echo::Reply;
 use crate::error::ApiError;
 use crate::models::ModelKind;
 use crate::prompt::{Prompt, tokens};
 use crate::quota::Metered;
+use crate::route::{Act, Kind, Place};
+use crate::world::{Event, LOWER, MIXED, Resource, merge, stamp};
 
 /// More pieces of an answer are not kept, and so not told.
 const MOST_PIECES: u64 = 1000;
@@ -103,7 +100,7 @@ fn asked(call: &Call<'_>) -> Result<Asked, ApiError> {
         (Some(model), None) => {
             let id = model.as_str().unwrap_or_default();
             let id = id.strip_prefix("models/").unwrap_or(id);
-            crate::native::model(call, id, &[ModelKind::Generate], "interactions")?;
+            call.model(id, &[ModelKind::Generate], "interactions")?;
             ("model", json!(id))
         }
         (None, Some(agent)) => ("agent", agent.clone()),
@@ -173,7 +170,7 @@ fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
         },
     });
     let mut finished = body.clone();
-    super::registry::merge(&mut finished, done.clone());
+    merge(&mut finished, done.clone());
     let events = events(&body, &finished, &asked.pieces);
     let answer = match (asked.streamed, asked.background) {
         (true, _) => streamed(events.clone()),
@@ -185,7 +182,7 @@ fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
         interaction.events = events;
         if asked.background {
             interaction.body = body;
-            interaction.work = Some(work(world, now, Box::new(|_, _| done)));
+            interaction.work = Some(world.work(now, Box::new(|_, _| done)));
         } else {
             interaction.body = finished;
         }

@@ -7,11 +7,10 @@ use aho_corasick::AhoCorasick;
 use serde_json::Value;
 use url::Url;
 
-use super::kind::Kind;
-use super::place::Act;
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::error::{ApiError, SERVICE};
 use crate::route::Operation;
+use crate::route::{Act, Kind};
 use crate::world::World;
 
 /// No body names a resource without one of these. A name may be spelt with escapes, so they count too.

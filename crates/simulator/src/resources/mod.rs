@@ -1,47 +1,30 @@
-//! What projects own: files, and all that lives longer than a request. Each kind answers in a module of its own;
-//! `registry` knows the owners, and refuses the keys of other projects as Google does.
+//! What projects own: files, and all that lives longer than a request. Each kind answers in a module of its own; the
+//! world's registry knows the owners, and refuses the keys of other projects as Google does.
 
 pub(crate) mod batches;
 mod caches;
 mod collections;
 mod command;
 mod files;
-mod ids;
-mod intake;
 mod interactions;
-mod kind;
-mod lifecycle;
 mod mentions;
 mod multipart;
 mod operations;
 mod paging;
-mod place;
-mod registry;
-mod session;
 mod stores;
 mod uploads;
 
 use serde_json::{Value, json};
 
-pub(crate) use caches::used as used_cache;
-pub(crate) use ids::LOWER;
-pub(crate) use kind::Kind;
-pub use lifecycle::Lifecycle;
 pub(crate) use mentions::check as check_mentions;
 pub(crate) use operations::video;
-pub(crate) use place::{Act, Place, Target};
-pub use registry::{OwnedResource, WrongOwner};
-pub(crate) use registry::{Registry, Resource, Work};
-pub(crate) use session::Uploads;
 pub(crate) use uploads::Upload;
 
 use crate::answer::{Answer, MEDIA};
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::error::ApiError;
-use crate::world::World;
-use intake::Whole;
-use registry::Content;
-use session::Announced;
+use crate::route::{Kind, Place, Target};
+use crate::world::{Announced, Content, Whole, World};
 
 /// The answer at a place.
 pub(crate) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError> {

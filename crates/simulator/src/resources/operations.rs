@@ -1,23 +1,18 @@
 //! Long-running operations of models, and what comes of them: videos, as generated files of the project.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::files::{self, download_uri};
-use super::ids::LOWER;
-use super::kind::Kind;
 use super::paging;
-use super::place::{Act, Place};
-use super::registry::{Finish, Resource, Work};
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::error::ApiError;
 use crate::models::ModelKind;
 use crate::prompt::tokens;
 use crate::quota::Metered;
-use crate::world::World;
+use crate::route::{Act, Kind, Place};
+use crate::world::{Finish, LOWER, Resource, World};
 
 /// The beginning of an MP4 file: a `ftyp` box.
 const MP4: &[u8] = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2";
@@ -40,13 +35,6 @@ pub(super) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError>
     }
 }
 
-/// How long such work takes from `now` on.
-pub(super) fn work(world: &World, now: Duration, finish: Finish) -> Work {
-    let lifecycle = world.lifecycle();
-    let due = now + Duration::from_secs(lifecycle.work_s);
-    Work { polls: lifecycle.work_polls, due, meanwhile: None, finish }
-}
-
 /// A video of a project, put on the shelf when it is done; `told` says the rest.
 pub(crate) fn video(
     world: &World,
@@ -66,7 +54,7 @@ pub(crate) fn video(
 /// `models/{m}:predictLongRunning`.
 fn film(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError> {
     let id = place.model().unwrap_or_default();
-    let model = crate::native::model(call, id, &[ModelKind::Video], "predictLongRunning")?;
+    let model = call.model(id, &[ModelKind::Video], "predictLongRunning")?;
     let prompt = call.json.pointer("/instances/0/prompt").and_then(Value::as_str).unwrap_or_default();
     let (world, project, now) = (call.world, call.key.project.as_str(), call.world.clock());
     world.meter(project, &model.id, Metered::Generate, tokens(prompt.len()))?;
@@ -84,7 +72,7 @@ fn film(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError> {
             },
         })
     });
-    operation.work = Some(work(world, now, finish));
+    operation.work = Some(world.work(now, finish));
     world.resources.insert(operation, now);
     Ok(answer)
 }

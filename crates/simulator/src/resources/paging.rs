@@ -6,11 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::kind::Kind;
-use super::registry::Resource;
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::error::ApiError;
+use crate::route::Kind;
+use crate::world::Resource;
 
 /// A token that Google did not give for this list.
 fn bad_token() -> ApiError {

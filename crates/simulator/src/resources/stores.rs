@@ -5,18 +5,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::files;
-use super::ids::LOWER;
-use super::kind::Kind;
-use super::operations::work;
 use super::paging;
 use super::parent;
-use super::place::{Act, Place};
-use super::registry::{Content, Resource, Shelf, merge, stamp};
 use crate::answer::Answer;
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::error::ApiError;
 use crate::prompt::field;
-use crate::world::World;
+use crate::route::{Act, Kind, Place};
+use crate::world::{Content, LOWER, Resource, Shelf, World, merge, stamp};
 
 /// The protobuf message of the answer to an import or an upload.
 const MESSAGES: &str = "type.googleapis.com/google.ai.generativelanguage.v1main";
@@ -159,7 +155,7 @@ fn operation(world: &World, collection: &str, message: &'static str, draft: Draf
             },
         })
     });
-    operation.work = Some(work(world, now, finish));
+    operation.work = Some(world.work(now, finish));
     world.resources.insert(operation, now);
     body
 }

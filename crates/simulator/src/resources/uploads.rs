@@ -11,16 +11,14 @@ use url::form_urlencoded;
 
 use super::command::Command;
 use super::files::LARGEST;
-use super::intake::Intake;
 use super::multipart::Multipart;
-use super::place::Target;
-use super::session::{Announced, Session, Stage, lock};
 use crate::answer::{Answer, JSON};
 use crate::auth::Credentials;
 use crate::error::{ApiError, Frame};
 use crate::inflow::Inflow;
 use crate::route::Route;
-use crate::world::World;
+use crate::route::Target;
+use crate::world::{Announced, Intake, Session, UploadStage, World, lock};
 
 /// Every chunk but the last is a multiple of this (recorded Jun 2025).
 const GRANULARITY: u64 = 8_388_608;
@@ -232,8 +230,8 @@ impl Upload<'_> {
             Command::Query => {}
             Command::Cancel => {
                 let mut session = lock(&session);
-                if matches!(session.stage, Stage::Active) {
-                    session.stage = Stage::Cancelled;
+                if matches!(session.stage, UploadStage::Active) {
+                    session.stage = UploadStage::Cancelled;
                     session.turn += 1;
                 }
             }
@@ -246,11 +244,11 @@ impl Upload<'_> {
         }
         let session = lock(&session);
         let answer = match &session.stage {
-            Stage::Final(body) => Answer::new(StatusCode::OK, JSON, body.clone()),
+            UploadStage::Final(body) => Answer::new(StatusCode::OK, JSON, body.clone()),
             _ => Answer::new(StatusCode::OK, "text/plain; charset=utf-8", Bytes::new()),
         };
         let mut answer = told(answer, &session);
-        if legacy && matches!(session.stage, Stage::Active) {
+        if legacy && matches!(session.stage, UploadStage::Active) {
             // "Resume Incomplete", older than the meaning that 308 has now.
             answer.status = StatusCode::PERMANENT_REDIRECT;
             if let Some(last) = session.intake.size().checked_sub(1) {
@@ -334,8 +332,8 @@ impl Upload<'_> {
             let whole = session.intake.finish();
             let made = super::uploaded(self.world, &session.announced, whole);
             session.stage = match &made {
-                Ok(made) => Stage::Final(serde_json::to_vec_pretty(made).unwrap_or_default().into()),
-                Err(_) => Stage::Cancelled,
+                Ok(made) => UploadStage::Final(serde_json::to_vec_pretty(made).unwrap_or_default().into()),
+                Err(_) => UploadStage::Cancelled,
             };
             made?;
         }
@@ -345,9 +343,9 @@ impl Upload<'_> {
 
 fn active(session: &Session) -> Result<(), ApiError> {
     match session.stage {
-        Stage::Active => Ok(()),
-        Stage::Final(_) => Err(ApiError::new(400, "Upload has already been finalized.")),
-        Stage::Cancelled => Err(ApiError::new(400, "Upload has already been terminated.")),
+        UploadStage::Active => Ok(()),
+        UploadStage::Final(_) => Err(ApiError::new(400, "Upload has already been finalized.")),
+        UploadStage::Cancelled => Err(ApiError::new(400, "Upload has already been terminated.")),
     }
 }
 
@@ -379,7 +377,7 @@ fn metadata(body: &[u8]) -> Result<Value, ApiError> {
 /// With what every answer of a session says of it.
 fn told(answer: Answer, session: &Session) -> Answer {
     let answer = answer.header("x-goog-upload-status", session.stage.word());
-    if !matches!(session.stage, Stage::Active) {
+    if !matches!(session.stage, UploadStage::Active) {
         return answer;
     }
     answer

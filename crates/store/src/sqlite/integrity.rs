@@ -9,26 +9,17 @@ use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
 
 use rusqlite::Connection;
 
-use super::sidecars::{SUSPECT, beside};
+use super::{
+    opening::Verdict,
+    sidecars::{SUSPECT, beside},
+};
 
 /// The most bytes for which a whole check goes unnoticed: it takes a tenth of a second.
 const SMALL: i64 = 32 << 20;
 
-/// What was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Sound,
-    /// All pages are sound and so are the records, but the ledger's rows are not in their order.
-    LedgerAskew,
-    /// What is wrong.
-    Damaged(String),
-}
-
 /// Asks about the file, whose schema need not be right.
 pub(super) fn check(path: &Path, connection: &Connection) -> rusqlite::Result<Verdict> {
-    let size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
-    let is_small = connection.query_row(size, [], |row| row.get::<_, i64>(0))? <= SMALL;
-    let verdict = if is_small || is_suspect(path) {
+    let verdict = if is_small(connection)? || is_suspect(path) {
         // The whole check, not the quick one: of the records it alone sees that they are out of order.
         ask(connection, "integrity_check(1)")?
     } else {
@@ -39,15 +30,37 @@ pub(super) fn check(path: &Path, connection: &Connection) -> rusqlite::Result<Ve
     }
     // The quick check looks at all pages and values, but not at their order.
     if ask(connection, "quick_check(1)")? == "ok" && check_all_but_the_ledger(connection)? == Verdict::Sound {
-        return Ok(Verdict::LedgerAskew);
+        return Ok(Verdict::Askew);
     }
     Ok(Verdict::Damaged(verdict))
 }
 
+/// Asks about a file of whose tables only these must be right; of a large one that is not suspect about nothing else.
+pub(super) fn check_parts(
+    path: &Path,
+    connection: &Connection,
+    tables: &[&str],
+) -> rusqlite::Result<Verdict> {
+    if is_small(connection)? || is_suspect(path) {
+        let verdict = ask(connection, "integrity_check(1)")?;
+        return Ok(if verdict == "ok" { Verdict::Sound } else { Verdict::Damaged(verdict) });
+    }
+    check_tables(connection, tables)
+}
+
+fn is_small(connection: &Connection) -> rusqlite::Result<bool> {
+    let size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    Ok(connection.query_row(size, [], |row| row.get::<_, i64>(0))? <= SMALL)
+}
+
 fn check_all_but_the_ledger(connection: &Connection) -> rusqlite::Result<Verdict> {
+    check_tables(connection, &["records", "tally"])
+}
+
+fn check_tables(connection: &Connection, tables: &[&str]) -> rusqlite::Result<Verdict> {
     // With the schema's table SQLite checks the list of free pages too.
-    for part in ["integrity_check(sqlite_schema)", "integrity_check(records)", "integrity_check(tally)"] {
-        let verdict = ask(connection, part)?;
+    for table in ["sqlite_schema"].iter().chain(tables) {
+        let verdict = ask(connection, &format!("integrity_check({table})"))?;
         if verdict != "ok" {
             return Ok(Verdict::Damaged(verdict));
         }

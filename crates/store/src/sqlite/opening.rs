@@ -10,21 +10,42 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use rustix::fs::Access;
 
-use super::{
-    BUSY_TIMEOUT, Sqlite, failed, holdings,
-    integrity::{self, Verdict},
-    migrations, quarantine, rows, sidecars,
-};
+use super::{BUSY_TIMEOUT, failed, integrity, migrations, quarantine, sidecars};
 use crate::{Condition, Opened, StoreError};
+
+/// What a kind of file is like.
+pub(super) struct Layout {
+    /// The steps that lead to its schema.
+    pub(super) steps: &'static [&'static str],
+    /// Settings that only an empty file takes.
+    pub(super) first: &'static str,
+    /// Examines a file whose schema need not be right. Damage asks for it to be moved aside.
+    pub(super) check: fn(&Path, &Connection) -> rusqlite::Result<Verdict>,
+    /// Puts right what `check` found askew.
+    pub(super) straighten: fn(&mut Connection) -> rusqlite::Result<()>,
+    /// Drops what of the content is wrong, from a file of which it makes a copy.
+    pub(super) repair: fn(&Path, &mut Connection) -> Result<Option<Condition>, StoreError>,
+}
+
+/// What an examination found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Sound,
+    /// All pages are sound and so is what matters, but there are rows that are not in their order.
+    Askew,
+    /// What is wrong.
+    Damaged(String),
+}
 
 /// Making a file and moving one aside each lead to another look; more looks than this mean that another process does the
 /// same to the same path.
 const LOOKS: usize = 6;
 
-pub(super) fn open(path: &Path) -> Result<Opened<Sqlite>, StoreError> {
+/// Opens a file of this layout. The store in it is a connection and the path that it was opened by.
+pub(super) fn open(path: &Path, layout: &Layout) -> Result<Opened<(PathBuf, Connection)>, StoreError> {
     // SQLite takes some relative names (`:memory:`) for more than a name.
     let path = std::path::absolute(path).map_err(|e| unusable(path, &e))?;
     // SQLite puts its log beside what a symbolic link points to, so that is the path to go by.
@@ -32,18 +53,18 @@ pub(super) fn open(path: &Path) -> Result<Opened<Sqlite>, StoreError> {
     let mut condition = Condition::Intact;
     for _ in 0..LOOKS {
         let identity = identity(&path);
-        match examine(&path) {
+        match examine(&path, layout) {
             Ok(FileState::Sound { connection, repair, cut_off_bytes }) => {
                 let mode = fs::metadata(&path).map_err(|e| unusable(&path, &e))?.permissions().mode();
                 return Ok(Opened {
-                    store: Sqlite { path, connection, damaged: Vec::new(), lock: None },
+                    store: (path, connection),
                     condition: repair.unwrap_or(condition),
                     exposed_mode: (mode & 0o077 != 0).then_some(mode & 0o7777),
                     cut_off_bytes,
                 });
             }
             Ok(FileState::Nothing) => {
-                create(&path)?;
+                create(&path, layout)?;
                 if condition == Condition::Intact {
                     condition = Condition::Fresh;
                 }
@@ -71,7 +92,7 @@ enum FileState {
 }
 
 /// Looks at what is there. `StoreError::Damaged` asks for it to be moved aside.
-fn examine(path: &Path) -> Result<FileState, StoreError> {
+fn examine(path: &Path, layout: &Layout) -> Result<FileState, StoreError> {
     let damaged = |reason: &str| StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -97,15 +118,15 @@ fn examine(path: &Path) -> Result<FileState, StoreError> {
     let failed = |error: rusqlite::Error| failed_opening(path, &error);
     let mut connection = connect(path).map_err(failed)?;
     let found = migrations::version(&connection).map_err(failed)?;
-    let known = migrations::newest(migrations::STEPS);
+    let known = migrations::newest(layout.steps);
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
-    let verdict = integrity::check(path, &connection).map_err(failed)?;
+    let verdict = (layout.check)(path, &connection).map_err(failed)?;
     if let Verdict::Damaged(reason) = &verdict {
         return Err(damaged(reason));
     }
-    let Some(steps) = usize::try_from(found).ok().filter(|&n| n > 0).and_then(|n| migrations::STEPS.get(..n))
+    let Some(steps) = usize::try_from(found).ok().filter(|&n| n > 0).and_then(|n| layout.steps.get(..n))
     else {
         return Err(damaged("it has no schema version"));
     };
@@ -118,20 +139,20 @@ fn examine(path: &Path) -> Result<FileState, StoreError> {
     }
 
     let cut_off_bytes = cut_off_bytes(path, &connection).map_err(failed)?;
-    migrations::migrate(&mut connection, migrations::STEPS).map_err(|e| super::failed(path, &e))?;
+    migrations::migrate(&mut connection, layout.steps).map_err(|e| super::failed(path, &e))?;
     keep_a_log(path, &connection)?;
-    if verdict == Verdict::LedgerAskew {
-        rewrite_ledger(&mut connection).map_err(failed)?;
+    if verdict == Verdict::Askew {
+        (layout.straighten)(&mut connection).map_err(failed)?;
     }
     integrity::trust(path);
-    let repair = repair(path, &mut connection)?;
+    let repair = (layout.repair)(path, &mut connection)?;
     tidy_on_close(&connection).map_err(failed)?;
     Ok(FileState::Sound { connection, repair, cut_off_bytes })
 }
 
 /// A connection with the settings this store relies on. Until `tidy_on_close`, closing it leaves the file and its log as
 /// they were found.
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     // First of all: some of the other settings read the file, and fail if it is damaged.
@@ -146,7 +167,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// From now on the last connection that closes copies the log into the file and removes it.
-fn tidy_on_close(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn tidy_on_close(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)
 }
 
@@ -176,45 +197,15 @@ fn cut_off_bytes(path: &Path, connection: &Connection) -> rusqlite::Result<Optio
     Ok(size.checked_sub(accepted).filter(|&rest| rest > 0))
 }
 
-/// Puts the ledger's rows into their order. Those that are lost with this were damaged, and counted as not there before.
-fn rewrite_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    holdings::rewrite(&transaction, migrations::LEDGER)?;
-    transaction.commit()
-}
-
-/// Drops the rows whose checksum is wrong, if there are any, from a file of which a copy has been made.
-fn repair(path: &Path, connection: &mut Connection) -> Result<Option<Condition>, StoreError> {
-    let failed = |error: rusqlite::Error| failed_opening(path, &error);
-    let scan = rows::scan(connection).map_err(failed)?;
-    if scan.is_sound() {
-        return Ok(None);
-    }
-    let copy = quarantine::place_for_copy(path).map_err(|e| unusable(path, &e))?;
-    if let Err(error) = copy_into(&copy, connection) {
-        drop(fs::remove_file(&copy)); // what there is of it is worth nothing
-        return Err(super::failed(path, &error));
-    }
-    if !rows::drop_bad(connection, &scan).map_err(failed)? {
-        let reason = "records do not match their checksums".to_owned();
-        return Err(StoreError::Damaged { path: path.to_owned(), reason });
-    }
-    Ok(Some(Condition::Repaired {
-        dropped: scan.bad.iter().map(rows::BadRow::id).collect(),
-        rows_expected: scan.rows_expected,
-        rows_kept: scan.rows_kept(),
-        copy,
-    }))
-}
-
-fn copy_into(copy: &Path, connection: &Connection) -> rusqlite::Result<()> {
+/// Copies the database into a file that is there and empty.
+pub(super) fn copy_into(copy: &Path, connection: &Connection) -> rusqlite::Result<()> {
     let name = copy.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(copy.to_owned()))?;
     connection.execute("VACUUM INTO ?1", [name]).map(drop)
 }
 
 /// Makes the file under another name and gives it its own once it is complete: no other process, and no later one, meets a
 /// half-made file.
-fn create(path: &Path) -> Result<(), StoreError> {
+fn create(path: &Path, layout: &Layout) -> Result<(), StoreError> {
     let io = |error: io::Error| unusable(path, &error);
     let folder = path.parent().unwrap_or(path);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
@@ -225,7 +216,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
         .tempfile_in(folder)
         .map_err(io)?
         .into_temp_path();
-    fill(&draft)?;
+    fill(&draft, layout)?;
     match draft.persist_noclobber(path) {
         Ok(()) => {}
         // Another process was faster; its file is as good.
@@ -237,18 +228,19 @@ fn create(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn fill(draft: &Path) -> Result<(), StoreError> {
+fn fill(draft: &Path, layout: &Layout) -> Result<(), StoreError> {
     let failed = |error: rusqlite::Error| failed(draft, &error);
     let mut connection = connect(draft).map_err(failed)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    migrations::migrate(&mut connection, migrations::STEPS).map_err(failed)?;
+    connection.execute_batch(layout.first).map_err(failed)?;
+    migrations::migrate(&mut connection, layout.steps).map_err(failed)?;
     keep_a_log(draft, &connection)?;
     tidy_on_close(&connection).map_err(failed)?;
     connection.close().map_err(|(_, error)| failed(error))
 }
 
 /// What an error means while a file is examined: the questions are right, so an answer that makes no sense is the file's.
-fn failed_opening(path: &Path, error: &rusqlite::Error) -> StoreError {
+pub(super) fn failed_opening(path: &Path, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         // "Unsupported file format", a schema that does not parse; a file we may write that asks to be left alone.
         Some(ErrorCode::Unknown | ErrorCode::ReadOnly | ErrorCode::TooBig) => {
@@ -258,6 +250,6 @@ fn failed_opening(path: &Path, error: &rusqlite::Error) -> StoreError {
     }
 }
 
-fn unusable(path: &Path, error: &io::Error) -> StoreError {
+pub(super) fn unusable(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Unusable { path: PathBuf::from(path), reason: error.to_string() }
 }

@@ -1,11 +1,25 @@
 //! Everything the simulated Google remembers. The control endpoint and [`crate::Simulator`]'s methods both end here.
 
+mod grants;
+mod ids;
+mod intake;
+mod registry;
+mod uploads;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+
+pub(crate) use grants::{Found, Grants, Token};
+pub(crate) use ids::LOWER;
+pub(crate) use ids::MIXED;
+pub(crate) use intake::{Intake, Whole};
+pub(crate) use registry::{Content, Event, Finish, Registry, Resource, Shelf, Work, merge, stamp};
+pub use registry::{OwnedResource, WrongOwner};
+pub(crate) use uploads::{Announced, Session, UploadStage, Uploads};
 
 use crate::calls::Calls;
 use crate::coding::Coding;
@@ -14,12 +28,11 @@ use crate::door::Door;
 use crate::error::ApiError;
 use crate::journal::{Arrival, End, Entry, Journal, LoggedRequest, spell};
 use crate::keys::{Key, KeyState};
-use crate::live::Registry as Sessions;
+use crate::lifecycle::Lifecycle;
 use crate::models::Model;
 use crate::prefix::{Prefixes, prefixes};
 use crate::prompt::Prompt;
 use crate::quota::{Meter, Metered, Now, Quota};
-use crate::resources::{Lifecycle, Registry, Uploads};
 use crate::rule::{Faults, Rule, RuleState, Stage, Strike, Subject};
 use crate::stats::{Stats, count};
 
@@ -57,7 +70,7 @@ pub(crate) struct World {
     pub(crate) uploads: Uploads,
     lifecycle: RwLock<Lifecycle>,
     journal: Mutex<Journal>,
-    live: Mutex<Sessions>,
+    live: Mutex<Grants>,
     totals: Mutex<Totals>,
     answers: AtomicU64,
     open_requests: AtomicU64,
@@ -66,7 +79,7 @@ pub(crate) struct World {
     pub(crate) malformed: AtomicU64,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -145,7 +158,7 @@ impl World {
     }
 
     /// The Live API's tokens and handles.
-    pub(crate) fn live(&self) -> MutexGuard<'_, Sessions> {
+    pub(crate) fn live(&self) -> MutexGuard<'_, Grants> {
         lock(&self.live)
     }
 
@@ -185,6 +198,13 @@ impl World {
 
     pub(crate) fn set_lifecycle(&self, lifecycle: Lifecycle) {
         *self.lifecycle.write().unwrap_or_else(PoisonError::into_inner) = lifecycle;
+    }
+
+    /// How long work takes from `now` on.
+    pub(crate) fn work(&self, now: Duration, finish: Finish) -> Work {
+        let lifecycle = self.lifecycle();
+        let due = now + Duration::from_secs(lifecycle.work_s);
+        Work { polls: lifecycle.work_polls, due, meanwhile: None, finish }
     }
 
     pub(crate) fn faults(&self) -> Vec<RuleState> {

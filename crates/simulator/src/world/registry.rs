@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ids::Ids;
-use super::kind::Kind;
 use crate::error::ApiError;
+use crate::route::Kind;
 
 /// More refusals than this are counted only.
 const KEPT_REFUSALS: usize = 1000;

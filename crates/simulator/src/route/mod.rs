@@ -1,11 +1,16 @@
 //! The route table: from method and path to what is asked for. Answers are made by `native` and `openai`.
-//! What projects own is a `Place` below `resources`; anything else new (Live) is a new `Operation` and a module that answers it.
+//! What projects own is a `Place`, which `resources` answers; anything else new is a new `Operation` and a module that answers it.
+
+mod kind;
+mod live;
+mod place;
 
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use crate::live::LiveMethod;
-use crate::resources::{Act, Kind, Place, Target};
+pub(crate) use kind::Kind;
+pub(crate) use live::LiveMethod;
+pub(crate) use place::{Act, Place, Target};
 
 /// Which of Google's two dialects the path belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,228 @@
+//! The `AccountantActor`: counts what the workers have left, writes each second's sums into the usage book, folds and
+//! prunes it. It runs on an arbiter of its own, whose thread may wait for the disk. A book that cannot be opened or written
+//! makes the service degraded, never unwell: counting goes on in memory, and opening is tried again.
+
+use super::Shared;
+use crate::{
+    health::{Health, State},
+    supervisor::{Child, Intensity, Link, supervise},
+};
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
+use chrono::Utc;
+use gemini_balance_store::{Condition, StoreError, UsageBook, open_usage};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Its name on the health board.
+const NAME: &str = "accountant";
+/// How often the workers' buffers are emptied. What a killed process forgets is this and the second under way.
+const COUNT_EVERY: Duration = Duration::from_millis(250);
+/// How long a book that failed is left alone.
+const REOPEN_AFTER: Duration = Duration::from_secs(5);
+/// How many rows are removed at once.
+const PRUNE_AT_ONCE: usize = 20_000;
+
+/// Counts and writes. See the module.
+pub struct AccountantActor {
+    shared: Arc<Shared>,
+    health: Arc<Health>,
+    book: Option<Box<dyn UsageBook>>,
+    /// When opening or writing failed last.
+    failed_at: Option<Instant>,
+    /// What was said of it: the same is not said again with each try.
+    failure: Option<String>,
+    /// The minute up to which the journal is folded.
+    folded_to: i64,
+    /// Whether there is more to remove than was removed.
+    prune_more: bool,
+}
+
+/// Counts and writes all there is, now.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub(super) struct Flush;
+
+pub(super) fn start(
+    arbiter: &actix_rt::ArbiterHandle,
+    shared: Arc<Shared>,
+    intensity: Intensity,
+    health: Arc<Health>,
+) -> Link<AccountantActor> {
+    let factory = {
+        let health = Arc::clone(&health);
+        move || AccountantActor {
+            shared: Arc::clone(&shared),
+            health: Arc::clone(&health),
+            book: None,
+            failed_at: None,
+            failure: None,
+            folded_to: 0,
+            prune_more: false,
+        }
+    };
+    supervise(arbiter, Child { name: NAME, mailbox: 16, intensity, factory }, health)
+}
+
+impl AccountantActor {
+    fn tick(&mut self, now: i64) {
+        let taken = self.shared.buffers.take();
+        self.shared.counting().count(taken, now, &self.shared.ring);
+        self.write(now);
+    }
+
+    /// Writes what waits, and keeps the book in order; whether all is written.
+    fn write(&mut self, now: i64) -> bool {
+        if self.book.is_none() && self.failed_at.is_none_or(|at| at.elapsed() >= REOPEN_AFTER) {
+            self.open(now);
+        }
+        let Some(mut book) = self.book.take() else { return false };
+        match self.keep(&mut *book, now) {
+            Ok(()) => {
+                self.book = Some(book);
+                true
+            }
+            Err(error) => {
+                self.fail(&error);
+                false
+            }
+        }
+    }
+
+    fn keep(&mut self, book: &mut dyn UsageBook, now: i64) -> Result<(), StoreError> {
+        loop {
+            // The lock is not held while the disk is waited for: queries and workers go on.
+            let Some(row) = self.shared.counting().first_waiting() else { break };
+            book.append(&row)?;
+            self.shared.counting().written(row.seq);
+        }
+        let minute = now - now.rem_euclid(60);
+        if minute > self.folded_to {
+            let report = book.fold(minute)?;
+            if report.damaged > 0 {
+                let remark = format!("{} damaged rows of the usage count as not there", report.damaged);
+                log::error!(target: NAME, "{remark}");
+                self.health.note(NAME, remark);
+            }
+            self.folded_to = minute;
+            self.prune_more = true;
+            self.shared.counting().set_rows(book.overview()?.rows);
+        } else if self.prune_more {
+            let pruned = book.prune(now, &self.shared.settings.retention, PRUNE_AT_ONCE)?;
+            self.prune_more = pruned.more;
+            if pruned.by_cap > 0 {
+                let reason =
+                    "there are more sums than usage.max_rows: the oldest are removed before their time";
+                self.say_degraded(reason.to_owned());
+            } else if !pruned.more {
+                self.recover();
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, now: i64) {
+        match self.try_open(now) {
+            Ok(remark) => {
+                self.failed_at = None;
+                self.recover();
+                if let Some(remark) = remark {
+                    self.health.note(NAME, remark);
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn try_open(&mut self, now: i64) -> Result<Option<String>, StoreError> {
+        let path = &self.shared.settings.path;
+        // A book in memory is lost with its last handle, which the reader is.
+        let kept = if path.as_os_str().is_empty() {
+            self.shared.reader().as_ref().map(|it| it.reader())
+        } else {
+            None
+        };
+        let (mut book, remark) = if let Some(book) = kept {
+            (book?, None)
+        } else {
+            let opened = open_usage(path)?;
+            if let Some(mode) = opened.exposed_mode {
+                log::warn!(target: NAME, "{} may be read by others (mode {mode:o}): chmod 600 it", path.display());
+            }
+            (opened.store, complaint(&opened.condition))
+        };
+        let days = book.set_days(&self.shared.settings.days, now)?;
+        let overview = book.overview()?;
+        *self.shared.reader() = Some(book.reader()?);
+        self.shared.counting().opened(overview, days);
+        self.book = Some(book);
+        Ok(remark)
+    }
+
+    /// Goes on without the book.
+    fn fail(&mut self, error: &StoreError) {
+        self.book = None;
+        self.failed_at = Some(Instant::now());
+        self.say_degraded(error.to_string());
+    }
+
+    fn recover(&mut self) {
+        if self.failure.take().is_some() {
+            self.health.set(NAME, State::Up, None);
+        }
+    }
+
+    fn say_degraded(&mut self, reason: String) {
+        if self.failure.as_ref() != Some(&reason) {
+            self.failure = Some(reason.clone());
+            self.health.set(NAME, State::Degraded, Some(reason));
+        }
+    }
+}
+
+/// What an operator should know of how the book was found.
+fn complaint(condition: &Condition) -> Option<String> {
+    if matches!(condition, Condition::Fresh | Condition::Intact) {
+        return None;
+    }
+    log::error!(target: NAME, "{condition}");
+    Some(condition.to_string())
+}
+
+impl Actor for AccountantActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.tick(Utc::now().timestamp());
+        ctx.run_interval(COUNT_EVERY, |actor, _| actor.tick(Utc::now().timestamp()));
+    }
+}
+
+impl Handler<Flush> for AccountantActor {
+    type Result = MessageResult<Flush>;
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
+        let now = Utc::now().timestamp();
+        let taken = self.shared.buffers.take();
+        let mut counting = self.shared.counting();
+        counting.count(taken, now, &self.shared.ring);
+        counting.end_second();
+        drop(counting);
+        MessageResult(self.write(now))
+    }
+}
+
+/// Makes the actor panic, for tests.
+#[cfg(debug_assertions)]
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Panic;
+
+#[cfg(debug_assertions)]
+impl Handler<Panic> for AccountantActor {
+    type Result = ();
+
+    #[expect(clippy::panic, reason = "what it is for")]
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("asked to");
+    }
+}

@@ -1,0 +1,163 @@
+//! What is counted and not written yet, and what is only kept in memory: the newest transactions, the sums since the start.
+//! It lies outside the actor and outlives it.
+
+use super::{AccountingSettings, AccountingState, sampling::Sampler};
+use crate::{key_ring::KeyRing, transaction::Transaction};
+use gemini_balance_store::{BookOverview, JournalRow};
+use std::{collections::VecDeque, sync::Arc};
+use usage::{Days, KeyDetail, ModelNames, Prices, Sums};
+
+/// While the disk is in trouble: beyond so many seconds those of one minute are joined.
+const MOST_SECONDS: usize = 60;
+/// And beyond so many rows in all the oldest are lost.
+const MOST_WAITING: usize = 300;
+
+/// See the module.
+pub(super) struct Counting {
+    /// This process, among all that write the book.
+    node: String,
+    /// The number of the second under way.
+    seq: u64,
+    /// The second under way.
+    current: Sums,
+    /// Whole seconds that are not written yet, oldest first.
+    waiting: VecDeque<JournalRow>,
+    /// What was taken from the buffers and is still to be counted.
+    uncounted: VecDeque<Transaction>,
+    models: ModelNames,
+    max_models: usize,
+    prices: Prices,
+    sampler: Sampler,
+    days: Days,
+    recent: VecDeque<Arc<Transaction>>,
+    keep_recent: usize,
+    since_start: Sums,
+    lost: u64,
+    rows: u64,
+}
+
+impl Counting {
+    pub(super) fn new(settings: &AccountingSettings) -> Self {
+        Self {
+            node: format!("{:016x}", fastrand::u64(..)),
+            seq: 1,
+            current: Sums::default(),
+            waiting: VecDeque::new(),
+            uncounted: VecDeque::new(),
+            models: ModelNames::new(settings.max_models, []),
+            max_models: settings.max_models,
+            prices: settings.prices.clone(),
+            sampler: Sampler::new(settings.callers),
+            days: settings.days,
+            recent: VecDeque::new(),
+            keep_recent: settings.recent,
+            since_start: Sums::default(),
+            lost: 0,
+            rows: 0,
+        }
+    }
+
+    /// Takes over what the book knows.
+    pub(super) fn opened(&mut self, overview: BookOverview, days: Days) {
+        let counted = std::mem::replace(&mut self.models, ModelNames::new(0, []));
+        let known = overview.models.into_iter().map(Arc::from).chain(counted.into_names());
+        self.models = ModelNames::new(self.max_models, known);
+        self.days = days;
+        self.rows = overview.rows;
+    }
+
+    pub(super) fn set_rows(&mut self, rows: u64) {
+        self.rows = rows;
+    }
+
+    /// Counts what was taken from the buffers as of this second. A transaction that makes counting panic is lost, not
+    /// counted again and again.
+    pub(super) fn count(&mut self, taken: Vec<Vec<Transaction>>, now: i64, ring: &KeyRing) {
+        self.uncounted.extend(taken.into_iter().flatten());
+        if self.current.at() != now {
+            self.end_second();
+            self.current = Sums::new(now);
+        }
+        if self.uncounted.is_empty() {
+            return;
+        }
+        let detail = KeyDetail::of(ring.keys().len(), self.models.count());
+        let day = self.days.date(now);
+        while let Some(transaction) = self.uncounted.pop_front() {
+            self.lost += 1;
+            let sample = self.sampler.sample(&transaction, ring, &mut self.prices, day);
+            self.current.count(&sample, &mut self.models, detail);
+            self.lost -= 1;
+            if self.keep_recent > 0 {
+                if self.recent.len() >= self.keep_recent {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back(Arc::new(transaction));
+            }
+        }
+    }
+
+    /// Lets the second under way wait to be written.
+    pub(super) fn end_second(&mut self) {
+        if self.current.is_empty() {
+            return;
+        }
+        let sums = std::mem::take(&mut self.current);
+        self.since_start.merge(&sums);
+        self.current = Sums::new(sums.at());
+        let minute = |sums: &Sums| sums.at().div_euclid(60);
+        // Of the first it is not known whether it is written, so it stays as it is.
+        if self.waiting.len() > MOST_SECONDS
+            && let Some(last) = self.waiting.back_mut()
+            && minute(&last.sums) == minute(&sums)
+        {
+            last.sums.merge(&sums);
+            return;
+        }
+        self.waiting.push_back(JournalRow { node: self.node.clone(), seq: self.seq, sums });
+        self.seq += 1;
+        if self.waiting.len() > MOST_WAITING
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            self.lost += oldest.sums.requests();
+            log::error!(target: "accountant", "{} requests of the usage are lost: the disk is in trouble for too long", oldest.sums.requests());
+        }
+    }
+
+    /// The row to write next.
+    pub(super) fn first_waiting(&self) -> Option<JournalRow> {
+        self.waiting.front().cloned()
+    }
+
+    /// That row is written.
+    pub(super) fn written(&mut self, seq: u64) {
+        if self.waiting.front().is_some_and(|row| row.seq == seq) {
+            self.waiting.pop_front();
+        }
+    }
+
+    /// The node, and all that is not known to be written, with its numbers.
+    pub(super) fn unwritten(&self) -> (String, Vec<(u64, Sums)>) {
+        let waiting = self.waiting.iter().map(|row| (row.seq, row.sums.clone()));
+        (self.node.clone(), waiting.chain([(self.seq, self.current.clone())]).collect())
+    }
+
+    pub(super) fn days(&self) -> Days {
+        self.days
+    }
+
+    pub(super) fn since_start(&self) -> Sums {
+        let mut sums = self.since_start.clone();
+        sums.merge(&self.current);
+        sums
+    }
+
+    pub(super) fn recent(&self, at_most: usize) -> Vec<Arc<Transaction>> {
+        self.recent.iter().rev().take(at_most).cloned().collect()
+    }
+
+    pub(super) fn state(&self) -> AccountingState {
+        let waiting = self.waiting.len() + usize::from(!self.current.is_empty());
+        AccountingState { lost: self.lost, rows: self.rows, waiting }
+    }
+}

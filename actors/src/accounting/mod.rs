@@ -1,0 +1,328 @@
+//! Accounting: what requests have used, counted from their transactions on a thread of its own. Here is the handle,
+//! [`Accounts`]: workers leave finished transactions in buffers, the [`AccountantActor`] counts them and writes the sums
+//! into the usage book, and whoever asks gets an answer from the book and from what is not written yet. What a transaction
+//! counts as is in `sampling`, in which sums is in the crate `usage`.
+
+mod accountant;
+mod buffer;
+mod counting;
+mod sampling;
+
+pub use accountant::AccountantActor;
+pub use buffer::Account;
+
+use crate::{
+    health::Health,
+    key_ring::KeyRing,
+    supervisor::{Intensity, Link},
+    transaction::Transaction,
+};
+use buffer::Buffers;
+use counting::Counting;
+use gemini_balance_store::{BookError, Retention, StoreError, UsageBook};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+use usage::{Days, Prices, Query, ReportRow, Sums};
+
+/// How usage is counted and kept.
+#[derive(Clone, Debug)]
+pub struct AccountingSettings {
+    /// The usage book's file; empty for memory only.
+    pub path: PathBuf,
+    /// Where days begin.
+    pub days: Days,
+    /// How long sums are kept.
+    pub retention: Retention,
+    /// How many models count by themselves.
+    pub max_models: usize,
+    /// How many of the newest transactions are kept.
+    pub recent: usize,
+    /// What tokens cost.
+    pub prices: Prices,
+    /// Who the callers are.
+    pub callers: CallerNames,
+}
+
+/// Who callers are, as far as usage is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerNames {
+    /// Each the name of its token.
+    Tokens,
+    /// Whoever knows a key of the pool's, until a token is made: all of them are one caller, `pool`.
+    PoolKeys,
+}
+
+/// What is known of the accounting itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountingState {
+    /// Requests that were never counted: there were more than fitted, or the disk was in trouble for too long.
+    pub lost: u64,
+    /// Rows in the usage book.
+    pub rows: u64,
+    /// Seconds that are counted, but not written down yet.
+    pub waiting: usize,
+}
+
+/// The handle: made once, shared by all.
+#[derive(Clone)]
+pub struct Accounts {
+    shared: Arc<Shared>,
+    link: Link<AccountantActor>,
+}
+
+/// What outlives the actor: it lies outside, so that one that dies loses nothing.
+struct Shared {
+    settings: AccountingSettings,
+    ring: Arc<KeyRing>,
+    buffers: Buffers,
+    counting: Mutex<Counting>,
+    /// A handle to read the book with, while it can be read.
+    reader: Mutex<Option<Box<dyn UsageBook>>>,
+}
+
+impl Shared {
+    fn counting(&self) -> MutexGuard<'_, Counting> {
+        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Option<Box<dyn UsageBook>>> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Accounts {
+    /// Starts the accountant on `arbiter`, whose thread may wait for the disk.
+    pub fn start(
+        arbiter: &actix_rt::ArbiterHandle,
+        settings: AccountingSettings,
+        ring: Arc<KeyRing>,
+        intensity: Intensity,
+        health: Arc<Health>,
+    ) -> Self {
+        let counting = Counting::new(&settings);
+        let shared = Arc::new(Shared {
+            settings,
+            ring,
+            buffers: Buffers::default(),
+            counting: Mutex::new(counting),
+            reader: Mutex::new(None),
+        });
+        let link = accountant::start(arbiter, Arc::clone(&shared), intensity, health);
+        Self { shared, link }
+    }
+
+    /// Opens an account for one worker: the place where it leaves its finished transactions.
+    pub fn account(&self) -> Account {
+        self.shared.buffers.account()
+    }
+
+    /// Counts and writes all there is; whether it is written.
+    pub async fn flush(&self, at_most: Duration) -> bool {
+        self.link.send(accountant::Flush, Instant::now() + at_most).await.unwrap_or(false)
+    }
+
+    /// Answers a question, from the book and from what is not written yet. Blocks on the disk.
+    pub fn query(&self, query: &Query) -> Result<Vec<ReportRow>, BookError> {
+        let (node, unwritten) = self.shared.counting().unwritten();
+        let mut reader = self.shared.reader();
+        let Some(book) = &mut *reader else {
+            let reason = "it could not be opened; see the log and /health/ready".to_owned();
+            return Err(StoreError::Unusable { path: self.shared.settings.path.clone(), reason }.into());
+        };
+        let mut answer = book.query(query, &node)?;
+        drop(reader);
+        // What was written since the first line of this is in the book's answer already.
+        let rest = unwritten.iter().filter(|(seq, _)| *seq > answer.last_seq).map(|(_, sums)| sums);
+        answer.report.add_unfolded(rest);
+        Ok(answer.report.rows())
+    }
+
+    /// Where days begin, by the book.
+    pub fn days(&self) -> Days {
+        self.shared.counting().days()
+    }
+
+    /// The currency of all costs.
+    pub fn currency(&self) -> &str {
+        self.shared.settings.prices.currency()
+    }
+
+    /// What was counted since the process began.
+    pub fn since_start(&self) -> Sums {
+        self.shared.counting().since_start()
+    }
+
+    /// The newest transactions that have been counted, newest first.
+    pub fn recent(&self, at_most: usize) -> Vec<Arc<Transaction>> {
+        self.shared.counting().recent(at_most)
+    }
+
+    /// What is known of the accounting itself.
+    pub fn state(&self) -> AccountingState {
+        let mut state = self.shared.counting().state();
+        state.lost += self.shared.buffers.lost();
+        state
+    }
+
+    /// Makes the actor panic, for the tests of its supervision.
+    #[cfg(debug_assertions)]
+    pub fn panic(&self) {
+        self.link.nudge(accountant::Panic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        health::State,
+        secret::Secret,
+        transaction::{Attempt, End},
+    };
+    use gemini::path::Dialect;
+    use keypool::{KeyId, KeySpec};
+    use usage::QueryStep;
+
+    fn transaction(caller: &str) -> Transaction {
+        let attempt =
+            Attempt { key: KeyId::from("one"), status: Some(200), fault: None, took: Duration::ZERO };
+        Transaction {
+            id: "id".to_owned(),
+            caller: Some(caller.into()),
+            dialect: Dialect::Gemini,
+            method: http::Method::POST,
+            path: "/v1beta/models/m:generateContent".to_owned(),
+            model: Some("m".into()),
+            attempts: vec![attempt],
+            status: 200,
+            failure: None,
+            end: End::Complete,
+            first_byte: None,
+            total: Duration::ZERO,
+            bytes_in: 0,
+            bytes_out: 0,
+            usage: None,
+        }
+    }
+
+    fn start(path: PathBuf, callers: CallerNames, health: &Arc<Health>) -> (Accounts, actix_rt::Arbiter) {
+        let key = KeySpec { id: KeyId::from("one"), project: None, weight: 1 };
+        let ring = KeyRing::new(vec![(key, Secret::new("secret-of-a-key".to_owned()))]).unwrap();
+        let settings = AccountingSettings {
+            path,
+            days: Days::default(),
+            retention: Retention { minutes_s: 3_600, hours_s: 86_400, days_s: 864_000, max_rows: 10_000 },
+            max_models: 5,
+            recent: 3,
+            prices: Prices::new(&[]).unwrap(),
+            callers,
+        };
+        let arbiter = actix_rt::Arbiter::new();
+        let accounts = Accounts::start(
+            &arbiter.handle(),
+            settings,
+            Arc::new(ring),
+            Intensity::default(),
+            Arc::clone(health),
+        );
+        (accounts, arbiter)
+    }
+
+    fn callers(accounts: &Accounts) -> Vec<(String, u64)> {
+        let by = vec![usage::Column::Caller];
+        let to = chrono::Utc::now().timestamp() + 1;
+        let query = Query {
+            from: to - 60,
+            to,
+            step: QueryStep::All,
+            by,
+            filter: Vec::new(),
+            most_rows: Query::MOST_ROWS,
+        };
+        let rows = accounts.query(&query).unwrap().into_iter();
+        rows.map(|row| (row.labels[0].to_string(), row.cell.counters.requests)).collect()
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn an_accountant_that_dies_loses_nothing_and_counts_nothing_twice() {
+        for path in [PathBuf::new(), std::env::temp_dir().join(format!("usage-{}.db", fastrand::u64(..)))] {
+            actix_rt::System::new().block_on(async {
+                let health = Arc::new(Health::default());
+                let (accounts, arbiter) = start(path.clone(), CallerNames::Tokens, &health);
+                let (one, other) = (accounts.account(), accounts.account());
+                for life in 1..=3_u64 {
+                    one.leave(transaction("alice"));
+                    assert!(accounts.flush(PATIENCE).await);
+                    other.leave(transaction("bob"));
+                    accounts.panic();
+                    while health.components()["accountant"].restarts < life {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    assert!(accounts.flush(PATIENCE).await);
+                    assert_eq!(callers(&accounts), [("alice".to_owned(), life), ("bob".to_owned(), life)]);
+                }
+                assert_eq!(health.components()["accountant"].state, State::Up);
+                assert_eq!(accounts.state().lost, 0);
+                assert_eq!(accounts.recent(10).len(), 3, "only the newest are kept");
+                assert_eq!(accounts.since_start().requests(), 6);
+                arbiter.stop();
+            });
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+            }
+        }
+    }
+
+    #[test]
+    fn callers_on_keys_of_the_pool_are_one() {
+        actix_rt::System::new().block_on(async {
+            let (accounts, arbiter) = start(PathBuf::new(), CallerNames::PoolKeys, &Arc::default());
+            let account = accounts.account();
+            account.leave(transaction("key-0123"));
+            account.leave(transaction("key-4567"));
+            account.leave(Transaction { caller: None, attempts: Vec::new(), ..transaction("nobody") });
+            assert!(accounts.flush(PATIENCE).await);
+            assert_eq!(callers(&accounts), [(String::new(), 1), ("pool".to_owned(), 2)]);
+            arbiter.stop();
+        });
+    }
+
+    #[test]
+    fn what_does_not_fit_a_buffer_is_lost_and_counted_as_that() {
+        let buffers = Buffers::default();
+        let account = buffers.account();
+        for _ in 0..buffer::CAPACITY + 5 {
+            account.leave(transaction("alice"));
+        }
+        assert_eq!(buffers.lost(), 5);
+        assert_eq!(buffers.take()[0].len(), buffer::CAPACITY);
+        account.leave(transaction("alice"));
+        assert_eq!((buffers.lost(), buffers.take()[0].len()), (5, 1));
+    }
+
+    #[test]
+    fn a_disk_in_trouble_for_hours_costs_bounded_memory_and_what_is_lost_is_counted() {
+        let health = Arc::new(Health::default());
+        actix_rt::System::new().block_on(async {
+            let (accounts, arbiter) = start(PathBuf::new(), CallerNames::Tokens, &health);
+            let mut counting = Counting::new(&accounts.shared.settings);
+            let ring = &accounts.shared.ring;
+            // A request a second for eight hours, none of which can be written.
+            for second in 0..8 * 3_600 {
+                counting.count(vec![vec![transaction("alice")]], second, ring);
+            }
+            let (_, unwritten) = counting.unwritten();
+            assert!(unwritten.len() <= 302, "{}", unwritten.len());
+            let kept: u64 = unwritten.iter().map(|(_, sums)| sums.requests()).sum();
+            assert_eq!(kept + counting.state().lost, 8 * 3_600);
+            assert!(kept > 3 * 3_600, "hours are kept: {kept}");
+            arbiter.stop();
+        });
+    }
+}

@@ -1,0 +1,130 @@
+//! `gemini-balance usage`: asks a running gateway on this machine, over the operator's listener, what was used.
+
+use super::failure::Failure;
+use crate::{admin, local_http, settings::Settings, usage_report::TABLE_COLUMNS};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+use std::{fmt::Write as _, process::ExitCode};
+
+/// What to ask for.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Flags {
+    /// From when on: a date, a time such as 2026-11-27T10:00:00Z, or a span such as -24h
+    #[arg(long, value_name = "TIME", default_value = "-30d", allow_hyphen_values = true)]
+    from: String,
+    /// Until when [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// What rows are told apart by: a list of caller, key, project, model
+    #[arg(long, value_name = "COLUMNS", default_value = "model")]
+    by: String,
+    /// The time that one row stands for: minute, hour, day, month or all
+    #[arg(long, default_value = "day")]
+    step: String,
+    /// Only of this caller
+    #[arg(long)]
+    caller: Option<String>,
+    /// Only of this key
+    #[arg(long)]
+    key: Option<String>,
+    /// Only of this project
+    #[arg(long)]
+    project: Option<String>,
+    /// Only of this model
+    #[arg(long)]
+    model: Option<String>,
+    /// How rows are written
+    #[arg(long, value_enum, default_value_t = Form::Table)]
+    format: Form,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// For people: the columns that matter most
+    Table,
+    /// For spreadsheets
+    Csv,
+    /// For programs
+    Json,
+}
+
+/// Asks and prints.
+#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
+pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failure> {
+    let token = settings.admin_token()?.ok_or_else(|| {
+        Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
+    })?;
+    let address = admin::address(settings)?;
+    let header = format!("authorization: Bearer {}\r\n", token.expose());
+    let answer = local_http::ask(address, "GET", &path(flags), &header).map_err(|error| {
+        Failure::new(format!("no answer from http://{address}: {error}; is the gateway running?"))
+    })?;
+    if answer.status != 200 {
+        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let why = body["error"].as_str().unwrap_or("no reason given").to_owned();
+        return Err(Failure::new(format!("the gateway answers {}: {why}", answer.status)));
+    }
+    match flags.format {
+        Form::Csv | Form::Json => print!("{}", answer.body),
+        Form::Table => {
+            let body: Value = serde_json::from_str(&answer.body)?;
+            print!("{}", table(body["rows"].as_array().map_or(&[], Vec::as_slice), &flags.by));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn path(flags: &Flags) -> String {
+    let format = if flags.format == Form::Csv { "csv" } else { "json" };
+    let asked = [
+        ("from", Some(&flags.from)),
+        ("to", flags.to.as_ref()),
+        ("step", Some(&flags.step)),
+        ("by", Some(&flags.by)),
+        ("caller", flags.caller.as_ref()),
+        ("key", flags.key.as_ref()),
+        ("project", flags.project.as_ref()),
+        ("model", flags.model.as_ref()),
+    ];
+    let mut path = format!("/api/usage?format={format}");
+    for (name, value) in asked.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        let _ = write!(path, "&{name}={}", local_http::encoded(value));
+    }
+    path
+}
+
+/// One line a row, and one for all together.
+fn table(rows: &[Value], by: &str) -> String {
+    if rows.is_empty() {
+        return "nothing was used in this time\n".to_owned();
+    }
+    let labels: Vec<_> = by.split(',').map(str::trim).filter(|column| !column.is_empty()).collect();
+    let columns: Vec<_> = ["from"].into_iter().chain(labels.iter().copied()).chain(TABLE_COLUMNS).collect();
+    let mut lines = vec![columns.iter().map(|column| column.to_uppercase()).collect::<Vec<_>>()];
+    for row in rows {
+        lines.push(columns.iter().map(|&column| word(&row[column])).collect());
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..columns.len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            // Names to the left, numbers to the right.
+            if column <= labels.len() { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        // Nothing that a client has named acts on the terminal.
+        Value::String(text) => text.chars().map(|it| if it.is_control() { '\u{fffd}' } else { it }).collect(),
+        other => other.to_string(),
+    }
+}

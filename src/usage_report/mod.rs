@@ -1,0 +1,45 @@
+//! What operators ask of the usage: how a question is written, and how its answer is. Asked over the operator's listener
+//! (`/api/usage`) and by `gemini-balance usage`, which is its client. What is counted is in `gemini_balance_actors::accounting`.
+
+mod question;
+mod table;
+
+pub(crate) use question::{Question, TABLE_COLUMNS};
+use table::write_table;
+
+use gemini_balance_actors::accounting::Accounts;
+use gemini_balance_store::{BookError, StoreError};
+use std::collections::HashMap;
+
+/// An answer: a status of HTTP, the type of the text, and the text.
+pub(crate) struct UsageAnswer {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Answers a question that came with these parameters at `now`, in seconds of Unix time. Blocks on the disk.
+pub(crate) fn answer(accounts: &Accounts, parameters: &HashMap<String, String>, now: i64) -> UsageAnswer {
+    let asked = Question::read(parameters, &accounts.days(), now);
+    let question = match asked {
+        Ok(question) => question,
+        Err(why) => return refused(400, &why),
+    };
+    let rows = match accounts.query(&question.query) {
+        Ok(rows) => rows,
+        Err(BookError::Query(error)) => return refused(400, &error.to_string()),
+        Err(BookError::Store(error @ StoreError::Busy { .. })) => return refused(503, &error.to_string()),
+        Err(BookError::Store(error)) => return refused(503, &format!("the usage cannot be read: {error}")),
+    };
+    let by = &question.query.by;
+    let mut body = Vec::new();
+    match write_table(&mut body, question.format, by, &rows, accounts.currency()) {
+        Ok(()) => UsageAnswer { status: 200, content_type: question.format.content_type(), body },
+        Err(error) => refused(500, &format!("the answer cannot be written: {error}")),
+    }
+}
+
+fn refused(status: u16, why: &str) -> UsageAnswer {
+    let body = serde_json::json!({ "error": why }).to_string().into_bytes();
+    UsageAnswer { status, content_type: "application/json", body }
+}
