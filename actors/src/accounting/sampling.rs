@@ -117,12 +117,8 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
     if let Some(failure) = &transaction.failure {
         return match failure {
             // The way to Google is gone: no pool of keys, however large, would have served it.
-            Failure::NoKey(Refusal::RouteDown { .. }) => RequestOutcome::Failed,
-            Failure::NoKey(_) | Failure::OwnerGone(_) => RequestOutcome::RefusedPool,
-            Failure::Denied(Denial::Disabled | Denial::Expired) => RequestOutcome::ClientError,
-            Failure::Denied(_) => RequestOutcome::RefusedCaller,
-            Failure::TwoProjects(_) | Failure::BadPage(_) => RequestOutcome::ClientError,
-            Failure::PoolSilent
+            Failure::NoKey(Refusal::RouteDown { .. })
+            | Failure::PoolSilent
             | Failure::LedgerSilent
             | Failure::Unreachable
             | Failure::HeadLost
@@ -130,6 +126,11 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
             | Failure::BodyLost
             | Failure::NotGoogle(_)
             | Failure::NoPage => RequestOutcome::Failed,
+            Failure::NoKey(_) | Failure::OwnerGone(_) => RequestOutcome::RefusedPool,
+            Failure::Denied(Denial::Disabled | Denial::Expired)
+            | Failure::TwoProjects(_)
+            | Failure::BadPage(_) => RequestOutcome::ClientError,
+            Failure::Denied(_) => RequestOutcome::RefusedCaller,
         };
     }
     if transaction.end == End::Refused {
