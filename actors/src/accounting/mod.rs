@@ -52,7 +52,7 @@ pub struct AccountingSettings {
 pub enum CallerNames {
     /// Each the name of its token.
     Tokens,
-    /// Whoever knows a key of the pool's: all of them are one caller, `pool`.
+    /// Whoever knows a key of the pool's, until a token is made: all of them are one caller, `pool`.
     PoolKeys,
 }
 
