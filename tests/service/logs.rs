@@ -490,6 +490,7 @@ async fn who_wants_no_files_gets_none() {
     let mut gateway = Options::new(&simulator.url(), 1)
         .set("log.files", false)
         .set("store.path", "")
+        .set("usage.path", "")
         .env("DEBUG_LOG_ENABLED", "true")
         .start();
     some_requests(&gateway, 2).await;
