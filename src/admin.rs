@@ -32,15 +32,21 @@ use tokio::time::Instant;
 /// How long the key manager may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the operator sees and steers.
+#[derive(Clone)]
+pub(crate) struct Operated {
+    pub(crate) keys: KeyManager,
+    pub(crate) health: Arc<Health>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) accounts: Option<Accounts>,
+}
+
 /// What the handlers share.
 #[derive(Clone)]
 struct Desk {
     gate: Arc<Gate>,
-    keys: KeyManager,
-    health: Arc<Health>,
-    in_flight: InFlight,
-    accounts: Option<Accounts>,
-    tokens: Arc<Tokens>,
+    operated: Operated,
 }
 
 /// The address to listen on, refused unless it is this machine's own.
@@ -61,17 +67,8 @@ pub(crate) fn address(settings: &Settings) -> Result<SocketAddr, SettingsError> 
 }
 
 /// Starts the listener on this thread.
-pub(crate) fn start(
-    address: SocketAddr,
-    token: &Secret,
-    keys: KeyManager,
-    health: Arc<Health>,
-    in_flight: InFlight,
-    accounts: Option<Accounts>,
-    tokens: Arc<Tokens>,
-) -> Result<(), Failure> {
-    let gate = Arc::new(Gate::of_one("admin", token));
-    let desk = Desk { gate, keys, health, in_flight, accounts, tokens };
+pub(crate) fn start(address: SocketAddr, token: &Secret, operated: Operated) -> Result<(), Failure> {
+    let desk = Desk { gate: Arc::new(Gate::of_one("admin", token)), operated };
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(desk.clone()))
@@ -106,7 +103,7 @@ async fn ask_health(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse
     if request.headers().contains_key(header::ORIGIN) {
         return not_for_browsers();
     }
-    health_of(&desk.keys, &desk.health, &desk.in_flight).await
+    health_of(&desk.operated.keys, &desk.operated.health, &desk.operated.in_flight).await
 }
 
 fn not_for_browsers() -> HttpResponse {
@@ -117,7 +114,7 @@ async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
     if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
-    match desk.keys.snapshot(Instant::now() + PATIENCE).await {
+    match desk.operated.keys.snapshot(Instant::now() + PATIENCE).await {
         Ok(mut snapshot) => {
             let left_out = shorten(&mut snapshot);
             HttpResponse::Ok().json(Listing { snapshot, left_out })
@@ -172,7 +169,7 @@ async fn act(request: HttpRequest, path: web::Path<(String, String)>, desk: web:
         _ => return answer(404, "the verbs are enable, disable and reset"),
     };
     let verb = Verb { kind, key: KeyId::from(key.as_str()) };
-    match desk.keys.verb(verb, Instant::now() + PATIENCE).await {
+    match desk.operated.keys.verb(verb, Instant::now() + PATIENCE).await {
         Ok(Ok(())) => HttpResponse::Ok().json(json!({ "status": "ok" })),
         Ok(Err(PoolError::UnknownKey(_))) => answer(404, "no key has this id; see `gemini-balance keys`"),
         Ok(Err(error)) => answer(400, &error.to_string()),
@@ -188,7 +185,7 @@ async fn used(
     if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
-    let Some(accounts) = desk.accounts.clone() else {
+    let Some(accounts) = desk.operated.accounts.clone() else {
         return answer(404, "usage is not counted here: usage.enabled is false");
     };
     // On a thread that may wait for the disk.

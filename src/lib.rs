@@ -11,6 +11,7 @@ mod local_http;
 pub mod logging;
 mod printable;
 pub mod process;
+mod seeding;
 mod server;
 pub mod service;
 pub mod settings;

@@ -7,6 +7,7 @@ use crate::{
     http::{AppState, BodyBudget, BodyLog, CorsOrigins, Gate, Guesses, Origins, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
+    seeding,
     server::{ClientListener, Serving},
     settings::{self, Settings, SettingsError},
     signals::Signals,
@@ -17,7 +18,7 @@ use actix_web::dev::ServerHandle;
 use callers::Directory;
 use gemini_balance_actors::{
     KeyManager,
-    accounting::Accounts,
+    accounting::{Accounts, CallerNames},
     clock::Clock,
     forward::{Forwarder, Limits},
     health::Health,
@@ -95,7 +96,7 @@ impl Service {
         let enrolment = Enrolment::new(settings, &tokens, &ring)?;
         let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
         let clock = Clock::start();
-        let prices = usage::Prices::new(&[])?;
+        let prices = settings.price_table()?;
         let ring = Arc::new(ring);
         let bodies = BodyLog::new(&settings.log, &ring);
         let result = actix_rt::System::new().block_on(async {
@@ -118,13 +119,20 @@ impl Service {
                 Arc::clone(&health),
             );
             ledger.connect(store.clone());
+            tell_who_is_let_in(&enrolment.directory, tokens.len());
             // Its own too: it waits for another file.
             let books = actix_rt::Arbiter::new();
-            let accounts = accounting.map(|accounting| {
+            let directory = Arc::clone(&enrolment.directory);
+            let accounts = accounting.map(|mut accounting| {
+                if directory.opens_to_pool_keys() {
+                    accounting.callers = CallerNames::PoolKeys;
+                }
                 let (ring, health) = (Arc::clone(&ring), Arc::clone(&health));
                 Accounts::start(&books.handle(), accounting, ring, intensity, health)
             });
-            tell_who_is_let_in(&enrolment.directory, tokens.len());
+            if let Some(accounts) = &accounts {
+                seeding::seed(&directory, accounts, clock).await;
+            }
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
@@ -135,15 +143,14 @@ impl Service {
                 Arc::clone(&health),
             )?;
             if let Some((address, token)) = &admin {
-                admin::start(
-                    *address,
-                    token,
-                    keys.clone(),
-                    Arc::clone(&health),
-                    in_flight.clone(),
-                    accounts.clone(),
-                    Arc::clone(&tokens_made),
-                )?;
+                let operated = admin::Operated {
+                    keys: keys.clone(),
+                    health: Arc::clone(&health),
+                    in_flight: in_flight.clone(),
+                    tokens: Arc::clone(&tokens_made),
+                    accounts: accounts.clone(),
+                };
+                admin::start(*address, token, operated)?;
             }
             if settings.pool.check_retired_s > 0 {
                 let every = Duration::from_secs(settings.pool.check_retired_s);
@@ -208,6 +215,7 @@ impl Plan {
         Ok(AppState {
             gate: Arc::clone(&self.gate),
             clock: self.clock,
+            accounts: self.accounts.clone(),
             prices: Rc::new(RefCell::new(self.prices.clone())),
             guesses: Arc::clone(&self.guesses),
             cors: Arc::clone(&self.cors),

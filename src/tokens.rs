@@ -5,7 +5,6 @@ use crate::settings::{Settings, SettingsError, Token};
 use callers::{
     CallerSpec, Directory, DirectoryError, InstanceKey, NewToken, PoolKey, TokenChange, TokenListing,
 };
-use chrono_tz::Tz;
 use gemini_balance_actors::{
     clock::Clock,
     key_ring::KeyRing,
@@ -80,6 +79,7 @@ pub(crate) struct Done<T> {
 impl Enrolment {
     /// Reads the instance key, and enrols those whom the configuration names.
     pub(crate) fn new(settings: &Settings, tokens: &[Token], ring: &KeyRing) -> Result<Self, SettingsError> {
+        let zone = settings.day_zone()?;
         let refused =
             |why: String| settings.name_source(SettingsError::refused("store.instance_key_file", why));
         let path = (!settings.store.path.as_os_str().is_empty())
@@ -91,7 +91,7 @@ impl Enrolment {
             Some(key) => key,
             None => random().map_err(|error| refused(format!("cannot be made: {error}")))?,
         };
-        let directory = Arc::new(Directory::new(InstanceKey::new(&key), Tz::UTC));
+        let directory = Arc::new(Directory::new(InstanceKey::new(&key), zone));
         directory.set_pool_keys(ring.keys().iter().map(|key| {
             let pool_key = PoolKey { id: key.id().as_str().into(), project: key.project().map(Into::into) };
             (pool_key, key.secret().expose().as_bytes())

@@ -88,7 +88,7 @@ async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
     if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
-    let tokens: Vec<TokenView> = desk.tokens.list().into_iter().map(TokenView::of).collect();
+    let tokens: Vec<TokenView> = desk.operated.tokens.list().into_iter().map(TokenView::of).collect();
     HttpResponse::Ok().json(serde_json::json!({ "tokens": tokens }))
 }
 
@@ -101,7 +101,7 @@ async fn add(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -> H
         Err(why) => return answer(400, &why),
     };
     let name = spec.name.to_string();
-    shown_once(&name, desk.tokens.add(spec).await)
+    shown_once(&name, desk.operated.tokens.add(spec).await)
 }
 
 async fn revise(
@@ -114,7 +114,7 @@ async fn revise(
         return refusal;
     }
     match read_spec(&body, Some(&path.into_inner())) {
-        Ok(spec) => done(desk.tokens.revise(spec).await),
+        Ok(spec) => done(desk.operated.tokens.revise(spec).await),
         Err(why) => answer(400, &why),
     }
 }
@@ -123,7 +123,7 @@ async fn remove(request: HttpRequest, path: web::Path<String>, desk: web::Data<D
     if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
-    done(desk.tokens.remove(&path).await)
+    done(desk.operated.tokens.remove(&path).await)
 }
 
 async fn act(
@@ -137,10 +137,10 @@ async fn act(
     }
     let (name, verb) = path.into_inner();
     match verb.as_str() {
-        "enable" => done(desk.tokens.enable(&name, true).await),
-        "disable" => done(desk.tokens.enable(&name, false).await),
+        "enable" => done(desk.operated.tokens.enable(&name, true).await),
+        "disable" => done(desk.operated.tokens.enable(&name, false).await),
         "rotate" => match grace(&body) {
-            Some(grace) => shown_once(&name, desk.tokens.rotate(&name, grace).await),
+            Some(grace) => shown_once(&name, desk.operated.tokens.rotate(&name, grace).await),
             None => answer(400, "grace must be a span such as 24h, or 0s; the body is {\"grace\": \"24h\"}"),
         },
         _ => answer(404, "the verbs are enable, disable and rotate"),

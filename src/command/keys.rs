@@ -3,9 +3,10 @@
 
 use super::{
     failure::Failure,
-    operator::{aligned, ask, encoded, time},
+    operator::{aligned, ask, time},
 };
 use crate::{
+    local_http,
     printable::{Printable, bounded},
     settings::Settings,
 };
@@ -42,9 +43,9 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     let is_list = matches!(action, Action::List);
     let (method, path) = match action {
         Action::List => ("GET", "/keys".to_owned()),
-        Action::Enable { id } => ("POST", format!("/keys/{}/enable", encoded(&id))),
-        Action::Disable { id } => ("POST", format!("/keys/{}/disable", encoded(&id))),
-        Action::Reset { id } => ("POST", format!("/keys/{}/reset", encoded(&id))),
+        Action::Enable { id } => ("POST", format!("/keys/{}/enable", local_http::encoded(&id))),
+        Action::Disable { id } => ("POST", format!("/keys/{}/disable", local_http::encoded(&id))),
+        Action::Reset { id } => ("POST", format!("/keys/{}/reset", local_http::encoded(&id))),
     };
     let body = ask(settings, method, &path, "")?;
     match (is_list, body["keys"].as_array()) {

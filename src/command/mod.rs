@@ -42,13 +42,13 @@ enum Command {
         #[command(subcommand)]
         action: Option<keys::Action>,
     },
-    /// Show what was used through a running gateway: requests, tokens, list price
-    Usage(usage::Flags),
     /// List the clients' tokens of a running gateway, or make, disable, enable, rotate or remove one
     Tokens {
         #[command(subcommand)]
         action: Option<tokens::Action>,
     },
+    /// Show what was used through a running gateway: requests, tokens, list price
+    Usage(usage::Flags),
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -86,8 +86,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
-        Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
         Command::Tokens { action } => tokens::run(&settings_of(arguments.config.as_deref())?, action),
+        Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
         Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }

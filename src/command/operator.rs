@@ -2,7 +2,6 @@
 //! the same configuration.
 
 use super::failure::Failure;
-pub(super) use crate::local_http::encoded;
 use crate::{admin, local_http, printable::bounded, settings::Settings};
 use serde_json::Value;
 

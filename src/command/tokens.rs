@@ -3,9 +3,9 @@
 
 use super::{
     failure::Failure,
-    operator::{aligned, ask, encoded, time},
+    operator::{aligned, ask, time},
 };
-use crate::{printable::Printable, settings::Settings};
+use crate::{local_http::encoded, printable::Printable, settings::Settings};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;

@@ -13,7 +13,7 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse};
 use gemini::path::{self, CredentialForm};
 use gemini_balance_actors::{
-    Caller,
+    Caller, Failure,
     transaction::{End, Transaction},
 };
 use std::{cell::Cell, fmt::Write as _, rc::Rc, sync::Arc, time::Instant};
@@ -88,7 +88,7 @@ impl Arrival {
             attempts: Vec::new(),
             status: error.status().as_u16(),
             end: End::Refused,
-            failure: None,
+            failure: error.denial().map(|denial| Failure::Denied(*denial)),
             first_byte: None,
             total: self.at.elapsed(),
             bytes_in: 0,

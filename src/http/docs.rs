@@ -12,6 +12,7 @@ use actix_web::{
     middleware::DefaultHeaders,
     web,
 };
+use callers::Denial;
 use endpoints::{Example, Role, endpoints};
 use gemini::path::{ErrorForm, PathError};
 use gemini_balance_actors::Failure;
@@ -74,7 +75,7 @@ pub(super) fn page(config: &mut web::ServiceConfig) {
 }
 
 fn document() -> OpenApi {
-    let tags = [Role::Gateway, Role::Gemini, Role::OpenAi]
+    let tags = [Role::Gateway, Role::Caller, Role::Gemini, Role::OpenAi]
         .map(|role| TagBuilder::new().name(role.tag()).description(Some(role.about())).build());
     OpenApiBuilder::new()
         .info(
@@ -112,6 +113,7 @@ fn paths() -> Paths {
         }
         let operation = match endpoint.role {
             Role::Gateway => not_ready(operation, endpoint.unavailable.as_ref()),
+            Role::Caller => asked(operation),
             Role::Gemini => forwarded(operation, ErrorForm::Status, [GOOG_HEADER, BEARER, QUERY_KEY]),
             Role::OpenAi => forwarded(operation, ErrorForm::OpenAi, [BEARER, GOOG_HEADER, QUERY_KEY]),
         };
@@ -149,6 +151,16 @@ fn not_ready(operation: OperationBuilder, unavailable: Option<&Example>) -> Oper
     .build()
 }
 
+/// Any one credential will do, and there is no other error than that of one that will not.
+fn asked(operation: OperationBuilder) -> Operation {
+    let operation = operation.securities(Some(
+        [GOOG_HEADER, BEARER, QUERY_KEY]
+            .map(|name| SecurityRequirement::new(name, std::iter::empty::<String>())),
+    ));
+    let unknown = response_name(&GatewayError::CredentialUnknown, ErrorForm::Status);
+    operation.response("401", Ref::from_response_name(unknown)).build()
+}
+
 /// Any one credential will do; the first is the format's own. The gateway's errors are named, Google's can be any.
 fn forwarded(operation: OperationBuilder, form: ErrorForm, credentials: [&str; 3]) -> Operation {
     let mut operation = operation.securities(Some(
@@ -184,7 +196,7 @@ fn text_schema() -> RefOr<Schema> {
 }
 
 /// One error of each status that the gateway makes itself, and when. All of them are in `docs/errors.md`.
-fn errors() -> [(GatewayError, &'static str); 9] {
+fn errors() -> [(GatewayError, &'static str); 10] {
     let spent = NamedQuota {
         id: Arc::from("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"),
         model: Some(Arc::from("gemini-2.5-flash")),
@@ -194,6 +206,10 @@ fn errors() -> [(GatewayError, &'static str); 9] {
     [
         (GatewayError::Path(PathError::EncodedSlash), "The path could be read in two ways."),
         (GatewayError::CredentialUnknown, "No credential, or one that is not known."),
+        (
+            GatewayError::Denied(Denial::Model),
+            "The caller's token does not allow the model or the surface; `x-gemini-balance-limit` says which.",
+        ),
         (GatewayError::Body(BodyRefused::TooSlow, 0), "The request body did not arrive in time."),
         (
             GatewayError::Body(BodyRefused::TooLong, 104_857_600),
@@ -202,7 +218,8 @@ fn errors() -> [(GatewayError, &'static str); 9] {
         (
             GatewayError::Forward(Failure::NoKey(cooling)),
             "No key is free, within `pool.max_wait_ms`; `Retry-After` says when the first is back. Google's own 429 \
-             comes instead when a key was tried.",
+             comes instead when a key was tried. Or a limit of the caller's own token is reached, which \
+             `x-gemini-balance-limit` then names.",
         ),
         (GatewayError::Crashed, "A bug of the gateway."),
         (GatewayError::Forward(Failure::Unreachable), "Google cannot be reached, or broke off."),

@@ -226,7 +226,7 @@ impl GatewayError {
     }
 
     /// What its own token has against it.
-    fn denial(&self) -> Option<&Denial> {
+    pub(super) fn denial(&self) -> Option<&Denial> {
         match self {
             Self::Denied(denial) | Self::Forward(Failure::Denied(denial)) => Some(denial),
             _ => None,

@@ -1,11 +1,18 @@
-//! `GET /me`: what a caller may, what it has used, and when its limits open again. Counts against no limit, so that one who
-//! is refused can ask why.
+//! `GET /me`: what a caller may, what it has used, when its limits open again, and its last days. Counts against no limit,
+//! so that one who is refused can ask why.
 
 use super::{AppState, arrival::Arrival, auth::Refused, error::GatewayError};
 use crate::caller_view::{SpecView, UseView};
 use actix_web::{HttpRequest, HttpResponse, web};
+use callers::Provenance;
+use chrono::{NaiveDate, Utc};
+use gemini_balance_actors::accounting::Accounts;
 use serde::Serialize;
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
+use usage::{Column, Money, Query, QueryStep, ReportRow};
+
+/// So many days are told.
+const DAYS: i64 = 31;
 
 #[derive(Serialize)]
 struct Me {
@@ -13,6 +20,24 @@ struct Me {
     token: SpecView,
     #[serde(rename = "use")]
     used: UseView,
+    /// The last days on which it has used anything, the oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days: Option<Vec<DayView>>,
+}
+
+/// One day, by the usage book.
+#[derive(Serialize)]
+struct DayView {
+    date: NaiveDate,
+    requests: u64,
+    input_tokens: u64,
+    cached_tokens: u64,
+    output_tokens: u64,
+    thoughts_tokens: u64,
+    tool_tokens: u64,
+    /// By the list price, with nine decimals.
+    cost: String,
+    currency: String,
 }
 
 pub(super) async fn me(request: HttpRequest, state: web::Data<Rc<AppState>>) -> HttpResponse {
@@ -21,14 +46,53 @@ pub(super) async fn me(request: HttpRequest, state: web::Data<Rc<AppState>>) -> 
         Ok(caller) => caller.token().ok_or(GatewayError::CredentialUnknown),
         Err(refused) => Err(Refused::clone(refused).into()),
     };
-    match caller {
-        Ok(token) => HttpResponse::Ok()
-            .insert_header(("cache-control", "no-store"))
-            .insert_header(("x-request-id", arrival.id.as_str()))
-            .json(Me {
-                token: SpecView::of(token.spec()),
-                used: UseView::of(&token.read(state.clock.now())),
-            }),
-        Err(error) => arrival.refuse(&request, &state, &error),
-    }
+    let token = match caller {
+        Ok(token) => token,
+        Err(error) => return arrival.refuse(&request, &state, &error),
+    };
+    let used = UseView::of(&token.read(state.clock.now()));
+    let days = match &state.accounts {
+        // Whoever calls on a key of the pool is counted together with all the others.
+        Some(accounts) if token.provenance() != Provenance::PoolKey => {
+            days(accounts.clone(), Arc::clone(&token.spec().name)).await
+        }
+        _ => None,
+    };
+    HttpResponse::Ok()
+        .insert_header(("cache-control", "no-store"))
+        .insert_header(("x-request-id", arrival.id.as_str()))
+        .json(Me { token: SpecView::of(token.spec()), used, days })
+}
+
+/// Asks the book, on a thread that may wait for the disk. `None` when it cannot say.
+async fn days(accounts: Accounts, caller: Arc<str>) -> Option<Vec<DayView>> {
+    let ask = move || {
+        let days = accounts.days();
+        let now = Utc::now().timestamp();
+        let query = Query {
+            from: now - (DAYS - 1) * 86_400,
+            to: now + 1,
+            step: QueryStep::Day,
+            by: Vec::new(),
+            filter: vec![(Column::Caller, caller.to_string())],
+            most_rows: Query::MOST_ROWS,
+        };
+        let rows = accounts.query(&query).ok()?;
+        let day = |row: &ReportRow| {
+            let counters = &row.cell.counters;
+            DayView {
+                date: days.date(row.from),
+                requests: counters.requests,
+                input_tokens: counters.input_tokens,
+                cached_tokens: counters.cached_tokens,
+                output_tokens: counters.output_tokens,
+                thoughts_tokens: counters.thoughts_tokens,
+                tool_tokens: counters.tool_tokens,
+                cost: Money::from_billionths(counters.cost_billionths).to_string(),
+                currency: accounts.currency().to_owned(),
+            }
+        };
+        Some(rows.iter().map(day).collect())
+    };
+    web::block(ask).await.ok().flatten()
 }

@@ -37,8 +37,8 @@ use crate::{inflight::InFlight, settings};
 #[cfg(debug_assertions)]
 use gemini_balance_actors::store::Store;
 use gemini_balance_actors::{
-    KeyManager, SharedPrices, clock::Clock, forward::Forwarder, health::Health, live::Live,
-    transaction::Listeners,
+    KeyManager, SharedPrices, accounting::Accounts, clock::Clock, forward::Forwarder, health::Health,
+    live::Live, transaction::Listeners,
 };
 use std::{rc::Rc, sync::Arc};
 
@@ -48,6 +48,8 @@ pub struct AppState {
     pub gate: Arc<Gate>,
     /// The time, for limits.
     pub clock: Clock,
+    /// What was used, if that is counted.
+    pub accounts: Option<Accounts>,
     /// What tokens cost, for budgets.
     pub prices: SharedPrices,
     /// Who has shown credentials that are not known.

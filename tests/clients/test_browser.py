@@ -105,7 +105,7 @@ def test_a_page_reads_a_stream_as_it_comes(demo, page, path, headers, body):
         ("POST", f"{NATIVE}:generateContent", 401),
         ("POST", "/v1/chat/completions", 401),
         ("GET", "/v1beta/models", 401),
-        ("GET", "/nowhere", 404),
+        ("GET", "/nowhere", 401),
         ("GET", "/health", 200),
     ],
 )

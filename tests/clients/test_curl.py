@@ -41,9 +41,11 @@ def test_a_client_of_http_1_0_reads_a_body_without_chunks(demo, path):
 
 @pytest.mark.parametrize("path", [WHOLE, STREAM, "/health", "/nowhere"])
 def test_an_offer_of_http_2_is_passed_over_and_the_connection_goes_on(demo, path):
+    # What is answered without reading its body ends its connection, offer or not.
+    body = ("-H", "content-type: application/json", "-d", BODY) if path in (WHOLE, STREAM) else ()
     ran = curl(
         "--http2", "-w", "%{http_version} %{num_connects}\n", "-o", "/dev/null", "-o", "/dev/null",
-        "-H", KEY, "-H", "content-type: application/json", "-d", BODY, demo.url + path, demo.url + path,
+        "-H", KEY, *body, demo.url + path, demo.url + path,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr.decode()
     assert ran.stdout.decode().splitlines() == ["1.1 1", "1.1 0"]

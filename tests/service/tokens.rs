@@ -665,3 +665,73 @@ async fn the_operators_listener_says_what_is_wrong_with_a_token() {
     let client = stranger().get(format!("http://127.0.0.1:{port}/api/tokens")).bearer_auth(&token);
     assert_eq!(client.send().await.unwrap().status(), 401, "a client's token opens nothing here");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_gives_nobody_a_fresh_minute_or_budget() {
+    let simulator = simulator(1).await;
+    let entry = "{name=\"alice\",secret=\"alice-secret\",rpm=5,rpd=100,tpm=100000,budget={tokens_month=100000,money_day=1}},\
+                 {name=\"bob\",secret=\"bob-secret\",rpm=5}";
+    let options = with_tokens(&simulator, 1, entry);
+    let folder = tempfile::tempdir().unwrap();
+    let used = async |gateway: &Gateway| {
+        let me = get(gateway, "alice-secret", "/me").await;
+        let limits = me["use"]["limits"].as_array().unwrap().iter();
+        limits.map(|limit| limit["used"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    let mut gateway = options.start_in(folder.path());
+    for _ in 0..4 {
+        assert_eq!(status(&gateway, "alice-secret").await, 200);
+    }
+    let before = used(&gateway).await;
+    assert_eq!((before[0], before[2]), (4.0, 4.0));
+    assert!(before[1] > 4.0 && before[3] > 0.0 && before[4] > 0.0, "{before:?}");
+    gateway.signal("TERM");
+    gateway.wait(Duration::from_secs(5));
+    let gateway = options.start_in(folder.path());
+    assert_eq!(used(&gateway).await, before);
+    assert_eq!(status(&gateway, "alice-secret").await, 200);
+    let (status_is, limit, _) = told(send(&gateway, "alice-secret", FLASH, prompt("x")).await).await;
+    assert_eq!((status_is, limit.as_deref()), (429, Some("rpm")));
+    assert_eq!(status(&gateway, "bob-secret").await, 200, "another caller has its own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_knows_callers_by_their_tokens_and_what_their_limits_refused() {
+    let simulator = simulator(1).await;
+    let port = free_port();
+    let options =
+        Options::new(&simulator.url(), 1).without_token().env("ADMIN_TOKEN", ADMIN).set("admin.port", port);
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = options.start_in(folder.path());
+    assert_eq!(status(&gateway, &secret(0)).await, 200);
+    let alice = add(&options, folder.path(), &["alice", "--rpd", "2", "--models", "gemini-2.5-flash"]);
+    for expected in [200, 200, 429, 429] {
+        assert_eq!(status(&gateway, &alice).await, expected);
+    }
+    assert_eq!(send(&gateway, &alice, PRO, prompt("x")).await.status(), 403);
+    let asked = async || {
+        let (_, rows) = operator(port, Method::GET, "/api/usage?by=caller&step=all", "").await;
+        let rows = rows.as_array().or(rows["rows"].as_array()).cloned().unwrap_or_default();
+        let of = |name: &str| rows.iter().find(|row| row["caller"] == name).cloned().unwrap_or_default();
+        (of("alice"), of("pool"))
+    };
+    let mut rows = asked().await;
+    for _ in 0..100 {
+        if rows.0["requests"] == 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        rows = asked().await;
+    }
+    let (of_alice, of_pool) = rows;
+    assert_eq!(
+        (&of_alice["requests"], &of_alice["answered"], &of_alice["refused_caller"]),
+        (&json!(5), &json!(2), &json!(3)),
+        "{of_alice}"
+    );
+    assert_eq!(of_pool["requests"], 1, "whoever called on a key");
+    let me = get(&gateway, &alice, "/me").await;
+    let today = me["days"].as_array().unwrap().last().unwrap();
+    assert_eq!((&today["requests"], &today["currency"]), (&json!(5), &json!("USD")));
+    assert_eq!(today["input_tokens"], of_alice["input_tokens"]);
+}

@@ -52,7 +52,7 @@ pub struct AccountingSettings {
 pub enum CallerNames {
     /// Each the name of its token.
     Tokens,
-    /// Whoever knows a key of the pool's: all of them are one caller, `pool`.
+    /// Whoever knows a key of the pool's, until a token is made: all of them are one caller, `pool`.
     PoolKeys,
 }
 
@@ -210,8 +210,11 @@ mod tests {
     }
 
     fn start(path: PathBuf, callers: CallerNames, health: &Arc<Health>) -> (Accounts, actix_rt::Arbiter) {
-        let key = KeySpec { id: KeyId::from("one"), project: None, weight: 1 };
-        let ring = KeyRing::new(vec![(key, Secret::new("secret-of-a-key".to_owned()))]).unwrap();
+        let key = |id: &str| {
+            let spec = KeySpec { id: KeyId::from(id), project: None, weight: 1 };
+            (spec, Secret::new(format!("secret-of-{id}")))
+        };
+        let ring = KeyRing::new(["one", "key-0123", "key-4567"].map(key).into()).unwrap();
         let settings = AccountingSettings {
             path,
             days: Days::default(),
@@ -287,8 +290,11 @@ mod tests {
             account.leave(transaction("key-0123"));
             account.leave(transaction("key-4567"));
             account.leave(Transaction { caller: None, attempts: Vec::new(), ..transaction("nobody") });
+            // A token that was made meanwhile is a caller of its own.
+            account.leave(transaction("alice"));
             assert!(accounts.flush(PATIENCE).await);
-            assert_eq!(callers(&accounts), [(String::new(), 1), ("pool".to_owned(), 2)]);
+            let counted = [("", 1), ("alice", 1), ("pool", 2)].map(|(name, count)| (name.to_owned(), count));
+            assert_eq!(callers(&accounts), counted);
             arbiter.stop();
         });
     }

@@ -6,6 +6,7 @@ use crate::{
     key_ring::KeyRing,
     transaction::{End, Transaction},
 };
+use callers::Denial;
 use chrono::NaiveDate;
 use gemini::{fault::Kind, path::Dialect};
 use keypool::{KeyId, Refusal};
@@ -62,7 +63,7 @@ impl Sampler {
         };
         Sample {
             caller: match &transaction.caller {
-                Some(caller) => Arc::clone(self.pool.as_ref().unwrap_or(caller)),
+                Some(caller) => Arc::clone(self.pool_of(caller, ring).unwrap_or(caller)),
                 None => Arc::clone(&self.nobody),
             },
             model: transaction.model.clone(),
@@ -76,6 +77,11 @@ impl Sampler {
             duration: transaction.total,
             first_event: transaction.first_byte,
         }
+    }
+
+    /// The name under which this caller counts, if it is a key of the pool's. Tokens may be made at any time.
+    fn pool_of(&self, caller: &str, ring: &KeyRing) -> Option<&Arc<str>> {
+        self.pool.as_ref().filter(|_| ring.find(&KeyId::from(caller)).is_some())
     }
 
     fn key_use(&mut self, id: &KeyId, ring: &KeyRing) -> KeyUse {
@@ -111,7 +117,6 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
     if let Some(failure) = &transaction.failure {
         return match failure {
             // The way to Google is gone: no pool of keys, however large, would have served it.
-            Failure::Denied(_) => RequestOutcome::RefusedCaller,
             Failure::NoKey(Refusal::RouteDown { .. })
             | Failure::PoolSilent
             | Failure::LedgerSilent
@@ -122,7 +127,10 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
             | Failure::NotGoogle(_)
             | Failure::NoPage => RequestOutcome::Failed,
             Failure::NoKey(_) | Failure::OwnerGone(_) => RequestOutcome::RefusedPool,
-            Failure::TwoProjects(_) | Failure::BadPage(_) => RequestOutcome::ClientError,
+            Failure::Denied(Denial::Disabled | Denial::Expired)
+            | Failure::TwoProjects(_)
+            | Failure::BadPage(_) => RequestOutcome::ClientError,
+            Failure::Denied(_) => RequestOutcome::RefusedCaller,
         };
     }
     if transaction.end == End::Refused {

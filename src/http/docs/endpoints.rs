@@ -11,6 +11,8 @@ use utoipa::openapi::HttpMethod;
 pub(super) enum Role {
     /// The gateway's own; needs no credential.
     Gateway,
+    /// The gateway's own, about whoever asks.
+    Caller,
     /// Google's, in its own format.
     Gemini,
     /// Google's OpenAI-compatible layer.
@@ -21,6 +23,7 @@ impl Role {
     pub(super) fn tag(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
+            Self::Caller => "caller",
             Self::Gemini => "Gemini",
             Self::OpenAi => "OpenAI",
         }
@@ -29,6 +32,7 @@ impl Role {
     pub(super) fn about(self) -> &'static str {
         match self {
             Self::Gateway => "The gateway itself. No credential.",
+            Self::Caller => "What a caller may ask of itself, with its token.",
             Self::Gemini => {
                 "The Gemini API in Google's own format, as google-genai and gemini-cli speak it. Under `/v1` and \
                  `/v1alpha` just as well: the version passes as it is."
@@ -148,7 +152,7 @@ impl Endpoint {
 
 /// Every endpoint of the document, in its order.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    [gateway(), gemini(), openai()].into_iter().flatten().collect()
+    [gateway(), caller(), gemini(), openai()].into_iter().flatten().collect()
 }
 
 fn gateway() -> Vec<Endpoint> {
@@ -179,6 +183,28 @@ fn gateway() -> Vec<Endpoint> {
         .gives(ready("ok", 3, 1, 0))
         .or_503(unready),
         of("/openapi.json", "openapi", "This document").gives(json!({ "openapi": "3.1.0" })),
+    ]
+}
+
+fn caller() -> Vec<Endpoint> {
+    let period = |ends_in_s: u32| json!({ "requests": 12, "tokens": 3_400, "ends_in_s": ends_in_s });
+    vec![
+        Endpoint::new(
+            Role::Caller,
+            GET,
+            "/me",
+            "me",
+            "What the token allows, what it has used, and when its limits open",
+        )
+        .gives(json!({
+            "name": "alice", "enabled": true, "resources": "own",
+            "surfaces": ["native", "openai", "live", "upload"], "models": ["gemini-2.5-*"], "projects": ["*"],
+            "use": {
+                "in_flight": 1,
+                "limits": [{ "name": "rpm", "limit": 60, "used": 12, "opens_in_s": 0 }],
+                "day": period(41_000), "month": period(1_200_000)
+            }
+        })),
     ]
 }
 
