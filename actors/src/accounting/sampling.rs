@@ -141,15 +141,7 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
         return RequestOutcome::Answered;
     }
     match transaction.attempts.last().and_then(|last| last.fault) {
-        Some(
-            Kind::QuotaMinute
-            | Kind::QuotaDay
-            | Kind::QuotaZero
-            | Kind::QuotaUnnamed
-            | Kind::QuotaBare
-            | Kind::SpendingCap
-            | Kind::CreditsGone,
-        ) => RequestOutcome::RefusedGoogle,
+        Some(kind) if kind.is_quota() => RequestOutcome::RefusedGoogle,
         Some(Kind::Client | Kind::ResourceUnreachable | Kind::Cancelled | Kind::CredentialsMultiple) => {
             RequestOutcome::ClientError
         }

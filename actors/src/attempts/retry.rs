@@ -114,7 +114,7 @@ impl Tries {
         if is_late || !self.repeat.allows(kind) {
             return Step::GiveUp;
         }
-        if is_quota(kind) {
+        if kind.is_quota() {
             return self.after_quota(&failed.fault, now);
         }
         if !self.has_attempts() {
@@ -171,20 +171,6 @@ impl Tries {
 /// Tells whether a fault holds for all keys of a project.
 fn is_of_project(scope: Scope) -> bool {
     matches!(scope, Scope::Project | Scope::ProjectModel | Scope::ProjectTool | Scope::Billing)
-}
-
-/// Tells whether a project was asked for more than it has, which another may have.
-fn is_quota(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::QuotaMinute
-            | Kind::QuotaDay
-            | Kind::QuotaZero
-            | Kind::QuotaUnnamed
-            | Kind::QuotaBare
-            | Kind::SpendingCap
-            | Kind::CreditsGone
-    )
 }
 
 /// Doubles with every try made; between half of it and the whole, so that clients do not come back in step.

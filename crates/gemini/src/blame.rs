@@ -97,6 +97,21 @@ impl Kind {
         self.row().next
     }
 
+    /// Tells whether Google refused the request because the project has used up what it may: a quota, its spending cap, its
+    /// credits. Another project may have more.
+    pub fn is_quota(self) -> bool {
+        matches!(
+            self,
+            Self::QuotaMinute
+                | Self::QuotaDay
+                | Self::QuotaZero
+                | Self::QuotaUnnamed
+                | Self::QuotaBare
+                | Self::SpendingCap
+                | Self::CreditsGone
+        )
+    }
+
     /// Google's words for it, or what happened; for logs.
     pub fn words(self) -> &'static str {
         self.row().words

@@ -348,17 +348,7 @@ impl Desk {
 
 /// Whether Google counts nothing for it: it refused the request for what is counted, or never saw it.
 fn was_refused(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::QuotaMinute
-            | Kind::QuotaDay
-            | Kind::QuotaZero
-            | Kind::QuotaUnnamed
-            | Kind::QuotaBare
-            | Kind::SpendingCap
-            | Kind::CreditsGone
-            | Kind::ConnectFailed
-    )
+    kind.is_quota() || kind == Kind::ConnectFailed
 }
 
 /// What an outcome says of the model as a whole.
