@@ -348,7 +348,7 @@ impl Desk {
 
 /// Whether Google counts nothing for it: it refused the request for what is counted, or never saw it.
 fn was_refused(kind: Kind) -> bool {
-    kind.is_quota() || kind == Kind::ConnectFailed
+    kind.is_quota() || matches!(kind, Kind::ConnectFailed | Kind::NotDone)
 }
 
 /// What an outcome says of the model as a whole.

@@ -97,6 +97,7 @@ fn full_projects_are_passed_over() {
 fn what_was_refused_does_not_count_and_what_was_abandoned_does() {
     let mut stage = Stage::new(with(&[rpm(2)]), keys(1));
     stage.serve(MODEL, fault(Kind::ConnectFailed, Wait::None));
+    stage.serve(MODEL, fault(Kind::NotDone, Wait::None));
     stage.serve(MODEL, Outcome::Abandoned);
     stage.serve(MODEL, fault(Kind::Overloaded, Wait::None));
     assert_eq!(view(&stage).minute_requests, 2);
