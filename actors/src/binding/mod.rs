@@ -62,7 +62,7 @@ pub(crate) enum Unbound {
 pub(crate) struct Asker<'a> {
     /// The request's id.
     pub(crate) id: &'a str,
-    /// Who asks.
+    /// The caller who names the resources: what is not its own may be hidden from it.
     pub(crate) caller: &'a Caller,
     /// The path, and what it asks for.
     pub(crate) target: &'a Target,

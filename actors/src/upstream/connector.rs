@@ -462,7 +462,7 @@ trait Stream: hyper::rt::Read + hyper::rt::Write + Send + Unpin {}
 
 impl<S: hyper::rt::Read + hyper::rt::Write + Send + Unpin> Stream for S {}
 
-/// A connection.
+/// A connection to the upstream, over whatever it was made: plain, TLS, or either through a proxy.
 pub(super) struct Conn {
     stream: Box<dyn Stream>,
     /// Whether it speaks HTTP/2.

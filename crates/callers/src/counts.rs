@@ -89,7 +89,7 @@ pub(crate) struct Counts {
 /// One limit as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitReading {
-    /// Which.
+    /// The limit that is read.
     pub name: LimitName,
     /// What it is set to.
     pub limit: u64,
@@ -108,7 +108,7 @@ pub struct AccountReading {
     pub day: (Used, Duration),
     /// In this month, and how long it goes on.
     pub month: (Used, Duration),
-    /// Its limits.
+    /// Each limit that is set, with what is used of it.
     pub limits: Vec<LimitReading>,
 }
 

@@ -59,7 +59,7 @@ struct Sources {
 /// Who shows a token.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The caller.
+    /// The caller whose token was shown.
     pub caller: Arc<Registered>,
     /// Whether it may call at this time.
     pub standing: Result<(), Denial>,
@@ -119,7 +119,7 @@ pub enum TokenState {
 /// A token in a list.
 #[derive(Clone, Debug)]
 pub struct TokenListing {
-    /// Its caller.
+    /// What the token may do.
     pub spec: CallerSpec,
     /// Where it comes from.
     pub provenance: Provenance,

@@ -14,7 +14,7 @@ pub(crate) const MAX_FORMER: usize = 4;
 /// A token at rest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptToken {
-    /// Its caller.
+    /// What the token may do, as its operator has said.
     #[serde(flatten)]
     pub spec: CallerSpec,
     /// When it was made.

@@ -11,9 +11,9 @@ use meter::calendar::{self, CalendarUnit};
 /// What was used: requests, tokens (input, output and thoughts) and money.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// Requests.
+    /// How many requests are counted.
     pub requests: u64,
-    /// Tokens.
+    /// Input, output and thought tokens together.
     pub tokens: u64,
     /// Money, in billionths.
     pub money: u64,

@@ -50,7 +50,7 @@ pub struct CallerSpec {
     /// The projects it may be served from.
     #[serde(default)]
     pub projects: Globs,
-    /// Its limits.
+    /// How much it may use, and how fast; a limit that is not set does not hold.
     #[serde(default)]
     pub limits: CallerLimits,
 }

@@ -43,7 +43,7 @@ impl std::fmt::Debug for Match {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Which requests.
+    /// The requests that the rule is for; without a condition, all.
     #[serde(default, rename = "match")]
     pub matches: Match,
     /// How often; none means always.
@@ -52,7 +52,7 @@ pub struct Rule {
     /// How many matching requests pass first.
     #[serde(default)]
     pub after: u64,
-    /// What happens.
+    /// What is done to them in the place of an answer, or to it.
     pub fault: Fault,
     /// How the body of the answer comes, be it the normal one or the fault's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -58,7 +58,7 @@ counters! {
     left,
     /// Those whose answer broke off in the middle.
     broken,
-    /// Tries upstream.
+    /// Attempts on keys, the first and all that followed a fault.
     attempts,
     /// Tries after a request's first.
     retries,
@@ -105,7 +105,7 @@ pub struct Spreads {
 /// One cell. See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
-    /// What adds.
+    /// The counts that are added when cells are put together.
     pub counters: Counters,
     /// The most requests in one minute under these labels. Of two, the larger counts.
     pub peak: u64,

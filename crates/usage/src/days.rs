@@ -19,7 +19,7 @@ impl StepSize {
     /// Every step.
     pub const ALL: [Self; 3] = [Self::Minute, Self::Hour, Self::Day];
 
-    /// Its word.
+    /// Returns the step's name, as it is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Minute => "minute",

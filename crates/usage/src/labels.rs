@@ -12,13 +12,13 @@ pub const ANY_MODEL: &str = "*";
 /// A cell's labels. `None` is what its family does not tell apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels {
-    /// Who called.
+    /// The name of the token that it came with; `None` for all callers together.
     pub caller: Option<Arc<str>>,
     /// The key's id.
     pub key: Option<Arc<str>>,
     /// That key's project at the time.
     pub project: Option<Arc<str>>,
-    /// The model.
+    /// The model that was asked; `None` for all models together.
     pub model: Option<Arc<str>>,
 }
 
@@ -27,9 +27,9 @@ pub struct Labels {
 pub enum Family {
     /// None: all together.
     Total = 0,
-    /// The caller.
+    /// Each caller by itself, over all models and keys.
     Caller = 1,
-    /// The model.
+    /// Each model by itself, over all callers and keys.
     Model = 2,
     /// The key, with its project.
     Key = 3,

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Money(u64);
 
 impl Money {
-    /// Nothing.
+    /// What costs nothing. What has no price is not this, but unknown.
     pub const ZERO: Self = Self(0);
     /// The most there is: what a signed column of a database can hold.
     pub const MAX: Self = Self(crate::cell::MOST);

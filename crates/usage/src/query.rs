@@ -12,18 +12,18 @@ use std::{collections::BTreeMap, error, fmt, str::FromStr, sync::Arc};
 /// What rows are told apart by, besides time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Column {
-    /// Who called.
+    /// The name of the token that the requests came with.
     Caller,
     /// The key.
     Key,
     /// The key's project.
     Project,
-    /// The model.
+    /// The model that was asked, or `other`.
     Model,
 }
 
 impl Column {
-    /// Its word.
+    /// Returns the column's name, as `--by` and the head of a table have it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Caller => "caller",
@@ -70,7 +70,7 @@ pub enum QueryStep {
 }
 
 impl QueryStep {
-    /// Its word.
+    /// Returns the step's name, as `--step` has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Minute => "minute",
