@@ -1,7 +1,6 @@
 //! The service: settings, logging, wiring and the HTTP face of gemini-balance. The binary in `main.rs` is a thin shell
 //! around [`command`]; the actors live in `gemini-balance-actors`.
 
-mod admin;
 mod caller_view;
 pub mod command;
 mod connections;
@@ -9,6 +8,7 @@ pub mod http;
 pub mod inflight;
 mod local_http;
 pub mod logging;
+mod operator;
 mod printable;
 pub mod process;
 mod seeding;

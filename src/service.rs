@@ -2,12 +2,11 @@
 //! server with one upstream client a worker, the signals, the drain.
 
 use crate::{
-    admin,
     command::failure::Failure,
     http::{AppState, BodyBudget, BodyLog, CorsOrigins, Gate, Guesses, Origins, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
-    seeding,
+    operator, seeding,
     server::{ClientListener, Serving},
     settings::{self, Settings, SettingsError},
     signals::Signals,
@@ -91,7 +90,7 @@ impl Service {
         }
         let admin = settings
             .admin_token()?
-            .map(|token| Ok::<_, Failure>((admin::address(settings)?, token)))
+            .map(|token| Ok::<_, Failure>((operator::address(settings)?, token)))
             .transpose()?;
         let enrolment = Enrolment::new(settings, &tokens, &ring)?;
         let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
@@ -143,14 +142,14 @@ impl Service {
                 Arc::clone(&health),
             )?;
             if let Some((address, token)) = &admin {
-                let operated = admin::Operated {
+                let operated = operator::Operated {
                     keys: keys.clone(),
                     health: Arc::clone(&health),
                     in_flight: in_flight.clone(),
                     tokens: Arc::clone(&tokens_made),
                     accounts: accounts.clone(),
                 };
-                admin::start(*address, token, operated)?;
+                operator::start(*address, token, operated)?;
             }
             if settings.pool.check_retired_s > 0 {
                 let every = Duration::from_secs(settings.pool.check_retired_s);

@@ -2,7 +2,7 @@
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
 use super::failure::Failure;
-use crate::{admin, logging, printable::Printable, settings::Settings};
+use crate::{logging, operator, printable::Printable, settings::Settings};
 use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     settings.certificate()?;
     settings.origins()?;
     if settings.admin_token()?.is_some() {
-        admin::address(settings)?;
+        operator::address(settings)?;
     }
     logging::level_of(&settings.log).map_err(|error| settings.name_source(error))?;
     println!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());

@@ -1,7 +1,10 @@
 //! `/api/tokens`: makes, lists, limits, rotates, disables and removes the clients' tokens. A new token is in the answer that
 //! made it, and nowhere else.
 
-use super::{Desk, answer, refusal};
+use super::{
+    Desk,
+    gate::{answer, refusal},
+};
 use crate::{
     caller_view::{SpecView, UseView},
     settings::{Expiry, TokenEntry, client_spec, span},

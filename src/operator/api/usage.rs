@@ -1,0 +1,38 @@
+//! `/api/usage`: what was used, by whom.
+
+use super::{
+    Desk,
+    gate::{answer, refusal},
+};
+use crate::usage_report;
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use std::collections::HashMap;
+
+/// Adds the paths of this resource.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config.route("/api/usage", web::get().to(used));
+}
+
+async fn used(
+    request: HttpRequest,
+    parameters: web::Query<HashMap<String, String>>,
+    desk: web::Data<Desk>,
+) -> HttpResponse {
+    if let Some(refusal) = refusal(&request, &desk) {
+        return refusal;
+    }
+    let Some(accounts) = desk.operated.accounts.clone() else {
+        return answer(404, "usage is not counted here: usage.enabled is false");
+    };
+    // On a thread that may wait for the disk.
+    let now = chrono::Utc::now().timestamp();
+    match web::block(move || usage_report::answer(&accounts, &parameters, now)).await {
+        Ok(answer) => {
+            HttpResponse::build(actix_web::http::StatusCode::from_u16(answer.status).unwrap_or_default())
+                .content_type(answer.content_type)
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .body(answer.body)
+        }
+        Err(_) => answer(503, "too much is asked at once"),
+    }
+}
