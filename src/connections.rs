@@ -8,6 +8,7 @@ mod upgrade;
 pub(crate) use stream::{ClientStream, SheddableStream};
 
 use crate::settings;
+use gemini_balance_actors::ClientStall;
 use std::{
     cell::{Cell, RefCell},
     cmp::Reverse,
@@ -82,6 +83,8 @@ pub(crate) struct Connection {
     is_shed: Cell<bool>,
     /// Whether what comes next is the head of a request.
     expects_head: Cell<bool>,
+    /// Whether it was given up since the client took nothing.
+    stall: ClientStall,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -148,6 +151,7 @@ impl Connections {
             idle_since: Cell::new(Instant::now()),
             is_shed: Cell::new(false),
             expects_head: Cell::new(true),
+            stall: ClientStall::default(),
             waker: RefCell::new(None),
         });
         self.open.borrow_mut().insert(number, Rc::clone(&connection));
@@ -196,6 +200,11 @@ impl Connection {
     /// Whether it is under TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.is_secure
+    }
+
+    /// What is to be said of a client that takes nothing.
+    pub(crate) fn stall(&self) -> &ClientStall {
+        &self.stall
     }
 
     /// A request has come on it.
