@@ -2,11 +2,14 @@
 //! first where there are too many. Strangers cannot keep others out: what they hold goes before what callers hold, and
 //! nothing that a caller's request is under way on is ever closed. `service` opens each, `http` says what comes on it.
 
+mod newcomers;
 mod stream;
 mod upgrade;
 
+pub(crate) use newcomers::Newcomers;
 pub(crate) use stream::{ClientStream, SheddableStream};
 
+use self::newcomers::Newcomer;
 use crate::settings;
 use gemini_balance_actors::ClientStall;
 use std::{
@@ -60,6 +63,7 @@ pub(crate) struct Connections {
     /// How many each address holds on which nobody was let in.
     unknown: RefCell<HashMap<IpAddr, usize>>,
     next: Cell<u64>,
+    newcomers: Newcomers,
 }
 
 /// One connection, as far as others have to know of it.
@@ -81,6 +85,8 @@ pub(crate) struct Connection {
     idle_since: Cell<Instant>,
     /// Whether it is to end.
     is_shed: Cell<bool>,
+    /// Its place among those without a request, while it has one.
+    newcomer: RefCell<Option<Newcomer>>,
     /// Whether what comes next is the head of a request.
     expects_head: Cell<bool>,
     /// Whether it was given up since the client took nothing.
@@ -93,8 +99,14 @@ pub(crate) struct Connection {
 pub(crate) struct UnderWay(Rc<Connection>);
 
 impl Connections {
-    pub(crate) fn new(bounds: ConnectionBounds) -> Rc<Self> {
-        Rc::new(Self { bounds, open: RefCell::default(), unknown: RefCell::default(), next: Cell::new(0) })
+    pub(crate) fn new(bounds: ConnectionBounds, newcomers: Newcomers) -> Rc<Self> {
+        Rc::new(Self {
+            bounds,
+            open: RefCell::default(),
+            unknown: RefCell::default(),
+            next: Cell::new(0),
+            newcomers,
+        })
     }
 
     /// Closes what is idle for too long, for as long as the worker lives.
@@ -150,6 +162,7 @@ impl Connections {
             callers_requests: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             is_shed: Cell::new(false),
+            newcomer: RefCell::new(Some(self.newcomers.enter())),
             expects_head: Cell::new(true),
             stall: ClientStall::default(),
             waker: RefCell::new(None),
@@ -211,6 +224,7 @@ impl Connection {
     pub(crate) fn begin(self: &Rc<Self>) -> UnderWay {
         self.requests.set(self.requests.get() + 1);
         self.expects_head.set(false);
+        self.newcomer.take();
         UnderWay(Rc::clone(self))
     }
 
@@ -236,6 +250,7 @@ impl Connection {
 
     /// It is gone.
     fn close(&self) {
+        self.newcomer.take();
         if self.all.open.borrow_mut().remove(&self.number).is_some() && !self.is_known.get() {
             self.all.forget_unknown(self.address);
         }
@@ -273,7 +288,8 @@ mod tests {
 
     fn connections(most: usize, most_unknown: usize) -> Rc<Connections> {
         let (unknown_idle, known_idle) = (Duration::from_secs(10), Duration::from_secs(85));
-        Connections::new(ConnectionBounds { most, most_unknown, unknown_idle, known_idle })
+        let bounds = ConnectionBounds { most, most_unknown, unknown_idle, known_idle };
+        Connections::new(bounds, Newcomers::default())
     }
 
     fn open(connections: &Rc<Connections>, address: u8) -> Rc<Connection> {

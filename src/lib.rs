@@ -2,6 +2,7 @@
 //! around [`command`]; the actors live in `gemini-balance-actors`.
 
 mod caller_view;
+mod closing;
 pub mod command;
 mod connections;
 pub mod http;
