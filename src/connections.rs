@@ -63,6 +63,8 @@ pub(crate) struct Connections {
     /// How many each address holds on which nobody was let in.
     unknown: RefCell<HashMap<IpAddr, usize>>,
     next: Cell<u64>,
+    /// How many connections and requests have ended.
+    ended: Cell<u64>,
     newcomers: Newcomers,
 }
 
@@ -105,8 +107,18 @@ impl Connections {
             open: RefCell::default(),
             unknown: RefCell::default(),
             next: Cell::new(0),
+            ended: Cell::new(0),
             newcomers,
         })
+    }
+
+    /// Returns how many connections and requests have ended so far.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended.get()
+    }
+
+    fn has_ended(&self) {
+        self.ended.set(self.ended.get().wrapping_add(1));
     }
 
     /// Closes what is idle for too long, for as long as the worker lives.
@@ -251,6 +263,7 @@ impl Connection {
     /// It is gone.
     fn close(&self) {
         self.newcomer.take();
+        self.all.has_ended();
         if self.all.open.borrow_mut().remove(&self.number).is_some() && !self.is_known.get() {
             self.all.forget_unknown(self.address);
         }
@@ -260,6 +273,7 @@ impl Connection {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let connection = &self.0;
+        connection.all.has_ended();
         let left = connection.requests.get().saturating_sub(1);
         connection.requests.set(left);
         connection.callers_requests.set(connection.callers_requests.get().min(left));

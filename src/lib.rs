@@ -9,6 +9,7 @@ pub mod http;
 pub mod inflight;
 mod local_http;
 pub mod logging;
+mod memory_return;
 mod operator;
 mod printable;
 pub mod process;

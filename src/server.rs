@@ -5,6 +5,7 @@ use crate::{
     closing::Closing,
     connections::{ClientStream, Connection, ConnectionBounds, Connections, Newcomers, SheddableStream},
     http::{AppState, Origins, around, routes},
+    memory_return::give_back,
     settings, socket,
 };
 use actix_http::{Extensions, HttpService, error::DispatchError};
@@ -181,6 +182,7 @@ impl Door {
         let DoorPlan { settings, origins, newcomers } = plan;
         let connections = Connections::new(ConnectionBounds::of(settings), newcomers.clone());
         actix_web::rt::spawn(Rc::clone(&connections).sweep());
+        actix_web::rt::spawn(give_back(Rc::clone(&connections)));
         Self {
             connections,
             origins: Arc::clone(origins),
