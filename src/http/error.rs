@@ -217,9 +217,9 @@ impl GatewayError {
     fn retry_in(&self) -> Option<Duration> {
         match self {
             Self::Forward(Failure::NoKey(refusal)) => refusal.back_in(),
-            Self::Body(BodyRefused::Busy, _) => Some(Duration::from_secs(1)),
             // The way to Google is tried once a second while it fails.
-            Self::Forward(
+            Self::Body(BodyRefused::Busy, _)
+            | Self::Forward(
                 Failure::Unreachable | Failure::HeadLost | Failure::BodyLost | Failure::NotGoogle(_),
             ) => Some(Duration::from_secs(1)),
             Self::GuessedTooOften { wait } => Some(*wait),

@@ -9,7 +9,7 @@ use crate::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gemini_simulator::{End, Lifecycle, Simulator};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const MIB: usize = 1024 * 1024;
 const FILES: &str = "/upload/v1beta/files";
