@@ -29,9 +29,9 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// How much of an answer is gathered before it is written. As much, and one more piece, lies there for a client that does
-/// not read.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// How much of an answer is gathered before it is written: more than a piece usually has, so that the last one goes out in
+/// one write with the end. As much, and one more piece, lies there for a client that does not read.
+const WRITE_BUFFER_BYTES: usize = 32 * 1024;
 
 /// How long an answer's last bytes may take where its connection ends with it.
 const DISCONNECT_WITHIN: Duration = Duration::from_secs(2);

@@ -82,7 +82,7 @@ pub enum AnswerBody {
     Whole(Bytes),
     /// It is still coming.
     Stream {
-        /// Its pieces. The channel closing without [`Piece::End`] means it broke off.
+        /// Its pieces. The channel closing without [`Piece::Last`] means it broke off.
         pieces: mpsc::Receiver<Piece>,
         /// Its length, if the upstream has announced one.
         length: Option<u64>,
@@ -94,6 +94,7 @@ pub enum AnswerBody {
 pub enum Piece {
     /// Bytes as they came.
     Chunk(Bytes),
-    /// The body is whole.
-    End,
+    /// The last bytes, none where no more came: with them the body is whole. They come together so that the client gets
+    /// them and the end in one write.
+    Last(Bytes),
 }

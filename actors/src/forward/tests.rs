@@ -319,9 +319,8 @@ async fn relayed(upstream: &Upstream, path: &str, form: StreamForm) -> (Vec<u8>,
     let relaying = relay::relay(rest, sender, Duration::from_secs(5), framing, tail, &mut answer.observer);
     let reading = async {
         while let Some(piece) = pieces.recv().await {
-            if let Piece::Chunk(bytes) = piece {
-                got.extend_from_slice(&bytes);
-            }
+            let (Piece::Chunk(bytes) | Piece::Last(bytes)) = piece;
+            got.extend_from_slice(&bytes);
         }
     };
     let (relayed, ()) = tokio::join!(relaying, reading);
