@@ -2,7 +2,7 @@
 //! client and the actor never sees actix-web.
 
 use super::upload::BodyStream;
-use crate::{caller::Caller, ledger::Holding};
+use crate::{caller::Caller, client_stall::ClientStall, ledger::Holding};
 use bytes::Bytes;
 use gemini::path::Target;
 use http::{HeaderMap, Method, StatusCode};
@@ -33,6 +33,8 @@ pub struct Job {
     /// The gateway's own origin as the client sees it, such as `http://gateway:8000`, to which answers that name the
     /// upstream's are turned.
     pub origin: Option<String>,
+    /// What becomes of the client's connection, where it is known.
+    pub stall: Option<ClientStall>,
     /// When the request arrived.
     pub arrived: Instant,
 }
@@ -56,6 +58,7 @@ impl Job {
             stream: None,
             upload: None,
             origin: None,
+            stall: None,
             arrived: Instant::now(),
         }
     }

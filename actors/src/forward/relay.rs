@@ -91,6 +91,7 @@ pub(super) async fn relay(
                 other => state = other,
             }
         }
+        observer.let_document_pass();
         // Before the client can name in its next request what the end brings.
         let mut at_end = matches!(state, Ready::End | Ready::Broken).then(|| observer.end());
         let mut piece = joined.into_bytes();
