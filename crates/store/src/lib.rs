@@ -34,6 +34,7 @@ pub mod instance_key;
 mod ledger;
 mod memory;
 mod opened;
+mod private_file;
 mod records;
 mod sqlite;
 mod usage_book;
@@ -46,6 +47,7 @@ pub use error::StoreError;
 pub use ledger::{Holding, Ledger, LedgerChange, Store};
 pub use memory::Memory;
 pub use opened::{Condition, Opened};
+pub use private_file::PrivateFileError;
 pub use records::{Change, RecordId, Records, Stored};
 pub use sqlite::{Sqlite, UsageFile};
 pub use usage_book::{
