@@ -62,3 +62,22 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     written
 }
+
+/// Writes a file to the disk in the place of the one that is there, if any: whoever reads it, at whatever moment, reads the
+/// one or the other whole.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Where the name is a link, the file that it leads to is meant.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut name = path.clone().into_os_string();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    match fs::remove_file(&new) {
+        // A process that was killed has left it.
+        Err(error) if !is_absent(&error) => return Err(error),
+        _ => {}
+    }
+    create(&new, bytes)?;
+    fs::rename(&new, &path).inspect_err(|_| drop(fs::remove_file(&new)))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
+}
