@@ -11,7 +11,13 @@ mod tokens;
 mod usage;
 
 use self::failure::Failure;
-use crate::{printable::Printable, process, service::Service, settings, signals};
+use crate::{
+    printable::Printable,
+    process,
+    service::Service,
+    settings::{self, Environment},
+    signals,
+};
 use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -94,6 +100,5 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn settings_of(file: Option<&Path>) -> Result<settings::Settings, Failure> {
-    settings::read_dotenv()?;
-    Ok(settings::load(file)?)
+    Ok(settings::load(file, Environment::at_start()?)?)
 }

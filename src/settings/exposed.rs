@@ -22,7 +22,7 @@ impl Settings {
         files.extend(of_keys.filter_map(|(n, path)| Some((format!("keys[{n}].secret_file"), path?))));
         files
             .extend(of_tokens.filter_map(|(n, path)| Some((format!("auth.tokens[{n}].secret_file"), path?))));
-        if self.environment {
+        if self.environment.reads_file() {
             files.push((dotenv_file::NAME.to_owned(), Path::new(dotenv_file::NAME)));
         }
         let has_secrets = self.keys.iter().any(|entry| !entry.secret.is_empty())

@@ -4,6 +4,7 @@
 
 mod dotenv;
 mod dotenv_file;
+mod environment;
 mod error;
 mod exposed;
 mod host;
@@ -19,11 +20,10 @@ mod variables;
 pub use tokens::Token;
 pub(crate) use tokens::{Expiry, client_spec, span};
 
-pub(crate) use dotenv_file::read_dotenv;
+pub use environment::Environment;
 pub use error::SettingsError;
 pub(crate) use host::listen_host;
-pub use sources::load;
-pub(crate) use sources::{demo, port};
+pub(crate) use sources::{demo, load, port};
 
 use callers::{SurfaceName, Visibility};
 use gemini_balance_actors::{
@@ -73,9 +73,9 @@ pub struct Settings {
     pub admin: Admin,
     /// `[supervisor]`
     pub supervisor: Supervisor,
-    /// Whether the environment may name keys, tokens and a proxy. Not so in the demo.
-    #[serde(skip, default = "yes")]
-    pub(crate) environment: bool,
+    /// The environment, which names keys and tokens as well. Empty in the demo.
+    #[serde(skip)]
+    environment: Environment,
     /// The file that was read beside the defaults, if there was one.
     #[serde(skip)]
     file: Option<PathBuf>,
