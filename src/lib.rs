@@ -6,6 +6,7 @@ pub mod command;
 mod connections;
 pub mod http;
 pub mod inflight;
+mod keys;
 mod local_http;
 pub mod logging;
 mod operator;

@@ -92,10 +92,7 @@ impl Enrolment {
             None => random().map_err(|error| refused(format!("cannot be made: {error}")))?,
         };
         let directory = Arc::new(Directory::new(InstanceKey::new(&key), zone));
-        directory.set_pool_keys(ring.keys().iter().map(|key| {
-            let pool_key = PoolKey { id: key.id().as_str().into(), project: key.project().map(Into::into) };
-            (pool_key, key.secret().expose().as_bytes())
-        }));
+        let_in(&directory, ring);
         directory
             .set_given(tokens.iter().map(|token| (token.spec.clone(), token.secret.expose().as_bytes())));
         if found.is_some() {
@@ -106,6 +103,14 @@ impl Enrolment {
         let is_written = Mutex::new(found.is_some());
         Ok(Self { directory, kept, key: InstanceKeyFile { key, path, is_written } })
     }
+}
+
+/// Tells the directory which keys are the pool's: they are credentials while no token was ever made.
+pub(crate) fn let_in(directory: &Directory, ring: &KeyRing) {
+    directory.set_pool_keys(ring.keys().iter().map(|key| {
+        let pool_key = PoolKey { id: key.id().as_str().into(), project: key.project().map(Into::into) };
+        (pool_key, key.secret().expose().as_bytes())
+    }));
 }
 
 impl InstanceKeyFile {

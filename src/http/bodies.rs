@@ -6,15 +6,18 @@ use crate::{
     settings,
 };
 use flate2::read::MultiGzDecoder;
-use gemini_balance_actors::{Secret, key_ring::KeyRing};
+use gemini_balance_actors::CurrentKeys;
 use serde_json::json;
 use std::{borrow::Cow, io::Read, sync::Arc};
+
+/// How long a key can be that is added while the service runs.
+const LONGEST_ADDED: usize = *gemini::pasted::LENGTHS.end();
 
 /// Writes bodies down.
 pub struct BodyLog {
     /// How much of each is shown.
     limit: usize,
-    secrets: Vec<Secret>,
+    keys: CurrentKeys,
     /// How much more is looked at: a key that begins within the limit is struck out whole.
     margin: usize,
 }
@@ -31,11 +34,12 @@ pub(super) struct AnswerCopy {
 
 impl BodyLog {
     /// None unless it was asked for.
-    pub fn new(settings: &settings::Log, ring: &KeyRing) -> Option<Arc<Self>> {
-        let secrets: Vec<_> = ring.keys().iter().map(|key| key.secret().clone()).collect();
+    pub fn new(settings: &settings::Log, keys: &CurrentKeys) -> Option<Arc<Self>> {
+        let longest = keys.ring().keys().iter().map(|key| key.secret().expose().len()).max();
         // A JSON string or a URL may spell each byte with six.
-        let margin = secrets.iter().map(|secret| secret.expose().len() * 6).max().unwrap_or_default();
-        settings.debug_enabled.then(|| Arc::new(Self { limit: settings.debug_body_bytes, secrets, margin }))
+        let margin = longest.unwrap_or_default().max(LONGEST_ADDED) * 6;
+        let keys = keys.clone();
+        settings.debug_enabled.then(|| Arc::new(Self { limit: settings.debug_body_bytes, keys, margin }))
     }
 
     /// Writes a request down.
@@ -57,7 +61,8 @@ impl BodyLog {
 
     /// The beginning of a text of `whole` bytes, in the clear and without keys.
     fn shown(&self, begun: &[u8], whole: usize) -> String {
-        let secrets: Vec<_> = self.secrets.iter().map(Secret::expose).collect();
+        let ring = self.keys.ring();
+        let secrets: Vec<_> = ring.keys().iter().map(|key| key.secret().expose()).collect();
         let text = String::from_utf8_lossy(&gemini::classify::redact(begun, &secrets)).into_owned();
         // Where the copy stops short, its last bytes may be a part of a key, which is not recognised.
         let safe = if begun.len() < whole { text.len().saturating_sub(self.margin) } else { text.len() };
@@ -102,11 +107,13 @@ impl Drop for AnswerCopy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gemini_balance_actors::{Secret, key_ring::KeyRing};
+    use keypool::KeySpec;
     use std::io::Write;
 
     fn log(limit: usize) -> BodyLog {
-        let secrets = vec![Secret::new("AIzaCanaryCanary")];
-        BodyLog { limit, secrets, margin: 16 * 6 }
+        let key = (KeySpec::new("k-1"), Secret::new("AIzaCanaryCanary"));
+        BodyLog { limit, keys: CurrentKeys::new(KeyRing::new(vec![key]).unwrap()), margin: 16 * 6 }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
     command::failure::Failure,
     http::Gate,
     inflight::InFlight,
+    keys::PoolKeys,
     settings::{Settings, SettingsError},
     tokens::Tokens,
 };
@@ -23,6 +24,7 @@ use std::{
 #[derive(Clone)]
 pub(crate) struct Operated {
     pub(crate) keys: KeyManager,
+    pub(crate) pool_keys: Arc<PoolKeys>,
     pub(crate) health: Arc<Health>,
     pub(crate) in_flight: InFlight,
     pub(crate) tokens: Arc<Tokens>,

@@ -8,6 +8,7 @@ use crate::{
     command::failure::Failure,
     http::{BodyBudget, BodyLog, Gate, Guesses},
     inflight::InFlight,
+    keys::{KeySources, PoolKeys},
     logging::Logging,
     operator, seeding,
     settings::Settings,
@@ -31,6 +32,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// How long the store may take for its last write.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -42,7 +44,8 @@ impl Service {
     /// Serves until SIGTERM or SIGINT, or until a component is given up. `ready` is called with the address once
     /// connections are accepted.
     pub(crate) fn run(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
-        let ring = settings.key_ring()?;
+        let key_sources = KeySources::read(settings)?;
+        let ring = key_sources.ring(settings)?;
         let tokens = settings.tokens()?;
         let upstream = settings.upstream()?;
         let certificate = settings.certificate()?;
@@ -62,7 +65,7 @@ impl Service {
         let clock = Clock::start();
         let prices = settings.price_table()?;
         let pool_keys = CurrentKeys::new(ring);
-        let bodies = BodyLog::new(&settings.log, &pool_keys.ring());
+        let bodies = BodyLog::new(&settings.log, &pool_keys);
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
@@ -97,6 +100,7 @@ impl Service {
             if let Some(accounts) = &accounts {
                 seeding::seed(&directory, accounts, clock).await;
             }
+            let directory = Arc::clone(&enrolment.directory);
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
@@ -106,20 +110,27 @@ impl Service {
                 intensity,
                 Arc::clone(&health),
             )?;
+            let (_, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
+            let checker = KeyCheckerActor::start(
+                &arbiter.handle(),
+                keys.clone(),
+                upstream.clone(),
+                every,
+                intensity,
+                Arc::clone(&health),
+            );
             if let Some((address, token)) = &admin {
+                let pool_keys =
+                    PoolKeys::new(key_sources, keys.clone(), checker, store.clone(), directory);
                 let operated = operator::Operated {
                     keys: keys.clone(),
+                    pool_keys: Arc::new(pool_keys),
                     health: Arc::clone(&health),
                     in_flight: in_flight.clone(),
                     tokens: Arc::clone(&tokens_made),
                     accounts: accounts.clone(),
                 };
                 operator::start(*address, token, operated)?;
-            }
-            if settings.pool.check_retired_s > 0 {
-                let every = Duration::from_secs(settings.pool.check_retired_s);
-                let (keys, upstream) = (keys.clone(), upstream.clone());
-                KeyCheckerActor::start(&arbiter.handle(), keys, upstream, every, intensity, Arc::clone(&health));
             }
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), tokens.len());
             let plan = Plan {

@@ -11,7 +11,7 @@ pub const MAX_PASTED_KEYS: usize = 20_000;
 /// How many of the other words are named by their places.
 const MAX_NAMED_WORDS: usize = 1_000;
 /// How long a key can be, in bytes.
-const LENGTHS: std::ops::RangeInclusive<usize> = 20..=256;
+pub const LENGTHS: std::ops::RangeInclusive<usize> = 20..=256;
 
 /// What was found in a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
