@@ -7,7 +7,7 @@ mod key_set;
 mod preview;
 
 pub(crate) use error::KeysError;
-pub(crate) use key_set::{KeyChange, KeySet, KeySource};
+pub(crate) use key_set::{AddedKey, KeyChange, KeySet, KeySource};
 pub(crate) use preview::{Paste, Preview};
 
 use crate::{

@@ -26,6 +26,8 @@ use troubles::Troubles;
 pub const TRANSACTION: &str = "transaction";
 /// The target of lines with bodies.
 pub const BODIES: &str = "bodies";
+/// The target of lines on what an operator has changed.
+pub(crate) const AUDIT: &str = "audit";
 
 /// The name of the log files on the health board.
 const COMPONENT: &str = "logs";
@@ -89,7 +91,7 @@ impl Logging {
                     line::JsonText(&message.to_string())
                 )),
             })
-            .filter(|metadata| metadata.target() != TRANSACTION && metadata.target() != BODIES)
+            .filter(|metadata| ![TRANSACTION, BODIES, AUDIT].contains(&metadata.target()))
             .chain(line_to(console::stdout(), NoticeForm::Application(format)));
         let application = match app_log {
             Some(out) => application.chain(line_to(out, NoticeForm::Application(format))),
@@ -121,6 +123,13 @@ impl Logging {
         } else {
             root = root.level_for(TRANSACTION, log::LevelFilter::Off);
         }
+        // Whatever the level, what was changed is on record.
+        let out = file("log.dir", &settings.dir.join("audit.log"), Readers::Group);
+        root = root.level_for(AUDIT, log::LevelFilter::Info).chain(
+            fern::Dispatch::new()
+                .filter(|metadata| metadata.target() == AUDIT)
+                .chain(line_to(out.unwrap_or_else(console::stdout), NoticeForm::Record)),
+        );
         // What clients say goes nowhere but into the file that was asked for.
         let bodies =
             settings.debug_enabled.then(|| file("log.debug_file", &settings.debug_file, Readers::Owner));

@@ -1,8 +1,9 @@
 //! The operator's listener: what an operator sees and steers over HTTP. Apart from the clients' listener, on loopback,
 //! with a token of its own that no client token opens, and not there at all without one. Its paths are in `api`, who is
-//! let in in `gate`.
+//! let in in `gate`, what is written down of their changes in `audit`.
 
 mod api;
+mod audit;
 mod gate;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     settings::{Settings, SettingsError},
     tokens::Tokens,
 };
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpServer, middleware::from_fn, web};
 use gemini_balance_actors::{KeyManager, Secret, accounting::Accounts, health::Health};
 use std::{
     net::{SocketAddr, ToSocketAddrs},
@@ -58,14 +59,14 @@ pub(crate) fn address(settings: &Settings) -> Result<SocketAddr, SettingsError> 
 /// Starts the listener on this thread.
 pub(crate) fn start(address: SocketAddr, token: &Secret, operated: Operated) -> Result<(), Failure> {
     let desk = Desk { gate: Arc::new(Gate::of_one("admin", token)), operated };
-    let server =
-        HttpServer::new(move || App::new().app_data(web::Data::new(desk.clone())).configure(api::routes))
-            .workers(1)
-            .disable_signals()
-            .bind(address)
-            .map_err(|error| {
-                Failure::new(format!("cannot listen on {address} (admin.host, admin.port): {error}"))
-            })?;
+    let server = HttpServer::new(move || {
+        let app = App::new().app_data(web::Data::new(desk.clone())).configure(api::routes);
+        app.wrap(from_fn(audit::write))
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(address)
+    .map_err(|error| Failure::new(format!("cannot listen on {address} (admin.host, admin.port): {error}")))?;
     let bound = server.addrs().first().copied().unwrap_or(address);
     log::info!(target: "service", "the operator's listener is at http://{bound}");
     actix_rt::spawn(server.run());

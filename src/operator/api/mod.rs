@@ -5,7 +5,7 @@ mod keys;
 mod tokens;
 mod usage;
 
-use super::{Desk, gate};
+use super::{Desk, audit, gate};
 use actix_web::web;
 use std::time::Duration;
 
