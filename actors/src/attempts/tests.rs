@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     key_manager::KeyManager,
-    testing::{KeyOf, exact, in_system, manager, ring},
+    testing::{KeyOf, current, exact, in_system, manager},
 };
 use gemini::fault::{Next, Quota, QuotaUnit, QuotaWindow, Wait};
 use keypool::{Limit, Settings, Snapshot, Tool, Tools};
@@ -95,7 +95,7 @@ impl Stage {
     }
 
     fn with(keys: &[KeyOf], settings: Settings) -> Self {
-        let keys = manager(&ring(keys), settings);
+        let keys = manager(&current(keys), settings);
         Self { keys, last_answers: LastAnswers::default(), limits: LIMITS, takes: Duration::ZERO }
     }
 

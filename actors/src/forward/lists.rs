@@ -76,7 +76,7 @@ impl Forwarder {
         record: &AttemptRecord,
     ) -> SearchEnd {
         let ring = self.keys.ring();
-        let tags = tags(ring, &projects);
+        let tags = tags(&ring, &projects);
         let (usable, retired): (Vec<_>, Vec<_>) =
             projects.into_iter().zip(tags).partition(|(project, _)| project.usable);
         let (usable, tags): (Vec<_>, Vec<_>) = usable.into_iter().unzip();
@@ -121,7 +121,7 @@ impl Forwarder {
                             }
                         };
                         if listing.feed(project, &body).is_err() {
-                            let key = ring.key(&usable[project].key).id();
+                            let key = &usable[project].key;
                             log::warn!(target: "forward", "{}: no page of a list from the project of {key}", job.id);
                             return SearchEnd::Nothing(Failure::NoPage);
                         }
@@ -171,8 +171,7 @@ impl Forwarder {
     }
 
     fn tell_of_unlisted(&self, job: &Job, unlisted: &[ProjectView]) {
-        let ring = self.keys.ring();
-        let keys: Vec<_> = unlisted.iter().map(|project| ring.key(&project.first).id().as_str()).collect();
+        let keys: Vec<_> = unlisted.iter().map(|project| project.first.as_str()).collect();
         log::warn!(
             target: "forward",
             "{}: a list without the projects of {}: no key there can be asked now",
@@ -266,20 +265,22 @@ fn no_page(ended: Ended<WholeAnswer>) -> NoPage {
 /// Names each project by what does not depend on the order of keys: its label, so that it is the same with a key more, or
 /// the least of its keys' fingerprints where it has none, or shares it with another project.
 fn tags(ring: &KeyRing, projects: &[ProjectView]) -> Vec<ProjectTag> {
-    let labels: Vec<_> = projects
-        .iter()
-        .map(|project| project.keys.iter().filter_map(|key| ring.key(key).project()).min())
-        .collect();
+    let labels: Vec<_> =
+        projects.iter().map(|project| keys_of(project, ring).filter_map(|key| key.project()).min()).collect();
     let named = projects.iter().zip(&labels).map(|(project, label)| match label {
         Some(text) if labels.iter().filter(|other| *other == label).count() == 1 => {
             ProjectTag::new(&format!("project {text}"))
         }
         _ => {
-            let least = project.keys.iter().map(|key| ring.key(key).fingerprint()).min();
+            let least = keys_of(project, ring).map(|key| key.fingerprint()).min();
             ProjectTag::new(least.unwrap_or_default())
         }
     });
     named.collect()
+}
+
+fn keys_of<'a>(project: &'a ProjectView, ring: &'a KeyRing) -> impl Iterator<Item = &'a Arc<Key>> {
+    project.keys.iter().filter_map(|key| ring.find(key))
 }
 
 /// What a caller may see.

@@ -7,7 +7,7 @@ use crate::{
     supervisor::LinkError,
 };
 use gemini::usage::Usage;
-use keypool::{Grant, Outcome, Refusal, Role, Settlement, Ticket};
+use keypool::{Grant, Outcome, PoolError, Refusal, Role, Settlement, Ticket};
 use std::{fmt, sync::Arc};
 use tokio::sync::oneshot;
 
@@ -20,9 +20,15 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(grant: Grant, model: Option<Arc<str>>, ring: &KeyRing, inbox: &Arc<Inbox>) -> Self {
-        let key = Arc::clone(ring.key(&grant.key));
-        Self { grant: Some(grant), model, key, inbox: Arc::clone(inbox) }
+    /// Makes a lease of the key that the grant names, if the ring has it.
+    pub(super) fn new(
+        grant: Grant,
+        model: Option<Arc<str>>,
+        ring: &KeyRing,
+        inbox: &Arc<Inbox>,
+    ) -> Option<Self> {
+        let key = Arc::clone(ring.find(&grant.key)?);
+        Some(Self { grant: Some(grant), model, key, inbox: Arc::clone(inbox) })
     }
 
     /// The key, with its secret.
@@ -105,6 +111,15 @@ pub enum LeaseError {
     /// The pool's own answer.
     Refused(Refusal),
     /// The key manager did not answer in time, or is no more.
+    Unanswered(LinkError),
+}
+
+/// Why another set of keys was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReconcileError {
+    /// It makes no sense; nothing has changed.
+    Refused(PoolError),
+    /// The key manager did not answer in time, or is no more. It may still take the set.
     Unanswered(LinkError),
 }
 

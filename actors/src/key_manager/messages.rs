@@ -1,8 +1,10 @@
 //! What can be said to the `KeyManagerActor`.
 
 use super::lease::{Lease, WaitingLease};
+use crate::key_ring::KeyRing;
 use actix::Message;
-use keypool::{KeyId, LeaseRequest, PoolError, ProjectView, Refusal, Snapshot};
+use keypool::{KeyId, LeaseRequest, PoolError, ProjectView, Refusal, Settings, Snapshot};
+use std::sync::Arc;
 
 /// Asks for a key for one attempt.
 #[derive(Clone, Debug, Message)]
@@ -58,6 +60,27 @@ pub enum VerbKind {
     Disable,
     /// Forget its cooldowns, faults and retirement.
     Reset,
+}
+
+/// Asks for another set of keys, and perhaps other rules. Either all of it is done or nothing.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Reconciled, PoolError>")]
+pub struct Reconcile {
+    /// All keys that there shall be, in the order of the configuration; those that it does not have are removed.
+    pub ring: Arc<KeyRing>,
+    /// The rules and limits; `None` leaves them as they are.
+    pub rules: Option<Settings>,
+}
+
+/// How the set of keys has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// The new keys. One whose secret is another than before is new, and nothing is held against it.
+    pub added: Vec<KeyId>,
+    /// The keys that are gone. One whose secret is another now is among them too.
+    pub removed: Vec<KeyId>,
+    /// The keys that stay, with another project or weight.
+    pub changed: Vec<KeyId>,
 }
 
 /// Makes the actor panic.

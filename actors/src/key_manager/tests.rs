@@ -1,7 +1,7 @@
 //! The actor on a real pool: leases, reports, the line, restarts; in time that jumps.
 
 use super::*;
-use crate::testing::{KeyOf, exact, in_system, manager, ring};
+use crate::testing::{KeyOf, current, exact, in_system, manager, ring};
 use gemini::fault::{Fault, Kind, Wait};
 use keypool::{KeyState, Outcome, Reach};
 
@@ -9,7 +9,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const TWO: &[KeyOf] = &[("a", None), ("b", None)];
 
 fn started(keys: &[KeyOf]) -> KeyManager {
-    manager(&ring(keys), exact())
+    manager(&current(keys), exact())
 }
 
 fn soon() -> Instant {
@@ -186,5 +186,37 @@ fn who_stood_in_line_stands_in_the_next_lifes_line() {
         assert_eq!(lease.unwrap().key().id().as_str(), "a");
         // What is left of a cooldown is remembered by the wall clock, which does not jump.
         assert!((5..=6).contains(&begun.elapsed().as_secs()));
+    });
+}
+
+fn to(keys: &[KeyOf]) -> Reconcile {
+    Reconcile { ring: Arc::new(ring(keys)), rules: None }
+}
+
+#[test]
+fn keys_that_come_are_leased_and_keys_that_go_are_not() {
+    in_system(async {
+        let keys = started(TWO);
+        let open = keys.lease(only("a"), soon()).await.unwrap();
+        let done = keys.reconcile(to(&[("b", None), ("c", None)]), soon()).await.unwrap();
+        assert_eq!((done.added, done.removed), (vec!["c".into()], vec!["a".into()]));
+        let mut leased = Vec::new();
+        for _ in 0..4 {
+            leased.push(keys.lease(any(), soon()).await.unwrap().key().id().as_str().to_owned());
+        }
+        leased.sort();
+        assert_eq!(leased, ["b", "b", "c", "c"]);
+        open.settle(Outcome::Success, None);
+        assert!(keys.lease(only("a"), soon()).await.is_err());
+    });
+}
+
+#[test]
+fn a_set_without_keys_is_refused_and_changes_nothing() {
+    in_system(async {
+        let keys = started(TWO);
+        let refused = keys.reconcile(to(&[]), soon()).await;
+        assert_eq!(refused, Err(ReconcileError::Refused(PoolError::NoKeys)));
+        assert!(keys.lease(only("a"), soon()).await.is_ok());
     });
 }
