@@ -61,7 +61,7 @@ pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCod
             weight: 1,
         })
         .collect();
-    let code = Service::run(&settings, |address| print_commands(address, &simulator.url()));
+    let code = Service::run(settings, |address| print_commands(address, &simulator.url()));
     runtime.block_on(simulator.stop());
     code
 }

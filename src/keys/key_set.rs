@@ -19,7 +19,7 @@ const LONGEST_LABEL: usize = 100;
 /// The keys. See the module.
 #[derive(Clone)]
 pub(crate) struct KeySet {
-    configured: Arc<KeyRing>,
+    configured: KeyRing,
     added: Vec<AddedKey>,
 }
 
@@ -80,7 +80,7 @@ impl AddedKey {
 
 impl KeySet {
     /// Puts those that are kept beside those of the configuration.
-    pub(crate) fn new(configured: Arc<KeyRing>, kept: Vec<KeptKey>) -> Self {
+    pub(crate) fn new(configured: KeyRing, kept: Vec<KeptKey>) -> Self {
         let mut ids: HashSet<KeyId> = configured.keys().iter().map(|key| key.id().clone()).collect();
         let added = kept.into_iter().map(|kept| {
             let fingerprint = fingerprint(&Secret::new(kept.secret.as_str()));
@@ -98,6 +98,11 @@ impl KeySet {
             }
         }
         Self { configured, added }
+    }
+
+    /// Puts those that were added beside another configuration's.
+    pub(crate) fn beside(&self, configured: KeyRing) -> Self {
+        Self::new(configured, self.kept())
     }
 
     /// Whether the pool would have no key.
@@ -152,7 +157,7 @@ impl KeySet {
             weight: 1,
             added: now.trunc_subsecs(0),
         }));
-        let set = Self::new(Arc::clone(&self.configured), kept);
+        let set = Self::new(self.configured.clone(), kept);
         let added = set.added[self.added.len()..].iter().map(|key| key.id.clone()).collect();
         (set, added)
     }
@@ -163,7 +168,7 @@ impl KeySet {
         let position = used.or_else(|| self.added.iter().position(|key| key.id == *id));
         let mut kept = self.kept();
         kept.remove(position.ok_or_else(|| self.not_added(id))?);
-        Ok(Self::new(Arc::clone(&self.configured), kept))
+        Ok(Self::new(self.configured.clone(), kept))
     }
 
     /// Says something anew of a key; returns its id too.
@@ -192,7 +197,7 @@ impl KeySet {
                     Some(weight).filter(|weight| *weight > 0).ok_or(KeysError::BadWeight)?;
             }
         }
-        let set = Self::new(Arc::clone(&self.configured), kept);
+        let set = Self::new(self.configured.clone(), kept);
         let id = set.added[position].id.clone();
         Ok((set, id))
     }
@@ -240,9 +245,9 @@ mod tests {
         Secret::new(format!("AIzaSyKeySet{n:08}"))
     }
 
-    fn configured(keys: &[(&str, u32)]) -> Arc<KeyRing> {
+    fn configured(keys: &[(&str, u32)]) -> KeyRing {
         let keys = keys.iter().map(|(id, n)| (KeySpec::new(*id), secret(*n)));
-        Arc::new(KeyRing::new(keys.collect()).unwrap())
+        KeyRing::new(keys.collect()).unwrap()
     }
 
     fn kept(label: Option<&str>, n: u32) -> KeptKey {

@@ -11,6 +11,7 @@ pub(crate) use key_set::{AddedKey, KeyChange, KeySet, KeySource};
 pub(crate) use preview::{Paste, Preview};
 
 use crate::{
+    configuration::Configuration,
     settings::{Settings, SettingsError},
     tokens::{Done, let_in},
 };
@@ -45,32 +46,34 @@ const CHECKED_WITHIN: Duration = Duration::from_secs(120);
 pub(crate) struct KeySources {
     set: KeySet,
     vault: Option<Box<dyn Vault>>,
+    ring: KeyRing,
 }
 
 impl KeySources {
-    /// Reads the configuration's keys and those of the vault.
-    pub(crate) fn read(settings: &Settings) -> Result<Self, SettingsError> {
-        let configured = settings.configured_keys()?;
+    /// Reads the keys of the vault, beside those of the configuration.
+    pub(crate) fn read(configuration: &Configuration) -> Result<Self, SettingsError> {
+        let settings = &configuration.settings;
         let mut vault = settings.vault()?;
         let kept = match &mut vault {
             Some(vault) => vault.load().map_err(|error| settings.vault_refused(&error))?,
             None => Vec::new(),
         };
-        let set = KeySet::new(Arc::new(configured), kept);
+        let set = KeySet::new(configuration.ring.clone(), kept);
         if set.is_empty() {
             return Err(Settings::no_key());
         }
-        Ok(Self { set, vault })
+        let ring = set.ring().map_err(|unusable| settings.vault_refused(&KeysError::from(unusable)))?;
+        Ok(Self { set, vault, ring })
     }
 
     /// Returns the pool's keys.
-    pub(crate) fn ring(&self, settings: &Settings) -> Result<KeyRing, SettingsError> {
-        self.set.ring().map_err(|unusable| settings.vault_refused(&KeysError::from(unusable)))
+    pub(crate) fn ring(&self) -> KeyRing {
+        self.ring.clone()
     }
 }
 
 /// The operator's verbs on keys.
-pub(crate) struct PoolKeys {
+pub(crate) struct RuntimeKeys {
     set: Mutex<Arc<KeySet>>,
     vault: Option<Arc<Mutex<Box<dyn Vault>>>>,
     /// Whether what is put there outlives the process.
@@ -89,7 +92,7 @@ pub(crate) struct Added {
     pub(crate) added: Vec<KeyId>,
 }
 
-impl PoolKeys {
+impl RuntimeKeys {
     pub(crate) fn new(
         sources: KeySources,
         keys: KeyManager,
@@ -97,7 +100,7 @@ impl PoolKeys {
         store: Store,
         directory: Arc<Directory>,
     ) -> Self {
-        let KeySources { set, vault } = sources;
+        let KeySources { set, vault, .. } = sources;
         Self {
             set: Mutex::new(Arc::new(set)),
             is_lasting: vault.as_ref().is_some_and(|vault| vault.outlives_the_process()),
@@ -178,6 +181,21 @@ impl PoolKeys {
         }
     }
 
+    /// Takes over another configuration's keys and rules. An error says that nothing has changed.
+    pub(crate) async fn reconfigure(
+        &self,
+        configured: KeyRing,
+        rules: keypool::Settings,
+    ) -> Result<(), KeysError> {
+        let _turn = self.turn.lock().await;
+        let set = self.set().beside(configured);
+        if set.is_empty() {
+            return Err(KeysError::LastKey);
+        }
+        let ring = set.ring()?;
+        self.put(set, ring, Some(rules)).await
+    }
+
     async fn is_disabled(&self, id: &KeyId) -> Result<bool, KeysError> {
         let snapshot = self.keys.snapshot(Instant::now() + PATIENCE).await;
         let snapshot = snapshot.map_err(|_| KeysError::Unanswered)?;
@@ -196,27 +214,37 @@ impl PoolKeys {
             let _turn = this.turn.lock().await;
             let former = this.set();
             let (set, result) = make(&former)?;
-            this.put(&former, set).await?;
+            if set.is_empty() {
+                return Err(KeysError::LastKey);
+            }
+            let ring = set.ring()?;
+            this.write(&set).await?;
+            match this.put(set, ring, None).await {
+                Err(KeysError::Refused(error)) => {
+                    this.write(&former).await?;
+                    Err(KeysError::Refused(error))
+                }
+                other => other,
+            }?;
             Ok(Done { result, is_kept: this.is_lasting })
         });
         done.await.unwrap_or(Err(KeysError::Unanswered))
     }
 
-    async fn put(&self, former: &KeySet, set: KeySet) -> Result<(), KeysError> {
-        if set.is_empty() {
-            return Err(KeysError::LastKey);
-        }
-        let ring = Arc::new(set.ring()?);
-        self.write(&set).await?;
-        let change = Reconcile { ring: Arc::clone(&ring), rules: None };
+    /// Gives the pool its keys, and perhaps other rules.
+    async fn put(
+        &self,
+        set: KeySet,
+        ring: KeyRing,
+        rules: Option<keypool::Settings>,
+    ) -> Result<(), KeysError> {
+        let ring = Arc::new(ring);
+        let change = Reconcile { ring: Arc::clone(&ring), rules };
         match self.keys.reconcile(change, Instant::now() + PATIENCE).await {
             Ok(_) => {}
-            Err(ReconcileError::Refused(error)) => {
-                self.write(former).await?;
-                return Err(KeysError::Refused(error));
-            }
-            // It may take the set all the same; and the next life of it, or the next change, will.
-            Err(_) => return Err(KeysError::Unanswered),
+            Err(ReconcileError::Refused(error)) => return Err(KeysError::Refused(error)),
+            // It may take the set all the same; the next change, or the next process, will.
+            Err(ReconcileError::Unanswered(_)) => return Err(KeysError::Unanswered),
         }
         let_in(&self.directory, &ring);
         *self.set.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);

@@ -112,7 +112,6 @@ mod tests {
     use super::*;
     use gemini_balance_actors::key_ring::KeyRing;
     use keypool::KeySpec;
-    use std::sync::Arc;
 
     const HERE: &str = "AIzaSyPreviewHere0123456789";
     const NEW: &str = "AIzaSyPreviewNew0123456789";
@@ -120,7 +119,7 @@ mod tests {
 
     fn set() -> KeySet {
         let ring = KeyRing::new(vec![(KeySpec::new("mine"), Secret::new(HERE))]).unwrap();
-        KeySet::new(Arc::new(ring), Vec::new())
+        KeySet::new(ring, Vec::new())
     }
 
     #[test]

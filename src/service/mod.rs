@@ -6,26 +6,30 @@ mod serve;
 
 use crate::{
     command::failure::Failure,
-    http::{BodyBudget, BodyLog, Gate, Guesses},
+    configuration::Configuration,
+    http::{BodyBudget, Gate, Guesses},
     inflight::InFlight,
-    keys::{KeySources, PoolKeys},
+    keys::{KeySources, RuntimeKeys},
     logging::Logging,
-    operator, seeding,
+    operator,
+    reload::{Parts, Reloader, Reloads, current_settings},
+    seeding,
     settings::Settings,
     signals::Signals,
-    tokens::{Enrolment, Tokens},
+    tls::ShownCertificate,
+    tokens::{Enrolment, Tokens, tell_who_is_let_in},
 };
-use callers::Directory;
+use arc_swap::ArcSwap;
 use gemini_balance_actors::{
     CurrentKeys, KeyManager,
-    accounting::{Accounts, CallerNames},
+    accounting::Accounts,
     clock::Clock,
     health::Health,
     key_checker::KeyCheckerActor,
     ledger::Ledger,
     store::{Memory, Store},
 };
-use serve::{Plan, serve};
+use serve::{WorkerParts, serve};
 use std::{
     net::SocketAddr,
     process::ExitCode,
@@ -43,36 +47,26 @@ pub struct Service;
 impl Service {
     /// Serves until SIGTERM or SIGINT, or until a component is given up. `ready` is called with the address once
     /// connections are accepted.
-    pub(crate) fn run(settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
-        let key_sources = KeySources::read(settings)?;
-        let ring = key_sources.ring(settings)?;
-        let tokens = settings.tokens()?;
-        let upstream = settings.upstream()?;
-        let certificate = settings.certificate()?;
-        let accounting = settings.accounting()?;
-        let origins = Arc::new(settings.origins()?);
-        let cors = Arc::new(settings.cors()?);
+    pub(crate) fn run(settings: Settings, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
+        let configuration = Configuration::of(settings)?;
+        let key_sources = KeySources::read(&configuration)?;
+        let pool_keys = CurrentKeys::new(key_sources.ring());
+        let settings = &configuration.settings;
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
         for line in settings.exposed_files() {
             log::warn!(target: "service", "{line}");
         }
-        let admin = settings
-            .admin_token()?
-            .map(|token| Ok::<_, Failure>((operator::address(settings)?, token)))
-            .transpose()?;
-        let enrolment = Enrolment::new(settings, &tokens, &ring)?;
+        let enrolment = Enrolment::new(&configuration, &pool_keys.ring())?;
         let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
         let clock = Clock::start();
-        let prices = settings.price_table()?;
-        let pool_keys = CurrentKeys::new(ring);
-        let bodies = BodyLog::new(&settings.log, &pool_keys);
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
-            let signals = Signals::take(logging.clone(), certificate.is_some())?;
+            let (reloads, reload_inbox) = Reloads::new();
+            let signals = Signals::take(logging.clone(), reloads.clone())?;
             actix_rt::spawn(logging.clone().report(Arc::clone(&health)));
             let in_flight = InFlight::default();
-            let count = pool_keys.ring().keys().len();
+            let count = configuration.ring.keys().len();
             let intensity = settings.supervisor.intensity();
             // An arbiter of its own, whose thread may wait for the disk.
             let disk = actix_rt::Arbiter::new();
@@ -86,74 +80,88 @@ impl Service {
                 Arc::clone(&health),
             );
             ledger.connect(store.clone());
-            tell_who_is_let_in(&enrolment.directory, tokens.len());
+            tell_who_is_let_in(&enrolment.directory, configuration.tokens.len());
             // Its own too: it waits for another file.
             let books = actix_rt::Arbiter::new();
             let directory = Arc::clone(&enrolment.directory);
-            let accounts = accounting.map(|mut accounting| {
-                if directory.opens_to_pool_keys() {
-                    accounting.callers = CallerNames::PoolKeys;
-                }
+            let accounts = configuration.accounting.clone().map(|mut accounting| {
+                accounting.callers = enrolment.caller_names();
                 let (keys, health) = (pool_keys.clone(), Arc::clone(&health));
                 Accounts::start(&books.handle(), accounting, keys, intensity, health)
             });
             if let Some(accounts) = &accounts {
                 seeding::seed(&directory, accounts, clock).await;
             }
-            let directory = Arc::clone(&enrolment.directory);
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
-                pool_keys,
+                pool_keys.clone(),
                 memory,
-                settings.pool.rules(&settings.limits),
+                configuration.rules.clone(),
                 intensity,
                 Arc::clone(&health),
             )?;
-            let (_, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
+            let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
             let checker = KeyCheckerActor::start(
                 &arbiter.handle(),
                 keys.clone(),
-                upstream.clone(),
+                configuration.upstream.clone(),
                 every,
                 intensity,
                 Arc::clone(&health),
             );
-            if let Some((address, token)) = &admin {
-                let pool_keys =
-                    PoolKeys::new(key_sources, keys.clone(), checker, store.clone(), directory);
+            let runtime_keys =
+                RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), directory);
+            let runtime_keys = Arc::new(runtime_keys);
+            let operator = configuration.operator.as_ref();
+            let operators_gate = Arc::new(Gate::of_operator(operator.map(|(_, token)| token)));
+            if let Some((address, _)) = operator {
                 let operated = operator::Operated {
                     keys: keys.clone(),
-                    pool_keys: Arc::new(pool_keys),
+                    runtime_keys: Arc::clone(&runtime_keys),
                     health: Arc::clone(&health),
                     in_flight: in_flight.clone(),
                     tokens: Arc::clone(&tokens_made),
                     accounts: accounts.clone(),
+                    reloads: reloads.clone(),
                 };
-                operator::start(*address, token, operated)?;
+                operator::start(*address, Arc::clone(&operators_gate), operated)?;
             }
-            log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), tokens.len());
-            let plan = Plan {
+            log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
+            let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
+            let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
+            let budget = BodyBudget::new(settings.server.max_buffered_bytes);
+            let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
+            let parts = Parts {
+                current: Arc::clone(&current),
+                pool_keys,
+                runtime_keys,
+                tokens: tokens_made,
+                accounts: accounts.clone(),
+                ledger: ledger.clone(),
+                logging: logging.clone(),
+                guesses: Arc::clone(&guesses),
+                budget: budget.clone(),
+                check_every,
+                certificate: certificate.clone(),
+                operators_gate,
+            };
+            actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
+            let parts = WorkerParts {
                 gate,
                 clock,
-                prices,
-                guesses: Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now())),
-                cors,
+                guesses,
                 keys,
                 #[cfg(debug_assertions)]
                 store: store.clone(),
                 health,
                 in_flight,
-                budget: BodyBudget::new(settings.server.max_buffered_bytes),
-                bodies,
-                upstream,
-                limits: settings.limits(),
+                budget,
                 ledger,
-                origins,
-                server: settings.server.clone(),
+                current,
                 accounts: accounts.clone(),
             };
-            let code = serve(settings, plan, certificate, signals, ready).await;
+            let code = serve(settings, parts, certificate, signals, ready).await;
             if let Some(accounts) = &accounts
                 && !accounts.flush(FLUSH).await
             {
@@ -173,14 +181,5 @@ impl Service {
         });
         logging.flush();
         result
-    }
-}
-
-/// Warns of a gateway that is open to whoever knows a pool key, or to nobody.
-fn tell_who_is_let_in(directory: &Directory, given: usize) {
-    if directory.opens_to_pool_keys() {
-        log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens, or make one with `gemini-balance tokens add`");
-    } else if given == 0 && directory.callers().is_empty() {
-        log::warn!(target: "service", "nobody may call: tokens were made once, so pool keys open nothing, and there is none now; make one with `gemini-balance tokens add`");
     }
 }

@@ -4,13 +4,13 @@
 use super::drain::{GOODBYE, drain};
 use crate::{
     command::failure::Failure,
-    http::{AppState, BodyBudget, BodyLog, CorsOrigins, Gate, Guesses, Origins, status_of},
+    http::{AppState, BodyBudget, Gate, Guesses, SharedSettings, WorkerState, status_of},
     inflight::InFlight,
     logging::{TRANSACTION, transaction_line},
     server::{ClientListener, Serving},
-    settings::{self, Settings, SettingsError},
+    settings::{Settings, SettingsError},
     signals::Signals,
-    tls::Certificate,
+    tls::ShownCertificate,
 };
 #[cfg(debug_assertions)]
 use gemini_balance_actors::store::Store;
@@ -18,71 +18,72 @@ use gemini_balance_actors::{
     KeyManager,
     accounting::Accounts,
     clock::Clock,
-    forward::{Forwarder, Limits},
+    forward::Forwarder,
     health::Health,
     ledger::Ledger,
     live::Live,
     transaction::{Listeners, Transaction},
-    upstream::UpstreamSettings,
+    upstream::UpstreamError,
 };
 use std::{cell::RefCell, io, net::SocketAddr, process::ExitCode, rc::Rc, sync::Arc};
 
-/// What each worker makes its face from.
+/// The server's own time for ending: the drain's, which may change, always comes first.
+const SHUTDOWN_S: u64 = 30 * 24 * 60 * 60;
+
+/// What each worker makes its state from.
 #[derive(Clone)]
-pub(super) struct Plan {
+pub(super) struct WorkerParts {
     pub(super) gate: Arc<Gate>,
     pub(super) clock: Clock,
-    pub(super) prices: usage::Prices,
     pub(super) guesses: Arc<Guesses>,
-    pub(super) cors: Arc<CorsOrigins>,
     pub(super) keys: KeyManager,
     #[cfg(debug_assertions)]
     pub(super) store: Store,
     pub(super) health: Arc<Health>,
     pub(super) in_flight: InFlight,
     pub(super) budget: BodyBudget,
-    pub(super) bodies: Option<Arc<BodyLog>>,
-    pub(super) upstream: UpstreamSettings,
-    pub(super) limits: Limits,
     pub(super) ledger: Ledger,
-    pub(super) origins: Arc<Origins>,
-    pub(super) server: settings::Server,
+    pub(super) current: SharedSettings,
     pub(super) accounts: Option<Accounts>,
 }
 
-impl Plan {
-    fn face(&self) -> Result<AppState, gemini_balance_actors::upstream::UpstreamError> {
+impl WorkerParts {
+    /// Makes a worker's own, on that worker.
+    fn state(&self) -> Result<WorkerState, UpstreamError> {
         let account = self.accounts.as_ref().map(Accounts::account);
         let listeners = Listeners::new(vec![Box::new(write_transaction)], account);
+        let current = self.current.load_full();
         let forwarder = Rc::new(Forwarder::new(
-            self.upstream.clone(),
+            current.upstream.clone(),
             self.keys.clone(),
             self.ledger.clone(),
-            self.limits.clone(),
+            current.limits.clone(),
             listeners.clone(),
         )?);
-        Ok(AppState {
+        let state = AppState {
             gate: Arc::clone(&self.gate),
             clock: self.clock,
             accounts: self.accounts.clone(),
-            prices: Rc::new(RefCell::new(self.prices.clone())),
+            prices: Rc::new(RefCell::new(current.prices.clone())),
             guesses: Arc::clone(&self.guesses),
-            cors: Arc::clone(&self.cors),
+            cors: Arc::clone(&current.cors),
             live: Rc::new(Live::new(Rc::clone(&forwarder))),
             forwarder,
             keys: self.keys.clone(),
             health: Arc::clone(&self.health),
             in_flight: self.in_flight.clone(),
             budget: self.budget.clone(),
-            bodies: self.bodies.clone(),
+            bodies: current.bodies.clone(),
             listeners,
-            origins: Arc::clone(&self.origins),
-            settings: self.server.clone(),
+            origins: Arc::clone(&current.origins),
+            settings: Arc::clone(&current.server),
             #[cfg(debug_assertions)]
             test_panics: std::env::var_os("GEMINI_BALANCE_TEST_PANICS").is_some(),
             #[cfg(debug_assertions)]
             store: self.store.clone(),
-        })
+            current,
+        };
+        Ok(WorkerState::new(Arc::clone(&self.current), state))
     }
 }
 
@@ -93,16 +94,19 @@ fn write_transaction(transaction: &Transaction) {
 
 pub(super) async fn serve(
     all: &Settings,
-    plan: Plan,
-    certificate: Option<Certificate>,
+    parts: WorkerParts,
+    certificate: Option<Arc<ShownCertificate>>,
     mut signals: Signals,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<ExitCode, Failure> {
-    plan.face().map_err(|error| all.upstream_refused(&error))?; // a client that cannot be built is told here, once, rather than by each worker
-    let Plan { health, in_flight, origins, server: settings, .. } = plan.clone();
+    let WorkerParts { health, in_flight, current, .. } = parts.clone();
+    let settings = &all.server;
     let state = move || {
-        #[expect(clippy::expect_used, reason = "it was built before from the same settings")]
-        let state = plan.face().expect("an upstream client");
+        #[expect(
+            clippy::expect_used,
+            reason = "a client of the same settings was built when they were checked"
+        )]
+        let state = parts.state().expect("an upstream client");
         Rc::new(state)
     };
     let refused = |error: io::Error| {
@@ -115,18 +119,14 @@ pub(super) async fn serve(
     let server = listener
         .serve(Serving {
             settings: settings.clone(),
-            shutdown_timeout_s: settings.drain_s + GOODBYE.as_secs() + 1, // the drain's own time comes first
-            tls: certificate.as_ref().map(Certificate::server_config).transpose()?,
-            origins,
+            shutdown_timeout_s: SHUTDOWN_S,
+            tls: certificate.as_ref().map(ShownCertificate::server_config).transpose()?,
             state,
         })
         .map_err(refused)?;
     let handle = server.handle();
     let running = actix_rt::spawn(server);
     let scheme = if certificate.is_some() { "https" } else { "http" };
-    if let Some(certificate) = certificate {
-        actix_rt::spawn(certificate.watch());
-    }
     log::info!(target: "service", "listening on {scheme}://{bound}");
     ready(bound);
     tokio::select! {
@@ -141,8 +141,9 @@ pub(super) async fn serve(
             return Err(Failure::new(format!("the server ended by itself: {ended:?}")));
         }
     }
+    let server = Arc::clone(&current.load().server);
     let cut = tokio::select! {
-        () = drain(&handle, &in_flight, &settings) => return Ok(ExitCode::SUCCESS),
+        () = drain(&handle, &in_flight, &server) => return Ok(ExitCode::SUCCESS),
         () = signals.end() => in_flight.count(),
     };
     log::warn!(target: "service", "told to end a second time: {cut} requests are cut off");

@@ -4,9 +4,11 @@
 
 mod dotenv;
 mod dotenv_file;
+mod effective;
 mod environment;
 mod error;
 mod exposed;
+mod files;
 mod host;
 mod keys;
 mod listener;
@@ -21,6 +23,7 @@ mod vault;
 pub use tokens::Token;
 pub(crate) use tokens::{Expiry, client_spec, span};
 
+pub(crate) use effective::EffectiveSettings;
 pub use environment::Environment;
 pub use error::SettingsError;
 pub(crate) use host::listen_host;
@@ -77,9 +80,15 @@ pub struct Settings {
     /// The environment, which names keys and tokens as well. Empty in the demo.
     #[serde(skip)]
     environment: Environment,
+    /// The file that the command line names.
+    #[serde(skip)]
+    named_file: Option<PathBuf>,
     /// The file that was read beside the defaults, if there was one.
     #[serde(skip)]
     file: Option<PathBuf>,
+    /// All values as text.
+    #[serde(skip)]
+    effective: EffectiveSettings,
     #[serde(skip)]
     origins: sources::Origins,
 }
@@ -467,6 +476,16 @@ impl Pool {
 }
 
 impl Settings {
+    /// Every setting with its value.
+    pub(crate) fn effective(&self) -> &EffectiveSettings {
+        &self.effective
+    }
+
+    /// The environment that was read.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// How to reach the upstream, checked.
     pub fn upstream(&self) -> Result<UpstreamSettings, SettingsError> {
         self.read_upstream().map_err(|error| self.name_source(error))

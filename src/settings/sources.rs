@@ -3,7 +3,8 @@
 //! value ends in one line that names it, its source and what is allowed.
 
 use super::{
-    Settings, SettingsError, environment::Environment, host::listen_host, text_file::read_text, variables,
+    EffectiveSettings, Settings, SettingsError, environment::Environment, host::listen_host,
+    text_file::read_text, variables,
 };
 use figment::{
     Figment, Metadata, Profile, Provider,
@@ -89,13 +90,23 @@ fn file_to_read(named: Option<&Path>) -> Option<PathBuf> {
 pub(crate) fn load(file: Option<&Path>, environment: Environment) -> Result<Settings, SettingsError> {
     let figment = figment(file, &environment)?;
     let mut settings: Settings = figment.extract().map_err(|error| explain(&error, &environment))?;
+    settings.named_file = file.map(Path::to_owned);
     settings.file = file_to_read(file);
+    settings.effective = EffectiveSettings::of(&figment);
     settings.origins = Origins::of(&figment, &environment);
     settings.environment = environment;
     settings.check().map_err(|error| settings.name_source(error))?;
     settings.server.host = settings.host("server.host", &settings.server.host)?;
     settings.admin.host = settings.host("admin.host", &settings.admin.host)?;
     Ok(settings)
+}
+
+impl Settings {
+    /// Reads all sources anew; `None` where there are none, as in the demo.
+    pub(crate) fn reread(&self) -> Option<Result<Self, SettingsError>> {
+        let environment = self.environment.reads_file().then(|| self.environment.reread())?;
+        Some(environment.and_then(|environment| load(self.named_file.as_deref(), environment)))
+    }
 }
 
 /// Reads nothing but the port to listen on, from the file and the variables.

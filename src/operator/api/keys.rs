@@ -167,7 +167,7 @@ async fn page(
     let Ok(snapshot) = desk.operated.keys.snapshot(Instant::now() + PATIENCE).await else {
         return answer(503, "the key manager does not answer");
     };
-    match listing::page(&question, &snapshot, &desk.operated.pool_keys.set()) {
+    match listing::page(&question, &snapshot, &desk.operated.runtime_keys.set()) {
         Ok(page) => HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(page),
         Err(why) => answer(400, &why),
     }
@@ -187,7 +187,7 @@ async fn take_away(
         Some(_) => return answer(400, "format must be csv or json"),
     };
     match desk.operated.keys.snapshot(Instant::now() + PATIENCE).await {
-        Ok(snapshot) => export::answer(format, &snapshot, &desk.operated.pool_keys.set()),
+        Ok(snapshot) => export::answer(format, &snapshot, &desk.operated.runtime_keys.set()),
         Err(_) => answer(503, "the key manager does not answer"),
     }
 }
@@ -213,7 +213,7 @@ async fn add(
         Ok(paste) => paste,
         Err(error) => return failed(&error),
     };
-    let keys = &desk.operated.pool_keys;
+    let keys = &desk.operated.runtime_keys;
     if is_check && !is_dry_run {
         return answer(400, "check goes with dry_run; then choose what to add by fingerprint");
     }
@@ -271,7 +271,7 @@ async fn remove(request: HttpRequest, path: web::Path<String>, desk: web::Data<D
     }
     let id = KeyId::from(path.into_inner());
     note(&request, &desk, "keys remove", &id);
-    done(desk.operated.pool_keys.remove(id).await)
+    done(desk.operated.runtime_keys.remove(id).await)
 }
 
 async fn act(
@@ -285,7 +285,7 @@ async fn act(
     }
     let (id, verb) = path.into_inner();
     let id = KeyId::from(id);
-    let keys = &desk.operated.pool_keys;
+    let keys = &desk.operated.runtime_keys;
     match verb.as_str() {
         "enable" => {
             note(&request, &desk, "keys enable", &id);
@@ -329,7 +329,7 @@ async fn act(
 
 /// Names a key in the audit log if there is one of this id: what is none may be anything, even a secret.
 fn note(request: &HttpRequest, desk: &Desk, verb: &'static str, id: &KeyId) {
-    let set = desk.operated.pool_keys.set();
+    let set = desk.operated.runtime_keys.set();
     let is_known = set.source(id).is_some() || set.shadowed().any(|key| key.id() == id);
     audit::note(request, verb, is_known.then_some(id.as_str()));
 }

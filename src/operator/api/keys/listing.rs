@@ -281,7 +281,6 @@ mod tests {
     use super::*;
     use gemini_balance_actors::{Secret, key_ring::KeyRing};
     use keypool::{KeySpec, Pool, Settings};
-    use std::sync::Arc;
 
     fn set(count: usize) -> KeySet {
         let key = |n: usize| {
@@ -301,7 +300,7 @@ mod tests {
             label: Some("added".to_owned()),
             ..kept.clone()
         };
-        KeySet::new(Arc::new(configured), vec![kept, added])
+        KeySet::new(configured, vec![kept, added])
     }
 
     fn snapshot(set: &KeySet) -> Snapshot {
