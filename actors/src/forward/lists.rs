@@ -141,7 +141,7 @@ impl Forwarder {
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
         if !left_out.is_empty() {
-            self.tell_of_unlisted(&job, &left_out);
+            tell_of_unlisted(&job, &left_out);
             headers.insert(HeaderName::from_static(UNLISTED), HeaderValue::from(left_out.len()));
         }
         SearchEnd::Whole(WholeAnswer { status: StatusCode::OK, headers, body: body.into() })
@@ -168,16 +168,6 @@ impl Forwarder {
             headers.remove(name);
         }
         SearchEnd::Whole(WholeAnswer { status, headers, body: body.into() })
-    }
-
-    fn tell_of_unlisted(&self, job: &Job, unlisted: &[ProjectView]) {
-        let keys: Vec<_> = unlisted.iter().map(|project| project.first.as_str()).collect();
-        log::warn!(
-            target: "forward",
-            "{}: a list without the projects of {}: no key there can be asked now",
-            job.id,
-            keys.join(", ")
-        );
     }
 
     /// Tries on the keys of one project until there is a page, or no use in trying.
@@ -209,6 +199,16 @@ impl Forwarder {
         });
         Ok(Visible::These(own.map(|(name, _)| name).collect()))
     }
+}
+
+fn tell_of_unlisted(job: &Job, unlisted: &[ProjectView]) {
+    let keys: Vec<_> = unlisted.iter().map(|project| project.first.as_str()).collect();
+    log::warn!(
+        target: "forward",
+        "{}: a list without the projects of {}: no key there can be asked now",
+        job.id,
+        keys.join(", ")
+    );
 }
 
 /// An attempt to fetch a project's page.

@@ -3,7 +3,7 @@
 use super::lease::{Lease, WaitingLease};
 use crate::key_ring::KeyRing;
 use actix::Message;
-use keypool::{KeyId, LeaseRequest, PoolError, ProjectView, Refusal, Settings, Snapshot};
+use keypool::{KeyId, LeaseRequest, PoolError, ProjectView, Reconciled, Refusal, Settings, Snapshot};
 use std::sync::Arc;
 
 /// Asks for a key for one attempt.
@@ -70,17 +70,6 @@ pub struct Reconcile {
     pub ring: Arc<KeyRing>,
     /// The rules and limits; `None` leaves them as they are.
     pub rules: Option<Settings>,
-}
-
-/// How the set of keys has changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reconciled {
-    /// The new keys. One whose secret is another than before is new, and nothing is held against it.
-    pub added: Vec<KeyId>,
-    /// The keys that are gone. One whose secret is another now is among them too.
-    pub removed: Vec<KeyId>,
-    /// The keys that stay, with another project or weight.
-    pub changed: Vec<KeyId>,
 }
 
 /// Makes the actor panic.

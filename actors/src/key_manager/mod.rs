@@ -5,13 +5,13 @@
 mod inbox;
 mod lease;
 mod messages;
+mod reconcile;
 #[cfg(test)]
 mod tests;
 
-pub use lease::{Lease, LeaseError, ReconcileError, WaitingLease};
-pub use messages::{
-    LeaseKey, LeaseReply, Reconcile, Reconciled, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind,
-};
+pub use lease::{Lease, LeaseError, WaitingLease};
+pub use messages::{LeaseKey, LeaseReply, Reconcile, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind};
+pub use reconcile::ReconcileError;
 
 use crate::{
     clock::Clock,
@@ -24,6 +24,7 @@ use crate::{
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 use arc_swap::ArcSwap;
 use inbox::{Inbox, Note};
+pub use keypool::Reconciled;
 use keypool::{
     Answer, Effect, Effects, Event, Grant, KeyId, LeaseRequest, Pool, PoolError, ProjectView, Refusal,
     Settings, Snapshot, Ticket,
@@ -180,6 +181,11 @@ impl KeyManager {
         }
     }
 
+    /// Tells whether a key is still there, by whatever name: one that was leased a moment ago may have gone since.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.ring().with_fingerprint(key.fingerprint()).is_some()
+    }
+
     /// The keys and their secrets, as they are now.
     pub fn ring(&self) -> Arc<KeyRing> {
         self.shared.keys.ring()
@@ -199,21 +205,6 @@ impl Shared {
         let mut pool = Pool::new(rules.clone(), ring.specs(), life)?;
         pool.restore(self.memory.records(), self.clock.now());
         Ok(pool)
-    }
-}
-
-/// Returns how two sets of keys differ.
-fn difference(former: &KeyRing, present: &KeyRing) -> Reconciled {
-    let is_in = |ring: &KeyRing, key: &Key| {
-        ring.find(key.id()).is_some_and(|other| other.fingerprint() == key.fingerprint())
-    };
-    let ids = |keys: &mut dyn Iterator<Item = &Arc<Key>>| keys.map(|key| key.id().clone()).collect();
-    Reconciled {
-        added: ids(&mut present.keys().iter().filter(|key| !is_in(former, key))),
-        removed: ids(&mut former.keys().iter().filter(|key| !is_in(present, key))),
-        changed: ids(&mut present.keys().iter().filter(|key| {
-            is_in(former, key) && former.find(key.id()).is_some_and(|other| other.spec() != key.spec())
-        })),
     }
 }
 
@@ -402,26 +393,6 @@ impl Handler<Verb> for KeyManagerActor {
         };
         self.perform(ctx);
         MessageResult(result)
-    }
-}
-
-impl Handler<Reconcile> for KeyManagerActor {
-    type Result = Result<Reconciled, PoolError>;
-
-    fn handle(&mut self, change: Reconcile, ctx: &mut Self::Context) -> Self::Result {
-        self.take_reports();
-        self.perform(ctx);
-        let Reconcile { ring, rules } = change;
-        let rules = rules.map_or_else(|| self.shared.rules.load_full(), Arc::new);
-        let pool = self.shared.pool(&rules, &ring)?;
-        let former = self.shared.keys.swap(ring);
-        self.shared.rules.store(rules);
-        self.pool = pool;
-        // Who stood in line stands in the new pool's line.
-        self.waiting.clear();
-        self.pool.wake(self.shared.clock.now(), &mut self.effects);
-        self.perform(ctx);
-        Ok(difference(&former, &self.shared.keys.ring()))
     }
 }
 
