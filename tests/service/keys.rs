@@ -680,7 +680,6 @@ async fn no_added_key_is_written_down_anywhere_but_in_its_file_and_a_sealed_file
 async fn every_change_of_an_operator_is_a_line_of_the_audit_log() {
     let simulator = simulator(2).await;
     let (options, port) = options(&simulator, 1);
-    let options = options.set("log.level", "error");
     let gateway = options.start();
     let id = fingerprint(1);
     assert_eq!(operator(port, Method::POST, "/api/keys", &json!(secret(1))).await.0, 201);

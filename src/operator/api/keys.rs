@@ -187,7 +187,7 @@ async fn take_away(
         Some(_) => return answer(400, "format must be csv or json"),
     };
     match desk.operated.keys.snapshot(Instant::now() + PATIENCE).await {
-        Ok(snapshot) => export::answer(format, &snapshot, &desk.operated.runtime_keys.set()),
+        Ok(snapshot) => export::answer(&request, format, &snapshot, &desk.operated.runtime_keys.set()),
         Err(_) => answer(503, "the key manager does not answer"),
     }
 }

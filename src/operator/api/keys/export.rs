@@ -6,8 +6,10 @@ use crate::{
     keys::KeySet,
     usage_report::{Format, no_formula},
 };
-use actix_web::HttpResponse;
-use actix_web::http::header;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Version, header},
+};
 use bytes::Bytes;
 use futures_util::stream;
 use keypool::Snapshot;
@@ -37,7 +39,12 @@ const COLUMNS: [&str; 15] = [
 ];
 
 /// Answers with the table.
-pub(super) fn answer(format: Format, snapshot: &Snapshot, set: &Arc<KeySet>) -> HttpResponse {
+pub(super) fn answer(
+    request: &HttpRequest,
+    format: Format,
+    snapshot: &Snapshot,
+    set: &Arc<KeySet>,
+) -> HttpResponse {
     // Rows are small, and the snapshot is not: it goes before the first row is sent.
     let records: Vec<[Value; COLUMNS.len()]> = rows(snapshot, set).map(|row| record(&row)).collect();
     let (head, foot) = match format {
@@ -63,11 +70,16 @@ pub(super) fn answer(format: Format, snapshot: &Snapshot, set: &Arc<KeySet>) -> 
     let all =
         std::iter::once(head).chain(chunks).chain(std::iter::once(foot)).filter(|part| !part.is_empty());
     let name = if format == Format::Csv { "keys.csv" } else { "keys.json" };
-    HttpResponse::Ok()
+    let mut answer = HttpResponse::Ok();
+    answer
         .content_type(format.content_type())
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
-        .streaming(stream::iter(all.map(|part| Ok::<_, Infallible>(Bytes::from(part)))))
+        .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")));
+    if request.version() == Version::HTTP_10 {
+        // It knows no chunks.
+        return answer.body(all.collect::<Vec<_>>().concat());
+    }
+    answer.streaming(stream::iter(all.map(|part| Ok::<_, Infallible>(Bytes::from(part)))))
 }
 
 fn record(row: &Row) -> [Value; COLUMNS.len()] {
