@@ -464,6 +464,74 @@ async fn many_keys_are_listed_by_pages_and_exported_whole() {
     assert_eq!(operator(port, Method::GET, "/api/keys/export?format=xml", &Value::Null).await.0, 400);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_keys_as_a_text_may_hold_are_added_at_once_while_requests_are_served() {
+    let simulator = simulator(1).await;
+    let (options, port) = options(&simulator, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = options.start_in(folder.path());
+    let text: String = (0..20_000).map(|n| format!("AIzaSyCanaryNumber{n:010}\n")).collect();
+    std::fs::write(folder.path().join("all.txt"), text).unwrap();
+    let adding = {
+        let (options, folder) = (options, folder.path().to_owned());
+        tokio::task::spawn_blocking(move || done(&options, &folder, &["keys", "add", "all.txt", "--yes"]))
+    };
+    // Whoever is served meanwhile may get one of the new ones, which the simulator does not know, and then the old one.
+    let mut served = 0;
+    while !adding.is_finished() {
+        let status = send(&gateway).await;
+        assert!(status == 200 || status == 400, "{status}");
+        served += 1;
+    }
+    let shown = adding.await.unwrap();
+    assert!(shown.contains("20000 keys were added") && served > 0, "{shown}");
+    assert_eq!(get(port, "/api/keys?limit=1").await["matched"], 20_001);
+    gateway.signal("KILL");
+    gateway.wait(Duration::from_secs(5));
+    assert_eq!(keys_file(folder.path()).matches("AIzaSyCanaryNumber").count(), 20_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_leaves_added_keys_where_they_are_and_lets_the_configuration_win() {
+    let simulator = simulator(4).await;
+    let (options, port) = options(&simulator, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let options = options.set("pool.keys_file", "keys.txt");
+    let write = |keys: &[usize]| {
+        let text = keys.iter().map(|n| secret(*n)).collect::<Vec<_>>().join("\n");
+        std::fs::write(folder.path().join("keys.txt"), text).unwrap();
+    };
+    write(&[0]);
+    let gateway = options.start_in(folder.path());
+    let text = json!(format!("{} {}", secret(1), secret(2)));
+    assert_eq!(operator(port, Method::POST, "/api/keys", &text).await.0, 201);
+    // One of the added ones is named by the file now, and the one that was there is gone.
+    write(&[1, 3]);
+    done(&options, folder.path(), &["reload"]);
+    let used = async || {
+        let all = listed(port, "", "source").await.into_iter();
+        all.map(|(id, source)| (id, source.as_str().unwrap().to_owned())).collect::<BTreeSet<_>>()
+    };
+    let (file, added) = ("configuration".to_owned(), "runtime".to_owned());
+    let now = [
+        (fingerprint(1), file.clone()),
+        (fingerprint(3), file.clone()),
+        (fingerprint(2), added.clone()),
+        (fingerprint(1), added.clone()),
+    ];
+    assert_eq!(used().await, now.into());
+    assert_eq!(listed(port, "state=shadowed", "source").await, [(fingerprint(1), json!("runtime"))]);
+    for _ in 0..6 {
+        assert_eq!(send(&gateway).await, 200);
+    }
+    assert!(calls(&simulator, 0) == 0 && (1..4).all(|n| calls(&simulator, n) > 0));
+    // Without any key in the file those that were added serve.
+    write(&[]);
+    done(&options, folder.path(), &["reload"]);
+    assert_eq!(used().await, [(fingerprint(1), added.clone()), (fingerprint(2), added)].into());
+    assert_eq!(send(&gateway).await, 200);
+}
+
 const MASTER: [&str; 2] = [
     "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
     "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100",

@@ -3,10 +3,7 @@
 
 use super::{CHECK_PATIENCE, cell, kept, verdict};
 use crate::{
-    command::{
-        failure::Failure,
-        operator::{ask, ask_patiently},
-    },
+    command::{failure::Failure, operator::ask_patiently},
     settings::Settings,
 };
 use clap::Args;
@@ -19,10 +16,13 @@ use std::{
     io::{self, BufRead, BufReader, Read},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 /// How many keys the gateway checks for one question.
 const CHECKED_AT_ONCE: usize = crate::keys::CHECKED_AT_ONCE;
+/// How long the gateway may take to read, write down and take up as many keys as a text may hold.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How many lines are shown of each kind.
 const SHOWN: usize = 50;
 
@@ -52,7 +52,7 @@ pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failur
     let is_input = flags.file.as_ref().is_none_or(|path| path.as_os_str() == "-");
     let text = read(if is_input { None } else { flags.file.as_ref() })?;
     let question = json!({ "text": text.expose(), "dry_run": true, "project": flags.project });
-    let answer = ask(settings, "POST", "/api/keys", &question.to_string())?;
+    let answer = ask_patiently(settings, "POST", "/api/keys", &question.to_string(), PATIENCE)?;
     let preview = &answer["preview"];
     print!("{}", shown(preview));
     let mut chosen: Vec<String> = fingerprints(&preview["new"]);
@@ -71,7 +71,7 @@ pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failur
         return Ok(ExitCode::FAILURE);
     }
     let body = json!({ "text": only(&text, &chosen).expose(), "project": flags.project, "choose": chosen });
-    let answer = ask(settings, "POST", "/api/keys", &body.to_string())?;
+    let answer = ask_patiently(settings, "POST", "/api/keys", &body.to_string(), PATIENCE)?;
     println!("{} keys were added", answer["added"].as_array().map_or(0, Vec::len));
     kept(&answer)?;
     Ok(ExitCode::SUCCESS)
