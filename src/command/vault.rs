@@ -9,10 +9,10 @@ use std::{path::PathBuf, process::ExitCode};
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Action {
-    /// Seal the keys under a new master key: from --new-key-file, or from NEW_MASTER_KEY in the environment
+    /// Seal the keys under a new master key: from --new-key-file, or from `NEW_MASTER_KEY` in the environment
     ///
-    /// The present master key is the configured one (MASTER_KEY or store.master_key_file); without one the file is expected to
-    /// be unsealed. Afterwards put the new key in its place, and start the gateway.
+    /// The present master key is the configured one (`MASTER_KEY` or `store.master_key_file`); without one the file is expected
+    /// to be unsealed. Afterwards put the new key in its place, and start the gateway.
     Rekey(Rekey),
 }
 

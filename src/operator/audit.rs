@@ -11,6 +11,7 @@ use actix_web::{
     middleware::Next,
 };
 use serde_json::json;
+use std::fmt::Write as _;
 
 /// The longest subject, in characters.
 const LONGEST_SUBJECT: usize = 500;
@@ -43,7 +44,7 @@ pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Strin
     let count = names.len();
     let mut text = names.take(NAMED).collect::<Vec<_>>().join(", ");
     if count > NAMED {
-        text.push_str(&format!(" and {} more", count - NAMED));
+        let _ = write!(text, " and {} more", count - NAMED);
     }
     text
 }

@@ -129,9 +129,23 @@ fn separates(sign: char) -> bool {
     match sign {
         ',' | ';' | '"' | '\'' | '`' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' => true,
         _ if sign.is_ascii() => sign.is_ascii_whitespace() || sign.is_ascii_control(),
-        '\u{ab}' | '\u{bb}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{201f}' => true,
-        '\u{202a}'..='\u{202e}' | '\u{2032}' | '\u{2033}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => true,
-        '\u{3001}' | '\u{3008}'..='\u{3011}' | '\u{ff08}' | '\u{ff09}' | '\u{ff0c}' | '\u{ff1b}' => true,
+        '\u{ab}'
+        | '\u{bb}'
+        | '\u{ad}'
+        | '\u{61c}'
+        | '\u{180e}'
+        | '\u{200b}'..='\u{201f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2032}'
+        | '\u{2033}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{3001}'
+        | '\u{3008}'..='\u{3011}'
+        | '\u{ff08}'
+        | '\u{ff09}'
+        | '\u{ff0c}'
+        | '\u{ff1b}' => true,
         _ => sign.is_whitespace() || sign.is_control(),
     }
 }

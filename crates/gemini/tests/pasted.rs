@@ -1,5 +1,7 @@
 //! What is found in a pasted text: keys in whatever stands around them, where they stand, and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "functions that tests call are tests too")]
+
 use gemini::pasted::{KeyForm, MAX_PASTED_BYTES, MAX_PASTED_KEYS, PasteError, Pasted, form_of, read};
 use proptest::{collection::vec, prelude::*, sample::select};
 

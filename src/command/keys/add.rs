@@ -12,6 +12,7 @@ use gemini_balance_actors::{Secret, key_ring::fingerprint};
 use serde_json::{Value, json};
 use std::{
     collections::HashSet,
+    fmt::Write as _,
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::PathBuf,
@@ -156,23 +157,21 @@ fn shown(preview: &Value) -> String {
         if keys.is_empty() {
             continue;
         }
-        text.push_str(&format!("{} {what}:\n", keys.len()));
+        let _ = writeln!(text, "{} {what}:", keys.len());
         for key in keys.iter().take(SHOWN) {
             let id = key["id"].as_str().map_or_else(String::new, |id| format!("  is {}", cell(id)));
             let fingerprint = cell(key["fingerprint"].as_str().unwrap_or_default());
-            text.push_str(&format!(
-                "  line {}, {} characters  {fingerprint}{id}\n",
-                key["line"], key["length"]
-            ));
+            let (line, length) = (&key["line"], &key["length"]);
+            let _ = writeln!(text, "  line {line}, {length} characters  {fingerprint}{id}");
         }
         if let Some(more) = keys.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-            text.push_str(&format!("  and {more} more\n"));
+            let _ = writeln!(text, "  and {more} more");
         }
     }
     if let Some(others) = preview["other_count"].as_u64().filter(|others| *others > 0) {
         let lines = preview["others"].as_array().into_iter().flatten().take(10);
         let lines: Vec<String> = lines.map(|word| word["line"].to_string()).collect();
-        text.push_str(&format!("{others} words are no keys (lines {})\n", lines.join(", ")));
+        let _ = writeln!(text, "{others} words are no keys (lines {})", lines.join(", "));
     }
     text
 }

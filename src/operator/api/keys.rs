@@ -247,7 +247,6 @@ async fn add(
 }
 
 /// Reads a paste: a text as it is, or with what is said of it in JSON. What is wrong with it is not repeated.
-#[expect(clippy::type_complexity, reason = "three things that are read together")]
 fn read_paste(
     request: &HttpRequest,
     body: &[u8],
