@@ -139,6 +139,9 @@ impl Reloader {
 
     /// Carries out what is asked for, and what files that have changed ask for, until the process ends.
     pub(crate) async fn run(mut self, mut inbox: ReloadInbox) {
+        if !self.settings.has_sources() {
+            return;
+        }
         let mut next_look = Instant::now() + EVERY;
         loop {
             tokio::select! {
@@ -249,14 +252,13 @@ impl Reloader {
         let (read, watch) =
             reading.await.map_err(|_| "it came to a bug in the gateway; see the log".to_owned())?;
         self.watch = watch;
-        read.ok_or_else(|| "there is no configuration to be read: this is the demo".to_owned())
+        Ok(read)
     }
 }
 
-/// Reads everything anew; `None` where there is nothing to read. The files that the newest settings name are told before
-/// they are read.
-fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Option<Read> {
-    let read = match settings.reread()? {
+/// Reads everything anew. The files that the newest settings name are told before they are read.
+fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Read {
+    match settings.reread() {
         Ok(settings) => {
             let files = settings.files();
             before_reading(&files);
@@ -269,6 +271,5 @@ fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Opti
             Read { files, configuration }
         }
         Err(error) => Read { files: settings.files(), configuration: Err(error.to_string()) },
-    };
-    Some(read)
+    }
 }

@@ -48,6 +48,7 @@ mod models;
 mod origin;
 mod proxy;
 mod refusals;
+mod reload;
 mod settings;
 mod supervision;
 mod tls;
