@@ -188,12 +188,7 @@ impl Reloader {
                 log::info!(target: "reload", "the configuration is as it was");
                 self.state.unchanged(Utc::now());
             }
-            Ok(reloaded) => {
-                for change in &reloaded.changes {
-                    log::info!(target: "reload", "{}", Printable(change));
-                }
-                log::info!(target: "reload", "revision {} of the configuration is in use", reloaded.revision);
-            }
+            Ok(_) => {}
             Err(why) => {
                 log::error!(target: "reload", "{}; the configuration that was read before stays in use", Printable(why));
                 self.state.refused(why.clone());
@@ -228,6 +223,11 @@ impl Reloader {
             self.parts.apply(&configuration, revision + 1, reloaded.restart_needed.clone()).await?;
             self.state.applied(reloaded.restart_needed.clone(), Utc::now());
             reloaded.revision = self.state.revision();
+            for change in &reloaded.changes {
+                log::info!(target: "reload", "{}", Printable(change));
+            }
+            log::info!(target: "reload", "revision {} of the configuration is in use", reloaded.revision);
+            self.parts.apply_to_log(&configuration);
         }
         self.settings = configuration.settings;
         (self.files, self.last) = (files, flat);
