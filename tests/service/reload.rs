@@ -564,7 +564,7 @@ async fn streams_across_reloads(streams: usize, reloads: usize, events: u64, int
     let unary = Shape { events: 1, interval_ms: 0, text_bytes: 0 };
     it.simulator.set_shape(unary);
     for n in 0..reloads {
-        let (keys, limit) = ([[0, 1], [2, 3], [1, 4], [0, 3]][n % 4], n + 1_000);
+        let (keys, limit) = ([[0, 1], [2, 3], [1, 4], [0, 3]][n % 4], streams + n + 10);
         let token = ALICE.replace(" }]", &format!(", rpm = 100000, concurrent = {limit} }}]"));
         let more = format!(
             "[server]\nmax_body_bytes = {}\n{token}[upstream]\nidle_timeout_s = {limit}\n[retry]\nmax_attempts = {}\n",
