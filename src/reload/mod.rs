@@ -139,6 +139,9 @@ impl Reloader {
 
     /// Carries out what is asked for, and what files that have changed ask for, until the process ends.
     pub(crate) async fn run(mut self, mut inbox: ReloadInbox) {
+        if !self.settings.has_sources() {
+            return;
+        }
         let mut next_look = Instant::now() + EVERY;
         loop {
             tokio::select! {
@@ -185,12 +188,7 @@ impl Reloader {
                 log::info!(target: "reload", "the configuration is as it was");
                 self.state.unchanged(Utc::now());
             }
-            Ok(reloaded) => {
-                for change in &reloaded.changes {
-                    log::info!(target: "reload", "{}", Printable(change));
-                }
-                log::info!(target: "reload", "revision {} of the configuration is in use", reloaded.revision);
-            }
+            Ok(_) => {}
             Err(why) => {
                 log::error!(target: "reload", "{}; the configuration that was read before stays in use", Printable(why));
                 self.state.refused(why.clone());
@@ -225,6 +223,11 @@ impl Reloader {
             self.parts.apply(&configuration, revision + 1, reloaded.restart_needed.clone()).await?;
             self.state.applied(reloaded.restart_needed.clone(), Utc::now());
             reloaded.revision = self.state.revision();
+            for change in &reloaded.changes {
+                log::info!(target: "reload", "{}", Printable(change));
+            }
+            log::info!(target: "reload", "revision {} of the configuration is in use", reloaded.revision);
+            self.parts.apply_to_log(&configuration);
         }
         self.settings = configuration.settings;
         (self.files, self.last) = (files, flat);
@@ -249,14 +252,13 @@ impl Reloader {
         let (read, watch) =
             reading.await.map_err(|_| "it came to a bug in the gateway; see the log".to_owned())?;
         self.watch = watch;
-        read.ok_or_else(|| "there is no configuration to be read: this is the demo".to_owned())
+        Ok(read)
     }
 }
 
-/// Reads everything anew; `None` where there is nothing to read. The files that the newest settings name are told before
-/// they are read.
-fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Option<Read> {
-    let read = match settings.reread()? {
+/// Reads everything anew. The files that the newest settings name are told before they are read.
+fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Read {
+    match settings.reread() {
         Ok(settings) => {
             let files = settings.files();
             before_reading(&files);
@@ -269,6 +271,5 @@ fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Opti
             Read { files, configuration }
         }
         Err(error) => Read { files: settings.files(), configuration: Err(error.to_string()) },
-    };
-    Some(read)
+    }
 }

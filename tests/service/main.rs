@@ -49,6 +49,7 @@ mod models;
 mod origin;
 mod proxy;
 mod refusals;
+mod reload;
 mod settings;
 mod supervision;
 mod tls;
