@@ -4,15 +4,18 @@
 mod caller_view;
 mod closing;
 pub mod command;
+mod configuration;
 mod connections;
 pub mod http;
 pub mod inflight;
+mod keys;
 mod local_http;
 pub mod logging;
 mod memory_return;
 mod operator;
 mod printable;
 pub mod process;
+mod reload;
 mod seeding;
 mod server;
 pub mod service;

@@ -66,7 +66,7 @@ pub(super) fn start(
 impl AccountantActor {
     fn tick(&mut self, now: i64) {
         let taken = self.shared.buffers.take();
-        self.shared.counting().count(taken, now, &self.shared.ring);
+        self.shared.counting().count(taken, now, &self.shared.keys.ring());
         self.write(now);
     }
 
@@ -107,7 +107,8 @@ impl AccountantActor {
             self.prune_more = true;
             self.shared.counting().set_rows(book.overview()?.rows);
         } else if self.prune_more {
-            let pruned = book.prune(now, &self.shared.settings.retention, PRUNE_AT_ONCE)?;
+            let retention = self.shared.counting().retention();
+            let pruned = book.prune(now, &retention, PRUNE_AT_ONCE)?;
             self.prune_more = pruned.more;
             if pruned.by_cap > 0 {
                 let reason =
@@ -204,7 +205,7 @@ impl Handler<Flush> for AccountantActor {
         let now = Utc::now().timestamp();
         let taken = self.shared.buffers.take();
         let mut counting = self.shared.counting();
-        counting.count(taken, now, &self.shared.ring);
+        counting.count(taken, now, &self.shared.keys.ring());
         counting.end_second();
         drop(counting);
         MessageResult(self.write(now))

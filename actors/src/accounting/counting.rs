@@ -1,9 +1,9 @@
 //! What is counted and not written yet, and what is only kept in memory: the newest transactions, the sums since the start.
 //! It lies outside the actor and outlives it.
 
-use super::{AccountingSettings, AccountingState, sampling::Sampler};
+use super::{AccountingRules, AccountingSettings, AccountingState, sampling::Sampler};
 use crate::{key_ring::KeyRing, transaction::Transaction};
-use gemini_balance_store::{BookOverview, JournalRow};
+use gemini_balance_store::{BookOverview, JournalRow, Retention};
 use std::{collections::VecDeque, sync::Arc};
 use usage::{Days, KeyDetail, ModelNames, Prices, Sums};
 
@@ -26,6 +26,7 @@ pub(super) struct Counting {
     uncounted: VecDeque<Transaction>,
     models: ModelNames,
     max_models: usize,
+    retention: Retention,
     prices: Prices,
     sampler: Sampler,
     days: Days,
@@ -46,6 +47,7 @@ impl Counting {
             uncounted: VecDeque::new(),
             models: ModelNames::new(settings.max_models, []),
             max_models: settings.max_models,
+            retention: settings.retention,
             prices: settings.prices.clone(),
             sampler: Sampler::new(settings.callers),
             days: settings.days,
@@ -55,6 +57,21 @@ impl Counting {
             lost: 0,
             rows: 0,
         }
+    }
+
+    /// Goes by other rules from now on.
+    pub(super) fn revise(&mut self, rules: AccountingRules) {
+        let AccountingRules { retention, prices, callers } = rules;
+        (self.retention, self.prices) = (retention, prices);
+        self.sampler = Sampler::new(callers);
+    }
+
+    pub(super) fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    pub(super) fn currency(&self) -> &str {
+        self.prices.currency()
     }
 
     /// Takes over what the book knows.
@@ -72,7 +89,7 @@ impl Counting {
 
     /// Counts what was taken from the buffers as of this second. A transaction that makes counting panic is lost, not
     /// counted again and again.
-    pub(super) fn count(&mut self, taken: Vec<Vec<Transaction>>, now: i64, ring: &KeyRing) {
+    pub(super) fn count(&mut self, taken: Vec<Vec<Transaction>>, now: i64, ring: &Arc<KeyRing>) {
         self.uncounted.extend(taken.into_iter().flatten());
         if self.current.at() != now {
             self.end_second();
@@ -81,6 +98,7 @@ impl Counting {
         if self.uncounted.is_empty() {
             return;
         }
+        self.sampler.follow(ring);
         let detail = KeyDetail::of(ring.keys().len(), self.models.count());
         let day = self.days.date(now);
         while let Some(transaction) = self.uncounted.pop_front() {

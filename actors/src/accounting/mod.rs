@@ -12,8 +12,8 @@ pub use accountant::AccountantActor;
 pub use buffer::Account;
 
 use crate::{
+    current_keys::CurrentKeys,
     health::Health,
-    key_ring::KeyRing,
     supervisor::{Intensity, Link},
     transaction::Transaction,
 };
@@ -47,6 +47,17 @@ pub struct AccountingSettings {
     pub callers: CallerNames,
 }
 
+/// What of the accounting may change while it goes on.
+#[derive(Clone, Debug)]
+pub struct AccountingRules {
+    /// How long sums are kept.
+    pub retention: Retention,
+    /// What tokens cost, from now on.
+    pub prices: Prices,
+    /// Who the callers are, from now on.
+    pub callers: CallerNames,
+}
+
 /// Who callers are, as far as usage is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerNames {
@@ -77,7 +88,7 @@ pub struct Accounts {
 /// What outlives the actor: it lies outside, so that one that dies loses nothing.
 struct Shared {
     settings: AccountingSettings,
-    ring: Arc<KeyRing>,
+    keys: CurrentKeys,
     buffers: Buffers,
     counting: Mutex<Counting>,
     /// A handle to read the book with, while it can be read.
@@ -99,14 +110,14 @@ impl Accounts {
     pub fn start(
         arbiter: &actix_rt::ArbiterHandle,
         settings: AccountingSettings,
-        ring: Arc<KeyRing>,
+        keys: CurrentKeys,
         intensity: Intensity,
         health: Arc<Health>,
     ) -> Self {
         let counting = Counting::new(&settings);
         let shared = Arc::new(Shared {
             settings,
-            ring,
+            keys,
             buffers: Buffers::default(),
             counting: Mutex::new(counting),
             reader: Mutex::new(None),
@@ -118,6 +129,14 @@ impl Accounts {
     /// Opens an account for one worker: the place where it leaves its finished transactions.
     pub fn account(&self) -> Account {
         self.shared.buffers.account()
+    }
+
+    /// Changes the rules. Requests that have ended already count by the old ones.
+    pub fn revise(&self, rules: AccountingRules) {
+        let mut counting = self.shared.counting();
+        let ended = self.shared.buffers.take();
+        counting.count(ended, chrono::Utc::now().timestamp(), &self.shared.keys.ring());
+        counting.revise(rules);
     }
 
     /// Counts and writes all there is; whether it is written.
@@ -147,8 +166,8 @@ impl Accounts {
     }
 
     /// The currency of all costs.
-    pub fn currency(&self) -> &str {
-        self.shared.settings.prices.currency()
+    pub fn currency(&self) -> String {
+        self.shared.counting().currency().to_owned()
     }
 
     /// What was counted since the process began.
@@ -180,6 +199,7 @@ mod tests {
     use super::*;
     use crate::{
         health::State,
+        key_ring::KeyRing,
         secret::Secret,
         transaction::{Attempt, End},
     };
@@ -228,7 +248,7 @@ mod tests {
         let accounts = Accounts::start(
             &arbiter.handle(),
             settings,
-            Arc::new(ring),
+            CurrentKeys::new(ring),
             Intensity::default(),
             Arc::clone(health),
         );
@@ -300,6 +320,22 @@ mod tests {
     }
 
     #[test]
+    fn what_has_ended_before_a_change_of_the_rules_counts_by_the_old_ones() {
+        actix_rt::System::new().block_on(async {
+            let (accounts, arbiter) = start(PathBuf::new(), CallerNames::PoolKeys, &Arc::default());
+            let account = accounts.account();
+            let settings = &accounts.shared.settings;
+            let (retention, prices) = (settings.retention, settings.prices.clone());
+            account.leave(transaction("key-0123"));
+            accounts.revise(AccountingRules { retention, prices, callers: CallerNames::Tokens });
+            account.leave(transaction("key-0123"));
+            assert!(accounts.flush(PATIENCE).await);
+            assert_eq!(callers(&accounts), [("key-0123".to_owned(), 1), ("pool".to_owned(), 1)]);
+            arbiter.stop();
+        });
+    }
+
+    #[test]
     fn what_does_not_fit_a_buffer_is_lost_and_counted_as_that() {
         let buffers = Buffers::default();
         let account = buffers.account();
@@ -318,7 +354,7 @@ mod tests {
         actix_rt::System::new().block_on(async {
             let (accounts, arbiter) = start(PathBuf::new(), CallerNames::Tokens, &health);
             let mut counting = Counting::new(&accounts.shared.settings);
-            let ring = &accounts.shared.ring;
+            let ring = &accounts.shared.keys.ring();
             // A request a second for eight hours, none of which can be written.
             for second in 0..8 * 3_600 {
                 counting.count(vec![vec![transaction("alice")]], second, ring);

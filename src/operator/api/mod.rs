@@ -2,10 +2,11 @@
 
 mod health;
 mod keys;
+mod reload;
 mod tokens;
 mod usage;
 
-use super::{Desk, gate};
+use super::{Desk, audit, gate};
 use actix_web::web;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .configure(health::routes)
         .configure(keys::routes)
+        .configure(reload::routes)
         .configure(usage::routes)
         .configure(tokens::routes);
 }
