@@ -54,6 +54,7 @@ pub struct UpstreamSettings {
 impl UpstreamSettings {
     /// Returns these settings with what of `newer` can hold while the client is used: the times, and where redirects may
     /// lead. Where the upstream is, and how it is reached, stays.
+    #[must_use]
     pub fn revised(&self, newer: &Self) -> Self {
         Self {
             connect_timeout: newer.connect_timeout,
