@@ -2,6 +2,7 @@
 //! around [`command`]; the actors live in `gemini-balance-actors`.
 
 mod caller_view;
+mod closing;
 pub mod command;
 mod configuration;
 mod connections;
@@ -10,6 +11,7 @@ pub mod inflight;
 mod keys;
 mod local_http;
 pub mod logging;
+mod memory_return;
 mod operator;
 mod printable;
 pub mod process;
