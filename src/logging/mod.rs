@@ -152,9 +152,12 @@ impl Logging {
                     .chain(line_to(out.unwrap_or_else(console::stdout), NoticeForm::Record)),
             );
         }
-        // Whatever the level, what was changed is on record.
-        let out = file("log.dir", &settings.dir.join("audit.log"), Readers::Group);
-        root = root.level_for(AUDIT, log::LevelFilter::Info).chain(
+        let out = troubles.as_ref().map(|troubles| {
+            let (path, troubles) = (settings.dir.join("audit.log"), Arc::clone(troubles));
+            Box::new(LogFile::unopened("log.dir", &path, Readers::Group, rotation, troubles))
+                as Box<dyn Outlet>
+        });
+        root = root.chain(
             fern::Dispatch::new()
                 .filter(|metadata| metadata.target() == AUDIT)
                 .chain(line_to(out.unwrap_or_else(console::stdout), NoticeForm::Record)),

@@ -45,6 +45,15 @@ enum Ask {
     Operator(ReloadRequest, oneshot::Sender<Result<Reloaded, ReloadError>>),
 }
 
+/// Who asks for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trigger {
+    /// Files that have changed.
+    Files,
+    /// Somebody, who wants to know what came of it.
+    Person,
+}
+
 /// What an operator asks for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ReloadRequest {
@@ -110,6 +119,8 @@ pub(crate) struct Reloader {
     started: FlatConfiguration,
     last: FlatConfiguration,
     watch: FileWatch,
+    /// Whether the configuration has been read again yet: files may have changed while the service started.
+    is_compared: bool,
 }
 
 /// A configuration that was read, and which files it was read from, as far as that is known.
@@ -124,8 +135,6 @@ impl Reloader {
         let flat = FlatConfiguration::of(configuration);
         let settings = configuration.settings.clone();
         let files = settings.files();
-        let mut watch = FileWatch::default();
-        watch.consider(&files);
         Self {
             parts,
             state: Arc::clone(&reloads.state),
@@ -133,7 +142,8 @@ impl Reloader {
             files,
             started: flat.clone(),
             last: flat,
-            watch,
+            watch: FileWatch::default(),
+            is_compared: false,
         }
     }
 
@@ -147,13 +157,17 @@ impl Reloader {
             tokio::select! {
                 ask = inbox.0.recv() => match ask {
                     None => return,
-                    Some(Ask::Signal) => drop(self.reload(ReloadRequest::default()).await),
-                    Some(Ask::Operator(request, answer)) => drop(answer.send(self.reload(request).await)),
+                    Some(Ask::Signal) => drop(self.reload(Trigger::Person, ReloadRequest::default()).await),
+                    Some(Ask::Operator(request, answer)) => {
+                        let _ = answer.send(self.reload(Trigger::Person, request).await);
+                    }
                 },
                 () = sleep_until(next_look) => {
                     if self.look().await {
-                        log::info!(target: "reload", "files of the configuration have changed");
-                        let _ = self.reload(ReloadRequest::default()).await;
+                        if self.is_compared {
+                            log::info!(target: "reload", "files of the configuration have changed");
+                        }
+                        let _ = self.reload(Trigger::Files, ReloadRequest::default()).await;
                     }
                     next_look = Instant::now() + EVERY;
                 }
@@ -171,7 +185,7 @@ impl Reloader {
         has_changed
     }
 
-    async fn reload(&mut self, request: ReloadRequest) -> Result<Reloaded, ReloadError> {
+    async fn reload(&mut self, trigger: Trigger, request: ReloadRequest) -> Result<Reloaded, ReloadError> {
         let revision = self.state.revision();
         if request.revision.is_some_and(|known| known != revision) {
             return Err(ReloadError::Stale(revision));
@@ -183,7 +197,9 @@ impl Reloader {
         if request.dry_run {
             return result.map_err(ReloadError::Refused);
         }
+        let is_first = !std::mem::replace(&mut self.is_compared, true);
         match &result {
+            Ok(reloaded) if reloaded.changes.is_empty() && is_first && trigger == Trigger::Files => {}
             Ok(reloaded) if reloaded.changes.is_empty() => {
                 log::info!(target: "reload", "the configuration is as it was");
                 self.state.unchanged(Utc::now());
