@@ -2,6 +2,7 @@
 //! way to fail ends in one line on standard error and a non-zero exit.
 
 mod check;
+mod consent;
 mod demo;
 pub(crate) mod failure;
 mod health;
