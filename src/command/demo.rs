@@ -59,6 +59,7 @@ pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCod
             secret_file: None,
             project: Some((*project).to_owned()),
             weight: 1,
+            enabled: true,
         })
         .collect();
     let code = Service::run(settings, |address| print_commands(address, &simulator.url()));

@@ -312,6 +312,9 @@ pub struct KeyEntry {
     /// Its share under `strategy = "weighted"`.
     #[serde(default = "one")]
     pub weight: u32,
+    /// Whether it is in the pool at all.
+    #[serde(default = "yes")]
+    pub enabled: bool,
 }
 
 fn one() -> u32 {
