@@ -6,6 +6,7 @@ mod consent;
 mod demo;
 pub(crate) mod failure;
 mod health;
+mod import;
 mod keys;
 mod operator;
 mod reload;
@@ -65,6 +66,8 @@ enum Command {
     Usage(usage::Flags),
     /// Have a running gateway read its configuration again, and say what has changed
     Reload(reload::Flags),
+    /// Make a configuration of what another gateway has: snailyp's gemini-balance, gpt-load, LiteLLM, or any list of keys
+    Import(import::Flags),
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -106,6 +109,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Vault { action } => vault::run(&settings_of(arguments.config.as_deref())?, &action),
         Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
         Command::Reload(flags) => reload::run(&settings_of(arguments.config.as_deref())?, flags),
+        Command::Import(flags) => import::run(&flags),
         Command::Check => check::run(settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }

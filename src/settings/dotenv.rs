@@ -5,14 +5,14 @@ use std::{collections::HashMap, fmt};
 
 /// One assignment. A name that stands alone has no value, and takes back one that was given before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Assignment {
-    pub(super) name: String,
-    pub(super) value: Option<String>,
+pub(crate) struct Assignment {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
 }
 
 /// A line that assigns nothing and is no comment. Says where it is, never what its value is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BadLine {
+pub(crate) struct BadLine {
     line: usize,
     /// What stands before the `=`, if that can be a name.
     name: Option<String>,
@@ -49,7 +49,7 @@ impl fmt::Display for BadLine {
 
 /// Reads a whole text. `environment` knows the variables that are set already; it goes before the text's own in `${NAME}`.
 /// Of several assignments of one name the last counts; each is returned where its name first stood.
-pub(super) fn parse(
+pub(crate) fn parse(
     text: &str,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<Assignment>, BadLine> {

@@ -23,11 +23,14 @@ mod vault;
 pub use tokens::Token;
 pub(crate) use tokens::{Expiry, client_spec, span};
 
+pub(crate) use dotenv::parse as parse_dotenv;
 pub(crate) use effective::EffectiveSettings;
 pub use environment::Environment;
 pub use error::SettingsError;
 pub(crate) use host::listen_host;
-pub(crate) use sources::{demo, load, port};
+pub(crate) use secret_text::{SecretKind, checked as checked_secret, entries as secret_entries};
+pub(crate) use sources::{demo, load, of_text, port};
+pub(crate) use text_file::text_of;
 
 use callers::{SurfaceName, Visibility};
 use gemini_balance_actors::{
