@@ -17,14 +17,16 @@ use std::{
 pub(crate) const MAX_TEXT_BYTES: usize = 256 * 1024 * 1024;
 
 /// Whose documents can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Vendor {
     /// snailyp's gemini-balance: its .env, its SQLite file or a dump of its MySQL database
     Snailyp,
     /// gpt-load: an export of a group's keys, or its SQLite file
     GptLoad,
-    /// `LiteLLM`: its config.yaml
+    /// LiteLLM: its config.yaml
     #[value(name = "litellm")]
+    #[serde(rename = "litellm")]
     LiteLlm,
     /// Any text that holds keys
     Keys,
@@ -90,7 +92,8 @@ impl Document {
         let mut bytes = Vec::new();
         file.by_ref().take(16).read_to_end(&mut bytes).map_err(unreadable)?;
         if is_sqlite(&bytes) {
-            return Self::of_database(name, path);
+            let database = ForeignDatabase::open(path).map_err(|error| ImportError::new(&name, error))?;
+            return Self::of_database(name, &database);
         }
         read_rest(&name, &mut file, &mut bytes)?;
         Self::of_bytes(name, bytes)
@@ -103,10 +106,12 @@ impl Document {
         Self::of_bytes(name.to_owned(), bytes)
     }
 
-    /// Takes a text.
+    /// Takes a text, or a SQLite file.
     pub fn of_bytes(name: String, bytes: Vec<u8>) -> Result<Self, ImportError> {
         if is_sqlite(&bytes) {
-            return Err(ImportError::new(&name, "is a SQLite database: name it as a file"));
+            let database =
+                ForeignDatabase::of_bytes(bytes).map_err(|error| ImportError::new(&name, error))?;
+            return Self::of_database(name, &database);
         }
         let text = if mysql_dump::may_be_one(&bytes) {
             // Other tables of a dump may hold bytes of any kind.
@@ -118,13 +123,12 @@ impl Document {
         Ok(Self { name, content: Content::Text(Secret::new(text)) })
     }
 
-    fn of_database(name: String, path: &Path) -> Result<Self, ImportError> {
+    fn of_database(name: String, database: &ForeignDatabase) -> Result<Self, ImportError> {
         let refused = |error| ImportError::new(&name, error);
-        let database = ForeignDatabase::open(path).map_err(refused)?;
         let content = if database.has_table(snailyp::TABLE).map_err(refused)? {
-            Content::SnailypSettings(snailyp::settings_in_database(&database).map_err(refused)?)
-        } else if gpt_load::Tables::are_in(&database).map_err(refused)? {
-            Content::GptLoad(gpt_load::Tables::read(&database).map_err(refused)?)
+            Content::SnailypSettings(snailyp::settings_in_database(database).map_err(refused)?)
+        } else if gpt_load::Tables::are_in(database).map_err(refused)? {
+            Content::GptLoad(gpt_load::Tables::read(database).map_err(refused)?)
         } else {
             let why = "is a database of neither snailyp's gemini-balance (t_settings) nor gpt-load (api_keys, groups)";
             return Err(ImportError::new(&name, why));
@@ -182,7 +186,7 @@ impl Document {
 
     /// Tells whether it has the name of a file of variables.
     pub(super) fn is_called_env(&self) -> bool {
-        self.name.starts_with(".env") || self.name.ends_with(".env")
+        self.name.starts_with(".env") || Path::new(&self.name).extension().is_some_and(|end| end == "env")
     }
 
     /// Returns its variables as `.env` gives them.

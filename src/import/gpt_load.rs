@@ -167,11 +167,8 @@ impl Seal<'_> {
             self.key = SealKey::derive(&password);
         }
         let opened = self.key.as_ref().and_then(|key| key.open(text));
-        if opened.is_some() {
-            self.opened += 1
-        } else {
-            self.unopened += 1
-        }
+        let count = if opened.is_some() { &mut self.opened } else { &mut self.unopened };
+        *count += 1;
         Ok(opened)
     }
 

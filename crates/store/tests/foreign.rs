@@ -56,6 +56,8 @@ fn a_log_is_read_with_its_file_and_none_is_begun() {
     writer.close().unwrap();
     assert_eq!(files(folder.path()), BTreeSet::from(["log.db".to_owned()]));
     assert_eq!(ForeignDatabase::open(&path).unwrap().rows("t", &["id"], 9).unwrap().len(), 3);
+    let of_bytes = ForeignDatabase::of_bytes(std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(of_bytes.rows("t", &["id"], 9).unwrap().len(), 3);
     assert_eq!(files(folder.path()), BTreeSet::from(["log.db".to_owned()]));
 }
 
@@ -73,9 +75,14 @@ fn what_is_no_table_or_no_database_is_refused() {
     {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let read = ForeignDatabase::open(&path).and_then(|database| database.has_table("t"));
-        let line = read.unwrap_err().to_string();
-        assert!(line.lines().count() == 1 && !line.contains("SELECT"), "{line}");
+        let look = |database: ForeignDatabase| database.has_table("t");
+        for read in [
+            ForeignDatabase::open(&path).and_then(look),
+            ForeignDatabase::of_bytes(bytes.to_vec()).and_then(look),
+        ] {
+            let line = read.unwrap_err().to_string();
+            assert!(line.lines().count() == 1 && !line.contains("SELECT"), "{line}");
+        }
     }
     assert!(matches!(ForeignDatabase::open(&folder.path().join("none")), Err(ForeignError::Io(_))));
 }

@@ -1,4 +1,4 @@
-//! Databases of other programs, from which an import reads: SQLite files, opened for reading alone. Knows no table by name; who
+//! Databases of other programs, from which an import reads: SQLite files, opened for reading alone, or their bytes. Knows no table by name; who
 //! asks says which columns, and how many rows at most. Nothing beside the file is made or changed.
 
 use std::{
@@ -14,10 +14,12 @@ use super::{BUSY_TIMEOUT, sidecars};
 
 /// What a SQLite file begins with.
 const MAGIC: &[u8] = b"SQLite format 3\0";
-/// Where its header says how it is read, by <https://www.sqlite.org/fileformat2.html#the_database_header>, and what it says
-/// there when a log belongs to the file.
+/// Where its header says how it is written and read, by <https://www.sqlite.org/fileformat2.html#the_database_header>, and what
+/// it says there when a log belongs to the file, or none.
+const WRITE_VERSION: usize = 18;
 const READ_VERSION: usize = 19;
 const WITH_LOG: u8 = 2;
+const WITHOUT_LOG: u8 = 1;
 /// The most bytes of one value.
 const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 
@@ -89,7 +91,23 @@ impl ForeignDatabase {
         let address = format!("file:{}?{}", escaped(name), if is_whole { "immutable=1" } else { "mode=ro" });
         let flags =
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        let connection = Connection::open_with_flags(address, flags)?;
+        Self::guarded(Connection::open_with_flags(address, flags)?)
+    }
+
+    /// Takes the bytes of a file, which is whole without a log.
+    pub fn of_bytes(mut bytes: Vec<u8>) -> Result<Self, ForeignError> {
+        let mut connection = Connection::open_in_memory()?;
+        if bytes.get(READ_VERSION) == Some(&WITH_LOG) {
+            // What is in memory has no place for a log.
+            bytes[WRITE_VERSION] = WITHOUT_LOG;
+            bytes[READ_VERSION] = WITHOUT_LOG;
+        }
+        connection.deserialize_read_exact("main", bytes.as_slice(), bytes.len(), true)?;
+        Self::guarded(connection)
+    }
+
+    /// Trusts nothing that is in the database.
+    fn guarded(connection: Connection) -> Result<Self, ForeignError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
