@@ -22,8 +22,6 @@ const MAX_TOKEN_BYTES: usize = 512;
 const MAX_LABEL: usize = 64;
 /// What Google's API is reached under where nothing else is said.
 const GOOGLE: &str = "https://generativelanguage.googleapis.com";
-/// A shorter token can be guessed.
-pub const MIN_TOKEN_CHARACTERS: usize = 16;
 
 /// A key that was found.
 #[derive(Clone, Debug)]
@@ -61,7 +59,7 @@ pub struct ImportedToken {
 impl ImportedToken {
     /// Returns whether it is too short to be let in where tokens are made at runtime.
     pub fn is_short(&self) -> bool {
-        self.secret.expose().chars().count() < MIN_TOKEN_CHARACTERS
+        self.secret.expose().len() < callers::MIN_CHOSEN_BYTES
     }
 }
 

@@ -15,7 +15,7 @@ mod tests;
 mod written;
 
 pub use document::{Document, Vendor};
-pub use imported::{Import, ImportedKey, ImportedSetting, ImportedToken, MIN_TOKEN_CHARACTERS};
+pub use imported::{Import, ImportedKey, ImportedSetting, ImportedToken};
 pub(crate) use written::{SECRETS, SecretText, write_folder};
 
 use document::{Content, Source};
@@ -30,7 +30,7 @@ pub struct ImportError {
 }
 
 impl ImportError {
-    fn new(document: &str, why: impl fmt::Display) -> Self {
+    pub(crate) fn new(document: &str, why: impl fmt::Display) -> Self {
         Self { document: document.to_owned(), why: why.to_string() }
     }
 }

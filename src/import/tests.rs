@@ -201,7 +201,7 @@ fn only_statements_of_a_dump_are_statements() {
     ] {
         assert_eq!(rows(dump), Err(error), "{dump}");
     }
-    let many = format!("INSERT INTO t VALUES {};", vec!["(1,2,3)"; 11].join(","));
+    let many = format!("INSERT INTO t VALUES {};", ["(1,2,3)"; 11].join(","));
     assert_eq!(rows(&many), Err(mysql_dump::DumpError::TooMuch));
 }
 
@@ -238,7 +238,7 @@ proptest! {
             let rows = rows.join(",").replace("),(1,", &format!("{between}1,"));
             // What a value holds may look like the end of a row.
             prop_assume!(!pairs.iter().any(|(_, value)| value.contains("),(1,")));
-            text.push_str(&format!("INSERT INTO `t_settings` VALUES {rows};\n"));
+            text = format!("{text}INSERT INTO `t_settings` VALUES {rows};\n");
         }
         prop_assert_eq!(snailyp::settings_in_dump("x", &text).unwrap(), pairs);
     }

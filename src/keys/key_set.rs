@@ -2,7 +2,7 @@
 //! another. What is written down of it, and what the pool makes of it, is not known here.
 
 use super::{KeysError, Secrets};
-use crate::printable::acts_on_a_terminal;
+use crate::{import::ImportedKey, printable::acts_on_a_terminal};
 use chrono::{DateTime, SubsecRound as _, Utc};
 use gemini::pasted::{self, KeyForm};
 use gemini_balance_actors::{
@@ -162,6 +162,32 @@ impl KeySet {
         (set, added)
     }
 
+    /// Adds keys with what was said of them elsewhere, but for those that are here already; returns their ids too. A label
+    /// that another key has, or that cannot be shown, is left out.
+    pub(crate) fn importing(&self, keys: &[ImportedKey], now: DateTime<Utc>) -> (Self, Vec<KeyId>) {
+        let mut kept = self.kept();
+        let mut fingerprints = HashSet::new();
+        let mut labels = HashSet::new();
+        for key in keys {
+            let fingerprint = fingerprint(&key.secret);
+            if self.with_fingerprint(&fingerprint).is_some() || !fingerprints.insert(fingerprint) {
+                continue;
+            }
+            let label = key.label.as_deref().and_then(|text| checked_label("label", text).ok().flatten());
+            let label = label.filter(|label| !self.is_taken(label) && labels.insert(label.clone()));
+            kept.push(KeptKey {
+                secret: key.secret.expose().to_owned().into(),
+                label,
+                project: None,
+                weight: key.weight,
+                added: now.trunc_subsecs(0),
+            });
+        }
+        let set = Self::new(self.configured.clone(), kept);
+        let added = set.added[self.added.len()..].iter().map(|key| key.id.clone()).collect();
+        (set, added)
+    }
+
     /// Removes a key. Where the configuration has another one of this id, the one that it shadows is meant.
     pub(crate) fn removing(&self, id: &KeyId) -> Result<Self, KeysError> {
         let used = self.added.iter().position(|key| key.id == *id && !key.is_shadowed);
@@ -302,6 +328,34 @@ mod tests {
         assert!(matches!(change(&set, "a", KeyChange::Weight(2)), Err(KeysError::Configured)));
         let (set, id) = change(&set, "team-b", KeyChange::Label(None)).unwrap();
         assert_eq!((id.as_str(), ids(&set)), (two.as_str(), vec!["a".to_owned(), two.clone(), three]));
+    }
+
+    #[test]
+    fn imported_keys_are_added_once_under_labels_that_are_free() {
+        let (set, _) =
+            KeySet::new(configured(&[("a", 1)]), Vec::new()).adding(vec![secret(2)], None, Utc::now());
+        let imported = |n: u32, label: Option<&str>, weight| ImportedKey {
+            secret: secret(n),
+            place: String::new(),
+            label: label.map(str::to_owned),
+            weight,
+            enabled: true,
+        };
+        let keys = [
+            imported(1, Some("x"), 1),
+            imported(2, Some("y"), 1),
+            imported(3, Some("a"), 2),
+            imported(4, Some("b"), 3),
+            imported(5, Some("b"), 1),
+            imported(4, Some("c"), 1),
+            imported(6, Some(secret(7).expose()), 1),
+        ];
+        let (set, added) = set.importing(&keys, Utc::now());
+        let name = |n: u32| fingerprint(&secret(n));
+        let expected = [name(3), "b".to_owned(), name(5), name(6)];
+        assert_eq!(added.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>(), expected);
+        assert_eq!(set.ring().unwrap().find(&"b".into()).unwrap().spec().weight, 3);
+        assert_eq!(ids(&set).len(), 6);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(crate) use preview::{Paste, Preview};
 
 use crate::{
     configuration::Configuration,
+    import::ImportedKey,
     settings::{Settings, SettingsError},
     tokens::{Done, let_in},
 };
@@ -21,13 +22,14 @@ use gemini_balance_actors::{
     KeyManager, Secret,
     key_checker::{CheckError, KeyChecker},
     key_manager::{Reconcile, ReconcileError, Verb, VerbKind},
-    key_ring::{Key, KeyRing},
+    key_ring::{Key, KeyRing, fingerprint},
     store::Store,
     upstream::probe::KeyHealth,
 };
 use gemini_balance_store::vault::Vault;
 use keypool::{KeyId, PoolError};
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -148,6 +150,25 @@ impl RuntimeKeys {
             Ok((set, Added { preview: read.preview, added }))
         })
         .await
+    }
+
+    /// Adds the keys of an import that are not here yet; those that are not to be used are disabled.
+    pub(crate) async fn import(
+        self: &Arc<Self>,
+        keys: Vec<ImportedKey>,
+    ) -> Result<Done<Vec<KeyId>>, KeysError> {
+        let unused: HashSet<String> =
+            keys.iter().filter(|key| !key.enabled).map(|key| fingerprint(&key.secret)).collect();
+        let done = self.change(move |set| Ok(set.importing(&keys, Utc::now()))).await?;
+        let set = self.set();
+        for id in &done.result {
+            if let Some(KeySource::Runtime(key)) = set.source(id)
+                && unused.contains(key.fingerprint())
+            {
+                self.verb(VerbKind::Disable, id.clone()).await?;
+            }
+        }
+        Ok(done)
     }
 
     /// Removes a key. It is leased no more; what runs on it goes on.

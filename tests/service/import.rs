@@ -1,17 +1,21 @@
 //! What other gateways have, imported: the folder that is written, what is said of it, and that a gateway in this folder serves
 //! each imported token on the imported keys. The documents are in `tests/import`, all made up.
 
-use crate::support::{Options, free_port, key_counts, prompt, secret, simulator, stranger};
+use crate::support::{Options, free_port, key_counts, prompt, secret, simulator, stranger, wait_for};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gemini_simulator::{KeyState, Simulator};
+use serde_json::{Value, json};
 use std::{
     fs,
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 const FLASH: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
+const ADMIN: &str = "operator-token-5b1e";
 /// Set to write the expected texts anew, to be read before they are kept.
 const WRITE: &str = "WRITE_EXPECTED";
 
@@ -25,13 +29,13 @@ fn options(simulator: &Simulator) -> Options {
 }
 
 /// Runs the import: whether it succeeded, and all it printed, in which no secret is.
-fn run(options: &Options, folder: &Path, arguments: &[&str], input: &str) -> (bool, String) {
+fn run(options: &Options, folder: &Path, arguments: &[&str], input: impl AsRef<[u8]>) -> (bool, String) {
     let mut command = options.command(folder);
     command.arg("import").args(arguments);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Who reads nothing leaves a broken pipe behind.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let _ = child.stdin.take().unwrap().write_all(input.as_ref());
     let output = child.wait_with_output().unwrap();
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -200,6 +204,9 @@ async fn standard_input_is_read_and_nothing_is_written_without_consent() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
     let (done, _) = run(&options, folder.path(), &[&document("keys.txt"), "--out", "a"], "y\n");
     assert!(done && folder.path().join("a/config.toml").exists());
+    let database = fs::read(document("gpt-load.db")).unwrap();
+    let (done, text) = run(&options, folder.path(), &["-", "--yes", "--out", "c"], database);
+    assert!(done && text.contains("standard input is the database of gpt-load"), "{text}");
     let (done, text) = run(&options, folder.path(), &["--yes", "--out", "b"], &input);
     assert!(done && text.contains("standard input is the variables of snailyp's gemini-balance"), "{text}");
 }
@@ -286,4 +293,92 @@ async fn keys_that_google_refuses_are_disabled_when_it_is_asked_first() {
     assert_eq!(config.matches("enabled = false").count(), 1, "{config}");
     let gateway = options.start_in(&imported);
     assert_eq!(key_counts(&gateway).await["available"], 1);
+}
+
+/// The operator's listener, of which no answer shows a secret.
+async fn operator(port: u16, method: reqwest::Method, path: &str, body: &Value) -> (u16, Value) {
+    let request = stranger().request(method, format!("http://127.0.0.1:{port}{path}")).bearer_auth(ADMIN);
+    let response = request.body(body.to_string()).send().await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    assert!(!text.contains("Canary") && !text.contains("AIza"), "{text}");
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+async fn post(port: u16, body: &Value) -> (u16, Value) {
+    operator(port, reqwest::Method::POST, "/api/import", body).await
+}
+
+#[tokio::test]
+async fn a_running_gateway_takes_the_same_documents() {
+    let simulator = simulator(6).await;
+    let port = free_port();
+    let options = Options::new(&simulator.url(), 1).env("ADMIN_TOKEN", ADMIN).set("admin.port", port);
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = options.start_in(folder.path());
+    let text = fs::read_to_string(document("snailyp.env")).unwrap();
+    let database = STANDARD.encode(fs::read(document("gpt-load.db")).unwrap());
+    let files = json!([{ "name": ".env", "text": text }, { "name": "gpt-load.db", "base64": database }]);
+    let proxy_key = "sk-CanaryProxyKeyOfAllGroups-01";
+
+    // A look changes nothing.
+    let (status, answer) = post(port, &json!({ "files": files, "dry_run": true })).await;
+    let preview = &answer["preview"];
+    assert_eq!((status, preview["keys"].as_array().unwrap().len()), (200, 3), "{answer}");
+    let here: Vec<&Value> = preview["keys"].as_array().unwrap().iter().map(|key| &key["here"]).collect();
+    assert_eq!(here, [true, false, false]);
+    assert_eq!(
+        preview["tokens"].as_array().unwrap().iter().filter(|token| token["short"] == true).count(),
+        1
+    );
+    assert_eq!(preview["not_taken_here"]["settings"].as_array().unwrap().len(), 6);
+    assert_eq!(key_counts(&gateway).await["available"], 1);
+    assert_eq!(send(gateway.url(FLASH), proxy_key).await, 401);
+
+    let (status, answer) = post(port, &json!({ "files": files })).await;
+    assert_eq!((status, &answer["kept"]), (201, &json!(true)), "{answer}");
+    assert_eq!(answer["added"].as_array().unwrap().len(), 2);
+    let names: Vec<String> = (1..=5).map(|n| format!("import-{n}")).collect();
+    assert_eq!(answer["tokens"], json!(names));
+    assert_eq!(key_counts(&gateway).await["available"], 2, "the invalid one is disabled");
+    for token in [
+        "sk-CanaryTokenOfTheFirst-01",
+        "sk-CanaryTokenOfTheOperator-1",
+        "sk-CanaryProxyKeyOfOneGroup-02",
+        proxy_key,
+    ] {
+        assert_eq!(send(gateway.url(FLASH), token).await, 200, "{token}");
+    }
+    assert_eq!(send(gateway.url(FLASH), "Canary7").await, 401, "one that is so short is not taken");
+    assert!(!simulator.stats().by_key.contains_key(&secret(2)));
+
+    // Again, and after a kill, all is there once.
+    let (status, answer) = post(port, &json!({ "files": files })).await;
+    assert_eq!((status, &answer["added"], &answer["tokens"]), (201, &json!([]), &json!([])));
+    let audit = wait_for("three lines of the audit log", || {
+        let text = fs::read_to_string(folder.path().join("logs/audit.log")).unwrap_or_default();
+        (text.lines().count() == 3).then_some(text)
+    });
+    let verbs: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let verbs: Vec<&str> = verbs.iter().map(|line| line["verb"].as_str().unwrap()).collect();
+    assert_eq!(verbs, ["import preview", "import", "import"]);
+    assert!(!audit.contains("Canary") && audit.contains("import-5"), "{audit}");
+    gateway.signal("KILL");
+    gateway.wait(Duration::from_secs(5));
+    let gateway = options.start_in(folder.path());
+    assert_eq!(key_counts(&gateway).await["available"], 2);
+    assert_eq!(send(gateway.url(FLASH), proxy_key).await, 200);
+
+    for (body, words) in [
+        (json!({}), "the body must be"),
+        (json!({ "files": files, "from": "nobody" }), "the body must be"),
+        (json!({ "files": [{ "name": "x" }] }), "x: needs a text"),
+        (json!({ "files": [{ "name": "x", "base64": "?" }] }), "x: needs a text"),
+        (json!({ "files": vec![json!({ "name": "x", "text": "" }); 17] }), "at most 16"),
+        (json!({ "files": [{ "name": "x".repeat(256), "text": "" }] }), "at most 255"),
+        (json!({ "files": files, "from": "litellm" }), "the database of gpt-load"),
+    ] {
+        let (status, answer) = post(port, &body).await;
+        assert!(status == 400 && answer["error"].as_str().unwrap().contains(words), "{words}: {answer}");
+    }
 }

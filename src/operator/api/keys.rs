@@ -359,7 +359,7 @@ fn done(result: Result<Done<()>, KeysError>) -> HttpResponse {
     }
 }
 
-fn failed(error: &KeysError) -> HttpResponse {
+pub(super) fn failed(error: &KeysError) -> HttpResponse {
     use gemini_balance_store::vault::VaultError;
     let status = match error {
         KeysError::Unknown => 404,

@@ -1,6 +1,7 @@
 //! The paths of the operator's listener. Each file owns a resource.
 
 mod health;
+mod import;
 mod keys;
 mod reload;
 mod tokens;
@@ -17,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .configure(health::routes)
+        .configure(import::routes)
         .configure(keys::routes)
         .configure(reload::routes)
         .configure(usage::routes)
