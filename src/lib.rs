@@ -2,12 +2,14 @@
 //! around [`command`]; the actors live in `gemini-balance-actors`.
 
 mod caller_view;
+mod closing;
 pub mod command;
 mod connections;
 pub mod http;
 pub mod inflight;
 mod local_http;
 pub mod logging;
+mod memory_return;
 mod operator;
 mod printable;
 pub mod process;

@@ -13,7 +13,7 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse};
 use gemini::path::{self, CredentialForm};
 use gemini_balance_actors::{
-    Caller, Failure,
+    Caller, ClientStall, Failure,
     transaction::{End, Transaction},
 };
 use std::{cell::Cell, fmt::Write as _, rc::Rc, sync::Arc, time::Instant};
@@ -109,6 +109,11 @@ pub(super) fn let_in(request: &HttpRequest) {
     if let Some(connection) = request.conn_data::<Rc<Connection>>() {
         connection.let_in();
     }
+}
+
+/// Returns what is to be heard of a request's connection, should its client take nothing.
+pub(super) fn stall(request: &HttpRequest) -> Option<ClientStall> {
+    request.conn_data::<Rc<Connection>>().map(|connection| connection.stall().clone())
 }
 
 /// Compares what the request shows, unless its address has guessed too often of late.

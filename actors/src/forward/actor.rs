@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     caller_account::CallerAccount,
+    client_stall::ClientStall,
     failure::Failure,
     key_manager::Lease,
     transaction::{End, Transaction},
@@ -187,6 +188,7 @@ impl Forwarder {
 struct Record {
     transaction: Box<Transaction>,
     stream_form: Option<StreamForm>,
+    stall: Option<ClientStall>,
     arrived: Instant,
 }
 
@@ -210,7 +212,7 @@ impl Record {
             bytes_out: 0,
             usage: None,
         };
-        Self { transaction: Box::new(transaction), stream_form, arrived: job.arrived }
+        Self { transaction: Box::new(transaction), stream_form, stall: job.stall, arrived: job.arrived }
     }
 
     fn answered(&mut self, status: http::StatusCode) {
@@ -219,6 +221,10 @@ impl Record {
     }
 
     fn finished(mut self) -> Transaction {
+        // Whether the relay or the connection is the first to lose patience differs.
+        if self.transaction.end == End::ClientLeft && self.stall.is_some_and(|stall| stall.is_noted()) {
+            self.transaction.end = End::ClientStalled;
+        }
         self.transaction.total = self.arrived.elapsed();
         *self.transaction
     }
