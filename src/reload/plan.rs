@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// Settings, and sections, whose changes hold at once. All else waits for another process: what nobody applies must not be
 /// said to hold.
-const LIVE: [&str; 34] = [
+const LIVE: [&str; 42] = [
     "admin.token",
     "admin.token_file",
     "affinity.window_s",
@@ -19,7 +19,15 @@ const LIVE: [&str; 34] = [
     "log.debug_file",
     "log.level",
     "models.fallback",
-    "pool",
+    "pool.check_retired_s",
+    "pool.cooldown_initial_s",
+    "pool.cooldown_max_s",
+    "pool.failure_threshold",
+    "pool.keys_file",
+    "pool.max_wait_ms",
+    "pool.max_waiting",
+    "pool.rate_limit_wait_s",
+    "pool.strategy",
     "prices",
     "retry",
     "server.body_timeout_s",
@@ -124,7 +132,7 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 30] = [
+    const RESTART: [&str; 31] = [
         "admin.host",
         "admin.port",
         "log.dir",
@@ -133,6 +141,7 @@ mod tests {
         "log.keep_files",
         "log.rotate_bytes",
         "log.transactions",
+        "pool.runtime_keys",
         "server.head_timeout_s",
         "server.host",
         "server.keep_alive_s",

@@ -192,7 +192,7 @@ impl Settings {
         let tokens = self.tokens()?;
         // Without tokens the pool's keys are the clients' credentials.
         let is_a_clients = if tokens.is_empty() {
-            self.key_ring()?.keys().iter().any(|key| *key.secret() == token)
+            self.configured_keys()?.keys().iter().any(|key| *key.secret() == token)
         } else {
             tokens.iter().any(|other| other.secret == token)
         };
