@@ -1,7 +1,7 @@
 //! What is counted and not written yet, and what is only kept in memory: the newest transactions, the sums since the start.
 //! It lies outside the actor and outlives it.
 
-use super::{AccountingSettings, AccountingState, sampling::Sampler};
+use super::{AccountingSettings, AccountingState, recent::RecentTransactions, sampling::Sampler};
 use crate::{key_ring::KeyRing, transaction::Transaction};
 use gemini_balance_store::{BookOverview, JournalRow};
 use std::{collections::VecDeque, sync::Arc};
@@ -29,8 +29,7 @@ pub(super) struct Counting {
     prices: Prices,
     sampler: Sampler,
     days: Days,
-    recent: VecDeque<Arc<Transaction>>,
-    keep_recent: usize,
+    recent: RecentTransactions,
     since_start: Sums,
     lost: u64,
     rows: u64,
@@ -49,8 +48,7 @@ impl Counting {
             prices: settings.prices.clone(),
             sampler: Sampler::new(settings.callers),
             days: settings.days,
-            recent: VecDeque::new(),
-            keep_recent: settings.recent,
+            recent: RecentTransactions::new(settings.recent),
             since_start: Sums::default(),
             lost: 0,
             rows: 0,
@@ -88,12 +86,7 @@ impl Counting {
             let sample = self.sampler.sample(&transaction, ring, &mut self.prices, day);
             self.current.count(&sample, &mut self.models, detail);
             self.lost -= 1;
-            if self.keep_recent > 0 {
-                if self.recent.len() >= self.keep_recent {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back(Arc::new(transaction));
-            }
+            self.recent.push(transaction);
         }
     }
 
@@ -152,8 +145,8 @@ impl Counting {
         sums
     }
 
-    pub(super) fn recent(&self, at_most: usize) -> Vec<Arc<Transaction>> {
-        self.recent.iter().rev().take(at_most).cloned().collect()
+    pub(super) fn recent(&self) -> &RecentTransactions {
+        &self.recent
     }
 
     pub(super) fn state(&self) -> AccountingState {
