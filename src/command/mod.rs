@@ -3,6 +3,7 @@
 
 mod check;
 mod demo;
+mod explain;
 pub(crate) mod failure;
 mod health;
 mod keys;
@@ -49,6 +50,11 @@ enum Command {
     },
     /// Show what was used through a running gateway: requests, tokens, list price
     Usage(usage::Flags),
+    /// Say why a request went where it went: keys passed over, waits, each attempt with Google's words
+    Explain {
+        /// The request's id: x-request-id of its answer
+        id: String,
+    },
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -88,6 +94,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Tokens { action } => tokens::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
+        Command::Explain { id } => explain::run(&settings_of(arguments.config.as_deref())?, &id),
         Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }

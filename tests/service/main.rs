@@ -36,6 +36,7 @@ mod compressed;
 mod cors;
 mod door;
 mod downloads;
+mod explain;
 mod leaving;
 mod lifecycle;
 mod limits;
