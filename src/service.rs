@@ -19,13 +19,14 @@ use gemini_balance_actors::{
     KeyManager,
     accounting::{Accounts, CallerNames},
     clock::Clock,
+    exporter::Traces,
     forward::{Forwarder, Limits},
     health::Health,
     key_checker::KeyCheckerActor,
     ledger::Ledger,
     live::Live,
     store::{Memory, Store},
-    transaction::{Listeners, Transaction},
+    transaction::{Listeners, Transaction, TransactionListener},
     upstream::UpstreamSettings,
 };
 use std::{
@@ -46,6 +47,9 @@ const GOODBYE: Duration = Duration::from_millis(500);
 
 /// How long the store may take for its last write.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long a collector may take for the last traces.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// The service. See the module.
 pub struct Service;
@@ -71,6 +75,7 @@ struct Plan {
     origins: Arc<Origins>,
     server: settings::Server,
     accounts: Option<Accounts>,
+    traces: Option<Traces>,
 }
 
 impl Service {
@@ -82,6 +87,7 @@ impl Service {
         let upstream = settings.upstream()?;
         let certificate = settings.certificate()?;
         let accounting = settings.accounting()?;
+        let tracing = settings.traces()?;
         let origins = Arc::new(settings.origins()?);
         let cors = Arc::new(settings.cors()?);
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
@@ -132,6 +138,15 @@ impl Service {
             if let Some(accounts) = &accounts {
                 seeding::seed(&directory, accounts, clock).await;
             }
+            let posts = actix_rt::Arbiter::new();
+            let traces = match tracing {
+                Some(tracing) => {
+                    log::info!(target: "service", "traces go to {}", tracing.endpoint.origin().ascii_serialization());
+                    let started = Traces::start(&posts.handle(), tracing, intensity, Arc::clone(&health));
+                    Some(started.map_err(|error| settings.upstream_refused(&error))?)
+                }
+                None => None,
+            };
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
@@ -176,6 +191,7 @@ impl Service {
                 origins,
                 server: settings.server.clone(),
                 accounts: accounts.clone(),
+                traces: traces.clone(),
             };
             let code = serve(settings, plan, certificate, signals, ready).await;
             if let Some(accounts) = &accounts
@@ -183,6 +199,10 @@ impl Service {
             {
                 log::error!(target: "accountant", "the last second of the usage could not be written");
             }
+            if let Some(traces) = &traces {
+                traces.flush(LAST_TRACES).await;
+            }
+            posts.stop();
             books.stop();
             let _ = books.join();
             if store.flush(FLUSH).await {
@@ -203,7 +223,11 @@ impl Service {
 impl Plan {
     fn face(&self) -> Result<AppState, gemini_balance_actors::upstream::UpstreamError> {
         let account = self.accounts.as_ref().map(Accounts::account);
-        let listeners = Listeners::new(vec![Box::new(write_transaction)], account);
+        let mut told: Vec<Box<dyn TransactionListener>> = vec![Box::new(write_transaction)];
+        if let Some(traces) = &self.traces {
+            told.push(Box::new(traces.clone()));
+        }
+        let listeners = Listeners::new(told, account);
         let forwarder = Rc::new(Forwarder::new(
             self.upstream.clone(),
             self.keys.clone(),

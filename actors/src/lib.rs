@@ -8,6 +8,7 @@ mod binding;
 pub mod caller;
 pub mod caller_account;
 pub mod clock;
+pub mod exporter;
 pub mod failure;
 pub mod forward;
 pub mod health;
@@ -21,6 +22,7 @@ pub mod store;
 pub mod supervisor;
 #[cfg(test)]
 mod testing;
+pub mod trace_parent;
 pub mod transaction;
 pub mod upstream;
 

@@ -14,6 +14,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let upstream = settings.upstream()?;
     settings.certificate()?;
     settings.origins()?;
+    settings.traces()?;
     if settings.admin_token()?.is_some() {
         operator::address(settings)?;
     }

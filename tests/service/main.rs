@@ -53,6 +53,7 @@ mod settings;
 mod supervision;
 mod tls;
 mod tokens;
+mod traces;
 mod upgrades;
 mod uploads;
 mod usage;
