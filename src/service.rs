@@ -16,7 +16,7 @@ use crate::{
 use actix_web::dev::ServerHandle;
 use callers::Directory;
 use gemini_balance_actors::{
-    KeyManager,
+    CurrentKeys, KeyManager,
     accounting::{Accounts, CallerNames},
     clock::Clock,
     exporter::Traces,
@@ -102,20 +102,20 @@ impl Service {
         let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
         let clock = Clock::start();
         let prices = settings.price_table()?;
-        let ring = Arc::new(ring);
-        let bodies = BodyLog::new(&settings.log, &ring);
+        let pool_keys = CurrentKeys::new(ring);
+        let bodies = BodyLog::new(&settings.log, &pool_keys.ring());
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
             let signals = Signals::take(logging.clone(), certificate.is_some())?;
             actix_rt::spawn(logging.clone().report(Arc::clone(&health)));
             let in_flight = InFlight::default();
-            let count = ring.keys().len();
+            let count = pool_keys.ring().keys().len();
             let intensity = settings.supervisor.intensity();
             // An arbiter of its own, whose thread may wait for the disk.
             let disk = actix_rt::Arbiter::new();
-            let ledger = Ledger::new(Arc::clone(&ring), Duration::from_secs(settings.affinity.window_s));
-            let memory = Arc::new(Memory::new(Arc::clone(&ring)));
+            let ledger = Ledger::new(pool_keys.clone(), Duration::from_secs(settings.affinity.window_s));
+            let memory = Arc::new(Memory::new(pool_keys.clone()));
             let store = Store::start(
                 &disk.handle(),
                 settings.store.path.clone(),
@@ -132,8 +132,8 @@ impl Service {
                 if directory.opens_to_pool_keys() {
                     accounting.callers = CallerNames::PoolKeys;
                 }
-                let (ring, health) = (Arc::clone(&ring), Arc::clone(&health));
-                Accounts::start(&books.handle(), accounting, ring, intensity, health)
+                let (keys, health) = (pool_keys.clone(), Arc::clone(&health));
+                Accounts::start(&books.handle(), accounting, keys, intensity, health)
             });
             if let Some(accounts) = &accounts {
                 seeding::seed(&directory, accounts, clock).await;
@@ -150,7 +150,7 @@ impl Service {
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
-                ring,
+                pool_keys,
                 memory,
                 settings.pool.rules(&settings.limits),
                 intensity,
