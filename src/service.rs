@@ -142,7 +142,7 @@ impl Service {
             let traces = match tracing {
                 Some(tracing) => {
                     log::info!(target: "service", "traces go to {}", tracing.endpoint.origin().ascii_serialization());
-                    let started = Traces::start(&posts.handle(), tracing, intensity, Arc::clone(&health));
+                    let started = Traces::start(&posts.handle(), tracing, |failure| told_of(failure).0, intensity, Arc::clone(&health));
                     Some(started.map_err(|error| settings.upstream_refused(&error))?)
                 }
                 None => None,

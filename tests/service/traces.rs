@@ -224,7 +224,13 @@ async fn errors_are_kept_and_a_client_says_whether_its_own_trace_is() {
     assert_eq!(send(&gateway, Some(&parent("00")), failing, "x").await, 503);
     let refused = client().get(gateway.url("/v1beta/../secret")).header("traceparent", parent("00"));
     assert_ne!(refused.send().await.unwrap().status(), 200);
-    gateway.transactions(5);
+    // A pool that is spent is an error, and its client is told so.
+    simulator.set_faults([Rule::new(crate::support::exhausted()).on_model("gemini-3.5-flash")]);
+    let spent = "/v1beta/models/gemini-3.5-flash:generateContent";
+    for _ in 0..2 {
+        assert_eq!(send(&gateway, Some(&parent("00")), spent, "x").await, 429);
+    }
+    gateway.transactions(7);
     end(gateway);
     let spans = collector.spans();
     let servers: Vec<_> =
@@ -234,8 +240,16 @@ async fn errors_are_kept_and_a_client_says_whether_its_own_trace_is() {
     assert!(statuses.contains(&Some(503)), "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == Some(200)).count(), 2, "{statuses:?}");
     let of_client: Vec<_> = servers.iter().filter(|span| hex(&span.trace_id) == TRACE).collect();
-    assert_eq!(of_client.len(), 1, "only what failed of a trace that its client does not keep");
-    let failed = of_client[0];
+    assert_eq!(of_client.len(), 3, "only what failed of a trace that its client does not keep");
+    let of_status = |status: i64| {
+        let mut spans = of_client.iter();
+        spans.rfind(|span| number(&span.attributes, "http.response.status_code") == Some(status)).unwrap()
+    };
+    let by_pool = of_status(429);
+    assert_eq!(text(&by_pool.attributes, "gemini_balance.refused_by").as_deref(), Some("pool"));
+    assert_eq!(text(&by_pool.attributes, "error.type").as_deref(), Some("pool"));
+    assert_eq!(by_pool.status.clone().unwrap_or_default().code, StatusCode::Unset as i32);
+    let failed = of_status(503);
     assert_eq!(failed.status.clone().unwrap_or_default().code, StatusCode::Error as i32);
     assert_eq!(text(&failed.attributes, "error.type").as_deref(), Some("Overloaded"));
     let roots = servers.iter().filter(|span| span.parent_span_id.is_empty());

@@ -114,8 +114,10 @@ impl TraceExporterActor {
 async fn send_batch(shared: &Shared, poster: &Poster, board: &Board, tries: u32) -> bool {
     let transactions = shared.take();
     let count = transactions.len() as u64;
-    let spans: Vec<_> =
-        transactions.iter().flat_map(|transaction| spans::of(transaction, &shared.settings)).collect();
+    let spans: Vec<_> = transactions
+        .iter()
+        .flat_map(|transaction| spans::of(transaction, &shared.settings, shared.status_of))
+        .collect();
     drop(transactions);
     let mut pause = PAUSE;
     for tried in 1..=tries {

@@ -9,11 +9,13 @@ mod spans;
 pub use actor::TraceExporterActor;
 
 use crate::{
+    failure::Failure,
     health::Health,
     supervisor::{Intensity, Link},
     transaction::{End, Transaction, TransactionListener},
 };
 use actor::Send512;
+use gemini::fault::Scope;
 use http::HeaderMap;
 use posting::Poster;
 use std::{
@@ -48,6 +50,9 @@ pub struct TraceSettings {
     pub openai_host: String,
 }
 
+/// Returns the status with which a client is told of a failure: the HTTP face's to say.
+pub type StatusOf = fn(&Failure) -> u16;
+
 /// What became of traces so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TracesState {
@@ -69,6 +74,7 @@ pub struct Traces {
 /// What outlives the actor: it lies outside, so that one that dies loses at most what it was sending.
 struct Shared {
     settings: TraceSettings,
+    status_of: StatusOf,
     queue: Mutex<Vec<Transaction>>,
     sent: AtomicU64,
     dropped: AtomicU64,
@@ -79,12 +85,14 @@ impl Traces {
     pub fn start(
         arbiter: &actix_rt::ArbiterHandle,
         settings: TraceSettings,
+        status_of: StatusOf,
         intensity: Intensity,
         health: Arc<Health>,
     ) -> Result<Self, crate::upstream::UpstreamError> {
         let poster = Poster::new(&settings)?;
         let shared = Arc::new(Shared {
             settings,
+            status_of,
             queue: Mutex::default(),
             sent: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -163,9 +171,13 @@ fn is_kept(transaction: &Transaction, sample: f64, chance: f64) -> bool {
 
 /// Says whether a request came to no good, whoever is to blame but its client.
 fn is_error(transaction: &Transaction) -> bool {
-    let is_broken = transaction.end == End::UpstreamBroke || transaction.failure.is_some();
-    let has_faults = transaction.attempts.iter().any(|attempt| attempt.fault.is_some());
-    is_broken || has_faults || transaction.status >= 500
+    let is_refused = match &transaction.failure {
+        None | Some(Failure::Denied(_) | Failure::TwoProjects(_) | Failure::BadPage(_)) => false,
+        Some(_) => true,
+    };
+    let faults = transaction.attempts.iter().filter_map(|attempt| attempt.fault);
+    let has_faults = faults.into_iter().any(|kind| kind.scope() != Scope::Client);
+    transaction.end == End::UpstreamBroke || is_refused || has_faults || transaction.status >= 500
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! go on, and a CLIENT span for each attempt. Attributes have OpenTelemetry's names where it has some. No content: neither
 //! what a client says, nor what Google says, nor an address of either.
 
-use super::{TraceSettings, is_error};
+use super::{StatusOf, TraceSettings};
 use crate::transaction::{Attempt, Delay, DelayCause, End, Transaction};
 use gemini::{operation::Verb, path::Dialect};
 use opentelemetry::{
@@ -24,10 +24,12 @@ struct Frame<'a> {
     arrived: SystemTime,
     /// `generate_content`, say; `None` of what asks no model.
     operation: Option<&'static str>,
+    /// What the client was answered; 0 if nothing.
+    status: u16,
 }
 
 /// Returns the spans of a finished request, the request's own first.
-pub(super) fn of(transaction: &Transaction, settings: &TraceSettings) -> Vec<SpanData> {
+pub(super) fn of(transaction: &Transaction, settings: &TraceSettings, status_of: StatusOf) -> Vec<SpanData> {
     let parent = transaction.detail.as_ref().and_then(|detail| detail.trace_parent);
     let trace = parent.map_or_else(|| fastrand::u128(1..), |parent| parent.trace_id);
     let ended = SystemTime::from(transaction.ended);
@@ -38,6 +40,7 @@ pub(super) fn of(transaction: &Transaction, settings: &TraceSettings) -> Vec<Spa
         server: span_id(),
         arrived: ended.checked_sub(transaction.total).unwrap_or(ended),
         operation: operation(transaction),
+        status: transaction.failure.as_ref().map_or(transaction.status, status_of),
     };
     let mut spans = Vec::with_capacity(1 + transaction.attempts.len());
     let server = frame.request();
@@ -75,8 +78,9 @@ impl Frame<'_> {
             KeyValue::new("http.request.body.size", count(t.bytes_in)),
             KeyValue::new("http.response.body.size", count(t.bytes_out)),
         ];
-        if t.status != 0 {
-            attributes.push(KeyValue::new("http.response.status_code", i64::from(t.status)));
+        let status = self.status;
+        if status != 0 {
+            attributes.push(KeyValue::new("http.response.status_code", i64::from(status)));
         }
         if let Some(caller) = &t.caller {
             attributes.push(KeyValue::new("gemini_balance.caller", caller.to_string()));
@@ -96,17 +100,17 @@ impl Frame<'_> {
         let fault = t.attempts.last().and_then(|last| last.fault);
         let error = match (t.end, fault) {
             (End::UpstreamBroke, _) => Some("upstream_broke".to_owned()),
-            (_, Some(fault)) if t.status >= 400 || t.failure.is_some() => Some(format!("{fault:?}")),
+            (_, Some(fault)) if status >= 400 => Some(format!("{fault:?}")),
             _ if t.failure.is_some() => {
                 Some(t.refuser().map_or("gateway", |refuser| refuser.as_str()).to_owned())
             }
             _ => None,
         };
         // A server's span is no error where its client is to blame.
-        let is_ours = t.status >= 500 || t.end == End::UpstreamBroke || (t.failure.is_some() && is_error(t));
-        let status = if is_ours { Status::error("") } else { Status::Unset };
+        let is_ours = status >= 500 || t.end == End::UpstreamBroke;
+        let code = if is_ours { Status::error("") } else { Status::Unset };
         attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
-        self.span(self.server, SpanKind::Server, name, (Duration::ZERO, t.total), attributes, status)
+        self.span(self.server, SpanKind::Server, name, (Duration::ZERO, t.total), attributes, code)
     }
 
     fn delay(&self, delay: &Delay) -> SpanData {
