@@ -3,12 +3,14 @@
 
 mod blame_words;
 mod caller_view;
+mod closing;
 pub mod command;
 mod connections;
 pub mod http;
 pub mod inflight;
 mod local_http;
 pub mod logging;
+mod memory_return;
 mod operator;
 mod printable;
 pub mod process;

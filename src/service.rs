@@ -2,6 +2,7 @@
 //! server with one upstream client a worker, the signals, the drain.
 
 use crate::{
+    closing::Closing,
     command::failure::Failure,
     http::{AppState, BodyBudget, BodyLog, CorsOrigins, Gate, Guesses, Origins, told_of},
     inflight::InFlight,
@@ -295,7 +296,7 @@ async fn serve(
     };
     let listener = ClientListener::bind(&settings.host, settings.port).map_err(refused)?;
     let bound = listener.address();
-    let server = listener
+    let (server, closing) = listener
         .serve(Serving {
             settings: settings.clone(),
             shutdown_timeout_s: settings.drain_s + GOODBYE.as_secs() + 1, // the drain's own time comes first
@@ -325,7 +326,7 @@ async fn serve(
         }
     }
     let cut = tokio::select! {
-        () = drain(&handle, &in_flight, &settings) => return Ok(ExitCode::SUCCESS),
+        () = drain(&handle, closing, &in_flight, &settings) => return Ok(ExitCode::SUCCESS),
         () = signals.end() => in_flight.count(),
     };
     log::warn!(target: "service", "told to end a second time: {cut} requests are cut off");
@@ -335,10 +336,11 @@ async fn serve(
 }
 
 /// Lets running answers finish: readiness says no at once, connections are taken a little longer, then no more.
-async fn drain(handle: &ServerHandle, in_flight: &InFlight, settings: &settings::Server) {
+async fn drain(handle: &ServerHandle, closing: Closing, in_flight: &InFlight, settings: &settings::Server) {
     log::info!(target: "service", "shutting down: {} requests under way", in_flight.count());
     in_flight.drain();
     tokio::time::sleep(Duration::from_millis(settings.drain_accept_ms)).await;
+    closing.let_nobody_in().await;
     let stopped = handle.stop(true); // closes the listener at once, then waits for connections
     let finished = async {
         in_flight.idle().await;

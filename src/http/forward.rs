@@ -3,7 +3,7 @@
 
 use super::{
     AppState, admission,
-    arrival::{Arrival, let_in},
+    arrival::{Arrival, let_in, stall},
     body::{BodyRefused, Reserved, take_in},
     clear::{clear, is_clear},
     error::GatewayError,
@@ -110,6 +110,7 @@ async fn handle(
         stream,
         upload,
         origin: face.origins.of(request).map(|origin| origin.to_string()),
+        stall: stall(request),
         arrived: arrival.at,
     };
     let reply = face.forwarder.start(job, account);

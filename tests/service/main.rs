@@ -19,6 +19,7 @@ mod failover;
 mod forwarding;
 mod headers;
 mod paths;
+mod peaks;
 mod projects;
 mod quotas;
 mod raw;
