@@ -4,7 +4,7 @@
 use crate::{
     closing::Closing,
     connections::{ClientStream, Connection, ConnectionBounds, Connections, Newcomers, SheddableStream},
-    http::{AppState, Origins, around, routes},
+    http::{WorkerState, around, routes},
     memory_return::give_back,
     settings, socket,
 };
@@ -13,7 +13,7 @@ use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
 use actix_service::{
     IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
 };
-use actix_web::{App, Error, dev::AppConfig, rt::net::TcpStream, web};
+use actix_web::{App, Error, dev::AppConfig, rt::net::TcpStream};
 use socket2::{Domain, Socket, Type};
 use std::{
     future::ready,
@@ -48,7 +48,6 @@ pub(crate) struct Serving<F> {
     /// How long the server may take to end after the drain.
     pub(crate) shutdown_timeout_s: u64,
     pub(crate) tls: Option<ServerConfig>,
-    pub(crate) origins: Arc<Origins>,
     /// Makes what the handlers of a worker share, on that worker.
     pub(crate) state: F,
 }
@@ -76,9 +75,9 @@ impl ClientListener {
     /// Starts the workers. The second is for the end of it.
     pub(crate) fn serve<F>(self, serving: Serving<F>) -> io::Result<(Server, Closing)>
     where
-        F: Fn() -> Rc<AppState> + Clone + Send + 'static,
+        F: Fn() -> Rc<WorkerState> + Clone + Send + 'static,
     {
-        let Serving { settings, shutdown_timeout_s, tls, origins, state } = serving;
+        let Serving { settings, shutdown_timeout_s, tls, state } = serving;
         let bounds = ConnectionBounds::of(&settings);
         let mut server = Server::build()
             .max_concurrent_connections(bounds.most_accepted())
@@ -94,11 +93,7 @@ impl ClientListener {
         let newcomers = Newcomers::default();
         let closing = Closing::of(&self.sockets, newcomers.clone())?;
         for socket in self.sockets {
-            let door = DoorPlan {
-                settings: settings.clone(),
-                origins: Arc::clone(&origins),
-                newcomers: newcomers.clone(),
-            };
+            let door = DoorPlan { settings: settings.clone(), newcomers: newcomers.clone() };
             server = listen_with(server, socket, door, tls.clone(), state.clone())?;
         }
         Ok((server.run(), closing))
@@ -118,7 +113,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 #[derive(Clone)]
 struct DoorPlan {
     settings: settings::Server,
-    origins: Arc<Origins>,
     newcomers: Newcomers,
 }
 
@@ -130,14 +124,17 @@ fn listen_with<F>(
     state: F,
 ) -> io::Result<ServerBuilder>
 where
-    F: Fn() -> Rc<AppState> + Clone + Send + 'static,
+    F: Fn() -> Rc<WorkerState> + Clone + Send + 'static,
 {
     let ending = server.graceful_shutdown_signal();
-    let worker = move || Worker {
-        door: Rc::new(Door::new(&plan)),
-        settings: plan.settings.clone(),
-        ending: ending.clone(),
-        state: state(),
+    let worker = move || {
+        let state = state();
+        Worker {
+            door: Rc::new(Door::new(&plan, Rc::clone(&state))),
+            settings: plan.settings.clone(),
+            ending: ending.clone(),
+            state,
+        }
     };
     match tls {
         None => server.listen("clients", socket, move || {
@@ -172,23 +169,17 @@ where
 /// Where connections come in on a worker.
 struct Door {
     connections: Rc<Connections>,
-    origins: Arc<Origins>,
-    write_timeout: Duration,
+    state: Rc<WorkerState>,
     handshake_within: Duration,
 }
 
 impl Door {
-    fn new(plan: &DoorPlan) -> Self {
-        let DoorPlan { settings, origins, newcomers } = plan;
+    fn new(plan: &DoorPlan, state: Rc<WorkerState>) -> Self {
+        let DoorPlan { settings, newcomers } = plan;
         let connections = Connections::new(ConnectionBounds::of(settings), newcomers.clone());
         actix_web::rt::spawn(Rc::clone(&connections).sweep());
         actix_web::rt::spawn(give_back(Rc::clone(&connections)));
-        Self {
-            connections,
-            origins: Arc::clone(origins),
-            write_timeout: Duration::from_secs(settings.write_timeout_s),
-            handshake_within: Duration::from_secs(settings.head_timeout_s),
-        }
+        Self { connections, state, handshake_within: Duration::from_secs(settings.head_timeout_s) }
     }
 
     fn enter(
@@ -197,9 +188,10 @@ impl Door {
         is_secure: bool,
     ) -> (SheddableStream, Rc<Connection>, Option<SocketAddr>) {
         let _ = socket.set_nodelay(true); // or Nagle's algorithm holds back the small events of streams
-        socket::bound(&socket, self.write_timeout);
+        let (state, _) = self.state.take();
+        socket::bound(&socket, Duration::from_secs(state.settings.write_timeout_s));
         let peer = socket.peer_addr().ok();
-        let is_proxy = peer.is_some_and(|peer| self.origins.is_proxy(peer.ip()));
+        let is_proxy = peer.is_some_and(|peer| state.origins.is_proxy(peer.ip()));
         let connection = self.connections.open(peer.map(|peer| peer.ip()), is_proxy, is_secure);
         (SheddableStream::new(socket, Rc::clone(&connection)), connection, peer)
     }
@@ -210,7 +202,7 @@ struct Worker {
     door: Rc<Door>,
     settings: settings::Server,
     ending: GracefulShutdownSignal,
-    state: Rc<AppState>,
+    state: Rc<WorkerState>,
 }
 
 impl Worker {
@@ -229,7 +221,6 @@ impl Worker {
     {
         let Self { settings, ending, state, .. } = self;
         let app = App::new()
-            .app_data(web::Data::new(Rc::clone(&state)))
             .wrap_fn(move |request, routes| around(&state, request, routes))
             .configure(routes)
             .into_factory()

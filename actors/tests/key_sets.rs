@@ -128,6 +128,7 @@ impl Stage {
             stream: None,
             upload: None,
             origin: None,
+            stall: None,
             arrived: std::time::Instant::now(),
         };
         let account = CallerAccount::new(pass, true, self.clock, prices);
@@ -140,7 +141,10 @@ impl Stage {
         loop {
             match pieces.recv().await {
                 Some(Piece::Chunk(chunk)) => text.push_str(std::str::from_utf8(&chunk).unwrap()),
-                Some(Piece::End) => return text,
+                Some(Piece::Last(chunk)) => {
+                    text.push_str(std::str::from_utf8(&chunk).unwrap());
+                    return text;
+                }
                 None => panic!("{id}: broken off after {} bytes", text.len()),
             }
         }

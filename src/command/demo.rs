@@ -7,7 +7,7 @@ use self::traffic::Traffic;
 use super::failure::Failure;
 use crate::{
     service::Service,
-    settings::{self, KeyEntry, TokenEntry},
+    settings::{self, Environment, KeyEntry, TokenEntry},
 };
 use gemini_simulator::{Config, Fault, Key, KeyState, Quota, Rule, Shape, Simulator};
 use std::{
@@ -44,7 +44,7 @@ pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCod
     let host = settings::listen_host("--host", &flags.host)?;
     let port = match flags.port {
         Some(port) => port,
-        None => settings::port(configuration)?,
+        None => settings::port(configuration, &Environment::of_process())?,
     };
     let keys =
         [("demo-1", "project-a"), ("demo-2", "project-a"), ("demo-3", "project-b"), ("demo-4", "project-c")];
@@ -85,7 +85,7 @@ pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCod
         })
         .collect();
     let mut traffic = None;
-    let code = Service::run(&settings, |address| {
+    let code = Service::run(settings, |address| {
         print_commands(address, operator, &simulator.url());
         if !flags.no_traffic {
             traffic = Some(Traffic::start(address, operator, print_example));

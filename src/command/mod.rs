@@ -8,11 +8,19 @@ pub(crate) mod failure;
 mod health;
 mod keys;
 mod operator;
+mod reload;
 mod tokens;
 mod usage;
+mod vault;
 
 use self::failure::Failure;
-use crate::{printable::Printable, process, service::Service, settings, signals};
+use crate::{
+    printable::Printable,
+    process,
+    service::Service,
+    settings::{self, Environment},
+    signals,
+};
 use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -38,7 +46,7 @@ enum Command {
     Demo(demo::Flags),
     /// Run the simulated Gemini API alone
     Simulator(gemini_simulator::cli::Flags),
-    /// List the keys of a running gateway, or enable, disable or reset one
+    /// List the keys of a running gateway; add, check, change, disable, enable, reset or remove them
     Keys {
         #[command(subcommand)]
         action: Option<keys::Action>,
@@ -48,6 +56,11 @@ enum Command {
         #[command(subcommand)]
         action: Option<tokens::Action>,
     },
+    /// Seal the file with the keys that were added at runtime, under another master key
+    Vault {
+        #[command(subcommand)]
+        action: vault::Action,
+    },
     /// Show what was used through a running gateway: requests, tokens, list price
     Usage(usage::Flags),
     /// Say why a request went where it went: keys passed over, waits, each attempt with Google's words
@@ -55,6 +68,8 @@ enum Command {
         /// The request's id: x-request-id of its answer
         id: String,
     },
+    /// Have a running gateway read its configuration again, and say what has changed
+    Reload(reload::Flags),
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -81,7 +96,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             signals::disarm()?;
-            Service::run(&settings_of(arguments.config.as_deref())?, |_| {})
+            Service::run(settings_of(arguments.config.as_deref())?, |_| {})
         }
         Command::Demo(flags) => {
             signals::disarm()?;
@@ -93,14 +108,15 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Tokens { action } => tokens::run(&settings_of(arguments.config.as_deref())?, action),
+        Command::Vault { action } => vault::run(&settings_of(arguments.config.as_deref())?, &action),
         Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
         Command::Explain { id } => explain::run(&settings_of(arguments.config.as_deref())?, &id),
-        Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
+        Command::Reload(flags) => reload::run(&settings_of(arguments.config.as_deref())?, flags),
+        Command::Check => check::run(settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }
 }
 
 fn settings_of(file: Option<&Path>) -> Result<settings::Settings, Failure> {
-    settings::read_dotenv()?;
-    Ok(settings::load(file)?)
+    Ok(settings::load(file, Environment::at_start()?)?)
 }

@@ -5,7 +5,6 @@ use super::{
     KeyEntry, Settings, SettingsError,
     secret_text::{self, SecretKind},
     text_file::read_text,
-    variables::variable_text,
 };
 use gemini_balance_actors::{
     Secret,
@@ -25,9 +24,18 @@ struct ListedKey {
 }
 
 impl Settings {
-    /// All keys: `[[keys]]`, `pool.keys_file` and the environment. The same key named twice is one key.
-    pub fn key_ring(&self) -> Result<KeyRing, SettingsError> {
+    /// Returns the keys of the configuration: `[[keys]]`, `pool.keys_file` and the environment; perhaps none. The same key
+    /// named twice is one key.
+    pub fn configured_keys(&self) -> Result<KeyRing, SettingsError> {
         self.read_keys().map_err(|error| self.name_source(error))
+    }
+
+    /// Says that there is no key, here and among those that were added at runtime.
+    pub(crate) fn no_key() -> SettingsError {
+        SettingsError::refused(
+            "no key:",
+            "set GOOGLE_API_KEYS=key1,key2 in the environment or .env, or name keys under [[keys]] or in pool.keys_file",
+        )
     }
 
     fn read_keys(&self) -> Result<KeyRing, SettingsError> {
@@ -45,20 +53,13 @@ impl Settings {
                 found.extend(key(place, &mut seen, secret, None));
             }
         }
-        let variables = if self.environment { VARIABLES } else { &[] };
-        for variable in variables {
-            let list = variable_text(variable)?;
+        for variable in VARIABLES {
+            let list = self.environment.text(variable)?;
             for entry in secret_text::entries(&list) {
                 let place = secret_text::place_in(variable, entry.place);
                 let secret = secret_text::checked(&place, SecretKind::Key, entry.text)?;
                 found.extend(key(place, &mut seen, secret, None));
             }
-        }
-        if found.is_empty() {
-            return Err(SettingsError::refused(
-                "no key:",
-                "set GOOGLE_API_KEYS=key1,key2 in the environment or .env, or name keys under [[keys]] or in pool.keys_file",
-            ));
         }
         let place_of = |id: &KeyId| {
             found.iter().find(|key| key.spec.id == *id).map_or_else(String::new, |key| key.place.clone())

@@ -4,8 +4,11 @@
 
 mod dotenv;
 mod dotenv_file;
+mod effective;
+mod environment;
 mod error;
 mod exposed;
+mod files;
 mod host;
 mod keys;
 mod listener;
@@ -16,15 +19,16 @@ mod tokens;
 mod traces;
 mod usage_book;
 mod variables;
+mod vault;
 
 pub use tokens::Token;
 pub(crate) use tokens::{Expiry, client_spec, span};
 
-pub(crate) use dotenv_file::read_dotenv;
+pub(crate) use effective::EffectiveSettings;
+pub use environment::Environment;
 pub use error::SettingsError;
 pub(crate) use host::listen_host;
-pub use sources::load;
-pub(crate) use sources::{demo, port};
+pub(crate) use sources::{demo, load, port};
 
 use callers::{SurfaceName, Visibility};
 use gemini_balance_actors::{
@@ -76,12 +80,18 @@ pub struct Settings {
     pub admin: Admin,
     /// `[supervisor]`
     pub supervisor: Supervisor,
-    /// Whether the environment may name keys, tokens and a proxy. Not so in the demo.
-    #[serde(skip, default = "yes")]
-    pub(crate) environment: bool,
+    /// The environment, which names keys and tokens as well. Empty in the demo.
+    #[serde(skip)]
+    environment: Environment,
+    /// The file that the command line names.
+    #[serde(skip)]
+    named_file: Option<PathBuf>,
     /// The file that was read beside the defaults, if there was one.
     #[serde(skip)]
     file: Option<PathBuf>,
+    /// All values as text.
+    #[serde(skip)]
+    effective: EffectiveSettings,
     #[serde(skip)]
     origins: sources::Origins,
 }
@@ -272,6 +282,18 @@ pub struct Pool {
     pub check_retired_s: u64,
     /// A file with one key a line.
     pub keys_file: String,
+    /// Whether keys can be added while the service runs, and where they are kept.
+    pub runtime_keys: RuntimeKeysPlace,
+}
+
+/// Where keys are kept that are added while the service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuntimeKeysPlace {
+    /// In the vault's file.
+    File,
+    /// Nowhere: none can be added.
+    Off,
 }
 
 /// One key of the pool.
@@ -385,6 +407,10 @@ pub struct Store {
     pub path: PathBuf,
     /// The file with the instance key, under which tokens are hashed.
     pub instance_key_file: PathBuf,
+    /// The file with the keys that were added while the service ran.
+    pub vault_file: PathBuf,
+    /// A file with the master key under which that one is sealed.
+    pub master_key_file: String,
 }
 
 /// `[usage]`: what was used.
@@ -465,6 +491,16 @@ impl Pool {
 }
 
 impl Settings {
+    /// Every setting with its value.
+    pub(crate) fn effective(&self) -> &EffectiveSettings {
+        &self.effective
+    }
+
+    /// The environment that was read.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// How to reach the upstream, checked.
     pub fn upstream(&self) -> Result<UpstreamSettings, SettingsError> {
         self.read_upstream().map_err(|error| self.name_source(error))

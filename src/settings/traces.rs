@@ -1,6 +1,6 @@
 //! What `[traces]` and OpenTelemetry's own variables become.
 
-use super::{Settings, SettingsError, text_file::read_text, variables::variable_text};
+use super::{Settings, SettingsError, text_file::read_text};
 use gemini_balance_actors::exporter::TraceSettings;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::path::Path;
@@ -25,11 +25,10 @@ impl Settings {
         if !(0.0..=1.0).contains(&traces.sample) {
             return Err(SettingsError::refused("traces.sample", "must be from 0 to 1"));
         }
-        let of_variable = |name| if self.environment { variable_text(name) } else { Ok(String::new()) };
         let set = [
             (SETTING, traces.endpoint.clone(), false),
-            (TRACES_VARIABLE, of_variable(TRACES_VARIABLE)?, false),
-            (VARIABLE, of_variable(VARIABLE)?, true),
+            (TRACES_VARIABLE, self.environment.text(TRACES_VARIABLE)?, false),
+            (VARIABLE, self.environment.text(VARIABLE)?, true),
         ];
         let Some((name, text, is_base)) = set.into_iter().find(|(_, text, _)| !text.trim().is_empty()) else {
             return Ok(None);

@@ -1,9 +1,11 @@
 //! What is counted and not written yet, and what is only kept in memory: the newest transactions, the sums since the start.
 //! It lies outside the actor and outlives it.
 
-use super::{AccountingSettings, AccountingState, recent::RecentTransactions, sampling::Sampler};
+use super::{
+    AccountingRules, AccountingSettings, AccountingState, recent::RecentTransactions, sampling::Sampler,
+};
 use crate::{key_ring::KeyRing, transaction::Transaction};
-use gemini_balance_store::{BookOverview, JournalRow};
+use gemini_balance_store::{BookOverview, JournalRow, Retention};
 use std::{collections::VecDeque, sync::Arc};
 use usage::{Days, KeyDetail, ModelNames, Prices, Sums};
 
@@ -26,6 +28,7 @@ pub(super) struct Counting {
     uncounted: VecDeque<Transaction>,
     models: ModelNames,
     max_models: usize,
+    retention: Retention,
     prices: Prices,
     sampler: Sampler,
     days: Days,
@@ -45,6 +48,7 @@ impl Counting {
             uncounted: VecDeque::new(),
             models: ModelNames::new(settings.max_models, []),
             max_models: settings.max_models,
+            retention: settings.retention,
             prices: settings.prices.clone(),
             sampler: Sampler::new(settings.callers),
             days: settings.days,
@@ -53,6 +57,21 @@ impl Counting {
             lost: 0,
             rows: 0,
         }
+    }
+
+    /// Goes by other rules from now on.
+    pub(super) fn revise(&mut self, rules: AccountingRules) {
+        let AccountingRules { retention, prices, callers } = rules;
+        (self.retention, self.prices) = (retention, prices);
+        self.sampler = Sampler::new(callers);
+    }
+
+    pub(super) fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    pub(super) fn currency(&self) -> &str {
+        self.prices.currency()
     }
 
     /// Takes over what the book knows.

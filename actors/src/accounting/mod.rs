@@ -49,6 +49,17 @@ pub struct AccountingSettings {
     pub callers: CallerNames,
 }
 
+/// What of the accounting may change while it goes on.
+#[derive(Clone, Debug)]
+pub struct AccountingRules {
+    /// How long sums are kept.
+    pub retention: Retention,
+    /// What tokens cost, from now on.
+    pub prices: Prices,
+    /// Who the callers are, from now on.
+    pub callers: CallerNames,
+}
+
 /// Who callers are, as far as usage is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerNames {
@@ -122,6 +133,14 @@ impl Accounts {
         self.shared.buffers.account()
     }
 
+    /// Changes the rules. Requests that have ended already count by the old ones.
+    pub fn revise(&self, rules: AccountingRules) {
+        let mut counting = self.shared.counting();
+        let ended = self.shared.buffers.take();
+        counting.count(ended, chrono::Utc::now().timestamp(), &self.shared.keys.ring());
+        counting.revise(rules);
+    }
+
     /// Counts and writes all there is; whether it is written.
     pub async fn flush(&self, at_most: Duration) -> bool {
         self.link.send(accountant::Flush, Instant::now() + at_most).await.unwrap_or(false)
@@ -149,8 +168,8 @@ impl Accounts {
     }
 
     /// The currency of all costs.
-    pub fn currency(&self) -> &str {
-        self.shared.settings.prices.currency()
+    pub fn currency(&self) -> String {
+        self.shared.counting().currency().to_owned()
     }
 
     /// What was counted since the process began.
@@ -292,6 +311,22 @@ mod tests {
             assert!(accounts.flush(PATIENCE).await);
             let counted = [("", 1), ("alice", 1), ("pool", 2)].map(|(name, count)| (name.to_owned(), count));
             assert_eq!(callers(&accounts), counted);
+            arbiter.stop();
+        });
+    }
+
+    #[test]
+    fn what_has_ended_before_a_change_of_the_rules_counts_by_the_old_ones() {
+        actix_rt::System::new().block_on(async {
+            let (accounts, arbiter) = start(PathBuf::new(), CallerNames::PoolKeys, &Arc::default());
+            let account = accounts.account();
+            let settings = &accounts.shared.settings;
+            let (retention, prices) = (settings.retention, settings.prices.clone());
+            account.leave(transaction("key-0123"));
+            accounts.revise(AccountingRules { retention, prices, callers: CallerNames::Tokens });
+            account.leave(transaction("key-0123"));
+            assert!(accounts.flush(PATIENCE).await);
+            assert_eq!(callers(&accounts), [("key-0123".to_owned(), 1), ("pool".to_owned(), 1)]);
             arbiter.stop();
         });
     }

@@ -2,11 +2,12 @@
 
 mod health;
 mod keys;
+mod reload;
 mod requests;
 mod tokens;
 mod usage;
 
-use super::{Desk, gate};
+use super::{Desk, audit, gate};
 use actix_web::web;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .configure(health::routes)
         .configure(keys::routes)
+        .configure(reload::routes)
         .configure(requests::routes)
         .configure(usage::routes)
         .configure(tokens::routes);

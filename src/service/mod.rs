@@ -1,0 +1,205 @@
+//! Wires the service up and runs it until it is told to stop: logging, the key manager under its supervisor, the operator's
+//! listener. The clients' listener with its workers is in `serve`, how it ends in `drain`.
+
+mod drain;
+mod serve;
+
+use crate::{
+    command::failure::Failure,
+    configuration::Configuration,
+    http::{BodyBudget, Gate, Guesses, told_of},
+    inflight::InFlight,
+    keys::{KeySources, RuntimeKeys},
+    logging::Logging,
+    operator,
+    reload::{Parts, Reloader, Reloads, current_settings},
+    seeding,
+    settings::Settings,
+    signals::Signals,
+    tls::ShownCertificate,
+    tokens::{Enrolment, Tokens, tell_who_is_let_in},
+};
+use arc_swap::ArcSwap;
+use gemini_balance_actors::{
+    CurrentKeys, KeyManager,
+    accounting::Accounts,
+    clock::Clock,
+    exporter::Traces,
+    health::Health,
+    key_checker::KeyCheckerActor,
+    ledger::Ledger,
+    store::{Memory, Store},
+};
+use serve::{WorkerParts, serve};
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// How long the store may take for its last write.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long a collector may take for the last traces.
+const LAST_TRACES: Duration = Duration::from_secs(2);
+
+/// The service. See the module.
+pub struct Service;
+
+impl Service {
+    /// Serves until SIGTERM or SIGINT, or until a component is given up. `ready` is called with the address once
+    /// connections are accepted.
+    pub(crate) fn run(settings: Settings, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
+        let configuration = Configuration::of(settings)?;
+        let key_sources = KeySources::read(&configuration)?;
+        let pool_keys = CurrentKeys::new(key_sources.ring());
+        let settings = &configuration.settings;
+        let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
+        for line in settings.exposed_files() {
+            log::warn!(target: "service", "{line}");
+        }
+        let enrolment = Enrolment::new(&configuration, &pool_keys.ring())?;
+        let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
+        let clock = Clock::start();
+        let result = actix_rt::System::new().block_on(async {
+            let arbiter = actix_rt::Arbiter::new();
+            let health = Arc::new(Health::default());
+            let (reloads, reload_inbox) = Reloads::new();
+            let signals = Signals::take(logging.clone(), reloads.clone())?;
+            actix_rt::spawn(logging.clone().report(Arc::clone(&health)));
+            let in_flight = InFlight::default();
+            let count = configuration.ring.keys().len();
+            let intensity = settings.supervisor.intensity();
+            // An arbiter of its own, whose thread may wait for the disk.
+            let disk = actix_rt::Arbiter::new();
+            let ledger = Ledger::new(pool_keys.clone(), Duration::from_secs(settings.affinity.window_s));
+            let memory = Arc::new(Memory::new(pool_keys.clone()));
+            let store = Store::start(
+                &disk.handle(),
+                settings.store.path.clone(),
+                vec![Arc::clone(&memory) as _, Arc::new(ledger.clone()), Arc::clone(&enrolment.kept) as _],
+                intensity,
+                Arc::clone(&health),
+            );
+            ledger.connect(store.clone());
+            tell_who_is_let_in(&enrolment.directory, configuration.tokens.len());
+            // Its own too: it waits for another file.
+            let books = actix_rt::Arbiter::new();
+            let directory = Arc::clone(&enrolment.directory);
+            let accounts = configuration.accounting.clone().map(|mut accounting| {
+                accounting.callers = enrolment.caller_names();
+                let (keys, health) = (pool_keys.clone(), Arc::clone(&health));
+                Accounts::start(&books.handle(), accounting, keys, intensity, health)
+            });
+            if let Some(accounts) = &accounts {
+                seeding::seed(&directory, accounts, clock).await;
+            }
+            let posts = actix_rt::Arbiter::new();
+            let traces = match configuration.tracing.clone() {
+                Some(tracing) => {
+                    log::info!(target: "service", "traces go to {}", tracing.endpoint.origin().ascii_serialization());
+                    let status_of = |failure: &_| told_of(failure).0;
+                    let health = Arc::clone(&health);
+                    let started = Traces::start(&posts.handle(), tracing, status_of, intensity, health);
+                    Some(started.map_err(|error| settings.upstream_refused(&error))?)
+                }
+                None => None,
+            };
+            let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
+            let keys = KeyManager::start(
+                &arbiter.handle(),
+                pool_keys.clone(),
+                memory,
+                configuration.rules.clone(),
+                intensity,
+                Arc::clone(&health),
+            )?;
+            let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
+            let checker = KeyCheckerActor::start(
+                &arbiter.handle(),
+                keys.clone(),
+                configuration.upstream.clone(),
+                every,
+                intensity,
+                Arc::clone(&health),
+            );
+            let runtime_keys =
+                RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), directory);
+            let runtime_keys = Arc::new(runtime_keys);
+            let operator = configuration.operator.as_ref();
+            let operators_gate = Arc::new(Gate::of_operator(operator.map(|(_, token)| token)));
+            if let Some((address, _)) = operator {
+                let operated = operator::Operated {
+                    keys: keys.clone(),
+                    runtime_keys: Arc::clone(&runtime_keys),
+                    health: Arc::clone(&health),
+                    in_flight: in_flight.clone(),
+                    tokens: Arc::clone(&tokens_made),
+                    accounts: accounts.clone(),
+                    reloads: reloads.clone(),
+                };
+                operator::start(*address, Arc::clone(&operators_gate), operated)?;
+            }
+            log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
+            let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
+            let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
+            let budget = BodyBudget::new(settings.server.max_buffered_bytes);
+            let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
+            let parts = Parts {
+                current: Arc::clone(&current),
+                pool_keys,
+                runtime_keys,
+                tokens: tokens_made,
+                accounts: accounts.clone(),
+                ledger: ledger.clone(),
+                logging: logging.clone(),
+                guesses: Arc::clone(&guesses),
+                budget: budget.clone(),
+                check_every,
+                certificate: certificate.clone(),
+                operators_gate,
+            };
+            actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
+            let parts = WorkerParts {
+                gate,
+                clock,
+                guesses,
+                keys,
+                #[cfg(debug_assertions)]
+                store: store.clone(),
+                health,
+                in_flight,
+                budget,
+                ledger,
+                current,
+                accounts: accounts.clone(),
+                traces: traces.clone(),
+            };
+            let code = serve(settings, parts, certificate, signals, ready).await;
+            if let Some(accounts) = &accounts
+                && !accounts.flush(FLUSH).await
+            {
+                log::error!(target: "accountant", "the last second of the usage could not be written");
+            }
+            if let Some(traces) = &traces {
+                traces.flush(LAST_TRACES).await;
+            }
+            posts.stop();
+            books.stop();
+            let _ = books.join();
+            if store.flush(FLUSH).await {
+                // With its actor the store is closed, and its log copied into the file, which then is whole by itself.
+                disk.stop();
+                let _ = disk.join();
+            } else {
+                log::error!(target: "store", "the last changes could not be written");
+            }
+            arbiter.stop();
+            code
+        });
+        logging.flush();
+        result
+    }
+}
