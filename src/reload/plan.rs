@@ -132,7 +132,7 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 31] = [
+    const RESTART: [&str; 32] = [
         "admin.host",
         "admin.port",
         "log.dir",
@@ -151,6 +151,7 @@ mod tests {
         "server.workers",
         "store",
         "supervisor",
+        "traces",
         "upstream.ca_file",
         "upstream.gemini_base_url",
         "upstream.openai_base_url",

@@ -16,6 +16,7 @@ mod secret_text;
 mod sources;
 mod text_file;
 mod tokens;
+mod traces;
 mod usage_book;
 mod variables;
 mod vault;
@@ -73,6 +74,8 @@ pub struct Settings {
     /// `[[prices]]`
     #[serde(default)]
     pub prices: Vec<usage::PriceEntry>,
+    /// `[traces]`
+    pub traces: Traces,
     /// `[admin]`
     pub admin: Admin,
     /// `[supervisor]`
@@ -432,6 +435,18 @@ pub struct Usage {
     pub max_rows: u64,
     /// How many of the newest requests are kept in memory.
     pub recent: usize,
+}
+
+/// `[traces]`: requests as a collector of OpenTelemetry's sees them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// Where they are posted; empty for nowhere.
+    pub endpoint: String,
+    /// A file with headers to send along.
+    pub headers_file: String,
+    /// The share that is kept; errors always are.
+    pub sample: f64,
 }
 
 /// `[admin]`: the operator's own listener.

@@ -1,7 +1,9 @@
 //! What is counted and not written yet, and what is only kept in memory: the newest transactions, the sums since the start.
 //! It lies outside the actor and outlives it.
 
-use super::{AccountingRules, AccountingSettings, AccountingState, sampling::Sampler};
+use super::{
+    AccountingRules, AccountingSettings, AccountingState, recent::RecentTransactions, sampling::Sampler,
+};
 use crate::{key_ring::KeyRing, transaction::Transaction};
 use gemini_balance_store::{BookOverview, JournalRow, Retention};
 use std::{collections::VecDeque, sync::Arc};
@@ -30,8 +32,7 @@ pub(super) struct Counting {
     prices: Prices,
     sampler: Sampler,
     days: Days,
-    recent: VecDeque<Arc<Transaction>>,
-    keep_recent: usize,
+    recent: RecentTransactions,
     since_start: Sums,
     lost: u64,
     rows: u64,
@@ -51,8 +52,7 @@ impl Counting {
             prices: settings.prices.clone(),
             sampler: Sampler::new(settings.callers),
             days: settings.days,
-            recent: VecDeque::new(),
-            keep_recent: settings.recent,
+            recent: RecentTransactions::new(settings.recent),
             since_start: Sums::default(),
             lost: 0,
             rows: 0,
@@ -90,7 +90,13 @@ impl Counting {
     /// Counts what was taken from the buffers as of this second. A transaction that makes counting panic is lost, not
     /// counted again and again.
     pub(super) fn count(&mut self, taken: Vec<Vec<Transaction>>, now: i64, ring: &Arc<KeyRing>) {
-        self.uncounted.extend(taken.into_iter().flatten());
+        let buffers = taken.len();
+        let mut ended: Vec<_> = taken.into_iter().flatten().collect();
+        if buffers > 1 {
+            // Each worker's come in their order; the newest are listed in that of all.
+            ended.sort_by_key(|transaction| transaction.ended);
+        }
+        self.uncounted.extend(ended);
         if self.current.at() != now {
             self.end_second();
             self.current = Sums::new(now);
@@ -106,12 +112,7 @@ impl Counting {
             let sample = self.sampler.sample(&transaction, ring, &mut self.prices, day);
             self.current.count(&sample, &mut self.models, detail);
             self.lost -= 1;
-            if self.keep_recent > 0 {
-                if self.recent.len() >= self.keep_recent {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back(Arc::new(transaction));
-            }
+            self.recent.push(transaction);
         }
     }
 
@@ -170,8 +171,8 @@ impl Counting {
         sums
     }
 
-    pub(super) fn recent(&self, at_most: usize) -> Vec<Arc<Transaction>> {
-        self.recent.iter().rev().take(at_most).cloned().collect()
+    pub(super) fn recent(&self) -> &RecentTransactions {
+        &self.recent
     }
 
     pub(super) fn state(&self) -> AccountingState {

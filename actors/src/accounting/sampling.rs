@@ -4,12 +4,11 @@ use super::CallerNames;
 use crate::{
     failure::Failure,
     key_ring::KeyRing,
-    transaction::{End, Transaction},
+    transaction::{End, Refuser, Transaction},
 };
-use callers::Denial;
 use chrono::NaiveDate;
 use gemini::{fault::Kind, path::Dialect};
-use keypool::{KeyId, Refusal};
+use keypool::KeyId;
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},
@@ -140,10 +139,17 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
         End::UpstreamBroke => return RequestOutcome::Broken,
         End::Complete | End::Refused => {}
     }
+    match transaction.refuser() {
+        Some(Refuser::Caller(_)) => return RequestOutcome::RefusedCaller,
+        Some(Refuser::Pool) => return RequestOutcome::RefusedPool,
+        Some(Refuser::Google) => return RequestOutcome::RefusedGoogle,
+        None => {}
+    }
     if let Some(failure) = &transaction.failure {
         return match failure {
-            // The way to Google is gone: no pool of keys, however large, would have served it.
-            Failure::NoKey(Refusal::RouteDown { .. })
+            Failure::Denied(_) | Failure::TwoProjects(_) | Failure::BadPage(_) => RequestOutcome::ClientError,
+            Failure::NoKey(_)
+            | Failure::OwnerGone(_)
             | Failure::PoolSilent
             | Failure::LedgerSilent
             | Failure::Unreachable
@@ -152,11 +158,6 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
             | Failure::BodyLost
             | Failure::NotGoogle(_)
             | Failure::NoPage => RequestOutcome::Failed,
-            Failure::NoKey(_) | Failure::OwnerGone(_) => RequestOutcome::RefusedPool,
-            Failure::Denied(Denial::Disabled | Denial::Expired)
-            | Failure::TwoProjects(_)
-            | Failure::BadPage(_) => RequestOutcome::ClientError,
-            Failure::Denied(_) => RequestOutcome::RefusedCaller,
         };
     }
     if transaction.end == End::Refused {
@@ -167,7 +168,6 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
         return RequestOutcome::Answered;
     }
     match transaction.attempts.last().and_then(|last| last.fault) {
-        Some(kind) if kind.is_quota() => RequestOutcome::RefusedGoogle,
         Some(Kind::Client | Kind::ResourceUnreachable | Kind::Cancelled | Kind::CredentialsMultiple) => {
             RequestOutcome::ClientError
         }
@@ -229,34 +229,21 @@ fn charge(transaction: &Transaction) -> Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{secret::Secret, transaction::Attempt};
+    use crate::{failure::Failure, secret::Secret, transaction::Attempt};
     use gemini::usage::{Usage, UsageForm};
     use keypool::{KeySpec, Project};
-    use std::time::Duration;
 
     fn transaction(method: http::Method, path: &str) -> Transaction {
-        let attempt =
-            Attempt { key: KeyId::from("one"), status: Some(200), fault: None, took: Duration::ZERO };
         Transaction {
-            id: "id".to_owned(),
-            caller: Some("alice".into()),
             dialect: if path.contains("openai") { Dialect::OpenAi } else { Dialect::Gemini },
             method,
-            path: path.to_owned(),
             model: Some("gemini-2.5-flash".into()),
-            attempts: vec![attempt],
-            status: 200,
-            failure: None,
-            end: End::Complete,
-            first_byte: None,
-            total: Duration::ZERO,
-            bytes_in: 0,
-            bytes_out: 0,
             usage: Some(Usage {
                 prompt_tokens: Some(1_000_000),
                 form: UsageForm::Native,
                 ..Usage::default()
             }),
+            ..crate::testing::transaction("alice", path)
         }
     }
 

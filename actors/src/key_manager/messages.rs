@@ -4,8 +4,8 @@ use super::lease::{Lease, WaitingLease};
 use crate::key_ring::KeyRing;
 use actix::Message;
 use keypool::{
-    KeyId, KeyPage, LeaseRequest, PageRequest, PoolError, ProjectView, Reconciled, Refusal, Settings,
-    Snapshot,
+    KeyId, KeyPage, LeaseRequest, PageRequest, PassedOver, PoolError, ProjectView, Reconciled, Refusal,
+    Settings, Snapshot,
 };
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ pub enum LeaseReply {
     Granted(Lease),
     /// A place in line.
     Waiting(WaitingLease),
-    /// No key, and no use in waiting.
-    Refused(Refusal),
+    /// No key, and no use in waiting; with what keeps the keys away.
+    Refused(Refusal, Option<Box<PassedOver>>),
 }
 
 /// Reports lie in the inbox that should be taken now.

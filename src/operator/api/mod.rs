@@ -3,6 +3,7 @@
 mod health;
 mod keys;
 mod reload;
+mod requests;
 mod tokens;
 mod usage;
 
@@ -19,6 +20,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .configure(health::routes)
         .configure(keys::routes)
         .configure(reload::routes)
+        .configure(requests::routes)
         .configure(usage::routes)
         .configure(tokens::routes);
 }
