@@ -3,7 +3,10 @@
 use super::lease::{Lease, WaitingLease};
 use crate::key_ring::KeyRing;
 use actix::Message;
-use keypool::{KeyId, LeaseRequest, PoolError, ProjectView, Reconciled, Refusal, Settings, Snapshot};
+use keypool::{
+    KeyId, KeyPage, LeaseRequest, PageRequest, PoolError, ProjectView, Reconciled, Refusal, Settings,
+    Snapshot,
+};
 use std::sync::Arc;
 
 /// Asks for a key for one attempt.
@@ -30,6 +33,11 @@ pub struct Reports;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Snapshot")]
 pub struct TakeSnapshot;
+
+/// Asks for a page of the keys, and how the pool stands as a whole.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "KeyPage")]
+pub struct TakePage(pub PageRequest);
 
 /// Asks for the projects in the pool.
 #[derive(Clone, Copy, Debug, Message)]
