@@ -122,9 +122,11 @@ async fn what_the_configuration_says_wins_and_its_keys_are_its_own() {
     // Now the configuration names it as well.
     let (two, port) = options(&simulator, 2);
     let mut gateway = two.start_in(folder.path());
-    let mut states = listed(port, &format!("q={}", fingerprint(1)), "state").await;
-    states.sort_by_key(|(_, state)| state.to_string());
-    assert_eq!(states, [(fingerprint(1), json!("available")), (fingerprint(1), json!("shadowed"))]);
+    let question = format!("q={}", fingerprint(1));
+    assert_eq!(listed(port, &question, "state").await, [(fingerprint(1), json!("available"))]);
+    let shadowed = format!("{question}&state=shadowed");
+    assert_eq!(listed(port, &shadowed, "source").await, [(fingerprint(1), json!("runtime"))]);
+    assert_eq!(get(port, "/api/keys").await["shadowed"], 1);
     assert_eq!(get(port, "/api/keys").await["counts"]["total"], 2);
     assert!(keys_file(folder.path()).contains(&secret(1)), "it stays kept");
     let shadowed = format!("/api/keys/{}", fingerprint(1));
@@ -157,12 +159,8 @@ async fn a_reload_leaves_added_keys_where_they_are_and_lets_the_configuration_wi
         all.map(|(id, source)| (id, source.as_str().unwrap().to_owned())).collect::<BTreeSet<_>>()
     };
     let (file, added) = ("configuration".to_owned(), "runtime".to_owned());
-    let now = [
-        (fingerprint(1), file.clone()),
-        (fingerprint(3), file.clone()),
-        (fingerprint(2), added.clone()),
-        (fingerprint(1), added.clone()),
-    ];
+    let now =
+        [(fingerprint(1), file.clone()), (fingerprint(3), file.clone()), (fingerprint(2), added.clone())];
     assert_eq!(used().await, now.into());
     assert_eq!(listed(port, "state=shadowed", "source").await, [(fingerprint(1), json!("runtime"))]);
     for _ in 0..6 {
