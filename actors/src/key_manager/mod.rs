@@ -11,7 +11,9 @@ mod tests;
 
 pub(crate) use lease::WithoutKey;
 pub use lease::{Lease, LeaseError, WaitingLease};
-pub use messages::{LeaseKey, LeaseReply, Reconcile, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind};
+pub use messages::{
+    LeaseKey, LeaseReply, Reconcile, Reports, TakePage, TakeProjects, TakeSnapshot, Verb, VerbKind,
+};
 pub use reconcile::ReconcileError;
 
 use crate::{
@@ -27,8 +29,8 @@ use arc_swap::ArcSwap;
 use inbox::{Inbox, Note};
 pub use keypool::Reconciled;
 use keypool::{
-    Answer, Effect, Effects, Event, Grant, KeyId, LeaseRequest, Pool, PoolError, ProjectView, Refusal,
-    Settings, Snapshot, Ticket,
+    Answer, Effect, Effects, Event, Grant, KeyId, KeyPage, LeaseRequest, PageRequest, Pool, PoolError,
+    ProjectView, Refusal, Settings, Snapshot, Ticket,
 };
 use std::{
     collections::HashMap,
@@ -159,6 +161,11 @@ impl KeyManager {
     /// The pool as it stands, for people.
     pub async fn snapshot(&self, deadline: Instant) -> Result<Snapshot, LinkError> {
         self.link.send(TakeSnapshot, deadline).await
+    }
+
+    /// Returns the keys that are asked for, and how the pool stands as a whole: for whoever looks often, or at many keys.
+    pub async fn page(&self, request: PageRequest, deadline: Instant) -> Result<KeyPage, LinkError> {
+        self.link.send(TakePage(request), deadline).await
     }
 
     /// Each project in the pool, in the order of their first keys.
@@ -376,6 +383,18 @@ impl Handler<TakeSnapshot> for KeyManagerActor {
         self.pool.wake(self.shared.clock.now(), &mut self.effects);
         self.perform(ctx);
         MessageResult(self.pool.snapshot(self.shared.clock.now()))
+    }
+}
+
+impl Handler<TakePage> for KeyManagerActor {
+    type Result = MessageResult<TakePage>;
+
+    fn handle(&mut self, TakePage(request): TakePage, ctx: &mut Self::Context) -> Self::Result {
+        self.take_reports();
+        // Time may have jumped since anybody asked for a key.
+        self.pool.wake(self.shared.clock.now(), &mut self.effects);
+        self.perform(ctx);
+        MessageResult(self.pool.page(&request, self.shared.clock.now()))
     }
 }
 
