@@ -16,6 +16,7 @@ use crate::lease::{LeaseId, Leases, Settlement};
 use crate::lease_request::LeaseRequest;
 use crate::outlook::{Hope, Outlook, back_in};
 use crate::projects::ProjectView;
+use crate::reading::PoolReading;
 use crate::record::Record;
 use crate::roster::Roster;
 use crate::route::Route;
@@ -167,6 +168,11 @@ impl Pool {
     /// How everything stands, for humans.
     pub fn snapshot(&self, now: Now) -> Snapshot {
         Snapshot::of(&self.desk.roster, self.waiting.len(), now.mono)
+    }
+
+    /// How everything stands in figures, with the fullest `most_quotas` of all known limits.
+    pub fn reading(&self, most_quotas: usize, now: Now) -> PoolReading {
+        PoolReading::of(&self.desk.roster, self.waiting.len(), most_quotas, now.mono)
     }
 
     /// Each project, in the order of their first keys.

@@ -157,13 +157,7 @@ impl Snapshot {
         let mut counts = Counts { total: keys.len(), waiting, ..Counts::default() };
         for key in &keys {
             counts.in_flight += u64::from(key.in_flight);
-            *match key.state {
-                KeyState::Available => &mut counts.available,
-                KeyState::Probation => &mut counts.probation,
-                KeyState::Cooling => &mut counts.cooling,
-                KeyState::Retired => &mut counts.retired,
-                KeyState::Disabled => &mut counts.disabled,
-            } += 1;
+            counts.add(key.state);
         }
         let usable = counts.available + counts.probation > 0;
         let back_in_ms = if usable { None } else { keys.iter().filter_map(|key| key.back_in_ms).min() };
@@ -175,18 +169,41 @@ impl Snapshot {
     }
 }
 
+impl Counts {
+    /// Counts a key in its state.
+    pub(crate) fn add(&mut self, state: KeyState) {
+        *match state {
+            KeyState::Available => &mut self.available,
+            KeyState::Probation => &mut self.probation,
+            KeyState::Cooling => &mut self.cooling,
+            KeyState::Retired => &mut self.retired,
+            KeyState::Disabled => &mut self.disabled,
+        } += 1;
+    }
+}
+
+/// Returns how a key stands.
+pub(crate) fn state_of(ix: KeyIx, key: &Member, roster: &Roster, now: Duration) -> KeyState {
+    if roster.cooldowns.is_disabled(ix) { KeyState::Disabled } else { worse(ix, key, roster, now).state }
+}
+
+/// Returns the worse of a key's own cooldown and its project's.
+fn worse(ix: KeyIx, key: &Member, roster: &Roster, now: Duration) -> View {
+    let cooldowns = &roster.cooldowns;
+    let (own, of_project) = (view(cooldowns.of_key(ix), now), view(cooldowns.of_project(key.project), now));
+    if of_project.state > own.state
+        || (of_project.state == own.state && of_project.back_in_ms > own.back_in_ms)
+    {
+        of_project
+    } else {
+        own
+    }
+}
+
 impl KeyView {
     fn of(ix: KeyIx, key: &Member, roster: &Roster, now: Duration) -> Self {
         let Roster { cooldowns, counters, .. } = roster;
-        let (own, of_project) =
-            (view(cooldowns.of_key(ix), now), view(cooldowns.of_project(key.project), now));
-        let worse = if of_project.state > own.state
-            || (of_project.state == own.state && of_project.back_in_ms > own.back_in_ms)
-        {
-            of_project
-        } else {
-            own
-        };
+        let worse = worse(ix, key, roster, now);
         let models = cooldowns.models_of(key.project).map(|(model, cooldown)| {
             let View { state, reason, back_in_ms } = view(cooldown, now);
             ModelView { model: model.clone(), state, reason, back_in_ms }
