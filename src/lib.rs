@@ -8,6 +8,7 @@ pub mod http;
 pub mod inflight;
 mod local_http;
 pub mod logging;
+mod metrics;
 mod operator;
 mod printable;
 pub mod process;

@@ -6,6 +6,7 @@ use crate::{
     http::{AppState, BodyBudget, BodyLog, CorsOrigins, Gate, Guesses, Origins, status_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
+    metrics::{self, Metrics},
     operator, seeding,
     server::{ClientListener, Serving},
     settings::{self, Settings, SettingsError},
@@ -92,6 +93,7 @@ impl Service {
             .admin_token()?
             .map(|token| Ok::<_, Failure>((operator::address(settings)?, token)))
             .transpose()?;
+        let (metrics_token, metrics_listen) = (settings.metrics_token()?, settings.metrics_listen()?);
         let enrolment = Enrolment::new(settings, &tokens, &ring)?;
         let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
         let clock = Clock::start();
@@ -132,6 +134,7 @@ impl Service {
             if let Some(accounts) = &accounts {
                 seeding::seed(&directory, accounts, clock).await;
             }
+            let directory = Arc::clone(&enrolment.directory);
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
@@ -141,6 +144,20 @@ impl Service {
                 intensity,
                 Arc::clone(&health),
             )?;
+            let sources = metrics::Sources {
+                keys: keys.clone(),
+                health: Arc::clone(&health),
+                in_flight: in_flight.clone(),
+                directory,
+                accounts: accounts.clone(),
+                clock,
+                logging: logging.clone(),
+                certificate: certificate.as_ref().map(Certificate::in_use),
+            };
+            let metrics = Arc::new(Metrics::new(sources, metrics_token.as_ref()));
+            if let Some(address) = metrics_listen {
+                metrics::start(address, &metrics)?;
+            }
             if let Some((address, token)) = &admin {
                 let operated = operator::Operated {
                     keys: keys.clone(),
@@ -148,6 +165,7 @@ impl Service {
                     in_flight: in_flight.clone(),
                     tokens: Arc::clone(&tokens_made),
                     accounts: accounts.clone(),
+                    metrics,
                 };
                 operator::start(*address, token, operated)?;
             }

@@ -4,6 +4,8 @@
 //! HTTP/1.1 only, although actix-web could offer HTTP/2 here: no SDK asks a gateway for it, `ws` needs HTTP/1.1, and
 //! `server.max_connections` would no longer bound how much is under way.
 
+mod not_after;
+
 use crate::settings::SettingsError;
 use rustls::{
     InconsistentKeys, ServerConfig,
@@ -86,7 +88,24 @@ impl PemFiles {
     }
 }
 
+/// The certificate in use, for whoever asks until when it holds.
+#[derive(Clone)]
+pub(crate) struct CertificateInUse(Arc<Shown>);
+
+impl CertificateInUse {
+    /// When it ends, in seconds of Unix time; `None` of one that says so in no way that is known.
+    pub(crate) fn not_after(&self) -> Option<i64> {
+        let key = Arc::clone(&self.0.0.read().unwrap_or_else(PoisonError::into_inner));
+        not_after::of(key.cert.first()?)
+    }
+}
+
 impl Certificate {
+    /// The certificate in use, now and later.
+    pub(crate) fn in_use(&self) -> CertificateInUse {
+        CertificateInUse(Arc::clone(&self.shown))
+    }
+
     /// Reads the certificate for the first time.
     pub(crate) fn load(files: PemFiles) -> Result<Self, SettingsError> {
         let Loaded { fingerprint, key } = files.load()?;

@@ -17,7 +17,7 @@ use crate::{
 };
 use file::{LogFile, Readers, Rotation};
 use gemini_balance_actors::health::{Health, State};
-use outlet::{LineWriter, NoticeForm, Outlet};
+use outlet::{LineWriter, LostLines, NoticeForm, Outlet};
 use queue::Queue;
 use std::{io::Write, sync::Arc, time::Duration};
 use troubles::Troubles;
@@ -38,6 +38,7 @@ pub struct Logging {
     queues: Vec<Queue>,
     /// The files that cannot be written; nothing where no files are wanted.
     troubles: Option<Arc<Troubles>>,
+    lost: LostLines,
 }
 
 /// Returns the level that is set.
@@ -59,8 +60,9 @@ impl Logging {
     pub fn start(settings: &Log) -> Result<Self, SettingsError> {
         let level = level_of(settings)?;
         let mut queues = Vec::new();
+        let lost = LostLines::default();
         let mut line_to = |out: Box<dyn Outlet>, form| {
-            let queue = Queue::start(LineWriter::new(out, form));
+            let queue = Queue::start(LineWriter::new(out, form, lost.clone()));
             queues.push(queue.clone());
             Box::new(queue) as Box<dyn Write + Send>
         };
@@ -148,7 +150,7 @@ impl Logging {
         if settings.debug_enabled && !settings.files {
             log::warn!(target: "log", "log.debug_enabled is on and log.files is off: no bodies are logged");
         }
-        Ok(Self { queues, troubles })
+        Ok(Self { queues, troubles, lost })
     }
 
     /// Lets go of the files and opens them anew, as after others have moved them away.
@@ -182,6 +184,11 @@ impl Logging {
                 return;
             }
         }
+    }
+
+    /// How many lines all logs have lost since the process began.
+    pub fn lines_lost(&self) -> u64 {
+        self.lost.count()
     }
 
     /// Waits until what was logged so far is written, but not for ever.

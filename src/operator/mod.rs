@@ -9,6 +9,7 @@ use crate::{
     command::failure::Failure,
     http::Gate,
     inflight::InFlight,
+    metrics::Metrics,
     settings::{Settings, SettingsError},
     tokens::Tokens,
 };
@@ -27,6 +28,7 @@ pub(crate) struct Operated {
     pub(crate) in_flight: InFlight,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) accounts: Option<Accounts>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// What the handlers share.

@@ -10,6 +10,7 @@ impl Settings {
         let named = [
             ("pool.keys_file", &self.pool.keys_file),
             ("admin.token_file", &self.admin.token_file),
+            ("metrics.token_file", &self.metrics.token_file),
             ("server.tls.key_file", &self.server.tls.key_file),
         ];
         let mut files: Vec<(String, &Path)> = named
@@ -27,7 +28,8 @@ impl Settings {
         }
         let has_secrets = self.keys.iter().any(|entry| !entry.secret.is_empty())
             || self.auth.tokens.iter().any(|entry| !entry.secret.is_empty())
-            || !self.admin.token.is_empty();
+            || !self.admin.token.is_empty()
+            || !self.metrics.token.is_empty();
         if let Some(file) = self.file.as_deref().filter(|_| has_secrets) {
             files.push(("--config".to_owned(), file));
         }

@@ -9,6 +9,7 @@ mod exposed;
 mod host;
 mod keys;
 mod listener;
+mod metrics;
 mod secret_text;
 mod sources;
 mod text_file;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub prices: Vec<usage::PriceEntry>,
     /// `[admin]`
     pub admin: Admin,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[supervisor]`
     pub supervisor: Supervisor,
     /// Whether the environment may name keys, tokens and a proxy. Not so in the demo.
@@ -420,6 +423,20 @@ pub struct Admin {
     pub token: String,
     /// A file that holds it.
     pub token_file: String,
+}
+
+/// `[metrics]`: what monitoring reads.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// The token that opens them and nothing else.
+    pub token: String,
+    /// A file that holds it.
+    pub token_file: String,
+    /// An address of their own; empty for none.
+    pub listen: String,
+    /// Whether keys are told apart.
+    pub per_key: bool,
 }
 
 /// `[supervisor]`

@@ -1,11 +1,17 @@
 //! What is counted and not written yet, and what is only kept in memory: the newest transactions, the sums since the start.
 //! It lies outside the actor and outlives it.
 
-use super::{AccountingSettings, AccountingState, sampling::Sampler};
-use crate::{key_ring::KeyRing, transaction::Transaction};
+use super::{
+    AccountingSettings, AccountingState,
+    sampling::{Sampler, observe},
+};
+use crate::{failure::Failure, key_ring::KeyRing, transaction::Transaction};
 use gemini_balance_store::{BookOverview, JournalRow};
-use std::{collections::VecDeque, sync::Arc};
-use usage::{Days, KeyDetail, ModelNames, Prices, Sums};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+use usage::{Days, KeyDetail, ModelNames, Prices, RunningCounts, Sums};
 
 /// While the disk is in trouble: beyond so many seconds those of one minute are joined.
 const MOST_SECONDS: usize = 60;
@@ -32,6 +38,9 @@ pub(super) struct Counting {
     recent: VecDeque<Arc<Transaction>>,
     keep_recent: usize,
     since_start: Sums,
+    /// What metrics show. Copied only where somebody is reading it.
+    running: Arc<RunningCounts>,
+    status_of: fn(&Failure) -> u16,
     lost: u64,
     rows: u64,
 }
@@ -52,6 +61,8 @@ impl Counting {
             recent: VecDeque::new(),
             keep_recent: settings.recent,
             since_start: Sums::default(),
+            running: Arc::new(RunningCounts::new(settings.per_key)),
+            status_of: settings.status_of,
             lost: 0,
             rows: 0,
         }
@@ -86,7 +97,9 @@ impl Counting {
         while let Some(transaction) = self.uncounted.pop_front() {
             self.lost += 1;
             let sample = self.sampler.sample(&transaction, ring, &mut self.prices, day);
-            self.current.count(&sample, &mut self.models, detail);
+            let model = self.current.count(&sample, &mut self.models, detail);
+            let seen = observe(&transaction, self.status_of);
+            Arc::make_mut(&mut self.running).count(&sample, &seen, &model);
             self.lost -= 1;
             if self.keep_recent > 0 {
                 if self.recent.len() >= self.keep_recent {
@@ -150,6 +163,14 @@ impl Counting {
         let mut sums = self.since_start.clone();
         sums.merge(&self.current);
         sums
+    }
+
+    pub(super) fn models(&self) -> HashSet<Arc<str>> {
+        self.models.names().cloned().collect()
+    }
+
+    pub(super) fn running(&self) -> Arc<RunningCounts> {
+        Arc::clone(&self.running)
     }
 
     pub(super) fn recent(&self, at_most: usize) -> Vec<Arc<Transaction>> {

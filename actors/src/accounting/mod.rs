@@ -6,12 +6,14 @@
 mod accountant;
 mod buffer;
 mod counting;
+mod operation;
 mod sampling;
 
 pub use accountant::AccountantActor;
 pub use buffer::Account;
 
 use crate::{
+    failure::Failure,
     health::Health,
     key_ring::KeyRing,
     supervisor::{Intensity, Link},
@@ -21,12 +23,13 @@ use buffer::Buffers;
 use counting::Counting;
 use gemini_balance_store::{BookError, Retention, StoreError, UsageBook};
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
-use usage::{Days, Prices, Query, ReportRow, Sums};
+use usage::{Days, Prices, Query, ReportRow, RunningCounts, Sums};
 
 /// How usage is counted and kept.
 #[derive(Clone, Debug)]
@@ -45,6 +48,10 @@ pub struct AccountingSettings {
     pub prices: Prices,
     /// Who the callers are.
     pub callers: CallerNames,
+    /// Whether metrics tell keys apart.
+    pub per_key: bool,
+    /// The status that a client reads of a failure.
+    pub status_of: fn(&Failure) -> u16,
 }
 
 /// Who callers are, as far as usage is concerned.
@@ -156,6 +163,16 @@ impl Accounts {
         self.shared.counting().since_start()
     }
 
+    /// The models that count by themselves.
+    pub fn models(&self) -> HashSet<Arc<str>> {
+        self.shared.counting().models()
+    }
+
+    /// What metrics show of the requests since the process began.
+    pub fn running(&self) -> Arc<RunningCounts> {
+        self.shared.counting().running()
+    }
+
     /// The newest transactions that have been counted, newest first.
     pub fn recent(&self, at_most: usize) -> Vec<Arc<Transaction>> {
         self.shared.counting().recent(at_most)
@@ -223,6 +240,8 @@ mod tests {
             recent: 3,
             prices: Prices::new(&[]).unwrap(),
             callers,
+            per_key: false,
+            status_of: |_| 503,
         };
         let arbiter = actix_rt::Arbiter::new();
         let accounts = Accounts::start(
@@ -274,6 +293,7 @@ mod tests {
                 assert_eq!(accounts.state().lost, 0);
                 assert_eq!(accounts.recent(10).len(), 3, "only the newest are kept");
                 assert_eq!(accounts.since_start().requests(), 6);
+                assert_eq!(accounts.running().requests().map(|(_, count)| count).sum::<u64>(), 6);
                 arbiter.stop();
             });
             for suffix in ["", "-wal", "-shm"] {

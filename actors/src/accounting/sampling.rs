@@ -1,6 +1,6 @@
 //! What a finished transaction counts as: how it ended, on whose keys it was tried, what it used and what that costs.
 
-use super::CallerNames;
+use super::{CallerNames, operation::operation};
 use crate::{
     failure::Failure,
     key_ring::KeyRing,
@@ -11,7 +11,9 @@ use chrono::NaiveDate;
 use gemini::{fault::Kind, path::Dialect};
 use keypool::{KeyId, Refusal};
 use std::{collections::HashMap, sync::Arc};
-use usage::{Billable, Cost, KeyUse, NONE, Prices, Processing, RequestOutcome, Sample, billable};
+use usage::{
+    Billable, Cost, KeyUse, NONE, Observation, Prices, Processing, RequestOutcome, Sample, billable,
+};
 
 /// The name under which callers on keys of the pool's count.
 const POOL: &str = "pool";
@@ -97,6 +99,23 @@ impl Sampler {
     }
 }
 
+/// What metrics tell of a transaction beside its sample.
+pub(super) fn observe(transaction: &Transaction, status_of: fn(&Failure) -> u16) -> Observation {
+    let limit = match &transaction.failure {
+        Some(Failure::Denied(denial)) => denial.limit_word(),
+        _ => None,
+    };
+    Observation {
+        operation: operation(transaction),
+        code: transaction.failure.as_ref().map_or(transaction.status, status_of),
+        streamed: transaction.path.contains(":stream"),
+        queued: None,
+        overhead: None,
+        faults: transaction.attempts.iter().map(|attempt| attempt.fault).collect(),
+        limit,
+    }
+}
+
 /// Whether Google answered with success, however the answer then ended.
 fn was_answered(transaction: &Transaction) -> bool {
     let (status, attempts) = (transaction.status, &transaction.attempts);
@@ -117,9 +136,8 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
     if let Some(failure) = &transaction.failure {
         return match failure {
             // The way to Google is gone: no pool of keys, however large, would have served it.
+            Failure::PoolSilent | Failure::LedgerSilent => RequestOutcome::GatewayFailed,
             Failure::NoKey(Refusal::RouteDown { .. })
-            | Failure::PoolSilent
-            | Failure::LedgerSilent
             | Failure::Unreachable
             | Failure::HeadLost
             | Failure::HeadTimeout
@@ -135,7 +153,11 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
     }
     if transaction.end == End::Refused {
         // The HTTP face refused it before anything was tried.
-        return if transaction.status < 500 { RequestOutcome::ClientError } else { RequestOutcome::Failed };
+        return if transaction.status < 500 {
+            RequestOutcome::ClientError
+        } else {
+            RequestOutcome::GatewayFailed
+        };
     }
     if transaction.status < 400 {
         return RequestOutcome::Answered;
@@ -331,10 +353,10 @@ mod tests {
             (ended(End::Complete, 404, None, None), RequestOutcome::ClientError),
             (ended(End::Complete, 400, None, Some(Kind::KeyInvalid)), RequestOutcome::Failed),
             (ended(End::Complete, 503, None, Some(Kind::Overloaded)), RequestOutcome::Failed),
-            (ended(End::Refused, 0, silent, None), RequestOutcome::Failed),
+            (ended(End::Refused, 0, silent, None), RequestOutcome::GatewayFailed),
             (ended(End::Refused, 0, Some(Failure::OwnerGone("x".into())), None), RequestOutcome::RefusedPool),
             (ended(End::Refused, 401, None, None), RequestOutcome::ClientError),
-            (ended(End::Refused, 503, None, None), RequestOutcome::Failed),
+            (ended(End::Refused, 503, None, None), RequestOutcome::GatewayFailed),
             (ended(End::ClientLeft, 200, None, None), RequestOutcome::Left),
             (ended(End::ClientStalled, 200, None, None), RequestOutcome::Left),
             (ended(End::UpstreamBroke, 200, None, None), RequestOutcome::Broken),

@@ -2,7 +2,7 @@
 
 use super::lease::{Lease, WaitingLease};
 use actix::Message;
-use keypool::{KeyId, LeaseRequest, PoolError, ProjectView, Refusal, Snapshot};
+use keypool::{KeyId, LeaseRequest, PoolError, PoolReading, ProjectView, Refusal, Snapshot};
 
 /// Asks for a key for one attempt.
 #[derive(Clone, Debug, Message)]
@@ -28,6 +28,11 @@ pub struct Reports;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Snapshot")]
 pub struct TakeSnapshot;
+
+/// Asks for the pool in figures, with at most so many known limits.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "PoolReading")]
+pub(super) struct TakeReading(pub(super) usize);
 
 /// Asks for the projects in the pool.
 #[derive(Clone, Copy, Debug, Message)]

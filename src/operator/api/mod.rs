@@ -2,6 +2,7 @@
 
 mod health;
 mod keys;
+mod metrics;
 mod tokens;
 mod usage;
 
@@ -17,6 +18,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .configure(health::routes)
         .configure(keys::routes)
+        .configure(metrics::routes)
         .configure(usage::routes)
         .configure(tokens::routes);
 }
