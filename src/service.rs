@@ -3,7 +3,7 @@
 
 use crate::{
     command::failure::Failure,
-    http::{AppState, BodyBudget, BodyLog, CorsOrigins, Gate, Guesses, Origins, status_of},
+    http::{AppState, BodyBudget, BodyLog, CorsOrigins, Gate, Guesses, Origins, told_of},
     inflight::InFlight,
     logging::{Logging, TRANSACTION, transaction_line},
     metrics::{self, Metrics},
@@ -264,8 +264,8 @@ fn tell_who_is_let_in(directory: &Directory, given: usize) {
 }
 
 fn write_transaction(transaction: &Transaction) {
-    let status = transaction.failure.as_ref().map_or(transaction.status, status_of);
-    log::info!(target: TRANSACTION, "{}", transaction_line(transaction, status));
+    let told = transaction.failure.as_ref().map(told_of);
+    log::info!(target: TRANSACTION, "{}", transaction_line(transaction, told));
 }
 
 async fn serve(

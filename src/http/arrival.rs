@@ -11,12 +11,19 @@ use crate::{
     inflight::{InFlight, InFlightGuard, RequestKind},
 };
 use actix_web::{HttpRequest, HttpResponse};
+use chrono::DateTime;
 use gemini::path::{self, CredentialForm};
 use gemini_balance_actors::{
     Caller, Failure,
-    transaction::{End, Transaction},
+    transaction::{Detail, End, Transaction},
 };
-use std::{cell::Cell, fmt::Write as _, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    fmt::Write as _,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A request that has come in.
 pub(super) struct Arrival {
@@ -90,6 +97,8 @@ impl Arrival {
             caller: self.caller_name(),
             dialect: path::dialect_of(request.uri().path(), self.form),
             method: method_of(request),
+            verb: None,
+            streamed: false,
             path: request.uri().path().chars().take(512).collect(),
             model: None,
             attempts: Vec::new(),
@@ -101,6 +110,9 @@ impl Arrival {
             bytes_in: 0,
             bytes_out: 0,
             usage: None,
+            ended: DateTime::UNIX_EPOCH,
+            queued: Duration::ZERO,
+            detail: Some(Box::new(Detail { told: Some(error.message().into()), ..Detail::default() })),
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Logging: `log` and `fern`, with every line handed to a queue whose own thread does the writing, so that a full disk
-//! or a slow console never holds up a worker. What a transaction's line looks like is in `line`.
+//! or a slow console never holds up a worker. What a transaction's line looks like is in `transaction_line`.
 
 mod console;
 mod file;
 mod line;
 mod outlet;
 mod queue;
+mod transaction_line;
 mod troubles;
 
 pub(crate) use line::timestamp;
-pub use line::transaction_line;
+pub use transaction_line::{Told, transaction_line};
 
 use crate::{
     printable::Printable,

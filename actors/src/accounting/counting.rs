@@ -3,6 +3,7 @@
 
 use super::{
     AccountingSettings, AccountingState,
+    recent::RecentTransactions,
     sampling::{Sampler, observe},
 };
 use crate::{failure::Failure, key_ring::KeyRing, transaction::Transaction};
@@ -35,8 +36,7 @@ pub(super) struct Counting {
     prices: Prices,
     sampler: Sampler,
     days: Days,
-    recent: VecDeque<Arc<Transaction>>,
-    keep_recent: usize,
+    recent: RecentTransactions,
     since_start: Sums,
     /// What metrics show. Copied only where somebody is reading it.
     running: Arc<RunningCounts>,
@@ -58,8 +58,7 @@ impl Counting {
             prices: settings.prices.clone(),
             sampler: Sampler::new(settings.callers),
             days: settings.days,
-            recent: VecDeque::new(),
-            keep_recent: settings.recent,
+            recent: RecentTransactions::new(settings.recent),
             since_start: Sums::default(),
             running: Arc::new(RunningCounts::new(settings.per_key)),
             status_of: settings.status_of,
@@ -101,12 +100,7 @@ impl Counting {
             let seen = observe(&transaction, self.status_of);
             Arc::make_mut(&mut self.running).count(&sample, &seen, &model);
             self.lost -= 1;
-            if self.keep_recent > 0 {
-                if self.recent.len() >= self.keep_recent {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back(Arc::new(transaction));
-            }
+            self.recent.push(transaction);
         }
     }
 
@@ -173,8 +167,8 @@ impl Counting {
         Arc::clone(&self.running)
     }
 
-    pub(super) fn recent(&self, at_most: usize) -> Vec<Arc<Transaction>> {
-        self.recent.iter().rev().take(at_most).cloned().collect()
+    pub(super) fn recent(&self) -> &RecentTransactions {
+        &self.recent
     }
 
     pub(super) fn state(&self) -> AccountingState {

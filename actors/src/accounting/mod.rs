@@ -7,10 +7,12 @@ mod accountant;
 mod buffer;
 mod counting;
 mod operation;
+mod recent;
 mod sampling;
 
 pub use accountant::AccountantActor;
 pub use buffer::Account;
+pub use recent::NumberedTransaction;
 
 use crate::{
     failure::Failure,
@@ -173,9 +175,20 @@ impl Accounts {
         self.shared.counting().running()
     }
 
-    /// The newest transactions that have been counted, newest first.
-    pub fn recent(&self, at_most: usize) -> Vec<Arc<Transaction>> {
-        self.shared.counting().recent(at_most)
+    /// Returns of the newest transactions that have been counted those that are wanted: newest first, older than the one
+    /// with this number, and so many at most.
+    pub fn recent(
+        &self,
+        before: Option<u64>,
+        at_most: usize,
+        wanted: impl Fn(&Transaction) -> bool,
+    ) -> Vec<NumberedTransaction> {
+        self.shared.counting().recent().before(before, at_most, wanted)
+    }
+
+    /// Returns how many of the newest transactions are kept now.
+    pub fn recent_count(&self) -> usize {
+        self.shared.counting().recent().len()
     }
 
     /// What is known of the accounting itself.
@@ -195,35 +208,12 @@ impl Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        health::State,
-        secret::Secret,
-        transaction::{Attempt, End},
-    };
-    use gemini::path::Dialect;
+    use crate::{health::State, secret::Secret};
     use keypool::{KeyId, KeySpec};
     use usage::QueryStep;
 
     fn transaction(caller: &str) -> Transaction {
-        let attempt =
-            Attempt { key: KeyId::from("one"), status: Some(200), fault: None, took: Duration::ZERO };
-        Transaction {
-            id: "id".to_owned(),
-            caller: Some(caller.into()),
-            dialect: Dialect::Gemini,
-            method: http::Method::POST,
-            path: "/v1beta/models/m:generateContent".to_owned(),
-            model: Some("m".into()),
-            attempts: vec![attempt],
-            status: 200,
-            failure: None,
-            end: End::Complete,
-            first_byte: None,
-            total: Duration::ZERO,
-            bytes_in: 0,
-            bytes_out: 0,
-            usage: None,
-        }
+        crate::testing::transaction(caller, "/v1beta/models/m:generateContent")
     }
 
     fn start(path: PathBuf, callers: CallerNames, health: &Arc<Health>) -> (Accounts, actix_rt::Arbiter) {
@@ -291,7 +281,14 @@ mod tests {
                 }
                 assert_eq!(health.components()["accountant"].state, State::Up);
                 assert_eq!(accounts.state().lost, 0);
-                assert_eq!(accounts.recent(10).len(), 3, "only the newest are kept");
+                let recent = accounts.recent(None, 10, |_| true);
+                let who: Vec<_> = recent.iter().filter_map(|(_, it)| it.caller.as_deref()).collect();
+                assert_eq!((who, accounts.recent_count()), (vec!["bob", "alice", "bob"], 3), "the newest");
+                let alices = |before| accounts.recent(before, 10, |it| it.caller.as_deref() == Some("alice"));
+                assert_eq!(alices(None).len(), 1);
+                assert_eq!(alices(Some(alices(None)[0].0)).len(), 0, "a page goes on below the last number");
+                assert_eq!(accounts.recent(Some(0), 10, |_| true).len(), 0, "older than what is kept");
+                assert_eq!(accounts.recent(Some(u64::MAX), 2, |_| true).len(), 2);
                 assert_eq!(accounts.since_start().requests(), 6);
                 assert_eq!(accounts.running().requests().map(|(_, count)| count).sum::<u64>(), 6);
                 arbiter.stop();

@@ -83,27 +83,9 @@ fn known(words: &[&'static str], word: Option<&str>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::End;
-    use std::time::Duration;
 
     fn word(dialect: Dialect, path: &str) -> &'static str {
-        operation(&Transaction {
-            id: String::new(),
-            caller: None,
-            dialect,
-            method: http::Method::POST,
-            path: path.to_owned(),
-            model: None,
-            attempts: Vec::new(),
-            status: 200,
-            failure: None,
-            end: End::Complete,
-            first_byte: None,
-            total: Duration::ZERO,
-            bytes_in: 0,
-            bytes_out: 0,
-            usage: None,
-        })
+        operation(&Transaction { dialect, ..crate::testing::transaction("alice", path) })
     }
 
     #[test]

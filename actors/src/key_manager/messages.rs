@@ -2,7 +2,7 @@
 
 use super::lease::{Lease, WaitingLease};
 use actix::Message;
-use keypool::{KeyId, LeaseRequest, PoolError, PoolReading, ProjectView, Refusal, Snapshot};
+use keypool::{KeyId, LeaseRequest, PassedOver, PoolError, PoolReading, ProjectView, Refusal, Snapshot};
 
 /// Asks for a key for one attempt.
 #[derive(Clone, Debug, Message)]
@@ -15,8 +15,8 @@ pub enum LeaseReply {
     Granted(Lease),
     /// A place in line.
     Waiting(WaitingLease),
-    /// No key, and no use in waiting.
-    Refused(Refusal),
+    /// No key, and no use in waiting; with what keeps the keys away.
+    Refused(Refusal, Option<Box<PassedOver>>),
 }
 
 /// Reports lie in the inbox that should be taken now.

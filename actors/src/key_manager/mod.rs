@@ -10,6 +10,7 @@ mod messages;
 mod tests;
 
 pub use event_counts::PoolEventCounts;
+pub(crate) use lease::WithoutKey;
 pub use lease::{Lease, LeaseError, WaitingLease};
 pub use messages::{LeaseKey, LeaseReply, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind};
 
@@ -117,13 +118,30 @@ impl KeyManager {
 
     /// Asks for a key for one attempt, waiting in line if the pool says so.
     pub async fn lease(&self, request: LeaseRequest, deadline: Instant) -> Result<Lease, LeaseError> {
+        self.lease_or_tell(request, deadline, &()).await
+    }
+
+    /// The same, and tells `told` why there is no key as long as there is none.
+    pub(crate) async fn lease_or_tell<T: WithoutKey>(
+        &self,
+        request: LeaseRequest,
+        deadline: Instant,
+        told: &T,
+    ) -> Result<Lease, LeaseError> {
         loop {
             match self.link.send(LeaseKey(request.clone()), deadline).await? {
                 LeaseReply::Granted(lease) => return Ok(lease),
-                LeaseReply::Refused(refusal) => return Err(LeaseError::Refused(refusal)),
-                LeaseReply::Waiting(waiting) => {
+                LeaseReply::Refused(refusal, passed_over) => {
+                    told.refused(None, &refusal, passed_over);
+                    return Err(LeaseError::Refused(refusal));
+                }
+                LeaseReply::Waiting(mut waiting) => {
+                    let wait = told.waits(waiting.take_passed_over());
                     if let Some(result) = waiting.granted().await {
-                        return result.map_err(LeaseError::Refused);
+                        return result.map_err(|refusal| {
+                            told.refused(Some(wait), &refusal, None);
+                            LeaseError::Refused(refusal)
+                        });
                     }
                     // That life of the actor has ended: stand in the next one's line.
                 }
@@ -291,15 +309,17 @@ impl Handler<LeaseKey> for KeyManagerActor {
 
     fn handle(&mut self, LeaseKey(request): LeaseKey, ctx: &mut Self::Context) -> Self::Result {
         self.take_reports();
-        let reply = match self.pool.lease(&request, self.shared.clock.now(), &mut self.effects) {
+        let now = self.shared.clock.now();
+        let reply = match self.pool.lease(&request, now, &mut self.effects) {
             Answer::Granted(grant) => {
                 LeaseReply::Granted(Lease::new(grant, request.model, &self.shared.ring, &self.shared.inbox))
             }
-            Answer::Refused(refusal) => LeaseReply::Refused(refusal),
+            Answer::Refused(refusal) => LeaseReply::Refused(refusal, self.pool.obstacles(&request, now)),
             Answer::Waiting(ticket) => {
+                let passed_over = self.pool.obstacles(&request, now);
                 let (sender, receiver) = oneshot::channel();
                 self.waiting.insert(ticket, Waiter { model: request.model, answer: sender });
-                LeaseReply::Waiting(WaitingLease::new(ticket, receiver, &self.shared.inbox))
+                LeaseReply::Waiting(WaitingLease::new(ticket, passed_over, receiver, &self.shared.inbox))
             }
         };
         self.perform(ctx);

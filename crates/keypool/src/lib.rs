@@ -11,6 +11,7 @@ mod affinity;
 mod answer;
 mod breaker;
 mod budget;
+mod choice;
 mod cooldowns;
 mod counters;
 mod desk;
@@ -43,6 +44,7 @@ mod totals;
 mod waiting;
 
 pub use answer::{Answer, Refusal, Ticket};
+pub use choice::{Choice, Obstacle, PassedKeys, PassedOver};
 pub use effect::{Effect, Effects, Event};
 pub use error::PoolError;
 pub use key::{KeyId, KeySpec, Project, ProjectNumber, Tried};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use meter::Now;
 
 use crate::answer::{Answer, Refusal, Ticket};
+use crate::choice::PassedOver;
 use crate::desk::{Asked, Desk};
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
@@ -24,6 +25,9 @@ use crate::select::Selector;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::waiting::{Reply, Waiting};
+
+/// How many keys are looked at one by one for a request that gets none.
+const LOOKED_AT: usize = 64;
 
 /// A pool of keys.
 #[derive(Debug)]
@@ -74,6 +78,11 @@ impl Pool {
         };
         self.end(now, effects);
         answer
+    }
+
+    /// Says what keeps each key from a request that waits or was refused, for its operator to read afterwards.
+    pub fn obstacles(&self, request: &LeaseRequest, now: Now) -> Option<Box<PassedOver>> {
+        self.desk.roster.obstacles_within_reach(LOOKED_AT, request, now.mono)
     }
 
     /// Reports how a lease ended. A second report of the same lease changes nothing.
