@@ -3,6 +3,7 @@
 
 mod caller_view;
 pub mod command;
+mod configuration;
 mod connections;
 pub mod http;
 pub mod inflight;
@@ -12,6 +13,7 @@ mod metrics;
 mod operator;
 mod printable;
 pub mod process;
+mod reload;
 mod seeding;
 mod server;
 pub mod service;

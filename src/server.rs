@@ -3,7 +3,7 @@
 
 use crate::{
     connections::{ClientStream, Connection, ConnectionBounds, Connections, SheddableStream},
-    http::{AppState, Origins, around, routes},
+    http::{WorkerState, around, routes},
     settings, socket,
 };
 use actix_http::{Extensions, HttpService, error::DispatchError};
@@ -11,7 +11,7 @@ use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
 use actix_service::{
     IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
 };
-use actix_web::{App, Error, dev::AppConfig, rt::net::TcpStream, web};
+use actix_web::{App, Error, dev::AppConfig, rt::net::TcpStream};
 use socket2::{Domain, Socket, Type};
 use std::{
     future::ready,
@@ -46,7 +46,6 @@ pub(crate) struct Serving<F> {
     /// How long the server may take to end after the drain.
     pub(crate) shutdown_timeout_s: u64,
     pub(crate) tls: Option<ServerConfig>,
-    pub(crate) origins: Arc<Origins>,
     /// Makes what the handlers of a worker share, on that worker.
     pub(crate) state: F,
 }
@@ -74,9 +73,9 @@ impl ClientListener {
     /// Starts the workers.
     pub(crate) fn serve<F>(self, serving: Serving<F>) -> io::Result<Server>
     where
-        F: Fn() -> Rc<AppState> + Clone + Send + 'static,
+        F: Fn() -> Rc<WorkerState> + Clone + Send + 'static,
     {
-        let Serving { settings, shutdown_timeout_s, tls, origins, state } = serving;
+        let Serving { settings, shutdown_timeout_s, tls, state } = serving;
         let bounds = ConnectionBounds::of(&settings);
         let mut server = Server::build()
             .max_concurrent_connections(bounds.most_accepted())
@@ -90,7 +89,7 @@ impl ClientListener {
             Arc::new(tls)
         });
         for socket in self.sockets {
-            server = listen_with(server, socket, &settings, tls.clone(), &origins, state.clone())?;
+            server = listen_with(server, socket, &settings, tls.clone(), state.clone())?;
         }
         Ok(server.run())
     }
@@ -110,19 +109,20 @@ fn listen_with<F>(
     socket: TcpListener,
     settings: &settings::Server,
     tls: Option<Arc<ServerConfig>>,
-    origins: &Arc<Origins>,
     state: F,
 ) -> io::Result<ServerBuilder>
 where
-    F: Fn() -> Rc<AppState> + Clone + Send + 'static,
+    F: Fn() -> Rc<WorkerState> + Clone + Send + 'static,
 {
-    let (settings, origins, ending) =
-        (settings.clone(), Arc::clone(origins), server.graceful_shutdown_signal());
-    let worker = move || Worker {
-        door: Rc::new(Door::new(&settings, Arc::clone(&origins))),
-        settings: settings.clone(),
-        ending: ending.clone(),
-        state: state(),
+    let (settings, ending) = (settings.clone(), server.graceful_shutdown_signal());
+    let worker = move || {
+        let state = state();
+        Worker {
+            door: Rc::new(Door::new(&settings, Rc::clone(&state))),
+            settings: settings.clone(),
+            ending: ending.clone(),
+            state,
+        }
     };
     match tls {
         None => server.listen("clients", socket, move || {
@@ -157,21 +157,15 @@ where
 /// Where connections come in on a worker.
 struct Door {
     connections: Rc<Connections>,
-    origins: Arc<Origins>,
-    write_timeout: Duration,
+    state: Rc<WorkerState>,
     handshake_within: Duration,
 }
 
 impl Door {
-    fn new(settings: &settings::Server, origins: Arc<Origins>) -> Self {
+    fn new(settings: &settings::Server, state: Rc<WorkerState>) -> Self {
         let connections = Connections::new(ConnectionBounds::of(settings));
         actix_web::rt::spawn(Rc::clone(&connections).sweep());
-        Self {
-            connections,
-            origins,
-            write_timeout: Duration::from_secs(settings.write_timeout_s),
-            handshake_within: Duration::from_secs(settings.head_timeout_s),
-        }
+        Self { connections, state, handshake_within: Duration::from_secs(settings.head_timeout_s) }
     }
 
     fn enter(
@@ -180,9 +174,10 @@ impl Door {
         is_secure: bool,
     ) -> (SheddableStream, Rc<Connection>, Option<SocketAddr>) {
         let _ = socket.set_nodelay(true); // or Nagle's algorithm holds back the small events of streams
-        socket::bound(&socket, self.write_timeout);
+        let (state, _) = self.state.take();
+        socket::bound(&socket, Duration::from_secs(state.settings.write_timeout_s));
         let peer = socket.peer_addr().ok();
-        let is_proxy = peer.is_some_and(|peer| self.origins.is_proxy(peer.ip()));
+        let is_proxy = peer.is_some_and(|peer| state.origins.is_proxy(peer.ip()));
         let connection = self.connections.open(peer.map(|peer| peer.ip()), is_proxy, is_secure);
         (SheddableStream::new(socket, Rc::clone(&connection)), connection, peer)
     }
@@ -193,7 +188,7 @@ struct Worker {
     door: Rc<Door>,
     settings: settings::Server,
     ending: GracefulShutdownSignal,
-    state: Rc<AppState>,
+    state: Rc<WorkerState>,
 }
 
 impl Worker {
@@ -212,7 +207,6 @@ impl Worker {
     {
         let Self { settings, ending, state, .. } = self;
         let app = App::new()
-            .app_data(web::Data::new(Rc::clone(&state)))
             .wrap_fn(move |request, routes| around(&state, request, routes))
             .configure(routes)
             .into_factory()

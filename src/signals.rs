@@ -2,7 +2,7 @@
 //! what can be taken into use while it runs; SIGUSR1 and SIGUSR2 mean nothing. Whatever the settings are, none of them but
 //! the first two ends the process.
 
-use crate::logging::Logging;
+use crate::{logging::Logging, reload::Reloads};
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -24,14 +24,14 @@ pub(crate) fn disarm() -> io::Result<()> {
 }
 
 impl Signals {
-    /// Takes the signals over. SIGHUP opens the log files anew from now on; a certificate watches for it by itself.
-    pub(crate) fn take(logging: Logging, has_certificate: bool) -> io::Result<Self> {
+    /// Takes the signals over. SIGHUP opens the log files anew and reloads the configuration from now on.
+    pub(crate) fn take(logging: Logging, reloads: Reloads) -> io::Result<Self> {
         let mut hangup = signal(SignalKind::hangup())?;
         actix_rt::spawn(async move {
             while hangup.recv().await.is_some() {
                 logging.reopen();
-                let certificate = if has_certificate { ", and the certificate is read again" } else { "" };
-                log::info!(target: "service", "SIGHUP: the log files are opened anew{certificate}; other settings take a restart");
+                log::info!(target: "service", "SIGHUP: the log files are opened anew, and the configuration is read again");
+                reloads.signal();
             }
         });
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })

@@ -1,5 +1,5 @@
-//! TLS towards the clients: the certificate from `server.tls`, the rustls configuration that serves it, and the watch that
-//! takes a renewed one into use. Connections that are open keep the certificate they began with.
+//! TLS towards the clients: the certificate from `server.tls`, and the rustls configuration that serves it. `reload` has a
+//! renewed one shown; connections that are open keep the certificate they began with.
 //!
 //! HTTP/1.1 only, although actix-web could offer HTTP/2 here: no SDK asks a gateway for it, `ws` needs HTTP/1.1, and
 //! `server.max_connections` would no longer bound how much is under way.
@@ -17,17 +17,12 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 const CERT_FILE: &str = "server.tls.cert_file";
 const KEY_FILE: &str = "server.tls.key_file";
-
-/// How often the files are looked at.
-const EVERY: Duration = Duration::from_secs(2);
 
 /// Where the certificate and its key are.
 #[derive(Clone, Debug)]
@@ -37,29 +32,25 @@ pub(crate) struct PemFiles {
 }
 
 /// A digest of both files, by which a change is noticed.
-type Fingerprint = [u8; 32];
+pub(crate) type Fingerprint = [u8; 32];
 
-/// A certificate with its key, ready to be served.
-struct Loaded {
+/// A certificate with its key, ready to be served, and where it came from.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    files: PemFiles,
     fingerprint: Fingerprint,
     key: Arc<CertifiedKey>,
 }
 
-/// What clients are shown, and where it came from.
-pub(crate) struct Certificate {
-    files: PemFiles,
-    shown: Arc<Shown>,
-    fingerprint: Fingerprint,
-}
-
 /// The certificate of handshakes to come.
-struct Shown(RwLock<Arc<CertifiedKey>>);
+pub(crate) struct ShownCertificate(RwLock<Arc<CertifiedKey>>);
 
-impl PemFiles {
-    fn load(&self) -> Result<Loaded, SettingsError> {
+impl Certificate {
+    /// Reads both files.
+    pub(crate) fn load(files: PemFiles) -> Result<Self, SettingsError> {
         let unreadable = |setting, path, error: io::Error| SettingsError::unreadable(setting, path, &error);
-        let cert = fs::read(&self.cert).map_err(|error| unreadable(CERT_FILE, &self.cert, error))?;
-        let key = fs::read(&self.key).map_err(|error| unreadable(KEY_FILE, &self.key, error))?;
+        let cert = fs::read(&files.cert).map_err(|error| unreadable(CERT_FILE, &files.cert, error))?;
+        let key = fs::read(&files.key).map_err(|error| unreadable(KEY_FILE, &files.key, error))?;
         let refused = |setting, why: &str| SettingsError::refused(setting, why);
         // What a PEM error says may repeat the line it is about.
         let chain = CertificateDer::pem_slice_iter(&cert)
@@ -84,125 +75,60 @@ impl PemFiles {
             error => refused(KEY_FILE, &format!("names a file whose key cannot be used: {error}")),
         })?;
         let fingerprint = Sha256::new().chain_update(&cert).chain_update([0]).chain_update(&key).finalize();
-        Ok(Loaded { fingerprint: fingerprint.into(), key: Arc::new(certified) })
+        Ok(Self { files, fingerprint: fingerprint.into(), key: Arc::new(certified) })
+    }
+
+    /// A digest of both files.
+    pub(crate) fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Where it came from.
+    pub(crate) fn path(&self) -> &Path {
+        &self.files.cert
     }
 }
 
-/// The certificate in use, for whoever asks until when it holds.
-#[derive(Clone)]
-pub(crate) struct CertificateInUse(Arc<Shown>);
+impl ShownCertificate {
+    /// Begins with this one.
+    pub(crate) fn new(certificate: &Certificate) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(Arc::clone(&certificate.key))))
+    }
 
-impl CertificateInUse {
-    /// When it ends, in seconds of Unix time; `None` of one that says so in no way that is known.
+    /// Shows another one from now on; whether it is another.
+    pub(crate) fn show(&self, certificate: &Certificate) -> bool {
+        let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_other = shown.cert != certificate.key.cert;
+        *shown = Arc::clone(&certificate.key);
+        is_other
+    }
+
+    /// What a listener serves it with, and those that come after it.
+    pub(crate) fn server_config(self: &Arc<Self>) -> Result<ServerConfig, rustls::Error> {
+        Ok(ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>))
+    }
+}
+
+impl ShownCertificate {
+    /// When the certificate in use ends, in seconds of Unix time; `None` of one that says so in no way that is known.
     pub(crate) fn not_after(&self) -> Option<i64> {
-        let key = Arc::clone(&self.0.0.read().unwrap_or_else(PoisonError::into_inner));
+        let key = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
         not_after::of(key.cert.first()?)
     }
 }
 
-impl Certificate {
-    /// The certificate in use, now and later.
-    pub(crate) fn in_use(&self) -> CertificateInUse {
-        CertificateInUse(Arc::clone(&self.shown))
-    }
-
-    /// Reads the certificate for the first time.
-    pub(crate) fn load(files: PemFiles) -> Result<Self, SettingsError> {
-        let Loaded { fingerprint, key } = files.load()?;
-        Ok(Self { files, shown: Arc::new(Shown(RwLock::new(key))), fingerprint })
-    }
-
-    /// What a listener serves this certificate with, and those that come after it.
-    pub(crate) fn server_config(&self) -> Result<ServerConfig, rustls::Error> {
-        Ok(ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&self.shown) as Arc<dyn ResolvesServerCert>))
-    }
-
-    /// Takes renewed files into use, until the process ends. SIGHUP has them looked at at once. Files that are no good
-    /// leave the certificate as it is.
-    pub(crate) async fn watch(self) -> io::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut watch = Watch { in_use: self.fingerprint, seen: None, said: None };
-        loop {
-            let is_asked = tokio::select! {
-                () = tokio::time::sleep(EVERY) => false,
-                _ = hangup.recv() => true,
-            };
-            let files = self.files.clone();
-            // On a thread that may wait for the disk.
-            let Ok(loaded) = tokio::task::spawn_blocking(move || files.load()).await else { continue };
-            match watch.consider(loaded, is_asked) {
-                CertificateChange::Nothing => {}
-                CertificateChange::Renewed(key) => {
-                    self.shown.show(key);
-                    log::info!(target: "tls", "the certificate in {} is in use", self.files.cert.display());
-                }
-                CertificateChange::Unusable(error) => {
-                    log::error!(target: "tls", "{error}; the certificate that was read before stays in use");
-                }
-            }
-        }
-    }
-}
-
-/// What was seen of the files so far.
-struct Watch {
-    in_use: Fingerprint,
-    /// What the last look found wrong.
-    seen: Option<SettingsError>,
-    /// What was last said to be wrong.
-    said: Option<SettingsError>,
-}
-
-/// What a look at the files comes to.
-enum CertificateChange {
-    Nothing,
-    Renewed(Arc<CertifiedKey>),
-    Unusable(SettingsError),
-}
-
-impl Watch {
-    /// What is wrong is said once, and only when it is still wrong at the next look: the two files are seldom replaced
-    /// in the same moment. Unless the operator has asked.
-    fn consider(&mut self, loaded: Result<Loaded, SettingsError>, is_asked: bool) -> CertificateChange {
-        match loaded {
-            Ok(Loaded { fingerprint, key }) => {
-                (self.seen, self.said) = (None, None);
-                if fingerprint == self.in_use && !is_asked {
-                    return CertificateChange::Nothing;
-                }
-                self.in_use = fingerprint;
-                CertificateChange::Renewed(key)
-            }
-            Err(error) => {
-                let is_lasting = self.seen.replace(error.clone()).as_ref() == Some(&error);
-                if is_asked || (is_lasting && self.said.as_ref() != Some(&error)) {
-                    self.said = Some(error.clone());
-                    return CertificateChange::Unusable(error);
-                }
-                CertificateChange::Nothing
-            }
-        }
-    }
-}
-
-impl Shown {
-    fn show(&self, key: Arc<CertifiedKey>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
-    }
-}
-
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for ShownCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for ShownCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shown")
+        f.write_str("ShownCertificate")
     }
 }
 
@@ -230,7 +156,7 @@ mod tests {
 
     fn refusal(cert: &str, key: &str) -> String {
         let (_folder, files) = files(cert, key);
-        files.load().err().unwrap().to_string()
+        Certificate::load(files).err().unwrap().to_string()
     }
 
     #[test]
@@ -251,33 +177,5 @@ mod tests {
             let secret = key.lines().nth(1).unwrap();
             assert!(!line.contains(secret) && line.lines().count() == 1, "{line}");
         }
-    }
-
-    #[test]
-    fn a_lasting_fault_is_said_once_and_a_passing_one_never() {
-        let (cert, key) = pair();
-        let (folder, good) = files(&cert, &key);
-        let missing = PemFiles { cert: folder.path().join("nowhere"), ..good.clone() };
-        let in_use = good.load().unwrap().fingerprint;
-        let mut watch = Watch { in_use, seen: None, said: None };
-        let mut look = |files: &PemFiles, is_asked| match watch.consider(files.load(), is_asked) {
-            CertificateChange::Nothing => "nothing",
-            CertificateChange::Renewed(_) => "renewed",
-            CertificateChange::Unusable(_) => "unusable",
-        };
-        assert_eq!(look(&good, false), "nothing");
-        assert_eq!(look(&missing, false), "nothing");
-        assert_eq!(look(&good, false), "nothing");
-        assert_eq!(look(&missing, false), "nothing");
-        assert_eq!(look(&missing, false), "unusable");
-        assert_eq!(look(&missing, false), "nothing");
-        assert_eq!(look(&missing, true), "unusable");
-        assert_eq!(look(&good, true), "renewed");
-        let (cert, key) = pair();
-        fs::write(&good.cert, cert).unwrap();
-        assert_eq!(look(&good, false), "nothing");
-        fs::write(&good.key, key).unwrap();
-        assert_eq!(look(&good, false), "renewed");
-        assert_eq!(look(&good, false), "nothing");
     }
 }

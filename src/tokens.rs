@@ -1,11 +1,15 @@
 //! The clients' tokens while the service runs: who is let in at the start, and the operator's verbs, each of which ends with
 //! the change written down.
 
-use crate::settings::{Settings, SettingsError, Token};
+use crate::{
+    configuration::Configuration,
+    settings::{SettingsError, Token},
+};
 use callers::{
     CallerSpec, Directory, DirectoryError, InstanceKey, NewToken, PoolKey, TokenChange, TokenListing,
 };
 use gemini_balance_actors::{
+    accounting::CallerNames,
     clock::Clock,
     key_ring::KeyRing,
     store::{KeptTokens, Store},
@@ -77,9 +81,14 @@ pub(crate) struct Done<T> {
 }
 
 impl Enrolment {
+    /// Returns who callers are, as far as usage is concerned.
+    pub(crate) fn caller_names(&self) -> CallerNames {
+        if self.directory.opens_to_pool_keys() { CallerNames::PoolKeys } else { CallerNames::Tokens }
+    }
+
     /// Reads the instance key, and enrols those whom the configuration names.
-    pub(crate) fn new(settings: &Settings, tokens: &[Token], ring: &KeyRing) -> Result<Self, SettingsError> {
-        let zone = settings.day_zone()?;
+    pub(crate) fn new(configuration: &Configuration) -> Result<Self, SettingsError> {
+        let Configuration { settings, tokens, ring, zone, .. } = configuration;
         let refused =
             |why: String| settings.name_source(SettingsError::refused("store.instance_key_file", why));
         let path = (!settings.store.path.as_os_str().is_empty())
@@ -91,13 +100,8 @@ impl Enrolment {
             Some(key) => key,
             None => random().map_err(|error| refused(format!("cannot be made: {error}")))?,
         };
-        let directory = Arc::new(Directory::new(InstanceKey::new(&key), zone));
-        directory.set_pool_keys(ring.keys().iter().map(|key| {
-            let pool_key = PoolKey { id: key.id().as_str().into(), project: key.project().map(Into::into) };
-            (pool_key, key.secret().expose().as_bytes())
-        }));
-        directory
-            .set_given(tokens.iter().map(|token| (token.spec.clone(), token.secret.expose().as_bytes())));
+        let directory = Arc::new(Directory::new(InstanceKey::new(&key), *zone));
+        configure(&directory, tokens, ring);
         if found.is_some() {
             // It is made with the first token: though the store may be gone, there was one.
             directory.close_to_pool_keys();
@@ -105,6 +109,25 @@ impl Enrolment {
         let kept = Arc::new(KeptTokens::new(Arc::clone(&directory)));
         let is_written = Mutex::new(found.is_some());
         Ok(Self { directory, kept, key: InstanceKeyFile { key, path, is_written } })
+    }
+}
+
+/// Has the directory know whom the configuration names, and the keys that stand in for tokens where it names nobody.
+fn configure(directory: &Directory, tokens: &[Token], ring: &KeyRing) {
+    let given = tokens.iter().map(|token| (token.spec.clone(), token.secret.expose().as_bytes()));
+    let keys = ring.keys().iter().map(|key| {
+        let pool_key = PoolKey { id: key.id().as_str().into(), project: key.project().map(Into::into) };
+        (pool_key, key.secret().expose().as_bytes())
+    });
+    directory.set_configured(given, keys);
+}
+
+/// Warns of a gateway that is open to whoever knows a pool key, or to nobody.
+pub(crate) fn tell_who_is_let_in(directory: &Directory, given: usize) {
+    if directory.opens_to_pool_keys() {
+        log::warn!(target: "service", "no client token is configured: whoever knows a pool key may call; set ACCESS_TOKENS or auth.tokens, or make one with `gemini-balance tokens add`");
+    } else if given == 0 && directory.callers().is_empty() {
+        log::warn!(target: "service", "nobody may call: tokens were made once, so pool keys open nothing, and there is none now; make one with `gemini-balance tokens add`");
     }
 }
 
@@ -122,6 +145,21 @@ impl InstanceKeyFile {
 impl Tokens {
     pub(crate) fn new(enrolment: Enrolment, store: Store, clock: Clock) -> Self {
         Self { enrolment, store, clock }
+    }
+
+    /// Takes over another configuration's tokens and keys. Counts go on by name; those who are gone are let in no more.
+    pub(crate) fn configure(&self, tokens: &[Token], ring: &KeyRing) {
+        let directory = &self.enrolment.directory;
+        let before = (directory.opens_to_pool_keys(), directory.callers().is_empty());
+        configure(directory, tokens, ring);
+        if (directory.opens_to_pool_keys(), directory.callers().is_empty()) != before {
+            tell_who_is_let_in(directory, tokens.len());
+        }
+    }
+
+    /// Returns who callers are, as far as usage is concerned.
+    pub(crate) fn caller_names(&self) -> CallerNames {
+        self.enrolment.caller_names()
     }
 
     /// Makes a token, which is shown this once.

@@ -77,7 +77,7 @@ pub struct UnusableKey {
 }
 
 /// All keys, in the order of the configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KeyRing {
     keys: Vec<Arc<Key>>,
     by_id: HashMap<KeyId, Arc<Key>>,

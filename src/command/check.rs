@@ -2,22 +2,14 @@
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
 use super::failure::Failure;
-use crate::{logging, operator, printable::Printable, settings::Settings};
+use crate::{configuration::Configuration, printable::Printable, settings::Settings};
 use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::process::ExitCode;
 
 /// Runs the check.
 #[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
-pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
-    let ring = settings.key_ring()?;
-    let tokens = settings.tokens()?;
-    let upstream = settings.upstream()?;
-    settings.certificate()?;
-    settings.origins()?;
-    if settings.admin_token()?.is_some() {
-        operator::address(settings)?;
-    }
-    logging::level_of(&settings.log).map_err(|error| settings.name_source(error))?;
+pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
+    let Configuration { settings, ring, tokens, upstream, .. } = Configuration::of(settings)?;
     println!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
     if tokens.is_empty() {
         println!("warning: no client token is configured, so whoever knows a pool key may call");

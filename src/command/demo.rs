@@ -4,7 +4,7 @@
 use super::failure::Failure;
 use crate::{
     service::Service,
-    settings::{self, KeyEntry, TokenEntry},
+    settings::{self, Environment, KeyEntry, TokenEntry},
 };
 use gemini_simulator::{Config, Key, KeyState, Shape, Simulator};
 use std::{net::SocketAddr, path::Path, process::ExitCode};
@@ -28,7 +28,7 @@ pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCod
     let host = settings::listen_host("--host", &flags.host)?;
     let port = match flags.port {
         Some(port) => port,
-        None => settings::port(configuration)?,
+        None => settings::port(configuration, &Environment::of_process())?,
     };
     let keys =
         [("demo-1", "project-a"), ("demo-2", "project-a"), ("demo-3", "project-b"), ("demo-4", "project-c")];
@@ -61,7 +61,7 @@ pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCod
             weight: 1,
         })
         .collect();
-    let code = Service::run(&settings, |address| print_commands(address, &simulator.url()));
+    let code = Service::run(settings, |address| print_commands(address, &simulator.url()));
     runtime.block_on(simulator.stop());
     code
 }

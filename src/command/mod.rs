@@ -7,11 +7,18 @@ pub(crate) mod failure;
 mod health;
 mod keys;
 mod operator;
+mod reload;
 mod tokens;
 mod usage;
 
 use self::failure::Failure;
-use crate::{printable::Printable, process, service::Service, settings, signals};
+use crate::{
+    printable::Printable,
+    process,
+    service::Service,
+    settings::{self, Environment},
+    signals,
+};
 use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -49,6 +56,8 @@ enum Command {
     },
     /// Show what was used through a running gateway: requests, tokens, list price
     Usage(usage::Flags),
+    /// Have a running gateway read its configuration again, and say what has changed
+    Reload(reload::Flags),
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -75,7 +84,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             signals::disarm()?;
-            Service::run(&settings_of(arguments.config.as_deref())?, |_| {})
+            Service::run(settings_of(arguments.config.as_deref())?, |_| {})
         }
         Command::Demo(flags) => {
             signals::disarm()?;
@@ -88,12 +97,12 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Tokens { action } => tokens::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
-        Command::Check => check::run(&settings_of(arguments.config.as_deref())?),
+        Command::Reload(flags) => reload::run(&settings_of(arguments.config.as_deref())?, flags),
+        Command::Check => check::run(settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }
 }
 
 fn settings_of(file: Option<&Path>) -> Result<settings::Settings, Failure> {
-    settings::read_dotenv()?;
-    Ok(settings::load(file)?)
+    Ok(settings::load(file, Environment::at_start()?)?)
 }

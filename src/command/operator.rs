@@ -2,7 +2,7 @@
 //! the same configuration.
 
 use super::failure::Failure;
-use crate::{local_http, operator, printable::bounded, settings::Settings};
+use crate::{local_http, printable::bounded, settings::Settings};
 use serde_json::Value;
 
 /// Asks, and returns what is answered to what was done. `body` is JSON.
@@ -10,7 +10,7 @@ pub(super) fn ask(settings: &Settings, method: &str, path: &str, body: &str) -> 
     let token = settings.admin_token()?.ok_or_else(|| {
         Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
     })?;
-    let address = operator::address(settings)?;
+    let address = settings.admin_address()?;
     let header = format!("authorization: Bearer {}\r\ncontent-type: application/json\r\n", token.expose());
     let answer = local_http::ask_with(address, method, path, &header, body).map_err(|error| {
         Failure::new(format!("no answer from http://{address}: {error}; is the gateway running?"))

@@ -1,7 +1,7 @@
 //! `gemini-balance usage`: asks a running gateway on this machine, over the operator's listener, what was used.
 
 use super::failure::Failure;
-use crate::{local_http, operator, settings::Settings, usage_report::TABLE_COLUMNS};
+use crate::{local_http, settings::Settings, usage_report::TABLE_COLUMNS};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use std::{fmt::Write as _, process::ExitCode};
@@ -55,7 +55,7 @@ pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failur
     let token = settings.admin_token()?.ok_or_else(|| {
         Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
     })?;
-    let address = operator::address(settings)?;
+    let address = settings.admin_address()?;
     let header = format!("authorization: Bearer {}\r\n", token.expose());
     let answer = local_http::ask(address, "GET", &path(flags), &header).map_err(|error| {
         Failure::new(format!("no answer from http://{address}: {error}; is the gateway running?"))

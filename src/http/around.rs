@@ -2,7 +2,7 @@
 //! browsers ask before they call, how the connection goes on, and its entry among the worker's connections. `service`
 //! puts this around the routes.
 
-use super::{AppState, arrival::Arrival, cors, error::GatewayError};
+use super::{AppState, WorkerState, arrival::Arrival, cors, error::GatewayError};
 use crate::connections::{Connection, UnderWay};
 use actix_web::{
     Error, HttpRequest, HttpResponse,
@@ -23,13 +23,16 @@ const MAX_METHOD_BYTES: usize = 32;
 
 /// Answers a request by the routes, or before them.
 pub fn around<S>(
-    state: &Rc<AppState>,
-    request: ServiceRequest,
+    worker: &WorkerState,
+    mut request: ServiceRequest,
     routes: &S,
 ) -> impl Future<Output = Result<ServiceResponse<CountedBody>, Error>> + use<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
+    // Once a request: what it began with it keeps to its end.
+    let (state, container) = worker.take();
+    request.add_data_container(container);
     let head = request.head();
     let asked = Asked {
         is_before_1_1: head.version < Version::HTTP_11,
@@ -39,7 +42,7 @@ where
     };
     let origin = state.cors.allowed(&head.headers);
     let under_way = request.request().conn_data::<Rc<Connection>>().map(Connection::begin);
-    let early = early(state, request.request());
+    let early = early(&state, request.request());
     let called = match early {
         Some(response) => Called::Early(request.into_response(response)),
         None => Called::Routes(routes.call(request)),

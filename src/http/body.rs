@@ -18,7 +18,13 @@ const SEGMENT_BYTES: usize = 1024 * 1024;
 /// The memory that all request bodies may take together.
 #[derive(Clone, Debug)]
 pub struct BodyBudget {
-    left: Arc<AtomicUsize>,
+    shared: Arc<SharedBudget>,
+}
+
+#[derive(Debug)]
+struct SharedBudget {
+    most: AtomicUsize,
+    taken: AtomicUsize,
 }
 
 /// A part of the budget, given back when dropped.
@@ -31,7 +37,13 @@ pub(super) struct Reserved {
 impl BodyBudget {
     /// `bytes` for all.
     pub fn new(bytes: usize) -> Self {
-        Self { left: Arc::new(AtomicUsize::new(bytes)) }
+        let (most, taken) = (AtomicUsize::new(bytes), AtomicUsize::new(0));
+        Self { shared: Arc::new(SharedBudget { most, taken }) }
+    }
+
+    /// Changes how much there is for all. What is taken already stays so, even where that is more.
+    pub(crate) fn set_most(&self, bytes: usize) {
+        self.shared.most.store(bytes, Ordering::Relaxed);
     }
 
     /// Begins to reserve: nothing yet.
@@ -42,11 +54,10 @@ impl BodyBudget {
 
 impl Reserved {
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), BodyRefused> {
-        let taken = self
-            .budget
-            .left
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(bytes));
-        taken.map_err(|_| BodyRefused::Busy)?;
+        let SharedBudget { most, taken } = &*self.budget.shared;
+        let most = most.load(Ordering::Relaxed);
+        let fits = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= most);
+        taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).map_err(|_| BodyRefused::Busy)?;
         self.bytes += bytes;
         Ok(())
     }
@@ -55,7 +66,7 @@ impl Reserved {
     fn settle(&mut self, expected: usize, actual: usize) {
         if actual < expected {
             let back = (expected - actual).min(self.bytes);
-            self.budget.left.fetch_add(back, Ordering::AcqRel);
+            self.budget.shared.taken.fetch_sub(back, Ordering::AcqRel);
             self.bytes -= back;
         }
     }
@@ -63,7 +74,7 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.budget.left.fetch_add(self.bytes, Ordering::AcqRel);
+        self.budget.shared.taken.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
@@ -208,7 +219,22 @@ mod tests {
     }
 
     fn left(budget: &BodyBudget) -> usize {
-        budget.left.load(Ordering::Acquire)
+        let SharedBudget { most, taken } = &*budget.shared;
+        most.load(Ordering::Acquire) - taken.load(Ordering::Acquire)
+    }
+
+    #[test]
+    fn a_budget_that_shrinks_takes_nothing_away_and_gives_nothing_more_until_there_is_room() {
+        let budget = BodyBudget::new(100);
+        let mut held = budget.reserve();
+        assert_eq!(held.grow(80), Ok(()));
+        budget.set_most(50);
+        assert_eq!(budget.reserve().grow(1), Err(BodyRefused::Busy));
+        drop(held);
+        assert_eq!(budget.reserve().grow(50), Ok(()));
+        assert_eq!(budget.reserve().grow(51), Err(BodyRefused::Busy));
+        budget.set_most(51);
+        assert_eq!(budget.reserve().grow(51), Ok(()));
     }
 
     #[actix_web::test]

@@ -7,7 +7,7 @@ use std::{
     net::IpAddr,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ const PLACES: usize = 4;
 #[derive(Debug)]
 pub struct Guesses {
     /// How many an address may have within the window; 0 for any number.
-    most: u32,
+    most: AtomicU32,
     began: Instant,
     /// When the last one was, in milliseconds since the beginning: while there is none nothing is looked up.
     last: AtomicU64,
@@ -49,7 +49,17 @@ impl Guesses {
     /// `most` failed credentials a minute and address; 0 for any number.
     pub fn new(most: u32, now: Instant) -> Self {
         let buckets = (0..BUCKETS).map(|_| Mutex::new([None; PLACES])).collect();
+        let most = AtomicU32::new(most);
         Self { most, began: now, last: AtomicU64::new(u64::MAX), keys: RandomState::new(), buckets }
+    }
+
+    /// Changes how many an address may have.
+    pub(crate) fn set_most(&self, most: u32) {
+        self.most.store(most, Ordering::Relaxed);
+    }
+
+    fn most(&self) -> u32 {
+        self.most.load(Ordering::Relaxed)
     }
 
     /// Whether nobody has failed within the window.
@@ -62,13 +72,14 @@ impl Guesses {
     pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let bucket = self.bucket(address);
         let failures = bucket.iter().flatten().find(|failures| failures.address == address)?;
-        (failures.count(now) && failures.count >= self.most)
+        let most = self.most();
+        (most > 0 && failures.count(now) && failures.count >= most)
             .then(|| (failures.first + WINDOW).saturating_duration_since(now))
     }
 
     /// `count` credentials of this address were not known.
     pub(super) fn failed(&self, address: IpAddr, count: u32, now: Instant) {
-        if self.most == 0 {
+        if self.most() == 0 {
             return;
         }
         self.last.store(self.since_began(now), Ordering::Relaxed);

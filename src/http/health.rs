@@ -24,6 +24,8 @@ struct Ready {
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<keypool::Counts>,
     requests_in_flight: usize,
+    /// The settings that have changed and take another process.
+    restart_needed: Vec<String>,
 }
 
 /// `GET /health`: 200 while requests can be served, else 503 with the reason.
@@ -55,6 +57,7 @@ pub(super) async fn ready(face: web::Data<Rc<AppState>>) -> HttpResponse {
         components: face.health.components(),
         keys,
         requests_in_flight: face.in_flight.count(),
+        restart_needed: face.current.restart_needed.clone(),
     })
 }
 

@@ -89,7 +89,7 @@ async fn days(accounts: Accounts, caller: Arc<str>) -> Option<Vec<DayView>> {
                 thoughts_tokens: counters.thoughts_tokens,
                 tool_tokens: counters.tool_tokens,
                 cost: Money::from_billionths(counters.cost_billionths).to_string(),
-                currency: accounts.currency().to_owned(),
+                currency: accounts.currency(),
             }
         };
         Some(rows.iter().map(day).collect())

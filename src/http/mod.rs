@@ -9,6 +9,7 @@ mod bodies;
 mod body;
 mod clear;
 mod cors;
+mod current;
 mod denied;
 mod docs;
 mod error;
@@ -27,6 +28,7 @@ pub use auth::Gate;
 pub use bodies::BodyLog;
 pub use body::BodyBudget;
 pub use cors::CorsOrigins;
+pub use current::{CurrentSettings, SharedSettings, WorkerState};
 pub use error::told_of;
 pub use guesses::Guesses;
 pub(crate) use health::health_of;
@@ -40,10 +42,12 @@ use gemini_balance_actors::{
     KeyManager, SharedPrices, accounting::Accounts, clock::Clock, forward::Forwarder, health::Health,
     live::Live, transaction::Listeners,
 };
-use std::{rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-/// What the handlers of one worker share.
+/// What the handlers of one worker share, for the requests that begin under the same settings.
 pub struct AppState {
+    /// The settings.
+    pub current: Arc<CurrentSettings>,
     /// Who may call.
     pub gate: Arc<Gate>,
     /// The time, for limits.
@@ -74,12 +78,42 @@ pub struct AppState {
     pub bodies: Option<Arc<BodyLog>>,
     /// Where the gateway is, as clients see it.
     pub origins: Arc<Origins>,
-    /// Its settings.
-    pub settings: settings::Server,
+    /// `[server]`
+    pub settings: Arc<settings::Server>,
     /// Whether `/debug/panic` exists. Never in a release build.
     #[cfg(debug_assertions)]
     pub test_panics: bool,
     /// The store actor, to be made to panic.
     #[cfg(debug_assertions)]
     pub store: Store,
+}
+
+impl AppState {
+    /// Returns what the handlers share under other settings.
+    fn revised(&self, settings: &Arc<CurrentSettings>) -> Self {
+        let forwarder = Rc::new(self.forwarder.revised(&settings.upstream, settings.limits.clone()));
+        Self {
+            current: Arc::clone(settings),
+            gate: Arc::clone(&self.gate),
+            clock: self.clock,
+            accounts: self.accounts.clone(),
+            prices: Rc::new(RefCell::new(settings.prices.clone())),
+            guesses: Arc::clone(&self.guesses),
+            cors: Arc::clone(&settings.cors),
+            live: Rc::new(self.live.revised(Rc::clone(&forwarder))),
+            forwarder,
+            keys: self.keys.clone(),
+            health: Arc::clone(&self.health),
+            in_flight: self.in_flight.clone(),
+            budget: self.budget.clone(),
+            listeners: self.listeners.clone(),
+            bodies: settings.bodies.clone(),
+            origins: Arc::clone(&settings.origins),
+            settings: Arc::clone(&settings.server),
+            #[cfg(debug_assertions)]
+            test_panics: self.test_panics,
+            #[cfg(debug_assertions)]
+            store: self.store.clone(),
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod file;
 mod line;
 mod outlet;
 mod queue;
+mod switches;
 mod transaction_line;
 mod troubles;
 
@@ -18,9 +19,15 @@ use crate::{
 };
 use file::{LogFile, Readers, Rotation};
 use gemini_balance_actors::health::{Health, State};
-use outlet::{LineWriter, LostLines, NoticeForm, Outlet};
+use outlet::{LineWriter, LostLines, NoticeForm, Nowhere, Outlet};
 use queue::Queue;
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use switches::Switches;
 use troubles::Troubles;
 
 /// The target of transaction lines.
@@ -37,9 +44,41 @@ const SETTLE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Logging {
     queues: Vec<Queue>,
+    bodies: Bodies,
+    switches: Arc<Switches>,
     /// The files that cannot be written; nothing where no files are wanted.
     troubles: Option<Arc<Troubles>>,
     lost: LostLines,
+}
+
+/// The log of bodies, whose file may change.
+#[derive(Clone)]
+struct Bodies {
+    queue: Queue,
+    file: Arc<Mutex<Option<PathBuf>>>,
+    rotation: Rotation,
+}
+
+impl Bodies {
+    /// Writes to this file from now on, or to none.
+    fn log_to(&self, wanted: Option<&Path>, troubles: &Arc<Troubles>) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.as_deref() == wanted {
+            return;
+        }
+        if let Some(former) = file.take() {
+            troubles.over(&former);
+        }
+        *file = wanted.map(Path::to_owned);
+        let (path, troubles, rotation) = (file.clone(), Arc::clone(troubles), self.rotation);
+        // On the writing thread, which may wait for the disk.
+        self.queue.replace(Box::new(move || match path {
+            Some(path) => {
+                Box::new(LogFile::open("log.debug_file", &path, Readers::Owner, rotation, troubles))
+            }
+            None => Box::new(Nowhere),
+        }));
+    }
 }
 
 /// Returns the level that is set.
@@ -69,7 +108,7 @@ impl Logging {
         };
         let troubles = settings.files.then(Arc::<Troubles>::default);
         let rotation = Rotation { bytes: settings.rotate_bytes as u64, keep_files: settings.keep_files };
-        let file = |setting, path: &std::path::Path, readers| {
+        let file = |setting, path: &Path, readers| {
             let troubles = Arc::clone(troubles.as_ref()?);
             Some(Box::new(LogFile::open(setting, path, readers, rotation, troubles)) as Box<dyn Outlet>)
         };
@@ -98,44 +137,30 @@ impl Logging {
             Some(out) => application.chain(line_to(out, NoticeForm::Application(format))),
             None => application,
         };
+        let switches = Arc::new(Switches::new(settings.transactions));
         let mut root = fern::Dispatch::new()
-            .level(level)
-            // What the libraries below say at their finer levels may hold headers, and so secrets.
-            .level_for("h2", level.min(log::LevelFilter::Warn))
-            .level_for("hyper_util", level.min(log::LevelFilter::Warn))
-            .level_for("reqwest", level.min(log::LevelFilter::Warn))
-            .level_for("tungstenite", level.min(log::LevelFilter::Warn))
-            .level_for("tokio_tungstenite", level.min(log::LevelFilter::Warn))
-            .level_for("rustls", level.min(log::LevelFilter::Warn))
-            // It calls every answer that the upstream broke off an error; the transaction says so already.
-            .level_for("actix_http", log::LevelFilter::Off)
-            .level_for("actix_web", level.min(log::LevelFilter::Warn))
-            .level_for("actix_server", level.min(log::LevelFilter::Warn))
-            .level_for("mio", level.min(log::LevelFilter::Warn))
+            .filter({
+                let switches = Arc::clone(&switches);
+                move |line| switches.admit(line)
+            })
             .chain(application);
         if settings.transactions {
             // Who wants no files wants the records all the same: they go where the rest goes.
             let out = file("log.dir", &settings.dir.join("transactions.log"), Readers::Group);
-            root = root.level_for(TRANSACTION, log::LevelFilter::Info).chain(
+            root = root.chain(
                 fern::Dispatch::new()
                     .filter(|metadata| metadata.target() == TRANSACTION)
                     .chain(line_to(out.unwrap_or_else(console::stdout), NoticeForm::Record)),
             );
-        } else {
-            root = root.level_for(TRANSACTION, log::LevelFilter::Off);
         }
         // What clients say goes nowhere but into the file that was asked for.
-        let bodies =
-            settings.debug_enabled.then(|| file("log.debug_file", &settings.debug_file, Readers::Owner));
-        if let Some(out) = bodies.flatten() {
-            root = root.level_for(BODIES, log::LevelFilter::Info).chain(
-                fern::Dispatch::new()
-                    .filter(|metadata| metadata.target() == BODIES)
-                    .chain(line_to(out, NoticeForm::Record)),
-            );
-        } else {
-            root = root.level_for(BODIES, log::LevelFilter::Off);
-        }
+        let bodies = Queue::start(LineWriter::new(Box::new(Nowhere), NoticeForm::Record, lost.clone()));
+        root = root.chain(
+            fern::Dispatch::new()
+                .filter(|metadata| metadata.target() == BODIES)
+                .chain(Box::new(bodies.clone()) as Box<dyn Write + Send>),
+        );
+        queues.push(bodies.clone());
         root.apply().map_err(|_| SettingsError::refused("log", "is set up already"))?;
         std::panic::set_hook(Box::new(|panic| {
             let place = panic
@@ -148,10 +173,23 @@ impl Logging {
                 .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
             log::error!(target: "panic", "{}{place}", text.unwrap_or("no message"));
         }));
-        if settings.debug_enabled && !settings.files {
+        let bodies = Bodies { queue: bodies, file: Arc::default(), rotation };
+        let logging = Self { queues, bodies, switches, troubles, lost };
+        logging.apply(settings, level);
+        Ok(logging)
+    }
+
+    /// Takes what can change while the process lives: the level, and whether and where bodies are logged.
+    pub(crate) fn apply(&self, settings: &Log, level: log::LevelFilter) {
+        let wanted = settings.debug_enabled.then_some(&settings.debug_file);
+        if let Some(troubles) = &self.troubles {
+            self.bodies.log_to(wanted.map(PathBuf::as_path), troubles);
+        }
+        self.switches.set(level, wanted.is_some() && self.troubles.is_some());
+        log::set_max_level(self.switches.finest());
+        if wanted.is_some() && self.troubles.is_none() {
             log::warn!(target: "log", "log.debug_enabled is on and log.files is off: no bodies are logged");
         }
-        Ok(Self { queues, troubles, lost })
     }
 
     /// Lets go of the files and opens them anew, as after others have moved them away.

@@ -22,6 +22,21 @@ pub(super) trait Outlet: Write + Send {
     }
 }
 
+/// Where lines go that nobody wants.
+pub(super) struct Nowhere;
+
+impl Write for Nowhere {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Outlet for Nowhere {}
+
 /// In which form a log says that lines are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoticeForm {
@@ -84,6 +99,12 @@ impl LineWriter {
     /// Whether a loss waits to be spoken of.
     pub(super) fn has_lost(&self) -> bool {
         self.lost > 0
+    }
+
+    /// Writes to another place from now on. What was lost is said there.
+    pub(super) fn replace(&mut self, out: Box<dyn Outlet>) {
+        self.out = out;
+        self.is_torn = false;
     }
 
     pub(super) fn reopen(&mut self) {

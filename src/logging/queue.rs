@@ -2,7 +2,7 @@
 //! and counted, and the count is written once there is room. A worker only ever appends to a buffer under a short lock;
 //! the writer is woken once for a burst of lines, not once for each.
 
-use super::outlet::{LineWriter, LostLines};
+use super::outlet::{LineWriter, LostLines, Outlet};
 use std::{
     io::{self, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -24,7 +24,12 @@ struct Waiting {
     dropped: u64,
     writing: bool,
     reopen: bool,
+    /// Makes the place that lines go to from now on.
+    other: Option<MakeOutlet>,
 }
+
+/// Makes an outlet, on the writing thread.
+pub(super) type MakeOutlet = Box<dyn FnOnce() -> Box<dyn Outlet> + Send>;
 
 struct Shared {
     waiting: Mutex<Waiting>,
@@ -54,7 +59,8 @@ impl Shared {
     /// Returns when there is something to write or to reopen, or when it is time to try again to say that lines are lost.
     fn wait_for_work(&self, has_lost: bool) {
         let waiting = self.lock();
-        let is_idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.reopen;
+        let is_idle =
+            |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.reopen && waiting.other.is_none();
         if has_lost {
             drop(self.arrived.wait_timeout_while(waiting, TRY_AGAIN, is_idle));
         } else {
@@ -74,13 +80,17 @@ impl Queue {
             loop {
                 shared.wait_for_work(out.has_lost());
                 thread::sleep(GATHER);
-                let (dropped, is_to_reopen) = {
+                let (dropped, is_to_reopen, other) = {
                     let mut waiting = shared.lock();
                     batch.clear();
                     std::mem::swap(&mut batch, &mut waiting.bytes);
                     waiting.writing = true;
-                    (std::mem::take(&mut waiting.dropped), std::mem::take(&mut waiting.reopen))
+                    let is_to_reopen = std::mem::take(&mut waiting.reopen);
+                    (std::mem::take(&mut waiting.dropped), is_to_reopen, waiting.other.take())
                 };
+                if let Some(other) = other {
+                    out.replace(other());
+                }
                 if is_to_reopen {
                     out.reopen();
                 }
@@ -98,6 +108,12 @@ impl Queue {
     /// Has the file let go and opened anew, before the next lines are written.
     pub(super) fn reopen(&self) {
         self.shared.lock().reopen = true;
+        self.shared.arrived.notify_one();
+    }
+
+    /// Has lines go to another place, those that wait included.
+    pub(super) fn replace(&self, other: MakeOutlet) {
+        self.shared.lock().other = Some(other);
         self.shared.arrived.notify_one();
     }
 
@@ -145,7 +161,7 @@ impl Write for Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logging::outlet::{NoticeForm, Outlet};
+    use crate::logging::outlet::NoticeForm;
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -179,6 +195,30 @@ mod tests {
         let lines: Vec<_> = text.lines().map(str::to_owned).collect();
         assert_eq!(lines, (0..1000).map(|n| format!("line {n}")).collect::<Vec<_>>());
         assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn lines_go_to_another_place_once_it_is_named() {
+        let (one, other) = (Sink::default(), Sink::default());
+        let mut queue =
+            Queue::start(LineWriter::new(Box::new(one.clone()), NoticeForm::Record, LostLines::default()));
+        let say = |queue: &mut Queue, text: &str| {
+            writeln!(queue, "{text}").unwrap();
+            queue.flush().unwrap();
+            queue.drain(Duration::from_secs(5));
+        };
+        say(&mut queue, "first");
+        let out = other.clone();
+        let (made, is_made) = std::sync::mpsc::channel();
+        queue.replace(Box::new(move || {
+            let _ = made.send(());
+            Box::new(out)
+        }));
+        is_made.recv_timeout(Duration::from_secs(5)).unwrap();
+        say(&mut queue, "second");
+        for (sink, text) in [(one, "first\n"), (other, "second\n")] {
+            assert_eq!(String::from_utf8(sink.0.lock().unwrap().clone()).unwrap(), text);
+        }
     }
 
     struct Stuck;

@@ -13,7 +13,7 @@ mod service;
 
 pub(crate) use listener::start;
 
-use crate::{http::Gate, inflight::InFlight, logging::Logging, tls::CertificateInUse};
+use crate::{http::Gate, inflight::InFlight, logging::Logging, reload::ReloadState, tls::ShownCertificate};
 use ::callers::Directory;
 use actix_web::{
     HttpResponse,
@@ -36,14 +36,15 @@ pub(crate) struct Sources {
     pub(crate) accounts: Option<Accounts>,
     pub(crate) clock: Clock,
     pub(crate) logging: Logging,
-    pub(crate) certificate: Option<CertificateInUse>,
+    pub(crate) certificate: Option<Arc<ShownCertificate>>,
+    pub(crate) reloads: Arc<ReloadState>,
 }
 
 /// The metrics, for all who ask.
 pub(crate) struct Metrics {
     sources: Sources,
     process: process::Beginning,
-    gate: Option<Gate>,
+    gate: Gate,
     /// Held while somebody is answered: scrapes wait for one another.
     asking: tokio::sync::Mutex<()>,
 }
@@ -80,13 +81,22 @@ impl Form {
 impl Metrics {
     /// Of these sources. `token` opens the metrics and nothing else.
     pub(crate) fn new(sources: Sources, token: Option<&Secret>) -> Self {
-        let gate = token.map(|token| Gate::of_one("metrics", token));
-        Self { sources, process: process::Beginning::now(), gate, asking: tokio::sync::Mutex::default() }
+        Self {
+            sources,
+            process: process::Beginning::now(),
+            gate: Gate::of_operator(token),
+            asking: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Whether a request shows the token that opens them.
     pub(crate) fn opens_to(&self, headers: &HeaderMap) -> bool {
-        self.gate.as_ref().is_some_and(|gate| gate.admit(headers, None).1.is_ok())
+        self.gate.admit(headers, None).1.is_ok()
+    }
+
+    /// Changes that token.
+    pub(crate) fn set_token(&self, token: Option<&Secret>) {
+        self.gate.set_operator(token);
     }
 
     /// Answers with all there is, in the form that the request asks for.

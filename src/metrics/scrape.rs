@@ -6,7 +6,7 @@ use super::{
     family::Families,
     pool, process, requests, service,
 };
-use crate::inflight::RequestKind;
+use crate::{inflight::RequestKind, reload::ReloadReport};
 use gemini_balance_actors::{accounting::AccountingState, health::Component, key_manager::PoolEventCounts};
 use keypool::PoolReading;
 use prometheus_client::{
@@ -49,6 +49,7 @@ pub(super) struct Scrape {
     pub(super) in_flight: [(RequestKind, usize); RequestKind::ALL.len()],
     pub(super) lines_lost: u64,
     pub(super) not_after: Option<i64>,
+    pub(super) reloads: ReloadReport,
     pub(super) process: process::Figures,
 }
 
@@ -69,7 +70,8 @@ pub(super) async fn gather(sources: &Sources, process: &process::Beginning) -> S
         components: sources.health.components(),
         in_flight: sources.in_flight.by_kind(),
         lines_lost: sources.logging.lines_lost(),
-        not_after: sources.certificate.as_ref().and_then(crate::tls::CertificateInUse::not_after),
+        not_after: sources.certificate.as_ref().and_then(|certificate| certificate.not_after()),
+        reloads: sources.reloads.report(),
         process: process.figures(),
     }
 }

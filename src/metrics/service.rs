@@ -4,6 +4,7 @@ use super::{
     family::{Families, NO_LABELS, Title},
     scrape::Scrape,
 };
+use crate::reload::ReloadReport;
 use gemini_balance_actors::health::State;
 use std::fmt;
 
@@ -25,6 +26,7 @@ pub(super) fn encode(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Resul
         scrape.components.iter().map(|(name, component)| ([("component", *name)], component.restarts)),
     )?;
     encode_losses(families, scrape)?;
+    encode_reloads(families, &scrape.reloads)?;
     if let Some(not_after) = scrape.not_after {
         families.gauges(
             Title::seconds("tls_certificate_not_after_timestamp", "When the certificate for clients ends"),
@@ -34,6 +36,28 @@ pub(super) fn encode(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Resul
     families.gauges(
         Title::new("build_info", "1, with the version that runs"),
         [([("version", env!("CARGO_PKG_VERSION"))], 1_u32)],
+    )
+}
+
+fn encode_reloads(families: &mut Families<'_>, reloads: &ReloadReport) -> fmt::Result {
+    families.counters(
+        Title::new("config_reloads", "Reloads of the configuration by what came of them"),
+        [("applied", reloads.applied), ("unchanged", reloads.unchanged), ("refused", reloads.refused)]
+            .map(|(result, count)| ([("result", result)], count)),
+    )?;
+    families.gauges(
+        Title::new(
+            "config_last_reload_successful",
+            "1 unless the last reload was refused; the start counts as one",
+        ),
+        [(NO_LABELS, u32::from(reloads.last_successful))],
+    )?;
+    families.gauges(
+        Title::seconds(
+            "config_last_reload_success_timestamp",
+            "When the last reload was that was not refused",
+        ),
+        [(NO_LABELS, reloads.last_success.timestamp())],
     )
 }
 

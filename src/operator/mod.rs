@@ -6,19 +6,12 @@ mod api;
 mod gate;
 
 use crate::{
-    command::failure::Failure,
-    http::Gate,
-    inflight::InFlight,
-    metrics::Metrics,
-    settings::{Settings, SettingsError},
+    command::failure::Failure, http::Gate, inflight::InFlight, metrics::Metrics, reload::Reloads,
     tokens::Tokens,
 };
 use actix_web::{App, HttpServer, web};
-use gemini_balance_actors::{KeyManager, Secret, accounting::Accounts, health::Health};
-use std::{
-    net::{SocketAddr, ToSocketAddrs},
-    sync::Arc,
-};
+use gemini_balance_actors::{KeyManager, accounting::Accounts, health::Health};
+use std::{net::SocketAddr, sync::Arc};
 
 /// What the operator sees and steers.
 #[derive(Clone)]
@@ -29,6 +22,7 @@ pub(crate) struct Operated {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) accounts: Option<Accounts>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) reloads: Reloads,
 }
 
 /// What the handlers share.
@@ -38,26 +32,9 @@ struct Desk {
     operated: Operated,
 }
 
-/// The address to listen on, refused unless it is this machine's own.
-pub(crate) fn address(settings: &Settings) -> Result<SocketAddr, SettingsError> {
-    let refused = |why| settings.name_source(SettingsError::refused("admin.host", why));
-    let address = (settings.admin.host.as_str(), settings.admin.port)
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next())
-        .ok_or_else(|| refused("is not an address"))?;
-    if address.ip().is_loopback() {
-        Ok(address)
-    } else {
-        Err(refused(
-            "must be a loopback address such as 127.0.0.1: the listener has no TLS; use a tunnel from elsewhere",
-        ))
-    }
-}
-
 /// Starts the listener on this thread.
-pub(crate) fn start(address: SocketAddr, token: &Secret, operated: Operated) -> Result<(), Failure> {
-    let desk = Desk { gate: Arc::new(Gate::of_one("admin", token)), operated };
+pub(crate) fn start(address: SocketAddr, gate: Arc<Gate>, operated: Operated) -> Result<(), Failure> {
+    let desk = Desk { gate, operated };
     let server =
         HttpServer::new(move || App::new().app_data(web::Data::new(desk.clone())).configure(api::routes))
             .workers(1)

@@ -1,42 +1,52 @@
-//! `.env` in the working folder: read once, before anything else, into this process's own environment, where libraries
-//! find what is theirs (`HTTPS_PROXY`, `SSL_CERT_FILE`) as well. What is set already stays.
+//! `.env` in the working folder: what variables it holds, and at the start of the process how they come into its own
+//! environment, where libraries find what is theirs (`HTTPS_PROXY`, `SSL_CERT_FILE`). What goes before it is said in
+//! `environment`.
 
 use super::{
     SettingsError,
     dotenv::{self, Assignment},
     text_file::text_of,
 };
-use std::{fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 /// The file's name, in the working folder.
 pub(super) const NAME: &str = ".env";
 
-/// Reads the file, if there is one, into the environment.
-pub(crate) fn read_dotenv() -> Result<(), SettingsError> {
+/// Reads the file, if there is one: its variables, as far as anything would ask for their names. `given` knows the variables
+/// that the process was started with.
+pub(super) fn read(
+    given: impl Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, SettingsError> {
     let bytes = match fs::read(Path::new(NAME)) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(SettingsError::said(NAME, format!(" cannot be read: {error}"))),
     };
     let text = text_of(bytes).map_err(|why| SettingsError::said(NAME, format!(" cannot be read: {why}")))?;
-    let assignments = dotenv::parse(&text, |name| std::env::var(name).ok())
-        .map_err(|line| SettingsError::said(NAME, format!(": {line}")))?;
+    let assignments =
+        dotenv::parse(&text, given).map_err(|line| SettingsError::said(NAME, format!(": {line}")))?;
+    let asked_for = assignments.into_iter().filter(|assignment| is_name(&assignment.name));
+    Ok(asked_for.filter_map(|Assignment { name, value }| Some((name, value?))).collect())
+}
+
+/// Takes variables over into the process's environment.
+pub(super) fn export(variables: &BTreeMap<String, String>) -> Result<(), SettingsError> {
     // Only unsafe code may change the environment, since other threads might read it; there are none yet. dotenvy does so.
-    dotenvy::from_read(spelt(&assignments).as_bytes())
+    dotenvy::from_read(spelt(variables).as_bytes())
         .map_err(|_| SettingsError::said(NAME, " cannot be taken into the environment"))
 }
 
-/// Spells assignments so that dotenvy's own grammar says the same. Names that it has no spelling for are names of nothing
-/// that the gateway or its libraries would ask for.
-fn spelt(assignments: &[Assignment]) -> String {
+/// Whether dotenvy has a spelling for a name. The others are names of nothing that the gateway or its libraries would ask
+/// for.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|sign: char| sign.is_ascii_alphabetic() || sign == '_')
+        && name.chars().all(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '_' | '.'))
+}
+
+/// Spells variables so that dotenvy's own grammar says the same.
+fn spelt(variables: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
-    for Assignment { name, value } in assignments {
-        let Some(value) = value else { continue };
-        let is_name = name.starts_with(|sign: char| sign.is_ascii_alphabetic() || sign == '_')
-            && name.chars().all(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '_' | '.'));
-        if !is_name || std::env::var_os(name).is_some() {
-            continue;
-        }
+    for (name, value) in variables {
         text.push_str(name);
         text.push_str("=\"");
         for sign in value.chars() {
@@ -78,14 +88,10 @@ mod tests {
             "'a' \"b\" \\\" $",
             "[\"k-1\", \"k-2\"]",
         ];
-        let assignments: Vec<Assignment> = (0..)
-            .zip(values)
-            .map(|(n, value)| Assignment { name: format!("GB_SPELT_{n}"), value: Some(value.to_owned()) })
-            .collect();
-        let read: Vec<(String, String)> =
-            dotenvy::Iter::new(spelt(&assignments).as_bytes()).collect::<Result<_, _>>().unwrap();
-        let wanted: Vec<(String, String)> =
-            assignments.into_iter().map(|a| (a.name, a.value.unwrap_or_default())).collect();
-        assert_eq!(read, wanted);
+        let variables: BTreeMap<String, String> =
+            (10..).zip(values).map(|(n, value)| (format!("GB_SPELT_{n}"), value.to_owned())).collect();
+        let read: BTreeMap<String, String> =
+            dotenvy::Iter::new(spelt(&variables).as_bytes()).collect::<Result<_, _>>().unwrap();
+        assert_eq!(read, variables);
     }
 }

@@ -1,6 +1,7 @@
 //! Why the settings are refused: one line that names the setting, where its value came from, and what is allowed; never the
 //! value, which may be a secret.
 
+use keypool::PoolError;
 use std::{fmt, io, path::Path};
 
 /// Why the service does not start: one line that says which setting, from where, and what is allowed.
@@ -21,6 +22,12 @@ impl SettingsError {
     /// Says something of a place that is no setting; `why` begins with what stands between the two.
     pub(super) fn said(place: &str, why: impl fmt::Display) -> Self {
         Self { setting: place.to_owned(), source: None, why: why.to_string() }
+    }
+
+    /// What the pool's rules refuse.
+    pub(crate) fn of_pool(error: &PoolError) -> Self {
+        let setting = if matches!(error, PoolError::Setting { .. }) { "pool" } else { "keys" };
+        Self::said(setting, format!(": {error}"))
     }
 
     /// A file that a setting names and that cannot be read.

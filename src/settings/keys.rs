@@ -5,7 +5,6 @@ use super::{
     KeyEntry, Settings, SettingsError,
     secret_text::{self, SecretKind},
     text_file::read_text,
-    variables::variable_text,
 };
 use gemini_balance_actors::{
     Secret,
@@ -45,9 +44,8 @@ impl Settings {
                 found.extend(key(place, &mut seen, secret, None));
             }
         }
-        let variables = if self.environment { VARIABLES } else { &[] };
-        for variable in variables {
-            let list = variable_text(variable)?;
+        for variable in VARIABLES {
+            let list = self.environment.text(variable)?;
             for entry in secret_text::entries(&list) {
                 let place = secret_text::place_in(variable, entry.place);
                 let secret = secret_text::checked(&place, SecretKind::Key, entry.text)?;

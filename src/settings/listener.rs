@@ -1,10 +1,12 @@
-//! What `[server]` says of how clients reach the gateway: its certificate, and the address they know it by.
+//! What `[server]` says of how clients reach the gateway: its certificate, and the address they know it by; and where
+//! `[admin]` puts the operator's listener.
 
 use super::{Server, Settings, SettingsError, host};
 use crate::{
     http::{CorsOrigins, Origins, PublicOrigin, TrustedProxies},
     tls::{Certificate, PemFiles},
 };
+use std::net::{SocketAddr, ToSocketAddrs};
 
 impl Server {
     /// Whether clients speak TLS to the gateway.
@@ -32,6 +34,23 @@ impl Settings {
                 "must be set as well as server.tls.cert_file",
             )),
             (cert, key) => Certificate::load(PemFiles { cert: cert.into(), key: key.into() }).map(Some),
+        }
+    }
+
+    /// The address of the operator's listener, refused unless it is this machine's own.
+    pub(crate) fn admin_address(&self) -> Result<SocketAddr, SettingsError> {
+        let refused = |why| self.name_source(SettingsError::refused("admin.host", why));
+        let address = (self.admin.host.as_str(), self.admin.port)
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut addresses| addresses.next())
+            .ok_or_else(|| refused("is not an address"))?;
+        if address.ip().is_loopback() {
+            Ok(address)
+        } else {
+            Err(refused(
+                "must be a loopback address such as 127.0.0.1: the listener has no TLS; use a tunnel from elsewhere",
+            ))
         }
     }
 

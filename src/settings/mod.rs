@@ -4,8 +4,11 @@
 
 mod dotenv;
 mod dotenv_file;
+mod effective;
+mod environment;
 mod error;
 mod exposed;
+mod files;
 mod host;
 mod keys;
 mod listener;
@@ -20,11 +23,11 @@ mod variables;
 pub use tokens::Token;
 pub(crate) use tokens::{Expiry, client_spec, span};
 
-pub(crate) use dotenv_file::read_dotenv;
+pub(crate) use effective::EffectiveSettings;
+pub use environment::Environment;
 pub use error::SettingsError;
 pub(crate) use host::listen_host;
-pub use sources::load;
-pub(crate) use sources::{demo, port};
+pub(crate) use sources::{demo, load, port};
 
 use callers::{SurfaceName, Visibility};
 use gemini_balance_actors::{
@@ -76,12 +79,18 @@ pub struct Settings {
     pub metrics: Metrics,
     /// `[supervisor]`
     pub supervisor: Supervisor,
-    /// Whether the environment may name keys, tokens and a proxy. Not so in the demo.
-    #[serde(skip, default = "yes")]
-    pub(crate) environment: bool,
+    /// The environment, which names keys and tokens as well. Empty in the demo.
+    #[serde(skip)]
+    environment: Environment,
+    /// The file that the command line names.
+    #[serde(skip)]
+    named_file: Option<PathBuf>,
     /// The file that was read beside the defaults, if there was one.
     #[serde(skip)]
     file: Option<PathBuf>,
+    /// All values as text.
+    #[serde(skip)]
+    effective: EffectiveSettings,
     #[serde(skip)]
     origins: sources::Origins,
 }
@@ -467,6 +476,16 @@ impl Pool {
 }
 
 impl Settings {
+    /// Every setting with its value.
+    pub(crate) fn effective(&self) -> &EffectiveSettings {
+        &self.effective
+    }
+
+    /// The environment that was read.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// How to reach the upstream, checked.
     pub fn upstream(&self) -> Result<UpstreamSettings, SettingsError> {
         self.read_upstream().map_err(|error| self.name_source(error))

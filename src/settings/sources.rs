@@ -2,7 +2,10 @@
 //! service, and the environment with names of our own, each going before the last. A setting that is unknown or has a bad
 //! value ends in one line that names it, its source and what is allowed.
 
-use super::{Settings, SettingsError, host::listen_host, text_file::read_text, variables};
+use super::{
+    EffectiveSettings, Settings, SettingsError, environment::Environment, host::listen_host,
+    text_file::read_text, variables,
+};
 use figment::{
     Figment, Metadata, Profile, Provider,
     error::Kind,
@@ -23,22 +26,23 @@ const EMBEDDED: &str = include_str!("../../config.toml");
 pub(super) struct Origins(BTreeMap<String, String>);
 
 impl Origins {
-    fn of(figment: &Figment) -> Self {
+    fn of(figment: &Figment, environment: &Environment) -> Self {
         let mut origins = Self::default();
         for (section, fields) in figment.extract::<Dict>().unwrap_or_default() {
-            origins.add(figment, section, &fields);
+            origins.add(figment, section, &fields, environment);
         }
         origins
     }
 
     /// Each setting on its own: sections, and sections in them, may be of several sources.
-    fn add(&mut self, figment: &Figment, setting: String, value: &Value) {
+    fn add(&mut self, figment: &Figment, setting: String, value: &Value, environment: &Environment) {
         if let Value::Dict(_, fields) = value {
             for (field, value) in fields {
-                self.add(figment, format!("{setting}.{field}"), value);
+                self.add(figment, format!("{setting}.{field}"), value, environment);
             }
         }
-        if let Some(source) = figment.find_metadata(&setting).and_then(|found| source(found, &setting)) {
+        let found = figment.find_metadata(&setting);
+        if let Some(source) = found.and_then(|found| source(found, &setting, environment)) {
             self.0.insert(setting, source);
         }
     }
@@ -52,9 +56,9 @@ impl Origins {
 }
 
 /// What a person knows a source by; nothing for the defaults.
-fn source(metadata: &Metadata, setting: &str) -> Option<String> {
+fn source(metadata: &Metadata, setting: &str, environment: &Environment) -> Option<String> {
     if metadata.name == variables::OURS {
-        Some(format!("the environment variable {}", variables::that_holds(setting)))
+        Some(format!("the environment variable {}", variables::that_holds(setting, environment)))
     } else if metadata.name == "TOML source string" {
         None // the embedded text; a file is named by its path
     } else {
@@ -68,13 +72,13 @@ fn defaults() -> Figment {
 }
 
 /// All sources, with the file named on the command line if there is one.
-fn figment(file: Option<&Path>) -> Result<Figment, SettingsError> {
+fn figment(file: Option<&Path>, environment: &Environment) -> Result<Figment, SettingsError> {
     let mut figment = defaults();
     if let Some(path) = file_to_read(file) {
         let text = read_text("--config", &path)?;
         figment = figment.merge(FromFile { path, text });
     }
-    variables::merge_into(figment, &defaults())
+    variables::merge_into(figment, &defaults(), environment)
 }
 
 /// The file named on the command line, else `./config.toml` if there is one.
@@ -83,29 +87,40 @@ fn file_to_read(named: Option<&Path>) -> Option<PathBuf> {
 }
 
 /// Reads all sources; see [`figment`].
-pub fn load(file: Option<&Path>) -> Result<Settings, SettingsError> {
-    let figment = figment(file)?;
-    let mut settings: Settings = figment.extract().map_err(|error| explain(&error))?;
+pub(crate) fn load(file: Option<&Path>, environment: Environment) -> Result<Settings, SettingsError> {
+    let figment = figment(file, &environment)?;
+    let mut settings: Settings = figment.extract().map_err(|error| explain(&error, &environment))?;
+    settings.named_file = file.map(Path::to_owned);
     settings.file = file_to_read(file);
-    settings.origins = Origins::of(&figment);
+    settings.effective = EffectiveSettings::of(&figment);
+    settings.origins = Origins::of(&figment, &environment);
+    settings.environment = environment;
     settings.check().map_err(|error| settings.name_source(error))?;
     settings.server.host = settings.host("server.host", &settings.server.host)?;
     settings.admin.host = settings.host("admin.host", &settings.admin.host)?;
     Ok(settings)
 }
 
+impl Settings {
+    /// Reads all sources anew; `None` where there are none, as in the demo.
+    pub(crate) fn reread(&self) -> Option<Result<Self, SettingsError>> {
+        let environment = self.environment.reads_file().then(|| self.environment.reread())?;
+        Some(environment.and_then(|environment| load(self.named_file.as_deref(), environment)))
+    }
+}
+
 /// Reads nothing but the port to listen on, from the file and the variables.
-pub(crate) fn port(file: Option<&Path>) -> Result<u16, SettingsError> {
-    figment(file)?.extract_inner("server.port").map_err(|error| explain(&error))
+pub(crate) fn port(file: Option<&Path>, environment: &Environment) -> Result<u16, SettingsError> {
+    figment(file, environment)?.extract_inner("server.port").map_err(|error| explain(&error, environment))
 }
 
 /// The defaults alone, with another upstream: no file and no environment.
 pub(crate) fn demo(upstream: &str) -> Result<Settings, SettingsError> {
-    let mut settings: Settings = defaults().extract().map_err(|error| explain(&error))?;
+    let none = Environment::default();
+    let mut settings: Settings = defaults().extract().map_err(|error| explain(&error, &none))?;
     upstream.clone_into(&mut settings.upstream.gemini_base_url);
     settings.store.path = std::path::PathBuf::new();
     settings.usage.path = std::path::PathBuf::new();
-    settings.environment = false;
     Ok(settings)
 }
 
@@ -159,12 +174,12 @@ impl Settings {
 }
 
 /// One line of a figment error.
-fn explain(error: &figment::Error) -> SettingsError {
+fn explain(error: &figment::Error, environment: &Environment) -> SettingsError {
     let Some(error) = error.clone().into_iter().next() else {
         return SettingsError::refused("the settings", "cannot be read");
     };
     let mut setting = error.path.join(".");
-    let source = error.metadata.as_ref().and_then(|metadata| source(metadata, &setting));
+    let source = error.metadata.as_ref().and_then(|metadata| source(metadata, &setting, environment));
     let why = match &error.kind {
         Kind::UnknownField(name, allowed) => {
             if setting.is_empty() {

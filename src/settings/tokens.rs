@@ -5,7 +5,6 @@ use super::{
     keys::secret_of,
     secret_text::{self, SecretKind},
     text_file::read_text,
-    variables::variable_text,
 };
 use callers::{CallerLimits, CallerSpec, Globs};
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
@@ -40,7 +39,7 @@ impl Settings {
             tokens
                 .push(Token { spec: client_spec(&name, entry, Expiry::Fixed)?, secret: Secret::new(secret) });
         }
-        let list = if self.environment { variable_text(VARIABLE)? } else { String::new() };
+        let list = self.environment.text(VARIABLE)?;
         for entry in secret_text::entries(&list) {
             let place = secret_text::place_in(VARIABLE, entry.place);
             let Some((name, secret)) = entry.text.split_once('=') else {
@@ -173,7 +172,7 @@ impl Settings {
         let file = Some(admin.token_file.trim()).filter(|file| !file.is_empty()).map(Path::new);
         let token = match (admin.token.trim(), file) {
             ("", None) => {
-                let given = if self.environment { variable_text(ADMIN_VARIABLE)? } else { String::new() };
+                let given = self.environment.text(ADMIN_VARIABLE)?;
                 if given.trim().is_empty() {
                     return Ok(None);
                 }

@@ -2,7 +2,7 @@
 //! types, so what its text means is decided by the default of the setting that it is for: a text setting takes the text as it
 //! stands, though it may look like a number or a list.
 
-use super::SettingsError;
+use super::{SettingsError, environment::Environment};
 use figment::{
     Figment, Metadata, Profile, Provider,
     value::{Dict, Map, Value},
@@ -27,25 +27,21 @@ const PREFIX: &str = "GEMINI_BALANCE__";
 /// The name of the source that is our own variables.
 pub(super) const OURS: &str = "variables of our own";
 
-/// Returns a variable's text; empty when it is not set.
-pub(super) fn variable_text(name: &str) -> Result<String, SettingsError> {
-    match std::env::var(name) {
-        Ok(text) => Ok(text),
-        Err(std::env::VarError::NotPresent) => Ok(String::new()),
-        Err(std::env::VarError::NotUnicode(_)) => Err(SettingsError::refused(name, "is not UTF-8")),
-    }
-}
-
 /// Puts the variables over what there is: the original's first, then ours.
-pub(super) fn merge_into(mut figment: Figment, defaults: &Figment) -> Result<Figment, SettingsError> {
+pub(super) fn merge_into(
+    mut figment: Figment,
+    defaults: &Figment,
+    environment: &Environment,
+) -> Result<Figment, SettingsError> {
     for (variable, setting) in ORIGINAL {
-        let text = variable_text(variable)?;
+        let text = environment.text(variable)?;
         if !text.trim().is_empty() {
             let source = format!("the environment variable {variable}");
             figment = figment.merge(Variables { source, values: nested(setting, &text, defaults) });
         }
     }
-    let mut ours: Vec<(String, std::ffi::OsString)> = std::env::vars_os()
+    let mut ours: Vec<(String, std::ffi::OsString)> = environment
+        .all()
         .filter_map(|(name, text)| Some((name.into_string().ok()?, text)))
         .filter(|(name, _)| name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)))
         .collect();
@@ -60,12 +56,13 @@ pub(super) fn merge_into(mut figment: Figment, defaults: &Figment) -> Result<Fig
 }
 
 /// Returns the variable of ours that holds `setting`, or the part of it that is set, or parts of what it holds.
-pub(super) fn that_holds(setting: &str) -> String {
+pub(super) fn that_holds(setting: &str, environment: &Environment) -> String {
     let wanted = format!("{PREFIX}{}", setting.to_uppercase().replace('.', "__"));
     let reaches = |name: &str, other: &str| {
         name.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
     };
-    std::env::vars_os()
+    environment
+        .all()
         .filter_map(|(name, _)| name.into_string().ok())
         .find(|name| {
             let name = name.to_uppercase();

@@ -33,7 +33,7 @@ pub(crate) fn answer(accounts: &Accounts, parameters: &HashMap<String, String>, 
     };
     let by = &question.query.by;
     let mut body = Vec::new();
-    match write_table(&mut body, question.format, by, &rows, accounts.currency()) {
+    match write_table(&mut body, question.format, by, &rows, &accounts.currency()) {
         Ok(()) => UsageAnswer { status: 200, content_type: question.format.content_type(), body },
         Err(error) => refused(500, &format!("the answer cannot be written: {error}")),
     }

@@ -107,7 +107,8 @@ impl AccountantActor {
             self.prune_more = true;
             self.shared.counting().set_rows(book.overview()?.rows);
         } else if self.prune_more {
-            let pruned = book.prune(now, &self.shared.settings.retention, PRUNE_AT_ONCE)?;
+            let retention = self.shared.counting().retention();
+            let pruned = book.prune(now, &retention, PRUNE_AT_ONCE)?;
             self.prune_more = pruned.more;
             if pruned.by_cap > 0 {
                 let reason =

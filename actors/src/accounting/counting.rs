@@ -2,12 +2,12 @@
 //! It lies outside the actor and outlives it.
 
 use super::{
-    AccountingSettings, AccountingState,
+    AccountingRules, AccountingSettings, AccountingState,
     recent::RecentTransactions,
     sampling::{Sampler, observe},
 };
 use crate::{failure::Failure, key_ring::KeyRing, transaction::Transaction};
-use gemini_balance_store::{BookOverview, JournalRow};
+use gemini_balance_store::{BookOverview, JournalRow, Retention};
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
@@ -33,6 +33,7 @@ pub(super) struct Counting {
     uncounted: VecDeque<Transaction>,
     models: ModelNames,
     max_models: usize,
+    retention: Retention,
     prices: Prices,
     sampler: Sampler,
     days: Days,
@@ -55,6 +56,7 @@ impl Counting {
             uncounted: VecDeque::new(),
             models: ModelNames::new(settings.max_models, []),
             max_models: settings.max_models,
+            retention: settings.retention,
             prices: settings.prices.clone(),
             sampler: Sampler::new(settings.callers),
             days: settings.days,
@@ -65,6 +67,22 @@ impl Counting {
             lost: 0,
             rows: 0,
         }
+    }
+
+    /// Goes by other rules from now on.
+    pub(super) fn revise(&mut self, rules: AccountingRules) {
+        let AccountingRules { retention, prices, callers, per_key } = rules;
+        (self.retention, self.prices) = (retention, prices);
+        self.sampler = Sampler::new(callers);
+        Arc::make_mut(&mut self.running).tell_keys_apart(per_key);
+    }
+
+    pub(super) fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    pub(super) fn currency(&self) -> &str {
+        self.prices.currency()
     }
 
     /// Takes over what the book knows.

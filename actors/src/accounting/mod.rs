@@ -56,6 +56,19 @@ pub struct AccountingSettings {
     pub status_of: fn(&Failure) -> u16,
 }
 
+/// What of the accounting may change while it goes on.
+#[derive(Clone, Debug)]
+pub struct AccountingRules {
+    /// How long sums are kept.
+    pub retention: Retention,
+    /// What tokens cost, from now on.
+    pub prices: Prices,
+    /// Who the callers are, from now on.
+    pub callers: CallerNames,
+    /// Whether metrics tell keys apart, from now on.
+    pub per_key: bool,
+}
+
 /// Who callers are, as far as usage is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerNames {
@@ -129,6 +142,11 @@ impl Accounts {
         self.shared.buffers.account()
     }
 
+    /// Changes the rules. What is counted already stays as it is.
+    pub fn revise(&self, rules: AccountingRules) {
+        self.shared.counting().revise(rules);
+    }
+
     /// Counts and writes all there is; whether it is written.
     pub async fn flush(&self, at_most: Duration) -> bool {
         self.link.send(accountant::Flush, Instant::now() + at_most).await.unwrap_or(false)
@@ -156,8 +174,8 @@ impl Accounts {
     }
 
     /// The currency of all costs.
-    pub fn currency(&self) -> &str {
-        self.shared.settings.prices.currency()
+    pub fn currency(&self) -> String {
+        self.shared.counting().currency().to_owned()
     }
 
     /// What was counted since the process began.

@@ -11,7 +11,7 @@ use crate::{
 };
 use gemini::path::Target;
 use keypool::ProjectView;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 use tokio::time::Instant;
 
 /// How hard a request is tried.
@@ -34,7 +34,7 @@ pub struct Forwarder {
     pub(crate) ledger: Ledger,
     pub(crate) limits: Limits,
     pub(crate) listeners: Listeners,
-    pub(super) last_answers: LastAnswers<WholeAnswer>,
+    pub(super) last_answers: Rc<LastAnswers<WholeAnswer>>,
 }
 
 impl Forwarder {
@@ -52,8 +52,21 @@ impl Forwarder {
             ledger,
             limits,
             listeners,
-            last_answers: LastAnswers::default(),
+            last_answers: Rc::default(),
         })
+    }
+
+    /// Returns what requests share that begin under settings that have changed: the same connections, the same pool.
+    #[must_use]
+    pub fn revised(&self, upstream: &UpstreamSettings, limits: Limits) -> Self {
+        Self {
+            upstream: self.upstream.revised(upstream),
+            keys: self.keys.clone(),
+            ledger: self.ledger.clone(),
+            limits,
+            listeners: self.listeners.clone(),
+            last_answers: Rc::clone(&self.last_answers),
+        }
     }
 
     /// The upload session behind a target's token, where there is one; the target then carries Google's own id.

@@ -72,6 +72,11 @@ impl Ledger {
         let _ = self.shared.store.set(store);
     }
 
+    /// Changes how long after a creation the same caller's next one goes to the same project.
+    pub fn set_window(&self, window: Duration) {
+        self.recent().set_window(window);
+    }
+
     fn holdings(&self) -> MutexGuard<'_, Holdings> {
         self.shared.holdings.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -21,6 +21,10 @@ impl Recent {
         Self { window, last: HashMap::new() }
     }
 
+    pub(super) fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
     pub(super) fn last(&self, caller: &str, now: Instant) -> Option<KeyId> {
         let (key, at) = self.last.get(caller)?;
         (now.saturating_duration_since(*at) < self.window).then(|| key.clone())

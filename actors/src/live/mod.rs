@@ -70,13 +70,19 @@ fn socket_config() -> WebSocketConfig {
 /// What every session of one worker shares.
 pub struct Live {
     forwarder: Rc<Forwarder>,
-    last_answers: LastAnswers<SetupAnswer>,
+    last_answers: Rc<LastAnswers<SetupAnswer>>,
 }
 
 impl Live {
     /// Sessions go the way that requests go.
     pub fn new(forwarder: Rc<Forwarder>) -> Self {
-        Self { forwarder, last_answers: LastAnswers::default() }
+        Self { forwarder, last_answers: Rc::default() }
+    }
+
+    /// Returns what sessions share that begin under settings that have changed.
+    #[must_use]
+    pub fn revised(&self, forwarder: Rc<Forwarder>) -> Self {
+        Self { forwarder, last_answers: Rc::clone(&self.last_answers) }
     }
 
     /// Who was given this ephemeral token through the gateway, and the credential that it is. `None` of a token that

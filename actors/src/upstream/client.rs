@@ -4,7 +4,7 @@
 use super::{
     base_url::BaseUrl,
     causes::{self, Causes},
-    connector::{Connector, NoConnection},
+    connector::{ConnectTimeout, Connector, NoConnection},
     outage::OutageLog,
     proxy::{Proxies, ProxyUrl},
     tls::{self, Offer},
@@ -21,6 +21,8 @@ use std::{
     cell::OnceCell,
     fmt,
     pin::Pin,
+    rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -49,6 +51,21 @@ pub struct UpstreamSettings {
     pub redirect_hosts: Vec<String>,
 }
 
+impl UpstreamSettings {
+    /// Returns these settings with what of `newer` can hold while the client is used: the times, and where redirects may
+    /// lead. Where the upstream is, and how it is reached, stays.
+    pub fn revised(&self, newer: &Self) -> Self {
+        Self {
+            connect_timeout: newer.connect_timeout,
+            head_timeout: newer.head_timeout,
+            idle_timeout: newer.idle_timeout,
+            write_timeout: newer.write_timeout,
+            redirect_hosts: newer.redirect_hosts.clone(),
+            ..self.clone()
+        }
+    }
+}
+
 /// The longest head of an answer, in bytes, and the most that may lie read and unasked for of a connection that carries one
 /// answer at a time.
 const READ_BUFFER: usize = 32 * 1024;
@@ -62,11 +79,16 @@ static OUTAGES: OutageLog = OutageLog::new();
 
 /// One worker's way to the upstream.
 pub(crate) struct Upstream {
-    client: HttpClient,
-    /// For Live sessions, which begin with an upgrade of HTTP/1.1; made for the first of them.
-    live_client: OnceCell<HttpClient>,
+    clients: Rc<Clients>,
     outages: &'static OutageLog,
     pub(crate) settings: UpstreamSettings,
+}
+
+/// One worker's clients, whatever of the settings changes.
+struct Clients {
+    client: HttpClient,
+    /// For Live sessions, which begin with an upgrade of HTTP/1.1; made for the first of them.
+    live: OnceCell<HttpClient>,
 }
 
 /// The client could not be built: a proxy or certificate is unusable.
@@ -98,8 +120,17 @@ impl std::error::Error for UpstreamError {}
 
 impl Upstream {
     pub(crate) fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
-        let client = HttpClient::new(&settings, Offer::Both)?;
-        Ok(Self { client, live_client: OnceCell::new(), outages: &OUTAGES, settings })
+        let clients = Clients { client: HttpClient::new(&settings, Offer::Both)?, live: OnceCell::new() };
+        Ok(Self { clients: Rc::new(clients), outages: &OUTAGES, settings })
+    }
+
+    /// Returns the same way, with its connections, under settings that have changed.
+    pub(crate) fn revised(&self, newer: &UpstreamSettings) -> Self {
+        let settings = self.settings.revised(newer);
+        for client in std::iter::once(&self.clients.client).chain(self.clients.live.get()) {
+            client.connect_timeout.set(settings.connect_timeout);
+        }
+        Self { clients: Rc::clone(&self.clients), outages: self.outages, settings }
     }
 
     /// Returns the base URL of a surface.
@@ -122,16 +153,16 @@ impl Upstream {
     }
 
     pub(crate) fn client(&self) -> &HttpClient {
-        &self.client
+        &self.clients.client
     }
 
     /// Returns the client that Live sessions are opened with.
     pub(crate) fn live_client(&self) -> Result<&HttpClient, UpstreamError> {
-        if let Some(client) = self.live_client.get() {
+        if let Some(client) = self.clients.live.get() {
             return Ok(client);
         }
         let client = HttpClient::new(&self.settings, Offer::Http1)?;
-        Ok(self.live_client.get_or_init(|| client))
+        Ok(self.clients.live.get_or_init(|| client))
     }
 
     /// Hears that Google itself has answered.
@@ -143,7 +174,7 @@ impl Upstream {
     pub(crate) fn met_another(&self, status: http::StatusCode, headers: &HeaderMap, surface: Surface) {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("no type");
         let kind: String = kind.chars().take(60).filter(|sign| !sign.is_control()).collect();
-        let way = self.client.way(self.base(surface));
+        let way = self.clients.client.way(self.base(surface));
         self.outages
             .failed(&format!("{way}: something on the way answers in Google's place ({status}, {kind})"));
     }
@@ -229,6 +260,7 @@ impl fmt::Display for SendError {
 pub(crate) struct HttpClient {
     inner: legacy::Client<Connector, RequestBody>,
     proxies: Proxies,
+    connect_timeout: Arc<ConnectTimeout>,
 }
 
 impl HttpClient {
@@ -236,9 +268,10 @@ impl HttpClient {
         let schemes = [settings.gemini_base.root.scheme(), settings.openai_base.root.scheme()];
         let variable = |name: &str| std::env::var(name).ok();
         let proxies = Proxies::new(settings.proxy.as_ref(), &schemes, variable)?;
+        let connect_timeout = Arc::new(ConnectTimeout::new(settings.connect_timeout));
         let to_google = tls::config(&settings.extra_roots, offer)?;
         let to_proxy = tls::config(&settings.extra_roots, Offer::Http1)?;
-        let connector = Connector::new(to_google, to_proxy, proxies.clone(), settings.connect_timeout);
+        let connector = Connector::new(to_google, to_proxy, proxies.clone(), Arc::clone(&connect_timeout));
         let inner = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -249,7 +282,7 @@ impl HttpClient {
             .http2_keep_alive_interval(Duration::from_secs(20))
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .build(connector);
-        Ok(Self { inner, proxies })
+        Ok(Self { inner, proxies, connect_timeout })
     }
 
     /// Sends a request and returns the head of its answer. What was certainly not sent on a connection that had gone is

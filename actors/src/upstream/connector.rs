@@ -18,7 +18,10 @@ use rustls::pki_types::ServerName;
 use std::{
     fmt, io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -138,7 +141,28 @@ struct Shared {
     /// To a proxy that speaks TLS itself.
     proxy_tls: Arc<rustls::ClientConfig>,
     proxies: Proxies,
-    timeout: Duration,
+    timeout: Arc<ConnectTimeout>,
+}
+
+/// How long making a connection may take. It may change while there are connections.
+#[derive(Debug)]
+pub(super) struct ConnectTimeout(AtomicU64);
+
+impl ConnectTimeout {
+    pub(super) fn new(timeout: Duration) -> Self {
+        let this = Self(AtomicU64::new(0));
+        this.set(timeout);
+        this
+    }
+
+    /// Holds for connections that are begun from now on.
+    pub(super) fn set(&self, timeout: Duration) {
+        self.0.store(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
 }
 
 impl Connector {
@@ -146,14 +170,12 @@ impl Connector {
         tls: Arc<rustls::ClientConfig>,
         proxy_tls: Arc<rustls::ClientConfig>,
         proxies: Proxies,
-        timeout: Duration,
+        timeout: Arc<ConnectTimeout>,
     ) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Names(GaiResolver::new()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        // So much for all the addresses of a name together: one that is dead must not take the time of all.
-        tcp.set_connect_timeout(Some(timeout));
         Self { shared: Arc::new(Shared { tcp, tls, proxy_tls, proxies, timeout }) }
     }
 }
@@ -170,11 +192,12 @@ impl Service<Uri> for Connector {
     fn call(&mut self, destination: Uri) -> Self::Future {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let connecting = tokio::time::timeout(shared.timeout, shared.connect(&destination));
+            let timeout = shared.timeout.get();
+            let connecting = tokio::time::timeout(timeout, shared.connect(&destination));
             let (step, source) = match connecting.await {
                 Ok(Ok(conn)) => return Ok(conn),
                 Ok(Err((step, source))) => (step_of(step, &*source), Some(source)),
-                Err(_) => (ConnectStep::Time(shared.timeout), None),
+                Err(_) => (ConnectStep::Time(timeout), None),
             };
             Err(NoConnection { step, way: shared.way(&destination), source })
         })
@@ -204,6 +227,14 @@ impl Shared {
         }
     }
 
+    /// Returns what makes a connection within the time that holds now.
+    fn tcp(&self) -> Tcp {
+        let mut tcp = self.tcp.clone();
+        // So much for all the addresses of a name together: one that is dead must not take the time of all.
+        tcp.set_connect_timeout(Some(self.timeout.get()));
+        tcp
+    }
+
     async fn connect(&self, destination: &Uri) -> Result<Conn, (ConnectStep, BoxError)> {
         let is_tls = destination.scheme_str() == Some("https");
         let Some((proxy, intercept)) = self.proxies.of(destination) else {
@@ -222,17 +253,17 @@ impl Shared {
                 Ok(Conn::plain(tcp))
             }
             Some("https") if is_tls => {
-                let to_proxy = ToProxy { tcp: self.tcp.clone(), tls: Arc::clone(&self.proxy_tls) };
+                let to_proxy = ToProxy { tcp: self.tcp(), tls: Arc::clone(&self.proxy_tls) };
                 let stream = tunnel(destination, &intercept, to_proxy).await?;
                 self.secure(destination, stream.into_inner()).await
             }
             Some("https") => {
-                let mut to_proxy = ToProxy { tcp: self.tcp.clone(), tls: Arc::clone(&self.proxy_tls) };
+                let mut to_proxy = ToProxy { tcp: self.tcp(), tls: Arc::clone(&self.proxy_tls) };
                 let stream = to_proxy.call(intercept.uri().clone()).await.map_err(at(ConnectStep::Proxy))?;
                 Ok(Conn { is_to_proxy: true, ..Conn::new(stream) })
             }
             _ if is_tls => {
-                let stream = tunnel(destination, &intercept, self.tcp.clone()).await?;
+                let stream = tunnel(destination, &intercept, self.tcp()).await?;
                 self.secure(destination, stream.into_inner()).await
             }
             _ => {
@@ -243,7 +274,7 @@ impl Shared {
     }
 
     async fn call(&self, host: &Uri) -> Result<TcpStream, (ConnectStep, BoxError)> {
-        let stream = self.tcp.clone().call(host.clone()).await.map_err(at(ConnectStep::Call))?;
+        let stream = self.tcp().call(host.clone()).await.map_err(at(ConnectStep::Call))?;
         Ok(stream.into_inner())
     }
 

@@ -191,6 +191,22 @@ impl Directory {
         });
     }
 
+    /// Replaces both at once, so that nobody is let in by half of a change.
+    pub fn set_configured<'a>(
+        &self,
+        tokens: impl IntoIterator<Item = (CallerSpec, &'a [u8])>,
+        keys: impl IntoIterator<Item = (PoolKey, &'a [u8])>,
+    ) {
+        let given = tokens.into_iter().map(|(spec, secret)| (spec, self.key.hash(secret))).collect();
+        let (keys, secrets): (Vec<_>, Vec<_>) =
+            keys.into_iter().map(|(key, secret)| (key, self.key.hash(secret))).unzip();
+        self.change(|sources| {
+            sources.given = given;
+            sources.pool_keys = keys.into();
+            sources.pool_secrets = secrets;
+        });
+    }
+
     /// Closes the gateway to the pool's keys: there is a sign that a token was made once.
     pub fn close_to_pool_keys(&self) {
         self.change(|sources| sources.ever_made = true);

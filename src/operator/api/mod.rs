@@ -3,6 +3,7 @@
 mod health;
 mod keys;
 mod metrics;
+mod reload;
 mod tokens;
 mod usage;
 
@@ -19,6 +20,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .configure(health::routes)
         .configure(keys::routes)
         .configure(metrics::routes)
+        .configure(reload::routes)
         .configure(usage::routes)
         .configure(tokens::routes);
 }

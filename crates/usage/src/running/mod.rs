@@ -161,6 +161,11 @@ impl RunningCounts {
         }
     }
 
+    /// Tells keys apart from now on, or no more.
+    pub fn tell_keys_apart(&mut self, per_key: bool) {
+        self.keys = per_key.then(|| self.keys.take().unwrap_or_default());
+    }
+
     /// Counts a request under the name of its model in the sums.
     pub fn count(&mut self, sample: &Sample, seen: &Observation, model: &Arc<str>) {
         let mut own = true;

@@ -1,0 +1,85 @@
+//! A whole configuration, read and found good: the one way from settings to what the service is made of, for its start, for
+//! `gemini-balance check` and for a reload. It says what is wrong in one line, and changes nothing.
+
+use crate::{
+    http::{CorsOrigins, Origins},
+    logging,
+    settings::{Settings, SettingsError, Token},
+    tls::Certificate,
+};
+use chrono_tz::Tz;
+use gemini_balance_actors::{
+    Secret,
+    accounting::AccountingSettings,
+    key_ring::KeyRing,
+    upstream::{UpstreamSettings, probe::Prober},
+};
+use keypool::Pool;
+use std::{net::SocketAddr, sync::Arc};
+use usage::Prices;
+
+/// See the module.
+pub(crate) struct Configuration {
+    pub(crate) settings: Settings,
+    /// The keys that files and the environment name.
+    pub(crate) ring: KeyRing,
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) rules: keypool::Settings,
+    pub(crate) upstream: UpstreamSettings,
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) accounting: Option<AccountingSettings>,
+    pub(crate) zone: Tz,
+    pub(crate) prices: Prices,
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) cors: Arc<CorsOrigins>,
+    /// Where the operator's listener is, and who is let in there.
+    pub(crate) operator: Option<(SocketAddr, Secret)>,
+    /// Who may scrape the metrics, beside the operator.
+    pub(crate) metrics_token: Option<Secret>,
+    /// The metrics' own address, if they have one.
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) level: log::LevelFilter,
+}
+
+impl Configuration {
+    /// Makes everything of the settings that can be made without changing anything.
+    pub(crate) fn of(settings: Settings) -> Result<Self, SettingsError> {
+        let ring = settings.key_ring()?;
+        let tokens = settings.tokens()?;
+        let upstream = settings.upstream()?;
+        let certificate = settings.certificate()?;
+        let accounting = settings.accounting()?;
+        let origins = Arc::new(settings.origins()?);
+        let cors = Arc::new(settings.cors()?);
+        let level = logging::level_of(&settings.log).map_err(|error| settings.name_source(error))?;
+        let operator = settings
+            .admin_token()?
+            .map(|token| Ok::<_, SettingsError>((settings.admin_address()?, token)))
+            .transpose()?;
+        let (metrics_token, metrics_listen) = (settings.metrics_token()?, settings.metrics_listen()?);
+        let zone = settings.day_zone()?;
+        let prices = settings.price_table()?;
+        let rules = settings.pool.rules(&settings.limits);
+        Pool::new(rules.clone(), ring.specs(), 0)
+            .map_err(|error| settings.name_source(SettingsError::of_pool(&error)))?;
+        // A client that cannot be built is told here, once, rather than by each worker.
+        Prober::new(upstream.clone()).map_err(|error| settings.upstream_refused(&error))?;
+        Ok(Self {
+            settings,
+            ring,
+            tokens,
+            rules,
+            upstream,
+            certificate,
+            accounting,
+            zone,
+            prices,
+            origins,
+            cors,
+            operator,
+            metrics_token,
+            metrics_listen,
+            level,
+        })
+    }
+}

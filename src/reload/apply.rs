@@ -1,0 +1,97 @@
+//! Puts another configuration to use: each part of the service is given what is its own, without a stop. What refuses a
+//! change comes first, so that nothing is done by halves.
+
+use crate::{
+    configuration::Configuration,
+    http::{BodyBudget, BodyLog, CurrentSettings, Gate, Guesses, SharedSettings},
+    logging::Logging,
+    metrics::Metrics,
+    tls::ShownCertificate,
+    tokens::Tokens,
+};
+use gemini_balance_actors::{
+    KeyManager,
+    accounting::{AccountingRules, Accounts},
+    ledger::Ledger,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// The parts of the service that a configuration reaches while it runs.
+pub(crate) struct Parts {
+    /// What requests are served by.
+    pub(crate) current: SharedSettings,
+    pub(crate) keys: KeyManager,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) accounts: Option<Accounts>,
+    pub(crate) ledger: Ledger,
+    pub(crate) logging: Logging,
+    pub(crate) guesses: Arc<Guesses>,
+    pub(crate) budget: BodyBudget,
+    /// How often retired keys are checked.
+    pub(crate) check_every: watch::Sender<Duration>,
+    /// The certificate that clients are shown, if there was one at the start.
+    pub(crate) certificate: Option<Arc<ShownCertificate>>,
+    /// Who is let in at the operator's listener.
+    pub(crate) operators_gate: Arc<Gate>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Parts {
+    /// Gives each part what is its own. An error is one line, and then nothing has changed.
+    pub(super) async fn apply(
+        &self,
+        configuration: &Configuration,
+        revision: u64,
+        restart_needed: Vec<String>,
+    ) -> Result<(), String> {
+        let settings = &configuration.settings;
+        // Written down first: no new key may be used while it is not known to be one that is struck out.
+        let bodies = BodyLog::new(&settings.log, &configuration.ring);
+        self.tokens.configure(&configuration.tokens, &configuration.ring);
+        if let (Some(accounts), Some(accounting)) = (&self.accounts, &configuration.accounting) {
+            accounts.revise(AccountingRules {
+                retention: accounting.retention,
+                prices: accounting.prices.clone(),
+                callers: self.tokens.caller_names(),
+                per_key: accounting.per_key,
+            });
+        }
+        self.ledger.set_window(Duration::from_secs(settings.affinity.window_s));
+        self.guesses.set_most(settings.server.max_guesses_per_minute);
+        self.budget.set_most(settings.server.max_buffered_bytes);
+        self.check_every.send_replace(Duration::from_secs(settings.pool.check_retired_s));
+        self.operators_gate.set_operator(configuration.operator.as_ref().map(|(_, token)| token));
+        self.metrics.set_token(configuration.metrics_token.as_ref());
+        if let (Some(shown), Some(certificate)) = (&self.certificate, &configuration.certificate)
+            && shown.show(certificate)
+        {
+            log::info!(target: "tls", "the certificate in {} is in use", certificate.path().display());
+        }
+        self.current.store(Arc::new(CurrentSettings {
+            revision,
+            restart_needed,
+            bodies,
+            ..current_settings(configuration)
+        }));
+        // Last: what is said of the change is still said as before.
+        self.logging.apply(&settings.log, configuration.level);
+        Ok(())
+    }
+}
+
+/// Makes what requests are served by, of a configuration as it is at the start.
+pub(crate) fn current_settings(configuration: &Configuration) -> CurrentSettings {
+    let settings = &configuration.settings;
+    CurrentSettings {
+        revision: 1,
+        restart_needed: Vec::new(),
+        server: Arc::new(settings.server.clone()),
+        cors: Arc::clone(&configuration.cors),
+        origins: Arc::clone(&configuration.origins),
+        bodies: BodyLog::new(&settings.log, &configuration.ring),
+        limits: settings.limits(),
+        upstream: configuration.upstream.clone(),
+        prices: configuration.prices.clone(),
+    }
+}

@@ -1,0 +1,274 @@
+//! Hot reload: another configuration is put to use without a stop. SIGHUP, changed files and the operator ask for it; one
+//! at a time it is read and checked whole as at the start, compared with the one in use (`plan`) and given to the parts of
+//! the service (`apply`). Whatever is wrong, nothing changes. `service` starts it.
+
+mod apply;
+mod flat;
+mod plan;
+mod state;
+mod watch;
+
+pub(crate) use apply::{Parts, current_settings};
+pub(crate) use plan::Change;
+pub(crate) use state::{ReloadReport, ReloadState};
+
+use crate::{configuration::Configuration, printable::Printable, settings::Settings};
+use chrono::Utc;
+use flat::FlatConfiguration;
+use futures_util::FutureExt;
+use plan::ReloadPlan;
+use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+use watch::FileWatch;
+
+/// How often the files are looked at.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// How many reloads may be asked for and not begun.
+const WAITING: usize = 16;
+
+/// A handle to the reloads: asks for one, and tells how they went. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Reloads {
+    asks: mpsc::Sender<Ask>,
+    pub(crate) state: Arc<ReloadState>,
+}
+
+/// A reload that is asked for.
+enum Ask {
+    /// By SIGHUP.
+    Signal,
+    /// By the operator, who is answered.
+    Operator(ReloadRequest, oneshot::Sender<Result<Reloaded, ReloadError>>),
+}
+
+/// What an operator asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReloadRequest {
+    /// Whether only to say what would change.
+    pub(crate) dry_run: bool,
+    /// The revision that the operator knows, if no other may be replaced.
+    pub(crate) revision: Option<u64>,
+}
+
+/// A reload that found nothing wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct Reloaded {
+    /// Which configuration is in use now.
+    pub(crate) revision: u64,
+    /// What changed, or would change.
+    pub(crate) changes: Vec<Change>,
+    /// What needs a restart.
+    pub(crate) restart_needed: Vec<String>,
+}
+
+/// Why there was no reload. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReloadError {
+    /// What is wrong with the configuration, in one line.
+    Refused(String),
+    /// Another revision is in use than the operator knows.
+    Stale(u64),
+    /// Nobody carries it out: the service is going down, or was never given a configuration.
+    Ended,
+}
+
+/// The asks, for whoever carries them out.
+pub(crate) struct ReloadInbox(mpsc::Receiver<Ask>);
+
+impl Reloads {
+    /// Makes the handle. What is asked for waits until [`Reloader::run`].
+    pub(crate) fn new() -> (Self, ReloadInbox) {
+        let (asks, inbox) = mpsc::channel(WAITING);
+        (Self { asks, state: Arc::new(ReloadState::new(Utc::now())) }, ReloadInbox(inbox))
+    }
+
+    /// Asks for a reload, on SIGHUP. Where many wait already, one of them will read what there is now.
+    pub(crate) fn signal(&self) {
+        let _ = self.asks.try_send(Ask::Signal);
+    }
+
+    /// Reloads, on an operator's word.
+    pub(crate) async fn ask(&self, request: ReloadRequest) -> Result<Reloaded, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Ask::Operator(request, answer)).await.map_err(|_| ReloadError::Ended)?;
+        answered.await.unwrap_or(Err(ReloadError::Ended))
+    }
+}
+
+/// Carries reloads out, one at a time.
+pub(crate) struct Reloader {
+    parts: Parts,
+    state: Arc<ReloadState>,
+    /// The settings that were read last and found good.
+    settings: Settings,
+    /// Those files, and of a configuration that was refused since.
+    files: Vec<PathBuf>,
+    started: FlatConfiguration,
+    last: FlatConfiguration,
+    watch: FileWatch,
+}
+
+/// A configuration that was read, and which files it was read from, as far as that is known.
+struct Read {
+    files: Vec<PathBuf>,
+    configuration: Result<Box<(Configuration, FlatConfiguration)>, String>,
+}
+
+impl Reloader {
+    /// Begins with the configuration that the service was started with.
+    pub(crate) fn new(parts: Parts, reloads: &Reloads, configuration: &Configuration) -> Self {
+        let flat = FlatConfiguration::of(configuration);
+        let settings = configuration.settings.clone();
+        let files = settings.files();
+        let mut watch = FileWatch::default();
+        watch.consider(&files);
+        Self {
+            parts,
+            state: Arc::clone(&reloads.state),
+            settings,
+            files,
+            started: flat.clone(),
+            last: flat,
+            watch,
+        }
+    }
+
+    /// Carries out what is asked for, and what files that have changed ask for, until the process ends.
+    pub(crate) async fn run(mut self, mut inbox: ReloadInbox) {
+        let mut next_look = Instant::now() + EVERY;
+        loop {
+            tokio::select! {
+                ask = inbox.0.recv() => match ask {
+                    None => return,
+                    Some(Ask::Signal) => drop(self.reload(ReloadRequest::default()).await),
+                    Some(Ask::Operator(request, answer)) => drop(answer.send(self.reload(request).await)),
+                },
+                () = sleep_until(next_look) => {
+                    if self.look().await {
+                        log::info!(target: "reload", "files of the configuration have changed");
+                        let _ = self.reload(ReloadRequest::default()).await;
+                    }
+                    next_look = Instant::now() + EVERY;
+                }
+            }
+        }
+    }
+
+    /// Whether the files ask for a reload.
+    async fn look(&mut self) -> bool {
+        let (mut watch, files) = (std::mem::take(&mut self.watch), self.files.clone());
+        // On a thread that may wait for the disk.
+        let looked = tokio::task::spawn_blocking(move || (watch.look(&files), watch)).await;
+        let Ok((has_changed, watch)) = looked else { return false };
+        self.watch = watch;
+        has_changed
+    }
+
+    async fn reload(&mut self, request: ReloadRequest) -> Result<Reloaded, ReloadError> {
+        let revision = self.state.revision();
+        if request.revision.is_some_and(|known| known != revision) {
+            return Err(ReloadError::Stale(revision));
+        }
+        // A bug in here costs this reload only.
+        let result = AssertUnwindSafe(self.carry_out(request.dry_run)).catch_unwind().await;
+        let result =
+            result.unwrap_or_else(|_| Err("it came to a bug in the gateway; see the log".to_owned()));
+        if request.dry_run {
+            return result.map_err(ReloadError::Refused);
+        }
+        match &result {
+            Ok(reloaded) if reloaded.changes.is_empty() => {
+                log::info!(target: "reload", "the configuration is as it was");
+                self.state.unchanged(Utc::now());
+            }
+            Ok(reloaded) => {
+                for change in &reloaded.changes {
+                    log::info!(target: "reload", "{}", Printable(change));
+                }
+                log::info!(target: "reload", "revision {} of the configuration is in use", reloaded.revision);
+            }
+            Err(why) => {
+                log::error!(target: "reload", "{}; the configuration that was read before stays in use", Printable(why));
+                self.state.refused(why.clone());
+            }
+        }
+        result.map_err(ReloadError::Refused)
+    }
+
+    /// Reads, compares and, unless it is a dry run, applies.
+    async fn carry_out(&mut self, dry_run: bool) -> Result<Reloaded, String> {
+        let Read { files, configuration } = self.read(dry_run).await?;
+        let boxed = match configuration {
+            Ok(boxed) => boxed,
+            Err(why) => {
+                if !dry_run {
+                    // What it is wrong about may be mended in a file that only it names.
+                    self.files.extend(files);
+                    self.files.sort();
+                    self.files.dedup();
+                }
+                return Err(why);
+            }
+        };
+        let (configuration, flat) = *boxed;
+        let ReloadPlan { changes, restart_needed } = ReloadPlan::of(&self.started, &self.last, &flat);
+        let revision = self.state.revision();
+        if dry_run {
+            return Ok(Reloaded { revision, changes, restart_needed });
+        }
+        let mut reloaded = Reloaded { revision, changes, restart_needed };
+        if !reloaded.changes.is_empty() {
+            self.parts.apply(&configuration, revision + 1, reloaded.restart_needed.clone()).await?;
+            self.state.applied(reloaded.restart_needed.clone(), Utc::now());
+            reloaded.revision = self.state.revision();
+        }
+        self.settings = configuration.settings;
+        (self.files, self.last) = (files, flat);
+        Ok(reloaded)
+    }
+
+    /// Reads everything anew, as at the start.
+    async fn read(&mut self, dry_run: bool) -> Result<Read, String> {
+        let (settings, watched) = (self.settings.clone(), self.files.clone());
+        let mut watch = std::mem::take(&mut self.watch);
+        // On a thread that may wait for the disk.
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut before_reading = |files: &[PathBuf]| {
+                if !dry_run {
+                    watch.consider(files);
+                }
+            };
+            before_reading(&watched);
+            let read = read(&settings, before_reading);
+            (read, watch)
+        });
+        let (read, watch) =
+            reading.await.map_err(|_| "it came to a bug in the gateway; see the log".to_owned())?;
+        self.watch = watch;
+        read.ok_or_else(|| "there is no configuration to be read: this is the demo".to_owned())
+    }
+}
+
+/// Reads everything anew; `None` where there is nothing to read. The files that the newest settings name are told before
+/// they are read.
+fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Option<Read> {
+    let read = match settings.reread()? {
+        Ok(settings) => {
+            let files = settings.files();
+            before_reading(&files);
+            let configuration = Configuration::of(settings)
+                .map(|configuration| {
+                    let flat = FlatConfiguration::of(&configuration);
+                    Box::new((configuration, flat))
+                })
+                .map_err(|error| error.to_string());
+            Read { files, configuration }
+        }
+        Err(error) => Read { files: settings.files(), configuration: Err(error.to_string()) },
+    };
+    Some(read)
+}

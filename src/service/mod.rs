@@ -1,0 +1,197 @@
+//! Wires the service up and runs it until it is told to stop: logging, the key manager under its supervisor, the operator's
+//! listener. The clients' listener with its workers is in `serve`, how it ends in `drain`.
+
+mod drain;
+mod serve;
+
+use crate::{
+    command::failure::Failure,
+    configuration::Configuration,
+    http::{BodyBudget, Gate, Guesses},
+    inflight::InFlight,
+    logging::Logging,
+    metrics::{self, Metrics},
+    operator,
+    reload::{Parts, Reloader, Reloads, current_settings},
+    seeding,
+    settings::Settings,
+    signals::Signals,
+    tls::ShownCertificate,
+    tokens::{Enrolment, Tokens, tell_who_is_let_in},
+};
+use arc_swap::ArcSwap;
+use gemini_balance_actors::{
+    KeyManager,
+    accounting::Accounts,
+    clock::Clock,
+    health::Health,
+    key_checker::KeyCheckerActor,
+    ledger::Ledger,
+    store::{Memory, Store},
+};
+use serve::{WorkerParts, serve};
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// How long the store may take for its last write.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// The service. See the module.
+pub struct Service;
+
+impl Service {
+    /// Serves until SIGTERM or SIGINT, or until a component is given up. `ready` is called with the address once
+    /// connections are accepted.
+    pub(crate) fn run(settings: Settings, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
+        let configuration = Configuration::of(settings)?;
+        let settings = &configuration.settings;
+        let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
+        for line in settings.exposed_files() {
+            log::warn!(target: "service", "{line}");
+        }
+        let enrolment = Enrolment::new(&configuration)?;
+        let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
+        let clock = Clock::start();
+        let ring = Arc::new(configuration.ring.clone());
+        let result = actix_rt::System::new().block_on(async {
+            let arbiter = actix_rt::Arbiter::new();
+            let health = Arc::new(Health::default());
+            let (reloads, reload_inbox) = Reloads::new();
+            let signals = Signals::take(logging.clone(), reloads.clone())?;
+            actix_rt::spawn(logging.clone().report(Arc::clone(&health)));
+            let in_flight = InFlight::default();
+            let count = ring.keys().len();
+            let intensity = settings.supervisor.intensity();
+            // An arbiter of its own, whose thread may wait for the disk.
+            let disk = actix_rt::Arbiter::new();
+            let ledger = Ledger::new(Arc::clone(&ring), Duration::from_secs(settings.affinity.window_s));
+            let memory = Arc::new(Memory::new(Arc::clone(&ring)));
+            let store = Store::start(
+                &disk.handle(),
+                settings.store.path.clone(),
+                vec![Arc::clone(&memory) as _, Arc::new(ledger.clone()), Arc::clone(&enrolment.kept) as _],
+                intensity,
+                Arc::clone(&health),
+            );
+            ledger.connect(store.clone());
+            tell_who_is_let_in(&enrolment.directory, configuration.tokens.len());
+            // Its own too: it waits for another file.
+            let books = actix_rt::Arbiter::new();
+            let directory = Arc::clone(&enrolment.directory);
+            let accounts = configuration.accounting.clone().map(|mut accounting| {
+                accounting.callers = enrolment.caller_names();
+                let (ring, health) = (Arc::clone(&ring), Arc::clone(&health));
+                Accounts::start(&books.handle(), accounting, ring, intensity, health)
+            });
+            if let Some(accounts) = &accounts {
+                seeding::seed(&directory, accounts, clock).await;
+            }
+            let directory = Arc::clone(&enrolment.directory);
+            let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
+            let keys = KeyManager::start(
+                &arbiter.handle(),
+                ring,
+                memory,
+                configuration.rules.clone(),
+                intensity,
+                Arc::clone(&health),
+            )?;
+            let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
+            let sources = metrics::Sources {
+                keys: keys.clone(),
+                health: Arc::clone(&health),
+                in_flight: in_flight.clone(),
+                directory,
+                accounts: accounts.clone(),
+                clock,
+                logging: logging.clone(),
+                certificate: certificate.clone(),
+                reloads: Arc::clone(&reloads.state),
+            };
+            let metrics = Arc::new(Metrics::new(sources, configuration.metrics_token.as_ref()));
+            if let Some(address) = configuration.metrics_listen {
+                metrics::start(address, &metrics)?;
+            }
+            let operator = configuration.operator.as_ref();
+            let operators_gate = Arc::new(Gate::of_operator(operator.map(|(_, token)| token)));
+            if let Some((address, _)) = operator {
+                let operated = operator::Operated {
+                    keys: keys.clone(),
+                    health: Arc::clone(&health),
+                    in_flight: in_flight.clone(),
+                    tokens: Arc::clone(&tokens_made),
+                    accounts: accounts.clone(),
+                    reloads: reloads.clone(),
+                    metrics: Arc::clone(&metrics),
+                };
+                operator::start(*address, Arc::clone(&operators_gate), operated)?;
+            }
+            let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
+            KeyCheckerActor::start(
+                &arbiter.handle(),
+                keys.clone(),
+                configuration.upstream.clone(),
+                every,
+                intensity,
+                Arc::clone(&health),
+            );
+            log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
+            let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration)));
+            let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
+            let budget = BodyBudget::new(settings.server.max_buffered_bytes);
+            let parts = Parts {
+                current: Arc::clone(&current),
+                keys: keys.clone(),
+                tokens: tokens_made,
+                accounts: accounts.clone(),
+                ledger: ledger.clone(),
+                logging: logging.clone(),
+                guesses: Arc::clone(&guesses),
+                budget: budget.clone(),
+                check_every,
+                certificate: certificate.clone(),
+                operators_gate,
+                metrics,
+            };
+            actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
+            let parts = WorkerParts {
+                gate,
+                clock,
+                guesses,
+                keys,
+                #[cfg(debug_assertions)]
+                store: store.clone(),
+                health,
+                in_flight,
+                budget,
+                ledger,
+                current,
+                accounts: accounts.clone(),
+            };
+            let code = serve(settings, parts, certificate, signals, ready).await;
+            if let Some(accounts) = &accounts
+                && !accounts.flush(FLUSH).await
+            {
+                log::error!(target: "accountant", "the last second of the usage could not be written");
+            }
+            books.stop();
+            let _ = books.join();
+            if store.flush(FLUSH).await {
+                // With its actor the store is closed, and its log copied into the file, which then is whole by itself.
+                disk.stop();
+                let _ = disk.join();
+            } else {
+                log::error!(target: "store", "the last changes could not be written");
+            }
+            arbiter.stop();
+            code
+        });
+        logging.flush();
+        result
+    }
+}
