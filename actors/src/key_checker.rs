@@ -83,8 +83,8 @@ async fn has_passed(every: &mut watch::Receiver<Duration>) -> bool {
 async fn check(keys: &KeyManager, prober: &Prober) {
     let Ok(snapshot) = keys.snapshot(Instant::now() + PATIENCE).await else { return };
     for view in snapshot.keys.iter().filter(|view| view.state == KeyState::Retired) {
-        let Some(key) = keys.ring().find(&view.id) else { continue };
-        match prober.ask(key).await {
+        let Some(key) = keys.ring().find(&view.id).cloned() else { continue };
+        match prober.ask(&key).await {
             KeyHealth::Well => {
                 log::info!(target: "pool", "key {} is well again: Google accepts it", view.id);
                 let verb = Verb { kind: VerbKind::Reset, key: view.id.clone() };

@@ -3,7 +3,7 @@
 
 use crate::{secret::Secret, upstream::Provider};
 use http::HeaderValue;
-use keypool::{KeyId, KeySpec};
+use keypool::{KeyId, KeySpec, Project};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
@@ -29,9 +29,14 @@ impl Key {
         &self.fingerprint
     }
 
+    /// Returns what the pool is told of it.
+    pub fn spec(&self) -> &KeySpec {
+        &self.spec
+    }
+
     /// The operator's label of its project.
     pub fn project(&self) -> Option<&str> {
-        self.spec.project.as_ref().map(keypool::Project::as_str)
+        self.spec.project.as_ref().map(Project::as_str)
     }
 
     /// The same, to be kept by others.
@@ -81,6 +86,9 @@ pub struct UnusableKey {
 pub struct KeyRing {
     keys: Vec<Arc<Key>>,
     by_id: HashMap<KeyId, Arc<Key>>,
+    by_fingerprint: HashMap<String, Arc<Key>>,
+    /// The first key with each label.
+    by_project: HashMap<Project, Arc<Key>>,
 }
 
 impl KeyRing {
@@ -109,30 +117,29 @@ impl KeyRing {
             })
             .collect::<Result<_, _>>()?;
         let by_id = keys.iter().map(|key| (key.id().clone(), Arc::clone(key))).collect();
-        Ok(Self { keys, by_id })
+        let (mut by_fingerprint, mut by_project) = (HashMap::with_capacity(keys.len()), HashMap::new());
+        for key in &keys {
+            by_fingerprint.entry(key.fingerprint.clone()).or_insert_with(|| Arc::clone(key));
+            if let Some(project) = &key.spec.project {
+                by_project.entry(project.clone()).or_insert_with(|| Arc::clone(key));
+            }
+        }
+        Ok(Self { keys, by_id, by_fingerprint, by_project })
     }
 
-    /// Returns the key that the pool named, which is made of this ring's keys.
-    ///
-    /// # Panics
-    /// The ring has no key of this name.
-    pub fn key(&self, id: &KeyId) -> &Arc<Key> {
-        &self.by_id[id]
-    }
-
-    /// Returns the key of this name.
+    /// Returns the key of this name. One that the pool has named may have left the ring since.
     pub fn find(&self, id: &KeyId) -> Option<&Arc<Key>> {
         self.by_id.get(id)
     }
 
     /// Returns the key with this fingerprint.
     pub fn with_fingerprint(&self, fingerprint: &str) -> Option<&Arc<Key>> {
-        self.keys.iter().find(|key| key.fingerprint == fingerprint)
+        self.by_fingerprint.get(fingerprint)
     }
 
     /// Returns the first key with this project label.
     pub fn first_of(&self, project: &str) -> Option<&Arc<Key>> {
-        self.keys.iter().find(|key| key.project().is_some_and(|label| label == project))
+        self.by_project.get(&Project::from(project))
     }
 
     /// Every key.

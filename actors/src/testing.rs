@@ -1,7 +1,7 @@
 //! For the tests of this crate: a key manager in this thread, on time that jumps to the next thing to happen.
 
 use crate::{
-    Secret,
+    CurrentKeys, Secret,
     health::Health,
     key_manager::KeyManager,
     key_ring::KeyRing,
@@ -17,12 +17,12 @@ use std::{future::Future, sync::Arc, time::Duration};
 pub(crate) type KeyOf = (&'static str, Option<&'static str>);
 
 /// Makes a ring of these keys; the secret of `a` is `AIza-a`.
-pub(crate) fn ring(keys: &[KeyOf]) -> Arc<KeyRing> {
+pub(crate) fn ring(keys: &[KeyOf]) -> KeyRing {
     let keys = keys.iter().map(|(id, project)| {
         let project = project.map(Project::from);
         (KeySpec { project, ..KeySpec::new(*id) }, Secret::new(format!("AIza-{id}")))
     });
-    Arc::new(KeyRing::new(keys.collect()).unwrap())
+    KeyRing::new(keys.collect()).unwrap()
 }
 
 /// The pool's settings, without chance.
@@ -39,13 +39,18 @@ pub(crate) fn in_system<F: Future<Output = ()>>(test: F) {
     actix_rt::System::with_tokio_rt(runtime).block_on(test);
 }
 
+/// Makes a handle to a ring of these keys.
+pub(crate) fn current(keys: &[KeyOf]) -> CurrentKeys {
+    CurrentKeys::new(ring(keys))
+}
+
 /// Starts a key manager in this system.
-pub(crate) fn manager(ring: &Arc<KeyRing>, settings: Settings) -> KeyManager {
-    let memory = Arc::new(Memory::new(Arc::clone(ring)));
+pub(crate) fn manager(keys: &CurrentKeys, settings: Settings) -> KeyManager {
+    let memory = Arc::new(Memory::new(keys.clone()));
     let (intensity, health) =
         (Intensity { restarts: 1, ..Intensity::default() }, Arc::new(Health::default()));
     let arbiter = actix_rt::Arbiter::current();
-    KeyManager::start(&arbiter, Arc::clone(ring), memory, settings, intensity, health).unwrap()
+    KeyManager::start(&arbiter, keys.clone(), memory, settings, intensity, health).unwrap()
 }
 
 /// Returns the transaction of a POST of this caller's to `path`, answered at once on the key `one`.

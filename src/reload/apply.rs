@@ -10,17 +10,23 @@ use crate::{
     tokens::Tokens,
 };
 use gemini_balance_actors::{
-    KeyManager,
+    CurrentKeys, KeyManager,
     accounting::{AccountingRules, Accounts},
+    key_manager::{Reconcile, ReconcileError},
     ledger::Ledger,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+
+/// How long the key manager may take to take another set of keys.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The parts of the service that a configuration reaches while it runs.
 pub(crate) struct Parts {
     /// What requests are served by.
     pub(crate) current: SharedSettings,
+    /// The keys that the pool has now.
+    pub(crate) pool_keys: CurrentKeys,
     pub(crate) keys: KeyManager,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) accounts: Option<Accounts>,
@@ -46,9 +52,8 @@ impl Parts {
         restart_needed: Vec<String>,
     ) -> Result<(), String> {
         let settings = &configuration.settings;
-        // Written down first: no new key may be used while it is not known to be one that is struck out.
-        let bodies = BodyLog::new(&settings.log, &configuration.ring);
-        self.tokens.configure(&configuration.tokens, &configuration.ring);
+        self.reconcile(configuration).await?;
+        self.tokens.configure(&configuration.tokens, &self.pool_keys.ring());
         if let (Some(accounts), Some(accounting)) = (&self.accounts, &configuration.accounting) {
             accounts.revise(AccountingRules {
                 retention: accounting.retention,
@@ -71,8 +76,7 @@ impl Parts {
         self.current.store(Arc::new(CurrentSettings {
             revision,
             restart_needed,
-            bodies,
-            ..current_settings(configuration)
+            ..current_settings(configuration, &self.pool_keys)
         }));
         // Last: what is said of the change is still said as before.
         self.logging.apply(&settings.log, configuration.level);
@@ -80,8 +84,25 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// Gives the pool its keys, limits and rules.
+    async fn reconcile(&self, configuration: &Configuration) -> Result<(), String> {
+        let change = Reconcile {
+            ring: Arc::new(configuration.ring.clone()),
+            rules: Some(configuration.rules.clone()),
+        };
+        match self.keys.reconcile(change, Instant::now() + PATIENCE).await {
+            Ok(_) => Ok(()),
+            Err(ReconcileError::Refused(error)) => Err(format!("keys: {error}")),
+            Err(ReconcileError::Unanswered(_)) => {
+                Err("the key manager does not answer; try again".to_owned())
+            }
+        }
+    }
+}
+
 /// Makes what requests are served by, of a configuration as it is at the start.
-pub(crate) fn current_settings(configuration: &Configuration) -> CurrentSettings {
+pub(crate) fn current_settings(configuration: &Configuration, keys: &CurrentKeys) -> CurrentSettings {
     let settings = &configuration.settings;
     CurrentSettings {
         revision: 1,
@@ -89,7 +110,7 @@ pub(crate) fn current_settings(configuration: &Configuration) -> CurrentSettings
         server: Arc::new(settings.server.clone()),
         cors: Arc::clone(&configuration.cors),
         origins: Arc::clone(&configuration.origins),
-        bodies: BodyLog::new(&settings.log, &configuration.ring),
+        bodies: BodyLog::new(&settings.log, keys),
         limits: settings.limits(),
         upstream: configuration.upstream.clone(),
         prices: configuration.prices.clone(),

@@ -21,7 +21,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use gemini_balance_actors::{
-    KeyManager,
+    CurrentKeys, KeyManager,
     accounting::Accounts,
     clock::Clock,
     health::Health,
@@ -57,7 +57,7 @@ impl Service {
         let enrolment = Enrolment::new(&configuration)?;
         let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
         let clock = Clock::start();
-        let ring = Arc::new(configuration.ring.clone());
+        let pool_keys = CurrentKeys::new(configuration.ring.clone());
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
@@ -65,12 +65,12 @@ impl Service {
             let signals = Signals::take(logging.clone(), reloads.clone())?;
             actix_rt::spawn(logging.clone().report(Arc::clone(&health)));
             let in_flight = InFlight::default();
-            let count = ring.keys().len();
+            let count = configuration.ring.keys().len();
             let intensity = settings.supervisor.intensity();
             // An arbiter of its own, whose thread may wait for the disk.
             let disk = actix_rt::Arbiter::new();
-            let ledger = Ledger::new(Arc::clone(&ring), Duration::from_secs(settings.affinity.window_s));
-            let memory = Arc::new(Memory::new(Arc::clone(&ring)));
+            let ledger = Ledger::new(pool_keys.clone(), Duration::from_secs(settings.affinity.window_s));
+            let memory = Arc::new(Memory::new(pool_keys.clone()));
             let store = Store::start(
                 &disk.handle(),
                 settings.store.path.clone(),
@@ -85,8 +85,8 @@ impl Service {
             let directory = Arc::clone(&enrolment.directory);
             let accounts = configuration.accounting.clone().map(|mut accounting| {
                 accounting.callers = enrolment.caller_names();
-                let (ring, health) = (Arc::clone(&ring), Arc::clone(&health));
-                Accounts::start(&books.handle(), accounting, ring, intensity, health)
+                let (keys, health) = (pool_keys.clone(), Arc::clone(&health));
+                Accounts::start(&books.handle(), accounting, keys, intensity, health)
             });
             if let Some(accounts) = &accounts {
                 seeding::seed(&directory, accounts, clock).await;
@@ -95,7 +95,7 @@ impl Service {
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
-                ring,
+                pool_keys.clone(),
                 memory,
                 configuration.rules.clone(),
                 intensity,
@@ -141,11 +141,12 @@ impl Service {
                 Arc::clone(&health),
             );
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
-            let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration)));
+            let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
             let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
             let budget = BodyBudget::new(settings.server.max_buffered_bytes);
             let parts = Parts {
                 current: Arc::clone(&current),
+                pool_keys,
                 keys: keys.clone(),
                 tokens: tokens_made,
                 accounts: accounts.clone(),

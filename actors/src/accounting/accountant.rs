@@ -66,7 +66,7 @@ pub(super) fn start(
 impl AccountantActor {
     fn tick(&mut self, now: i64) {
         let taken = self.shared.buffers.take();
-        self.shared.counting().count(taken, now, &self.shared.ring);
+        self.shared.counting().count(taken, now, &self.shared.keys.ring());
         self.write(now);
     }
 
@@ -205,7 +205,7 @@ impl Handler<Flush> for AccountantActor {
         let now = Utc::now().timestamp();
         let taken = self.shared.buffers.take();
         let mut counting = self.shared.counting();
-        counting.count(taken, now, &self.shared.ring);
+        counting.count(taken, now, &self.shared.keys.ring());
         counting.end_second();
         drop(counting);
         MessageResult(self.write(now))

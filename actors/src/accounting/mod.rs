@@ -15,9 +15,9 @@ pub use buffer::Account;
 pub use recent::NumberedTransaction;
 
 use crate::{
+    current_keys::CurrentKeys,
     failure::Failure,
     health::Health,
-    key_ring::KeyRing,
     supervisor::{Intensity, Link},
     transaction::Transaction,
 };
@@ -99,7 +99,7 @@ pub struct Accounts {
 /// What outlives the actor: it lies outside, so that one that dies loses nothing.
 struct Shared {
     settings: AccountingSettings,
-    ring: Arc<KeyRing>,
+    keys: CurrentKeys,
     buffers: Buffers,
     counting: Mutex<Counting>,
     /// A handle to read the book with, while it can be read.
@@ -121,14 +121,14 @@ impl Accounts {
     pub fn start(
         arbiter: &actix_rt::ArbiterHandle,
         settings: AccountingSettings,
-        ring: Arc<KeyRing>,
+        keys: CurrentKeys,
         intensity: Intensity,
         health: Arc<Health>,
     ) -> Self {
         let counting = Counting::new(&settings);
         let shared = Arc::new(Shared {
             settings,
-            ring,
+            keys,
             buffers: Buffers::default(),
             counting: Mutex::new(counting),
             reader: Mutex::new(None),
@@ -226,7 +226,7 @@ impl Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{health::State, secret::Secret};
+    use crate::{health::State, key_ring::KeyRing, secret::Secret};
     use keypool::{KeyId, KeySpec};
     use usage::QueryStep;
 
@@ -255,7 +255,7 @@ mod tests {
         let accounts = Accounts::start(
             &arbiter.handle(),
             settings,
-            Arc::new(ring),
+            CurrentKeys::new(ring),
             Intensity::default(),
             Arc::clone(health),
         );
@@ -353,7 +353,7 @@ mod tests {
         actix_rt::System::new().block_on(async {
             let (accounts, arbiter) = start(PathBuf::new(), CallerNames::Tokens, &health);
             let mut counting = Counting::new(&accounts.shared.settings);
-            let ring = &accounts.shared.ring;
+            let ring = &accounts.shared.keys.ring();
             // A request a second for eight hours, none of which can be written.
             for second in 0..8 * 3_600 {
                 counting.count(vec![vec![transaction("alice")]], second, ring);

@@ -198,8 +198,25 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
         }
     }
 
-    /// Leases a key. `None` is the end of `until`.
+    /// Leases a key that is there: one that left the pool between its grant and now is given back as it was, and another
+    /// is leased. `None` is the end of `until`.
     async fn lease(
+        &self,
+        request: &mut LeaseRequest,
+        prefer: Option<KeyId>,
+        until: Option<Instant>,
+    ) -> Result<Lease, Option<LeaseError>> {
+        let mut prefer = prefer;
+        loop {
+            let lease = self.lease_any(request, prefer.take(), until).await?;
+            if self.keys.has(lease.key()) {
+                return Ok(lease);
+            }
+            lease.settle(Outcome::Unused, None);
+        }
+    }
+
+    async fn lease_any(
         &self,
         request: &mut LeaseRequest,
         prefer: Option<KeyId>,

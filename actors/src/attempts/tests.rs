@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    key_manager::KeyManager,
-    testing::{KeyOf, exact, in_system, manager, ring},
+    key_manager::{KeyManager, Reconcile},
+    testing::{KeyOf, current, exact, in_system, manager, ring},
 };
 use gemini::fault::{Next, Quota, QuotaUnit, QuotaWindow, Wait};
 use keypool::{Limit, Settings, Snapshot, Tool, Tools};
@@ -95,7 +95,7 @@ impl Stage {
     }
 
     fn with(keys: &[KeyOf], settings: Settings) -> Self {
-        let keys = manager(&ring(keys), settings);
+        let keys = manager(&current(keys), settings);
         Self { keys, last_answers: LastAnswers::default(), limits: LIMITS, takes: Duration::ZERO }
     }
 
@@ -170,6 +170,23 @@ fn a_success_is_the_end_and_its_lease_is_the_callers() {
         let run = stage.run(anything(), |_, _| Attempted::Success("yes")).await;
         assert_eq!((run.found.unwrap(), run.shown), ("yes", vec![(Some(200), None)]));
         assert_eq!(stage.snapshot().await.keys.iter().map(|key| key.in_flight).sum::<u32>(), 0);
+    });
+}
+
+#[test]
+fn a_lease_of_a_key_that_left_in_the_same_instant_is_not_used() {
+    in_system(async {
+        let stage = Stage::new(&FIVE[..2]);
+        let change = Reconcile { ring: Arc::new(ring(&FIVE[1..2])), rules: None };
+        // Both messages lie in the mailbox before the actor looks into it: the lease is granted, then its key goes.
+        let (run, done) = tokio::join!(
+            stage.run(anything(), |_, _| Attempted::Success("yes")),
+            stage.keys.reconcile(change, Instant::now() + SECOND),
+        );
+        assert_eq!((run.found.unwrap(), run.keys), ("yes", vec!["b".to_owned()]));
+        assert_eq!(done.unwrap().removed, ["a".into()]);
+        let snapshot = stage.snapshot().await;
+        assert_eq!((snapshot.counts.in_flight, snapshot.keys[0].totals.leases), (0, 1));
     });
 }
 

@@ -39,7 +39,7 @@ pub(super) enum Answered {
 
 /// What one project says.
 enum Answer {
-    Has(KeyId),
+    Has(Arc<Key>),
     HasNot,
     Unclear(Ended<WholeAnswer>),
 }
@@ -99,7 +99,7 @@ impl<Q: AskProject> BindingRule<'_, Q> {
         while let Some(answer) = answers.next().await {
             match answer {
                 Answer::Has(key) => {
-                    self.ledger.learn(held_as.clone(), self.keys.ring().key(&key), None, None);
+                    self.ledger.learn(held_as.clone(), &key, None, None);
                     return match self.ledger.find(&held_as).await {
                         Ok(Some(holding)) => Answered::Held(holding),
                         _ => Answered::Nobody,
@@ -123,7 +123,7 @@ impl<Q: AskProject> BindingRule<'_, Q> {
         let goal = Goal { request, prefer: None, repeat: Repeat::Freely };
         match (Attempts { keys, limits, last_answers, record }).run(goal, question).await {
             Ok((_, lease)) => {
-                let key = lease.key().id().clone();
+                let key = Arc::clone(lease.key());
                 lease.settle(Outcome::Success, None);
                 Answer::Has(key)
             }

@@ -9,7 +9,7 @@ use crate::{
     ledger::Ledger,
     store::Store,
     supervisor::Intensity,
-    testing::{KeyOf, exact, in_system, manager, ring},
+    testing::{KeyOf, current, exact, in_system, manager, ring},
 };
 use gemini::{
     fault::{Fault, Kind, Wait},
@@ -81,10 +81,10 @@ struct Stage {
 
 impl Stage {
     fn new(keys: &[KeyOf], does: fn(&str) -> Project) -> Self {
-        let ring = ring(keys);
+        let keys = current(keys);
         Self {
-            keys: manager(&ring, exact()),
-            ledger: Ledger::new(ring, 600 * SECOND),
+            keys: manager(&keys, exact()),
+            ledger: Ledger::new(keys, 600 * SECOND),
             projects: Projects { does, asked: RefCell::default() },
             last_answers: LastAnswers::default(),
             record: AttemptRecord::since(std::time::Instant::now()),
@@ -101,7 +101,7 @@ impl Stage {
     }
 
     fn holds(&self, name: &str, key: &str, maker: Option<&str>) {
-        self.ledger.learn(name.to_owned(), self.keys.ring().key(&key.into()), maker, None);
+        self.ledger.learn(name.to_owned(), self.keys.ring().find(&key.into()).unwrap(), maker, None);
     }
 
     fn rule(&self) -> BindingRule<'_, Projects> {

@@ -76,7 +76,7 @@ impl Forwarder {
         record: &AttemptRecord,
     ) -> SearchEnd {
         let ring = self.keys.ring();
-        let tags = tags(ring, &projects);
+        let tags = tags(&ring, &projects);
         let (usable, retired): (Vec<_>, Vec<_>) =
             projects.into_iter().zip(tags).partition(|(project, _)| project.usable);
         let (usable, tags): (Vec<_>, Vec<_>) = usable.into_iter().unzip();
@@ -121,7 +121,7 @@ impl Forwarder {
                             }
                         };
                         if listing.feed(project, &body).is_err() {
-                            let key = ring.key(&usable[project].key).id();
+                            let key = &usable[project].key;
                             log::warn!(target: "forward", "{}: no page of a list from the project of {key}", job.id);
                             return SearchEnd::Nothing(Failure::NoPage);
                         }
@@ -141,7 +141,7 @@ impl Forwarder {
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
         if !left_out.is_empty() {
-            self.tell_of_unlisted(&job, &left_out);
+            tell_of_unlisted(&job, &left_out);
             headers.insert(HeaderName::from_static(UNLISTED), HeaderValue::from(left_out.len()));
         }
         SearchEnd::Whole(WholeAnswer { status: StatusCode::OK, headers, body: body.into() })
@@ -168,17 +168,6 @@ impl Forwarder {
             headers.remove(name);
         }
         SearchEnd::Whole(WholeAnswer { status, headers, body: body.into() })
-    }
-
-    fn tell_of_unlisted(&self, job: &Job, unlisted: &[ProjectView]) {
-        let ring = self.keys.ring();
-        let keys: Vec<_> = unlisted.iter().map(|project| ring.key(&project.first).id().as_str()).collect();
-        log::warn!(
-            target: "forward",
-            "{}: a list without the projects of {}: no key there can be asked now",
-            job.id,
-            keys.join(", ")
-        );
     }
 
     /// Tries on the keys of one project until there is a page, or no use in trying.
@@ -210,6 +199,16 @@ impl Forwarder {
         });
         Ok(Visible::These(own.map(|(name, _)| name).collect()))
     }
+}
+
+fn tell_of_unlisted(job: &Job, unlisted: &[ProjectView]) {
+    let keys: Vec<_> = unlisted.iter().map(|project| project.first.as_str()).collect();
+    log::warn!(
+        target: "forward",
+        "{}: a list without the projects of {}: no key there can be asked now",
+        job.id,
+        keys.join(", ")
+    );
 }
 
 /// An attempt to fetch a project's page.
@@ -266,20 +265,22 @@ fn no_page(ended: Ended<WholeAnswer>) -> NoPage {
 /// Names each project by what does not depend on the order of keys: its label, so that it is the same with a key more, or
 /// the least of its keys' fingerprints where it has none, or shares it with another project.
 fn tags(ring: &KeyRing, projects: &[ProjectView]) -> Vec<ProjectTag> {
-    let labels: Vec<_> = projects
-        .iter()
-        .map(|project| project.keys.iter().filter_map(|key| ring.key(key).project()).min())
-        .collect();
+    let labels: Vec<_> =
+        projects.iter().map(|project| keys_of(project, ring).filter_map(|key| key.project()).min()).collect();
     let named = projects.iter().zip(&labels).map(|(project, label)| match label {
         Some(text) if labels.iter().filter(|other| *other == label).count() == 1 => {
             ProjectTag::new(&format!("project {text}"))
         }
         _ => {
-            let least = project.keys.iter().map(|key| ring.key(key).fingerprint()).min();
+            let least = keys_of(project, ring).map(|key| key.fingerprint()).min();
             ProjectTag::new(least.unwrap_or_default())
         }
     });
     named.collect()
+}
+
+fn keys_of<'a>(project: &'a ProjectView, ring: &'a KeyRing) -> impl Iterator<Item = &'a Arc<Key>> {
+    project.keys.iter().filter_map(|key| ring.find(key))
 }
 
 /// What a caller may see.

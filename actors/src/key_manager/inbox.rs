@@ -4,6 +4,7 @@
 //! Most reports say "success", which nobody waits for: they are taken along with the next lease message and cost a push
 //! under a lock. Only a fault, or anything at all while somebody waits in line, nudges the actor with a message.
 
+use gemini::usage::Usage;
 use keypool::{Grant, Outcome, Settlement, Ticket};
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
@@ -18,6 +19,25 @@ pub(super) enum Note {
     Vouched(Grant, Option<Arc<str>>),
     /// A waiting client has left.
     Left(Ticket),
+}
+
+impl Note {
+    /// A lease has ended in this way, and used so much.
+    pub(super) fn settled(
+        grant: Grant,
+        model: Option<Arc<str>>,
+        outcome: Outcome,
+        usage: Option<&Usage>,
+    ) -> Self {
+        Self::Settled(Settlement {
+            lease: grant.lease,
+            key: grant.key,
+            model,
+            outcome,
+            input_tokens: usage.and_then(|usage| usage.prompt_tokens),
+            output_tokens: usage.and_then(|usage| usage.output_tokens),
+        })
+    }
 }
 
 /// Tells the actor that notes lie here; `false` if it could not be told.

@@ -7,7 +7,7 @@ use crate::{
     supervisor::LinkError,
 };
 use gemini::usage::Usage;
-use keypool::{Choice, Grant, Outcome, PassedOver, Refusal, Role, Settlement, Ticket};
+use keypool::{Choice, Grant, Outcome, PassedOver, Refusal, Role, Ticket};
 use std::{fmt, sync::Arc};
 use tokio::sync::oneshot;
 
@@ -20,9 +20,18 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(grant: Grant, model: Option<Arc<str>>, ring: &KeyRing, inbox: &Arc<Inbox>) -> Self {
-        let key = Arc::clone(ring.key(&grant.key));
-        Self { grant: Some(grant), model, key, inbox: Arc::clone(inbox) }
+    /// Makes a lease of the key that the grant names. One whose key the ring does not have is given back as it was.
+    pub(super) fn new(
+        grant: Grant,
+        model: Option<Arc<str>>,
+        ring: &KeyRing,
+        inbox: &Arc<Inbox>,
+    ) -> Option<Self> {
+        let Some(key) = ring.find(&grant.key).cloned() else {
+            inbox.leave(Note::settled(grant, model, Outcome::Unused, None));
+            return None;
+        };
+        Some(Self { grant: Some(grant), model, key, inbox: Arc::clone(inbox) })
     }
 
     /// The key, with its secret.
@@ -61,11 +70,7 @@ impl Lease {
 
     fn leave(&mut self, outcome: Outcome, usage: Option<&Usage>) {
         if let Some(grant) = self.grant.take() {
-            let (lease, key, model) = (grant.lease, grant.key, self.model.take());
-            let input_tokens = usage.and_then(|usage| usage.prompt_tokens);
-            let output_tokens = usage.and_then(|usage| usage.output_tokens);
-            let settlement = Settlement { lease, key, model, outcome, input_tokens, output_tokens };
-            self.inbox.leave(Note::Settled(settlement));
+            self.inbox.leave(Note::settled(grant, self.model.take(), outcome, usage));
         }
     }
 }

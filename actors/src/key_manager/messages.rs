@@ -1,8 +1,13 @@
 //! What can be said to the `KeyManagerActor`.
 
 use super::lease::{Lease, WaitingLease};
+use crate::key_ring::KeyRing;
 use actix::Message;
-use keypool::{KeyId, LeaseRequest, PassedOver, PoolError, PoolReading, ProjectView, Refusal, Snapshot};
+use keypool::{
+    KeyId, LeaseRequest, PassedOver, PoolError, PoolReading, ProjectView, Reconciled, Refusal, Settings,
+    Snapshot,
+};
+use std::sync::Arc;
 
 /// Asks for a key for one attempt.
 #[derive(Clone, Debug, Message)]
@@ -63,6 +68,16 @@ pub enum VerbKind {
     Disable,
     /// Forget its cooldowns, faults and retirement.
     Reset,
+}
+
+/// Asks for another set of keys, and perhaps other rules. Either all of it is done or nothing.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Reconciled, PoolError>")]
+pub struct Reconcile {
+    /// All keys that there shall be, in the order of the configuration; those that it does not have are removed.
+    pub ring: Arc<KeyRing>,
+    /// The rules and limits; `None` leaves them as they are.
+    pub rules: Option<Settings>,
 }
 
 /// Makes the actor panic.

@@ -6,29 +6,41 @@ mod event_counts;
 mod inbox;
 mod lease;
 mod messages;
+mod reconcile;
 #[cfg(test)]
 mod tests;
 
 pub use event_counts::PoolEventCounts;
 pub(crate) use lease::WithoutKey;
 pub use lease::{Lease, LeaseError, WaitingLease};
-pub use messages::{LeaseKey, LeaseReply, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind};
+pub use messages::{LeaseKey, LeaseReply, Reconcile, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind};
+pub use reconcile::ReconcileError;
 
 use crate::{
     clock::Clock,
+    current_keys::CurrentKeys,
     health::Health,
-    key_ring::KeyRing,
+    key_ring::{Key, KeyRing},
     store::Memory,
     supervisor::{Child, Intensity, Link, LinkError, supervise},
 };
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
+use arc_swap::ArcSwap;
 use event_counts::EventCounts;
 use inbox::{Inbox, Note};
+pub use keypool::Reconciled;
 use keypool::{
-    Answer, Effect, Effects, Event, KeyId, LeaseRequest, Pool, PoolReading, ProjectView, Refusal, Settings,
-    Snapshot, Ticket,
+    Answer, Effect, Effects, Event, Grant, KeyId, LeaseRequest, Pool, PoolError, PoolReading, ProjectView,
+    Refusal, Settings, Snapshot, Ticket,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{sync::oneshot, time::Instant};
 
 /// How many lease messages may wait in the mailbox before senders wait outside it.
@@ -58,8 +70,11 @@ struct Waiter {
 
 /// What outlives one life of the actor.
 struct Shared {
-    ring: Arc<KeyRing>,
-    settings: Settings,
+    keys: CurrentKeys,
+    /// The rules and limits in force.
+    rules: ArcSwap<Settings>,
+    /// How many lives the actor's pool has had.
+    lives: AtomicU64,
     clock: Clock,
     inbox: Arc<Inbox>,
     memory: Arc<Memory>,
@@ -86,16 +101,17 @@ impl KeyManager {
     /// Starts the actor on `arbiter` under supervision. Fails when the pool's settings or keys are refused.
     pub fn start(
         arbiter: &actix_rt::ArbiterHandle,
-        ring: Arc<KeyRing>,
+        keys: CurrentKeys,
         memory: Arc<Memory>,
-        settings: Settings,
+        rules: Settings,
         intensity: Intensity,
         health: Arc<Health>,
-    ) -> Result<Self, keypool::PoolError> {
-        Pool::new(settings.clone(), ring.specs(), 0)?;
+    ) -> Result<Self, PoolError> {
+        Pool::new(rules.clone(), keys.ring().specs(), 0)?;
         let shared = Arc::new(Shared {
-            ring,
-            settings,
+            keys,
+            rules: ArcSwap::from_pointee(rules),
+            lives: AtomicU64::new(0),
             clock: Clock::start(),
             inbox: Arc::new(Inbox::default()),
             memory,
@@ -103,11 +119,7 @@ impl KeyManager {
         });
         let factory = {
             let shared = Arc::clone(&shared);
-            let mut life = 0;
-            move || {
-                life += 1;
-                KeyManagerActor::new(Arc::clone(&shared), life)
-            }
+            move || KeyManagerActor::new(Arc::clone(&shared))
         };
         let link =
             supervise(arbiter, Child { name: "key_manager", mailbox: MAILBOX, intensity, factory }, health);
@@ -180,17 +192,36 @@ impl KeyManager {
     }
 
     /// An operator's word on one key.
-    pub async fn verb(
-        &self,
-        verb: Verb,
-        deadline: Instant,
-    ) -> Result<Result<(), keypool::PoolError>, LinkError> {
+    pub async fn verb(&self, verb: Verb, deadline: Instant) -> Result<Result<(), PoolError>, LinkError> {
         self.link.send(verb, deadline).await
     }
 
-    /// The keys and their secrets.
-    pub fn ring(&self) -> &KeyRing {
-        &self.shared.ring
+    /// Replaces the set of keys, and the rules if the change has any. Streams under way go on; no request that begins
+    /// afterwards is served by a key that is gone, and those in line are served or refused by the new set at once.
+    ///
+    /// # Errors
+    /// The set or the rules make no sense, and nothing has changed; or there was no answer in time.
+    pub async fn reconcile(
+        &self,
+        change: Reconcile,
+        deadline: Instant,
+    ) -> Result<Reconciled, ReconcileError> {
+        // Held to the end: that the former keys are wiped should not be the actor's work.
+        let _former = self.ring();
+        match self.link.send(change, deadline).await {
+            Ok(result) => result.map_err(ReconcileError::Refused),
+            Err(error) => Err(ReconcileError::Unanswered(error)),
+        }
+    }
+
+    /// Tells whether a key is still there, by whatever name: one that was leased a moment ago may have gone since.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.ring().with_fingerprint(key.fingerprint()).is_some()
+    }
+
+    /// The keys and their secrets, as they are now.
+    pub fn ring(&self) -> Arc<KeyRing> {
+        self.shared.keys.ring()
     }
 
     /// Makes the actor panic, for the tests of its supervision.
@@ -200,14 +231,30 @@ impl KeyManager {
     }
 }
 
+impl Shared {
+    /// Makes another pool, which knows what the former ones have left.
+    fn pool(&self, rules: &Settings, ring: &KeyRing) -> Result<Pool, PoolError> {
+        let life = self.lives.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut pool = Pool::new(rules.clone(), ring.specs(), life)?;
+        pool.restore(self.memory.records(), self.clock.now());
+        Ok(pool)
+    }
+}
+
 impl KeyManagerActor {
-    fn new(shared: Arc<Shared>, life: u64) -> Self {
-        // Starting checked these settings and keys, so a refusal here is a bug, and a death the supervisor counts.
-        #[expect(clippy::expect_used, reason = "checked by KeyManager::start")]
-        let mut pool = Pool::new(shared.settings.clone(), shared.ring.specs(), life)
-            .expect("settings that were accepted before");
-        pool.restore(shared.memory.records(), shared.clock.now());
+    fn new(shared: Arc<Shared>) -> Self {
+        // Starting and each change checked these rules and keys, so a refusal here is a bug, and a death the supervisor
+        // counts.
+        #[expect(clippy::expect_used, reason = "checked by KeyManager::start and Reconcile")]
+        let pool = shared
+            .pool(&shared.rules.load(), &shared.keys.ring())
+            .expect("rules and keys that were accepted before");
         Self { pool, shared, waiting: HashMap::new(), effects: Effects::default(), timer: None }
+    }
+
+    /// Tells the request that it has this lease, if its key is still there.
+    fn lease(&mut self, grant: Grant, model: Option<Arc<str>>) -> Option<Lease> {
+        Lease::new(grant, model, &self.shared.keys.ring(), &self.shared.inbox)
     }
 
     /// Books what happened since the last message. Reports cost no message of their own: see [`Inbox`].
@@ -240,8 +287,8 @@ impl KeyManagerActor {
                         let waiter = self.waiting.remove(&ticket);
                         let (model, answer) =
                             waiter.map_or((None, None), |waiter| (waiter.model, Some(waiter.answer)));
-                        let lease = Lease::new(grant, model, &self.shared.ring, &self.shared.inbox);
-                        if let Some(answer) = answer {
+                        let lease = self.lease(grant, model);
+                        if let (Some(answer), Some(lease)) = (answer, lease) {
                             // If the client has left, the lease comes back and settles itself right here.
                             let _ = answer.send(Ok(lease));
                         }
@@ -312,7 +359,8 @@ impl Handler<LeaseKey> for KeyManagerActor {
         let now = self.shared.clock.now();
         let reply = match self.pool.lease(&request, now, &mut self.effects) {
             Answer::Granted(grant) => {
-                LeaseReply::Granted(Lease::new(grant, request.model, &self.shared.ring, &self.shared.inbox))
+                let lease = self.lease(grant, request.model);
+                lease.map_or(LeaseReply::Refused(Refusal::NoneLeft, None), LeaseReply::Granted)
             }
             Answer::Refused(refusal) => LeaseReply::Refused(refusal, self.pool.obstacles(&request, now)),
             Answer::Waiting(ticket) => {

@@ -1,15 +1,16 @@
 //! The actor on a real pool: leases, reports, the line, restarts; in time that jumps.
 
 use super::*;
-use crate::testing::{KeyOf, exact, in_system, manager, ring};
+use crate::Secret;
+use crate::testing::{KeyOf, current, exact, in_system, manager, ring};
 use gemini::fault::{Fault, Kind, Wait};
-use keypool::{KeyState, Outcome, Reach};
+use keypool::{KeySpec, KeyState, Limit, Outcome, Reach};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TWO: &[KeyOf] = &[("a", None), ("b", None)];
 
 fn started(keys: &[KeyOf]) -> KeyManager {
-    manager(&ring(keys), exact())
+    manager(&current(keys), exact())
 }
 
 fn soon() -> Instant {
@@ -207,5 +208,159 @@ fn cooldowns_and_retirements_are_counted_and_a_restart_takes_no_count_along() {
             keys.reading(10, soon()).await.unwrap();
             assert_eq!(keys.event_counts(), counts);
         }
+    });
+}
+
+fn to(keys: &[KeyOf]) -> Reconcile {
+    Reconcile { ring: Arc::new(ring(keys)), rules: None }
+}
+
+/// The ring of these keys, each with the secret that the second text makes.
+fn with_secrets(keys: &[(&str, &str)]) -> Reconcile {
+    let key = |(id, secret): &(&str, &str)| (KeySpec::new(*id), Secret::new(format!("AIza-{secret}")));
+    Reconcile { ring: Arc::new(KeyRing::new(keys.iter().map(key).collect()).unwrap()), rules: None }
+}
+
+async fn secret_of(keys: &KeyManager, key: &str) -> String {
+    keys.lease(only(key), soon()).await.unwrap().key().secret().expose().to_owned()
+}
+
+#[test]
+fn keys_that_come_are_leased_and_keys_that_go_are_not() {
+    in_system(async {
+        let keys = started(TWO);
+        let open = keys.lease(only("a"), soon()).await.unwrap();
+        let done = keys.reconcile(to(&[("b", None), ("c", None)]), soon()).await.unwrap();
+        assert_eq!((done.added, done.removed), (vec!["c".into()], vec!["a".into()]));
+        let mut leased = Vec::new();
+        for _ in 0..4 {
+            leased.push(keys.lease(any(), soon()).await.unwrap().key().id().as_str().to_owned());
+        }
+        leased.sort();
+        assert_eq!(leased, ["b", "b", "c", "c"]);
+        assert_eq!(keys.snapshot(soon()).await.unwrap().counts.in_flight, 1);
+        open.settle(retired(), None);
+        let counts = keys.snapshot(soon()).await.unwrap().counts;
+        assert_eq!((counts.total, counts.available, counts.in_flight), (2, 2, 0));
+        assert!(keys.lease(only("a"), soon()).await.is_err());
+        assert!(keys.ring().find(&"a".into()).is_none());
+    });
+}
+
+#[test]
+fn a_set_or_rules_that_make_no_sense_are_refused_and_change_nothing() {
+    in_system(async {
+        let keys = started(TWO);
+        let refused = keys.reconcile(to(&[]), soon()).await;
+        assert_eq!(refused, Err(ReconcileError::Refused(PoolError::NoKeys)));
+        let rules = Settings { failure_threshold: 0, ..exact() };
+        let change = Reconcile { rules: Some(rules), ..to(&[("c", None)]) };
+        let refused = keys.reconcile(change, soon()).await;
+        assert!(matches!(
+            refused,
+            Err(ReconcileError::Refused(PoolError::Setting { name: "failure_threshold", .. }))
+        ));
+        assert!(keys.lease(only("a"), soon()).await.is_ok());
+        assert!(keys.ring().find(&"c".into()).is_none());
+    });
+}
+
+#[test]
+fn who_waits_is_served_at_once_by_a_key_that_is_added() {
+    in_system(async {
+        let keys = started(&[("a", None)]);
+        keys.lease(any(), soon()).await.unwrap().settle(quota(20), None);
+        let begun = Instant::now();
+        let (lease, done) = tokio::join!(keys.lease(any(), soon()), async {
+            tokio::time::sleep(SECOND).await;
+            keys.reconcile(to(TWO), soon()).await
+        });
+        assert_eq!((lease.unwrap().key().id().as_str(), begun.elapsed()), ("b", SECOND));
+        assert_eq!(done.unwrap().added, ["b".into()]);
+    });
+}
+
+#[test]
+fn who_waits_is_told_at_once_when_its_key_is_gone() {
+    in_system(async {
+        let keys = started(TWO);
+        keys.lease(only("a"), soon()).await.unwrap().settle(quota(20), None);
+        let begun = Instant::now();
+        let (waited, _) = tokio::join!(keys.lease(only("a"), soon()), async {
+            tokio::time::sleep(SECOND).await;
+            keys.reconcile(to(&[("b", None)]), soon()).await
+        });
+        assert_eq!(waited.unwrap_err(), LeaseError::Refused(Refusal::NoneLeft));
+        assert_eq!(begun.elapsed(), SECOND);
+    });
+}
+
+#[test]
+fn another_secret_under_the_same_name_is_another_key_that_new_leases_use() {
+    in_system(async {
+        let keys = started(TWO);
+        let open = keys.lease(only("a"), soon()).await.unwrap();
+        keys.lease(only("a"), soon()).await.unwrap().settle(retired(), None);
+        let change = with_secrets(&[("a", "other"), ("b", "b")]);
+        let done = keys.reconcile(change, soon()).await.unwrap();
+        assert_eq!((done.added, done.removed), (vec!["a".into()], vec!["a".into()]));
+        assert_eq!(secret_of(&keys, "a").await, "AIza-other");
+        assert_eq!(open.key().secret().expose(), "AIza-a");
+        open.settle(retired(), None);
+        assert_eq!(secret_of(&keys, "a").await, "AIza-other");
+    });
+}
+
+#[test]
+fn another_name_of_the_same_secret_is_the_same_key() {
+    in_system(async {
+        let keys = started(TWO);
+        keys.lease(only("a"), soon()).await.unwrap().settle(quota(600), None);
+        let done = keys.reconcile(with_secrets(&[("b", "b"), ("new", "a")]), soon()).await.unwrap();
+        assert_eq!((done.changed.len(), done.added.len(), done.removed.len()), (1, 0, 0));
+        let refused = keys.lease(only("new"), soon()).await.unwrap_err();
+        assert!(matches!(refused, LeaseError::Refused(Refusal::Cooling { .. })), "{refused:?}");
+    });
+}
+
+#[test]
+fn other_rules_hold_from_then_on() {
+    in_system(async {
+        let keys = started(TWO);
+        let limit = Limit { rpm: Some(1), ..Limit::default() };
+        let rules = Settings { limits: vec![limit], max_wait: Duration::ZERO, ..exact() };
+        let done = keys.reconcile(Reconcile { rules: Some(rules), ..to(TWO) }, soon()).await.unwrap();
+        assert!(done.is_empty());
+        for _ in TWO {
+            keys.lease(any(), soon()).await.unwrap().settle(Outcome::Success, None);
+        }
+        let refused = keys.lease(any(), soon()).await.unwrap_err();
+        assert!(matches!(refused, LeaseError::Refused(Refusal::Cooling { .. })), "{refused:?}");
+    });
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_new_life_begins_with_the_keys_and_rules_of_now() {
+    in_system(async {
+        let keys = started(TWO);
+        for key in ["a", "b"] {
+            keys.lease(only(key), soon()).await.unwrap().settle(quota(600), None);
+        }
+        let rules = Settings { max_wait: Duration::ZERO, ..exact() };
+        let change = Reconcile { rules: Some(rules), ..to(&[("c", None), ("b", None)]) };
+        keys.reconcile(change, soon()).await.unwrap();
+        // What was held against the key that went is forgotten, though it is back.
+        keys.reconcile(to(&[("c", None), ("b", None), ("a", None)]), soon()).await.unwrap();
+        keys.panic();
+        assert_eq!(keys.lease(any(), soon()).await.unwrap().key().id().as_str(), "c");
+        let snapshot = keys.snapshot(soon()).await.unwrap();
+        let shown: Vec<_> = snapshot.keys.iter().map(|view| (view.id.as_str(), view.models.len())).collect();
+        assert_eq!(shown, [("c", 0), ("b", 1), ("a", 0)]);
+        for key in ["a", "c"] {
+            keys.lease(only(key), soon()).await.unwrap().settle(quota(1), None);
+        }
+        let refused = keys.lease(any(), soon()).await.unwrap_err();
+        assert!(matches!(refused, LeaseError::Refused(Refusal::Cooling { .. })), "nobody waits by now");
     });
 }

@@ -6,7 +6,8 @@ mod holdings;
 mod recent;
 
 use crate::{
-    key_ring::{Key, KeyRing},
+    current_keys::CurrentKeys,
+    key_ring::Key,
     store::{Store, WriteBehind},
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -45,7 +46,7 @@ pub struct Ledger {
 }
 
 struct Shared {
-    ring: Arc<KeyRing>,
+    keys: CurrentKeys,
     holdings: Mutex<Holdings>,
     recent: Mutex<Recent>,
     /// Names that are being asked for, so that each is asked for once at a time.
@@ -55,10 +56,10 @@ struct Shared {
 
 impl Ledger {
     /// An empty one. `window` is how long after a creation the same caller's next one goes to the same project.
-    pub fn new(ring: Arc<KeyRing>, window: Duration) -> Self {
+    pub fn new(keys: CurrentKeys, window: Duration) -> Self {
         Self {
             shared: Arc::new(Shared {
-                ring,
+                keys,
                 holdings: Mutex::default(),
                 recent: Mutex::new(Recent::new(window)),
                 asking: Mutex::default(),
@@ -131,13 +132,10 @@ impl Ledger {
     /// A key of the project that owns it: the one that made it, else another with its project's label. `None` when the
     /// pool has no such key any more.
     pub fn owner(&self, holding: &Holding) -> Option<KeyId> {
-        self.owning_key(holding).map(|key| key.id().clone())
-    }
-
-    fn owning_key(&self, holding: &Holding) -> Option<&Arc<Key>> {
-        let ring = &self.shared.ring;
-        ring.with_fingerprint(&holding.key)
-            .or_else(|| holding.project.as_deref().and_then(|project| ring.first_of(project)))
+        let ring = self.shared.keys.ring();
+        let maker = ring.with_fingerprint(&holding.key);
+        let owning = maker.or_else(|| holding.project.as_deref().and_then(|project| ring.first_of(project)));
+        owning.map(|key| key.id().clone())
     }
 
     /// Remembers that `key` has made, or owns, what `name` names. Whoever made it first stays its maker.
@@ -299,21 +297,22 @@ pub fn sealed(collection: &str, secret: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Secret;
+    use crate::{Secret, key_ring::KeyRing};
     use gemini_balance_store::LedgerChange;
     use keypool::{KeySpec, Project};
 
-    fn ring() -> Arc<KeyRing> {
+    fn ring() -> KeyRing {
         let key = |id: &str, project: Option<&str>| {
             let project = project.map(Project::from);
             (KeySpec { id: KeyId::from(id), project, weight: 1 }, Secret::new(format!("AIza-{id}")))
         };
-        Arc::new(KeyRing::new(vec![key("a", Some("p")), key("b", Some("p")), key("c", None)]).unwrap())
+        let keys = vec![key("a", Some("p")), key("b", Some("p")), key("c", None)];
+        KeyRing::new(keys).unwrap()
     }
 
     fn ledger() -> (Ledger, Arc<KeyRing>) {
-        let ring = ring();
-        (Ledger::new(Arc::clone(&ring), Duration::from_secs(600)), ring)
+        let keys = CurrentKeys::new(ring());
+        (Ledger::new(keys.clone(), Duration::from_secs(600)), keys.ring())
     }
 
     #[tokio::test]

@@ -2,19 +2,19 @@
 //! that it does not hammer keys whose cooldowns it would otherwise have forgotten, and the `StoreActor` writes from it.
 
 use super::{row, write_behind::WriteBehind};
-use crate::key_ring::KeyRing;
+use crate::current_keys::CurrentKeys;
 use gemini_balance_store::{Store, StoreError};
 use keypool::{Record, Subject};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The newest record of everything the pool asked to keep. Its size is bounded by the subjects there are, however long
 /// the store is out of reach.
 #[derive(Debug)]
 pub struct Memory {
-    ring: Arc<KeyRing>,
+    keys: CurrentKeys,
     state: Mutex<Newest>,
 }
 
@@ -25,9 +25,9 @@ struct Newest {
 }
 
 impl Memory {
-    /// Makes an empty one. `ring` has the keys that the records speak of.
-    pub fn new(ring: Arc<KeyRing>) -> Self {
-        Self { ring, state: Mutex::default() }
+    /// Makes an empty one. `keys` are those that the records speak of.
+    pub fn new(keys: CurrentKeys) -> Self {
+        Self { keys, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Newest> {
@@ -80,14 +80,16 @@ impl Memory {
 impl WriteBehind for Memory {
     fn load(&self, store: &mut dyn Store) -> Result<(), StoreError> {
         let rows = store.load()?;
-        let count = self.fill(rows.iter().filter_map(|row| row::decode(row, &self.ring)));
+        let ring = self.keys.ring();
+        let count = self.fill(rows.iter().filter_map(|row| row::decode(row, &ring)));
         log::info!(target: "store", "{count} records of the pool's state were kept");
         Ok(())
     }
 
     fn write(&self, store: &mut dyn Store) -> Result<(), StoreError> {
         let changes = self.take_unwritten();
-        let rows: Vec<_> = changes.iter().filter_map(|record| row::encode(record, &self.ring)).collect();
+        let ring = self.keys.ring();
+        let rows: Vec<_> = changes.iter().filter_map(|record| row::encode(record, &ring)).collect();
         store.save(&rows).inspect_err(|_| self.give_back(changes))
     }
 

@@ -47,6 +47,16 @@ impl Affinity {
         Self { seeds: ids.map(seed).collect(), recent: Vec::new(), bids: Vec::new() }
     }
 
+    /// Takes over another set of keys.
+    pub(crate) fn reconcile<'a>(&mut self, ids: impl Iterator<Item = &'a KeyId>, vacated: &[ProjectIx]) {
+        self.seeds = ids.map(seed).collect();
+        for project in vacated {
+            if let Some(recent) = self.recent.get_mut(project.position()) {
+                *recent = Recent::default();
+            }
+        }
+    }
+
     /// The project for this prefix. `None` when `may` lets no key through.
     pub(crate) fn choose(
         &mut self,

@@ -102,7 +102,13 @@ impl Desk {
         let until = now.mono + patience;
         let probes_model = counters.grant(model, request.retry, self.leases.next(), now.mono, patience);
         let booking = counters.book(members.project(key), model, request.input_tokens, members, now);
-        let lease = self.leases.open(Out { key, model, tools: request.tools, retry: request.retry, booking });
+        let lease = self.leases.open(Out {
+            key: Some(key),
+            model,
+            tools: request.tools,
+            retry: request.retry,
+            booking,
+        });
         let order = self.leases.order(lease);
         let probed = cooldowns.change_all(key, &request.model, request.tools, members, |cooldown| {
             cooldown.take_probe(order, until)
@@ -129,8 +135,11 @@ impl Desk {
         effects: &mut Effects,
     ) {
         let found = self.leases.find(lease);
-        if let Some(report) = self.attribute(found, lease, key, model) {
-            self.heard_from_google(report.key, now, effects);
+        let report = self.attribute(found, lease, key, model);
+        if report.is_some() || matches!(found, LeaseState::Ours(_)) {
+            self.heard_from_google(report.map(|report| report.key), now, effects);
+        }
+        if let Some(report) = report {
             self.succeed(report, now, effects);
         }
         if let LeaseState::Ours(out) = found {
@@ -140,14 +149,20 @@ impl Desk {
         }
     }
 
-    /// Ends a lease. One that is settled already, or whose key is not in the pool, changes nothing.
+    /// Ends a lease. One that is settled already changes nothing. What one has to say whose key is gone from the pool
+    /// concerns the model and the way there alone: nothing is held against its project, which others may share.
     pub(crate) fn settle(&mut self, settlement: &Settlement, now: Now, effects: &mut Effects) {
         let Settlement { lease, key, model, outcome, input_tokens, .. } = settlement;
         let found = self.leases.close(*lease);
-        let Some(report) = self.attribute(found, *lease, key, model) else { return };
         if let LeaseState::Ours(out) = found {
             self.return_lease(*lease, out, outcome, *input_tokens, now, effects);
         }
+        let Some(report) = self.attribute(found, *lease, key, model) else {
+            if matches!(found, LeaseState::Ours(_)) && was_heard(outcome) {
+                self.heard_from_google(None, now, effects);
+            }
+            return;
+        };
         let counted = match found {
             LeaseState::Ours(out) => Some(out.model),
             LeaseState::Former | LeaseState::Settled => self.roster.counters.model(model),
@@ -155,29 +170,32 @@ impl Desk {
         self.roster.counters.count_report(report.key, counted, settlement, now);
         match outcome {
             Outcome::Success => {
-                self.heard_from_google(report.key, now, effects);
+                self.heard_from_google(Some(report.key), now, effects);
                 self.succeed(report, now, effects);
             }
-            Outcome::Abandoned => {
+            Outcome::Abandoned | Outcome::Unused => {
                 self.release(report);
             }
             Outcome::Fault(fault) => {
                 // A probe's fault that blames another leaves room for the next probe.
                 self.release(report);
                 if let Some(number) = fault.project.as_deref().and_then(ProjectNumber::parse) {
-                    self.roster.learn_number(report.key, number, now, &self.settings, effects);
+                    let vacated = self.roster.learn_number(report.key, number, now, &self.settings, effects);
+                    self.leases.forget_bookings(&vacated);
                 }
-                if !matches!(fault.scope(), Scope::Route | Scope::Nobody) {
-                    self.heard_from_google(report.key, now, effects);
+                if was_heard(outcome) {
+                    self.heard_from_google(Some(report.key), now, effects);
                 }
                 self.blame(fault, report, now, effects);
             }
         }
     }
 
-    /// Google has answered on this key, whatever it said: the way there is open.
-    fn heard_from_google(&mut self, key: KeyIx, now: Now, effects: &mut Effects) {
-        self.roster.counters.losses_mut().answered(key, now.mono);
+    /// Google has answered on this key, if it is still there, whatever it said: the way there is open.
+    fn heard_from_google(&mut self, key: Option<KeyIx>, now: Now, effects: &mut Effects) {
+        if let Some(key) = key {
+            self.roster.counters.losses_mut().answered(key, now.mono);
+        }
         if self.route.answered() {
             effects.log(Event::RouteBack);
         }
@@ -223,9 +241,9 @@ impl Desk {
             let turn = counters.turn(model, |breaker| breaker.settle(back, now.mono, settings, rng));
             self.tell_of_model(model, turn, effects);
         }
-        // Where the key belongs to another project by now, the larger of two counts has stayed, perhaps without this.
-        if let Some(booking) = booking.filter(|(project, _)| *project == self.roster.project(key)) {
+        if let Some(booking) = booking {
             let spent = match outcome {
+                Outcome::Unused => Spent::Nothing,
                 Outcome::Fault(fault) if was_refused(fault.kind) => Spent::Nothing,
                 _ => Spent::Tokens(input_tokens),
             };
@@ -247,7 +265,7 @@ impl Desk {
         });
     }
 
-    /// What a report speaks of.
+    /// What a report speaks of. `None` where its lease is settled, or its key gone.
     fn attribute<'a>(
         &self,
         found: LeaseState,
@@ -256,7 +274,7 @@ impl Desk {
         model: &'a Model,
     ) -> Option<Report<'a>> {
         let (key, tools) = match found {
-            LeaseState::Ours(out) => (out.key, out.tools),
+            LeaseState::Ours(out) => (out.key?, out.tools),
             // Which tools it used is forgotten.
             LeaseState::Former => (self.roster.find(claimed)?, Tools::NONE),
             LeaseState::Settled => return None,
@@ -360,6 +378,15 @@ fn was_refused(kind: Kind) -> bool {
     kind.is_quota() || matches!(kind, Kind::ConnectFailed | Kind::NotDone)
 }
 
+/// Whether Google has answered, whatever it said.
+fn was_heard(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Success => true,
+        Outcome::Abandoned | Outcome::Unused => false,
+        Outcome::Fault(fault) => !matches!(fault.scope(), Scope::Route | Scope::Nobody),
+    }
+}
+
 /// What an outcome says of the model as a whole.
 fn verdict(outcome: &Outcome) -> Verdict {
     match outcome {
@@ -368,6 +395,6 @@ fn verdict(outcome: &Outcome) -> Verdict {
             Wait::For(hint) => Some(hint),
             _ => None,
         }),
-        Outcome::Fault(_) | Outcome::Abandoned => Verdict::Unknown,
+        Outcome::Fault(_) | Outcome::Abandoned | Outcome::Unused => Verdict::Unknown,
     }
 }

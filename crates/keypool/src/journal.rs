@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ids::{KeyIx, Model, ProjectIx};
+use crate::moves::Moves;
 
 /// The least time between two write-ups.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -32,6 +33,24 @@ impl Journal {
         if self.due.is_none() {
             self.due = Some(self.last.map_or(now, |last| now.max(last + PAUSE)));
         }
+    }
+
+    /// Looks at what is not written up yet.
+    pub(crate) fn pages(&self) -> &[Page] {
+        &self.pages
+    }
+
+    /// Moves what is noted of keys to their present places, and drops what is noted of keys that are gone.
+    pub(crate) fn move_keys(&mut self, moves: &Moves) {
+        self.pages.retain_mut(|page| {
+            let key = match page {
+                Page::Usage(key) | Page::ModelUsage(key, _) => key,
+                Page::Limits(..) => return true,
+            };
+            let present = moves.of(*key);
+            *key = present.unwrap_or(*key);
+            present.is_some()
+        });
     }
 
     /// When to write up.

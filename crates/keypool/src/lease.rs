@@ -1,6 +1,7 @@
 //! Leases: the right to use a key for one attempt, from the grant until it is settled. This file counts who is out;
 //! what an outcome means for the key is the desk's to judge.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gemini::fault::Fault;
@@ -10,6 +11,7 @@ use crate::choice::{Choice, PassedOver};
 use crate::ids::{KeyIx, ModelIx, Order, ProjectIx};
 use crate::key::KeyId;
 use crate::lease_request::Retry;
+use crate::moves::Moves;
 use crate::tool::Tools;
 
 /// The name of one lease. It carries the incarnation of the pool that granted it.
@@ -52,6 +54,8 @@ pub enum Outcome {
     Success,
     /// The client left, or the gateway gave up: nobody is to blame.
     Abandoned,
+    /// Nothing was sent with it: it counts as if it had never been granted.
+    Unused,
     /// The upstream answered with a fault, or not at all.
     Fault(Fault),
 }
@@ -92,18 +96,19 @@ struct Slot {
 /// What a lease was granted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Out {
-    pub key: KeyIx,
+    /// `None` once the key is gone from the pool.
+    pub key: Option<KeyIx>,
     pub tools: Tools,
     pub model: ModelIx,
     pub retry: Retry,
-    /// On which project and how it was counted, where a limit is known.
+    /// On which project and how it was counted, where a limit is known, for as long as there is that project.
     pub booking: Option<(ProjectIx, Booking)>,
 }
 
 /// What was found behind a lease's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LeaseState {
-    /// Out, and granted by this incarnation for this key.
+    /// Out, and granted by this incarnation.
     Ours(Out),
     /// Granted by a former incarnation.
     Former,
@@ -160,6 +165,29 @@ impl Leases {
         found
     }
 
+    /// Returns those that are out, each with its place in the order of granting.
+    pub(crate) fn out(&self) -> impl Iterator<Item = (Order, Out)> + '_ {
+        self.slots.iter().filter(|slot| slot.number > 0).map(|slot| (slot.number, slot.out))
+    }
+
+    /// Moves the leases to the present places of their keys. Those of keys that are gone stay open until they are settled.
+    pub(crate) fn move_keys(&mut self, moves: &Moves) {
+        for slot in &mut self.slots {
+            slot.out.key = slot.out.key.and_then(|key| moves.of(key));
+        }
+    }
+
+    /// Forgets how leases were counted on these projects, which are no more.
+    pub(crate) fn forget_bookings(&mut self, vacated: &[ProjectIx]) {
+        if vacated.is_empty() {
+            return;
+        }
+        let vacated: BTreeSet<_> = vacated.iter().collect();
+        for slot in &mut self.slots {
+            slot.out.booking = slot.out.booking.filter(|(project, _)| !vacated.contains(project));
+        }
+    }
+
     /// The place of a lease in the order of granting.
     pub(crate) fn order(&self, lease: LeaseId) -> Order {
         if lease.epoch == self.epoch { lease.number } else { 0 }
@@ -172,7 +200,7 @@ mod tests {
 
     fn out(key: usize) -> Out {
         Out {
-            key: KeyIx::at(key),
+            key: Some(KeyIx::at(key)),
             tools: Tools::NONE,
             model: ModelIx::at(0),
             retry: Retry::No,

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::ids::KeyIx;
+use crate::moves::Moves;
 
 /// How long an answer or a loss of another key says something.
 const SAME_TIME: Duration = Duration::from_secs(60);
@@ -40,6 +41,11 @@ impl Report {
 impl Losses {
     pub(crate) fn new(keys: usize) -> Self {
         Self { keys: vec![Connections::default(); keys], next: 0 }
+    }
+
+    /// Moves what is kept of keys to their present places.
+    pub(crate) fn move_keys(&mut self, moves: &Moves) {
+        moves.carry(&mut self.keys);
     }
 
     /// Returns how many connections in a row a key has lost while others kept theirs.

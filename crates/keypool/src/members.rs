@@ -2,11 +2,13 @@
 //! numbers alone, not from the order in which they were learnt, so a restored pool has the same projects. What became of
 //! keys and projects is not known here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::PoolError;
 use crate::ids::{KeyIx, ProjectIx};
 use crate::key::{KeyId, KeySpec, Project, ProjectNumber};
+use crate::key_set::KeySet;
+use crate::moves::Moves;
 use crate::record::Owner;
 
 /// A key of the pool.
@@ -46,31 +48,71 @@ pub(crate) struct Members {
 
 impl Members {
     pub(crate) fn new(specs: Vec<KeySpec>) -> Result<Self, PoolError> {
-        if specs.is_empty() {
-            return Err(PoolError::NoKeys);
-        }
         let mut members = Self {
-            keys: Vec::with_capacity(specs.len()),
-            by_id: HashMap::with_capacity(specs.len()),
+            keys: Vec::new(),
+            by_id: HashMap::new(),
             projects: Vec::new(),
             vacant: Vec::new(),
             by_owner: HashMap::new(),
         };
-        for (at, spec) in specs.into_iter().enumerate() {
-            let key = KeyIx::at(at);
-            if spec.weight == 0 {
-                return Err(PoolError::ZeroWeight(spec.id));
-            }
-            if members.by_id.insert(spec.id.clone(), key).is_some() {
-                return Err(PoolError::DuplicateKey(spec.id));
-            }
-            let owner = spec.project.clone().map_or_else(|| Owner::Key(spec.id.clone()), Owner::Project);
-            let project = members.project_of(owner);
-            members.projects[project.position()].members.push(key);
-            let KeySpec { id, project: label, weight } = spec;
-            members.keys.push(Member { id, project, label, number: None, weight });
-        }
+        let set = KeySet::from(specs);
+        let moves = members.moves_to(&set)?;
+        members.rearrange(set.keys, &moves);
         Ok(members)
+    }
+
+    /// Says where each key of this set is now, or refuses the set.
+    pub(crate) fn moves_to(&self, set: &KeySet) -> Result<Moves, PoolError> {
+        if set.keys.is_empty() {
+            return Err(PoolError::NoKeys);
+        }
+        let mut ids = HashSet::with_capacity(set.keys.len());
+        for KeySpec { id, weight, .. } in &set.keys {
+            if *weight == 0 {
+                return Err(PoolError::ZeroWeight(id.clone()));
+            }
+            if !ids.insert(id) {
+                return Err(PoolError::DuplicateKey(id.clone()));
+            }
+        }
+        let mut taken = HashSet::new();
+        let from = set.keys.iter().map(|KeySpec { id, .. }| match self.find(id) {
+            Some(_) if set.replaced.contains(id) => None,
+            Some(key) => Some(key),
+            // Two keys cannot both have been the one that is gone.
+            None => set
+                .renamed
+                .get(id)
+                .filter(|former| !ids.contains(former))
+                .and_then(|former| self.find(former))
+                .filter(|former| taken.insert(*former)),
+        });
+        Ok(Moves::new(self.keys.len(), from.collect()))
+    }
+
+    /// Takes these keys in place of those it has. A key that stays keeps its number, and its project until
+    /// [`Members::regroup`]. The projects of which no key stays are [vacated](Members::vacate) before.
+    pub(crate) fn rearrange(&mut self, specs: Vec<KeySpec>, moves: &Moves) {
+        let former = std::mem::take(&mut self.keys);
+        self.by_id.clear();
+        self.by_id.reserve(specs.len());
+        self.keys.reserve(specs.len());
+        for group in &mut self.projects {
+            group.members.clear();
+        }
+        for (spec, (key, from)) in specs.into_iter().zip(moves.from()) {
+            let (number, project) = if let Some(from) = from {
+                let member = &former[from.position()];
+                (member.number, member.project)
+            } else {
+                let own = || Owner::Key(spec.id.clone());
+                (None, self.project_of(spec.project.clone().map_or_else(own, Owner::Project)))
+            };
+            self.projects[project.position()].members.push(key);
+            self.by_id.insert(spec.id.clone(), key);
+            let KeySpec { id, project: label, weight } = spec;
+            self.keys.push(Member { id, project, label, number, weight });
+        }
     }
 
     /// Returns how many keys there are.
@@ -137,7 +179,7 @@ impl Members {
                 by_label.entry(label.clone()).or_insert(number);
             }
         }
-        let mut dissolved = Vec::new();
+        let mut left_last = BTreeMap::new();
         for ix in (0..self.keys.len()).map(KeyIx::at) {
             let key = self.get(ix);
             let number = key.number.or_else(|| by_label.get(key.label.as_ref()?).copied());
@@ -153,18 +195,20 @@ impl Members {
             let to = self.project_of(owner);
             self.keys[ix.position()].project = to;
             let left = &mut self.projects[from.position()].members;
-            left.retain(|member| *member != ix);
-            if left.is_empty() {
-                dissolved.push(Dissolved { project: from, heir: to });
+            if let Ok(at) = left.binary_search(&ix) {
+                left.remove(at);
             }
+            left_last.insert(from, to);
             let members = &mut self.projects[to.position()].members;
             let at = members.partition_point(|member| *member < ix);
             members.insert(at, ix);
         }
-        dissolved
+        let is_empty = |project: &ProjectIx| self.of(*project).is_empty();
+        let dissolved = left_last.into_iter().filter(|(project, _)| is_empty(project));
+        dissolved.map(|(project, heir)| Dissolved { project, heir }).collect()
     }
 
-    /// Gives the place of a dissolved project to whichever comes next.
+    /// Gives the place of a project that has no keys left to whichever comes next.
     pub(crate) fn vacate(&mut self, project: ProjectIx) {
         let owner = &self.projects[project.position()].owner;
         self.by_owner.remove(owner);

@@ -8,6 +8,7 @@ use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::ids::{KeyIx, Model, ModelIx, ProjectIx};
 use crate::journal::{Journal, Page};
+use crate::moves::Moves;
 use crate::rotation::Rotation;
 use crate::totals::Totals;
 
@@ -179,6 +180,32 @@ impl Models {
         }
         if self.unserved_sums > MOST_UNSERVED_SUMS {
             self.make_room(now, journal);
+        }
+    }
+
+    /// Notes the sums of a key to be written up, since it has another name.
+    pub(crate) fn write_anew(&mut self, key: KeyIx, now: Duration, journal: &mut Journal) {
+        for state in &mut self.states {
+            if let Ok(at) = state.place(key)
+                && !std::mem::replace(&mut state.sums[at].unkept, true)
+            {
+                journal.note(Page::ModelUsage(key, state.name.clone()), now);
+            }
+        }
+    }
+
+    /// Moves what is kept of keys to their present places, and forgets what was kept of keys that are gone.
+    pub(crate) fn move_keys(&mut self, moves: &Moves) {
+        for state in &mut self.states {
+            let sums = std::mem::take(&mut state.sums);
+            let before = sums.len();
+            state.sums =
+                sums.into_iter().filter_map(|sum| Some(Sum { key: moves.of(sum.key)?, ..sum })).collect();
+            state.sums.sort_unstable_by_key(|sum| sum.key);
+            if state.unserved.is_some() {
+                self.unserved_sums -= before - state.sums.len();
+            }
+            state.rotation = state.rotation.over_others(moves);
         }
     }
 

@@ -13,6 +13,7 @@ use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
 use crate::ids::{KeyIx, Site};
 use crate::key::{KeyId, KeySpec};
+use crate::key_set::{KeySet, Reconciled};
 use crate::lease::{LeaseId, Leases, Settlement};
 use crate::lease_request::LeaseRequest;
 use crate::outlook::{Hope, Outlook, back_in};
@@ -151,6 +152,36 @@ impl Pool {
         Ok(())
     }
 
+    /// Takes another set of keys in place of the present one. What is known of the keys that stay, stays: cooldowns, counts,
+    /// budgets, numbers of projects, retirement. Keys that are not in the set are never leased again, and nothing is known
+    /// of them any more: their open leases go on, and are settled without harm. A key that was removed and is added again
+    /// begins anew, whatever becomes of leases of its former life. Those who wait are served or refused by the new set at
+    /// once.
+    ///
+    /// # Errors
+    /// No keys, two of the same name, or a weight of zero; then nothing has changed.
+    pub fn reconcile(
+        &mut self,
+        set: impl Into<KeySet>,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<Reconciled, PoolError> {
+        let reconciled = self.desk.reconcile(set.into(), &mut self.waiting, now, effects)?;
+        self.wake(now, effects);
+        Ok(reconciled)
+    }
+
+    /// Takes other rules and limits from now on. What is under way ends as it began: cooldowns keep their ends, and those
+    /// who wait their deadlines.
+    ///
+    /// # Errors
+    /// Rules that make no sense; then nothing has changed.
+    pub fn set_rules(&mut self, rules: Settings, now: Now, effects: &mut Effects) -> Result<(), PoolError> {
+        self.desk.set_rules(rules)?;
+        self.wake(now, effects);
+        Ok(())
+    }
+
     fn set_disabled(
         &mut self,
         id: &KeyId,
@@ -176,12 +207,12 @@ impl Pool {
 
     /// How everything stands, for humans.
     pub fn snapshot(&self, now: Now) -> Snapshot {
-        Snapshot::of(&self.desk.roster, self.waiting.len(), now.mono)
+        Snapshot::of(&self.desk.roster, self.desk.leases.len(), self.waiting.len(), now.mono)
     }
 
     /// How everything stands in figures, with the fullest `most_quotas` of all known limits.
     pub fn reading(&self, most_quotas: usize, now: Now) -> PoolReading {
-        PoolReading::of(&self.desk.roster, self.waiting.len(), most_quotas, now.mono)
+        PoolReading::of(&self.desk.roster, self.desk.leases.len(), self.waiting.len(), most_quotas, now.mono)
     }
 
     /// Each project, in the order of their first keys.
@@ -219,7 +250,7 @@ impl Pool {
         self.waiting.len()
     }
 
-    /// How many leases of this incarnation are not settled.
+    /// How many leases of this incarnation are not settled, those of keys that are gone among them.
     pub fn in_flight(&self) -> usize {
         self.desk.leases.len()
     }

@@ -39,10 +39,16 @@ pub struct QuotaReading {
 type Found<'a> = (f64, ProjectIx, &'a Option<Arc<str>>, Gauge);
 
 impl PoolReading {
-    pub(crate) fn of(roster: &Roster, waiting: usize, most_quotas: usize, now: Duration) -> Self {
-        let mut counts = Counts { total: roster.members.len(), waiting, ..Counts::default() };
+    pub(crate) fn of(
+        roster: &Roster,
+        in_flight: usize,
+        waiting: usize,
+        most_quotas: usize,
+        now: Duration,
+    ) -> Self {
+        let total = roster.members.iter().count();
+        let mut counts = Counts { total, in_flight: in_flight as u64, waiting, ..Counts::default() };
         for (ix, key) in roster.members.iter() {
-            counts.in_flight += u64::from(roster.counters.in_flight(ix));
             counts.add(state_of(ix, key, roster, now));
         }
         let down = roster

@@ -5,6 +5,7 @@
 use fixedbitset::FixedBitSet;
 
 use crate::ids::KeyIx;
+use crate::moves::Moves;
 
 /// How far a model has come around the keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,11 @@ impl Rotation {
     /// Returns the rotation after a lease of this key.
     pub(crate) fn after(self, key: KeyIx) -> Self {
         Self { next: key.position() + 1, leases: self.leases.wrapping_add(1) }
+    }
+
+    /// Returns the rotation over another set of keys: it goes on with the next one that is still there.
+    pub(crate) fn over_others(self, moves: &Moves) -> Self {
+        Self { next: moves.turn(self.next), ..self }
     }
 
     /// Returns the places that are set, beginning with the one whose turn it is. Costs a few words for those that are not.

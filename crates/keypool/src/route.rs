@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::ids::{KeyIx, Order};
+use crate::moves::Moves;
 
 /// So many faults in a row close the route. A request makes three attempts by default, so one that breaks whatever it
 /// passes through does not close the route by itself.
@@ -32,8 +33,8 @@ struct Run {
     /// Leases from this one on were granted after the first fault.
     from: Order,
     counted: u32,
-    /// The key that met the first one.
-    first: KeyIx,
+    /// The key that met the first one; `None` once it is gone.
+    first: Option<KeyIx>,
     /// Whether another key has met one as well.
     several: bool,
 }
@@ -53,6 +54,13 @@ impl Route {
     /// Returns until when a request is not let through, if it is not.
     pub(crate) fn refuses(&self, now: Duration) -> Option<Duration> {
         self.next_probe.and_then(|at| at.checked_sub(now)).filter(|back_in| !back_in.is_zero())
+    }
+
+    /// Moves what is known of keys to their present places.
+    pub(crate) fn move_keys(&mut self, moves: &Moves) {
+        if let Some(run) = &mut self.run {
+            run.first = run.first.and_then(|key| moves.of(key));
+        }
     }
 
     pub(crate) fn is_down(&self) -> bool {
@@ -89,7 +97,7 @@ impl Route {
             Some(run) if now.saturating_sub(run.last) < FORGOTTEN => {
                 let counts = lease >= run.from || now.saturating_sub(run.began) >= ONE_BLOW;
                 let counted = run.counted.saturating_add(u32::from(counts));
-                Run { last: now, counted, several: run.several || key != run.first, ..run }
+                Run { last: now, counted, several: run.several || Some(key) != run.first, ..run }
             }
             _ => Run::begin(key, next, now),
         };
@@ -106,6 +114,6 @@ impl Route {
 
 impl Run {
     fn begin(key: KeyIx, next: Order, now: Duration) -> Self {
-        Self { began: now, last: now, from: next, counted: 1, first: key, several: false }
+        Self { began: now, last: now, from: next, counted: 1, first: Some(key), several: false }
     }
 }

@@ -6,8 +6,9 @@ use fixedbitset::FixedBitSet;
 use crate::affinity::Affinity;
 use crate::choice::Choice;
 use crate::counters::Headroom;
-use crate::ids::KeyIx;
+use crate::ids::{KeyIx, ProjectIx};
 use crate::lease_request::{Avoid, LeaseRequest, Reach};
+use crate::moves::Moves;
 use crate::roster::Roster;
 use crate::rotation::Rotation;
 use crate::settings::Strategy;
@@ -34,6 +35,20 @@ impl Selector {
             candidates: FixedBitSet::with_capacity(keys),
             preferred: FixedBitSet::with_capacity(keys),
         }
+    }
+
+    /// Takes over another set of keys. The projects that are no more are `vacated`.
+    pub(crate) fn reconcile(&mut self, roster: &Roster, moves: &Moves, vacated: &[ProjectIx]) {
+        let keys = roster.members.len();
+        self.affinity.reconcile(roster.members.iter().map(|(_, key)| &key.id), vacated);
+        self.fresh = self.fresh.over_others(moves);
+        self.candidates = FixedBitSet::with_capacity(keys);
+        self.preferred = FixedBitSet::with_capacity(keys);
+    }
+
+    /// Chooses by another strategy from now on.
+    pub(crate) fn set_strategy(&mut self, strategy: Strategy) {
+        self.strategy = strategy;
     }
 
     /// Returns the rotation of a model that nothing is known of.

@@ -78,7 +78,11 @@ impl Settings {
     /// The longest any setting may be: what lies beyond is a slip of the keyboard, and instants stay far from overflow.
     const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-    pub(crate) fn check(&self) -> Result<(), PoolError> {
+    /// Refuses what makes no sense.
+    ///
+    /// # Errors
+    /// The first setting that makes none, by its name.
+    pub fn check(&self) -> Result<(), PoolError> {
         let refuse = |name, allowed| Err(PoolError::Setting { name, allowed });
         for (name, value) in [
             ("cooldown_initial", self.cooldown_initial),

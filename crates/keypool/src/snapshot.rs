@@ -44,7 +44,7 @@ pub struct Counts {
     pub retired: usize,
     /// Disabled by the operator.
     pub disabled: usize,
-    /// Leases that are not settled.
+    /// Leases that are not settled, those of keys that are gone among them.
     pub in_flight: u64,
     /// Requests that wait for a key.
     pub waiting: usize,
@@ -152,11 +152,11 @@ pub struct ModelView {
 }
 
 impl Snapshot {
-    pub(crate) fn of(roster: &Roster, waiting: usize, now: Duration) -> Self {
+    pub(crate) fn of(roster: &Roster, in_flight: usize, waiting: usize, now: Duration) -> Self {
         let keys: Vec<_> = roster.members.iter().map(|(ix, key)| KeyView::of(ix, key, roster, now)).collect();
-        let mut counts = Counts { total: keys.len(), waiting, ..Counts::default() };
+        let mut counts =
+            Counts { total: keys.len(), in_flight: in_flight as u64, waiting, ..Counts::default() };
         for key in &keys {
-            counts.in_flight += u64::from(key.in_flight);
             counts.add(key.state);
         }
         let usable = counts.available + counts.probation > 0;

@@ -78,6 +78,7 @@ impl Totals {
         match &settlement.outcome {
             Outcome::Success => self.successes += 1,
             Outcome::Abandoned => self.abandoned += 1,
+            Outcome::Unused => self.leases = self.leases.saturating_sub(1),
             Outcome::Fault(fault) => {
                 self.faults += 1;
                 *self.faults_of.class(fault) += 1;

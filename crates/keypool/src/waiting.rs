@@ -72,6 +72,11 @@ impl Waiting {
         });
     }
 
+    /// Changes what each of those who wait wants.
+    pub(crate) fn change(&mut self, change: impl FnMut(&mut LeaseRequest)) {
+        self.waiters.values_mut().map(|waiter| &mut waiter.request).for_each(change);
+    }
+
     /// Takes out those whose deadline has passed, the earliest first.
     pub(crate) fn overdue(&mut self, now: Duration) -> Option<(Ticket, Waiter)> {
         loop {

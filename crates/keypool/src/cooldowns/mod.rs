@@ -20,6 +20,7 @@ use trouble::Trouble;
 
 use crate::ids::{KeyIx, Model, ProjectIx, Site};
 use crate::members::Members;
+use crate::moves::Moves;
 use crate::quota::NamedQuota;
 use crate::settings::Settings;
 use crate::tool::{Tool, Tools};
@@ -372,7 +373,63 @@ impl Cooldowns {
         sites
     }
 
-    /// Brings all bits in line with the cooldowns, since keys have changed their projects.
+    /// Opens what cools on a project that is no more, and returns where that was. Its keys' bits stay as they are.
+    pub(crate) fn forget(&mut self, project: ProjectIx) -> Vec<Site> {
+        let sites = self.sites_of(project);
+        for site in &sites {
+            match site {
+                Site::Model(_, model) => {
+                    let Some(trouble) = self.troubles.get_mut(model) else { continue };
+                    trouble.forget(project);
+                    if trouble.cooldowns.is_empty() {
+                        self.troubles.remove(model);
+                    }
+                }
+                Site::Tool(_, tool) => self.tools[*tool as usize].forget(project),
+                Site::Project(_) | Site::Key(_) => self.projects[project.position()] = Cooldown::Open,
+            }
+        }
+        sites
+    }
+
+    /// Moves what is kept of keys to their present places. The bits are wrong until [`Cooldowns::rebuild`].
+    pub(crate) fn move_keys(&mut self, moves: &Moves, members: &Members) {
+        self.projects.resize(members.project_places(), Cooldown::Open);
+        let disabled = moves.from().filter(|(_, from)| from.is_some_and(|from| self.is_disabled(from)));
+        self.disabled = disabled.map(|(key, _)| key.position()).collect();
+        moves.carry(&mut self.keys);
+        let keys = self.keys.len();
+        self.disabled.grow(keys);
+        self.ready = FixedBitSet::with_capacity(keys);
+        for trouble in self.troubles.values_mut().chain(&mut self.tools) {
+            trouble.blocked = FixedBitSet::with_capacity(keys);
+        }
+        let timers =
+            std::mem::take(&mut self.timers).into_iter().filter_map(|Reverse(Timer { at, site })| {
+                let site = match site {
+                    Site::Key(key) => Site::Key(moves.of(key)?),
+                    site => site,
+                };
+                // Those of what is gone would else lie here until their time.
+                let is_awaited = self.get(&site).is_some_and(|cooldown| !cooldown.is_open());
+                is_awaited.then_some(Reverse(Timer { at, site }))
+            });
+        self.timers = timers.collect();
+    }
+
+    /// Sets a timer for each cooldown, since the settings by which they end have changed.
+    pub(crate) fn set_timers(&mut self, members: &Members, settings: &Settings) {
+        let keys = members.iter().map(|(key, _)| Site::Key(key));
+        let sites: Vec<_> = keys.chain(members.projects().map(Site::Project)).chain(self.parts()).collect();
+        self.timers.clear();
+        for site in sites {
+            if let Some(at) = self.get(&site).and_then(|cooldown| cooldown.changes_at(settings)) {
+                self.set_timer(at, site);
+            }
+        }
+    }
+
+    /// Brings all bits in line with the cooldowns, since there are other keys, or keys have changed their projects.
     pub(crate) fn rebuild(&mut self, members: &Members) {
         self.stirred = true;
         self.projects.resize(members.project_places(), Cooldown::Open);

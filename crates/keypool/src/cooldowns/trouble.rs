@@ -43,6 +43,12 @@ impl Trouble {
         }
     }
 
+    /// Forgets a project that is no more. Its keys' bits stay as they are.
+    pub(super) fn forget(&mut self, project: ProjectIx) {
+        self.cooldowns.remove(&project);
+        self.quotas.remove(&project);
+    }
+
     /// Brings all bits in line with the cooldowns.
     pub(super) fn rebuild(&mut self, members: &Members) {
         self.blocked.clear();

@@ -181,11 +181,31 @@ impl Counters {
         former
     }
 
-    /// Looks the configured limits up again, since labels or projects have changed.
-    pub(crate) fn reconfigure_budgets(&mut self, members: &Members) {
-        if self.limits.is_empty() {
-            return;
+    /// Forgets the budgets of a project that is no more. Returns under which names they are kept.
+    pub(crate) fn forget_budgets(&mut self, project: ProjectIx, members: &Members) -> Vec<Subject> {
+        let owner = members.owner(project);
+        let subject = |model: &Model| Subject::Limits { project: owner.clone(), model: model.clone() };
+        let mut former = Vec::new();
+        for state in self.models.iter_mut() {
+            if state.budgets.remove(&project).is_some() {
+                former.push(subject(&state.name));
+            }
         }
+        former.extend(self.journal.pages().iter().filter_map(|page| match page {
+            Page::Limits(of, model) if *of == project => Some(subject(model)),
+            _ => None,
+        }));
+        former
+    }
+
+    /// Takes other limits. What is counted stays.
+    pub(crate) fn set_limits(&mut self, limits: &[Limit], members: &Members) {
+        self.limits = limits.into();
+        self.reconfigure_budgets(members);
+    }
+
+    /// Looks the configured limits up again, since they, labels or projects have changed.
+    pub(crate) fn reconfigure_budgets(&mut self, members: &Members) {
         let labels: Vec<_> = members.projects().map(|project| members.label(project)).collect();
         for state in self.models.iter_mut() {
             for (project, budget) in &mut state.budgets {

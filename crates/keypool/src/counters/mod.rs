@@ -13,12 +13,14 @@ pub(crate) use budgets::Headroom;
 use crate::breaker::{Breaker, Turn};
 use crate::budget::Budget;
 use crate::ids::{KeyIx, Model, ModelIx, Order, ProjectIx};
-use crate::journal::Journal;
+use crate::journal::{Journal, Page};
 use crate::lease_request::Retry;
 use crate::limit::Limit;
 use crate::losses::Losses;
 use crate::members::Members;
 use crate::models::Models;
+use crate::moves::Moves;
+use crate::record::Subject;
 use crate::rotation::Rotation;
 use crate::totals::Totals;
 
@@ -128,10 +130,12 @@ impl Counters {
         self.models.get_mut(model).in_flight += 1;
     }
 
-    /// Counts a lease as back.
-    pub(crate) fn lease_back(&mut self, key: KeyIx, model: ModelIx) {
-        let entry = &mut self.keys[key.position()];
-        entry.in_flight = entry.in_flight.saturating_sub(1);
+    /// Counts a lease as back, on its key if that is still there, and for its model.
+    pub(crate) fn lease_back(&mut self, key: Option<KeyIx>, model: ModelIx) {
+        if let Some(key) = key {
+            let entry = &mut self.keys[key.position()];
+            entry.in_flight = entry.in_flight.saturating_sub(1);
+        }
         let state = self.models.get_mut(model);
         state.in_flight = state.in_flight.saturating_sub(1);
     }
@@ -148,6 +152,39 @@ impl Counters {
 
     pub(crate) fn losses_mut(&mut self) -> &mut Losses {
         &mut self.losses
+    }
+
+    /// Returns under which names sums are kept, or are still to be cleared away, of the keys that `of` picks.
+    pub(crate) fn usage_subjects(&self, members: &Members, of: impl Fn(KeyIx) -> bool) -> Vec<Subject> {
+        let id = |key: KeyIx| members.get(key).id.clone();
+        let by_model = |key, model: &Model| Subject::ModelUsage { key: id(key), model: model.clone() };
+        let mut subjects: Vec<_> = members
+            .iter()
+            .filter(|(key, _)| of(*key) && self.totals(*key) != Totals::default())
+            .map(|(_, member)| Subject::Usage { key: member.id.clone() })
+            .collect();
+        for state in self.models.iter() {
+            subjects.extend(state.keys().filter(|key| of(*key)).map(|key| by_model(key, &state.name)));
+        }
+        subjects.extend(self.journal.pages().iter().filter_map(|page| match page {
+            Page::ModelUsage(key, model) if of(*key) => Some(by_model(*key, model)),
+            _ => None,
+        }));
+        subjects
+    }
+
+    /// Moves what is counted of keys to their present places. Of those that are gone nothing stays.
+    pub(crate) fn move_keys(&mut self, moves: &Moves) {
+        moves.carry(&mut self.keys);
+        self.losses.move_keys(moves);
+        self.models.move_keys(moves);
+        self.journal.move_keys(moves);
+    }
+
+    /// Notes all sums of a key to be written up, since it has another name.
+    pub(crate) fn write_anew(&mut self, key: KeyIx, now: Duration) {
+        self.count(key, None, now, |_| ());
+        self.models.write_anew(key, now, &mut self.journal);
     }
 
     /// Returns when something is to be written up.

@@ -17,7 +17,7 @@ use crate::totals::{ModelUsage, Totals, Usage};
 impl Counters {
     /// Counts a grant.
     pub(crate) fn count_grant(&mut self, key: KeyIx, model: ModelIx, now: Now) {
-        self.count(key, Some(model), now, |totals| totals.leases += 1);
+        self.count(key, Some(model), now.mono, |totals| totals.leases += 1);
     }
 
     /// Counts a report.
@@ -28,17 +28,23 @@ impl Counters {
         settlement: &Settlement,
         now: Now,
     ) {
-        self.count(key, model, now, |totals| totals.settle(settlement));
+        self.count(key, model, now.mono, |totals| totals.settle(settlement));
     }
 
-    fn count(&mut self, key: KeyIx, model: Option<ModelIx>, now: Now, change: impl Fn(&mut Totals)) {
+    pub(super) fn count(
+        &mut self,
+        key: KeyIx,
+        model: Option<ModelIx>,
+        now: Duration,
+        change: impl Fn(&mut Totals),
+    ) {
         let entry = &mut self.keys[key.position()];
         change(&mut entry.totals);
         if !std::mem::replace(&mut entry.unkept, true) {
-            self.journal.note(Page::Usage(key), now.mono);
+            self.journal.note(Page::Usage(key), now);
         }
         if let Some(model) = model {
-            self.models.sum_up(model, key, now.mono, &mut self.journal, change);
+            self.models.sum_up(model, key, now, &mut self.journal, change);
         }
     }
 

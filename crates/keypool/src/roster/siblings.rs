@@ -7,14 +7,14 @@ use meter::Now;
 
 use super::Roster;
 use crate::effect::{Effect, Effects, Event};
-use crate::ids::{KeyIx, Site};
+use crate::ids::{KeyIx, ProjectIx, Site};
 use crate::key::ProjectNumber;
 use crate::members::Dissolved;
 use crate::record::{Record, Subject};
 use crate::settings::Settings;
 
 impl Roster {
-    /// A fault named the number of this key's project.
+    /// A fault named the number of this key's project. Returns the projects that are no more by it.
     pub(crate) fn learn_number(
         &mut self,
         key: KeyIx,
@@ -22,14 +22,20 @@ impl Roster {
         now: Now,
         settings: &Settings,
         effects: &mut Effects,
-    ) {
+    ) -> Vec<ProjectIx> {
         if self.members.get(key).number == Some(number) {
-            return;
+            return Vec::new();
         }
         self.members.set_number(key, number);
         self.tell_of_number(key, number, effects);
         effects.push(Effect::Persist(self.record(&Site::Key(key), now)));
-        for dissolved in self.members.regroup() {
+        self.regroup(now, settings, effects)
+    }
+
+    /// Puts each key into the project it belongs to by now. Returns the projects that are no more by it.
+    pub(super) fn regroup(&mut self, now: Now, settings: &Settings, effects: &mut Effects) -> Vec<ProjectIx> {
+        let dissolved = self.members.regroup();
+        for dissolved in dissolved.iter().copied() {
             let (former, sites) = self.bequeath(dissolved, now.mono, settings);
             for subject in former {
                 effects.push(Effect::Persist(Record::clear(subject)));
@@ -39,6 +45,7 @@ impl Roster {
             }
         }
         self.rebuild();
+        dissolved.into_iter().map(|dissolved| dissolved.project).collect()
     }
 
     /// Takes over the numbers that a former incarnation learnt.
