@@ -13,15 +13,14 @@ const GENERALIZED_TIME: u8 = 0x18;
 pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (mut certificate, _) = inside(certificate, SEQUENCE)?;
     let (mut fields, _) = inside(take(&mut certificate)?.1, SEQUENCE)?;
-    let mut first = take(&mut fields)?;
-    if first.0 == VERSION {
-        first = take(&mut fields)?;
+    if take(&mut fields)?.0 == VERSION {
+        take(&mut fields)?;
     }
-    let _serial = first;
-    let _signature = take(&mut fields)?;
-    let _issuer = take(&mut fields)?;
+    // That was the serial number; the signature's algorithm and the issuer follow, then both times.
+    take(&mut fields)?;
+    take(&mut fields)?;
     let (mut validity, _) = inside(take(&mut fields)?.1, SEQUENCE)?;
-    let _not_before = take(&mut validity)?;
+    take(&mut validity)?;
     let (tag, whole) = take(&mut validity)?;
     let (text, _) = inside(whole, tag)?;
     time(tag, str::from_utf8(text).ok()?)

@@ -81,15 +81,11 @@ impl Exposition {
 }
 
 fn sample(line: &str) -> Sample {
-    let (name, rest) = match line.split_once('{') {
-        Some((name, rest)) => (name, rest),
-        None => {
-            let (name, value) = line.split_once(' ').unwrap();
-            return Sample { name: name.to_owned(), labels: BTreeMap::new(), value: value.parse().unwrap() };
-        }
+    let Some((name, mut rest)) = line.split_once('{') else {
+        let (name, value) = line.split_once(' ').unwrap();
+        return Sample { name: name.to_owned(), labels: BTreeMap::new(), value: value.parse().unwrap() };
     };
     let mut labels = BTreeMap::new();
-    let mut rest = rest;
     loop {
         let (label, behind) = rest.split_once("=\"").unwrap_or_else(|| panic!("{line}"));
         let mut value = String::new();

@@ -1,6 +1,13 @@
 //! The metrics: which there are, of which types, that they agree with what the simulator has seen, that clients cannot make
 //! them grow, that no secret is in them, and who may read them.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test's counts are small"
+)]
+
 use crate::{
     exposition::Exposition,
     live::Session,

@@ -59,7 +59,7 @@ pub(super) fn operation(transaction: &Transaction) -> &'static str {
         if let Some((_, word)) = OPENAI.iter().find(|(end, _)| path.ends_with(end)) {
             return word;
         }
-        let below_root = path.split('/').filter(|segment| !segment.is_empty()).skip_while(is_root).next();
+        let below_root = path.split('/').find(|segment| !segment.is_empty() && !is_root(segment));
         return known(OPENAI_ROOTS, below_root);
     }
     let last = path.rsplit('/').next().unwrap_or_default();
@@ -70,10 +70,10 @@ pub(super) fn operation(transaction: &Transaction) -> &'static str {
 }
 
 /// Whether a segment is the version or the layer's name.
-fn is_root(segment: &&str) -> bool {
+fn is_root(segment: &str) -> bool {
     let version =
         segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    version || *segment == "openai"
+    version || segment == "openai"
 }
 
 fn known(words: &[&'static str], word: Option<&str>) -> &'static str {

@@ -8,6 +8,7 @@ use meter::{Amount, Gauge, Second};
 
 use crate::budget::Budget;
 use crate::ids::ProjectIx;
+use crate::key::Project;
 use crate::roster::Roster;
 use crate::snapshot::{Counts, state_of};
 
@@ -78,7 +79,7 @@ fn quotas(roster: &Roster, most: usize, now: Duration) -> Vec<QuotaReading> {
     found.truncate(most);
     let named = |(used, project, model, gauge): Found<'_>| {
         let first = roster.members.of(project).first()?;
-        let label = roster.members.label(project).map(|label| label.as_str());
+        let label = roster.members.label(project).map(Project::as_str);
         let project = label.unwrap_or(roster.members.get(*first).id.as_str()).into();
         Some(QuotaReading { project, model: model.clone(), gauge, used })
     };

@@ -70,8 +70,8 @@ fn a_request_counts_once_in_each_family_and_each_try_by_its_fault() {
 
 #[test]
 fn no_family_has_more_series_than_may_be_and_what_finds_no_room_is_counted() {
-    let mut counts = RunningCounts::new(true);
     const REQUESTS: u64 = 20_000;
+    let mut counts = RunningCounts::new(true);
     let kinds = [Kind::Overloaded, Kind::QuotaMinute, Kind::Internal];
     for n in 0..REQUESTS {
         let at = usize::try_from(n).unwrap();
