@@ -2,12 +2,16 @@
 //! first where there are too many. Strangers cannot keep others out: what they hold goes before what callers hold, and
 //! nothing that a caller's request is under way on is ever closed. `service` opens each, `http` says what comes on it.
 
+mod newcomers;
 mod stream;
 mod upgrade;
 
+pub(crate) use newcomers::Newcomers;
 pub(crate) use stream::{ClientStream, SheddableStream};
 
+use self::newcomers::Newcomer;
 use crate::settings;
+use gemini_balance_actors::ClientStall;
 use std::{
     cell::{Cell, RefCell},
     cmp::Reverse,
@@ -59,6 +63,9 @@ pub(crate) struct Connections {
     /// How many each address holds on which nobody was let in.
     unknown: RefCell<HashMap<IpAddr, usize>>,
     next: Cell<u64>,
+    /// How many connections and requests have ended.
+    ended: Cell<u64>,
+    newcomers: Newcomers,
 }
 
 /// One connection, as far as others have to know of it.
@@ -80,8 +87,12 @@ pub(crate) struct Connection {
     idle_since: Cell<Instant>,
     /// Whether it is to end.
     is_shed: Cell<bool>,
+    /// Its place among those without a request, while it has one.
+    newcomer: RefCell<Option<Newcomer>>,
     /// Whether what comes next is the head of a request.
     expects_head: Cell<bool>,
+    /// Whether it was given up since the client took nothing.
+    stall: ClientStall,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -90,8 +101,24 @@ pub(crate) struct Connection {
 pub(crate) struct UnderWay(Rc<Connection>);
 
 impl Connections {
-    pub(crate) fn new(bounds: ConnectionBounds) -> Rc<Self> {
-        Rc::new(Self { bounds, open: RefCell::default(), unknown: RefCell::default(), next: Cell::new(0) })
+    pub(crate) fn new(bounds: ConnectionBounds, newcomers: Newcomers) -> Rc<Self> {
+        Rc::new(Self {
+            bounds,
+            open: RefCell::default(),
+            unknown: RefCell::default(),
+            next: Cell::new(0),
+            ended: Cell::new(0),
+            newcomers,
+        })
+    }
+
+    /// Returns how many connections and requests have ended so far.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended.get()
+    }
+
+    fn has_ended(&self) {
+        self.ended.set(self.ended.get().wrapping_add(1));
     }
 
     /// Closes what is idle for too long, for as long as the worker lives.
@@ -147,7 +174,9 @@ impl Connections {
             callers_requests: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             is_shed: Cell::new(false),
+            newcomer: RefCell::new(Some(self.newcomers.enter())),
             expects_head: Cell::new(true),
+            stall: ClientStall::default(),
             waker: RefCell::new(None),
         });
         self.open.borrow_mut().insert(number, Rc::clone(&connection));
@@ -198,10 +227,16 @@ impl Connection {
         self.is_secure
     }
 
+    /// What is to be said of a client that takes nothing.
+    pub(crate) fn stall(&self) -> &ClientStall {
+        &self.stall
+    }
+
     /// A request has come on it.
     pub(crate) fn begin(self: &Rc<Self>) -> UnderWay {
         self.requests.set(self.requests.get() + 1);
         self.expects_head.set(false);
+        self.newcomer.take();
         UnderWay(Rc::clone(self))
     }
 
@@ -227,6 +262,8 @@ impl Connection {
 
     /// It is gone.
     fn close(&self) {
+        self.newcomer.take();
+        self.all.has_ended();
         if self.all.open.borrow_mut().remove(&self.number).is_some() && !self.is_known.get() {
             self.all.forget_unknown(self.address);
         }
@@ -236,6 +273,7 @@ impl Connection {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let connection = &self.0;
+        connection.all.has_ended();
         let left = connection.requests.get().saturating_sub(1);
         connection.requests.set(left);
         connection.callers_requests.set(connection.callers_requests.get().min(left));
@@ -264,7 +302,8 @@ mod tests {
 
     fn connections(most: usize, most_unknown: usize) -> Rc<Connections> {
         let (unknown_idle, known_idle) = (Duration::from_secs(10), Duration::from_secs(85));
-        Connections::new(ConnectionBounds { most, most_unknown, unknown_idle, known_idle })
+        let bounds = ConnectionBounds { most, most_unknown, unknown_idle, known_idle };
+        Connections::new(bounds, Newcomers::default())
     }
 
     fn open(connections: &Rc<Connections>, address: u8) -> Rc<Connection> {

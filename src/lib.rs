@@ -2,6 +2,7 @@
 //! around [`command`]; the actors live in `gemini-balance-actors`.
 
 mod caller_view;
+mod closing;
 pub mod command;
 mod configuration;
 mod connections;
@@ -9,6 +10,7 @@ pub mod http;
 pub mod inflight;
 mod local_http;
 pub mod logging;
+mod memory_return;
 mod metrics;
 mod operator;
 mod printable;

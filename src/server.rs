@@ -1,9 +1,11 @@
 //! The clients' listener: its sockets, TLS, and on each worker the connections and the HTTP/1.1 server over them. What is
-//! answered is the business of `http`; when it ends, that of `service`.
+//! answered is the business of `http`; when it ends, that of `service`; how the listener closes, that of `closing`.
 
 use crate::{
-    connections::{ClientStream, Connection, ConnectionBounds, Connections, SheddableStream},
+    closing::Closing,
+    connections::{ClientStream, Connection, ConnectionBounds, Connections, Newcomers, SheddableStream},
     http::{WorkerState, around, routes},
+    memory_return::give_back,
     settings, socket,
 };
 use actix_http::{Extensions, HttpService, error::DispatchError};
@@ -27,9 +29,9 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// How much of an answer is gathered before it is written. As much, and one more piece, lies there for a client that does
-/// not read.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// How much of an answer is gathered before it is written: more than a piece usually has, so that the last one goes out in
+/// one write with the end. As much, and one more piece, lies there for a client that does not read.
+const WRITE_BUFFER_BYTES: usize = 32 * 1024;
 
 /// How long an answer's last bytes may take where its connection ends with it.
 const DISCONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -70,8 +72,8 @@ impl ClientListener {
         self.address
     }
 
-    /// Starts the workers.
-    pub(crate) fn serve<F>(self, serving: Serving<F>) -> io::Result<Server>
+    /// Starts the workers. The second is for the end of it.
+    pub(crate) fn serve<F>(self, serving: Serving<F>) -> io::Result<(Server, Closing)>
     where
         F: Fn() -> Rc<WorkerState> + Clone + Send + 'static,
     {
@@ -88,10 +90,13 @@ impl ClientListener {
             tls.alpn_protocols.push(b"http/1.1".to_vec());
             Arc::new(tls)
         });
+        let newcomers = Newcomers::default();
+        let closing = Closing::of(&self.sockets, newcomers.clone())?;
         for socket in self.sockets {
-            server = listen_with(server, socket, &settings, tls.clone(), state.clone())?;
+            let door = DoorPlan { settings: settings.clone(), newcomers: newcomers.clone() };
+            server = listen_with(server, socket, door, tls.clone(), state.clone())?;
         }
-        Ok(server.run())
+        Ok((server.run(), closing))
     }
 }
 
@@ -104,22 +109,29 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// What a worker makes its door from.
+#[derive(Clone)]
+struct DoorPlan {
+    settings: settings::Server,
+    newcomers: Newcomers,
+}
+
 fn listen_with<F>(
     server: ServerBuilder,
     socket: TcpListener,
-    settings: &settings::Server,
+    plan: DoorPlan,
     tls: Option<Arc<ServerConfig>>,
     state: F,
 ) -> io::Result<ServerBuilder>
 where
     F: Fn() -> Rc<WorkerState> + Clone + Send + 'static,
 {
-    let (settings, ending) = (settings.clone(), server.graceful_shutdown_signal());
+    let ending = server.graceful_shutdown_signal();
     let worker = move || {
         let state = state();
         Worker {
-            door: Rc::new(Door::new(&settings, Rc::clone(&state))),
-            settings: settings.clone(),
+            door: Rc::new(Door::new(&plan, Rc::clone(&state))),
+            settings: plan.settings.clone(),
             ending: ending.clone(),
             state,
         }
@@ -162,9 +174,11 @@ struct Door {
 }
 
 impl Door {
-    fn new(settings: &settings::Server, state: Rc<WorkerState>) -> Self {
-        let connections = Connections::new(ConnectionBounds::of(settings));
+    fn new(plan: &DoorPlan, state: Rc<WorkerState>) -> Self {
+        let DoorPlan { settings, newcomers } = plan;
+        let connections = Connections::new(ConnectionBounds::of(settings), newcomers.clone());
         actix_web::rt::spawn(Rc::clone(&connections).sweep());
+        actix_web::rt::spawn(give_back(Rc::clone(&connections)));
         Self { connections, state, handshake_within: Duration::from_secs(settings.head_timeout_s) }
     }
 

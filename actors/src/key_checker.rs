@@ -103,10 +103,10 @@ async fn check(keys: &KeyManager, prober: &Prober) {
 mod tests {
     use super::*;
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn a_wait_that_is_changed_begins_anew_and_none_is_no_check() {
         let (sender, mut every) = watch::channel(Duration::from_secs(3_600));
-        let waiting = actix_rt::spawn(async move { (has_passed(&mut every).await, every) });
+        let waiting = tokio::spawn(async move { (has_passed(&mut every).await, every) });
         sender.send(Duration::ZERO).unwrap();
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());

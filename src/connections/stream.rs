@@ -70,7 +70,7 @@ impl AsyncRead for SheddableStream {
                 *waker = Some(cx.waker().clone());
             }
         }
-        read
+        heed(&this.connection, read)
     }
 }
 
@@ -91,11 +91,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
     }
 }
 
+/// Looks at what became of reading or writing: the kernel gives up a connection whose client acknowledges nothing.
+fn heed<T>(connection: &Connection, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    if let Poll::Ready(Err(error)) = &done
+        && error.kind() == io::ErrorKind::TimedOut
+    {
+        connection.stall().note();
+    }
+    done
+}
+
 macro_rules! writes_to {
     ($stream:ident, $($impl:tt)*) => {
         $($impl)* {
             fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.$stream).poll_write(cx, bytes)
+                let done = Pin::new(&mut self.$stream).poll_write(cx, bytes);
+                heed(&self.connection, done)
             }
 
             fn poll_write_vectored(
@@ -103,7 +114,8 @@ macro_rules! writes_to {
                 cx: &mut Context<'_>,
                 pieces: &[io::IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.$stream).poll_write_vectored(cx, pieces)
+                let done = Pin::new(&mut self.$stream).poll_write_vectored(cx, pieces);
+                heed(&self.connection, done)
             }
 
             fn is_write_vectored(&self) -> bool {
@@ -111,7 +123,8 @@ macro_rules! writes_to {
             }
 
             fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.$stream).poll_flush(cx)
+                let done = Pin::new(&mut self.$stream).poll_flush(cx);
+                heed(&self.connection, done)
             }
 
             fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use chrono::DateTime;
 use gemini::path::{self, CredentialForm};
 use gemini_balance_actors::{
-    Caller, Failure,
+    Caller, ClientStall, Failure,
     transaction::{Detail, End, Transaction},
 };
 use std::{
@@ -128,6 +128,11 @@ pub(super) fn let_in(request: &HttpRequest) {
     if let Some(connection) = request.conn_data::<Rc<Connection>>() {
         connection.let_in();
     }
+}
+
+/// Returns what is to be heard of a request's connection, should its client take nothing.
+pub(super) fn stall(request: &HttpRequest) -> Option<ClientStall> {
+    request.conn_data::<Rc<Connection>>().map(|connection| connection.stall().clone())
 }
 
 /// Compares what the request shows, unless its address has guessed too often of late.

@@ -3,7 +3,7 @@
 
 use super::{
     AppState, admission,
-    arrival::{Arrival, let_in},
+    arrival::{Arrival, let_in, stall},
     body::{BodyRefused, Reserved, take_in},
     clear::{clear, is_clear},
     error::GatewayError,
@@ -116,6 +116,7 @@ async fn handle(
         stream,
         upload,
         origin: face.origins.of(request).map(|origin| origin.to_string()),
+        stall: stall(request),
         arrived: arrival.at,
     };
     let is_told_by_answer = job.target.operation.streaming == Streaming::Unknown;

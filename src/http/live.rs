@@ -3,7 +3,7 @@
 
 use super::{
     AppState, admission,
-    arrival::Arrival,
+    arrival::{Arrival, stall},
     auth::Refused,
     error::{GatewayError, failure_close},
 };
@@ -137,6 +137,7 @@ pub(super) fn open(
         ephemeral,
         setup_within: Duration::from_secs(face.settings.body_timeout_s),
         told: failure_close,
+        stall: stall(request),
         arrived: arrival.at,
     };
     let in_flight = face.in_flight.clone();

@@ -121,7 +121,10 @@ impl MessageBody for RelayedBody {
                 }
                 Poll::Ready(Some(Ok(chunk)))
             }
-            Poll::Ready(Some(Piece::End)) => Poll::Ready(None),
+            Poll::Ready(Some(Piece::Last(chunk))) => {
+                this.source = Source::Whole(chunk);
+                self.poll_next(cx)
+            }
             // An error makes actix-web drop what it has not written: let it write first, or the client loses the last
             // events and the word of the break, even the head.
             Poll::Ready(None) if std::mem::take(&mut this.unwritten) => {

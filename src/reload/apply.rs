@@ -78,9 +78,12 @@ impl Parts {
             restart_needed,
             ..current_settings(configuration, &self.pool_keys)
         }));
-        // Last: what is said of the change is still said as before.
-        self.logging.apply(&settings.log, configuration.level);
         Ok(())
+    }
+
+    /// Changes what is logged. Last, so that what is said of the change is said as before.
+    pub(super) fn apply_to_log(&self, configuration: &Configuration) {
+        self.logging.apply(&configuration.settings.log, configuration.level);
     }
 }
 

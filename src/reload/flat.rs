@@ -30,6 +30,7 @@ pub(crate) enum FlatValue {
 }
 
 impl FlatValue {
+    #[cfg(test)]
     pub(super) const ON: Self = Self::Switch(true);
     pub(super) const OFF: Self = Self::Switch(false);
 

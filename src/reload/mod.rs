@@ -45,6 +45,15 @@ enum Ask {
     Operator(ReloadRequest, oneshot::Sender<Result<Reloaded, ReloadError>>),
 }
 
+/// Who asks for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trigger {
+    /// Files that have changed.
+    Files,
+    /// Somebody, who wants to know what came of it.
+    Person,
+}
+
 /// What an operator asks for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ReloadRequest {
@@ -110,6 +119,8 @@ pub(crate) struct Reloader {
     started: FlatConfiguration,
     last: FlatConfiguration,
     watch: FileWatch,
+    /// Whether the configuration has been read again yet: files may have changed while the service started.
+    is_compared: bool,
 }
 
 /// A configuration that was read, and which files it was read from, as far as that is known.
@@ -124,8 +135,6 @@ impl Reloader {
         let flat = FlatConfiguration::of(configuration);
         let settings = configuration.settings.clone();
         let files = settings.files();
-        let mut watch = FileWatch::default();
-        watch.consider(&files);
         Self {
             parts,
             state: Arc::clone(&reloads.state),
@@ -133,24 +142,32 @@ impl Reloader {
             files,
             started: flat.clone(),
             last: flat,
-            watch,
+            watch: FileWatch::default(),
+            is_compared: false,
         }
     }
 
     /// Carries out what is asked for, and what files that have changed ask for, until the process ends.
     pub(crate) async fn run(mut self, mut inbox: ReloadInbox) {
+        if !self.settings.has_sources() {
+            return;
+        }
         let mut next_look = Instant::now() + EVERY;
         loop {
             tokio::select! {
                 ask = inbox.0.recv() => match ask {
                     None => return,
-                    Some(Ask::Signal) => drop(self.reload(ReloadRequest::default()).await),
-                    Some(Ask::Operator(request, answer)) => drop(answer.send(self.reload(request).await)),
+                    Some(Ask::Signal) => drop(self.reload(Trigger::Person, ReloadRequest::default()).await),
+                    Some(Ask::Operator(request, answer)) => {
+                        let _ = answer.send(self.reload(Trigger::Person, request).await);
+                    }
                 },
                 () = sleep_until(next_look) => {
                     if self.look().await {
-                        log::info!(target: "reload", "files of the configuration have changed");
-                        let _ = self.reload(ReloadRequest::default()).await;
+                        if self.is_compared {
+                            log::info!(target: "reload", "files of the configuration have changed");
+                        }
+                        let _ = self.reload(Trigger::Files, ReloadRequest::default()).await;
                     }
                     next_look = Instant::now() + EVERY;
                 }
@@ -168,7 +185,7 @@ impl Reloader {
         has_changed
     }
 
-    async fn reload(&mut self, request: ReloadRequest) -> Result<Reloaded, ReloadError> {
+    async fn reload(&mut self, trigger: Trigger, request: ReloadRequest) -> Result<Reloaded, ReloadError> {
         let revision = self.state.revision();
         if request.revision.is_some_and(|known| known != revision) {
             return Err(ReloadError::Stale(revision));
@@ -180,17 +197,14 @@ impl Reloader {
         if request.dry_run {
             return result.map_err(ReloadError::Refused);
         }
+        let is_first = !std::mem::replace(&mut self.is_compared, true);
         match &result {
+            Ok(reloaded) if reloaded.changes.is_empty() && is_first && trigger == Trigger::Files => {}
             Ok(reloaded) if reloaded.changes.is_empty() => {
                 log::info!(target: "reload", "the configuration is as it was");
                 self.state.unchanged(Utc::now());
             }
-            Ok(reloaded) => {
-                for change in &reloaded.changes {
-                    log::info!(target: "reload", "{}", Printable(change));
-                }
-                log::info!(target: "reload", "revision {} of the configuration is in use", reloaded.revision);
-            }
+            Ok(_) => {}
             Err(why) => {
                 log::error!(target: "reload", "{}; the configuration that was read before stays in use", Printable(why));
                 self.state.refused(why.clone());
@@ -225,6 +239,11 @@ impl Reloader {
             self.parts.apply(&configuration, revision + 1, reloaded.restart_needed.clone()).await?;
             self.state.applied(reloaded.restart_needed.clone(), Utc::now());
             reloaded.revision = self.state.revision();
+            for change in &reloaded.changes {
+                log::info!(target: "reload", "{}", Printable(change));
+            }
+            log::info!(target: "reload", "revision {} of the configuration is in use", reloaded.revision);
+            self.parts.apply_to_log(&configuration);
         }
         self.settings = configuration.settings;
         (self.files, self.last) = (files, flat);
@@ -249,14 +268,13 @@ impl Reloader {
         let (read, watch) =
             reading.await.map_err(|_| "it came to a bug in the gateway; see the log".to_owned())?;
         self.watch = watch;
-        read.ok_or_else(|| "there is no configuration to be read: this is the demo".to_owned())
+        Ok(read)
     }
 }
 
-/// Reads everything anew; `None` where there is nothing to read. The files that the newest settings name are told before
-/// they are read.
-fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Option<Read> {
-    let read = match settings.reread()? {
+/// Reads everything anew. The files that the newest settings name are told before they are read.
+fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Read {
+    match settings.reread() {
         Ok(settings) => {
             let files = settings.files();
             before_reading(&files);
@@ -269,6 +287,5 @@ fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Opti
             Read { files, configuration }
         }
         Err(error) => Read { files: settings.files(), configuration: Err(error.to_string()) },
-    };
-    Some(read)
+    }
 }

@@ -118,7 +118,7 @@ impl std::fmt::Display for Change {
 fn is_live(name: &str) -> bool {
     let is_part =
         |of: &&str| name.strip_prefix(*of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    LIVE.iter().any(|setting| is_part(&setting))
+    LIVE.iter().any(is_part)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Lets what runs come to its end when the service is told to stop. What tells it so, and what follows, is in `serve`.
 
-use crate::{inflight::InFlight, settings};
+use crate::{closing::Closing, inflight::InFlight, settings};
 use actix_web::dev::ServerHandle;
 use std::time::Duration;
 
@@ -11,10 +11,16 @@ const FAREWELL: Duration = Duration::from_millis(200);
 pub(super) const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Lets running answers finish: readiness says no at once, connections are taken a little longer, then no more.
-pub(super) async fn drain(handle: &ServerHandle, in_flight: &InFlight, settings: &settings::Server) {
+pub(super) async fn drain(
+    handle: &ServerHandle,
+    closing: Closing,
+    in_flight: &InFlight,
+    settings: &settings::Server,
+) {
     log::info!(target: "service", "shutting down: {} requests under way", in_flight.count());
     in_flight.drain();
     tokio::time::sleep(Duration::from_millis(settings.drain_accept_ms)).await;
+    closing.let_nobody_in().await;
     let stopped = handle.stop(true); // closes the listener at once, then waits for connections
     let finished = async {
         in_flight.idle().await;

@@ -116,7 +116,7 @@ pub(super) async fn serve(
     };
     let listener = ClientListener::bind(&settings.host, settings.port).map_err(refused)?;
     let bound = listener.address();
-    let server = listener
+    let (server, closing) = listener
         .serve(Serving {
             settings: settings.clone(),
             shutdown_timeout_s: SHUTDOWN_S,
@@ -143,7 +143,7 @@ pub(super) async fn serve(
     }
     let server = Arc::clone(&current.load().server);
     let cut = tokio::select! {
-        () = drain(&handle, &in_flight, &server) => return Ok(ExitCode::SUCCESS),
+        () = drain(&handle, closing, &in_flight, &server) => return Ok(ExitCode::SUCCESS),
         () = signals.end() => in_flight.count(),
     };
     log::warn!(target: "service", "told to end a second time: {cut} requests are cut off");

@@ -102,10 +102,14 @@ pub(crate) fn load(file: Option<&Path>, environment: Environment) -> Result<Sett
 }
 
 impl Settings {
-    /// Reads all sources anew; `None` where there are none, as in the demo.
-    pub(crate) fn reread(&self) -> Option<Result<Self, SettingsError>> {
-        let environment = self.environment.reads_file().then(|| self.environment.reread())?;
-        Some(environment.and_then(|environment| load(self.named_file.as_deref(), environment)))
+    /// Whether there is anything that can be read anew. Not so in the demo.
+    pub(crate) fn has_sources(&self) -> bool {
+        self.environment.reads_file()
+    }
+
+    /// Reads all sources anew.
+    pub(crate) fn reread(&self) -> Result<Self, SettingsError> {
+        load(self.named_file.as_deref(), self.environment.reread()?)
     }
 }
 

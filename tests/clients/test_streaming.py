@@ -20,18 +20,16 @@ STREAMS = [
 @pytest.mark.parametrize(("path", "headers", "body"), STREAMS, ids=["native sse", "native array", "openai"])
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_events_arrive_when_they_are_sent(demo, path, headers, body, encoding):
-    arrivals, text = [], ""
+    text, read_while = "", []
     headers = {**headers, "accept-encoding": encoding}
     with httpx.stream("POST", demo.url + path, headers=headers, json=body, timeout=TIMEOUT_S) as answer:
         assert answer.status_code == 200
         for piece in answer.iter_text():
             if piece.strip():
-                arrivals.append(time.monotonic())
+                read_while.append(demo.arrived()[-1]["end"])
                 text += piece
-    pauses = [later - earlier for earlier, later in zip(arrivals, arrivals[1:])]
-    # Eight events and seven pauses; the end may or may not come with the last event.
-    assert sum(pause > 0.1 for pause in pauses) >= 7, pauses
-    assert max(pauses) < 1, pauses
+    # A busy machine joins some of the eight, but most are read while others are yet to be sent.
+    assert read_while.count("open") >= 4, read_while
     if "alt=sse" in path:
         events = [event for event in text.split("\r\n\r\n") if event]
         assert len(events) == 8 and all(json.loads(event.removeprefix("data: ")) for event in events)

@@ -60,9 +60,18 @@ pub(crate) fn has_no_doors(test: &str) -> bool {
 
 /// The text of every file of these tests.
 fn sources() -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/service");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    files.map(|file| std::fs::read_to_string(file).unwrap()).collect()
+    let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/service"))];
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else {
+                text.push_str(&std::fs::read_to_string(entry).unwrap());
+            }
+        }
+    }
+    text
 }
 
 /// The lists above would be worth nothing if a test asked by another's name, or did not ask.

@@ -70,11 +70,8 @@ async fn drain_with(signal: &'static str) {
     let begun = tokio::time::Instant::now();
     for n in 0..200 {
         tokio::time::sleep_until(begun + Duration::from_millis(5) * n).await;
-        // What still waits to be accepted when the listener closes is lost, as it is everywhere: keep well clear of it.
-        if signalled.elapsed() > Duration::from_millis(ACCEPT_MS / 2) {
-            break;
-        }
-        let mut wire = Wire::connect(&authority).await;
+        let Ok(stream) = TcpStream::connect(&authority).await else { break };
+        let mut wire = Wire::of(stream);
         late.spawn(async move {
             let text = request(
                 "POST",
@@ -117,6 +114,47 @@ async fn sigterm_lets_every_running_stream_end_and_loses_no_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigint_does_the_same() {
     drain_with("INT").await;
+}
+
+/// Comes again and again, each time on a new connection, until nobody is let in. How often it was answered; the error is
+/// how it was lost.
+async fn until_refused(authority: String) -> Result<usize, String> {
+    let body = prompt("x");
+    let text = request(
+        "POST",
+        "/v1beta/models/gemini-2.5-flash:generateContent",
+        &[("x-goog-api-key", TOKEN)],
+        &body,
+    );
+    for answered in 0.. {
+        let Ok(stream) = TcpStream::connect(&authority).await else { return Ok(answered) };
+        let mut wire = Wire::of(stream);
+        wire.send(text.clone()).await.map_err(|error| format!("sending: {error}"))?;
+        match wire.answer().await {
+            Some(answer) if answer.status == 200 && answer.whole => {}
+            other => return Err(format!("after {answered}: {other:?}")),
+        }
+    }
+    unreachable!("it comes for ever")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_under_load_answers_whoever_is_let_in_and_refuses_the_others() {
+    const CLIENTS: usize = 200;
+    let simulator = slow_simulator(1).await;
+    for accept_ms in [0, 100, 700] {
+        let mut gateway = Options::new(&simulator.url(), 2).set("server.drain_accept_ms", accept_ms).start();
+        let mut clients: JoinSet<_> =
+            (0..CLIENTS).map(|_| until_refused(gateway.authority().to_owned())).collect();
+        wait_for("load", || (gateway.transactions(0).len() > CLIENTS).then_some(()));
+        gateway.signal("TERM");
+        let mut lost = Vec::new();
+        while let Some(ended) = clients.join_next().await {
+            lost.extend(ended.unwrap().err());
+        }
+        assert!(lost.is_empty(), "{accept_ms} ms: {} of {CLIENTS} were lost: {}", lost.len(), lost[0]);
+        assert_eq!(gateway.wait(Duration::from_secs(10)).code(), Some(0), "{}", gateway.output());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

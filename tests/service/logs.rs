@@ -366,13 +366,17 @@ async fn the_application_log_is_one_json_object_a_line_if_so_wished() {
     }
 }
 
-async fn some_requests(gateway: &Gateway, count: usize) {
+/// Sends so many, and returns the id of the last.
+async fn some_requests(gateway: &Gateway, count: usize) -> String {
     let client = client();
+    let mut last = String::new();
     for n in 0..count {
         let answer = client.post(gateway.url(GENERATE)).body(prompt(&n.to_string())).send().await.unwrap();
         assert_eq!(answer.status(), 200);
+        answer.headers()["x-request-id"].to_str().unwrap().clone_into(&mut last);
         answer.bytes().await.unwrap();
     }
+    last
 }
 
 #[tokio::test]
@@ -380,12 +384,16 @@ async fn files_rotate_by_size_and_old_ones_go() {
     let simulator = simulator(1).await;
     let gateway =
         Options::new(&simulator.url(), 1).set("log.rotate_bytes", 2000).set("log.keep_files", 2).start();
-    for _ in 0..8 {
-        some_requests(&gateway, 10).await;
-        // A burst is one write, and is not torn between two files.
-        tokio::time::sleep(Duration::from_millis(60)).await;
-    }
     let logs = gateway.folder().join("logs");
+    for _ in 0..8 {
+        let last = some_requests(&gateway, 10).await;
+        // A burst may be one write, which is not torn between two files: the next one waits for it.
+        wait_for("the burst's last line", || {
+            let texts = ["transactions.log", "transactions.log.1"]
+                .map(|name| std::fs::read_to_string(logs.join(name)));
+            texts.iter().flatten().any(|text| text.contains(&last)).then_some(())
+        });
+    }
     let mut names: Vec<_> =
         files(&logs).into_iter().filter(|(name, _)| name.contains("transactions")).collect();
     names.sort();

@@ -4,7 +4,7 @@ use crate::{
     binary,
     support::{
         Gateway, Options, client, exhausted, fingerprint, free_port, key_counts, prompt, secret, simulator,
-        simulator_with, wait_for, wait_for_stored,
+        simulator_with, until_written, wait_for, wait_for_stored,
     },
     wire::{exchange, request},
 };
@@ -113,10 +113,12 @@ async fn totals_outlive_a_sigkill_but_for_the_last_second() {
     for life in 1..=3 {
         let mut gateway = options.start_in(folder.path());
         assert_eq!(successes(port).await, (life - 1) * 20, "life {life}");
-        for _ in 0..20 {
-            assert_eq!(send(&gateway).await, 200);
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        until_written(folder.path(), async {
+            for _ in 0..20 {
+                assert_eq!(send(&gateway).await, 200);
+            }
+        })
+        .await;
         gateway.signal("KILL");
         gateway.wait(Duration::from_secs(5));
     }

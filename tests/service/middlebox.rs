@@ -2,7 +2,7 @@
 //! the operator reads why.
 
 use crate::support::{
-    Gateway, Options, client, free_port, key_counts, prompt, simulator, simulator_with, wait_for,
+    Gateway, Options, TOKEN, client, free_port, key_counts, prompt, simulator, simulator_with, wait_for,
 };
 use gemini_simulator::{Fault, Page, Rule, Tls};
 use std::collections::BTreeMap;
@@ -42,6 +42,31 @@ async fn no_key_is_blamed_for_what_something_on_the_way_answers() {
     let log = gateway.output();
     assert_eq!(log.matches("WARN  upstream: Google cannot be reached: 127.0.0.1").count(), 0);
     assert!(log.contains("answers in Google's place (401 Unauthorized, text/html"), "{log}");
+}
+
+#[tokio::test]
+async fn whoever_meets_a_lost_way_is_told_to_come_back_in_a_second() {
+    let simulator = simulator(3).await;
+    // One each, so that the pool does not hold the way to be lost yet.
+    for fault in [Fault::ResetHead, Fault::CloseHead, Fault::PartialHead] {
+        let gateway = Options::new(&simulator.url(), 3).start();
+        simulator.set_faults([Rule::new(fault.clone())]);
+        for path in ["/v1beta/batches", "/v1/batches"] {
+            let request = client().post(gateway.url(path)).bearer_auth(TOKEN).body("{}");
+            let answer = request.send().await;
+            let Ok(answer) = answer else { panic!("{fault:?}: no answer") };
+            let headers = answer.headers().clone();
+            assert_eq!(answer.status(), 502, "{fault:?}");
+            assert_eq!(headers["retry-after"], "1", "{fault:?}");
+        }
+    }
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let gateway = Options::new(&nobody, 3).start();
+    for _ in 0..8 {
+        let (status, retry_after, text) = post(&gateway, GENERATE).await;
+        assert_eq!((status, retry_after.as_deref()), (502, Some("1")), "{text}");
+        assert!(text.contains("RetryInfo"), "{text}");
+    }
 }
 
 #[tokio::test]

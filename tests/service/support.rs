@@ -287,6 +287,30 @@ pub(crate) fn wait_for_stored(folder: &Path, text: &str) {
     });
 }
 
+/// How the store in a gateway's folder stands: it differs once more has been written.
+fn written(folder: &Path) -> Vec<(u64, Option<std::time::SystemTime>)> {
+    let files = ["data/state.db", "data/state.db-wal"].map(|name| std::fs::metadata(folder.join(name)));
+    files.iter().flatten().map(|file| (file.len(), file.modified().ok())).collect()
+}
+
+/// Runs something that changes what the store is to have, and waits until that is written: the store has changed since it
+/// began, and has had twice the time between two writes to change again.
+pub(crate) async fn until_written(folder: &Path, change: impl Future<Output = ()>) {
+    const STILL: Duration = Duration::from_millis(500);
+    let before = written(folder);
+    change.await;
+    let mut last = before.clone();
+    let mut still_since = Instant::now();
+    wait_for("writing of the store", || {
+        let now = written(folder);
+        if now != last {
+            last = now;
+            still_since = Instant::now();
+        }
+        (last != before && still_since.elapsed() > STILL).then_some(())
+    });
+}
+
 /// Resident memory of a gateway in KiB.
 pub(crate) fn resident_kib(gateway: &Gateway) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();

@@ -9,7 +9,7 @@ use crate::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gemini_simulator::{End, Lifecycle, Simulator};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const MIB: usize = 1024 * 1024;
 const FILES: &str = "/upload/v1beta/files";
@@ -317,11 +317,14 @@ async fn an_upload_goes_on_after_a_sigkill() {
     let mut pool = pool_with(|options, _| options.set("server.port", port)).await;
     let alice = pool.caller("alice-token");
     let file = bytes(2 * CHUNK);
-    let started = alice.begin_upload(FILES, "application/octet-stream", file.len()).await;
-    let url = url_of(&started).to_owned();
-    assert_eq!(alice.chunk(&url, "upload", 0, file[..CHUNK].to_vec()).await.status, 200);
-    break_off(&pool, &url, CHUNK, CHUNK, &file[CHUNK..CHUNK + MIB]).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut url = String::new();
+    crate::support::until_written(&pool.gateway.folder(), async {
+        let started = alice.begin_upload(FILES, "application/octet-stream", file.len()).await;
+        url = url_of(&started).to_owned();
+        assert_eq!(alice.chunk(&url, "upload", 0, file[..CHUNK].to_vec()).await.status, 200);
+        break_off(&pool, &url, CHUNK, CHUNK, &file[CHUNK..CHUNK + MIB]).await;
+    })
+    .await;
     pool.restart("KILL");
     let (alice, bob) = (pool.caller("alice-token"), pool.caller("bob-token"));
     let headers = [("x-goog-upload-command", "query")];

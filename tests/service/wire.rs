@@ -61,7 +61,11 @@ pub(crate) async fn exchange(authority: &str, request: impl AsRef<[u8]>) -> Answ
 
 impl Wire {
     pub(crate) async fn connect(authority: &str) -> Self {
-        let stream = TcpStream::connect(authority).await.unwrap();
+        Self::of(TcpStream::connect(authority).await.unwrap())
+    }
+
+    /// Over a connection that was made already.
+    pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self { stream, read: Vec::new() }
     }

@@ -100,7 +100,7 @@ impl Counting {
 
     /// Counts what was taken from the buffers as of this second. A transaction that makes counting panic is lost, not
     /// counted again and again.
-    pub(super) fn count(&mut self, taken: Vec<Vec<Transaction>>, now: i64, ring: &KeyRing) {
+    pub(super) fn count(&mut self, taken: Vec<Vec<Transaction>>, now: i64, ring: &Arc<KeyRing>) {
         self.uncounted.extend(taken.into_iter().flatten());
         if self.current.at() != now {
             self.end_second();
@@ -109,6 +109,7 @@ impl Counting {
         if self.uncounted.is_empty() {
             return;
         }
+        self.sampler.follow(ring);
         let detail = KeyDetail::of(ring.keys().len(), self.models.count());
         let day = self.days.date(now);
         while let Some(transaction) = self.uncounted.pop_front() {

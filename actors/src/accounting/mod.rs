@@ -142,9 +142,12 @@ impl Accounts {
         self.shared.buffers.account()
     }
 
-    /// Changes the rules. What is counted already stays as it is.
+    /// Changes the rules. Requests that have ended already count by the old ones.
     pub fn revise(&self, rules: AccountingRules) {
-        self.shared.counting().revise(rules);
+        let mut counting = self.shared.counting();
+        let ended = self.shared.buffers.take();
+        counting.count(ended, chrono::Utc::now().timestamp(), &self.shared.keys.ring());
+        counting.revise(rules);
     }
 
     /// Counts and writes all there is; whether it is written.
@@ -330,6 +333,22 @@ mod tests {
             assert!(accounts.flush(PATIENCE).await);
             let counted = [("", 1), ("alice", 1), ("pool", 2)].map(|(name, count)| (name.to_owned(), count));
             assert_eq!(callers(&accounts), counted);
+            arbiter.stop();
+        });
+    }
+
+    #[test]
+    fn what_has_ended_before_a_change_of_the_rules_counts_by_the_old_ones() {
+        actix_rt::System::new().block_on(async {
+            let (accounts, arbiter) = start(PathBuf::new(), CallerNames::PoolKeys, &Arc::default());
+            let account = accounts.account();
+            let settings = &accounts.shared.settings;
+            let (retention, prices) = (settings.retention, settings.prices.clone());
+            account.leave(transaction("key-0123"));
+            accounts.revise(AccountingRules { retention, prices, callers: CallerNames::Tokens });
+            account.leave(transaction("key-0123"));
+            assert!(accounts.flush(PATIENCE).await);
+            assert_eq!(callers(&accounts), [("key-0123".to_owned(), 1), ("pool".to_owned(), 1)]);
             arbiter.stop();
         });
     }

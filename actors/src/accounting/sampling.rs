@@ -9,7 +9,11 @@ use crate::{
 use chrono::NaiveDate;
 use gemini::{fault::Kind, path::Dialect};
 use keypool::KeyId;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 use usage::{
     Billable, Cost, KeyUse, NONE, Observation, Prices, Processing, RequestOutcome, Sample, billable,
 };
@@ -26,10 +30,14 @@ enum Charge {
     Tokens(Processing),
 }
 
-/// Makes samples. Remembers the keys' names, so that they are shared.
+/// Makes samples. Remembers the keys' names, so that they are shared, and their projects.
 #[derive(Debug)]
 pub(super) struct Sampler {
+    /// The set of keys that is known here.
+    ring: Weak<KeyRing>,
     keys: HashMap<KeyId, KeyUse>,
+    /// The keys of the set before, on which streams may still have been running.
+    former: HashMap<KeyId, KeyUse>,
     nobody: Arc<str>,
     /// The one caller that all are who call on a key of the pool's.
     pool: Option<Arc<str>>,
@@ -38,7 +46,20 @@ pub(super) struct Sampler {
 impl Sampler {
     pub(super) fn new(callers: CallerNames) -> Self {
         let pool = (callers == CallerNames::PoolKeys).then(|| POOL.into());
-        Self { keys: HashMap::new(), nobody: NONE.into(), pool }
+        let (ring, keys, former) = (Weak::new(), HashMap::new(), HashMap::new());
+        Self { ring, keys, former, nobody: NONE.into(), pool }
+    }
+
+    /// Takes the set of keys as it is now.
+    pub(super) fn follow(&mut self, ring: &Arc<KeyRing>) {
+        if self.ring.as_ptr() == Arc::as_ptr(ring) {
+            return;
+        }
+        self.former = std::mem::take(&mut self.keys);
+        self.ring = Arc::downgrade(ring);
+        for key in ring.keys() {
+            self.key_use(key.id(), ring);
+        }
     }
 
     /// Makes the sample of a transaction that ended on this day.
@@ -82,16 +103,22 @@ impl Sampler {
 
     /// The name under which this caller counts, if it is a key of the pool's. Tokens may be made at any time.
     fn pool_of(&self, caller: &str, ring: &KeyRing) -> Option<&Arc<str>> {
-        self.pool.as_ref().filter(|_| ring.find(&KeyId::from(caller)).is_some())
+        let is_key = |id: &KeyId| ring.find(id).is_some() || self.former.contains_key(id);
+        self.pool.as_ref().filter(|_| is_key(&KeyId::from(caller)))
     }
 
     fn key_use(&mut self, id: &KeyId, ring: &KeyRing) -> KeyUse {
         if let Some(known) = self.keys.get(id) {
             return known.clone();
         }
-        let key: Arc<str> = id.as_str().into();
-        // Without a label a key is a project of its own.
-        let project = ring.find(id).and_then(|key| key.project()).map_or_else(|| Arc::clone(&key), Arc::from);
+        let former = self.former.get(id);
+        let key: Arc<str> = former.map_or_else(|| id.as_str().into(), |former| Arc::clone(&former.key));
+        // Without a label a key is a project of its own; one that is gone is of the project that it was of.
+        let project = match (ring.find(id), former) {
+            (Some(present), _) => present.project().map_or_else(|| Arc::clone(&key), Arc::from),
+            (None, Some(former)) => return former.clone(),
+            (None, None) => Arc::clone(&key),
+        };
         let made = KeyUse { key, project };
         self.keys.insert(id.clone(), made.clone());
         made
@@ -267,6 +294,36 @@ mod tests {
 
     fn dollars(millionths: u64) -> Cost {
         Cost::Known(usage::Money::from_billionths(millionths * 1_000))
+    }
+
+    #[test]
+    fn a_key_counts_under_the_project_that_it_is_of_and_one_that_is_gone_under_the_one_it_was_of() {
+        let ring = |keys: &[(&str, &str)]| {
+            let key = |(id, project): &(&str, &str)| {
+                let project = Some(Project::from(*project));
+                (KeySpec { project, ..KeySpec::new(*id) }, Secret::new(format!("secret-of-{id}")))
+            };
+            Arc::new(KeyRing::new(keys.iter().map(key).collect()).unwrap())
+        };
+        let mut sampler = Sampler::new(CallerNames::PoolKeys);
+        for (keys, one, caller) in [
+            (&[("one", "p"), ("two", "p")][..], "p", "alice"),
+            (&[("one", "q"), ("two", "p")], "q", "alice"),
+            (&[("two", "p"), ("alice", "p")], "q", "pool"),
+            (&[("two", "p")], "one", "pool"),
+            (&[("two", "p"), ("one", "r")], "r", "alice"),
+        ] {
+            let ring = ring(keys);
+            sampler.follow(&ring);
+            let sample = sampler.sample(
+                &post("/v1beta/models/gemini-2.5-flash:generateContent"),
+                &ring,
+                &mut Prices::new(&[]).unwrap(),
+                NaiveDate::from_ymd_opt(2026, 11, 27).unwrap(),
+            );
+            assert_eq!((&*sample.tries[0].key, &*sample.tries[0].project), ("one", one));
+            assert_eq!(&*sample.caller, caller);
+        }
     }
 
     #[test]

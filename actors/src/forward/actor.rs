@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     caller_account::CallerAccount,
+    client_stall::ClientStall,
     failure::Failure,
     key_manager::Lease,
     transaction::{End, Transaction},
@@ -198,6 +199,7 @@ impl Forwarder {
 struct Record {
     transaction: Box<Transaction>,
     stream_form: Option<StreamForm>,
+    stall: Option<ClientStall>,
     arrived: Instant,
 }
 
@@ -230,7 +232,7 @@ impl Record {
         if let Some(name) = progress.binding.name {
             transaction.detail_mut().bound_to = Some(name.into());
         }
-        Self { transaction: Box::new(transaction), stream_form, arrived: job.arrived }
+        Self { transaction: Box::new(transaction), stream_form, stall: job.stall, arrived: job.arrived }
     }
 
     fn answered(&mut self, status: http::StatusCode) {
@@ -239,6 +241,10 @@ impl Record {
     }
 
     fn finished(mut self) -> Transaction {
+        // Whether the relay or the connection is the first to lose patience differs.
+        if self.transaction.end == End::ClientLeft && self.stall.is_some_and(|stall| stall.is_noted()) {
+            self.transaction.end = End::ClientStalled;
+        }
         self.transaction.total = self.arrived.elapsed();
         *self.transaction
     }

@@ -4,7 +4,7 @@
 use super::{
     answer::{FailedAttempt, MAX_CLASSIFIED, OpenAnswer},
     job::Job,
-    observe::{Observer, Release},
+    observe::{Content, Observer, Release},
     upload::BodyStream,
 };
 use crate::{
@@ -35,6 +35,9 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// hears nothing for a minute, so what keeps a stream alive has to come through.
 const COMMENTS_HELD: Duration = Duration::from_secs(2);
 
+/// How long a document that says success and begins as an error is held for its end.
+const ERROR_HELD: Duration = Duration::from_secs(10);
+
 /// Sends the request on `key`.
 pub(super) async fn open(
     upstream: &Upstream,
@@ -63,7 +66,12 @@ pub(super) async fn open(
     let is_untyped = content_type.is_none();
     let streamed = is_event_stream || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
     let names = AnswerNames::new(&job.target.operation);
-    let mut observer = Box::new(Observer::new(coding, streamed, names, Arc::clone(key)));
+    let content = match streamed {
+        true => Content::Events,
+        false if is_download(&job.target) => Content::File,
+        false => Content::Document,
+    };
+    let mut observer = Box::new(Observer::new(coding, content, names, Arc::clone(key)));
     let mut begun = Joined::default();
     let mut rest = Some(&mut body);
     if streamed {
@@ -126,6 +134,24 @@ pub(super) async fn open(
                 Ready::NotYet | Ready::Broken => break,
             }
         }
+        if observer.begins_as_error()
+            && let Some(source) = &mut rest
+        {
+            match Box::pin(hold_error(source, &mut begun, &mut observer)).await {
+                Ok(true) => rest = None,
+                Ok(false) => {}
+                Err(BodyError) => return Err(body_lost(head.status)),
+            }
+        }
+        let status = observer.first_event_error().map(|error| error.status);
+        if let Some(status) = status
+            && let Some(clear) = decoded(coding, &begun.bytes(), MAX_CLASSIFIED)
+            && clear.len() < MAX_CLASSIFIED
+        {
+            let error = LateError { status, body: clear };
+            return Err(error_event(upstream, job, key, head.headers, &error));
+        }
+        observer.let_document_pass();
     }
     let mut is_over = rest.is_none();
     let mut begun = begun.into_bytes();
@@ -246,6 +272,23 @@ fn not_google(upstream: &Upstream, job: &Job, head: &Parts) -> FailedAttempt {
     }
 }
 
+/// Reads on in a document that says success and begins as an error. Says whether that is all of it.
+async fn hold_error(body: &mut Body, begun: &mut Joined, observer: &mut Observer) -> Result<bool, BodyError> {
+    let until = Instant::now() + ERROR_HELD;
+    while begun.len() < MAX_CLASSIFIED {
+        match timeout_at(until, body.next()).await {
+            Ok(Ok(Some(chunk))) => {
+                observer.see(&chunk);
+                begun.push(chunk);
+            }
+            Ok(Ok(None)) => return Ok(true),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(false)
+}
+
 /// Returns what of the body's beginning may pass, reading on as long as it ends inside what could be the key; `None` when
 /// the key cannot be taken out of it.
 async fn look_through(
@@ -321,7 +364,8 @@ async fn refused(upstream: &Upstream, job: &Job, key: &Key, head: Parts, body: B
     }
 }
 
-/// A stream whose first event is an error: the answer it would have been, had the upstream known in time.
+/// A stream whose first event is an error, or a document that is one: the answer it would have been, had the upstream known
+/// in time.
 fn error_event(
     upstream: &Upstream,
     job: &Job,

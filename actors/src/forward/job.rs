@@ -2,7 +2,7 @@
 //! client and the actor never sees actix-web.
 
 use super::upload::BodyStream;
-use crate::{caller::Caller, ledger::Holding};
+use crate::{caller::Caller, client_stall::ClientStall, ledger::Holding};
 use bytes::Bytes;
 use gemini::path::Target;
 use http::{HeaderMap, Method, StatusCode};
@@ -33,6 +33,8 @@ pub struct Job {
     /// The gateway's own origin as the client sees it, such as `http://gateway:8000`, to which answers that name the
     /// upstream's are turned.
     pub origin: Option<String>,
+    /// What becomes of the client's connection, where it is known.
+    pub stall: Option<ClientStall>,
     /// When the request arrived.
     pub arrived: Instant,
 }
@@ -56,6 +58,7 @@ impl Job {
             stream: None,
             upload: None,
             origin: None,
+            stall: None,
             arrived: Instant::now(),
         }
     }
@@ -79,7 +82,7 @@ pub enum AnswerBody {
     Whole(Bytes),
     /// It is still coming.
     Stream {
-        /// Its pieces. The channel closing without [`Piece::End`] means it broke off.
+        /// Its pieces. The channel closing without [`Piece::Last`] means it broke off.
         pieces: mpsc::Receiver<Piece>,
         /// Its length, if the upstream has announced one.
         length: Option<u64>,
@@ -91,6 +94,7 @@ pub enum AnswerBody {
 pub enum Piece {
     /// Bytes as they came.
     Chunk(Bytes),
-    /// The body is whole.
-    End,
+    /// The last bytes, none where no more came: with them the body is whole. They come together so that the client gets
+    /// them and the end in one write.
+    Last(Bytes),
 }

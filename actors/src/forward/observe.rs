@@ -1,13 +1,15 @@
 //! Watches an answer's body as it passes, without changing it: the token usage, the end of the first event, an error
-//! event, at the start or later, and the names that the ledger is to know before the client reads them. Sees through
-//! gzip; any other coding passes unseen.
+//! event, at the start or later, an error that comes as a success, and the names that the ledger is to know before the
+//! client reads them. Sees through gzip; any other coding passes unseen.
 
 use super::learning::Learner;
 use crate::{key_ring::Key, upstream::Coding};
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use gemini::{
-    classify::{LateError, LateErrors, StreamError, ends_in_part_of, redact_in_place, stream_error},
+    classify::{
+        ErrorStart, LateError, LateErrors, Start, StreamError, ends_in_part_of, redact_in_place, stream_error,
+    },
     events::{FirstEvent, Progress},
     names::{AnswerNames, Learnt},
     usage::{Usage, UsageScanner},
@@ -28,7 +30,9 @@ struct Watch {
     /// The names of what the answer has made or found, where it can have any.
     names: Option<Box<AnswerNames>>,
     usage: UsageScanner,
-    /// The search for the end of the first event, while that is of interest.
+    /// The look at how a document begins, while it is not clear.
+    start: Option<ErrorStart>,
+    /// The search for the end of the first event, while that is of interest; of a document, once it begins as an error.
     first: Option<First>,
     /// The search for an error behind the first event, of a stream of events.
     late: Option<LateErrors>,
@@ -42,6 +46,23 @@ struct First {
     finder: FirstEvent,
     text: Vec<u8>,
     progress: Progress,
+}
+
+impl Default for First {
+    fn default() -> Self {
+        Self { finder: FirstEvent::new(MAX_FIRST_EVENT), text: Vec::new(), progress: Progress::NeedMore }
+    }
+}
+
+/// What a body is, for what to look for at its start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// The first event is waited for.
+    Events,
+    /// One that begins as an error is one.
+    Document,
+    /// Somebody's own bytes.
+    File,
 }
 
 /// The search for the key in a body that passes coded.
@@ -108,16 +129,13 @@ enum Decoding {
 }
 
 impl Observer {
-    /// `events` says whether to look for the first event, `names` which names.
-    pub(super) fn new(coding: Coding, events: bool, names: Option<AnswerNames>, key: Arc<Key>) -> Self {
+    /// `names` says which names to look for.
+    pub(super) fn new(coding: Coding, content: Content, names: Option<AnswerNames>, key: Arc<Key>) -> Self {
         let watch = Watch {
             names: names.map(Box::new),
             usage: UsageScanner::new(),
-            first: events.then(|| First {
-                finder: FirstEvent::new(MAX_FIRST_EVENT),
-                text: Vec::new(),
-                progress: Progress::NeedMore,
-            }),
+            start: (content == Content::Document).then(ErrorStart::default),
+            first: (content == Content::Events).then(First::default),
             late: None,
             leak: None,
             decoded: 0,
@@ -177,6 +195,11 @@ impl Observer {
         }
     }
 
+    /// Whether what has come is the beginning of an error, though the status says success.
+    pub(super) fn begins_as_error(&self) -> bool {
+        self.watch().is_some_and(|watch| watch.first.is_some())
+    }
+
     /// Whether there is no reason to hold the head any longer.
     pub(super) fn first_event_is_here(&self) -> bool {
         self.watch()
@@ -195,14 +218,26 @@ impl Observer {
 
     /// Ends the search for the first event. What came with it is looked at as all that follows.
     pub(super) fn forget_first_event(&mut self) {
-        let key = matches!(self.decoding, Decoding::Gzip(_)).then(|| Arc::clone(&self.key));
-        let Some(watch) = self.watch_mut() else { return };
-        let Some(first) = watch.first.take() else { return };
+        let Some(first) = self.watch_mut().and_then(|watch| watch.first.take()) else { return };
         let end = match first.progress {
             Progress::Complete { end } => end.min(first.text.len()),
             Progress::NeedMore | Progress::TooLong => 0,
         };
-        let (event, more) = first.text.split_at(end);
+        self.look_for_late_errors(&first.text, end);
+    }
+
+    /// Has a document that began as an error, and was not held to its end, looked through as it passes. To be called
+    /// before its bytes are released.
+    pub(super) fn let_document_pass(&mut self) {
+        let Some(first) = self.watch_mut().and_then(|watch| watch.first.take()) else { return };
+        self.look_for_late_errors(&first.text, 0);
+    }
+
+    /// `text` is all that came so far, and an error up to `end` is no business of the search.
+    fn look_for_late_errors(&mut self, text: &[u8], end: usize) {
+        let key = matches!(self.decoding, Decoding::Gzip(_)).then(|| Arc::clone(&self.key));
+        let Some(watch) = self.watch_mut() else { return };
+        let (event, more) = text.split_at(end);
         watch.late = Some(LateErrors::after(event));
         watch.leak = key.map(|key| Leak { key, seen: Vec::new(), released: 0 });
         watch.look_for_errors(more);
@@ -246,6 +281,15 @@ impl Observer {
     }
 }
 
+impl First {
+    fn see(&mut self, bytes: &[u8]) {
+        if self.progress == Progress::NeedMore {
+            self.text.extend_from_slice(bytes);
+            self.progress = self.finder.push(bytes);
+        }
+    }
+}
+
 impl Watch {
     fn look_for_errors(&mut self, bytes: &[u8]) {
         let Some(late) = &mut self.late else { return };
@@ -264,11 +308,18 @@ impl Write for Watch {
         if self.decoded > MAX_DECODED {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        if let Some(first) = &mut self.first
-            && first.progress == Progress::NeedMore
-        {
-            first.text.extend_from_slice(bytes);
-            first.progress = first.finder.push(bytes);
+        if let Some(start) = &mut self.start {
+            match start.see(bytes) {
+                Start::Unclear => {}
+                Start::Other => self.start = None,
+                Start::Error(seen) => {
+                    self.start = None;
+                    self.first.get_or_insert_default().see(&seen);
+                }
+            }
+        }
+        if let Some(first) = &mut self.first {
+            first.see(bytes);
         }
         self.look_for_errors(bytes);
         if let Some(names) = &mut self.names {

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use gemini::dialect::{GatewayError, StreamForm};
 use std::time::{Duration, Instant};
 use tokio::{
-    sync::mpsc::{self, error::TrySendError},
+    sync::mpsc::{self, PermitIterator, error::TrySendError},
     time::timeout,
 };
 
-/// How many pieces may lie between the upstream and the client. With pieces of about [`Joined::ENOUGH`] and what the
-/// sockets hold, this bounds a stream's memory.
-pub(super) const PIECES: usize = 1;
+/// What may lie between the upstream and the client: one piece, and the word that it was the last. With pieces of about
+/// [`Joined::ENOUGH`] and what the sockets hold, this bounds a stream's memory.
+pub(super) const PIECES: usize = 2;
 
 /// Chunks that follow each other faster than this are probably not alone.
 const BURST: Duration = Duration::from_millis(5);
@@ -70,6 +70,12 @@ pub(super) async fn relay(
             Ok(None) => Ready::End,
             Err(BodyError) => Ready::Broken,
         };
+        // A client that does not read holds one chunk here, and a piece on its way.
+        let needed = if matches!(state, Ready::End) { 1 } else { PIECES };
+        let mut room = match reserve(&pieces, needed, write_timeout).await {
+            Ok(room) => room,
+            Err(end) => return Relayed { end, bytes, observed: observer.end() },
+        };
         // One write for all that is there already, rather than one each. Where events come one by one, looking for more
         // would cost as much as passing on what there is.
         let patience = if last_came.elapsed() < BURST { Patience::OneTurn } else { Patience::Not };
@@ -85,6 +91,7 @@ pub(super) async fn relay(
                 other => state = other,
             }
         }
+        observer.let_document_pass();
         // Before the client can name in its next request what the end brings.
         let mut at_end = matches!(state, Ready::End | Ready::Broken).then(|| observer.end());
         let mut piece = joined.into_bytes();
@@ -105,42 +112,49 @@ pub(super) async fn relay(
                 }
             };
         }
+        let length = piece.len() as u64;
+        if matches!(state, Ready::End) {
+            let observed = at_end.unwrap_or_else(|| observer.end());
+            hand_on(&mut room, Piece::Last(piece));
+            return Relayed { end: End::Complete, bytes: bytes + length, observed };
+        }
         if !piece.is_empty() {
             tail.see(&piece);
-            let length = piece.len() as u64;
-            if let Err(end) = hand_on(&pieces, Piece::Chunk(piece), write_timeout).await {
-                let observed = at_end.unwrap_or_else(|| observer.end());
-                return Relayed { end, bytes, observed };
-            }
+            hand_on(&mut room, Piece::Chunk(piece));
             bytes += length;
         }
         let Some(observed) = at_end else { continue };
-        if matches!(state, Ready::End) {
-            let end = hand_on(&pieces, Piece::End, write_timeout).await.err().unwrap_or(End::Complete);
-            return Relayed { end, bytes, observed };
-        }
         if framing.coding == Coding::Identity
             && let Some(form) = framing.form
             && tail.is_at_event_boundary(form)
         {
             let event = Bytes::from(broke_off().stream_event(form));
-            let _ = hand_on(&pieces, Piece::Chunk(event), write_timeout).await;
+            hand_on(&mut room, Piece::Chunk(event));
         }
-        // Closing the channel without `Piece::End` breaks the client's connection: no clean end.
+        // Closing the channel without `Piece::Last` breaks the client's connection: no clean end.
         return Relayed { end: End::UpstreamBroke, bytes, observed };
     }
 }
 
-async fn hand_on(pieces: &mpsc::Sender<Piece>, piece: Piece, write_timeout: Duration) -> Result<(), End> {
-    let piece = match pieces.try_send(piece) {
-        Ok(()) => return Ok(()),
-        Err(TrySendError::Closed(_)) => return Err(End::ClientLeft),
-        Err(TrySendError::Full(piece)) => piece,
-    };
-    match timeout(write_timeout, pieces.send(piece)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::ClientLeft),
-        Err(_) => Err(End::ClientStalled),
+/// Waits until the client has taken all but so much that `needed` pieces have room.
+async fn reserve(
+    pieces: &mpsc::Sender<Piece>,
+    needed: usize,
+    write_timeout: Duration,
+) -> Result<PermitIterator<'_, Piece>, End> {
+    match pieces.try_reserve_many(needed) {
+        Ok(room) => Ok(room),
+        Err(TrySendError::Closed(())) => Err(End::ClientLeft),
+        Err(TrySendError::Full(())) => match timeout(write_timeout, pieces.reserve_many(needed)).await {
+            Ok(room) => room.map_err(|_| End::ClientLeft),
+            Err(_) => Err(End::ClientStalled),
+        },
+    }
+}
+
+fn hand_on(room: &mut PermitIterator<'_, Piece>, piece: Piece) {
+    if let Some(permit) = room.next() {
+        permit.send(piece);
     }
 }
 

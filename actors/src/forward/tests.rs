@@ -319,9 +319,8 @@ async fn relayed(upstream: &Upstream, path: &str, form: StreamForm) -> (Vec<u8>,
     let relaying = relay::relay(rest, sender, Duration::from_secs(5), framing, tail, &mut answer.observer);
     let reading = async {
         while let Some(piece) = pieces.recv().await {
-            if let Piece::Chunk(bytes) = piece {
-                got.extend_from_slice(&bytes);
-            }
+            let (Piece::Chunk(bytes) | Piece::Last(bytes)) = piece;
+            got.extend_from_slice(&bytes);
         }
     };
     let (relayed, ()) = tokio::join!(relaying, reading);
@@ -365,6 +364,78 @@ async fn a_late_error_comes_without_the_key_in_every_framing_wherever_it_is_cut(
             assert_eq!(end, End::Complete);
             assert_eq!(observed.late_error.unwrap().status, 403, "{path} cut at {cut}");
         }
+    }
+}
+
+const CHAT: &str = "/v1beta/openai/chat/completions";
+const MODEL: &str = "/v1beta/models/gemini-2.5-flash";
+
+/// A body that comes in two writes, with a pause between.
+async fn cut_at(head: &str, body: &[u8], cut: usize) -> Upstream {
+    let head = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n", body.len());
+    let writes = vec![[head.as_bytes(), &body[..cut]].concat(), body[cut..].to_vec()];
+    Upstream::new(settings(&serve(Script { writes, stays: true }).await)).unwrap()
+}
+
+fn gzipped(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_success_whose_document_is_an_error_is_that_error_wherever_it_is_cut() {
+    let error = suspended();
+    let pretty = error.replace("{\"error\":", "{\n  \"error\": ") + "\n";
+    let openai =
+        format!(r#"[{{"error":{{"message":"api_key:{SECRET}","code":403,"status":"PERMISSION_DENIED"}}}}]"#);
+    for (path, body) in [(GENERATE, &error), (CHAT, &openai), (MODEL, &pretty), ("/v1beta/batches", &error)] {
+        let method = if path == MODEL { "GET" } else { "POST" };
+        // The head comes with some of the body, of which the first bytes may be too few to tell.
+        for cut in [body.len(), body.find(SECRET).unwrap() + 4, 16] {
+            let upstream = cut_at(JSON, body.as_bytes(), cut).await;
+            let failed = failed(&upstream, &job(method, path)).await;
+            assert_eq!(failed.status.unwrap().as_u16(), 403, "{path} cut at {cut}");
+            assert_ne!(failed.fault.kind, Kind::Client, "{path} cut at {cut}");
+            let answer = failed.answer.unwrap();
+            assert_eq!(answer.body, body.replace(SECRET, "***"), "{path} cut at {cut}");
+            assert!(!answer.headers.contains_key("content-length"));
+        }
+        let coded = gzipped(body);
+        let upstream = cut_at(&format!("{JSON}\r\nContent-Encoding: gzip"), &coded, coded.len()).await;
+        let answer = failed(&upstream, &job(method, path)).await.answer.unwrap();
+        assert_eq!(answer.body, body.replace(SECRET, "***"), "{path} in gzip");
+        assert!(!answer.headers.contains_key("content-encoding"));
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_comes_after_its_head_has_gone_comes_without_the_key() {
+    let error = suspended();
+    for cut in [0, 1, 5] {
+        let upstream = cut_at(JSON, error.as_bytes(), cut).await;
+        let (got, end, observed) = relayed(&upstream, GENERATE, StreamForm::Sse).await;
+        let stars = "*".repeat(SECRET.len());
+        assert_eq!(String::from_utf8(got).unwrap(), error.replace(SECRET, &stars), "cut at {cut}");
+        assert_eq!((end, observed.late_error.unwrap().status), (End::Complete, 403), "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn what_only_names_an_error_passes_as_it_came() {
+    let quoted = format!(r#"{{"candidates":[{{"error":{{"message":"{SECRET}"}}}}]}}"#);
+    let done = format!(r#"{{"name":"operations/1","done":true,"error":{{"message":"{SECRET}"}}}}"#);
+    let null = format!(r#"{{"error":null,"text":"{SECRET}"}}"#);
+    let file = suspended();
+    for (method, path, body) in [
+        ("POST", GENERATE, &quoted),
+        ("GET", "/v1beta/operations/1", &done),
+        ("POST", CHAT, &null),
+        ("GET", "/v1beta/files/abc:download?alt=media", &file),
+    ] {
+        let upstream = cut_at(JSON, body.as_bytes(), body.len()).await;
+        let answer = open(&upstream, &job(method, path)).await.expect("a success");
+        assert_eq!(answer.begun, body, "{path}");
     }
 }
 

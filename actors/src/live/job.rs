@@ -4,7 +4,7 @@ use super::{
     close::Close,
     pipe::{ClientPipe, Gone},
 };
-use crate::{caller::Caller, failure::Failure, secret::Secret};
+use crate::{caller::Caller, client_stall::ClientStall, failure::Failure, secret::Secret};
 use futures_util::future::LocalBoxFuture;
 use gemini::{
     fault::{Fault, Scope},
@@ -31,6 +31,8 @@ pub struct LiveJob {
     pub setup_within: Duration,
     /// How a client is told of a failure.
     pub told: fn(&Failure) -> Close,
+    /// What becomes of the client's connection, where it is known.
+    pub stall: Option<ClientStall>,
     /// When the upgrade arrived.
     pub arrived: Instant,
 }

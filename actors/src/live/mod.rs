@@ -21,6 +21,7 @@ pub use pipe::{ClientPipe, Gone, Outlet};
 use crate::{
     attempts::{AttemptRecord, LastAnswers},
     caller_account::CallerAccount,
+    client_stall::ClientStall,
     failure::Failure,
     forward::Forwarder,
     key_manager::Lease,
@@ -341,6 +342,10 @@ impl Record {
     }
 
     fn finished(mut self, job: &LiveJob) -> Transaction {
+        let is_stalled = job.stall.as_ref().is_some_and(ClientStall::is_noted);
+        if self.transaction.end == End::ClientLeft && is_stalled {
+            self.transaction.end = End::ClientStalled;
+        }
         self.transaction.total = job.arrived.elapsed();
         *self.transaction
     }

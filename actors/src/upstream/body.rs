@@ -94,7 +94,7 @@ pub(crate) struct Joined {
 
 impl Joined {
     /// Beyond this nothing is gained by joining more, and each piece that waits for a slow client costs as much.
-    pub(crate) const ENOUGH: usize = 16 * 1024;
+    pub(crate) const ENOUGH: usize = 24 * 1024;
 
     pub(crate) fn push(&mut self, chunk: Bytes) {
         if self.first.is_empty() && self.all.is_empty() {

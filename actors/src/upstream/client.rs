@@ -54,6 +54,7 @@ pub struct UpstreamSettings {
 impl UpstreamSettings {
     /// Returns these settings with what of `newer` can hold while the client is used: the times, and where redirects may
     /// lead. Where the upstream is, and how it is reached, stays.
+    #[must_use]
     pub fn revised(&self, newer: &Self) -> Self {
         Self {
             connect_timeout: newer.connect_timeout,
@@ -73,6 +74,11 @@ const READ_BUFFER: usize = 32 * 1024;
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// HTTP/2's window of a connection with all its answers.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// How long a connection that is not in use is kept for the next request.
+const IDLE: Duration = Duration::from_secs(90);
+/// How many are. After a peak of streams over HTTP/1.1 there is one for each of them, at some 30 KiB.
+const MOST_IDLE: usize = 128;
 
 /// What all workers' clients meet on their way.
 static OUTAGES: OutageLog = OutageLog::new();
@@ -275,7 +281,8 @@ impl HttpClient {
         let inner = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(90))
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MOST_IDLE)
             .http1_max_buf_size(READ_BUFFER)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)

@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -35,11 +35,6 @@ use tower_service::Service;
 /// What one stream's connection may hold in the kernel before it is read, in bytes; the kernel counts twice as much. Of
 /// a connection that carries many streams HTTP/2's own windows bound each stream's share.
 const RECEIVE_BUFFER: usize = 256 * 1024;
-
-/// What is read at once of a connection without TLS, in bytes: as much as of one with TLS, whose records hold 16 KiB. Each
-/// piece that waits for a slow client keeps the buffer alive that it was read into. A byte less than the library's own
-/// step, which it takes as a sign to make its buffer larger.
-const READ: usize = 16 * 1024 - 1;
 
 /// At which step no connection came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -442,52 +437,6 @@ impl Service<Uri> for ToProxy {
     }
 }
 
-/// A connection that is read in pieces of a bounded size.
-struct Bounded(TcpStream);
-
-impl AsyncRead for Bounded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if buf.remaining() <= READ {
-            return Pin::new(&mut self.0).poll_read(cx, buf);
-        }
-        let mut bounded = ReadBuf::new(buf.initialize_unfilled_to(READ));
-        std::task::ready!(Pin::new(&mut self.0).poll_read(cx, &mut bounded))?;
-        let read = bounded.filled().len();
-        buf.advance(read);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Bounded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
-    }
-}
-
 /// What is read and written of a connection.
 trait Stream: hyper::rt::Read + hyper::rt::Write + Send + Unpin {}
 
@@ -506,7 +455,7 @@ impl Conn {
     /// Makes one of a connection that speaks HTTP/1.1 without TLS.
     fn plain(tcp: TcpStream) -> Self {
         bound(&tcp);
-        Self::new(TokioIo::new(Bounded(tcp)))
+        Self::new(TokioIo::new(tcp))
     }
 
     fn new(stream: impl Stream + 'static) -> Self {

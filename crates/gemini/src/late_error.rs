@@ -2,7 +2,8 @@
 //! first mention of one on the stream has to be looked through for secrets as well. A chunk that mentions none costs one
 //! search.
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
+use std::sync::LazyLock;
 
 use crate::pieces::pieces;
 use crate::stream_error::stream_error;
@@ -151,7 +152,9 @@ fn is_json(document: &[u8]) -> bool {
 /// Whether an event may state an error: a member of that name, or an event of that type. Inside a text the quotes are
 /// escaped, so that prose about errors is none.
 fn mentions_error(bytes: &[u8]) -> bool {
-    memmem::find_iter(bytes, b"error").any(|at| {
+    /// Made once: making it costs as much as a search.
+    static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"error"));
+    ERROR.find_iter(bytes).any(|at| {
         let before = &bytes[..at];
         let after = bytes.get(at + b"error".len());
         (before.ends_with(b"\"") && after == Some(&b'"'))

@@ -8,6 +8,7 @@ pub mod charset;
 pub mod classify;
 pub mod dialect;
 mod error_body;
+mod error_start;
 pub mod events;
 pub mod fault;
 mod late_error;

@@ -61,6 +61,16 @@ impl Members {
         Ok(members)
     }
 
+    /// Tells whether this set is the present one: the same keys in the same order.
+    pub(crate) fn are(&self, set: &KeySet) -> bool {
+        let same = |(key, spec): (&Member, &KeySpec)| {
+            (&key.id, &key.label, key.weight) == (&spec.id, &spec.project, spec.weight)
+        };
+        self.keys.len() == set.keys.len()
+            && set.replaced.is_empty()
+            && self.keys.iter().zip(&set.keys).all(same)
+    }
+
     /// Says where each key of this set is now, or refuses the set.
     pub(crate) fn moves_to(&self, set: &KeySet) -> Result<Moves, PoolError> {
         if set.keys.is_empty() {

@@ -24,6 +24,9 @@ impl Desk {
         now: Now,
         effects: &mut Effects,
     ) -> Result<Reconciled, PoolError> {
+        if self.roster.members.are(&set) {
+            return Ok(Reconciled::default());
+        }
         let moves = self.roster.members.moves_to(&set)?;
         self.roster.expire(now, &self.settings, effects);
         self.release_probes(&set, &moves);

@@ -165,7 +165,8 @@ fn gateway() -> Vec<Endpoint> {
                 "total": 4, "available": available, "probation": 0, "cooling": cooling, "retired": retired,
                 "disabled": 0, "in_flight": 2, "waiting": 0
             },
-            "requests_in_flight": 2
+            "requests_in_flight": 2,
+            "restart_needed": []
         })
     };
     let mut unready = ready("unavailable", 0, 0, 4);

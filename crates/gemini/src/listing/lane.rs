@@ -24,7 +24,7 @@ pub(super) struct Lane {
     queue: VecDeque<Queued>,
     /// The page of the last item taken.
     anchor: Option<Arc<str>>,
-    /// The last items taken, oldest first.
+    /// The last items taken: first those that were not in the anchor's page when it was last fetched, else oldest first.
     marks: VecDeque<Mark>,
     /// How many of them are kept: all that one page can have.
     most_marks: usize,
@@ -119,6 +119,7 @@ impl Lane {
             // No project reorders its list: what stands before an item that was taken was taken too, or is newer than
             // the client's list.
             self.queue.clear();
+            self.keep_longest(&items);
             self.anchor.clone_from(&page);
             self.held = 0;
         }
@@ -190,6 +191,14 @@ impl Lane {
         }
         let begun = self.anchor.is_some() || !self.marks.is_empty();
         begun.then(|| Position::At { page: self.anchor.clone(), marks: self.marks.iter().copied().collect() })
+    }
+
+    /// Has the marks of what is still in the anchor's page outlive those of what is not: of a page whose items are deleted
+    /// as fast as they are taken, one that stays would be forgotten, and come again.
+    fn keep_longest(&mut self, page: &[Item]) {
+        let here: HashSet<_> = page.iter().map(|item| item.mark).collect();
+        let (still, gone): (Vec<_>, Vec<_>) = self.marks.drain(..).partition(|mark| here.contains(mark));
+        self.marks.extend(gone.into_iter().chain(still));
     }
 
     fn settle(&mut self) {

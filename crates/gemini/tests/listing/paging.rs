@@ -330,6 +330,28 @@ proptest! {
     }
 }
 
+/// Whoever takes one item at a time while all others are deleted and made anew stays on one page for long.
+#[test]
+fn what_stays_of_a_page_that_is_made_anew_again_and_again_comes_once() {
+    let kinds = [(Kind::NewestFirst, Tokens::Key, 3, false), (Kind::OldestFirst, Tokens::Key, 5, false)];
+    for stays in 0..4 {
+        let mut world = World::new(&kinds, &[vec![], vec![(0, true); 6]]);
+        let mut gaps = 0;
+        let walk = walk(Form::Native, &mut world, &[1], |world, given, _| {
+            gaps += 1;
+            if gaps < 100 {
+                let staying = world.projects[1].items[..=stays].to_vec();
+                world.projects[1].items.retain(|item| {
+                    staying.iter().any(|it| it.name == item.name) || !given.contains(&item.name)
+                });
+                world.create(1, 0, true);
+            }
+        })
+        .unwrap();
+        assert_eq!(walk.given.len(), 6 + 99);
+    }
+}
+
 fn many(projects: usize, each: usize) -> World {
     let kinds = vec![(Kind::NewestFirst, Tokens::Key, 100, true); projects];
     World::new(&kinds, &vec![vec![(0, true); each]; projects])
