@@ -21,7 +21,7 @@ use usage::Prices;
 /// See the module.
 pub(crate) struct Configuration {
     pub(crate) settings: Settings,
-    /// The keys that files and the environment name.
+    /// The keys that files and the environment name; perhaps none.
     pub(crate) ring: KeyRing,
     pub(crate) tokens: Vec<Token>,
     pub(crate) rules: keypool::Settings,
@@ -44,7 +44,7 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// Makes everything of the settings that can be made without changing anything.
     pub(crate) fn of(settings: Settings) -> Result<Self, SettingsError> {
-        let ring = settings.key_ring()?;
+        let ring = settings.configured_keys()?;
         let tokens = settings.tokens()?;
         let upstream = settings.upstream()?;
         let certificate = settings.certificate()?;
@@ -60,8 +60,11 @@ impl Configuration {
         let zone = settings.day_zone()?;
         let prices = settings.price_table()?;
         let rules = settings.pool.rules(&settings.limits);
-        Pool::new(rules.clone(), ring.specs(), 0)
-            .map_err(|error| settings.name_source(SettingsError::of_pool(&error)))?;
+        // Without any, those that were added at runtime may be enough.
+        if !ring.keys().is_empty() {
+            Pool::new(rules.clone(), ring.specs(), 0)
+                .map_err(|error| settings.name_source(SettingsError::of_pool(&error)))?;
+        }
         // A client that cannot be built is told here, once, rather than by each worker.
         Prober::new(upstream.clone()).map_err(|error| settings.upstream_refused(&error))?;
         Ok(Self {

@@ -8,6 +8,7 @@ mod configuration;
 mod connections;
 pub mod http;
 pub mod inflight;
+mod keys;
 mod local_http;
 pub mod logging;
 mod memory_return;

@@ -15,8 +15,8 @@ use std::{
     time::Duration,
 };
 
-/// For each step of the exchange. The gateway itself gives its key manager half a second.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// For each step of the exchange, where nothing else is said. The gateway itself gives its key manager half a second.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Far more than an answer takes, with ten thousand keys or as many rows of usage as a question may have.
 const ANSWER_LIMIT: u64 = 256 * 1024 * 1024;
@@ -60,7 +60,19 @@ pub(crate) fn ask_with(
     headers: &str,
     body: &str,
 ) -> std::io::Result<LocalAnswer> {
-    exchange(connect(address)?, address, method, path, headers, body)
+    ask_patiently(address, method, path, headers, body, PATIENCE)
+}
+
+/// The same, with so much time for each step.
+pub(crate) fn ask_patiently(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+    patience: Duration,
+) -> std::io::Result<LocalAnswer> {
+    exchange(connect(address, patience)?, address, method, path, headers, body)
 }
 
 /// The same under TLS, of a gateway that shows whatever certificate: its name is seldom that of this machine, and it may
@@ -76,13 +88,13 @@ pub(crate) fn ask_under_tls(address: SocketAddr, path: &str) -> std::io::Result<
         .with_no_client_auth();
     let name = ServerName::from(address.ip());
     let connection = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
-    exchange(StreamOwned::new(connection, connect(address)?), address, "GET", path, "", "")
+    exchange(StreamOwned::new(connection, connect(address, PATIENCE)?), address, "GET", path, "", "")
 }
 
-fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+fn connect(address: SocketAddr, patience: Duration) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     Ok(stream)
 }
 

@@ -86,9 +86,9 @@ impl Enrolment {
         if self.directory.opens_to_pool_keys() { CallerNames::PoolKeys } else { CallerNames::Tokens }
     }
 
-    /// Reads the instance key, and enrols those whom the configuration names.
-    pub(crate) fn new(configuration: &Configuration) -> Result<Self, SettingsError> {
-        let Configuration { settings, tokens, ring, zone, .. } = configuration;
+    /// Reads the instance key, and enrols those whom the configuration names. `ring` holds the pool's keys.
+    pub(crate) fn new(configuration: &Configuration, ring: &KeyRing) -> Result<Self, SettingsError> {
+        let Configuration { settings, tokens, zone, .. } = configuration;
         let refused =
             |why: String| settings.name_source(SettingsError::refused("store.instance_key_file", why));
         let path = (!settings.store.path.as_os_str().is_empty())
@@ -115,11 +115,19 @@ impl Enrolment {
 /// Has the directory know whom the configuration names, and the keys that stand in for tokens where it names nobody.
 fn configure(directory: &Directory, tokens: &[Token], ring: &KeyRing) {
     let given = tokens.iter().map(|token| (token.spec.clone(), token.secret.expose().as_bytes()));
-    let keys = ring.keys().iter().map(|key| {
+    directory.set_configured(given, pool_keys(ring));
+}
+
+/// Tells the directory which keys are the pool's: they are credentials while no token was ever made.
+pub(crate) fn let_in(directory: &Directory, ring: &KeyRing) {
+    directory.set_pool_keys(pool_keys(ring));
+}
+
+fn pool_keys(ring: &KeyRing) -> impl Iterator<Item = (PoolKey, &[u8])> {
+    ring.keys().iter().map(|key| {
         let pool_key = PoolKey { id: key.id().as_str().into(), project: key.project().map(Into::into) };
         (pool_key, key.secret().expose().as_bytes())
-    });
-    directory.set_configured(given, keys);
+    })
 }
 
 /// Warns of a gateway that is open to whoever knows a pool key, or to nobody.

@@ -2,14 +2,16 @@
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
 use super::failure::Failure;
-use crate::{configuration::Configuration, printable::Printable, settings::Settings};
+use crate::{configuration::Configuration, keys::KeySources, printable::Printable, settings::Settings};
 use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::process::ExitCode;
 
 /// Runs the check.
 #[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
-    let Configuration { settings, ring, tokens, upstream, .. } = Configuration::of(settings)?;
+    let configuration = Configuration::of(settings)?;
+    let ring = KeySources::read(&configuration)?.ring();
+    let Configuration { settings, tokens, upstream, .. } = configuration;
     println!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
     if tokens.is_empty() {
         println!("warning: no client token is configured, so whoever knows a pool key may call");
@@ -21,11 +23,10 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let prober = Prober::new(upstream).map_err(|error| settings.upstream_refused(&error))?;
     let mut all_well = true;
-    for key in ring.keys() {
-        let health = runtime.block_on(prober.ask(key));
+    runtime.block_on(prober.ask_each(ring.keys(), |key, health| {
         let text = match health {
             KeyHealth::Well => "well".to_owned(),
-            KeyHealth::Unwell { status, fault } => format!("NOT WELL: Google answers {status} ({fault:?})"),
+            KeyHealth::Unwell { status, fault, .. } => format!("NOT WELL: Google answers {status} ({fault:?})"),
             KeyHealth::NotGoogle { status } => {
                 format!(
                     "NOT KNOWN: it is not Google that answers, but something on the way there (status {status})"
@@ -35,6 +36,6 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
         };
         all_well &= matches!(health, KeyHealth::Well);
         println!("key {}: {text}", Printable(key.id()));
-    }
+    }));
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

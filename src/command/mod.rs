@@ -10,6 +10,7 @@ mod operator;
 mod reload;
 mod tokens;
 mod usage;
+mod vault;
 
 use self::failure::Failure;
 use crate::{
@@ -44,7 +45,7 @@ enum Command {
     Demo(demo::Flags),
     /// Run the simulated Gemini API alone
     Simulator(gemini_simulator::cli::Flags),
-    /// List the keys of a running gateway, or enable, disable or reset one
+    /// List the keys of a running gateway; add, check, change, disable, enable, reset or remove them
     Keys {
         #[command(subcommand)]
         action: Option<keys::Action>,
@@ -53,6 +54,11 @@ enum Command {
     Tokens {
         #[command(subcommand)]
         action: Option<tokens::Action>,
+    },
+    /// Seal the file with the keys that were added at runtime, under another master key
+    Vault {
+        #[command(subcommand)]
+        action: vault::Action,
     },
     /// Show what was used through a running gateway: requests, tokens, list price
     Usage(usage::Flags),
@@ -96,6 +102,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Tokens { action } => tokens::run(&settings_of(arguments.config.as_deref())?, action),
+        Command::Vault { action } => vault::run(&settings_of(arguments.config.as_deref())?, &action),
         Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
         Command::Reload(flags) => reload::run(&settings_of(arguments.config.as_deref())?, flags),
         Command::Check => check::run(settings_of(arguments.config.as_deref())?),

@@ -4,23 +4,48 @@
 use super::failure::Failure;
 use crate::{local_http, printable::bounded, settings::Settings};
 use serde_json::Value;
+use std::time::Duration;
 
 /// Asks, and returns what is answered to what was done. `body` is JSON.
 pub(super) fn ask(settings: &Settings, method: &str, path: &str, body: &str) -> Result<Value, Failure> {
+    ask_patiently(settings, method, path, body, local_http::PATIENCE)
+}
+
+/// The same, with so much time for the answer.
+pub(super) fn ask_patiently(
+    settings: &Settings,
+    method: &str,
+    path: &str,
+    body: &str,
+    patience: Duration,
+) -> Result<Value, Failure> {
+    let text = ask_for_text(settings, method, path, body, patience)?;
+    Ok(serde_json::from_str(&text).unwrap_or_default())
+}
+
+/// The same, for an answer of any kind.
+pub(super) fn ask_for_text(
+    settings: &Settings,
+    method: &str,
+    path: &str,
+    body: &str,
+    patience: Duration,
+) -> Result<String, Failure> {
     let token = settings.admin_token()?.ok_or_else(|| {
         Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
     })?;
     let address = settings.admin_address()?;
     let header = format!("authorization: Bearer {}\r\ncontent-type: application/json\r\n", token.expose());
-    let answer = local_http::ask_with(address, method, path, &header, body).map_err(|error| {
+    let answer = local_http::ask_patiently(address, method, path, &header, body, patience);
+    let answer = answer.map_err(|error| {
         Failure::new(format!("no answer from http://{address}: {error}; is the gateway running?"))
     })?;
-    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     if !(200..300).contains(&answer.status) {
+        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let why = body["error"].as_str().unwrap_or("no reason given");
         return Err(Failure::new(format!("the gateway answers {}: {}", answer.status, bounded(why, 500))));
     }
-    Ok(body)
+    Ok(answer.body)
 }
 
 /// Rows of a table for a terminal, the first of which is its head.

@@ -1,6 +1,6 @@
 //! `gemini-balance usage`: asks a running gateway on this machine, over the operator's listener, what was used.
 
-use super::failure::Failure;
+use super::{failure::Failure, operator::ask_for_text};
 use crate::{local_http, settings::Settings, usage_report::TABLE_COLUMNS};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -52,23 +52,11 @@ pub(super) enum Form {
 /// Asks and prints.
 #[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failure> {
-    let token = settings.admin_token()?.ok_or_else(|| {
-        Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
-    })?;
-    let address = settings.admin_address()?;
-    let header = format!("authorization: Bearer {}\r\n", token.expose());
-    let answer = local_http::ask(address, "GET", &path(flags), &header).map_err(|error| {
-        Failure::new(format!("no answer from http://{address}: {error}; is the gateway running?"))
-    })?;
-    if answer.status != 200 {
-        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        let why = body["error"].as_str().unwrap_or("no reason given").to_owned();
-        return Err(Failure::new(format!("the gateway answers {}: {why}", answer.status)));
-    }
+    let text = ask_for_text(settings, "GET", &path(flags), "", local_http::PATIENCE)?;
     match flags.format {
-        Form::Csv | Form::Json => print!("{}", answer.body),
+        Form::Csv | Form::Json => print!("{text}"),
         Form::Table => {
-            let body: Value = serde_json::from_str(&answer.body)?;
+            let body: Value = serde_json::from_str(&text)?;
             print!("{}", table(body["rows"].as_array().map_or(&[], Vec::as_slice), &flags.by));
         }
     }

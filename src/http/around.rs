@@ -108,9 +108,10 @@ fn is_preflight(response: &ServiceResponse<BoxBody>) -> bool {
 fn early(state: &Rc<AppState>, request: &HttpRequest) -> Option<HttpResponse> {
     let method = request.method();
     // TRACE would say back what the client has sent, secrets and all (RFC 9110 §9.3.8).
-    let is_served = !matches!(*method, Method::TRACE | Method::CONNECT)
-        && !method.as_str().eq_ignore_ascii_case("TRACK")
-        && method.as_str().len() <= MAX_METHOD_BYTES;
+    // Methods are told apart by case, but what is behind a proxy may not do so.
+    let is_named = |name: &&str| method.as_str().eq_ignore_ascii_case(name);
+    let is_served =
+        !["TRACE", "TRACK", "CONNECT"].iter().any(is_named) && method.as_str().len() <= MAX_METHOD_BYTES;
     if !is_served {
         return Some(Arrival::of(request, state).refuse(request, state, &GatewayError::MethodNotServed));
     }

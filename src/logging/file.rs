@@ -36,6 +36,8 @@ pub(super) struct LogFile {
     path: PathBuf,
     readers: Readers,
     rotation: Rotation,
+    /// It is not opened before there is something to write.
+    is_awaited: bool,
     open: Option<OpenFile>,
     /// When it could not be opened last.
     failed_at: Option<Instant>,
@@ -60,10 +62,23 @@ impl LogFile {
         rotation: Rotation,
         troubles: Arc<Troubles>,
     ) -> Self {
-        let path = path.to_owned();
-        let mut file = Self { setting, path, readers, rotation, open: None, failed_at: None, troubles };
+        let mut file = Self::unopened(setting, path, readers, rotation, troubles);
+        file.is_awaited = false;
         file.reopen();
         file
+    }
+
+    /// Names a file that is opened, and made, for its first line alone: where lines are rare, what stood in the way of one
+    /// should not stand on the board until the next.
+    pub(super) fn unopened(
+        setting: &'static str,
+        path: &Path,
+        readers: Readers,
+        rotation: Rotation,
+        troubles: Arc<Troubles>,
+    ) -> Self {
+        let path = path.to_owned();
+        Self { setting, path, readers, rotation, is_awaited: true, open: None, failed_at: None, troubles }
     }
 
     /// Returns the file as it is on the disk now, for lines to be put at its end.
@@ -158,6 +173,9 @@ impl Write for LogFile {
 impl Outlet for LogFile {
     fn reopen(&mut self) {
         (self.open, self.failed_at) = (None, None);
+        if self.is_awaited {
+            return;
+        }
         let opened = self.there().map(drop);
         self.note(&opened);
     }
@@ -198,6 +216,24 @@ mod tests {
         open(&logs, Readers::Group, 100);
         open(&bodies, Readers::Owner, 100);
         assert_eq!((mode(&logs) & !0o640, mode(&bodies)), (0, 0o600));
+    }
+
+    #[test]
+    fn a_file_that_waits_for_its_first_line_stands_in_nobodys_way_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("logs");
+        fs::write(&place, "in the way").unwrap();
+        let troubles = Arc::new(Troubles::default());
+        let rotation = Rotation { bytes: 8, keep_files: 2 };
+        let path = place.join("a.log");
+        let mut file = LogFile::unopened("log.dir", &path, Readers::Group, rotation, Arc::clone(&troubles));
+        file.reopen();
+        assert_eq!(troubles.reason(), None);
+        fs::remove_file(&place).unwrap();
+        file.reopen();
+        assert!(!place.exists());
+        file.write_all(b"one\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
     }
 
     #[test]

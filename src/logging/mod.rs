@@ -34,6 +34,8 @@ use troubles::Troubles;
 pub const TRANSACTION: &str = "transaction";
 /// The target of lines with bodies.
 pub const BODIES: &str = "bodies";
+/// The target of lines on what an operator has changed.
+pub(crate) const AUDIT: &str = "audit";
 
 /// The name of the log files on the health board.
 const COMPONENT: &str = "logs";
@@ -131,7 +133,7 @@ impl Logging {
                     line::JsonText(&message.to_string())
                 )),
             })
-            .filter(|metadata| metadata.target() != TRANSACTION && metadata.target() != BODIES)
+            .filter(|metadata| ![TRANSACTION, BODIES, AUDIT].contains(&metadata.target()))
             .chain(line_to(console::stdout(), NoticeForm::Application(format)));
         let application = match app_log {
             Some(out) => application.chain(line_to(out, NoticeForm::Application(format))),
@@ -153,6 +155,16 @@ impl Logging {
                     .chain(line_to(out.unwrap_or_else(console::stdout), NoticeForm::Record)),
             );
         }
+        let out = troubles.as_ref().map(|troubles| {
+            let (path, troubles) = (settings.dir.join("audit.log"), Arc::clone(troubles));
+            Box::new(LogFile::unopened("log.dir", &path, Readers::Group, rotation, troubles))
+                as Box<dyn Outlet>
+        });
+        root = root.chain(
+            fern::Dispatch::new()
+                .filter(|metadata| metadata.target() == AUDIT)
+                .chain(line_to(out.unwrap_or_else(console::stdout), NoticeForm::Record)),
+        );
         // What clients say goes nowhere but into the file that was asked for.
         let bodies = Queue::start(LineWriter::new(Box::new(Nowhere), NoticeForm::Record, lost.clone()));
         root = root.chain(

@@ -1,6 +1,6 @@
 //! Which lines are written: what of it can change while the logger, once set up, stays the same.
 
-use super::{BODIES, TRANSACTION};
+use super::{AUDIT, BODIES, TRANSACTION};
 use log::{LevelFilter, Metadata};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -46,6 +46,8 @@ impl Switches {
         let target = line.target();
         match target {
             TRANSACTION => self.transactions,
+            // Whatever the level, what was changed is on record.
+            AUDIT => true,
             BODIES => self.bodies.load(Ordering::Relaxed),
             _ => {
                 let level = self.level.load(Ordering::Relaxed);
@@ -60,15 +62,10 @@ impl Switches {
         }
     }
 
-    /// The finest level at which anything is written: what is finer need not come this far.
+    /// The finest level at which anything is written: what is finer need not come this far. Records are of level info.
     pub(super) fn finest(&self) -> LevelFilter {
         let level = self.level.load(Ordering::Relaxed);
-        let level = LevelFilter::iter().nth(level).unwrap_or(LevelFilter::Trace);
-        if self.transactions || self.bodies.load(Ordering::Relaxed) {
-            level.max(LevelFilter::Info)
-        } else {
-            level
-        }
+        LevelFilter::iter().nth(level).unwrap_or(LevelFilter::Trace).max(LevelFilter::Info)
     }
 }
 
@@ -95,6 +92,7 @@ mod tests {
             (LevelFilter::Error, "rustls::conn", Level::Warn, false),
             (LevelFilter::Trace, "actix_http::h1", Level::Error, false),
             (LevelFilter::Off, TRANSACTION, Level::Info, true),
+            (LevelFilter::Off, AUDIT, Level::Info, true),
             (LevelFilter::Trace, BODIES, Level::Info, false),
         ] {
             switches.set(level, false);
@@ -107,7 +105,7 @@ mod tests {
     #[test]
     fn lines_that_nobody_writes_are_not_made() {
         for (transactions, bodies, level, finest) in [
-            (false, false, LevelFilter::Off, LevelFilter::Off),
+            (false, false, LevelFilter::Off, LevelFilter::Info),
             (false, false, LevelFilter::Debug, LevelFilter::Debug),
             (true, false, LevelFilter::Error, LevelFilter::Info),
             (false, true, LevelFilter::Error, LevelFilter::Info),

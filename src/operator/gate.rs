@@ -1,6 +1,6 @@
 //! Who is let in at the operator's listener, and the form of its short answers.
 
-use super::Desk;
+use super::{Desk, audit};
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use serde_json::json;
 
@@ -10,7 +10,11 @@ pub(super) fn refusal(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse
         return Some(not_for_browsers());
     }
     let (_, caller) = desk.gate.admit(request.headers(), None);
-    caller.is_err().then(|| answer(401, "send the operator's token (admin.token) as Authorization: Bearer"))
+    if caller.is_err() {
+        return Some(answer(401, "send the operator's token (admin.token) as Authorization: Bearer"));
+    }
+    audit::admit(request, "token");
+    None
 }
 
 pub(super) fn not_for_browsers() -> HttpResponse {

@@ -4,22 +4,20 @@
 use crate::{
     configuration::Configuration,
     http::{BodyBudget, BodyLog, CurrentSettings, Gate, Guesses, SharedSettings},
+    keys::{KeysError, RuntimeKeys},
     logging::Logging,
     metrics::Metrics,
+    settings::Settings,
     tls::ShownCertificate,
     tokens::Tokens,
 };
 use gemini_balance_actors::{
-    CurrentKeys, KeyManager,
+    CurrentKeys,
     accounting::{AccountingRules, Accounts},
-    key_manager::{Reconcile, ReconcileError},
     ledger::Ledger,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::watch, time::Instant};
-
-/// How long the key manager may take to take another set of keys.
-const PATIENCE: Duration = Duration::from_secs(10);
+use tokio::sync::watch;
 
 /// The parts of the service that a configuration reaches while it runs.
 pub(crate) struct Parts {
@@ -27,7 +25,7 @@ pub(crate) struct Parts {
     pub(crate) current: SharedSettings,
     /// The keys that the pool has now.
     pub(crate) pool_keys: CurrentKeys,
-    pub(crate) keys: KeyManager,
+    pub(crate) runtime_keys: Arc<RuntimeKeys>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) accounts: Option<Accounts>,
     pub(crate) ledger: Ledger,
@@ -90,16 +88,11 @@ impl Parts {
 impl Parts {
     /// Gives the pool its keys, limits and rules.
     async fn reconcile(&self, configuration: &Configuration) -> Result<(), String> {
-        let change = Reconcile {
-            ring: Arc::new(configuration.ring.clone()),
-            rules: Some(configuration.rules.clone()),
-        };
-        match self.keys.reconcile(change, Instant::now() + PATIENCE).await {
-            Ok(_) => Ok(()),
-            Err(ReconcileError::Refused(error)) => Err(format!("keys: {error}")),
-            Err(ReconcileError::Unanswered(_)) => {
-                Err("the key manager does not answer; try again".to_owned())
-            }
+        match self.runtime_keys.reconfigure(configuration.ring.clone(), configuration.rules.clone()).await {
+            Ok(()) => Ok(()),
+            Err(KeysError::LastKey) => Err(Settings::no_key().to_string()),
+            Err(KeysError::Unanswered) => Err("the key manager does not answer; try again".to_owned()),
+            Err(error) => Err(format!("keys: {error}")),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// Settings, and sections, whose changes hold at once. All else waits for another process: what nobody applies must not be
 /// said to hold.
-const LIVE: [&str; 37] = [
+const LIVE: [&str; 45] = [
     "admin.token",
     "admin.token_file",
     "affinity.window_s",
@@ -22,7 +22,15 @@ const LIVE: [&str; 37] = [
     "metrics.token",
     "metrics.token_file",
     "models.fallback",
-    "pool",
+    "pool.check_retired_s",
+    "pool.cooldown_initial_s",
+    "pool.cooldown_max_s",
+    "pool.failure_threshold",
+    "pool.keys_file",
+    "pool.max_wait_ms",
+    "pool.max_waiting",
+    "pool.rate_limit_wait_s",
+    "pool.strategy",
     "prices",
     "retry",
     "server.body_timeout_s",
@@ -127,7 +135,7 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 31] = [
+    const RESTART: [&str; 32] = [
         "admin.host",
         "admin.port",
         "log.dir",
@@ -137,6 +145,7 @@ mod tests {
         "log.rotate_bytes",
         "log.transactions",
         "metrics.listen",
+        "pool.runtime_keys",
         "server.head_timeout_s",
         "server.host",
         "server.keep_alive_s",

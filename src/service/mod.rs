@@ -9,6 +9,7 @@ use crate::{
     configuration::Configuration,
     http::{BodyBudget, Gate, Guesses},
     inflight::InFlight,
+    keys::{KeySources, RuntimeKeys},
     logging::Logging,
     metrics::{self, Metrics},
     operator,
@@ -49,15 +50,16 @@ impl Service {
     /// connections are accepted.
     pub(crate) fn run(settings: Settings, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
         let configuration = Configuration::of(settings)?;
+        let key_sources = KeySources::read(&configuration)?;
+        let pool_keys = CurrentKeys::new(key_sources.ring());
         let settings = &configuration.settings;
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
         for line in settings.exposed_files() {
             log::warn!(target: "service", "{line}");
         }
-        let enrolment = Enrolment::new(&configuration)?;
+        let enrolment = Enrolment::new(&configuration, &pool_keys.ring())?;
         let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
         let clock = Clock::start();
-        let pool_keys = CurrentKeys::new(configuration.ring.clone());
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
             let health = Arc::new(Health::default());
@@ -101,6 +103,18 @@ impl Service {
                 intensity,
                 Arc::clone(&health),
             )?;
+            let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
+            let checker = KeyCheckerActor::start(
+                &arbiter.handle(),
+                keys.clone(),
+                configuration.upstream.clone(),
+                every,
+                intensity,
+                Arc::clone(&health),
+            );
+            let runtime_keys =
+                RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), Arc::clone(&directory));
+            let runtime_keys = Arc::new(runtime_keys);
             let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
             let sources = metrics::Sources {
                 keys: keys.clone(),
@@ -122,6 +136,7 @@ impl Service {
             if let Some((address, _)) = operator {
                 let operated = operator::Operated {
                     keys: keys.clone(),
+                    runtime_keys: Arc::clone(&runtime_keys),
                     health: Arc::clone(&health),
                     in_flight: in_flight.clone(),
                     tokens: Arc::clone(&tokens_made),
@@ -131,15 +146,6 @@ impl Service {
                 };
                 operator::start(*address, Arc::clone(&operators_gate), operated)?;
             }
-            let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
-            KeyCheckerActor::start(
-                &arbiter.handle(),
-                keys.clone(),
-                configuration.upstream.clone(),
-                every,
-                intensity,
-                Arc::clone(&health),
-            );
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
             let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
             let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
@@ -147,7 +153,7 @@ impl Service {
             let parts = Parts {
                 current: Arc::clone(&current),
                 pool_keys,
-                keys: keys.clone(),
+                runtime_keys,
                 tokens: tokens_made,
                 accounts: accounts.clone(),
                 ledger: ledger.clone(),

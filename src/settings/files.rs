@@ -24,6 +24,7 @@ impl Settings {
             ("pool.keys_file", &self.pool.keys_file),
             ("admin.token_file", &self.admin.token_file),
             ("metrics.token_file", &self.metrics.token_file),
+            ("store.master_key_file", &self.store.master_key_file),
             ("server.tls.key_file", &self.server.tls.key_file),
         ];
         let mut files: Vec<(String, &Path)> = named

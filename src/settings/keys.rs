@@ -24,9 +24,18 @@ struct ListedKey {
 }
 
 impl Settings {
-    /// All keys: `[[keys]]`, `pool.keys_file` and the environment. The same key named twice is one key.
-    pub fn key_ring(&self) -> Result<KeyRing, SettingsError> {
+    /// Returns the keys of the configuration: `[[keys]]`, `pool.keys_file` and the environment; perhaps none. The same key
+    /// named twice is one key.
+    pub fn configured_keys(&self) -> Result<KeyRing, SettingsError> {
         self.read_keys().map_err(|error| self.name_source(error))
+    }
+
+    /// Says that there is no key, here and among those that were added at runtime.
+    pub(crate) fn no_key() -> SettingsError {
+        SettingsError::refused(
+            "no key:",
+            "set GOOGLE_API_KEYS=key1,key2 in the environment or .env, or name keys under [[keys]] or in pool.keys_file",
+        )
     }
 
     fn read_keys(&self) -> Result<KeyRing, SettingsError> {
@@ -51,12 +60,6 @@ impl Settings {
                 let secret = secret_text::checked(&place, SecretKind::Key, entry.text)?;
                 found.extend(key(place, &mut seen, secret, None));
             }
-        }
-        if found.is_empty() {
-            return Err(SettingsError::refused(
-                "no key:",
-                "set GOOGLE_API_KEYS=key1,key2 in the environment or .env, or name keys under [[keys]] or in pool.keys_file",
-            ));
         }
         let place_of = |id: &KeyId| {
             found.iter().find(|key| key.spec.id == *id).map_or_else(String::new, |key| key.place.clone())

@@ -19,6 +19,7 @@ mod text_file;
 mod tokens;
 mod usage_book;
 mod variables;
+mod vault;
 
 pub use tokens::Token;
 pub(crate) use tokens::{Expiry, client_spec, span};
@@ -281,6 +282,18 @@ pub struct Pool {
     pub check_retired_s: u64,
     /// A file with one key a line.
     pub keys_file: String,
+    /// Whether keys can be added while the service runs, and where they are kept.
+    pub runtime_keys: RuntimeKeysPlace,
+}
+
+/// Where keys are kept that are added while the service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuntimeKeysPlace {
+    /// In the vault's file.
+    File,
+    /// Nowhere: none can be added.
+    Off,
 }
 
 /// One key of the pool.
@@ -394,6 +407,10 @@ pub struct Store {
     pub path: PathBuf,
     /// The file with the instance key, under which tokens are hashed.
     pub instance_key_file: PathBuf,
+    /// The file with the keys that were added while the service ran.
+    pub vault_file: PathBuf,
+    /// A file with the master key under which that one is sealed.
+    pub master_key_file: String,
 }
 
 /// `[usage]`: what was used.

@@ -204,7 +204,7 @@ impl Settings {
         // Without tokens the pool's keys are the clients' credentials.
         Ok(if tokens.is_empty() {
             // A command may be given nothing but the token.
-            self.key_ring().is_ok_and(|ring| ring.keys().iter().any(|key| key.secret() == token))
+            self.configured_keys().is_ok_and(|ring| ring.keys().iter().any(|key| key.secret() == token))
         } else {
             tokens.iter().any(|other| other.secret == *token)
         })

@@ -129,7 +129,7 @@ fn time(at: i64) -> String {
 }
 
 /// A name that a spreadsheet would run as a formula gets an apostrophe in front.
-fn no_formula(label: &str) -> String {
+pub(crate) fn no_formula(label: &str) -> String {
     if label.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{label}") } else { label.to_owned() }
 }
 

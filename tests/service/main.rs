@@ -38,6 +38,7 @@ mod compressed;
 mod cors;
 mod door;
 mod downloads;
+mod keys;
 mod leaving;
 mod lifecycle;
 mod limits;

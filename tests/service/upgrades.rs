@@ -148,6 +148,8 @@ async fn methods_that_are_never_served_are_refused_before_anything_else() {
     for (method, target) in [
         ("TRACE", "/v1beta/models"),
         ("TRACK", "/v1/chat/completions"),
+        ("trace", "/v1beta/models"),
+        ("Connect", "/v1beta/models"),
         ("TRACE", "/health"),
         ("TRACE", "/docs/"),
         ("CONNECT", "generativelanguage.googleapis.com:443"),

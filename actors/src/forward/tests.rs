@@ -498,6 +498,6 @@ async fn a_key_check_believes_only_google() {
         assert_eq!(health(head, body).await, KeyHealth::NotGoogle { status }, "{head} {body}");
     }
     let invalid = google_error(400, "API key not valid. Please pass a valid API key.");
-    let unwell = KeyHealth::Unwell { status: 400, fault: Kind::KeyInvalid };
+    let unwell = KeyHealth::Unwell { status: 400, fault: Kind::KeyInvalid, project: None };
     assert_eq!(health("400 Bad Request", &invalid).await, unwell);
 }

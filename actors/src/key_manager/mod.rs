@@ -13,7 +13,9 @@ mod tests;
 pub use event_counts::PoolEventCounts;
 pub(crate) use lease::WithoutKey;
 pub use lease::{Lease, LeaseError, WaitingLease};
-pub use messages::{LeaseKey, LeaseReply, Reconcile, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind};
+pub use messages::{
+    LeaseKey, LeaseReply, Reconcile, Reports, TakePage, TakeProjects, TakeSnapshot, Verb, VerbKind,
+};
 pub use reconcile::ReconcileError;
 
 use crate::{
@@ -30,8 +32,8 @@ use event_counts::EventCounts;
 use inbox::{Inbox, Note};
 pub use keypool::Reconciled;
 use keypool::{
-    Answer, Effect, Effects, Event, Grant, KeyId, LeaseRequest, Pool, PoolError, PoolReading, ProjectView,
-    Refusal, Settings, Snapshot, Ticket,
+    Answer, Effect, Effects, Event, Grant, KeyId, KeyPage, LeaseRequest, PageRequest, Pool, PoolError,
+    PoolReading, ProjectView, Refusal, Settings, Snapshot, Ticket,
 };
 use std::{
     collections::HashMap,
@@ -174,6 +176,11 @@ impl KeyManager {
     /// How often something was left alone since the process began, and why.
     pub fn event_counts(&self) -> PoolEventCounts {
         self.shared.events.read()
+    }
+
+    /// Returns the keys that are asked for, and how the pool stands as a whole: for whoever looks often, or at many keys.
+    pub async fn page(&self, request: PageRequest, deadline: Instant) -> Result<KeyPage, LinkError> {
+        self.link.send(TakePage(request), deadline).await
     }
 
     /// Each project in the pool, in the order of their first keys.
@@ -405,6 +412,18 @@ impl Handler<messages::TakeReading> for KeyManagerActor {
         self.pool.wake(self.shared.clock.now(), &mut self.effects);
         self.perform(ctx);
         MessageResult(self.pool.reading(asked.0, self.shared.clock.now()))
+    }
+}
+
+impl Handler<TakePage> for KeyManagerActor {
+    type Result = MessageResult<TakePage>;
+
+    fn handle(&mut self, TakePage(request): TakePage, ctx: &mut Self::Context) -> Self::Result {
+        self.take_reports();
+        // Time may have jumped since anybody asked for a key.
+        self.pool.wake(self.shared.clock.now(), &mut self.effects);
+        self.perform(ctx);
+        MessageResult(self.pool.page(&request, self.shared.clock.now()))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod media_type;
 pub mod model_list;
 pub mod names;
 pub mod operation;
+pub mod pasted;
 pub mod path;
 pub mod peek;
 mod pieces;

@@ -10,7 +10,7 @@ use crate::budget::Budget;
 use crate::ids::ProjectIx;
 use crate::key::Project;
 use crate::roster::Roster;
-use crate::snapshot::{Counts, state_of};
+use crate::snapshot::{Counts, Overview, StateView};
 
 /// The pool in figures. See the module.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,17 +47,13 @@ impl PoolReading {
         most_quotas: usize,
         now: Duration,
     ) -> Self {
-        let total = roster.members.iter().count();
-        let mut counts = Counts { total, in_flight: in_flight as u64, waiting, ..Counts::default() };
+        let mut overview = Overview::new(roster, in_flight, waiting, now);
         for (ix, key) in roster.members.iter() {
-            counts.add(state_of(ix, key, roster, now));
+            overview.count(&StateView::of(ix, key, roster, now));
         }
-        let down = roster
-            .counters
-            .breakers()
-            .filter(|(_, breaker)| breaker.down_until().is_some())
-            .filter_map(|(model, _)| model.clone());
-        Self { counts, models_down: down.collect(), quotas: quotas(roster, most_quotas, now) }
+        let Overview { counts, models_down, .. } = overview;
+        let models_down = models_down.into_iter().map(|down| down.model).collect();
+        Self { counts, models_down, quotas: quotas(roster, most_quotas, now) }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod holdings;
 mod usage_book;
+mod vault;
 
 use std::thread;
 
@@ -13,6 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{Change, RecordId, Records, Stored};
 pub use holdings::ledger;
 pub use usage_book::{BookPlace, usage_book};
+pub use vault::{VaultPlace, vault};
 
 /// Where records and a ledger are kept, from which they can be opened again and again.
 pub trait Place {

@@ -1,12 +1,12 @@
 //! What outlives a process. Callers see one narrow trait for each thing that is kept ([`Records`] and [`Ledger`] in one
-//! file, [`UsageBook`] in another; another thing gets a trait of its own beside them, not more methods in these), and two
+//! file, [`UsageBook`] in another, [`Vault`](vault::Vault) in a third; another thing gets a trait of its own beside them, not more methods in these), and two
 //! implementations of each: [`Sqlite`] and [`UsageFile`], the only places in the house with SQL, and [`Memory`] and
 //! [`UsageMemory`]. No async, no threads: every call blocks its caller until it is done or has
 //! failed.
 //!
-//! Secrets stay out: a record or a holding names keys and callers by their ids, and a caller never puts a key, a token, or
+//! Secrets stay out of all but the vault, which has its own file and its own rules: a record or a holding names keys and callers by their ids, and a caller never puts a key, a token, or
 //! a part of one into an id, a body or a name. The one exception is the address of an upload session, with which Google
-//! lets anyone go on with that upload; it is of use as long as the upload. The file is not encrypted.
+//! lets anyone go on with that upload; it is of use as long as the upload. The databases are not encrypted.
 //!
 //! # What can be lost
 //!
@@ -34,10 +34,12 @@ pub mod instance_key;
 mod ledger;
 mod memory;
 mod opened;
+mod private_file;
 mod records;
 mod sqlite;
 mod usage_book;
 mod usage_memory;
+pub mod vault;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -46,6 +48,7 @@ pub use error::StoreError;
 pub use ledger::{Holding, Ledger, LedgerChange, Store};
 pub use memory::Memory;
 pub use opened::{Condition, Opened};
+pub use private_file::PrivateFileError;
 pub use records::{Change, RecordId, Records, Stored};
 pub use sqlite::{Sqlite, UsageFile};
 pub use usage_book::{

@@ -1,7 +1,10 @@
 //! The file with the instance key: made once, for its owner alone, and refused where it is not what it should be.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use gemini_balance_store::instance_key::{InstanceKeyError, create, read};
+use gemini_balance_store::{
+    PrivateFileError,
+    instance_key::{InstanceKeyError, create, read},
+};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 const KEY: [u8; 32] = [0xa7; 32];
@@ -18,7 +21,10 @@ fn a_key_is_read_back_as_it_was_written_and_belongs_to_its_owner() {
     create(&path, &KEY).unwrap();
     assert_eq!(read(&path).unwrap(), Some(KEY));
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
-    assert!(matches!(create(&path, &[1; 32]), Err(InstanceKeyError::Io(..))), "one that is there is kept");
+    assert!(
+        matches!(create(&path, &[1; 32]), Err(InstanceKeyError::File(PrivateFileError::Io(..)))),
+        "one that is there is kept"
+    );
     assert_eq!(read(&path).unwrap(), Some(KEY));
 }
 
@@ -30,7 +36,10 @@ fn a_key_that_others_can_read_is_refused() {
     for mode in [0o640, 0o604, 0o644, 0o660] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let error = read(&path).unwrap_err();
-        assert!(matches!(error, InstanceKeyError::Exposed(_, found) if found == mode), "{error}");
+        assert!(
+            matches!(error, InstanceKeyError::File(PrivateFileError::Exposed(_, found)) if found == mode),
+            "{error}"
+        );
         assert!(error.to_string().contains("chmod 600"));
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();

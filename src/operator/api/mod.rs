@@ -7,7 +7,7 @@ mod reload;
 mod tokens;
 mod usage;
 
-use super::{Desk, gate};
+use super::{Desk, audit, gate};
 use actix_web::web;
 use std::time::Duration;
 

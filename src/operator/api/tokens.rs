@@ -2,7 +2,7 @@
 //! made it, and nowhere else.
 
 use super::{
-    Desk,
+    Desk, audit,
     gate::{answer, refusal},
 };
 use crate::{
@@ -104,6 +104,7 @@ async fn add(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -> H
         Err(why) => return answer(400, &why),
     };
     let name = spec.name.to_string();
+    audit::note(&request, "tokens add", Some(&name));
     shown_once(&name, desk.operated.tokens.add(spec).await)
 }
 
@@ -116,7 +117,9 @@ async fn revise(
     if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
-    match read_spec(&body, Some(&path.into_inner())) {
+    let name = path.into_inner();
+    note(&request, &desk, "tokens revise", &name);
+    match read_spec(&body, Some(&name)) {
         Ok(spec) => done(desk.operated.tokens.revise(spec).await),
         Err(why) => answer(400, &why),
     }
@@ -126,6 +129,7 @@ async fn remove(request: HttpRequest, path: web::Path<String>, desk: web::Data<D
     if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
+    note(&request, &desk, "tokens remove", &path);
     done(desk.operated.tokens.remove(&path).await)
 }
 
@@ -140,14 +144,31 @@ async fn act(
     }
     let (name, verb) = path.into_inner();
     match verb.as_str() {
-        "enable" => done(desk.operated.tokens.enable(&name, true).await),
-        "disable" => done(desk.operated.tokens.enable(&name, false).await),
-        "rotate" => match grace(&body) {
-            Some(grace) => shown_once(&name, desk.operated.tokens.rotate(&name, grace).await),
-            None => answer(400, "grace must be a span such as 24h, or 0s; the body is {\"grace\": \"24h\"}"),
-        },
+        "enable" => {
+            note(&request, &desk, "tokens enable", &name);
+            done(desk.operated.tokens.enable(&name, true).await)
+        }
+        "disable" => {
+            note(&request, &desk, "tokens disable", &name);
+            done(desk.operated.tokens.enable(&name, false).await)
+        }
+        "rotate" => {
+            note(&request, &desk, "tokens rotate", &name);
+            match grace(&body) {
+                Some(grace) => shown_once(&name, desk.operated.tokens.rotate(&name, grace).await),
+                None => {
+                    answer(400, "grace must be a span such as 24h, or 0s; the body is {\"grace\": \"24h\"}")
+                }
+            }
+        }
         _ => answer(404, "the verbs are enable, disable and rotate"),
     }
+}
+
+/// Names a token in the audit log if there is one of this name: what is none may be anything, even a secret.
+fn note(request: &HttpRequest, desk: &Desk, verb: &'static str, name: &str) {
+    let is_known = desk.operated.tokens.list().iter().any(|token| *token.spec.name == *name);
+    audit::note(request, verb, is_known.then_some(name));
 }
 
 /// Reads what a token is to say of its caller, in the words of `[[auth.tokens]]`.

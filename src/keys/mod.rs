@@ -1,0 +1,274 @@
+//! The pool's keys while the service runs: those of the configuration beside those that were added, the operator's verbs on
+//! them, and that each change is written down before it holds. The pool's rules are the key manager's; what may be pasted,
+//! and what is shown of it, is in `preview`.
+
+mod error;
+mod key_set;
+mod preview;
+
+pub(crate) use error::KeysError;
+pub(crate) use key_set::{AddedKey, KeyChange, KeySet, KeySource};
+pub(crate) use preview::{Paste, Preview};
+
+use crate::{
+    configuration::Configuration,
+    settings::{Settings, SettingsError},
+    tokens::{Done, let_in},
+};
+use callers::Directory;
+use chrono::Utc;
+use gemini_balance_actors::{
+    KeyManager, Secret,
+    key_checker::{CheckError, KeyChecker},
+    key_manager::{Reconcile, ReconcileError, Verb, VerbKind},
+    key_ring::{Key, KeyRing},
+    store::Store,
+    upstream::probe::KeyHealth,
+};
+use gemini_balance_store::vault::Vault;
+use keypool::{KeyId, PoolError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How long the key manager may take for a change.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a change may take to be written before its maker is told that it is not.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
+/// How many keys are checked for one question.
+pub(crate) const CHECKED_AT_ONCE: usize = 100;
+/// How long a check of so many may take.
+const CHECKED_WITHIN: Duration = Duration::from_secs(120);
+
+/// The keys there are, before the pool is.
+pub(crate) struct KeySources {
+    set: KeySet,
+    vault: Option<Box<dyn Vault>>,
+    ring: KeyRing,
+}
+
+impl KeySources {
+    /// Reads the keys of the vault, beside those of the configuration.
+    pub(crate) fn read(configuration: &Configuration) -> Result<Self, SettingsError> {
+        let settings = &configuration.settings;
+        let mut vault = settings.vault()?;
+        let kept = match &mut vault {
+            Some(vault) => vault.load().map_err(|error| settings.vault_refused(&error))?,
+            None => Vec::new(),
+        };
+        let set = KeySet::new(configuration.ring.clone(), kept);
+        if set.is_empty() {
+            return Err(Settings::no_key());
+        }
+        let ring = set.ring().map_err(|unusable| settings.vault_refused(&KeysError::from(unusable)))?;
+        Ok(Self { set, vault, ring })
+    }
+
+    /// Returns the pool's keys.
+    pub(crate) fn ring(&self) -> KeyRing {
+        self.ring.clone()
+    }
+}
+
+/// The operator's verbs on keys.
+pub(crate) struct RuntimeKeys {
+    set: Mutex<Arc<KeySet>>,
+    vault: Option<Arc<Mutex<Box<dyn Vault>>>>,
+    /// Whether what is put there outlives the process.
+    is_lasting: bool,
+    /// One change after another.
+    turn: tokio::sync::Mutex<()>,
+    keys: KeyManager,
+    checker: KeyChecker,
+    store: Store,
+    directory: Arc<Directory>,
+}
+
+/// What became of a paste.
+pub(crate) struct Added {
+    pub(crate) preview: Preview,
+    pub(crate) added: Vec<KeyId>,
+}
+
+impl RuntimeKeys {
+    pub(crate) fn new(
+        sources: KeySources,
+        keys: KeyManager,
+        checker: KeyChecker,
+        store: Store,
+        directory: Arc<Directory>,
+    ) -> Self {
+        let KeySources { set, vault, .. } = sources;
+        Self {
+            set: Mutex::new(Arc::new(set)),
+            is_lasting: vault.as_ref().is_some_and(|vault| vault.outlives_the_process()),
+            vault: vault.map(|vault| Arc::new(Mutex::new(vault))),
+            turn: tokio::sync::Mutex::new(()),
+            keys,
+            checker,
+            store,
+            directory,
+        }
+    }
+
+    /// Returns the keys as they are now.
+    pub(crate) fn set(&self) -> Arc<KeySet> {
+        Arc::clone(&self.set.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says what would become of a paste.
+    pub(crate) fn preview(&self, paste: &Paste) -> Result<Preview, KeysError> {
+        Ok(preview::read(paste, &self.set())?.preview)
+    }
+
+    /// Asks Google about the keys of a paste that would be added, by their fingerprints.
+    pub(crate) async fn check_paste(&self, paste: &Paste) -> Result<Vec<(String, KeyHealth)>, KeysError> {
+        let secrets = preview::read(paste, &self.set())?.chosen;
+        if secrets.len() > CHECKED_AT_ONCE {
+            return Err(KeysError::TooManyToCheck);
+        }
+        let keys: Vec<Arc<Key>> = key_set::bare_ring(secrets)?.keys().to_vec();
+        let names: Vec<String> = keys.iter().map(|key| key.fingerprint().to_owned()).collect();
+        let health = self.checker.ask(keys, Instant::now() + CHECKED_WITHIN).await?;
+        Ok(names.into_iter().zip(health).collect())
+    }
+
+    /// Asks Google about a key of the pool. One that is retired and well again is used again.
+    pub(crate) async fn check(&self, id: &KeyId) -> Result<KeyHealth, KeysError> {
+        Ok(self.checker.check(id, Instant::now() + CHECKED_WITHIN).await?)
+    }
+
+    /// Adds the chosen keys of a paste.
+    pub(crate) async fn add(self: &Arc<Self>, paste: Paste) -> Result<Done<Added>, KeysError> {
+        self.change(move |set| {
+            let read = preview::read(&paste, set)?;
+            let (set, added) = set.adding(read.chosen, paste.project.as_deref(), Utc::now());
+            Ok((set, Added { preview: read.preview, added }))
+        })
+        .await
+    }
+
+    /// Removes a key. It is leased no more; what runs on it goes on.
+    pub(crate) async fn remove(self: &Arc<Self>, id: KeyId) -> Result<Done<()>, KeysError> {
+        self.change(move |set| Ok((set.removing(&id)?, ()))).await
+    }
+
+    /// Changes what was said of a key when it was added; returns its id, which a label changes.
+    pub(crate) async fn revise(
+        self: &Arc<Self>,
+        id: KeyId,
+        change: KeyChange,
+    ) -> Result<Done<KeyId>, KeysError> {
+        let was_disabled = matches!(change, KeyChange::Label(_)) && self.is_disabled(&id).await?;
+        let former = id.clone();
+        let done = self.change(move |set| set.changing(&id, change)).await?;
+        if done.result != former && was_disabled {
+            // Under another name it is another key for the pool.
+            self.verb(VerbKind::Disable, done.result.clone()).await?;
+        }
+        Ok(done)
+    }
+
+    /// Disables, enables or resets a key, wherever it is named.
+    pub(crate) async fn verb(&self, kind: VerbKind, key: KeyId) -> Result<Done<()>, KeysError> {
+        match self.keys.verb(Verb { kind, key }, Instant::now() + PATIENCE).await {
+            Ok(Ok(())) => Ok(Done { result: (), is_kept: self.store.flush(WRITTEN_WITHIN).await }),
+            Ok(Err(PoolError::UnknownKey(_))) => Err(KeysError::Unknown),
+            Ok(Err(error)) => Err(KeysError::Refused(error)),
+            Err(_) => Err(KeysError::Unanswered),
+        }
+    }
+
+    /// Takes over another configuration's keys and rules. An error says that nothing has changed.
+    pub(crate) async fn reconfigure(
+        &self,
+        configured: KeyRing,
+        rules: keypool::Settings,
+    ) -> Result<(), KeysError> {
+        let _turn = self.turn.lock().await;
+        let set = self.set().beside(configured);
+        if set.is_empty() {
+            return Err(KeysError::LastKey);
+        }
+        let ring = set.ring()?;
+        self.put(set, ring, Some(rules)).await
+    }
+
+    async fn is_disabled(&self, id: &KeyId) -> Result<bool, KeysError> {
+        let snapshot = self.keys.snapshot(Instant::now() + PATIENCE).await;
+        let snapshot = snapshot.map_err(|_| KeysError::Unanswered)?;
+        let is_it = |view: &keypool::KeyView| view.id == *id && view.state == keypool::KeyState::Disabled;
+        Ok(snapshot.keys.iter().any(is_it))
+    }
+
+    /// Makes another set of the one there is, writes it down, and gives it to the pool. Not given up half-way, should
+    /// whoever asked for it leave.
+    async fn change<T: 'static>(
+        self: &Arc<Self>,
+        make: impl FnOnce(&KeySet) -> Result<(KeySet, T), KeysError> + 'static,
+    ) -> Result<Done<T>, KeysError> {
+        let this = Arc::clone(self);
+        let done = actix_rt::spawn(async move {
+            let _turn = this.turn.lock().await;
+            let former = this.set();
+            let (set, result) = make(&former)?;
+            if set.is_empty() {
+                return Err(KeysError::LastKey);
+            }
+            let ring = set.ring()?;
+            this.write(&set).await?;
+            match this.put(set, ring, None).await {
+                Err(KeysError::Refused(error)) => {
+                    this.write(&former).await?;
+                    Err(KeysError::Refused(error))
+                }
+                other => other,
+            }?;
+            Ok(Done { result, is_kept: this.is_lasting })
+        });
+        done.await.unwrap_or(Err(KeysError::Unanswered))
+    }
+
+    /// Gives the pool its keys, and perhaps other rules.
+    async fn put(
+        &self,
+        set: KeySet,
+        ring: KeyRing,
+        rules: Option<keypool::Settings>,
+    ) -> Result<(), KeysError> {
+        let ring = Arc::new(ring);
+        let change = Reconcile { ring: Arc::clone(&ring), rules };
+        match self.keys.reconcile(change, Instant::now() + PATIENCE).await {
+            Ok(_) => {}
+            Err(ReconcileError::Refused(error)) => return Err(KeysError::Refused(error)),
+            // It may take the set all the same; the next change, or the next process, will.
+            Err(ReconcileError::Unanswered(_)) => return Err(KeysError::Unanswered),
+        }
+        let_in(&self.directory, &ring);
+        *self.set.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+        Ok(())
+    }
+
+    async fn write(&self, set: &KeySet) -> Result<(), KeysError> {
+        let vault = self.vault.clone().ok_or(KeysError::Off)?;
+        let kept = set.kept();
+        let write = move || vault.lock().unwrap_or_else(PoisonError::into_inner).replace(&kept);
+        // On a thread that may wait for the disk.
+        actix_web::web::block(write).await.map_err(|_| KeysError::Unanswered)?.map_err(KeysError::Vault)
+    }
+}
+
+impl From<CheckError> for KeysError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::UnknownKey => Self::Unknown,
+            CheckError::Upstream(error) => Self::NoWay(error.to_string()),
+            CheckError::Unanswered(_) => Self::CheckUnanswered,
+        }
+    }
+}
+
+/// Secrets, each with nothing else said of it.
+type Secrets = Vec<Secret>;
