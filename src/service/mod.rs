@@ -104,8 +104,10 @@ impl Service {
                 Arc::clone(&health),
             )?;
             let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
+            // An arbiter of its own: to make its client takes a while, and the key manager is not to wait for that.
+            let checks = actix_rt::Arbiter::new();
             let checker = KeyCheckerActor::start(
-                &arbiter.handle(),
+                &checks.handle(),
                 keys.clone(),
                 configuration.upstream.clone(),
                 every,
@@ -196,6 +198,7 @@ impl Service {
                 log::error!(target: "store", "the last changes could not be written");
             }
             arbiter.stop();
+            checks.stop();
             code
         });
         logging.flush();

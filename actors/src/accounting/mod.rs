@@ -345,7 +345,8 @@ mod tests {
             let settings = &accounts.shared.settings;
             let (retention, prices) = (settings.retention, settings.prices.clone());
             account.leave(transaction("key-0123"));
-            accounts.revise(AccountingRules { retention, prices, callers: CallerNames::Tokens });
+            let callers_now = CallerNames::Tokens;
+            accounts.revise(AccountingRules { retention, prices, callers: callers_now, per_key: false });
             account.leave(transaction("key-0123"));
             assert!(accounts.flush(PATIENCE).await);
             assert_eq!(callers(&accounts), [("key-0123".to_owned(), 1), ("pool".to_owned(), 1)]);
