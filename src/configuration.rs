@@ -11,6 +11,7 @@ use chrono_tz::Tz;
 use gemini_balance_actors::{
     Secret,
     accounting::AccountingSettings,
+    exporter::TraceSettings,
     key_ring::KeyRing,
     upstream::{UpstreamSettings, probe::Prober},
 };
@@ -28,6 +29,8 @@ pub(crate) struct Configuration {
     pub(crate) upstream: UpstreamSettings,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) accounting: Option<AccountingSettings>,
+    /// Where traces go, if any are made.
+    pub(crate) tracing: Option<TraceSettings>,
     pub(crate) zone: Tz,
     pub(crate) prices: Prices,
     pub(crate) origins: Arc<Origins>,
@@ -49,6 +52,7 @@ impl Configuration {
         let upstream = settings.upstream()?;
         let certificate = settings.certificate()?;
         let accounting = settings.accounting()?;
+        let tracing = settings.traces()?;
         let origins = Arc::new(settings.origins()?);
         let cors = Arc::new(settings.cors()?);
         let level = logging::level_of(&settings.log).map_err(|error| settings.name_source(error))?;
@@ -75,6 +79,7 @@ impl Configuration {
             upstream,
             certificate,
             accounting,
+            tracing,
             zone,
             prices,
             origins,

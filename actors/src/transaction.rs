@@ -2,7 +2,7 @@
 //! request that never came so far), handed to the [`Listeners`] at its end. It holds ids and counts, never a secret or a
 //! body.
 
-use crate::{accounting::Account, failure::Failure};
+use crate::{accounting::Account, failure::Failure, trace_parent::TraceParent};
 use callers::Denial;
 use chrono::{DateTime, Utc};
 use gemini::{fault::Kind, operation::Verb, path::Dialect, usage::Usage};
@@ -13,6 +13,11 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 pub trait TransactionListener {
     /// Takes one that has ended.
     fn ended(&self, transaction: &Transaction);
+
+    /// Says whether it wants to know of which client's trace a request is part.
+    fn reads_trace_parents(&self) -> bool {
+        false
+    }
 }
 
 impl<F: Fn(&Transaction)> TransactionListener for F {
@@ -26,12 +31,19 @@ impl<F: Fn(&Transaction)> TransactionListener for F {
 pub struct Listeners {
     told: Rc<[Box<dyn TransactionListener>]>,
     account: Option<Account>,
+    reads_trace_parents: bool,
 }
 
 impl Listeners {
     /// Makes the list, to be told in this order. At last the transaction itself goes into the account.
     pub fn new(listeners: Vec<Box<dyn TransactionListener>>, account: Option<Account>) -> Self {
-        Self { told: listeners.into(), account }
+        let reads_trace_parents = listeners.iter().any(|listener| listener.reads_trace_parents());
+        Self { told: listeners.into(), account, reads_trace_parents }
+    }
+
+    /// Reads of which client's trace a request is part, if anybody wants to know.
+    pub fn trace_parent(&self, headers: impl FnOnce() -> Option<TraceParent>) -> Option<TraceParent> {
+        if self.reads_trace_parents { headers() } else { None }
     }
 
     /// Ends a transaction: tells all of it. Taken by value, since it ends once.
@@ -98,6 +110,8 @@ pub struct Detail {
     pub delays: Vec<Delay>,
     /// The resource that binds it to a project, as its caller may be told of it.
     pub bound_to: Option<Box<str>>,
+    /// The client's span that the request belongs to, where traces are made.
+    pub trace_parent: Option<TraceParent>,
     /// What the client was told by the gateway, of what was refused before anybody worked on it.
     pub told: Option<Box<str>>,
 }
@@ -251,5 +265,17 @@ impl End {
             Self::ClientStalled => "client_stalled",
             Self::UpstreamBroke => "upstream_broke",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_request_moves_stays_small() {
+        // Each finished request is moved into its worker's buffer, and ten thousand are kept.
+        let sizes = (size_of::<Transaction>(), size_of::<Attempt>(), size_of::<Option<Box<Detail>>>());
+        assert!(sizes.0 <= 392 && sizes.1 <= 80 && sizes.2 == 8, "{sizes:?}");
     }
 }

@@ -15,6 +15,7 @@ use chrono::DateTime;
 use gemini::path::{self, CredentialForm};
 use gemini_balance_actors::{
     Caller, ClientStall, Failure,
+    trace_parent::TraceParent,
     transaction::{Detail, End, Transaction},
 };
 use std::{
@@ -73,7 +74,7 @@ impl Arrival {
         }
         // What came to a `ForwardActor` is recorded there, unless it died.
         if !matches!(error, GatewayError::Forward(_)) {
-            state.listeners.end(self.refusal(request, error));
+            state.listeners.end(self.refusal(request, state, error));
         }
         let mut response = error.response(path::error_form_of(request.uri().path(), self.form), &self.id);
         if state.in_flight.is_draining() {
@@ -91,7 +92,13 @@ impl Arrival {
         }
     }
 
-    fn refusal(&self, request: &HttpRequest, error: &GatewayError) -> Transaction {
+    fn refusal(&self, request: &HttpRequest, state: &AppState, error: &GatewayError) -> Transaction {
+        let parent = || TraceParent::parse(request.headers().get("traceparent")?.to_str().ok()?);
+        let detail = Detail {
+            told: Some(error.message().into()),
+            trace_parent: state.listeners.trace_parent(parent),
+            ..Detail::default()
+        };
         Transaction {
             id: self.id.clone(),
             caller: self.caller_name(),
@@ -112,7 +119,7 @@ impl Arrival {
             usage: None,
             ended: DateTime::UNIX_EPOCH,
             queued: Duration::ZERO,
-            detail: Some(Box::new(Detail { told: Some(error.message().into()), ..Detail::default() })),
+            detail: Some(Box::new(detail)),
         }
     }
 }

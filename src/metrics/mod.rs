@@ -20,7 +20,9 @@ use actix_web::{
     http::header::{self, HeaderMap},
     web,
 };
-use gemini_balance_actors::{KeyManager, Secret, accounting::Accounts, clock::Clock, health::Health};
+use gemini_balance_actors::{
+    KeyManager, Secret, accounting::Accounts, clock::Clock, exporter::Traces, health::Health,
+};
 use prometheus_client::encoding::prometheus_text;
 use std::{sync::Arc, time::Instant};
 
@@ -38,6 +40,7 @@ pub(crate) struct Sources {
     pub(crate) logging: Logging,
     pub(crate) certificate: Option<Arc<ShownCertificate>>,
     pub(crate) reloads: Arc<ReloadState>,
+    pub(crate) traces: Option<Traces>,
 }
 
 /// The metrics, for all who ask.

@@ -66,6 +66,12 @@ fn encode_losses(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Result {
         Title::new("log_lines_dropped", "Lines that no log has"),
         [(NO_LABELS, scrape.lines_lost)],
     )?;
+    if let Some(dropped) = scrape.spans_dropped {
+        families.counters(
+            Title::new("trace_spans_dropped", "Requests whose spans no collector has"),
+            [(NO_LABELS, dropped)],
+        )?;
+    }
     let Some(usage) = &scrape.usage else { return Ok(()) };
     families.counters(
         Title::new("usage_lost", "Requests that the usage has not counted"),

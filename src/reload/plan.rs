@@ -155,6 +155,7 @@ mod tests {
         "server.workers",
         "store",
         "supervisor",
+        "traces",
         "upstream.ca_file",
         "upstream.gemini_base_url",
         "upstream.openai_base_url",

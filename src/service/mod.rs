@@ -7,7 +7,7 @@ mod serve;
 use crate::{
     command::failure::Failure,
     configuration::Configuration,
-    http::{BodyBudget, Gate, Guesses},
+    http::{BodyBudget, Gate, Guesses, told_of},
     inflight::InFlight,
     keys::{KeySources, RuntimeKeys},
     logging::Logging,
@@ -25,6 +25,7 @@ use gemini_balance_actors::{
     CurrentKeys, KeyManager,
     accounting::Accounts,
     clock::Clock,
+    exporter::Traces,
     health::Health,
     key_checker::KeyCheckerActor,
     ledger::Ledger,
@@ -41,6 +42,9 @@ use tokio::sync::watch;
 
 /// How long the store may take for its last write.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long a collector may take for the last traces.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// The service. See the module.
 pub struct Service;
@@ -93,6 +97,17 @@ impl Service {
             if let Some(accounts) = &accounts {
                 seeding::seed(&directory, accounts, clock).await;
             }
+            let posts = actix_rt::Arbiter::new();
+            let traces = match configuration.tracing.clone() {
+                Some(tracing) => {
+                    log::info!(target: "service", "traces go to {}", tracing.endpoint.origin().ascii_serialization());
+                    let status_of = |failure: &_| told_of(failure).0;
+                    let health = Arc::clone(&health);
+                    let started = Traces::start(&posts.handle(), tracing, status_of, intensity, health);
+                    Some(started.map_err(|error| settings.upstream_refused(&error))?)
+                }
+                None => None,
+            };
             let directory = Arc::clone(&enrolment.directory);
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
@@ -128,6 +143,7 @@ impl Service {
                 logging: logging.clone(),
                 certificate: certificate.clone(),
                 reloads: Arc::clone(&reloads.state),
+                traces: traces.clone(),
             };
             let metrics = Arc::new(Metrics::new(sources, configuration.metrics_token.as_ref()));
             if let Some(address) = configuration.metrics_listen {
@@ -181,6 +197,7 @@ impl Service {
                 ledger,
                 current,
                 accounts: accounts.clone(),
+                traces: traces.clone(),
             };
             let code = serve(settings, parts, certificate, signals, ready).await;
             if let Some(accounts) = &accounts
@@ -188,6 +205,10 @@ impl Service {
             {
                 log::error!(target: "accountant", "the last second of the usage could not be written");
             }
+            if let Some(traces) = &traces {
+                traces.flush(LAST_TRACES).await;
+            }
+            posts.stop();
             books.stop();
             let _ = books.join();
             if store.flush(FLUSH).await {

@@ -25,6 +25,7 @@ impl Settings {
             ("admin.token_file", &self.admin.token_file),
             ("metrics.token_file", &self.metrics.token_file),
             ("store.master_key_file", &self.store.master_key_file),
+            ("traces.headers_file", &self.traces.headers_file),
             ("server.tls.key_file", &self.server.tls.key_file),
         ];
         let mut files: Vec<(String, &Path)> = named

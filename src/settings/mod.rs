@@ -17,6 +17,7 @@ mod secret_text;
 mod sources;
 mod text_file;
 mod tokens;
+mod traces;
 mod usage_book;
 mod variables;
 mod vault;
@@ -74,6 +75,8 @@ pub struct Settings {
     /// `[[prices]]`
     #[serde(default)]
     pub prices: Vec<usage::PriceEntry>,
+    /// `[traces]`
+    pub traces: Traces,
     /// `[admin]`
     pub admin: Admin,
     /// `[metrics]`
@@ -435,6 +438,18 @@ pub struct Usage {
     pub max_rows: u64,
     /// How many of the newest requests are kept in memory.
     pub recent: usize,
+}
+
+/// `[traces]`: requests as a collector of OpenTelemetry's sees them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// Where they are posted; empty for nowhere.
+    pub endpoint: String,
+    /// A file with headers to send along.
+    pub headers_file: String,
+    /// The share that is kept; errors always are.
+    pub sample: f64,
 }
 
 /// `[admin]`: the operator's own listener.

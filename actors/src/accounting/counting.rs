@@ -101,7 +101,13 @@ impl Counting {
     /// Counts what was taken from the buffers as of this second. A transaction that makes counting panic is lost, not
     /// counted again and again.
     pub(super) fn count(&mut self, taken: Vec<Vec<Transaction>>, now: i64, ring: &Arc<KeyRing>) {
-        self.uncounted.extend(taken.into_iter().flatten());
+        let buffers = taken.len();
+        let mut ended: Vec<_> = taken.into_iter().flatten().collect();
+        if buffers > 1 {
+            // Each worker's come in their order; the newest are listed in that of all.
+            ended.sort_by_key(|transaction| transaction.ended);
+        }
+        self.uncounted.extend(ended);
         if self.current.at() != now {
             self.end_second();
             self.current = Sums::new(now);

@@ -17,6 +17,7 @@ use crate::{
     client_stall::ClientStall,
     failure::Failure,
     key_manager::Lease,
+    trace_parent::TraceParent,
     transaction::{End, Transaction},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -97,7 +98,8 @@ impl Forwarder {
             Some(SearchEnd::Open(_, lease)) => Learner::of(&self.ledger, &job, &progress.binding, lease),
             _ => None,
         };
-        let mut record = Record::of(*job, progress);
+        let parent = self.listeners.trace_parent(|| TraceParent::of(&job.headers));
+        let mut record = Record::of(*job, progress, parent);
         match found {
             None => {}
             Some(SearchEnd::Nothing(failure)) => {
@@ -204,7 +206,7 @@ struct Record {
 }
 
 impl Record {
-    fn of(job: Job, progress: Progress) -> Self {
+    fn of(job: Job, progress: Progress, trace_parent: Option<TraceParent>) -> Self {
         let stream_form = progress.stream_form(&job);
         let mut transaction = Transaction {
             id: job.id,
@@ -229,6 +231,9 @@ impl Record {
             detail: None,
         };
         progress.record.write_into(&mut transaction);
+        if trace_parent.is_some() {
+            transaction.detail_mut().trace_parent = trace_parent;
+        }
         if let Some(name) = progress.binding.name {
             transaction.detail_mut().bound_to = Some(name.into());
         }

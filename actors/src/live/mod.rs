@@ -27,6 +27,7 @@ use crate::{
     key_manager::Lease,
     ledger::{self, LedgerSilent},
     secret::Secret,
+    trace_parent::TraceParent,
     transaction::{End, Transaction},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -124,6 +125,10 @@ impl Actor for LiveActor {
 impl Live {
     async fn run(self: Rc<Self>, job: LiveJob, mut account: CallerAccount, client: Client) {
         let mut record = Record::of(&job);
+        let parent = self.forwarder.listeners.trace_parent(|| TraceParent::of(&job.headers));
+        if parent.is_some() {
+            record.transaction.detail_mut().trace_parent = parent;
+        }
         let mut waiting = Waiting::of(client).await;
         let attempts = AttemptRecord::since(job.arrived);
         // Boxed, so that its memory is given back before the session goes on.

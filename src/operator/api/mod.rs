@@ -4,6 +4,7 @@ mod health;
 mod keys;
 mod metrics;
 mod reload;
+mod requests;
 mod tokens;
 mod usage;
 
@@ -21,6 +22,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .configure(keys::routes)
         .configure(metrics::routes)
         .configure(reload::routes)
+        .configure(requests::routes)
         .configure(usage::routes)
         .configure(tokens::routes);
 }
