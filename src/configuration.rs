@@ -37,6 +37,10 @@ pub(crate) struct Configuration {
     pub(crate) cors: Arc<CorsOrigins>,
     /// Where the operator's listener is, and who is let in there.
     pub(crate) operator: Option<(SocketAddr, Secret)>,
+    /// Who may scrape the metrics, beside the operator.
+    pub(crate) metrics_token: Option<Secret>,
+    /// The metrics' own address, if they have one.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) level: log::LevelFilter,
 }
 
@@ -56,6 +60,7 @@ impl Configuration {
             .admin_token()?
             .map(|token| Ok::<_, SettingsError>((settings.admin_address()?, token)))
             .transpose()?;
+        let (metrics_token, metrics_listen) = (settings.metrics_token()?, settings.metrics_listen()?);
         let zone = settings.day_zone()?;
         let prices = settings.price_table()?;
         let rules = settings.pool.rules(&settings.limits);
@@ -80,6 +85,8 @@ impl Configuration {
             origins,
             cors,
             operator,
+            metrics_token,
+            metrics_listen,
             level,
         })
     }

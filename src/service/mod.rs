@@ -11,6 +11,7 @@ use crate::{
     inflight::InFlight,
     keys::{KeySources, RuntimeKeys},
     logging::Logging,
+    metrics::{self, Metrics},
     operator,
     reload::{Parts, Reloader, Reloads, current_settings},
     seeding,
@@ -107,6 +108,7 @@ impl Service {
                 }
                 None => None,
             };
+            let directory = Arc::clone(&enrolment.directory);
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
@@ -128,8 +130,25 @@ impl Service {
                 Arc::clone(&health),
             );
             let runtime_keys =
-                RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), directory);
+                RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), Arc::clone(&directory));
             let runtime_keys = Arc::new(runtime_keys);
+            let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
+            let sources = metrics::Sources {
+                keys: keys.clone(),
+                health: Arc::clone(&health),
+                in_flight: in_flight.clone(),
+                directory,
+                accounts: accounts.clone(),
+                clock,
+                logging: logging.clone(),
+                certificate: certificate.clone(),
+                reloads: Arc::clone(&reloads.state),
+                traces: traces.clone(),
+            };
+            let metrics = Arc::new(Metrics::new(sources, configuration.metrics_token.as_ref()));
+            if let Some(address) = configuration.metrics_listen {
+                metrics::start(address, &metrics)?;
+            }
             let operator = configuration.operator.as_ref();
             let operators_gate = Arc::new(Gate::of_operator(operator.map(|(_, token)| token)));
             if let Some((address, _)) = operator {
@@ -141,6 +160,7 @@ impl Service {
                     tokens: Arc::clone(&tokens_made),
                     accounts: accounts.clone(),
                     reloads: reloads.clone(),
+                    metrics: Arc::clone(&metrics),
                 };
                 operator::start(*address, Arc::clone(&operators_gate), operated)?;
             }
@@ -148,7 +168,6 @@ impl Service {
             let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
             let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
             let budget = BodyBudget::new(settings.server.max_buffered_bytes);
-            let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
             let parts = Parts {
                 current: Arc::clone(&current),
                 pool_keys,
@@ -162,6 +181,7 @@ impl Service {
                 check_every,
                 certificate: certificate.clone(),
                 operators_gate,
+                metrics,
             };
             actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
             let parts = WorkerParts {

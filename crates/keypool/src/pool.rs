@@ -19,6 +19,7 @@ use crate::lease_request::LeaseRequest;
 use crate::outlook::{Hope, Outlook, back_in};
 use crate::page::{KeyPage, PageRequest};
 use crate::projects::ProjectView;
+use crate::reading::PoolReading;
 use crate::record::Record;
 use crate::roster::Roster;
 use crate::route::Route;
@@ -208,6 +209,11 @@ impl Pool {
     /// How everything stands, for humans.
     pub fn snapshot(&self, now: Now) -> Snapshot {
         Snapshot::of(&self.desk.roster, self.desk.leases.len(), self.waiting.len(), now.mono)
+    }
+
+    /// How everything stands in figures, with the fullest `most_quotas` of all known limits.
+    pub fn reading(&self, most_quotas: usize, now: Now) -> PoolReading {
+        PoolReading::of(&self.desk.roster, self.desk.leases.len(), self.waiting.len(), most_quotas, now.mono)
     }
 
     /// Returns the keys that are asked for, and how the pool stands as a whole.

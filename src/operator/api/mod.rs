@@ -2,6 +2,7 @@
 
 mod health;
 mod keys;
+mod metrics;
 mod reload;
 mod requests;
 mod tokens;
@@ -19,6 +20,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .configure(health::routes)
         .configure(keys::routes)
+        .configure(metrics::routes)
         .configure(reload::routes)
         .configure(requests::routes)
         .configure(usage::routes)
