@@ -135,7 +135,7 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 32] = [
+    const RESTART: [&str; 33] = [
         "admin.host",
         "admin.port",
         "log.dir",
