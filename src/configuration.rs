@@ -11,6 +11,7 @@ use chrono_tz::Tz;
 use gemini_balance_actors::{
     Secret,
     accounting::AccountingSettings,
+    exporter::TraceSettings,
     key_ring::KeyRing,
     upstream::{UpstreamSettings, probe::Prober},
 };
@@ -28,12 +29,18 @@ pub(crate) struct Configuration {
     pub(crate) upstream: UpstreamSettings,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) accounting: Option<AccountingSettings>,
+    /// Where traces go, if any are made.
+    pub(crate) tracing: Option<TraceSettings>,
     pub(crate) zone: Tz,
     pub(crate) prices: Prices,
     pub(crate) origins: Arc<Origins>,
     pub(crate) cors: Arc<CorsOrigins>,
     /// Where the operator's listener is, and who is let in there.
     pub(crate) operator: Option<(SocketAddr, Secret)>,
+    /// Who may scrape the metrics, beside the operator.
+    pub(crate) metrics_token: Option<Secret>,
+    /// The metrics' own address, if they have one.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) level: log::LevelFilter,
 }
 
@@ -45,6 +52,7 @@ impl Configuration {
         let upstream = settings.upstream()?;
         let certificate = settings.certificate()?;
         let accounting = settings.accounting()?;
+        let tracing = settings.traces()?;
         let origins = Arc::new(settings.origins()?);
         let cors = Arc::new(settings.cors()?);
         let level = logging::level_of(&settings.log).map_err(|error| settings.name_source(error))?;
@@ -52,6 +60,7 @@ impl Configuration {
             .admin_token()?
             .map(|token| Ok::<_, SettingsError>((settings.admin_address()?, token)))
             .transpose()?;
+        let (metrics_token, metrics_listen) = (settings.metrics_token()?, settings.metrics_listen()?);
         let zone = settings.day_zone()?;
         let prices = settings.price_table()?;
         let rules = settings.pool.rules(&settings.limits);
@@ -70,11 +79,14 @@ impl Configuration {
             upstream,
             certificate,
             accounting,
+            tracing,
             zone,
             prices,
             origins,
             cors,
             operator,
+            metrics_token,
+            metrics_listen,
             level,
         })
     }

@@ -1,6 +1,7 @@
 //! The service: settings, logging, wiring and the HTTP face of gemini-balance. The binary in `main.rs` is a thin shell
 //! around [`command`]; the actors live in `gemini-balance-actors`.
 
+mod blame_words;
 mod caller_view;
 mod closing;
 pub mod command;
@@ -13,6 +14,7 @@ mod keys;
 mod local_http;
 pub mod logging;
 mod memory_return;
+mod metrics;
 mod operator;
 mod printable;
 pub mod process;

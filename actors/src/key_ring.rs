@@ -39,6 +39,11 @@ impl Key {
         self.spec.project.as_ref().map(Project::as_str)
     }
 
+    /// The same, to be kept by others.
+    pub(crate) fn project_label(&self) -> Option<&keypool::Project> {
+        self.spec.project.as_ref()
+    }
+
     /// The secret itself.
     pub fn secret(&self) -> &Secret {
         &self.secret

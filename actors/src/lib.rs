@@ -10,6 +10,7 @@ pub mod caller_account;
 pub mod client_stall;
 pub mod clock;
 pub mod current_keys;
+pub mod exporter;
 pub mod failure;
 pub mod forward;
 pub mod health;
@@ -23,6 +24,7 @@ pub mod store;
 pub mod supervisor;
 #[cfg(test)]
 mod testing;
+pub mod trace_parent;
 pub mod transaction;
 pub mod upstream;
 

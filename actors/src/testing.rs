@@ -1,11 +1,17 @@
 //! For the tests of this crate: a key manager in this thread, on time that jumps to the next thing to happen.
 
 use crate::{
-    CurrentKeys, Secret, health::Health, key_manager::KeyManager, key_ring::KeyRing, store::Memory,
+    CurrentKeys, Secret,
+    health::Health,
+    key_manager::KeyManager,
+    key_ring::KeyRing,
+    store::Memory,
     supervisor::Intensity,
+    transaction::{Attempt, End, Transaction},
 };
-use keypool::{KeySpec, Project, Settings};
-use std::{future::Future, sync::Arc};
+use gemini::path::Dialect;
+use keypool::{Choice, KeyId, KeySpec, Project, Settings};
+use std::{future::Future, sync::Arc, time::Duration};
 
 /// A key's id and its project's label.
 pub(crate) type KeyOf = (&'static str, Option<&'static str>);
@@ -45,4 +51,41 @@ pub(crate) fn manager(keys: &CurrentKeys, settings: Settings) -> KeyManager {
         (Intensity { restarts: 1, ..Intensity::default() }, Arc::new(Health::default()));
     let arbiter = actix_rt::Arbiter::current();
     KeyManager::start(&arbiter, keys.clone(), memory, settings, intensity, health).unwrap()
+}
+
+/// Returns the transaction of a POST of this caller's to `path`, answered at once on the key `one`.
+pub(crate) fn transaction(caller: &str, path: &str) -> Transaction {
+    let attempt = Attempt {
+        key: KeyId::from("one"),
+        project: None,
+        choice: Choice::Turn,
+        is_probe: false,
+        start: Duration::ZERO,
+        status: Some(200),
+        fault: None,
+        took: Duration::ZERO,
+        detail: None,
+    };
+    Transaction {
+        id: "id".to_owned(),
+        caller: Some(caller.into()),
+        dialect: Dialect::Gemini,
+        method: http::Method::POST,
+        verb: None,
+        streamed: false,
+        path: path.to_owned(),
+        model: Some("m".into()),
+        attempts: vec![attempt],
+        status: 200,
+        failure: None,
+        end: End::Complete,
+        first_byte: None,
+        total: Duration::ZERO,
+        ended: chrono::DateTime::UNIX_EPOCH,
+        queued: Duration::ZERO,
+        bytes_in: 0,
+        bytes_out: 0,
+        usage: None,
+        detail: None,
+    }
 }

@@ -2,14 +2,22 @@
 //! request that never came so far), handed to the [`Listeners`] at its end. It holds ids and counts, never a secret or a
 //! body.
 
-use crate::{accounting::Account, failure::Failure};
-use gemini::{path::Dialect, usage::Usage};
+use crate::{accounting::Account, failure::Failure, trace_parent::TraceParent};
+use callers::Denial;
+use chrono::{DateTime, Utc};
+use gemini::{fault::Kind, operation::Verb, path::Dialect, usage::Usage};
+use keypool::{Choice, PassedOver, Project, Refusal};
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 /// Hears of each transaction that has ended: the log, what counts usage. It must not block.
 pub trait TransactionListener {
     /// Takes one that has ended.
     fn ended(&self, transaction: &Transaction);
+
+    /// Says whether it wants to know of which client's trace a request is part.
+    fn reads_trace_parents(&self) -> bool {
+        false
+    }
 }
 
 impl<F: Fn(&Transaction)> TransactionListener for F {
@@ -23,16 +31,24 @@ impl<F: Fn(&Transaction)> TransactionListener for F {
 pub struct Listeners {
     told: Rc<[Box<dyn TransactionListener>]>,
     account: Option<Account>,
+    reads_trace_parents: bool,
 }
 
 impl Listeners {
     /// Makes the list, to be told in this order. At last the transaction itself goes into the account.
     pub fn new(listeners: Vec<Box<dyn TransactionListener>>, account: Option<Account>) -> Self {
-        Self { told: listeners.into(), account }
+        let reads_trace_parents = listeners.iter().any(|listener| listener.reads_trace_parents());
+        Self { told: listeners.into(), account, reads_trace_parents }
+    }
+
+    /// Reads of which client's trace a request is part, if anybody wants to know.
+    pub fn trace_parent(&self, headers: impl FnOnce() -> Option<TraceParent>) -> Option<TraceParent> {
+        if self.reads_trace_parents { headers() } else { None }
     }
 
     /// Ends a transaction: tells all of it. Taken by value, since it ends once.
-    pub fn end(&self, transaction: Transaction) {
+    pub fn end(&self, mut transaction: Transaction) {
+        transaction.ended = Utc::now();
         for listener in &*self.told {
             listener.ended(&transaction);
         }
@@ -53,6 +69,10 @@ pub struct Transaction {
     pub dialect: Dialect,
     /// The HTTP method.
     pub method: http::Method,
+    /// The custom method that the path names, such as `generateContent`.
+    pub verb: Option<Verb>,
+    /// Whether the answer was asked for as a stream, or is a session.
+    pub streamed: bool,
     /// The path without its query, which could hold a credential.
     pub path: String,
     /// The model asked for.
@@ -69,12 +89,114 @@ pub struct Transaction {
     pub first_byte: Option<Duration>,
     /// From arrival to the end.
     pub total: Duration,
+    /// When it ended; set by [`Listeners::end`].
+    pub ended: DateTime<Utc>,
+    /// The time in which it had no key, of all its attempts together.
+    pub queued: Duration,
     /// The request body's length.
     pub bytes_in: u64,
     /// How much of the answer's body was passed on.
     pub bytes_out: u64,
     /// What the upstream said it used.
     pub usage: Option<Usage>,
+    /// What few requests have; none of one that is answered at once.
+    pub detail: Option<Box<Detail>>,
+}
+
+/// What is told of a request that was not simply answered.
+#[derive(Clone, Debug, Default)]
+pub struct Detail {
+    /// The times in which it could not go on.
+    pub delays: Vec<Delay>,
+    /// The resource that binds it to a project, as its caller may be told of it.
+    pub bound_to: Option<Box<str>>,
+    /// The client's span that the request belongs to, where traces are made.
+    pub trace_parent: Option<TraceParent>,
+    /// What the client was told by the gateway, of what was refused before anybody worked on it.
+    pub told: Option<Box<str>>,
+}
+
+/// A time in which a request could not go on. One that ended with a refusal may have taken none.
+#[derive(Clone, Debug)]
+pub struct Delay {
+    /// From arrival to its beginning.
+    pub start: Duration,
+    /// How long it was.
+    pub took: Duration,
+    /// Why.
+    pub cause: DelayCause,
+    /// The pool's refusal, if that ended it.
+    pub refusal: Option<Refusal>,
+}
+
+/// Why a request could not go on.
+#[derive(Clone, Debug)]
+pub enum DelayCause {
+    /// There was no key for it. With what kept the keys away as it began.
+    NoKey(Option<Box<PassedOver>>),
+    /// A pause after this fault, before another try.
+    AfterFault(Kind),
+}
+
+/// Who refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuser {
+    /// What its caller's own token allows.
+    Caller(Denial),
+    /// The pool: it had no key.
+    Pool,
+    /// Google: a quota is spent.
+    Google,
+}
+
+impl Refuser {
+    /// Returns the word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller(_) => "caller",
+            Self::Pool => "pool",
+            Self::Google => "google",
+        }
+    }
+
+    /// Returns what of its caller's token stands against it: a limit, the model, the surface.
+    pub fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::Caller(denial) => denial.limit_word(),
+            Self::Pool | Self::Google => None,
+        }
+    }
+}
+
+impl Transaction {
+    /// Returns who refused it, if it was refused for want of something that is counted or given out.
+    pub fn refuser(&self) -> Option<Refuser> {
+        match &self.failure {
+            // Nobody is let in; or the way to Google is gone, and no pool of keys, however large, would have served it.
+            Some(
+                Failure::Denied(Denial::Disabled | Denial::Expired)
+                | Failure::NoKey(Refusal::RouteDown { .. }),
+            ) => None,
+            Some(Failure::Denied(denial)) => Some(Refuser::Caller(*denial)),
+            Some(Failure::NoKey(_) | Failure::OwnerGone(_)) => Some(Refuser::Pool),
+            Some(_) => None,
+            None => {
+                let fault = self.attempts.last().and_then(|last| last.fault);
+                let is_refused = self.end == End::Complete && self.status >= 400;
+                fault.filter(|kind| is_refused && kind.is_quota()).map(|_| Refuser::Google)
+            }
+        }
+    }
+
+    /// Returns the detail, which comes into being if need be.
+    pub fn detail_mut(&mut self) -> &mut Detail {
+        self.detail.get_or_insert_default()
+    }
+
+    /// Returns the times in which it could not go on.
+    pub fn delays(&self) -> &[Delay] {
+        self.detail.as_ref().map(|detail| detail.delays.as_slice()).unwrap_or_default()
+    }
 }
 
 /// One try on one key.
@@ -82,12 +204,42 @@ pub struct Transaction {
 pub struct Attempt {
     /// The key's id.
     pub key: keypool::KeyId,
+    /// The operator's label of the key's project.
+    pub project: Option<Project>,
+    /// What decided for the key.
+    pub choice: Choice,
+    /// Whether it was the first on this key, project or model after a cooldown, or found out about the way to Google.
+    pub is_probe: bool,
+    /// From arrival to its beginning.
+    pub start: Duration,
     /// The upstream's status; `None` when no answer came.
     pub status: Option<u16>,
     /// The fault found, if any.
     pub fault: Option<gemini::fault::Kind>,
     /// How long it took to know.
     pub took: Duration,
+    /// The keys whose turn it was before this one's, and Google's words; none of an attempt that simply succeeded.
+    pub detail: Option<Box<AttemptDetail>>,
+}
+
+/// What is told of an attempt that was not simply the next key's, or did not succeed.
+#[derive(Clone, Debug, Default)]
+pub struct AttemptDetail {
+    /// The keys that were passed over.
+    pub passed_over: Option<Box<PassedOver>>,
+    /// Google's error in its own words, without any key, cut to [`WORDS`] signs.
+    pub words: Option<Box<str>>,
+}
+
+/// How many signs of Google's words are kept.
+pub const WORDS: usize = 300;
+
+impl Attempt {
+    /// Writes down what Google has said.
+    pub(crate) fn say(&mut self, words: &str) {
+        let end = words.char_indices().nth(WORDS).map_or(words.len(), |(at, _)| at);
+        self.detail.get_or_insert_default().words = Some(words[..end].into());
+    }
 }
 
 /// How a request ended.
@@ -115,5 +267,17 @@ impl End {
             Self::ClientStalled => "client_stalled",
             Self::UpstreamBroke => "upstream_broke",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_request_moves_stays_small() {
+        // Each finished request is moved into its worker's buffer, and ten thousand are kept.
+        let sizes = (size_of::<Transaction>(), size_of::<Attempt>(), size_of::<Option<Box<Detail>>>());
+        assert!(sizes.0 <= 392 && sizes.1 <= 80 && sizes.2 == 8, "{sizes:?}");
     }
 }

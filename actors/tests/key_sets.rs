@@ -134,8 +134,8 @@ impl Stage {
             clear: None,
             stream: None,
             upload: None,
-            origin: None,
             stall: None,
+            origin: None,
             arrived: std::time::Instant::now(),
         };
         let account = CallerAccount::new(pass, true, self.clock, prices);
@@ -146,13 +146,14 @@ impl Stage {
         let AnswerBody::Stream { mut pieces, .. } = answer.body else { panic!("{id}: no stream") };
         let mut text = String::new();
         loop {
-            match pieces.recv().await {
-                Some(Piece::Chunk(chunk)) => text.push_str(std::str::from_utf8(&chunk).unwrap()),
-                Some(Piece::Last(chunk)) => {
-                    text.push_str(std::str::from_utf8(&chunk).unwrap());
-                    return text;
-                }
+            let (chunk, is_last) = match pieces.recv().await {
+                Some(Piece::Chunk(chunk)) => (chunk, false),
+                Some(Piece::Last(chunk)) => (chunk, true),
                 None => panic!("{id}: broken off after {} bytes", text.len()),
+            };
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+            if is_last {
+                return text;
             }
         }
     }

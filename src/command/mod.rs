@@ -4,6 +4,7 @@
 mod check;
 mod consent;
 mod demo;
+mod explain;
 pub(crate) mod failure;
 mod health;
 mod import;
@@ -64,6 +65,11 @@ enum Command {
     },
     /// Show what was used through a running gateway: requests, tokens, list price
     Usage(usage::Flags),
+    /// Say why a request went where it went: keys passed over, waits, each attempt with Google's words
+    Explain {
+        /// The request's id: x-request-id of its answer
+        id: String,
+    },
     /// Have a running gateway read its configuration again, and say what has changed
     Reload(reload::Flags),
     /// Make a configuration of what another gateway has: snailyp's gemini-balance, gpt-load, LiteLLM, or any list of keys
@@ -108,6 +114,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Tokens { action } => tokens::run(&settings_of(arguments.config.as_deref())?, action),
         Command::Vault { action } => vault::run(&settings_of(arguments.config.as_deref())?, &action),
         Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
+        Command::Explain { id } => explain::run(&settings_of(arguments.config.as_deref())?, &id),
         Command::Reload(flags) => reload::run(&settings_of(arguments.config.as_deref())?, flags),
         Command::Import(flags) => import::run(&flags),
         Command::Check => check::run(settings_of(arguments.config.as_deref())?),

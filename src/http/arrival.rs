@@ -8,15 +8,23 @@ use super::{
 };
 use crate::{
     connections::Connection,
-    inflight::{InFlight, InFlightGuard},
+    inflight::{InFlight, InFlightGuard, RequestKind},
 };
 use actix_web::{HttpRequest, HttpResponse};
+use chrono::DateTime;
 use gemini::path::{self, CredentialForm};
 use gemini_balance_actors::{
     Caller, ClientStall, Failure,
-    transaction::{End, Transaction},
+    trace_parent::TraceParent,
+    transaction::{Detail, End, Transaction},
 };
-use std::{cell::Cell, fmt::Write as _, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    fmt::Write as _,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A request that has come in.
 pub(super) struct Arrival {
@@ -47,6 +55,13 @@ impl Arrival {
         self.in_flight.take().unwrap_or_else(|| in_flight.enter())
     }
 
+    /// Counts it among those of this kind.
+    pub(super) fn set_kind(&mut self, kind: RequestKind) {
+        if let Some(guard) = &mut self.in_flight {
+            guard.set_kind(kind);
+        }
+    }
+
     /// The answer that says why not.
     pub(super) fn refuse(
         &self,
@@ -59,7 +74,7 @@ impl Arrival {
         }
         // What came to a `ForwardActor` is recorded there, unless it died.
         if !matches!(error, GatewayError::Forward(_)) {
-            state.listeners.end(self.refusal(request, error));
+            state.listeners.end(self.refusal(request, state, error));
         }
         let mut response = error.response(path::error_form_of(request.uri().path(), self.form), &self.id);
         if state.in_flight.is_draining() {
@@ -77,12 +92,20 @@ impl Arrival {
         }
     }
 
-    fn refusal(&self, request: &HttpRequest, error: &GatewayError) -> Transaction {
+    fn refusal(&self, request: &HttpRequest, state: &AppState, error: &GatewayError) -> Transaction {
+        let parent = || TraceParent::parse(request.headers().get("traceparent")?.to_str().ok()?);
+        let detail = Detail {
+            told: Some(error.message().into()),
+            trace_parent: state.listeners.trace_parent(parent),
+            ..Detail::default()
+        };
         Transaction {
             id: self.id.clone(),
             caller: self.caller_name(),
             dialect: path::dialect_of(request.uri().path(), self.form),
             method: method_of(request),
+            verb: None,
+            streamed: false,
             path: request.uri().path().chars().take(512).collect(),
             model: None,
             attempts: Vec::new(),
@@ -94,6 +117,9 @@ impl Arrival {
             bytes_in: 0,
             bytes_out: 0,
             usage: None,
+            ended: DateTime::UNIX_EPOCH,
+            queued: Duration::ZERO,
+            detail: Some(Box::new(detail)),
         }
     }
 }

@@ -69,9 +69,10 @@ pub(super) fn failure_close(failure: &Failure) -> Close {
     Close { code, reason: error.message().into_owned() }
 }
 
-/// The HTTP status of a failure, for the transaction log.
-pub fn status_of(failure: &Failure) -> u16 {
-    GatewayError::Forward(failure.clone()).status().as_u16()
+/// What a client is told of a failure, for the transaction log: status and message.
+pub fn told_of(failure: &Failure) -> (u16, Cow<'static, str>) {
+    let error = GatewayError::Forward(failure.clone());
+    (error.status().as_u16(), error.message())
 }
 
 impl GatewayError {
@@ -122,7 +123,7 @@ impl GatewayError {
         }
     }
 
-    fn message(&self) -> Cow<'static, str> {
+    pub(super) fn message(&self) -> Cow<'static, str> {
         match self {
             Self::CredentialMissing => {
                 "No credential: send your gateway token as `x-goog-api-key`, `Authorization: Bearer` or `?key=`.".into()

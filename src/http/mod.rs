@@ -29,7 +29,7 @@ pub use bodies::BodyLog;
 pub use body::BodyBudget;
 pub use cors::CorsOrigins;
 pub use current::{CurrentSettings, SharedSettings, WorkerState};
-pub use error::status_of;
+pub use error::told_of;
 pub use guesses::Guesses;
 pub(crate) use health::health_of;
 pub use origin::{Origins, PublicOrigin, TrustedProxies};

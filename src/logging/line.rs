@@ -1,7 +1,7 @@
-//! What one transaction looks like in `logs/transactions.log`: a JSON object a line, written straight into its text.
+//! What the lines of all logs are made of: times, and texts as JSON strings, written straight into a line's text.
 
 use crate::printable::acts_on_a_terminal;
-use gemini_balance_actors::transaction::Transaction;
+use chrono::{DateTime, Utc};
 use std::{
     cell::RefCell,
     fmt::{self, Write as _},
@@ -40,7 +40,12 @@ thread_local! {
 
 /// Now, in RFC 3339 with milliseconds, UTC.
 pub(crate) fn timestamp() -> impl fmt::Display {
-    struct Timestamp(chrono::DateTime<chrono::Utc>);
+    timestamp_of(Utc::now())
+}
+
+/// A time in the same form.
+pub(super) fn timestamp_of(time: DateTime<Utc>) -> impl fmt::Display {
+    struct Timestamp(DateTime<Utc>);
     impl fmt::Display for Timestamp {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             SECOND.with_borrow_mut(|(second, text)| {
@@ -53,91 +58,7 @@ pub(crate) fn timestamp() -> impl fmt::Display {
             })
         }
     }
-    Timestamp(chrono::Utc::now())
-}
-
-/// The transaction's line.
-pub fn transaction_line(transaction: &Transaction, status: u16) -> impl fmt::Display {
-    struct Line<'a>(&'a Transaction, u16);
-    impl fmt::Display for Line<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let Self(t, status) = self;
-            write!(f, r#"{{"time":"{}","id":"{}","caller":"#, timestamp(), t.id)?;
-            match &t.caller {
-                Some(caller) => write!(f, "{}", JsonText(caller))?,
-                None => f.write_str("null")?,
-            }
-            let dialect = match t.dialect {
-                gemini::path::Dialect::Gemini => "gemini",
-                gemini::path::Dialect::OpenAi => "openai",
-            };
-            write!(
-                f,
-                r#","dialect":"{dialect}","method":"{}","path":{},"model":"#,
-                t.method,
-                JsonText(&t.path)
-            )?;
-            match &t.model {
-                Some(model) => write!(f, "{}", JsonText(model))?,
-                None => f.write_str("null")?,
-            }
-            f.write_str(r#","attempts":["#)?;
-            for (position, attempt) in t.attempts.iter().enumerate() {
-                let comma = if position == 0 { "" } else { "," };
-                write!(
-                    f,
-                    r#"{comma}{{"key":{},"status":{}"#,
-                    JsonText(attempt.key.as_str()),
-                    attempt.status.unwrap_or(0)
-                )?;
-                if let Some(fault) = attempt.fault {
-                    write!(f, r#","fault":"{fault:?}""#)?;
-                }
-                write!(f, r#","ms":{}}}"#, Millis(attempt.took))?;
-            }
-            write!(f, r#"],"status":{status},"end":"{}""#, t.end.as_str())?;
-            if let Some(first_byte) = t.first_byte {
-                write!(f, r#","first_byte_ms":{}"#, Millis(first_byte))?;
-            }
-            write!(
-                f,
-                r#","total_ms":{},"bytes_in":{},"bytes_out":{}"#,
-                Millis(t.total),
-                t.bytes_in,
-                t.bytes_out
-            )?;
-            if let Some(usage) = &t.usage {
-                f.write_str(r#","usage":{"#)?;
-                let counts = [
-                    ("prompt", usage.prompt_tokens),
-                    ("output", usage.output_tokens),
-                    ("thoughts", usage.thoughts_tokens),
-                    ("cached", usage.cached_tokens),
-                    ("total", usage.total_tokens),
-                ];
-                let mut comma = "";
-                for (name, count) in counts {
-                    if let Some(count) = count {
-                        write!(f, r#"{comma}"{name}":{count}"#)?;
-                        comma = ",";
-                    }
-                }
-                f.write_char('}')?;
-            }
-            f.write_char('}')
-        }
-    }
-    Line(transaction, status)
-}
-
-/// Milliseconds with three decimals.
-struct Millis(std::time::Duration);
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.as_micros();
-        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
-    }
+    Timestamp(time)
 }
 
 #[cfg(test)]

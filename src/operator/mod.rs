@@ -7,8 +7,8 @@ mod audit;
 mod gate;
 
 use crate::{
-    command::failure::Failure, http::Gate, inflight::InFlight, keys::RuntimeKeys, reload::Reloads,
-    tokens::Tokens,
+    command::failure::Failure, http::Gate, inflight::InFlight, keys::RuntimeKeys, metrics::Metrics,
+    reload::Reloads, tokens::Tokens,
 };
 use actix_web::{App, HttpServer, middleware::from_fn, web};
 use gemini_balance_actors::{KeyManager, accounting::Accounts, health::Health};
@@ -23,6 +23,7 @@ pub(crate) struct Operated {
     pub(crate) in_flight: InFlight,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) accounts: Option<Accounts>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) reloads: Reloads,
 }
 

@@ -6,6 +6,7 @@ use crate::{
     http::{BodyBudget, BodyLog, CurrentSettings, Gate, Guesses, SharedSettings},
     keys::{KeysError, RuntimeKeys},
     logging::Logging,
+    metrics::Metrics,
     settings::Settings,
     tls::ShownCertificate,
     tokens::Tokens,
@@ -37,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) certificate: Option<Arc<ShownCertificate>>,
     /// Who is let in at the operator's listener.
     pub(crate) operators_gate: Arc<Gate>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Parts {
@@ -55,6 +57,7 @@ impl Parts {
                 retention: accounting.retention,
                 prices: accounting.prices.clone(),
                 callers: self.tokens.caller_names(),
+                per_key: accounting.per_key,
             });
         }
         self.ledger.set_window(Duration::from_secs(settings.affinity.window_s));
@@ -62,6 +65,7 @@ impl Parts {
         self.budget.set_most(settings.server.max_buffered_bytes);
         self.check_every.send_replace(Duration::from_secs(settings.pool.check_retired_s));
         self.operators_gate.set_operator(configuration.operator.as_ref().map(|(_, token)| token));
+        self.metrics.set_token(configuration.metrics_token.as_ref());
         if let (Some(shown), Some(certificate)) = (&self.certificate, &configuration.certificate)
             && shown.show(certificate)
         {

@@ -10,7 +10,7 @@ mod watch;
 
 pub(crate) use apply::{Parts, current_settings};
 pub(crate) use plan::Change;
-pub(crate) use state::ReloadState;
+pub(crate) use state::{ReloadReport, ReloadState};
 
 use crate::{configuration::Configuration, printable::Printable, settings::Settings};
 use chrono::Utc;

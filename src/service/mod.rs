@@ -7,10 +7,11 @@ mod serve;
 use crate::{
     command::failure::Failure,
     configuration::Configuration,
-    http::{BodyBudget, Gate, Guesses},
+    http::{BodyBudget, Gate, Guesses, told_of},
     inflight::InFlight,
     keys::{KeySources, RuntimeKeys},
     logging::Logging,
+    metrics::{self, Metrics},
     operator,
     reload::{Parts, Reloader, Reloads, current_settings},
     seeding,
@@ -24,6 +25,7 @@ use gemini_balance_actors::{
     CurrentKeys, KeyManager,
     accounting::Accounts,
     clock::Clock,
+    exporter::Traces,
     health::Health,
     key_checker::KeyCheckerActor,
     ledger::Ledger,
@@ -40,6 +42,9 @@ use tokio::sync::watch;
 
 /// How long the store may take for its last write.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long a collector may take for the last traces.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// The service. See the module.
 pub struct Service;
@@ -92,6 +97,18 @@ impl Service {
             if let Some(accounts) = &accounts {
                 seeding::seed(&directory, accounts, clock).await;
             }
+            let posts = actix_rt::Arbiter::new();
+            let traces = match configuration.tracing.clone() {
+                Some(tracing) => {
+                    log::info!(target: "service", "traces go to {}", tracing.endpoint.origin().ascii_serialization());
+                    let status_of = |failure: &_| told_of(failure).0;
+                    let health = Arc::clone(&health);
+                    let started = Traces::start(&posts.handle(), tracing, status_of, intensity, health);
+                    Some(started.map_err(|error| settings.upstream_refused(&error))?)
+                }
+                None => None,
+            };
+            let directory = Arc::clone(&enrolment.directory);
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
@@ -102,8 +119,10 @@ impl Service {
                 Arc::clone(&health),
             )?;
             let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
+            // An arbiter of its own: to make its client takes a while, and the key manager is not to wait for that.
+            let checks = actix_rt::Arbiter::new();
             let checker = KeyCheckerActor::start(
-                &arbiter.handle(),
+                &checks.handle(),
                 keys.clone(),
                 configuration.upstream.clone(),
                 every,
@@ -111,8 +130,25 @@ impl Service {
                 Arc::clone(&health),
             );
             let runtime_keys =
-                RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), directory);
+                RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), Arc::clone(&directory));
             let runtime_keys = Arc::new(runtime_keys);
+            let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
+            let sources = metrics::Sources {
+                keys: keys.clone(),
+                health: Arc::clone(&health),
+                in_flight: in_flight.clone(),
+                directory,
+                accounts: accounts.clone(),
+                clock,
+                logging: logging.clone(),
+                certificate: certificate.clone(),
+                reloads: Arc::clone(&reloads.state),
+                traces: traces.clone(),
+            };
+            let metrics = Arc::new(Metrics::new(sources, configuration.metrics_token.as_ref()));
+            if let Some(address) = configuration.metrics_listen {
+                metrics::start(address, &metrics)?;
+            }
             let operator = configuration.operator.as_ref();
             let operators_gate = Arc::new(Gate::of_operator(operator.map(|(_, token)| token)));
             if let Some((address, _)) = operator {
@@ -124,6 +160,7 @@ impl Service {
                     tokens: Arc::clone(&tokens_made),
                     accounts: accounts.clone(),
                     reloads: reloads.clone(),
+                    metrics: Arc::clone(&metrics),
                 };
                 operator::start(*address, Arc::clone(&operators_gate), operated)?;
             }
@@ -131,7 +168,6 @@ impl Service {
             let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
             let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
             let budget = BodyBudget::new(settings.server.max_buffered_bytes);
-            let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
             let parts = Parts {
                 current: Arc::clone(&current),
                 pool_keys,
@@ -145,6 +181,7 @@ impl Service {
                 check_every,
                 certificate: certificate.clone(),
                 operators_gate,
+                metrics,
             };
             actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
             let parts = WorkerParts {
@@ -160,6 +197,7 @@ impl Service {
                 ledger,
                 current,
                 accounts: accounts.clone(),
+                traces: traces.clone(),
             };
             let code = serve(settings, parts, certificate, signals, ready).await;
             if let Some(accounts) = &accounts
@@ -167,6 +205,10 @@ impl Service {
             {
                 log::error!(target: "accountant", "the last second of the usage could not be written");
             }
+            if let Some(traces) = &traces {
+                traces.flush(LAST_TRACES).await;
+            }
+            posts.stop();
             books.stop();
             let _ = books.join();
             if store.flush(FLUSH).await {
@@ -177,6 +219,7 @@ impl Service {
                 log::error!(target: "store", "the last changes could not be written");
             }
             arbiter.stop();
+            checks.stop();
             code
         });
         logging.flush();

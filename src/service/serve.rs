@@ -4,7 +4,7 @@
 use super::drain::{GOODBYE, drain};
 use crate::{
     command::failure::Failure,
-    http::{AppState, BodyBudget, Gate, Guesses, SharedSettings, WorkerState, status_of},
+    http::{AppState, BodyBudget, Gate, Guesses, SharedSettings, WorkerState, told_of},
     inflight::InFlight,
     logging::{TRANSACTION, transaction_line},
     server::{ClientListener, Serving},
@@ -18,11 +18,12 @@ use gemini_balance_actors::{
     KeyManager,
     accounting::Accounts,
     clock::Clock,
+    exporter::Traces,
     forward::Forwarder,
     health::Health,
     ledger::Ledger,
     live::Live,
-    transaction::{Listeners, Transaction},
+    transaction::{Listeners, Transaction, TransactionListener},
     upstream::UpstreamError,
 };
 use std::{cell::RefCell, io, net::SocketAddr, process::ExitCode, rc::Rc, sync::Arc};
@@ -45,13 +46,18 @@ pub(super) struct WorkerParts {
     pub(super) ledger: Ledger,
     pub(super) current: SharedSettings,
     pub(super) accounts: Option<Accounts>,
+    pub(super) traces: Option<Traces>,
 }
 
 impl WorkerParts {
     /// Makes a worker's own, on that worker.
     fn state(&self) -> Result<WorkerState, UpstreamError> {
         let account = self.accounts.as_ref().map(Accounts::account);
-        let listeners = Listeners::new(vec![Box::new(write_transaction)], account);
+        let mut told: Vec<Box<dyn TransactionListener>> = vec![Box::new(write_transaction)];
+        if let Some(traces) = &self.traces {
+            told.push(Box::new(traces.clone()));
+        }
+        let listeners = Listeners::new(told, account);
         let current = self.current.load_full();
         let forwarder = Rc::new(Forwarder::new(
             current.upstream.clone(),
@@ -88,8 +94,8 @@ impl WorkerParts {
 }
 
 fn write_transaction(transaction: &Transaction) {
-    let status = transaction.failure.as_ref().map_or(transaction.status, status_of);
-    log::info!(target: TRANSACTION, "{}", transaction_line(transaction, status));
+    let told = transaction.failure.as_ref().map(told_of);
+    log::info!(target: TRANSACTION, "{}", transaction_line(transaction, told));
 }
 
 pub(super) async fn serve(

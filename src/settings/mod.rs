@@ -12,10 +12,12 @@ mod files;
 mod host;
 mod keys;
 mod listener;
+mod metrics;
 mod secret_text;
 mod sources;
 mod text_file;
 mod tokens;
+mod traces;
 mod usage_book;
 mod variables;
 mod vault;
@@ -76,8 +78,12 @@ pub struct Settings {
     /// `[[prices]]`
     #[serde(default)]
     pub prices: Vec<usage::PriceEntry>,
+    /// `[traces]`
+    pub traces: Traces,
     /// `[admin]`
     pub admin: Admin,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[supervisor]`
     pub supervisor: Supervisor,
     /// The environment, which names keys and tokens as well. Empty in the demo.
@@ -440,6 +446,18 @@ pub struct Usage {
     pub recent: usize,
 }
 
+/// `[traces]`: requests as a collector of OpenTelemetry's sees them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// Where they are posted; empty for nowhere.
+    pub endpoint: String,
+    /// A file with headers to send along.
+    pub headers_file: String,
+    /// The share that is kept; errors always are.
+    pub sample: f64,
+}
+
 /// `[admin]`: the operator's own listener.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -452,6 +470,20 @@ pub struct Admin {
     pub token: String,
     /// A file that holds it.
     pub token_file: String,
+}
+
+/// `[metrics]`: what monitoring reads.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// The token that opens them and nothing else.
+    pub token: String,
+    /// A file that holds it.
+    pub token_file: String,
+    /// An address of their own; empty for none.
+    pub listen: String,
+    /// Whether keys are told apart.
+    pub per_key: bool,
 }
 
 /// `[supervisor]`

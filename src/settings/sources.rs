@@ -238,6 +238,7 @@ fn in_words(wanted: &str) -> &str {
     match wanted {
         "u16" => "a whole number from 0 to 65535",
         "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "f64" => "a number",
         "a sequence" => "a list",
         _ if wanted.starts_with("struct ") => "a section",
         _ => wanted,

@@ -5,7 +5,7 @@
 use super::{SettingsError, environment::Environment};
 use figment::{
     Figment, Metadata, Profile, Provider,
-    value::{Dict, Map, Value},
+    value::{Dict, Map, Num, Value},
 };
 
 /// The original's variables, and what they set here.
@@ -111,6 +111,9 @@ fn typed(setting: &str, text: &str, defaults: &Figment) -> Value {
             "false" | "0" | "no" | "off" | "f" | "n" => Value::from(false),
             _ => Value::from(bare),
         },
+        Some(Value::Num(_, Num::F32(_) | Num::F64(_))) => {
+            bare.parse::<f64>().map_or_else(|_| Value::from(bare), Value::from)
+        }
         Some(Value::Num(..)) => number(bare),
         Some(Value::Array(..) | Value::Dict(..)) => listed(setting, bare, defaults),
         None if bare.starts_with(['[', '{']) => listed(setting, bare, defaults),

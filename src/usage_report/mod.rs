@@ -4,7 +4,7 @@
 mod question;
 mod table;
 
-pub(crate) use question::{Question, TABLE_COLUMNS};
+pub(crate) use question::{Question, TABLE_COLUMNS, time};
 use table::write_table;
 pub(crate) use table::{Format, no_formula};
 

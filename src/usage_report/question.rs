@@ -79,7 +79,7 @@ impl Question {
 }
 
 /// Reads a time: RFC 3339, a date (which begins at midnight where days do), or a span from now.
-fn time(text: &str, days: &Days, now: i64) -> Option<i64> {
+pub(crate) fn time(text: &str, days: &Days, now: i64) -> Option<i64> {
     if let Some(span) = span(text) {
         return now.checked_add(span);
     }

@@ -193,7 +193,10 @@ fn add(settings: &mut Vec<(String, String)>, section: &str, fields: Dict) {
         let setting = format!("{section}.{field}");
         let text = match value {
             Setting::String(_, text) => format!("\"{text}\""),
-            Setting::Num(_, number) => number.to_i128().unwrap().to_string(),
+            Setting::Num(_, number) => match number.to_i128() {
+                Some(whole) => whole.to_string(),
+                None => number.to_f64().unwrap().to_string(),
+            },
             Setting::Bool(_, flag) => flag.to_string(),
             Setting::Array(_, entries) if entries.is_empty() => "[]".to_owned(),
             Setting::Dict(_, entries) if entries.is_empty() => "{}".to_owned(),

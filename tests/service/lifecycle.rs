@@ -9,6 +9,7 @@ use gemini_simulator::{Fault, Rule, Shape, Simulator};
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tokio::{net::TcpStream, task::JoinSet};
@@ -223,6 +224,8 @@ async fn a_cold_start_is_fast() {
 struct Serving {
     child: std::process::Child,
     lines: Vec<String>,
+    /// What it prints later.
+    rest: Arc<Mutex<Vec<String>>>,
 }
 
 impl Serving {
@@ -246,8 +249,10 @@ impl Serving {
             }
         }
         // A closed pipe would be a failing console.
-        std::thread::spawn(move || output.for_each(drop));
-        Self { child, lines }
+        let rest = Arc::<Mutex<Vec<String>>>::default();
+        let later = Arc::clone(&rest);
+        std::thread::spawn(move || output.for_each(|line| later.lock().unwrap().push(line)));
+        Self { child, lines, rest }
     }
 }
 
@@ -285,6 +290,38 @@ fn the_demo_serves_the_commands_it_prints() {
     Command::new("kill").args(["-INT", &pid]).status().unwrap();
     let status = wait_for("end of the demo", || demo.child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn the_demos_operator_finds_made_up_callers_with_limits_usage_and_a_request_to_explain() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Serving::start(&["demo", "--port", "0"], folder.path(), "Ctrl-C ends both");
+    let example = wait_for("a request to explain", || {
+        let lines = demo.rest.lock().unwrap();
+        lines.iter().find(|line| line.contains(" explain ")).cloned()
+    });
+    let export = demo.lines.iter().find(|line| line.trim_start().starts_with("export ")).unwrap();
+    // As typed in another terminal, where nothing else is set.
+    let run = |command: &str| {
+        let clean = format!("unset GOOGLE_API_KEYS; cd {}; {export}; {command}", folder.path().display());
+        run_in_shell(&clean)
+    };
+    let printed = |word: &str| demo.lines.iter().find(|line| line.ends_with(word)).unwrap().as_str();
+    let story = run(&example);
+    for part in
+        ["of alice", "model gemini-2.5-pro", "Google answered 429", "QuotaMinute", "Google answered 200"]
+    {
+        assert!(story.contains(part), "no {part}: {story}");
+    }
+    wait_for("usage of each caller", || {
+        let usage = run(printed(" usage --by caller,model"));
+        let names = ["alice", "bob", "carol", "gemini-2.5-pro", "gemini-2.5-flash-lite"];
+        names.iter().all(|name| usage.contains(name)).then_some(())
+    });
+    let tokens = run(printed(" tokens"));
+    assert!(tokens.lines().any(|line| line.starts_with("bob ") && line.contains("rpm 5/5")), "{tokens}");
+    let keys = run(printed(" keys"));
+    assert!(keys.lines().any(|line| line.starts_with("demo-1 ")), "{keys}");
 }
 
 #[test]

@@ -15,6 +15,7 @@
 )]
 
 mod docs;
+mod exposition;
 mod failover;
 mod forwarding;
 mod headers;
@@ -37,6 +38,7 @@ mod compressed;
 mod cors;
 mod door;
 mod downloads;
+mod explain;
 mod import;
 mod keys;
 mod leaving;
@@ -46,9 +48,11 @@ mod lists;
 mod live;
 mod logs;
 mod memory;
+mod metrics;
 mod middlebox;
 mod models;
 mod origin;
+mod prometheus;
 mod proxy;
 mod refusals;
 mod reload;
@@ -56,6 +60,7 @@ mod settings;
 mod supervision;
 mod tls;
 mod tokens;
+mod traces;
 mod upgrades;
 mod uploads;
 mod usage;

@@ -1,11 +1,18 @@
 //! What is counted and not written yet, and what is only kept in memory: the newest transactions, the sums since the start.
 //! It lies outside the actor and outlives it.
 
-use super::{AccountingRules, AccountingSettings, AccountingState, sampling::Sampler};
-use crate::{key_ring::KeyRing, transaction::Transaction};
+use super::{
+    AccountingRules, AccountingSettings, AccountingState,
+    recent::RecentTransactions,
+    sampling::{Sampler, observe},
+};
+use crate::{failure::Failure, key_ring::KeyRing, transaction::Transaction};
 use gemini_balance_store::{BookOverview, JournalRow, Retention};
-use std::{collections::VecDeque, sync::Arc};
-use usage::{Days, KeyDetail, ModelNames, Prices, Sums};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+use usage::{Days, KeyDetail, ModelNames, Prices, RunningCounts, Sums};
 
 /// While the disk is in trouble: beyond so many seconds those of one minute are joined.
 const MOST_SECONDS: usize = 60;
@@ -30,9 +37,11 @@ pub(super) struct Counting {
     prices: Prices,
     sampler: Sampler,
     days: Days,
-    recent: VecDeque<Arc<Transaction>>,
-    keep_recent: usize,
+    recent: RecentTransactions,
     since_start: Sums,
+    /// What metrics show. Copied only where somebody is reading it.
+    running: Arc<RunningCounts>,
+    status_of: fn(&Failure) -> u16,
     lost: u64,
     rows: u64,
 }
@@ -51,9 +60,10 @@ impl Counting {
             prices: settings.prices.clone(),
             sampler: Sampler::new(settings.callers),
             days: settings.days,
-            recent: VecDeque::new(),
-            keep_recent: settings.recent,
+            recent: RecentTransactions::new(settings.recent),
             since_start: Sums::default(),
+            running: Arc::new(RunningCounts::new(settings.per_key)),
+            status_of: settings.status_of,
             lost: 0,
             rows: 0,
         }
@@ -61,9 +71,10 @@ impl Counting {
 
     /// Goes by other rules from now on.
     pub(super) fn revise(&mut self, rules: AccountingRules) {
-        let AccountingRules { retention, prices, callers } = rules;
+        let AccountingRules { retention, prices, callers, per_key } = rules;
         (self.retention, self.prices) = (retention, prices);
         self.sampler = Sampler::new(callers);
+        Arc::make_mut(&mut self.running).tell_keys_apart(per_key);
     }
 
     pub(super) fn retention(&self) -> Retention {
@@ -90,7 +101,13 @@ impl Counting {
     /// Counts what was taken from the buffers as of this second. A transaction that makes counting panic is lost, not
     /// counted again and again.
     pub(super) fn count(&mut self, taken: Vec<Vec<Transaction>>, now: i64, ring: &Arc<KeyRing>) {
-        self.uncounted.extend(taken.into_iter().flatten());
+        let buffers = taken.len();
+        let mut ended: Vec<_> = taken.into_iter().flatten().collect();
+        if buffers > 1 {
+            // Each worker's come in their order; the newest are listed in that of all.
+            ended.sort_by_key(|transaction| transaction.ended);
+        }
+        self.uncounted.extend(ended);
         if self.current.at() != now {
             self.end_second();
             self.current = Sums::new(now);
@@ -104,14 +121,11 @@ impl Counting {
         while let Some(transaction) = self.uncounted.pop_front() {
             self.lost += 1;
             let sample = self.sampler.sample(&transaction, ring, &mut self.prices, day);
-            self.current.count(&sample, &mut self.models, detail);
+            let model = self.current.count(&sample, &mut self.models, detail);
+            let seen = observe(&transaction, self.status_of);
+            Arc::make_mut(&mut self.running).count(&sample, &seen, &model);
             self.lost -= 1;
-            if self.keep_recent > 0 {
-                if self.recent.len() >= self.keep_recent {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back(Arc::new(transaction));
-            }
+            self.recent.push(transaction);
         }
     }
 
@@ -170,8 +184,16 @@ impl Counting {
         sums
     }
 
-    pub(super) fn recent(&self, at_most: usize) -> Vec<Arc<Transaction>> {
-        self.recent.iter().rev().take(at_most).cloned().collect()
+    pub(super) fn models(&self) -> HashSet<Arc<str>> {
+        self.models.names().cloned().collect()
+    }
+
+    pub(super) fn running(&self) -> Arc<RunningCounts> {
+        Arc::clone(&self.running)
+    }
+
+    pub(super) fn recent(&self) -> &RecentTransactions {
+        &self.recent
     }
 
     pub(super) fn state(&self) -> AccountingState {

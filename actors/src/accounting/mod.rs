@@ -6,13 +6,17 @@
 mod accountant;
 mod buffer;
 mod counting;
+mod operation;
+mod recent;
 mod sampling;
 
 pub use accountant::AccountantActor;
 pub use buffer::Account;
+pub use recent::NumberedTransaction;
 
 use crate::{
     current_keys::CurrentKeys,
+    failure::Failure,
     health::Health,
     supervisor::{Intensity, Link},
     transaction::Transaction,
@@ -21,12 +25,13 @@ use buffer::Buffers;
 use counting::Counting;
 use gemini_balance_store::{BookError, Retention, StoreError, UsageBook};
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
-use usage::{Days, Prices, Query, ReportRow, Sums};
+use usage::{Days, Prices, Query, ReportRow, RunningCounts, Sums};
 
 /// How usage is counted and kept.
 #[derive(Clone, Debug)]
@@ -45,6 +50,10 @@ pub struct AccountingSettings {
     pub prices: Prices,
     /// Who the callers are.
     pub callers: CallerNames,
+    /// Whether metrics tell keys apart.
+    pub per_key: bool,
+    /// The status that a client reads of a failure.
+    pub status_of: fn(&Failure) -> u16,
 }
 
 /// What of the accounting may change while it goes on.
@@ -56,6 +65,8 @@ pub struct AccountingRules {
     pub prices: Prices,
     /// Who the callers are, from now on.
     pub callers: CallerNames,
+    /// Whether metrics tell keys apart, from now on.
+    pub per_key: bool,
 }
 
 /// Who callers are, as far as usage is concerned.
@@ -175,9 +186,30 @@ impl Accounts {
         self.shared.counting().since_start()
     }
 
-    /// The newest transactions that have been counted, newest first.
-    pub fn recent(&self, at_most: usize) -> Vec<Arc<Transaction>> {
-        self.shared.counting().recent(at_most)
+    /// The models that count by themselves.
+    pub fn models(&self) -> HashSet<Arc<str>> {
+        self.shared.counting().models()
+    }
+
+    /// What metrics show of the requests since the process began.
+    pub fn running(&self) -> Arc<RunningCounts> {
+        self.shared.counting().running()
+    }
+
+    /// Returns of the newest transactions that have been counted those that are wanted: newest first, older than the one
+    /// with this number, and so many at most.
+    pub fn recent(
+        &self,
+        before: Option<u64>,
+        at_most: usize,
+        wanted: impl Fn(&Transaction) -> bool,
+    ) -> Vec<NumberedTransaction> {
+        self.shared.counting().recent().before(before, at_most, wanted)
+    }
+
+    /// Returns how many of the newest transactions are kept now.
+    pub fn recent_count(&self) -> usize {
+        self.shared.counting().recent().len()
     }
 
     /// What is known of the accounting itself.
@@ -197,36 +229,12 @@ impl Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        health::State,
-        key_ring::KeyRing,
-        secret::Secret,
-        transaction::{Attempt, End},
-    };
-    use gemini::path::Dialect;
+    use crate::{health::State, key_ring::KeyRing, secret::Secret};
     use keypool::{KeyId, KeySpec};
     use usage::QueryStep;
 
     fn transaction(caller: &str) -> Transaction {
-        let attempt =
-            Attempt { key: KeyId::from("one"), status: Some(200), fault: None, took: Duration::ZERO };
-        Transaction {
-            id: "id".to_owned(),
-            caller: Some(caller.into()),
-            dialect: Dialect::Gemini,
-            method: http::Method::POST,
-            path: "/v1beta/models/m:generateContent".to_owned(),
-            model: Some("m".into()),
-            attempts: vec![attempt],
-            status: 200,
-            failure: None,
-            end: End::Complete,
-            first_byte: None,
-            total: Duration::ZERO,
-            bytes_in: 0,
-            bytes_out: 0,
-            usage: None,
-        }
+        crate::testing::transaction(caller, "/v1beta/models/m:generateContent")
     }
 
     fn start(path: PathBuf, callers: CallerNames, health: &Arc<Health>) -> (Accounts, actix_rt::Arbiter) {
@@ -243,6 +251,8 @@ mod tests {
             recent: 3,
             prices: Prices::new(&[]).unwrap(),
             callers,
+            per_key: false,
+            status_of: |_| 503,
         };
         let arbiter = actix_rt::Arbiter::new();
         let accounts = Accounts::start(
@@ -292,8 +302,16 @@ mod tests {
                 }
                 assert_eq!(health.components()["accountant"].state, State::Up);
                 assert_eq!(accounts.state().lost, 0);
-                assert_eq!(accounts.recent(10).len(), 3, "only the newest are kept");
+                let recent = accounts.recent(None, 10, |_| true);
+                let who: Vec<_> = recent.iter().filter_map(|(_, it)| it.caller.as_deref()).collect();
+                assert_eq!((who, accounts.recent_count()), (vec!["bob", "alice", "bob"], 3), "the newest");
+                let alices = |before| accounts.recent(before, 10, |it| it.caller.as_deref() == Some("alice"));
+                assert_eq!(alices(None).len(), 1);
+                assert_eq!(alices(Some(alices(None)[0].0)).len(), 0, "a page goes on below the last number");
+                assert_eq!(accounts.recent(Some(0), 10, |_| true).len(), 0, "older than what is kept");
+                assert_eq!(accounts.recent(Some(u64::MAX), 2, |_| true).len(), 2);
                 assert_eq!(accounts.since_start().requests(), 6);
+                assert_eq!(accounts.running().requests().map(|(_, count)| count).sum::<u64>(), 6);
                 arbiter.stop();
             });
             for suffix in ["", "-wal", "-shm"] {
@@ -327,7 +345,8 @@ mod tests {
             let settings = &accounts.shared.settings;
             let (retention, prices) = (settings.retention, settings.prices.clone());
             account.leave(transaction("key-0123"));
-            accounts.revise(AccountingRules { retention, prices, callers: CallerNames::Tokens });
+            let callers_now = CallerNames::Tokens;
+            accounts.revise(AccountingRules { retention, prices, callers: callers_now, per_key: false });
             account.leave(transaction("key-0123"));
             assert!(accounts.flush(PATIENCE).await);
             assert_eq!(callers(&accounts), [("key-0123".to_owned(), 1), ("pool".to_owned(), 1)]);

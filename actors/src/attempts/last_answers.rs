@@ -12,6 +12,11 @@ const MAX_BYTES: usize = 16 * 1024;
 pub(crate) trait ErrorAnswer: Clone {
     /// Returns how much memory it takes, about.
     fn bytes(&self) -> usize;
+
+    /// Returns what it says, for people; it holds no key.
+    fn words(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The last error answer about each model.

@@ -139,20 +139,20 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
         let mut tries = Tries::new(self.limits, repeat, request.reach != Reach::Any);
         let mut ended = Ended { answer: None, failure: Failure::HeadLost, refusal: None, fault: None };
         loop {
-            let lease = match self.lease(&mut request, prefer.take(), tries.lease_until()).await {
+            let mut lease = match self.lease(&mut request, prefer.take(), tries.lease_until()).await {
                 Ok(lease) => lease,
                 Err(Some(error)) => return Err(self.without_lease(ended, &error, &request)),
                 Err(None) => return Err(ended),
             };
             tries.begin(Instant::now());
-            let begun = self.record.begin(lease.key().id());
+            let begun = self.record.begin(&mut lease);
             let failed = match tried.attempt(lease.key()).await {
                 Attempted::Success(success) => {
-                    begun.end(Some(tried.status(&success)), None);
+                    begun.end(Some(tried.status(&success)), None, None);
                     return Ok((success, lease));
                 }
                 Attempted::Empty(success) => {
-                    begun.end(Some(tried.status(&success)), None);
+                    begun.end(Some(tried.status(&success)), None, None);
                     if !tries.again_for_nothing() {
                         return Ok((success, lease));
                     }
@@ -163,12 +163,13 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
                     continue;
                 }
                 Attempted::Refused(answer, status) => {
-                    begun.end(status, None);
+                    begun.end(status, None, answer.words().as_deref());
                     return Err(Ended { answer: Some(answer), fault: None, ..ended });
                 }
                 Attempted::Failed(failed) => failed,
             };
-            begun.end(failed.status, Some(failed.fault.kind));
+            let words = failed.answer.as_ref().and_then(ErrorAnswer::words);
+            begun.end(failed.status, Some(failed.fault.kind), words.as_deref());
             let step = tries.after(&failed, Instant::now(), fastrand::f64());
             let Failed { fault, answer, failure, .. } = failed;
             let of_model = fault.scope() == Scope::Model;
@@ -189,7 +190,10 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
                     request.avoid = avoid;
                 }
                 Step::AnyKey(pause) if pause.is_zero() => {}
-                Step::AnyKey(pause) => sleep(pause).await,
+                Step::AnyKey(pause) => {
+                    let _pause = ended.fault.map(|fault| self.record.pause(fault));
+                    sleep(pause).await;
+                }
             }
         }
     }
@@ -219,6 +223,7 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
         until: Option<Instant>,
     ) -> Result<Lease, Option<LeaseError>> {
         let asked = Instant::now();
+        let queued = self.record.queue(asked);
         let deadline = asked + self.limits.lease_deadline;
         // Only while its project can take it at once; else anywhere.
         if let Some(key) = prefer {
@@ -227,12 +232,12 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
                 return Ok(lease);
             }
         }
-        let leasing = self.keys.lease(request.clone(), deadline);
+        let leasing = self.keys.lease_or_tell(request.clone(), deadline, &self.record);
         let lease = match until {
             None => leasing.await,
             Some(until) => timeout_at(until, leasing).await.map_err(|_| None)?,
         };
-        request.waited += asked.elapsed();
+        request.waited += queued.so_far();
         lease.map_err(Some)
     }
 

@@ -100,7 +100,7 @@ impl Stage {
     }
 
     async fn run(&self, goal: Goal, does: impl Fn(usize, &str) -> Does) -> Run {
-        let record = AttemptRecord::default();
+        let record = AttemptRecord::since(std::time::Instant::now());
         let upstream = Upstream { does, keys: RefCell::default(), takes: self.takes };
         let Self { keys, last_answers, limits, .. } = self;
         let attempts = Attempts { keys, limits: *limits, last_answers, record: &record };
@@ -581,7 +581,7 @@ fn an_attempt_that_is_cut_short_is_recorded_and_blames_nobody() {
     in_system(async {
         let mut stage = Stage::new(FIVE);
         stage.takes = 60 * SECOND;
-        let record = AttemptRecord::default();
+        let record = AttemptRecord::since(std::time::Instant::now());
         {
             let does = |_: usize, _: &str| Attempted::Success("late");
             let upstream = Upstream { does, keys: RefCell::default(), takes: stage.takes };

@@ -87,7 +87,7 @@ impl Stage {
             ledger: Ledger::new(keys, 600 * SECOND),
             projects: Projects { does, asked: RefCell::default() },
             last_answers: LastAnswers::default(),
-            record: AttemptRecord::default(),
+            record: AttemptRecord::since(std::time::Instant::now()),
         }
     }
 

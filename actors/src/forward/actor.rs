@@ -17,10 +17,15 @@ use crate::{
     client_stall::ClientStall,
     failure::Failure,
     key_manager::Lease,
+    trace_parent::TraceParent,
     transaction::{End, Transaction},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use gemini::dialect::StreamForm;
+use chrono::DateTime;
+use gemini::{
+    classify::{error_words, redact},
+    dialect::StreamForm,
+};
 use keypool::Outcome;
 use std::{
     rc::Rc,
@@ -93,7 +98,8 @@ impl Forwarder {
             Some(SearchEnd::Open(_, lease)) => Learner::of(&self.ledger, &job, &progress.binding, lease),
             _ => None,
         };
-        let mut record = Record::of(*job, progress);
+        let parent = self.listeners.trace_parent(|| TraceParent::of(&job.headers));
+        let mut record = Record::of(*job, progress, parent);
         match found {
             None => {}
             Some(SearchEnd::Nothing(failure)) => {
@@ -159,10 +165,17 @@ impl Forwarder {
         record.transaction.end = relayed.end;
         record.transaction.bytes_out += relayed.bytes;
         record.transaction.usage = relayed.observed.usage;
-        let late = relayed.observed.late_error.map(|late| attempt::late_fault(lease.key(), &late));
-        if let (Some(fault), Some(attempt)) = (&late, record.transaction.attempts.last_mut()) {
+        let late = relayed.observed.late_error.map(|late| {
+            let words = error_words(&redact(&late.body, &[lease.key().secret().expose()]));
+            (attempt::late_fault(lease.key(), &late), words)
+        });
+        if let (Some((fault, words)), Some(attempt)) = (&late, record.transaction.attempts.last_mut()) {
             attempt.fault = Some(fault.kind);
+            if let Some(words) = words {
+                attempt.say(words);
+            }
         }
+        let late = late.map(|(fault, _)| fault);
         match relayed.end {
             // Google's own error in mid-stream was passed on as it came; the pool hears of it all the same.
             End::Complete | End::UpstreamBroke if late.is_some() => {
@@ -193,16 +206,18 @@ struct Record {
 }
 
 impl Record {
-    fn of(job: Job, progress: Progress) -> Self {
+    fn of(job: Job, progress: Progress, trace_parent: Option<TraceParent>) -> Self {
         let stream_form = progress.stream_form(&job);
-        let transaction = Transaction {
+        let mut transaction = Transaction {
             id: job.id,
             caller: Some(job.caller.name),
             dialect: job.target.dialect,
             method: job.method,
+            verb: job.target.operation.verb,
+            streamed: stream_form.is_some(),
             path: job.target.path,
             model: progress.model,
-            attempts: progress.record.into_attempts(),
+            attempts: Vec::new(),
             status: 0,
             failure: None,
             end: End::ClientLeft,
@@ -211,7 +226,17 @@ impl Record {
             bytes_in: job.stream.as_ref().map_or(job.body.len() as u64, BodyStream::passed),
             bytes_out: 0,
             usage: None,
+            ended: DateTime::UNIX_EPOCH,
+            queued: Duration::ZERO,
+            detail: None,
         };
+        progress.record.write_into(&mut transaction);
+        if trace_parent.is_some() {
+            transaction.detail_mut().trace_parent = trace_parent;
+        }
+        if let Some(name) = progress.binding.name {
+            transaction.detail_mut().bound_to = Some(name.into());
+        }
         Self { transaction: Box::new(transaction), stream_form, stall: job.stall, arrived: job.arrived }
     }
 

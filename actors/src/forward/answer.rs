@@ -6,7 +6,7 @@ use crate::{
     upstream::{Body, Coding, WholeAnswer, decoded},
 };
 use bytes::Bytes;
-use gemini::answer::is_empty_answer;
+use gemini::{answer::is_empty_answer, classify::error_words};
 use http::{HeaderMap, StatusCode};
 
 /// How much of an answer is looked at in the clear.
@@ -32,6 +32,10 @@ pub(super) type FailedAttempt = Failed<WholeAnswer>;
 impl ErrorAnswer for WholeAnswer {
     fn bytes(&self) -> usize {
         self.body.len()
+    }
+
+    fn words(&self) -> Option<String> {
+        error_words(&decoded(Coding::of(&self.headers), &self.body, MAX_CLASSIFIED)?)
     }
 }
 

@@ -224,7 +224,7 @@ impl Progress {
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
         }
-        Self { model, streaming, record: AttemptRecord::default(), binding: Binding::default() }
+        Self { model, streaming, record: AttemptRecord::since(job.arrived), binding: Binding::default() }
     }
 
     /// What the request asks of the pool.

@@ -7,7 +7,7 @@ use crate::{
     supervisor::LinkError,
 };
 use gemini::usage::Usage;
-use keypool::{Grant, Outcome, Refusal, Role, Ticket};
+use keypool::{Choice, Grant, Outcome, PassedOver, Refusal, Role, Ticket};
 use std::{fmt, sync::Arc};
 use tokio::sync::oneshot;
 
@@ -37,6 +37,21 @@ impl Lease {
     /// The key, with its secret.
     pub fn key(&self) -> &Arc<Key> {
         &self.key
+    }
+
+    /// Returns what decided for the key.
+    pub(crate) fn choice(&self) -> Choice {
+        self.grant.as_ref().map_or(Choice::Turn, |grant| grant.choice)
+    }
+
+    /// Tells whether others wait to see how this one fares.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.grant.as_ref().is_some_and(|grant| grant.role == Role::Probe)
+    }
+
+    /// Takes what is to be told of the keys whose turn it was before.
+    pub(crate) fn take_passed_over(&mut self) -> Option<Box<PassedOver>> {
+        self.grant.as_mut().and_then(|grant| grant.passed_over.take())
     }
 
     /// The head of a good answer has come, long perhaps before its end. Others wait for this word when the lease is the
@@ -75,6 +90,7 @@ impl fmt::Debug for Lease {
 /// A place in the line for a key. Dropping it leaves the line.
 pub struct WaitingLease {
     ticket: Option<Ticket>,
+    passed_over: Option<Box<PassedOver>>,
     granted: oneshot::Receiver<Result<Lease, Refusal>>,
     inbox: Arc<Inbox>,
 }
@@ -82,10 +98,16 @@ pub struct WaitingLease {
 impl WaitingLease {
     pub(super) fn new(
         ticket: Ticket,
+        passed_over: Option<Box<PassedOver>>,
         granted: oneshot::Receiver<Result<Lease, Refusal>>,
         inbox: &Arc<Inbox>,
     ) -> Self {
-        Self { ticket: Some(ticket), granted, inbox: Arc::clone(inbox) }
+        Self { ticket: Some(ticket), passed_over, granted, inbox: Arc::clone(inbox) }
+    }
+
+    /// Takes what kept the keys away as the wait began.
+    pub(super) fn take_passed_over(&mut self) -> Option<Box<PassedOver>> {
+        self.passed_over.take()
     }
 
     /// Resolves with the end of the wait; `None` when the actor that kept the line has died.
@@ -102,6 +124,26 @@ impl Drop for WaitingLease {
             self.inbox.leave(Note::Left(ticket));
         }
     }
+}
+
+/// Hears why a request has no key yet, or gets none.
+pub(crate) trait WithoutKey {
+    /// Lives as long as the wait.
+    type Wait;
+
+    /// The request waits for a key, since this kept the keys away.
+    fn waits(&self, passed_over: Option<Box<PassedOver>>) -> Self::Wait;
+
+    /// The request gets none; what kept the keys away is told with the wait, if there was one.
+    fn refused(&self, wait: Option<Self::Wait>, refusal: &Refusal, passed_over: Option<Box<PassedOver>>);
+}
+
+impl WithoutKey for () {
+    type Wait = ();
+
+    fn waits(&self, _: Option<Box<PassedOver>>) {}
+
+    fn refused(&self, _: Option<()>, _: &Refusal, _: Option<Box<PassedOver>>) {}
 }
 
 /// Why there is no lease.

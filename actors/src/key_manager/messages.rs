@@ -4,8 +4,8 @@ use super::lease::{Lease, WaitingLease};
 use crate::key_ring::KeyRing;
 use actix::Message;
 use keypool::{
-    KeyId, KeyPage, LeaseRequest, PageRequest, PoolError, ProjectView, Reconciled, Refusal, Settings,
-    Snapshot,
+    KeyId, KeyPage, LeaseRequest, PageRequest, PassedOver, PoolError, PoolReading, ProjectView, Reconciled,
+    Refusal, Settings, Snapshot,
 };
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ pub enum LeaseReply {
     Granted(Lease),
     /// A place in line.
     Waiting(WaitingLease),
-    /// No key, and no use in waiting.
-    Refused(Refusal),
+    /// No key, and no use in waiting; with what keeps the keys away.
+    Refused(Refusal, Option<Box<PassedOver>>),
 }
 
 /// Reports lie in the inbox that should be taken now.
@@ -33,6 +33,11 @@ pub struct Reports;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Snapshot")]
 pub struct TakeSnapshot;
+
+/// Asks for the pool in figures, with at most so many known limits.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "PoolReading")]
+pub(super) struct TakeReading(pub(super) usize);
 
 /// Asks for a page of the keys, and how the pool stands as a whole.
 #[derive(Clone, Debug, Message)]

@@ -2,6 +2,7 @@
 //! pool's rules ask for. Its handlers are synchronous and never wait for I/O. The rules live in `keypool`, the secrets
 //! in the [`KeyRing`], which the pool never sees.
 
+mod event_counts;
 mod inbox;
 mod lease;
 mod messages;
@@ -9,6 +10,8 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
+pub use event_counts::PoolEventCounts;
+pub(crate) use lease::WithoutKey;
 pub use lease::{Lease, LeaseError, WaitingLease};
 pub use messages::{
     LeaseKey, LeaseReply, Reconcile, Reports, TakePage, TakeProjects, TakeSnapshot, Verb, VerbKind,
@@ -25,11 +28,12 @@ use crate::{
 };
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 use arc_swap::ArcSwap;
+use event_counts::EventCounts;
 use inbox::{Inbox, Note};
 pub use keypool::Reconciled;
 use keypool::{
     Answer, Effect, Effects, Event, Grant, KeyId, KeyPage, LeaseRequest, PageRequest, Pool, PoolError,
-    ProjectView, Refusal, Settings, Snapshot, Ticket,
+    PoolReading, ProjectView, Refusal, Settings, Snapshot, Ticket,
 };
 use std::{
     collections::HashMap,
@@ -76,6 +80,7 @@ struct Shared {
     clock: Clock,
     inbox: Arc<Inbox>,
     memory: Arc<Memory>,
+    events: EventCounts,
 }
 
 fn log_event(event: &Event) {
@@ -112,6 +117,7 @@ impl KeyManager {
             clock: Clock::start(),
             inbox: Arc::new(Inbox::default()),
             memory,
+            events: EventCounts::default(),
         });
         let factory = {
             let shared = Arc::clone(&shared);
@@ -126,13 +132,30 @@ impl KeyManager {
 
     /// Asks for a key for one attempt, waiting in line if the pool says so.
     pub async fn lease(&self, request: LeaseRequest, deadline: Instant) -> Result<Lease, LeaseError> {
+        self.lease_or_tell(request, deadline, &()).await
+    }
+
+    /// The same, and tells `told` why there is no key as long as there is none.
+    pub(crate) async fn lease_or_tell<T: WithoutKey>(
+        &self,
+        request: LeaseRequest,
+        deadline: Instant,
+        told: &T,
+    ) -> Result<Lease, LeaseError> {
         loop {
             match self.link.send(LeaseKey(request.clone()), deadline).await? {
                 LeaseReply::Granted(lease) => return Ok(lease),
-                LeaseReply::Refused(refusal) => return Err(LeaseError::Refused(refusal)),
-                LeaseReply::Waiting(waiting) => {
+                LeaseReply::Refused(refusal, passed_over) => {
+                    told.refused(None, &refusal, passed_over);
+                    return Err(LeaseError::Refused(refusal));
+                }
+                LeaseReply::Waiting(mut waiting) => {
+                    let wait = told.waits(waiting.take_passed_over());
                     if let Some(result) = waiting.granted().await {
-                        return result.map_err(LeaseError::Refused);
+                        return result.map_err(|refusal| {
+                            told.refused(Some(wait), &refusal, None);
+                            LeaseError::Refused(refusal)
+                        });
                     }
                     // That life of the actor has ended: stand in the next one's line.
                 }
@@ -143,6 +166,16 @@ impl KeyManager {
     /// The pool as it stands, for people.
     pub async fn snapshot(&self, deadline: Instant) -> Result<Snapshot, LinkError> {
         self.link.send(TakeSnapshot, deadline).await
+    }
+
+    /// The pool in figures, with the fullest `most_quotas` of all known limits.
+    pub async fn reading(&self, most_quotas: usize, deadline: Instant) -> Result<PoolReading, LinkError> {
+        self.link.send(messages::TakeReading(most_quotas), deadline).await
+    }
+
+    /// How often something was left alone since the process began, and why.
+    pub fn event_counts(&self) -> PoolEventCounts {
+        self.shared.events.read()
     }
 
     /// Returns the keys that are asked for, and how the pool stands as a whole: for whoever looks often, or at many keys.
@@ -274,7 +307,10 @@ impl KeyManagerActor {
                     }
                     Effect::Persist(record) => self.shared.memory.keep(record),
                     Effect::WakeAt(at) => self.wake_at(at, ctx),
-                    Effect::Log(event) => log_event(&event),
+                    Effect::Log(event) => {
+                        self.shared.events.note(&event);
+                        log_event(&event);
+                    }
                 }
             }
             self.shared.inbox.set_hears_heads(self.pool.is_route_in_doubt());
@@ -327,16 +363,18 @@ impl Handler<LeaseKey> for KeyManagerActor {
 
     fn handle(&mut self, LeaseKey(request): LeaseKey, ctx: &mut Self::Context) -> Self::Result {
         self.take_reports();
-        let reply = match self.pool.lease(&request, self.shared.clock.now(), &mut self.effects) {
+        let now = self.shared.clock.now();
+        let reply = match self.pool.lease(&request, now, &mut self.effects) {
             Answer::Granted(grant) => {
                 let lease = self.lease(grant, request.model);
-                lease.map_or(LeaseReply::Refused(Refusal::NoneLeft), LeaseReply::Granted)
+                lease.map_or(LeaseReply::Refused(Refusal::NoneLeft, None), LeaseReply::Granted)
             }
-            Answer::Refused(refusal) => LeaseReply::Refused(refusal),
+            Answer::Refused(refusal) => LeaseReply::Refused(refusal, self.pool.obstacles(&request, now)),
             Answer::Waiting(ticket) => {
+                let passed_over = self.pool.obstacles(&request, now);
                 let (sender, receiver) = oneshot::channel();
                 self.waiting.insert(ticket, Waiter { model: request.model, answer: sender });
-                LeaseReply::Waiting(WaitingLease::new(ticket, receiver, &self.shared.inbox))
+                LeaseReply::Waiting(WaitingLease::new(ticket, passed_over, receiver, &self.shared.inbox))
             }
         };
         self.perform(ctx);
@@ -363,6 +401,17 @@ impl Handler<TakeSnapshot> for KeyManagerActor {
         self.pool.wake(self.shared.clock.now(), &mut self.effects);
         self.perform(ctx);
         MessageResult(self.pool.snapshot(self.shared.clock.now()))
+    }
+}
+
+impl Handler<messages::TakeReading> for KeyManagerActor {
+    type Result = MessageResult<messages::TakeReading>;
+
+    fn handle(&mut self, asked: messages::TakeReading, ctx: &mut Self::Context) -> Self::Result {
+        self.take_reports();
+        self.pool.wake(self.shared.clock.now(), &mut self.effects);
+        self.perform(ctx);
+        MessageResult(self.pool.reading(asked.0, self.shared.clock.now()))
     }
 }
 

@@ -190,6 +190,27 @@ fn who_stood_in_line_stands_in_the_next_lifes_line() {
     });
 }
 
+#[test]
+fn cooldowns_and_retirements_are_counted_and_a_restart_takes_no_count_along() {
+    in_system(async {
+        let keys = started(TWO);
+        keys.lease(only("a"), soon()).await.unwrap().settle(quota(600), None);
+        keys.lease(only("b"), soon()).await.unwrap().settle(retired(), None);
+        let reading = keys.reading(10, soon()).await.unwrap();
+        assert_eq!(reading.counts, keys.snapshot(soon()).await.unwrap().counts);
+        let counts = keys.event_counts();
+        assert_eq!(counts.cooldowns[&("model", "quota_minute")], 1);
+        assert_eq!(counts.retirements["key_invalid"], 1);
+        assert_eq!(counts.retirements["key_suspended"], 0, "what can happen begins at nothing");
+        #[cfg(debug_assertions)]
+        {
+            keys.panic();
+            keys.reading(10, soon()).await.unwrap();
+            assert_eq!(keys.event_counts(), counts);
+        }
+    });
+}
+
 fn to(keys: &[KeyOf]) -> Reconcile {
     Reconcile { ring: Arc::new(ring(keys)), rules: None }
 }

@@ -60,6 +60,10 @@ impl ErrorAnswer for SetupAnswer {
     fn bytes(&self) -> usize {
         self.close.as_ref().map_or(0, |close| close.reason.len())
     }
+
+    fn words(&self) -> Option<String> {
+        self.close.as_ref().map(words_of)
+    }
 }
 
 /// An attempt that did not succeed.
@@ -135,6 +139,11 @@ fn closed(frame: Option<&CloseFrame>, key: &Key) -> LiveFailed {
         }
         None => LiveFailed::Closed(answer),
     }
+}
+
+/// A close in words, for people.
+pub(super) fn words_of(close: &Close) -> String {
+    format!("{}: {}", close.code, close.reason)
 }
 
 /// A close as the client may read it: Google's reasons can hold the key.

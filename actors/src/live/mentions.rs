@@ -21,7 +21,7 @@ impl Live {
         if mentions.is_empty() {
             return Ok(());
         }
-        let record = AttemptRecord::default(); // nothing is attempted
+        let record = AttemptRecord::since(job.arrived); // nothing is attempted
         let checked = self.forwarder.binding_rule(&record).check(asker(job), key.id(), &mentions).await;
         checked.map_err(|unbound| match NoSession::from(unbound) {
             NoSession::Notice(notice) => EndedBy::Client(Leaving::Offence(notice)),

@@ -27,10 +27,12 @@ use crate::{
     key_manager::Lease,
     ledger::{self, LedgerSilent},
     secret::Secret,
+    trace_parent::TraceParent,
     transaction::{End, Transaction},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use attempt::{Open, SetupAnswer, redacted};
+use attempt::{Open, SetupAnswer, redacted, words_of};
+use chrono::DateTime;
 use gemini::{
     fault::Kind,
     live::{NoSetup, Setup, close_fault},
@@ -123,11 +125,15 @@ impl Actor for LiveActor {
 impl Live {
     async fn run(self: Rc<Self>, job: LiveJob, mut account: CallerAccount, client: Client) {
         let mut record = Record::of(&job);
+        let parent = self.forwarder.listeners.trace_parent(|| TraceParent::of(&job.headers));
+        if parent.is_some() {
+            record.transaction.detail_mut().trace_parent = parent;
+        }
         let mut waiting = Waiting::of(client).await;
-        let attempts = AttemptRecord::default();
+        let attempts = AttemptRecord::since(job.arrived);
         // Boxed, so that its memory is given back before the session goes on.
         let begun = Box::pin(self.begin(&job, &mut account, &mut waiting, &mut record, &attempts)).await;
-        record.transaction.attempts = attempts.into_attempts();
+        attempts.write_into(&mut record.transaction);
         match begun {
             Ok((open, lease)) => self.carry(&job, &mut account, waiting, open, lease, &mut record).await,
             Err(none) => refuse(&job, waiting, none, &mut record).await,
@@ -155,15 +161,21 @@ impl Live {
         record.transaction.model.clone_from(&model);
         let size = || estimate_input_tokens(setup.len() as u64, InlineMedia::find(content(&setup)));
         account.reserve(model.as_ref(), size).map_err(NoSession::Failure)?;
+        let mut bound_to = None;
         let search = async {
             let binding = self.bind(job, content(&setup), &asked, attempts).await?;
+            bound_to.clone_from(&binding.name);
             self.search(job, model, binding, &setup, attempts).await
         };
-        tokio::select! {
+        let found = tokio::select! {
             // Dropping the search drops the upstream connection and abandons the lease.
             ended = waiting.ends() => Err(ended),
             found = search => found,
+        };
+        if let Some(name) = bound_to {
+            record.transaction.detail_mut().bound_to = Some(name.into());
         }
+        found
     }
 
     /// Stays with a session to its end, and sees that both sides hear of it.
@@ -232,6 +244,9 @@ impl Live {
                 (_, End::UpstreamBroke) => Some(Kind::BodyLost),
                 _ => None,
             };
+            if let (Some(_), EndedBy::Upstream(Leaving::Closed(Some(frame)))) = (attempt.fault, &ended) {
+                attempt.say(&words_of(&redacted(frame, &key)));
+            }
         }
         lease.settle(outcome, record.transaction.usage.as_ref());
         match ended {
@@ -310,6 +325,8 @@ impl Record {
                 caller: Some(Arc::clone(&job.caller.name)),
                 dialect: job.target.dialect,
                 method: http::Method::GET,
+                verb: job.target.operation.verb.clone(),
+                streamed: true,
                 path: job.target.path.clone(),
                 model: None,
                 attempts: Vec::new(),
@@ -322,6 +339,9 @@ impl Record {
                 bytes_in: 0,
                 bytes_out: 0,
                 usage: None,
+                ended: DateTime::UNIX_EPOCH,
+                queued: Duration::ZERO,
+                detail: None,
             }),
         }
     }

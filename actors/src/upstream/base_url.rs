@@ -40,6 +40,11 @@ impl BaseUrl {
         &self.origin
     }
 
+    /// Returns the host alone.
+    pub fn host(&self) -> &str {
+        self.root.host_str().unwrap_or_default()
+    }
+
     /// Whether a path follows the authority.
     pub fn has_path(&self) -> bool {
         !self.prefix.is_empty()

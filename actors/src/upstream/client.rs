@@ -106,7 +106,7 @@ pub struct UpstreamError {
 
 impl UpstreamError {
     /// Refuses a setting, or a variable of the environment.
-    pub(super) fn new(setting: &'static str, why: String) -> Self {
+    pub(crate) fn new(setting: &'static str, why: String) -> Self {
         Self { setting, why }
     }
 
@@ -267,6 +267,8 @@ pub(crate) struct HttpClient {
     inner: legacy::Client<Connector, RequestBody>,
     proxies: Proxies,
     connect_timeout: Arc<ConnectTimeout>,
+    /// Who hears of a way to Google that is gone; nobody of a way to others.
+    outages: Option<&'static OutageLog>,
 }
 
 impl HttpClient {
@@ -274,10 +276,26 @@ impl HttpClient {
         let schemes = [settings.gemini_base.root.scheme(), settings.openai_base.root.scheme()];
         let variable = |name: &str| std::env::var(name).ok();
         let proxies = Proxies::new(settings.proxy.as_ref(), &schemes, variable)?;
-        let connect_timeout = Arc::new(ConnectTimeout::new(settings.connect_timeout));
-        let to_google = tls::config(&settings.extra_roots, offer)?;
-        let to_proxy = tls::config(&settings.extra_roots, Offer::Http1)?;
-        let connector = Connector::new(to_google, to_proxy, proxies.clone(), Arc::clone(&connect_timeout));
+        Self::build(&settings.extra_roots, offer, proxies, settings.connect_timeout, Some(&OUTAGES))
+    }
+
+    /// Makes one that goes straight to hosts that are not Google's, whatever the proxies.
+    pub(super) fn direct(extra_roots: &[Vec<u8>], connect_timeout: Duration) -> Result<Self, UpstreamError> {
+        let proxies = Proxies::new(None, &[], |_| None)?;
+        Self::build(extra_roots, Offer::Http1, proxies, connect_timeout, None)
+    }
+
+    fn build(
+        extra_roots: &[Vec<u8>],
+        offer: Offer,
+        proxies: Proxies,
+        connect_timeout: Duration,
+        outages: Option<&'static OutageLog>,
+    ) -> Result<Self, UpstreamError> {
+        let connect_timeout = Arc::new(ConnectTimeout::new(connect_timeout));
+        let to_host = tls::config(extra_roots, offer)?;
+        let to_proxy = tls::config(extra_roots, Offer::Http1)?;
+        let connector = Connector::new(to_host, to_proxy, proxies.clone(), Arc::clone(&connect_timeout));
         let inner = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -289,7 +307,7 @@ impl HttpClient {
             .http2_keep_alive_interval(Duration::from_secs(20))
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .build(connector);
-        Ok(Self { inner, proxies, connect_timeout })
+        Ok(Self { inner, proxies, connect_timeout, outages })
     }
 
     /// Sends a request and returns the head of its answer. What was certainly not sent on a connection that had gone is
@@ -313,8 +331,9 @@ impl HttpClient {
         *request.uri_mut() = uri;
         self.inner.request(request).await.map_err(|error| {
             let fate = fate(&error);
-            if let Some(no_connection) = causes::find::<NoConnection>(&error) {
-                OUTAGES.failed(&causes::why(no_connection));
+            if let (Some(outages), Some(no_connection)) = (self.outages, causes::find::<NoConnection>(&error))
+            {
+                outages.failed(&causes::why(no_connection));
             }
             SendError { fate, source: Some(error) }
         })

@@ -122,6 +122,18 @@ pub fn error_message_of_part(body: &[u8]) -> Option<String> {
     error_message(body).or_else(|| error_message(&mended(body)?))
 }
 
+/// Returns what an error document says, for people: its status or code in words, and its message. `None` of what is no error.
+pub fn error_words(body: &[u8]) -> Option<String> {
+    let message = error_message_of_part(body)?;
+    let document = serde_json::from_slice::<Value>(body).ok();
+    let error = document.as_ref().and_then(error_of);
+    let word = |name: &str| error.and_then(|error| error.get(name)).and_then(Value::as_str);
+    Some(match word("status").or_else(|| word("code")) {
+        Some(status) => format!("{status}: {message}"),
+        None => message,
+    })
+}
+
 /// A JSON document that broke off, as whole as can be: cut after the last value that was whole, and closed. `None` for
 /// what is no beginning of a document.
 pub(crate) fn mended(body: &[u8]) -> Option<Vec<u8>> {

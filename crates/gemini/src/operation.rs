@@ -95,6 +95,14 @@ macro_rules! verbs {
                 }
             }
 
+            /// Returns the name of one that this gateway knows: of a closed set, whatever clients make up.
+            pub fn known(&self) -> Option<&'static str> {
+                match self {
+                    $(Self::$name => Some($wire),)*
+                    Self::Other(_) => None,
+                }
+            }
+
             /// As on the wire.
             pub fn as_str(&self) -> &str {
                 match self {

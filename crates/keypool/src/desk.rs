@@ -9,6 +9,7 @@ use meter::Now;
 use crate::answer::Refusal;
 use crate::breaker::{Back, Turn, Verdict};
 use crate::budget::Spent;
+use crate::choice::Choice;
 use crate::cooldowns::{Penalty, Struck};
 use crate::effect::{Effect, Effects, Event};
 use crate::ids::{KeyIx, Model, ModelIx, Order, Site};
@@ -26,6 +27,8 @@ use crate::tool::Tools;
 
 /// What is said when the request that finds out about the route may go at any moment.
 const PROBE_GUESS: Duration = Duration::from_secs(1);
+/// How many keys that were passed over are looked at one by one: a choice must stay cheap however many cool.
+const LOOKED_AT_IN_TURN: usize = 16;
 /// The least losses in a row that blame a key: a single one cannot be told from one that all keys share.
 const FEWEST_LOSSES: u32 = 2;
 
@@ -72,7 +75,12 @@ impl Desk {
         let room = counters.headroom(model, request, now.mono);
         let rotation = model.map_or_else(|| self.selector.fresh(), |model| counters.rotation(model));
         match self.selector.choose(&self.roster, request, room, rotation) {
-            Some(key) => Asked::Granted(self.grant(key, model, rotation.after(key), request, now)),
+            Some((key, choice)) => {
+                let passed = self.selector.passed_over(rotation, key);
+                let passed_over = self.roster.obstacles(passed, LOOKED_AT_IN_TURN, request, now.mono);
+                let grant = self.grant(key, model, rotation.after(key), request, now);
+                Asked::Granted(Grant { choice, passed_over, ..grant })
+            }
             // Where nothing goes through, waiting for a key leads nowhere.
             None if self.route.is_down() => Asked::Refused(Refusal::RouteDown { back_in: PROBE_GUESS }),
             None => Asked::NoKey,
@@ -113,7 +121,8 @@ impl Desk {
         }
         counters.lease_out(key, model);
         counters.count_grant(key, model, now);
-        Grant { lease, key: members.get(key).id.clone(), role }
+        let key = members.get(key).id.clone();
+        Grant { lease, key, role, choice: Choice::default(), passed_over: None }
     }
 
     /// The head of the answer was good: as far as the cooldowns are concerned, a success.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use gemini::fault::Fault;
 
 use crate::budget::Booking;
+use crate::choice::{Choice, PassedOver};
 use crate::ids::{KeyIx, ModelIx, Order, ProjectIx};
 use crate::key::KeyId;
 use crate::lease_request::Retry;
@@ -30,6 +31,10 @@ pub struct Grant {
     pub key: KeyId,
     /// Whether others wait to see how this one fares.
     pub role: Role,
+    /// What decided for this key.
+    pub choice: Choice,
+    /// The keys whose turn it was before, and why they did not get it; `None` if this one was simply next.
+    pub passed_over: Option<Box<PassedOver>>,
 }
 
 /// What a lease is to the others.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use meter::Now;
 
 use crate::answer::{Answer, Refusal, Ticket};
+use crate::choice::PassedOver;
 use crate::desk::{Asked, Desk};
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
@@ -18,6 +19,7 @@ use crate::lease_request::LeaseRequest;
 use crate::outlook::{Hope, Outlook, back_in};
 use crate::page::{KeyPage, PageRequest};
 use crate::projects::ProjectView;
+use crate::reading::PoolReading;
 use crate::record::Record;
 use crate::roster::Roster;
 use crate::route::Route;
@@ -25,6 +27,9 @@ use crate::select::Selector;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::waiting::{Reply, Waiting};
+
+/// How many keys are looked at one by one for a request that gets none.
+const LOOKED_AT: usize = 64;
 
 /// A pool of keys.
 #[derive(Debug)]
@@ -75,6 +80,11 @@ impl Pool {
         };
         self.end(now, effects);
         answer
+    }
+
+    /// Says what keeps each key from a request that waits or was refused, for its operator to read afterwards.
+    pub fn obstacles(&self, request: &LeaseRequest, now: Now) -> Option<Box<PassedOver>> {
+        self.desk.roster.obstacles_within_reach(LOOKED_AT, request, now.mono)
     }
 
     /// Reports how a lease ended. A second report of the same lease changes nothing.
@@ -199,6 +209,11 @@ impl Pool {
     /// How everything stands, for humans.
     pub fn snapshot(&self, now: Now) -> Snapshot {
         Snapshot::of(&self.desk.roster, self.desk.leases.len(), self.waiting.len(), now.mono)
+    }
+
+    /// How everything stands in figures, with the fullest `most_quotas` of all known limits.
+    pub fn reading(&self, most_quotas: usize, now: Now) -> PoolReading {
+        PoolReading::of(&self.desk.roster, self.desk.leases.len(), self.waiting.len(), most_quotas, now.mono)
     }
 
     /// Returns the keys that are asked for, and how the pool stands as a whole.

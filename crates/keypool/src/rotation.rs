@@ -33,6 +33,14 @@ impl Rotation {
         ones_between(places, next, places.len()).chain(ones_between(places, 0, next))
     }
 
+    /// Returns the places from the one whose turn it is to this one, without it.
+    pub(crate) fn before(self, key: KeyIx, places: usize) -> impl Iterator<Item = usize> + use<> {
+        let next = if self.next < places { self.next } else { 0 };
+        let to = key.position();
+        let (behind, begun_anew) = if next <= to { (next..to, 0..0) } else { (next..places, 0..to) };
+        behind.chain(begun_anew)
+    }
+
     /// Returns which of so many shares has its turn. Over as many leases as there are shares each has exactly one, and
     /// neighbours are far apart.
     pub(crate) fn share_of(self, shares: u64) -> u64 {
@@ -82,6 +90,16 @@ mod tests {
         assert_eq!(order(fresh.after(KeyIx::at(1))), [3, 4, 1]);
         assert_eq!(order(fresh.after(KeyIx::at(4))), [1, 3, 4]);
         assert_eq!(order(fresh.after(KeyIx::at(900))), [1, 3, 4]);
+    }
+
+    #[test]
+    fn what_lies_before_a_place_begins_with_the_one_whose_turn_it_is() {
+        let before =
+            |last: usize, at: usize| Rotation::default().after(KeyIx::at(last)).before(KeyIx::at(at), 5);
+        assert_eq!(before(0, 1).count(), 0);
+        assert_eq!(before(0, 3).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(before(2, 1).collect::<Vec<_>>(), [3, 4, 0]);
+        assert_eq!(before(4, 2).collect::<Vec<_>>(), [0, 1]);
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 use fixedbitset::FixedBitSet;
 
 use crate::affinity::Affinity;
+use crate::choice::Choice;
 use crate::counters::Headroom;
 use crate::ids::{KeyIx, ProjectIx};
 use crate::lease_request::{Avoid, LeaseRequest, Reach};
@@ -62,7 +63,7 @@ impl Selector {
         request: &LeaseRequest,
         room: Headroom<'_>,
         rotation: Rotation,
-    ) -> Option<KeyIx> {
+    ) -> Option<(KeyIx, Choice)> {
         self.gather(roster, request);
         let prefers = self.prefer(roster, request);
         let Self { strategy, affinity, candidates, preferred, .. } = self;
@@ -92,7 +93,33 @@ impl Selector {
         if self.strategy == Strategy::Prefix {
             self.affinity.granted(roster.project(chosen), room.now);
         }
-        Some(chosen)
+        Some((chosen, self.reason(request)))
+    }
+
+    /// Returns what decided for the last choice.
+    fn reason(&self, request: &LeaseRequest) -> Choice {
+        if request.reach != Reach::Any {
+            return Choice::Bound;
+        }
+        if self.candidates.ones().nth(1).is_none() && self.candidates.len() > 1 {
+            return Choice::OnlyOne;
+        }
+        match self.strategy {
+            Strategy::LeastInFlight => Choice::LeastBusy,
+            Strategy::Weighted => Choice::Weight,
+            Strategy::Prefix if request.prefix.is_some() => Choice::Conversation,
+            Strategy::RoundRobin | Strategy::Prefix => Choice::Turn,
+        }
+    }
+
+    /// Returns the keys whose turn was before the chosen one's, and which could not be leased, or had better not.
+    pub(crate) fn passed_over(&self, rotation: Rotation, chosen: KeyIx) -> impl Iterator<Item = KeyIx> + '_ {
+        // Where something else than the turn decides, those that could be leased were not passed over.
+        let in_turn = self.strategy == Strategy::RoundRobin;
+        rotation
+            .before(chosen, self.candidates.len())
+            .filter(move |place| in_turn || !self.candidates.contains(*place))
+            .map(KeyIx::at)
     }
 
     /// Sets the candidates: what may be leased, within reach, by this caller, and not tried yet.

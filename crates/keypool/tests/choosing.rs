@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use gemini::fault::{Kind, Wait};
 use keypool::{
-    Answer, Avoid, KeyId, KeySpec, LeaseRequest, Outcome, Pool, PoolError, Reach, Refusal, Settings,
-    Strategy, Tried,
+    Answer, Avoid, Choice, KeyId, KeySpec, LeaseRequest, Outcome, PassedOver, Pool, PoolError, Reach, Reason,
+    Refusal, Settings, Strategy, Tried,
 };
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, place, secs};
@@ -313,4 +313,75 @@ fn a_caller_is_served_by_its_own_keys_only_and_waits_for_those() {
         assert_eq!(stage.ask(&request(&["gone"])), Answer::Refused(Refusal::AllRetired));
         assert_eq!(stage.ask(&request(&[])), Answer::Refused(Refusal::AllRetired));
     }
+}
+
+/// What stood in the way of which keys: word, how many, the first to be back.
+fn obstacles(passed: Option<&PassedOver>) -> Vec<(&'static str, u32, String)> {
+    let groups = passed.map(|passed| passed.groups.as_slice()).unwrap_or_default();
+    groups.iter().map(|group| (group.obstacle.as_str(), group.keys, group.first.to_string())).collect()
+}
+
+#[test]
+fn a_key_that_was_simply_next_passes_over_none_and_says_what_decided() {
+    for (strategy, choice) in [
+        (Strategy::RoundRobin, Choice::Turn),
+        (Strategy::LeastInFlight, Choice::LeastBusy),
+        (Strategy::Weighted, Choice::Weight),
+        (Strategy::Prefix, Choice::Turn),
+    ] {
+        let mut stage = Stage::new(with(strategy), keys(3));
+        for _ in 0..6 {
+            let grant = stage.lease(MODEL);
+            assert_eq!((grant.choice, grant.passed_over.as_deref()), (choice, None), "{strategy:?}");
+        }
+    }
+}
+
+#[test]
+fn keys_that_are_passed_over_are_told_by_what_keeps_them_away() {
+    let specs = ["a", "b", "c", "d", "e"].map(|id| labelled(id, if id < "c" { "p" } else { id }));
+    let mut stage = Stage::new(exact(), specs.into());
+    stage.disable("c");
+    let grant = stage.lease(MODEL);
+    stage.settle(&grant, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(34))));
+    // Its turn is b's, which is of the same project; c is disabled.
+    let grant = stage.lease(MODEL);
+    let passed = obstacles(grant.passed_over.as_deref());
+    assert_eq!(grant.key.as_str(), "d");
+    assert_eq!(passed, [("model_cooling", 1, "b".to_owned()), ("disabled", 1, "c".to_owned())]);
+    let group = &grant.passed_over.as_ref().unwrap().groups[0];
+    assert_eq!((group.reason, group.back_in), (Some(Reason::QuotaMinute), Some(secs(34))));
+    // Another model is none of that quota's business.
+    assert_eq!(stage.lease("other").passed_over, None);
+    let tried: Tried = [KeyId::from("d"), KeyId::from("e")].into_iter().collect();
+    let request = LeaseRequest { tried, may_wait: false, ..LeaseRequest::any(model(MODEL)) };
+    assert!(matches!(stage.ask(&request), Answer::Refused(Refusal::Cooling { .. })));
+    let all = stage.pool.obstacles(&request, stage.now);
+    let expected = [("model_cooling", 2, "a"), ("disabled", 1, "c"), ("tried", 2, "d")];
+    assert_eq!(obstacles(all.as_deref()), expected.map(|(word, keys, first)| (word, keys, first.to_owned())));
+}
+
+#[test]
+fn a_choice_among_many_cooling_keys_looks_at_few() {
+    let mut stage = Stage::new(exact(), keys(200));
+    for n in 0..199 {
+        stage.disable(&format!("k{n}"));
+    }
+    let grant = stage.lease(MODEL);
+    assert_eq!((grant.key.as_str(), grant.choice), ("k199", Choice::OnlyOne));
+    let passed = grant.passed_over.unwrap();
+    assert_eq!(passed.groups[0].keys + passed.more, 199);
+    assert!(passed.groups[0].keys < 20, "{passed:?}");
+}
+
+#[test]
+fn a_request_that_is_bound_is_told_of_the_keys_it_can_use() {
+    let specs = vec![labelled("a", "p"), labelled("b", "p"), labelled("c", "q")];
+    let mut stage = Stage::new(exact(), specs);
+    stage.disable("b");
+    let request = LeaseRequest { reach: Reach::ProjectOf("b".into()), ..LeaseRequest::any(model(MODEL)) };
+    let Answer::Granted(grant) = stage.ask(&request) else { panic!("no grant") };
+    assert_eq!((grant.key.as_str(), grant.choice), ("a", Choice::Bound));
+    let all = stage.pool.obstacles(&request, stage.now);
+    assert_eq!(obstacles(all.as_deref()), [("disabled", 1, "b".to_owned())]);
 }

@@ -3,7 +3,9 @@
 mod health;
 mod import;
 mod keys;
+mod metrics;
 mod reload;
+mod requests;
 mod tokens;
 mod usage;
 
@@ -20,7 +22,9 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .configure(health::routes)
         .configure(import::routes)
         .configure(keys::routes)
+        .configure(metrics::routes)
         .configure(reload::routes)
+        .configure(requests::routes)
         .configure(usage::routes)
         .configure(tokens::routes);
 }

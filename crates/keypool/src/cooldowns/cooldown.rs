@@ -109,6 +109,14 @@ impl Cooldown {
         matches!(self, Self::Retired { .. })
     }
 
+    /// Returns why it is retired, if it is.
+    pub(crate) fn retired_for(&self) -> Option<Reason> {
+        match self {
+            Self::Retired { reason } => Some(*reason),
+            Self::Open | Self::Cooling { .. } | Self::Probation { .. } => None,
+        }
+    }
+
     pub(crate) fn streak(&self) -> Option<&Streak> {
         match self {
             Self::Cooling { streak, .. } | Self::Probation { streak, .. } => Some(streak),
