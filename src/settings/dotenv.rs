@@ -1,6 +1,7 @@
 //! The grammar of `.env`, as python-dotenv reads it: the files that people have were written for that. Pure: what the text
 //! says, with what is known of other variables passed in. `dotenv_file` reads the file and puts it into the environment.
 
+use gemini::pasted;
 use std::{collections::HashMap, fmt};
 
 /// One assignment. A name that stands alone has no value, and takes back one that was given before.
@@ -230,8 +231,14 @@ fn name_before_equals(text: &str) -> Option<String> {
     let line = text.lines().next().unwrap_or_default();
     let (before, _) = line.split_once('=')?;
     let before = before.trim();
+    // A key that stands there by mistake is as long as one, and holds small letters.
+    let is_variable = |word: &str| {
+        word.bytes().all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == b'_')
+    };
+    let may_be_secret = |word: &str| word.len() >= *pasted::LENGTHS.start() && !is_variable(word);
     let is_name = !before.is_empty()
         && before.len() <= 64
+        && !before.split_whitespace().any(may_be_secret)
         && before.chars().all(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '_' | '-' | '.' | ' '));
     is_name.then(|| before.to_owned())
 }
@@ -295,6 +302,11 @@ mod tests {
             ("=canary\n", "line 1 is not of the form NAME=value"),
             ("ca/nary+ x=1\n", "line 1 is not of the form NAME=value"),
             ("A=b\0canary\n", "line 1 (A) holds a zero byte"),
+            ("AIzaSy-canary-canary='x", "line 1 opens a quote that is never closed"),
+            (
+                "RATE_LIMIT_DEFAULT_WAIT_SECONDS='x",
+                "line 1 (RATE_LIMIT_DEFAULT_WAIT_SECONDS) opens a quote that is never closed",
+            ),
         ] {
             let error = parse(text, |_| None).unwrap_err().to_string();
             assert_eq!(error, said, "{text:?}");
