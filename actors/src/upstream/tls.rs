@@ -1,6 +1,6 @@
 //! What TLS to the upstream trusts and offers: the system's authorities, and those of `upstream.ca_file`.
 
-use super::{causes::Causes, client::UpstreamError};
+use super::{causes::Causes, error::UpstreamError};
 use rustls::{
     ClientConfig,
     pki_types::{CertificateDer, pem::PemObject},
