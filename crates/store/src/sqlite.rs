@@ -12,6 +12,7 @@ mod quarantine;
 mod rows;
 mod sidecars;
 mod usage_file;
+mod verdict;
 
 pub use usage_file::UsageFile;
 
