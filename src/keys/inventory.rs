@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn imported_keys_are_added_once_under_labels_that_are_free() {
         let (set, _) =
-            KeySet::new(configured(&[("a", 1)]), Vec::new()).adding(vec![secret(2)], None, Utc::now());
+            KeyInventory::new(configured(&[("a", 1)]), Vec::new()).adding(vec![secret(2)], None, Utc::now());
         let imported = |n: u32, label: Option<&str>, weight| ImportedKey {
             secret: secret(n),
             place: String::new(),

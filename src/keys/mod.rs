@@ -160,7 +160,7 @@ impl RuntimeKeys {
         let unused: HashSet<String> =
             keys.iter().filter(|key| !key.enabled).map(|key| fingerprint(&key.secret)).collect();
         let done = self.change(move |set| Ok(set.importing(&keys, Utc::now()))).await?;
-        let set = self.set();
+        let set = self.inventory();
         for id in &done.result {
             if let Some(KeySource::Runtime(key)) = set.source(id)
                 && unused.contains(key.fingerprint())

@@ -163,7 +163,7 @@ fn read(files: Vec<File>, from: Option<Vendor>) -> Result<Import, ImportError> {
 
 /// What may be shown of an import.
 fn preview(import: &Import, desk: &Desk) -> serde_json::Value {
-    let set = desk.operated.runtime_keys.set();
+    let set = desk.operated.runtime_keys.inventory();
     let key = |key: &ImportedKey| {
         let fingerprint = fingerprint(&key.secret);
         let here = set.with_fingerprint(&fingerprint).is_some();
