@@ -4,6 +4,7 @@
 use crate::{
     http::{CorsOrigins, Origins},
     logging,
+    operator::OperatorAddress,
     settings::{Settings, SettingsError, Token},
     tls::Certificate,
 };
@@ -16,7 +17,7 @@ use gemini_balance_actors::{
     upstream::{UpstreamSettings, probe::Prober},
 };
 use keypool::Pool;
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 use usage::Prices;
 
 /// See the module.
@@ -36,7 +37,7 @@ pub(crate) struct Configuration {
     pub(crate) origins: Arc<Origins>,
     pub(crate) cors: Arc<CorsOrigins>,
     /// Where the operator's listener is, and who is let in there.
-    pub(crate) operator: Option<(SocketAddr, Secret)>,
+    pub(crate) operator: Option<(OperatorAddress, Secret)>,
     pub(crate) level: log::LevelFilter,
 }
 
@@ -54,7 +55,10 @@ impl Configuration {
         let level = logging::level_of(&settings.log).map_err(|error| settings.name_source(error))?;
         let operator = settings
             .admin_token()?
-            .map(|token| Ok::<_, SettingsError>((settings.admin_address()?, token)))
+            .map(|token| {
+                let (listen, public) = (settings.admin_address()?, settings.admin_public_origin()?);
+                Ok::<_, SettingsError>((OperatorAddress { listen, public }, token))
+            })
             .transpose()?;
         let zone = settings.day_zone()?;
         let prices = settings.price_table()?;

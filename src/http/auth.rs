@@ -57,6 +57,11 @@ impl Gate {
         self.directory.set_given(operator);
     }
 
+    /// Returns whether somebody is let in with this credential.
+    pub(crate) fn knows(&self, credential: &[u8]) -> bool {
+        self.directory.identify(credential, Utc::now()).is_some_and(|identity| identity.standing.is_ok())
+    }
+
     /// Returns who has this name, if they may still call.
     pub fn named(&self, name: &str) -> Result<Caller, Refused> {
         self.directory.named(name, Utc::now()).map_or(Err(Refused::Unknown), caller_of)

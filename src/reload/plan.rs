@@ -120,7 +120,7 @@ impl std::fmt::Display for Change {
 }
 
 /// Whether a change of this setting holds at once.
-fn is_live(name: &str) -> bool {
+pub(super) fn is_live(name: &str) -> bool {
     let is_part =
         |of: &&str| name.strip_prefix(*of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     LIVE.iter().any(is_part)

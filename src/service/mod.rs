@@ -11,7 +11,7 @@ use crate::{
     inflight::InFlight,
     keys::{KeySources, RuntimeKeys},
     logging::Logging,
-    operator,
+    operator::{self, Sessions},
     reload::{Parts, Reloader, Reloads, current_settings},
     seeding,
     settings::Settings,
@@ -51,7 +51,11 @@ pub struct Service;
 impl Service {
     /// Serves until SIGTERM or SIGINT, or until a component is given up. `ready` is called with the address once
     /// connections are accepted.
-    pub(crate) fn run(settings: Settings, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(
+        settings: Settings,
+        sessions: Arc<Sessions>,
+        ready: impl FnOnce(SocketAddr),
+    ) -> Result<ExitCode, Failure> {
         let configuration = Configuration::of(settings)?;
         let key_sources = KeySources::read(&configuration)?;
         let pool_keys = CurrentKeys::new(key_sources.ring());
@@ -130,7 +134,8 @@ impl Service {
             let runtime_keys = Arc::new(runtime_keys);
             let operator = configuration.operator.as_ref();
             let operators_gate = Arc::new(Gate::of_operator(operator.map(|(_, token)| token)));
-            if let Some((address, _)) = operator {
+            let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
+            if let Some((place, _)) = operator {
                 let operated = operator::Operated {
                     keys: keys.clone(),
                     runtime_keys: Arc::clone(&runtime_keys),
@@ -139,11 +144,12 @@ impl Service {
                     tokens: Arc::clone(&tokens_made),
                     accounts: accounts.clone(),
                     reloads: reloads.clone(),
+                    current: Arc::clone(&current),
+                    sessions: Arc::clone(&sessions),
                 };
-                operator::start(*address, Arc::clone(&operators_gate), operated)?;
+                operator::start(place.clone(), Arc::clone(&operators_gate), operated)?;
             }
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
-            let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
             let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
             let budget = BodyBudget::new(settings.server.max_buffered_bytes);
             let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
@@ -160,6 +166,7 @@ impl Service {
                 check_every,
                 certificate: certificate.clone(),
                 operators_gate,
+                sessions,
             };
             actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
             let parts = WorkerParts {

@@ -28,7 +28,7 @@ pub(crate) use effective::EffectiveSettings;
 pub use environment::Environment;
 pub use error::SettingsError;
 pub(crate) use host::listen_host;
-pub(crate) use sources::{demo, load, port};
+pub(crate) use sources::{default_settings, demo, load, port};
 
 use callers::{SurfaceName, Visibility};
 use gemini_balance_actors::{
@@ -457,6 +457,8 @@ pub struct Admin {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// How browsers reach the listener, if a proxy is before it.
+    pub public_url: String,
     /// The operator's token; none means that there is no listener.
     pub token: String,
     /// A file that holds it.

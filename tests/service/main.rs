@@ -18,6 +18,7 @@ mod docs;
 mod failover;
 mod forwarding;
 mod headers;
+mod operator_page;
 mod paths;
 mod peaks;
 mod projects;

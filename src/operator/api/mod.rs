@@ -2,10 +2,18 @@
 
 mod health;
 mod keys;
+mod models;
+mod overview;
+mod projects;
 mod reload;
 mod requests;
+mod session;
+mod settings;
 mod tokens;
 mod usage;
+
+pub(super) use overview::overview_of;
+pub(super) use requests::line;
 
 use super::{Desk, audit, gate};
 use actix_web::web;
@@ -19,6 +27,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .configure(health::routes)
         .configure(keys::routes)
+        .configure(models::routes)
+        .configure(overview::routes)
+        .configure(projects::routes)
+        .configure(session::routes)
+        .configure(settings::routes)
         .configure(reload::routes)
         .configure(requests::routes)
         .configure(usage::routes)

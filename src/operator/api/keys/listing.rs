@@ -27,6 +27,8 @@ pub(super) struct Question {
     sort: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
+    /// How many keys to pass over, for who looks at the middle of a long list; without a cursor.
+    offset: Option<usize>,
 }
 
 /// A key of the list.
@@ -103,7 +105,7 @@ const STATES: [&str; 6] = ["available", "probation", "cooling", "retired", "disa
 const SHADOWED: &str = "shadowed";
 
 /// Returns a state's word.
-pub(super) fn state_of(state: KeyState) -> &'static str {
+pub(in crate::operator::api) fn state_of(state: KeyState) -> &'static str {
     match state {
         KeyState::Available => "available",
         KeyState::Probation => "probation",
@@ -260,6 +262,7 @@ pub(super) fn page(question: &Question, snapshot: &Snapshot, set: &KeySet) -> Re
     let matched = found.len();
     found.retain(|key| after.as_ref().is_none_or(|after| in_order(&key.place, after).is_gt()));
     found.sort_by(|one, other| in_order(&one.place, &other.place));
+    found.drain(..question.offset.unwrap_or(0).min(found.len()));
     let has_more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| has_more).map(|last| cursor_at(&last.place));
@@ -347,6 +350,8 @@ mod tests {
         assert_eq!(ids(&question(r#"{"q":"p1"}"#), &set), ["k001", "k004"]);
         assert_eq!(ids(&question(r#"{"state":"shadowed"}"#), &set), ["kept"]);
         assert!(ids(&question(r#"{"state":"retired"}"#), &set).is_empty());
+        assert_eq!(ids(&question(r#"{"q":"K00","offset":4,"limit":1}"#), &set), ["k004"]);
+        assert!(ids(&question(r#"{"offset":100}"#), &set).is_empty());
         let page = page(&question(r#"{"q":"added"}"#), &snapshot(&set), &set).unwrap();
         let row = serde_json::to_value(&page.keys[0]).unwrap();
         assert_eq!(
