@@ -9,13 +9,13 @@ import { Busy, Choice, Failure, Toast } from '/assets/ui.js';
 /** The views, in the order of the menu, each with the path of its icon. */
 const VIEWS = [
   ['overview', 'M3 13h8V3H3zM13 21h8V11h-8zM3 21h8v-4H3zM13 7h8V3h-8z'],
-  ['keys', 'M15 7a4 4 0 1 1-3.5 6L8 16.500H5.500V19H3v-3l6.200-6.200A4 4 0 0 1 15 7zM16 10h.01'],
-  ['callers', 'M16 20v-2a4 4 0 0 0-4-4H7a4 4 0 0 0-4 4v2M9.500 10a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7M21 20v-2a4 4 0 0 0-3-3.900M16 3.200a3.500 3.500 0 0 1 0 6.700'],
+  ['keys', 'M15 7a4 4 0 1 1-3.5 6L8 16.500H5.500V19H3v-3l6.2-6.200A4 4 0 0 1 15 7zM16 10h.01'],
+  ['callers', 'M16 20v-2a4 4 0 0 0-4-4H7a4 4 0 0 0-4 4v2M9.5 10a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7M21 20v-2a4 4 0 0 0-3-3.900M16 3.200a3.5 3.5 0 0 1 0 6.7'],
   ['requests', 'M4 6h16M4 12h16M4 18h10'],
   ['usage', 'M4 20V10M10 20V4M16 20v-7M21 20H3'],
-  ['errors', 'M12 3 2.500 20h19zM12 10v4M12 17h.01'],
+  ['errors', 'M12 3 2.5 20h19zM12 10v4M12 17h.01'],
   ['projects', 'M3 7a2 2 0 0 1 2-2h4l2 2h8a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2z'],
-  ['models', 'M12 3l8 4.500v9L12 21l-8-4.500v-9zM12 12l8-4.500M12 12v9M12 12 4 7.500'],
+  ['models', 'M12 3l8 4.500v9L12 21l-8-4.500v-9zM12 12l8-4.500M12 12v9M12 12 4 7.5'],
   ['settings', 'M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4'],
 ];
 const NAMES = VIEWS.map(([name]) => name);

@@ -11,8 +11,8 @@ function overTime(rows) {
   const by = new Map(rows.map((row) => [Date.parse(row.from) / 1000, row]));
   const now = Math.floor(Date.now() / 60000) * 60;
   const at = Array.from({ length: 60 }, (_, n) => now - (59 - n) * 60);
-  const pick = (name, of) => ({ name, values: at.map((time) => (by.has(time) ? of(by.get(time)) : 0)) });
-  return { at, series: [pick(t('by.google'), (row) => row.refused_google), pick(t('by.pool'), (row) => row.refused_pool), pick(t('by.caller'), (row) => row.refused_caller), pick(t('failed'), (row) => row.failed + row.broken)] };
+  const pick = (name, of, tone) => ({ name, tone, values: at.map((time) => (by.has(time) ? of(by.get(time)) : 0)) });
+  return { at, series: [pick(t('by.google'), (row) => row.refused_google), pick(t('by.pool'), (row) => row.refused_pool), pick(t('by.caller'), (row) => row.refused_caller, 'off'), pick(t('failed'), (row) => row.failed + row.broken, 'bad')] };
 }
 
 function Last({ list, text }) {
@@ -28,7 +28,7 @@ export default function Errors() {
   return html`<div class="head"><h1>${t('errors')}</h1><span class="lead">${asked.data ? t('among', { n: count(kept) }) : ''}</span></div>
   <${Failure} error=${asked.error} again=${asked.again} />
   ${!asked.data ? (asked.error ? null : html`<${Busy} />`) : faults.length + refusals.length === 0 ? html`<section class="panel"><${Empty} title=${t('errors.none')}><p>${t('errors.none.how')}</p></${Empty}></section>` : html`<div class="stack">
-    <section class="panel"><header><h2>${t('not.answered.hour')}</h2><span class="push">${t('by.minute')}</span></header><div class="body"><${Plot} at=${plot.at} series=${plot.series} bars height=${170} show=${(n) => count(Math.round(n))} label=${t('not.answered.hour')} /></div></section>
+    <section class="panel"><header><h2>${t('not.answered.hour')}</h2><span class="push">${t('by.minute')}</span></header><div class="body"><${Plot} at=${plot.at} series=${plot.series} bars whole height=${170} show=${(n) => count(Math.round(n))} label=${t('not.answered.hour')} /></div></section>
     ${faults.map((one) => html`<section class="panel" key=${one.fault}><header><h2>${one.fault}</h2><span class="tag">${count(one.count)}</span><span class="push"><a href=${address('requests', { fault: one.fault })}>${t('its.requests')}</a></span></header>
       <div class="body stack"><dl class="pairs"><dt>${t('says')}</dt><dd>${one.says}</dd><dt>${t('left.alone')}</dt><dd>${one.left_alone}</dd><dt>${t('then')}</dt><dd>${one.request}</dd><dt>${t('advice')}</dt><dd>${one.advice}</dd></dl><${Last} list=${one.last} text="words" /></div></section>`)}
     ${refusals.map((one) => html`<section class="panel" key=${`${one.status}${one.by}${one.limit}`}><header><h2>${t('refusals.by', { by: word('by', one.by) })}</h2><${Status} status=${one.status} />${one.limit ? html`<span class="tag">${word('limit', one.limit)}</span>` : null}<span class="tag">${count(one.count)}</span></header>

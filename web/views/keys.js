@@ -71,6 +71,17 @@ export function LimitGauges({ limits }) {
   return gauges.length ? html`<div class="gauges">${gauges}</div>` : html`<p class="soft">${t('no.known.limits')}</p>`;
 }
 
+/** The quota of which most is used. */
+function Fullest({ limits }) {
+  let fullest = null;
+  for (const one of limits) {
+    for (const [name, used, limit] of [['rpm', one.minute_requests, one.rpm], ['tpm', one.minute_tokens, one.tpm], ['rpd', one.day_requests, one.rpd]]) {
+      if (limit > 0 && (!fullest || used / limit > fullest.used / fullest.limit)) fullest = { model: one.model, name, used, limit };
+    }
+  }
+  return fullest ? html`<${Gauge} name=${`${fullest.model || t('no.model')} · ${fullest.name}`} used=${fullest.used} limit=${fullest.limit} />` : html`<span class="soft">–</span>`;
+}
+
 function One({ id, onClose, again }) {
   const asked = useAsked(`/api/keys?limit=200&q=${encodeURIComponent(id)}`, 2000);
   const it = asked.data?.keys.find((one) => one.id === id);
@@ -91,10 +102,10 @@ function One({ id, onClose, again }) {
       <dt>${t('in.flight')}</dt><dd>${it.in_flight ?? 0}</dd>
       ${it.totals ? html`<dt>${t('served')}</dt><dd>${count(it.totals.successes)} <span class="soft">${t('of.leases', { n: count(it.totals.leases) })}</span></dd>
       <dt>${t('faults')}</dt><dd>${count(it.totals.faults)} <span class="soft">${Object.entries(it.totals.faults_of).filter(([, n]) => n).map(([name, n]) => `${word('blame', name)} ${n}`).join(' · ')}</span></dd>
-      <dt>${t('tokens')}</dt><dd>${count(it.totals.input_tokens)} ${t('in')}, ${count(it.totals.output_tokens)} ${t('out')}</dd>` : null}</dl>
+      <dt>${t('tokens.head')}</dt><dd>${count(it.totals.input_tokens)} ${t('in')}, ${count(it.totals.output_tokens)} ${t('out')}</dd>` : null}</dl>
     <h3>${t('quotas')}</h3><${LimitGauges} limits=${it.limits || []} />
     ${it.models?.length ? html`<h3>${t('models.in.trouble')}</h3><ul class="notes">${it.models.map((one) => html`<li key=${one.model}><span>${one.model || t('no.model')}</span><${State} state=${one.state} /><span class="soft">${one.reason ? word('reason', one.reason) : ''}</span><span class="push">${one.back_in_ms ? t('back.in', { time: span(one.back_in_ms / 1000) }) : ''}</span></li>`)}</ul>` : null}
-    ${it.usage?.length ? html`<h3>${t('by.model')}</h3><div class="scroll"><table class="table"><thead><tr><th>${t('model')}</th><th class="num">${t('served')}</th><th class="num">${t('faults')}</th><th class="num">${t('tokens')}</th></tr></thead><tbody>${it.usage.map((one) => html`<tr key=${one.model}><td class="clip">${one.model || '–'}</td><td class="num">${count(one.totals.successes)}</td><td class="num">${count(one.totals.faults)}</td><td class="num">${short(one.totals.input_tokens + one.totals.output_tokens)}</td></tr>`)}</tbody></table></div>` : null}
+    ${it.usage?.length ? html`<h3>${t('by.model')}</h3><div class="scroll"><table class="table"><thead><tr><th>${t('model')}</th><th class="num">${t('served')}</th><th class="num">${t('faults')}</th><th class="num">${t('tokens.head')}</th></tr></thead><tbody>${it.usage.map((one) => html`<tr key=${one.model}><td class="clip">${one.model || '–'}</td><td class="num">${count(one.totals.successes)}</td><td class="num">${count(one.totals.faults)}</td><td class="num">${short(one.totals.input_tokens + one.totals.output_tokens)}</td></tr>`)}</tbody></table></div>` : null}
     <p><a href=${address('requests', { key: id })}>${t('its.requests')}</a></p>`}
   </${Dialog}>`;
 }
@@ -196,11 +207,12 @@ export default function Keys() {
     if ((to + 2) * ROW > place.scrollTop + place.clientHeight) place.scrollTop = (to + 2) * ROW - place.clientHeight;
     requestAnimationFrame(() => requestAnimationFrame(() => /** @type {HTMLElement|null} */ (place.querySelector(`[data-n="${to}"]`))?.focus()));
   };
+  const scrolls = list.current && list.current.clientWidth < 980;
   const rows = [];
   for (let n = first; n <= last; n += 1) {
     const it = pages.row(n);
     rows.push(html`<div key=${n} data-n=${n} role="row" aria-rowindex=${n + 2} tabindex=${0} class=${`vrow row ${it && it.id === id ? 'open' : ''}`} style=${{ transform: `translateY(${n * ROW}px)` }} onKeyDown=${(event) => { if (event.target === event.currentTarget) move(event, n); }} onClick=${(event) => { if (it && !(event.target instanceof HTMLInputElement)) open(it.id); }}>
-      ${it ? html`<span role="cell"><input type="checkbox" aria-label=${it.id} checked=${chosen.has(it.id)} onChange=${() => toggle(it)} /></span><span role="cell" title=${it.id}>${it.id}</span><span role="cell" class="soft">${it.project || '–'}</span><span role="cell"><${State} state=${it.state} /></span><span role="cell" class="soft" title=${why(it)}>${back(it) ? `${back(it)} · ` : ''}${why(it)}</span><span role="cell" class="num">${it.in_flight ?? '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.successes) : '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.faults) : '–'}</span>` : html`<span></span><span class="soft">…</span>`}</div>`);
+      ${it ? html`<span role="cell"><input type="checkbox" aria-label=${it.id} checked=${chosen.has(it.id)} onChange=${() => toggle(it)} /></span><span role="cell" title=${it.id}>${it.id}</span><span role="cell" class="soft">${it.project || '–'}</span><span role="cell"><${State} state=${it.state} /></span><span role="cell" class="soft" title=${why(it)}>${back(it) ? `${back(it)} · ` : ''}${why(it)}</span><span role="cell"><${Fullest} limits=${it.limits || []} /></span><span role="cell" class="num">${it.in_flight ?? '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.successes) : '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.faults) : '–'}</span>` : html`<span></span><span class="soft">…</span>`}</div>`);
   }
   const isFiltered = Boolean(state || q);
   const exported = async (format) => { const answer = await fetch(`/api/keys/export?format=${format}`); if (answer.ok) download(`keys.${format}`, await answer.text(), format === 'csv' ? 'text/csv' : 'application/json'); };
@@ -210,10 +222,10 @@ export default function Keys() {
     <select aria-label=${t('state')} value=${state} onChange=${(event) => refine({ state: event.target.value })}><option value="">${t('state.any')}</option>${STATES.map((one) => html`<option key=${one} value=${one}>${word('state', one)}${counts?.[one] === undefined ? '' : ` (${counts[one]})`}</option>`)}</select>
     ${chosen.size ? html`<span class="tag">${t('chosen', { n: chosen.size })}</span>${['enable', 'disable', 'reset'].map((verb) => html`<button key=${verb} class="small" onClick=${() => many(verb)}>${t(verb)}</button>`)}<${Careful} small label=${t('remove')} sure=${t('remove.sure')} onSure=${() => many('remove')} /><button class="quiet small" onClick=${() => setChosen(new Map())}>${t('clear')}</button>` : null}</div>
   <${Failure} error=${pages.error} again=${pages.again} />
-  <section class="panel">${pages.about && matched === 0 ? html`<${Empty} title=${isFiltered ? t('nothing.fits') : t('keys.none')}><p>${isFiltered ? t('nothing.fits.how') : t('keys.none.how')}</p></${Empty}>`
-    : html`<div class="vlist" ref=${list} role="table" aria-label=${t('keys')} aria-rowcount=${matched + 1} tabindex="-1" onScroll=${(event) => setTop(event.target.scrollTop)} style=${{ height: matched && matched < 14 ? `${38 + matched * ROW + 14}px` : undefined, minHeight: '0' }}>
-      <div class="vrow vhead" role="row" aria-rowindex="1"><span role="columnheader"><span class="sr">${t('choose')}</span></span>${column('id', t('key'))}${column('project', t('project'))}${column('state', t('state'))}<span role="columnheader">${t('back.and.why')}</span>${column('in_flight', t('in.flight'), true)}${column('served', t('served'), true)}${column('faults', t('faults'), true)}</div>
-      <div role="rowgroup" style=${{ height: `${matched * ROW}px`, position: 'relative', minWidth: '860px' }}>${rows}</div></div>`}</section>
+  <section class="panel clip">${pages.about && matched === 0 ? html`<${Empty} title=${isFiltered ? t('nothing.fits') : t('keys.none')}><p>${isFiltered ? t('nothing.fits.how') : t('keys.none.how')}</p></${Empty}>`
+    : html`<div class="vlist" ref=${list} role="table" aria-label=${t('keys')} aria-rowcount=${matched + 1} tabindex="-1" onScroll=${(event) => setTop(event.target.scrollTop)} style=${{ height: matched && matched < 14 ? `${38 + matched * ROW + (scrolls ? 16 : 0)}px` : undefined, minHeight: '0' }}>
+      <div class="vrow vhead" role="row" aria-rowindex="1"><span role="columnheader"><span class="sr">${t('choose')}</span></span>${column('id', t('key'))}${column('project', t('project'))}${column('state', t('state'))}<span role="columnheader">${t('back.and.why')}</span><span role="columnheader">${t('fullest')}</span>${column('in_flight', t('in.flight'), true)}${column('served', t('served'), true)}${column('faults', t('faults'), true)}</div>
+      <div role="rowgroup" style=${{ height: `${matched * ROW}px`, position: 'relative', minWidth: '980px' }}>${rows}</div></div>`}</section>
   ${id ? html`<${One} id=${id} key=${id} onClose=${() => { location.hash = address('keys', Object.fromEntries(query)); }} again=${pages.again} />` : null}
   ${paste ? html`<${Paste} onClose=${() => setPaste(false)} again=${pages.again} />` : null}`;
 }

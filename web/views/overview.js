@@ -54,7 +54,7 @@ function Pool({ keys }) {
   const parts = [['available', 'good'], ['probation', 'warn'], ['cooling', 'warn'], ['retired', 'bad'], ['disabled', 'off']];
   return html`<section class="panel"><header><h2>${t('keys')}</h2><a class="push" href="#/keys">${t('all.keys', { n: count(keys.total) })}</a></header><div class="body">
     <div class="split" aria-hidden="true">${parts.filter(([state]) => keys[state]).map(([state, tone]) => html`<i key=${state} class=${tone} style=${{ flex: `${keys[state]} 0 0` }}></i>`)}</div>
-    <div class="legend">${parts.map(([state]) => html`<a key=${state} href=${address('keys', { state })}><${State} state=${state} /><b>${count(keys[state])}</b></a>`)}</div>
+    <div class="legend under">${parts.map(([state]) => html`<a key=${state} class=${keys[state] ? '' : 'zero'} href=${address('keys', { state })}><${State} state=${state} /><b>${count(keys[state])}</b></a>`)}</div>
   </div></section>`;
 }
 
@@ -67,9 +67,9 @@ function minutes(rows) {
     at,
     series: [
       { name: t('answered'), values: pick((row) => row.answered) },
-      { name: t('refused'), values: pick((row) => row.refused_caller + row.refused_pool + row.refused_google) },
-      { name: t('failed'), values: pick((row) => row.failed + row.broken) },
-      { name: t('clients.own'), values: pick((row) => row.client_errors + row.left) },
+      { name: t('refused'), tone: 'warn', values: pick((row) => row.refused_caller + row.refused_pool + row.refused_google) },
+      { name: t('failed'), tone: 'bad', values: pick((row) => row.failed + row.broken) },
+      { name: t('clients.own'), tone: 'off', values: pick((row) => row.client_errors + row.left) },
     ],
   };
 }
@@ -101,7 +101,7 @@ export default function Overview() {
     <div class="grid2"><${Hand} it=${it} days=${days} /><${Pool} keys=${it.keys} /></div>
     <section class="panel"><header><h2>${t('last.hour')}</h2><span class="push">${t('by.minute')}</span></header><div class="body">
       <${Failure} error=${hour.error} again=${hour.again} />
-      <${Plot} at=${plot.at} series=${plot.series} bars height=${190} label=${t('last.hour')} show=${(n) => count(Math.round(n))} />
+      <${Plot} at=${plot.at} series=${plot.series} bars whole height=${190} label=${t('last.hour')} show=${(n) => count(Math.round(n))} />
     </div></section>
     <section class="panel"><header><h2>${t('newest')}</h2><a class="push" href="#/requests">${t('all.requests')}</a></header>
       ${newest.value.length === 0 ? html`<${Empty} title=${t('requests.none')}><p>${t('requests.none.how')}</p></${Empty}>` : html`<div class="scroll"><table class="table">

@@ -17,8 +17,8 @@ function passed(list) {
 }
 
 function Lane({ name, right, from, length, total, kind, children }) {
-  const left = total > 0 ? Math.min(99.500, (from / total) * 100) : 0;
-  const width = total > 0 ? Math.max(0.500, Math.min(100 - left, (length / total) * 100)) : 0;
+  const left = total > 0 ? Math.min(99.5, (from / total) * 100) : 0;
+  const width = total > 0 ? Math.max(0.5, Math.min(100 - left, (length / total) * 100)) : 0;
   return html`<div class="lane"><span>${name}</span><span class="soft">${right}</span>
     <span class="track"><i class=${kind} style=${{ left: `${left}%`, width: kind === 'mark' ? '3px' : `${width}%` }}></i></span>${children}</div>`;
 }
@@ -57,7 +57,7 @@ function One({ id, known }) {
         <dt>${t('model')}</dt><dd>${it.model || '–'}</dd>
         <dt>${t('path')}</dt><dd class="mono">${it.method} ${it.path}</dd>
         <dt>${t('took')}</dt><dd>${millis(it.total_ms)}${it.queued_ms > 1 ? html` <span class="soft">${t('of.which.waiting', { time: millis(it.queued_ms) })}</span>` : null}</dd>
-        ${it.usage ? html`<dt>${t('tokens')}</dt><dd>${Object.entries(it.usage).map(([name, n]) => `${word('tokens', name)} ${count(n)}`).join(' · ')}</dd>` : null}
+        ${it.usage ? html`<dt>${t('tokens.head')}</dt><dd>${Object.entries(it.usage).map(([name, n]) => `${word('tokens', name)} ${count(n)}`).join(' · ')}</dd>` : null}
         <dt>${t('bytes')}</dt><dd>${count(it.bytes_in)} ↑ ${count(it.bytes_out)} ↓</dd>
         ${it.told ? html`<dt>${t('told')}</dt><dd>${it.told}</dd>` : null}
         ${it.bound_to ? html`<dt>${t('bound')}</dt><dd class="mono">${it.bound_to}</dd>` : null}
@@ -101,7 +101,7 @@ export default function Requests() {
   <${Failure} error=${asked.error} again=${asked.again} />
   <section class="panel">
     ${!asked.data && !asked.error ? html`<${Busy} />` : rows.length === 0 && !asked.error ? html`<${Empty} title=${isFiltered ? t('nothing.fits') : t('requests.none')}><p>${isFiltered ? t('nothing.fits.how') : t('requests.none.how')}</p></${Empty}>`
-      : html`<div class="scroll"><table class="table"><thead><tr><th>${t('time')}</th><th>${t('caller')}</th><th>${t('model')}</th><th>${t('status')}</th><th>${t('key')}</th><th>${t('faults')}</th><th class="num">${t('first.byte')}</th><th class="num">${t('took')}</th><th class="num">${t('tokens')}</th></tr></thead>
+      : html`<div class="scroll"><table class="table"><thead><tr><th>${t('time')}</th><th>${t('caller')}</th><th>${t('model')}</th><th>${t('status')}</th><th>${t('key')}</th><th>${t('faults')}</th><th class="num">${t('first.byte')}</th><th class="num">${t('took')}</th><th class="num">${t('tokens.head')}</th></tr></thead>
         <tbody>${rows.map((row) => html`<tr key=${row.id} class=${`open-able ${row.id === id ? 'open' : ''}`} onClick=${() => { location.hash = link(row); }}>
           <td><a href=${link(row)}><${Time} at=${row.time} /></a></td><td class="clip">${row.caller || html`<span class="soft">–</span>`}</td><td class="clip" title=${row.path}>${row.model || html`<span class="soft">${row.verb || row.path}</span>`}</td>
           <td><${Status} status=${row.status} end=${row.end} by=${row.refused_by} /></td>

@@ -28,12 +28,13 @@ function Components() {
 export default function Settings() {
   const asked = useAsked('/api/settings', 10000);
   const [part, setPart] = useState('');
-  const [which, setWhich] = useState('changed');
+  const [which, setWhich] = useState('');
   const all = asked.data?.settings || [];
-  const shown = all.filter((it) => it.name.includes(part.trim().toLowerCase()) && (which === 'all' || part || it.source));
+  const shownBy = which || (all.some((it) => it.source) ? 'changed' : 'all');
+  const shown = all.filter((it) => it.name.includes(part.trim().toLowerCase()) && (shownBy === 'all' || part || it.source));
   return html`<div class="head"><h1>${t('settings')}</h1></div><${Failure} error=${asked.error} again=${asked.again} />
   ${!asked.data ? (asked.error ? null : html`<${Busy} />`) : html`<div class="stack"><div class="grid2"><${Reload} reload=${asked.data.reload} again=${asked.again} /><${Components} /></div>
-  <div class="filters"><input type="search" aria-label=${t('filter.settings')} placeholder=${t('filter.settings')} value=${part} onInput=${(event) => setPart(event.target.value)} /><${Choice} label=${t('which')} value=${which} onChoose=${setWhich} options=${[['changed', t('settings.changed')], ['all', t('settings.all', { n: count(all.length) })]]} /></div>
+  <div class="filters"><input type="search" aria-label=${t('filter.settings')} placeholder=${t('filter.settings')} value=${part} onInput=${(event) => setPart(event.target.value)} /><${Choice} label=${t('which')} value=${shownBy} onChoose=${setWhich} options=${[['changed', t('settings.changed')], ['all', t('settings.all', { n: count(all.length) })]]} /></div>
   <section class="panel">${shown.length === 0 ? html`<p class="busy">${part ? t('nothing.fits') : t('settings.default')}</p>` : html`<div class="scroll"><table class="table"><thead><tr><th>${t('setting')}</th><th>${t('value')}</th><th>${t('source')}</th><th>${t('default')}</th><th>${t('change.holds')}</th></tr></thead>
     <tbody>${shown.map((it) => html`<tr key=${it.name}><td class="mono">${it.name}</td><td class="mono wrap">${it.value}</td><td class="wrap soft">${it.source || t('default')}</td><td class="mono wrap soft">${it.default ?? ''}</td><td class="soft">${it.live ? t('at.once') : t('next.restart')}</td></tr>`)}</tbody></table></div>`}</section></div>`}`;
 }
