@@ -5,11 +5,12 @@
 use crate::connections::Newcomers;
 use std::{io, net::TcpListener, time::Duration};
 
-/// So long nobody must have come before the listener closes. More than a handshake takes that has begun.
-const QUIET: Duration = Duration::from_millis(250);
+/// So long nobody must have come before the listener closes. More than a handshake takes that has begun, and than a busy
+/// machine takes to accept.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Who is in and says nothing is not waited for any longer: browsers open connections that they may need.
-const AT_MOST: Duration = Duration::from_secs(2);
+const AT_MOST: Duration = Duration::from_secs(5);
 
 /// The end of a listener.
 pub(crate) struct Closing {

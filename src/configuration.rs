@@ -17,7 +17,7 @@ use gemini_balance_actors::{
     upstream::{UpstreamSettings, probe::Prober},
 };
 use keypool::Pool;
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 use usage::Prices;
 
 /// See the module.
@@ -38,6 +38,10 @@ pub(crate) struct Configuration {
     pub(crate) cors: Arc<CorsOrigins>,
     /// Where the operator's listener is, and who is let in there.
     pub(crate) operator: Option<(OperatorAddress, Secret)>,
+    /// Who may scrape the metrics, beside the operator.
+    pub(crate) metrics_token: Option<Secret>,
+    /// The metrics' own address, if they have one.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) level: log::LevelFilter,
 }
 
@@ -60,6 +64,7 @@ impl Configuration {
                 Ok::<_, SettingsError>((OperatorAddress { listen, public }, token))
             })
             .transpose()?;
+        let (metrics_token, metrics_listen) = (settings.metrics_token()?, settings.metrics_listen()?);
         let zone = settings.day_zone()?;
         let prices = settings.price_table()?;
         let rules = settings.pool.rules(&settings.limits);
@@ -84,6 +89,8 @@ impl Configuration {
             origins,
             cors,
             operator,
+            metrics_token,
+            metrics_listen,
             level,
         })
     }

@@ -13,6 +13,7 @@ mod keys;
 mod local_http;
 pub mod logging;
 mod memory_return;
+mod metrics;
 mod operator;
 mod printable;
 pub mod process;

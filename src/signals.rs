@@ -30,8 +30,8 @@ impl Signals {
         actix_rt::spawn(async move {
             while hangup.recv().await.is_some() {
                 logging.reopen();
-                log::info!(target: "service", "SIGHUP: the log files are opened anew, and the configuration is read again");
-                reloads.signal();
+                let again = if reloads.signal() { ", and the configuration is read again" } else { "" };
+                log::info!(target: "service", "SIGHUP: the log files are opened anew{again}");
             }
         });
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })

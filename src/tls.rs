@@ -4,6 +4,8 @@
 //! HTTP/1.1 only, although actix-web could offer HTTP/2 here: no SDK asks a gateway for it, `ws` needs HTTP/1.1, and
 //! `server.max_connections` would no longer bound how much is under way.
 
+mod not_after;
+
 use crate::settings::SettingsError;
 use rustls::{
     InconsistentKeys, ServerConfig,
@@ -107,6 +109,14 @@ impl ShownCertificate {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>))
+    }
+}
+
+impl ShownCertificate {
+    /// When the certificate in use ends, in seconds of Unix time; `None` of one that says so in no way that is known.
+    pub(crate) fn not_after(&self) -> Option<i64> {
+        let key = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        not_after::of(key.cert.first()?)
     }
 }
 

@@ -172,10 +172,12 @@ impl Transaction {
     /// Returns who refused it, if it was refused for want of something that is counted or given out.
     pub fn refuser(&self) -> Option<Refuser> {
         match &self.failure {
-            Some(Failure::Denied(Denial::Disabled | Denial::Expired)) => None,
+            // Nobody is let in; or the way to Google is gone, and no pool of keys, however large, would have served it.
+            Some(
+                Failure::Denied(Denial::Disabled | Denial::Expired)
+                | Failure::NoKey(Refusal::RouteDown { .. }),
+            ) => None,
             Some(Failure::Denied(denial)) => Some(Refuser::Caller(*denial)),
-            // The way to Google is gone: no pool of keys, however large, would have served it.
-            Some(Failure::NoKey(Refusal::RouteDown { .. })) => None,
             Some(Failure::NoKey(_) | Failure::OwnerGone(_)) => Some(Refuser::Pool),
             Some(_) => None,
             None => {

@@ -107,6 +107,13 @@ impl Stage {
         self.keys.reconcile(change, soon()).await.unwrap();
     }
 
+    /// Waits for so many transactions: each ends a moment after its client has read the last byte.
+    async fn all_have_ended(&self, count: usize) {
+        while self.ended.borrow().len() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Streams an answer to its end, and returns its text.
     async fn stream(&self, id: &str) -> String {
         let target = parse("POST", STREAM, Some("alt=sse"), CredentialForm::GoogHeader).unwrap();
@@ -127,8 +134,8 @@ impl Stage {
             clear: None,
             stream: None,
             upload: None,
-            origin: None,
             stall: None,
+            origin: None,
             arrived: std::time::Instant::now(),
         };
         let account = CallerAccount::new(pass, true, self.clock, prices);
@@ -139,13 +146,14 @@ impl Stage {
         let AnswerBody::Stream { mut pieces, .. } = answer.body else { panic!("{id}: no stream") };
         let mut text = String::new();
         loop {
-            match pieces.recv().await {
-                Some(Piece::Chunk(chunk)) => text.push_str(std::str::from_utf8(&chunk).unwrap()),
-                Some(Piece::Last(chunk)) => {
-                    text.push_str(std::str::from_utf8(&chunk).unwrap());
-                    return text;
-                }
+            let (chunk, is_last) = match pieces.recv().await {
+                Some(Piece::Chunk(chunk)) => (chunk, false),
+                Some(Piece::Last(chunk)) => (chunk, true),
                 None => panic!("{id}: broken off after {} bytes", text.len()),
+            };
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+            if is_last {
+                return text;
             }
         }
     }
@@ -182,6 +190,9 @@ fn a_hundred_changes_under_running_streams_end_none_of_them_and_use_no_key_that_
             let text = stream.await.unwrap();
             assert_eq!(text.matches("data: ").count() as u64, EVENTS, "{text}");
         }
+        stage.all_have_ended(ROUNDS * 4).await;
+        let counts = stage.keys.snapshot(soon()).await.unwrap().counts;
+        assert_eq!((counts.total, counts.available, counts.in_flight), (AT_ONCE, AT_ONCE, 0));
         let ended = stage.ended.borrow();
         assert_eq!(ended.len(), ROUNDS * 4);
         let mut used = BTreeMap::new();
@@ -197,8 +208,6 @@ fn a_hundred_changes_under_running_streams_end_none_of_them_and_use_no_key_that_
         let seen = simulator.stats().by_key;
         let expected: BTreeMap<_, _> = used.into_iter().map(|(key, count)| (secret(key), count)).collect();
         assert_eq!(seen, expected);
-        let counts = stage.keys.snapshot(soon()).await.unwrap().counts;
-        assert_eq!((counts.total, counts.available, counts.in_flight), (AT_ONCE, AT_ONCE, 0));
         pool.stop();
     });
 }
@@ -229,6 +238,7 @@ fn a_request_that_waits_is_served_by_the_key_that_comes_while_a_stream_goes_on_o
         for stream in [running, waiting] {
             assert_eq!(stream.await.unwrap().matches("data: ").count() as u64, EVENTS);
         }
+        stage.all_have_ended(2).await;
         let ended = stage.ended.borrow();
         let key = |id: &str| ended[id].attempts[0].key.to_string();
         assert_eq!((key("running"), key("waiting")), ("k0".to_owned(), "k1".to_owned()));

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     connections::Connection,
-    inflight::{InFlight, InFlightGuard},
+    inflight::{InFlight, InFlightGuard, RequestKind},
 };
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::DateTime;
@@ -53,6 +53,13 @@ impl Arrival {
     /// Its place in the count, for the answer's body to keep.
     pub(super) fn take_guard(&mut self, in_flight: &InFlight) -> InFlightGuard {
         self.in_flight.take().unwrap_or_else(|| in_flight.enter())
+    }
+
+    /// Counts it among those of this kind.
+    pub(super) fn set_kind(&mut self, kind: RequestKind) {
+        if let Some(guard) = &mut self.in_flight {
+            guard.set_kind(kind);
+        }
     }
 
     /// The answer that says why not.

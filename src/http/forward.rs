@@ -11,10 +11,11 @@ use super::{
     respond::{respond, with_unread},
     upload,
 };
+use crate::inflight::RequestKind;
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use gemini::path;
+use gemini::{operation::Streaming, path};
 use gemini_balance_actors::{Job, forward::BodyStream, upstream::headers};
 use std::{panic::AssertUnwindSafe, rc::Rc, time::Duration};
 
@@ -68,6 +69,11 @@ async fn handle(
     let payload = payload.as_mut().ok_or(GatewayError::Crashed)?;
     let announced = announced(request);
     let streams = upload::streams(&target, request.headers(), announced);
+    if streams {
+        arrival.set_kind(RequestKind::Upload);
+    } else if matches!(target.operation.streaming, Streaming::Sse | Streaming::JsonArray) {
+        arrival.set_kind(RequestKind::Stream);
+    }
     let (pieces, stream) = if streams {
         let limit = face.settings.max_upload_bytes;
         if announced.is_some_and(|length| length > limit) {
@@ -113,6 +119,7 @@ async fn handle(
         stall: stall(request),
         arrived: arrival.at,
     };
+    let is_told_by_answer = job.target.operation.streaming == Streaming::Unknown;
     let reply = face.forwarder.start(job, account);
     let (reply, is_read) = match pieces {
         None => (reply.await, true),
@@ -130,6 +137,10 @@ async fn handle(
                 let coding = answer.headers.get(http::header::CONTENT_ENCODING);
                 bodies.answer(&arrival.id, answer.status.as_u16(), coding.map(http::HeaderValue::as_bytes))
             });
+            // Of the OpenAI layer's paths only the answer says that it streams.
+            if is_told_by_answer && is_event_stream(&answer.headers) {
+                arrival.set_kind(RequestKind::Stream);
+            }
             // What is left of an upload's body would be read as the next request.
             let guard = arrival.take_guard(&face.in_flight);
             Ok(respond(answer, &arrival.id, guard, face.in_flight.is_draining() || !is_read, copy))
@@ -137,6 +148,11 @@ async fn handle(
         Ok(Err(failure)) => Err(GatewayError::Forward(failure)),
         Err(_) => Err(GatewayError::Crashed),
     }
+}
+
+fn is_event_stream(headers: &http::HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// The length of the body, if it is known.

@@ -7,7 +7,7 @@ use super::{
     auth::Refused,
     error::{GatewayError, failure_close},
 };
-use crate::inflight::InFlightGuard;
+use crate::inflight::{InFlightGuard, RequestKind};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::{BodySize, MessageBody},
@@ -121,6 +121,7 @@ pub(super) fn open(
     let Opener { caller, ephemeral } = opener;
     let target = target(request, arrival.form)?;
     let account = admission::admit(face, &caller, request.method().as_str(), &target)?;
+    arrival.set_kind(RequestKind::Live);
     let guard = arrival.take_guard(&face.in_flight);
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
     let accept = accept_key(key.map_or(&[], header::HeaderValue::as_bytes));

@@ -19,7 +19,7 @@ use crate::{
 };
 use file::{LogFile, Readers, Rotation};
 use gemini_balance_actors::health::{Health, State};
-use outlet::{LineWriter, NoticeForm, Nowhere, Outlet};
+use outlet::{LineWriter, LostLines, NoticeForm, Nowhere, Outlet};
 use queue::Queue;
 use std::{
     io::Write,
@@ -50,6 +50,7 @@ pub struct Logging {
     switches: Arc<Switches>,
     /// The files that cannot be written; nothing where no files are wanted.
     troubles: Option<Arc<Troubles>>,
+    lost: LostLines,
 }
 
 /// The log of bodies, whose file may change.
@@ -101,8 +102,9 @@ impl Logging {
     pub fn start(settings: &Log) -> Result<Self, SettingsError> {
         let level = level_of(settings)?;
         let mut queues = Vec::new();
+        let lost = LostLines::default();
         let mut line_to = |out: Box<dyn Outlet>, form| {
-            let queue = Queue::start(LineWriter::new(out, form));
+            let queue = Queue::start(LineWriter::new(out, form, lost.clone()));
             queues.push(queue.clone());
             Box::new(queue) as Box<dyn Write + Send>
         };
@@ -164,7 +166,7 @@ impl Logging {
                 .chain(line_to(out.unwrap_or_else(console::stdout), NoticeForm::Record)),
         );
         // What clients say goes nowhere but into the file that was asked for.
-        let bodies = Queue::start(LineWriter::new(Box::new(Nowhere), NoticeForm::Record));
+        let bodies = Queue::start(LineWriter::new(Box::new(Nowhere), NoticeForm::Record, lost.clone()));
         root = root.chain(
             fern::Dispatch::new()
                 .filter(|metadata| metadata.target() == BODIES)
@@ -184,7 +186,7 @@ impl Logging {
             log::error!(target: "panic", "{}{place}", text.unwrap_or("no message"));
         }));
         let bodies = Bodies { queue: bodies, file: Arc::default(), rotation };
-        let logging = Self { queues, bodies, switches, troubles };
+        let logging = Self { queues, bodies, switches, troubles, lost };
         logging.apply(settings, level);
         Ok(logging)
     }
@@ -233,6 +235,11 @@ impl Logging {
                 return;
             }
         }
+    }
+
+    /// How many lines all logs have lost since the process began.
+    pub fn lines_lost(&self) -> u64 {
+        self.lost.count()
     }
 
     /// Waits until what was logged so far is written, but not for ever.

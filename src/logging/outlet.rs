@@ -3,7 +3,13 @@
 
 use super::line;
 use crate::settings::LogFormat;
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// What lines are written to.
 pub(super) trait Outlet: Write + Send {
@@ -54,6 +60,20 @@ impl NoticeForm {
     }
 }
 
+/// How many lines all logs have lost since the process began.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LostLines(Arc<AtomicU64>);
+
+impl LostLines {
+    pub(super) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Writes lines, and knows what is missing.
 pub(super) struct LineWriter {
     out: Box<dyn Outlet>,
@@ -62,11 +82,18 @@ pub(super) struct LineWriter {
     lost: u64,
     /// What was written last does not end a line.
     is_torn: bool,
+    /// All that could not be written, spoken of or not.
+    all_lost: LostLines,
 }
 
 impl LineWriter {
-    pub(super) fn new(out: Box<dyn Outlet>, form: NoticeForm) -> Self {
-        Self { out, form, lost: 0, is_torn: false }
+    pub(super) fn new(out: Box<dyn Outlet>, form: NoticeForm, all_lost: LostLines) -> Self {
+        Self { out, form, lost: 0, is_torn: false, all_lost }
+    }
+
+    /// Where lines are counted that never come this far.
+    pub(super) fn all_lost(&self) -> LostLines {
+        self.all_lost.clone()
     }
 
     /// Whether a loss waits to be spoken of.
@@ -90,10 +117,13 @@ impl LineWriter {
         self.say_lost();
         if self.lost > 0 {
             // It still cannot be written: no line may stand before the notice that some are missing.
+            self.all_lost.add(lines_in(lines));
             self.lost += lines_in(lines) + dropped;
             return;
         }
-        self.lost = self.put(lines) + dropped;
+        let unwritten = self.put(lines);
+        self.all_lost.add(unwritten);
+        self.lost = unwritten + dropped;
         self.say_lost();
     }
 
@@ -190,7 +220,7 @@ mod tests {
     /// Fills a disk of so many bytes with lines, makes room, writes one more, and returns all lines.
     fn after_a_full_disk(room: usize, form: NoticeForm, can_take_back: bool) -> Vec<String> {
         let disk = Disk(Arc::new(Mutex::new((Vec::new(), room))), can_take_back);
-        let mut writer = LineWriter::new(Box::new(disk.clone()), form);
+        let mut writer = LineWriter::new(Box::new(disk.clone()), form, LostLines::default());
         for _ in 0..3 {
             writer.write(b"{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n", 0);
         }
@@ -199,6 +229,8 @@ mod tests {
         assert!(!writer.has_lost());
         let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
         assert!(text.ends_with('\n'));
+        let whole = text.matches("\"n\":").count() as u64;
+        assert!(writer.all_lost().count().abs_diff(10 - whole) <= 1, "{text}");
         text.lines().map(str::to_owned).collect()
     }
 
@@ -233,7 +265,7 @@ mod tests {
     #[test]
     fn lines_that_never_came_this_far_are_said_after_those_that_did() {
         let disk = Disk(Arc::new(Mutex::new((Vec::new(), 100))), true);
-        LineWriter::new(Box::new(disk.clone()), NoticeForm::Record).write(b"one\n", 7);
+        LineWriter::new(Box::new(disk.clone()), NoticeForm::Record, LostLines::default()).write(b"one\n", 7);
         assert_eq!(disk.0.lock().unwrap().0, b"one\n{\"dropped\":7}\n");
     }
 }

@@ -2,7 +2,7 @@
 //! and counted, and the count is written once there is room. A worker only ever appends to a buffer under a short lock;
 //! the writer is woken once for a burst of lines, not once for each.
 
-use super::outlet::{LineWriter, Outlet};
+use super::outlet::{LineWriter, LostLines, Outlet};
 use std::{
     io::{self, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -42,11 +42,12 @@ struct Shared {
 pub(super) struct Queue {
     shared: Arc<Shared>,
     line: Vec<u8>,
+    lost: LostLines,
 }
 
 impl Clone for Queue {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), line: Vec::new() }
+        Self { shared: Arc::clone(&self.shared), line: Vec::new(), lost: self.lost.clone() }
     }
 }
 
@@ -73,7 +74,7 @@ impl Queue {
     pub(super) fn start(mut out: LineWriter) -> Self {
         let shared =
             Arc::new(Shared { waiting: Mutex::default(), arrived: Condvar::new(), written: Condvar::new() });
-        let queue = Self { shared: Arc::clone(&shared), line: Vec::new() };
+        let queue = Self { shared: Arc::clone(&shared), line: Vec::new(), lost: out.all_lost() };
         let write = move || {
             let mut batch = Vec::new();
             loop {
@@ -145,6 +146,7 @@ impl Write for Queue {
                 waiting.bytes.extend_from_slice(&self.line);
             } else {
                 waiting.dropped += 1;
+                self.lost.add(1);
             }
             was_empty
         };
@@ -181,7 +183,8 @@ mod tests {
     #[test]
     fn lines_are_written_whole_and_in_order() {
         let sink = Sink::default();
-        let mut queue = Queue::start(LineWriter::new(Box::new(sink.clone()), NoticeForm::Record));
+        let mut queue =
+            Queue::start(LineWriter::new(Box::new(sink.clone()), NoticeForm::Record, LostLines::default()));
         for n in 0..1000 {
             write!(queue, "line {n}").unwrap();
             writeln!(queue).unwrap();
@@ -197,7 +200,8 @@ mod tests {
     #[test]
     fn lines_go_to_another_place_once_it_is_named() {
         let (one, other) = (Sink::default(), Sink::default());
-        let mut queue = Queue::start(LineWriter::new(Box::new(one.clone()), NoticeForm::Record));
+        let mut queue =
+            Queue::start(LineWriter::new(Box::new(one.clone()), NoticeForm::Record, LostLines::default()));
         let say = |queue: &mut Queue, text: &str| {
             writeln!(queue, "{text}").unwrap();
             queue.flush().unwrap();
@@ -232,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_stuck_writer_holds_nobody_up_and_memory_stays_bounded() {
-        let mut queue = Queue::start(LineWriter::new(Box::new(Stuck), NoticeForm::Record));
+        let mut queue =
+            Queue::start(LineWriter::new(Box::new(Stuck), NoticeForm::Record, LostLines::default()));
         let line = vec![b'x'; 64 * 1024];
         for _ in 0..1000 {
             queue.write_all(&line).unwrap();

@@ -123,9 +123,11 @@ mod tests {
         let names: Vec<String> = Folder::iter().map(|name| name.to_string()).collect();
         assert!(names.iter().any(|name| name == "index.html"), "{names:?}");
         assert!(!names.iter().any(|name| name.contains("vendoring") || name.contains("json")), "{names:?}");
-        let is_later = |name: &str| name == "zh.js" || (name.starts_with("views/") && name != "views/overview.js");
+        let is_later =
+            |name: &str| name == "zh.js" || (name.starts_with("views/") && name != "views/overview.js");
         let first = names.iter().filter(|name| !is_later(name));
-        let bytes: usize = first.map(|name| Asset::of(name, &Folder::get(name).unwrap().data).gzip.len()).sum();
+        let bytes: usize =
+            first.map(|name| Asset::of(name, &Folder::get(name).unwrap().data).gzip.len()).sum();
         assert!(bytes <= 80 * 1024, "{bytes} bytes compressed");
     }
 }

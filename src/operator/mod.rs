@@ -18,6 +18,7 @@ use crate::{
     http::{Gate, Guesses, SharedSettings},
     inflight::InFlight,
     keys::RuntimeKeys,
+    metrics::Metrics,
     reload::Reloads,
     tokens::Tokens,
 };
@@ -39,6 +40,7 @@ pub(crate) struct Operated {
     pub(crate) in_flight: InFlight,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) accounts: Option<Accounts>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) reloads: Reloads,
     pub(crate) current: SharedSettings,
     pub(crate) sessions: Arc<Sessions>,

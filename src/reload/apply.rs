@@ -7,6 +7,7 @@ use crate::{
     http::{BodyBudget, BodyLog, CurrentSettings, Gate, Guesses, SharedSettings},
     keys::{KeysError, RuntimeKeys},
     logging::Logging,
+    metrics::Metrics,
     operator::Sessions,
     settings::Settings,
     tls::ShownCertificate,
@@ -40,6 +41,7 @@ pub(crate) struct Parts {
     /// Who is let in at the operator's listener.
     pub(crate) operators_gate: Arc<Gate>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Parts {
@@ -58,6 +60,7 @@ impl Parts {
                 retention: accounting.retention,
                 prices: accounting.prices.clone(),
                 callers: self.tokens.caller_names(),
+                per_key: accounting.per_key,
             });
         }
         self.ledger.set_window(Duration::from_secs(settings.affinity.window_s));
@@ -69,6 +72,7 @@ impl Parts {
             self.sessions.end_all();
         }
         self.operators_gate.set_operator(operator);
+        self.metrics.set_token(configuration.metrics_token.as_ref());
         if let (Some(shown), Some(certificate)) = (&self.certificate, &configuration.certificate)
             && shown.show(certificate)
         {

@@ -101,6 +101,9 @@ impl FlatConfiguration {
         if let Some((_, token)) = &configuration.operator {
             all.insert("admin.token".to_owned(), FlatValue::secret([token.expose().as_bytes()]));
         }
+        if let Some(token) = &configuration.metrics_token {
+            all.insert("metrics.token".to_owned(), FlatValue::secret([token.expose().as_bytes()]));
+        }
         for (name, text) in settings.environment().of_libraries() {
             all.insert(name.to_owned(), FlatValue::secret([text.as_bytes()]));
         }

@@ -12,16 +12,19 @@ mod watch;
 pub(crate) use apply::{Parts, current_settings};
 pub(crate) use plan::Change;
 pub(crate) use shown::ShownSetting;
-pub(crate) use state::ReloadState;
+pub(crate) use state::{ReloadReport, ReloadState};
 
 use crate::{configuration::Configuration, printable::Printable, settings::Settings};
 use chrono::Utc;
 use flat::FlatConfiguration;
 use futures_util::FutureExt;
 use plan::ReloadPlan;
-use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, os::unix::fs::FileTypeExt, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time::{Instant, sleep_until},
 };
 use watch::FileWatch;
@@ -97,9 +100,10 @@ impl Reloads {
         (Self { asks, state: Arc::new(ReloadState::new(Utc::now())) }, ReloadInbox(inbox))
     }
 
-    /// Asks for a reload, on SIGHUP. Where many wait already, one of them will read what there is now.
-    pub(crate) fn signal(&self) {
-        let _ = self.asks.try_send(Ask::Signal);
+    /// Asks for a reload, on SIGHUP; `false` where there is none, as in the demo. Where many wait already, one of them will
+    /// read what there is now.
+    pub(crate) fn signal(&self) -> bool {
+        !matches!(self.asks.try_send(Ask::Signal), Err(TrySendError::Closed(_)))
     }
 
     /// Reloads, on an operator's word.
@@ -137,6 +141,12 @@ impl Reloader {
         let flat = FlatConfiguration::of(configuration);
         let settings = configuration.settings.clone();
         let files = settings.files();
+        let mut watch = FileWatch::default();
+        let is_compared = can_be_reread(&files).is_err();
+        if is_compared {
+            // Only who asks is told that it cannot be.
+            watch.consider(&files);
+        }
         Self {
             parts,
             state: Arc::clone(&reloads.state),
@@ -144,8 +154,8 @@ impl Reloader {
             files,
             started: flat.clone(),
             last: flat,
-            watch: FileWatch::default(),
-            is_compared: false,
+            watch,
+            is_compared,
         }
     }
 
@@ -276,18 +286,28 @@ impl Reloader {
 
 /// Reads everything anew. The files that the newest settings name are told before they are read.
 fn read(settings: &Settings, mut before_reading: impl FnMut(&[PathBuf])) -> Read {
-    match settings.reread() {
-        Ok(settings) => {
-            let files = settings.files();
-            before_reading(&files);
-            let configuration = Configuration::of(settings)
-                .map(|configuration| {
-                    let flat = FlatConfiguration::of(&configuration);
-                    Box::new((configuration, flat))
-                })
-                .map_err(|error| error.to_string());
-            Read { files, configuration }
-        }
-        Err(error) => Read { files: settings.files(), configuration: Err(error.to_string()) },
+    let files = settings.files();
+    let newer = can_be_reread(&files).and_then(|()| settings.reread().map_err(|error| error.to_string()));
+    let settings = match newer {
+        Ok(settings) => settings,
+        Err(why) => return Read { files, configuration: Err(why) },
+    };
+    let files = settings.files();
+    before_reading(&files);
+    let configuration = can_be_reread(&files)
+        .and_then(|()| Configuration::of(settings).map_err(|error| error.to_string()))
+        .map(|configuration| {
+            let flat = FlatConfiguration::of(&configuration);
+            Box::new((configuration, flat))
+        });
+    Read { files, configuration }
+}
+
+/// Refuses what can be read once only: whoever reads it again waits for ever.
+fn can_be_reread(files: &[PathBuf]) -> Result<(), String> {
+    let is_pipe = |file: &&PathBuf| fs::metadata(file).is_ok_and(|found| found.file_type().is_fifo());
+    match files.iter().find(is_pipe) {
+        Some(pipe) => Err(format!("{} is a pipe, which cannot be read again", pipe.display())),
+        None => Ok(()),
     }
 }

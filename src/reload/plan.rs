@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// Settings, and sections, whose changes hold at once. All else waits for another process: what nobody applies must not be
 /// said to hold.
-const LIVE: [&str; 42] = [
+const LIVE: [&str; 45] = [
     "admin.token",
     "admin.token_file",
     "affinity.window_s",
@@ -18,6 +18,9 @@ const LIVE: [&str; 42] = [
     "log.debug_enabled",
     "log.debug_file",
     "log.level",
+    "metrics.per_key",
+    "metrics.token",
+    "metrics.token_file",
     "models.fallback",
     "pool.check_retired_s",
     "pool.cooldown_initial_s",
@@ -132,7 +135,7 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 32] = [
+    const RESTART: [&str; 33] = [
         "admin.host",
         "admin.port",
         "log.dir",
@@ -141,6 +144,7 @@ mod tests {
         "log.keep_files",
         "log.rotate_bytes",
         "log.transactions",
+        "metrics.listen",
         "pool.runtime_keys",
         "server.head_timeout_s",
         "server.host",

@@ -26,6 +26,8 @@ enum Content {
     There([u8; 32]),
     /// It is not there, or cannot be read.
     Not(io::ErrorKind),
+    /// It is a pipe, a device or a folder, which is not read.
+    NoFile,
 }
 
 type Look = BTreeMap<PathBuf, Seen>;
@@ -62,6 +64,7 @@ impl FileWatch {
 /// Looks at a file, and reads it unless it is as it was at the last look.
 fn seen(file: &Path, last: Option<&Seen>) -> Seen {
     let stamp = match fs::metadata(file) {
+        Ok(found) if !found.is_file() => return Seen { stamp: Stamp([0; 7]), content: Content::NoFile },
         Ok(found) => Stamp([
             found.dev().cast_signed(),
             found.ino().cast_signed(),

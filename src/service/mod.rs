@@ -11,6 +11,7 @@ use crate::{
     inflight::InFlight,
     keys::{KeySources, RuntimeKeys},
     logging::Logging,
+    metrics::{self, Metrics},
     operator::{self, Sessions},
     reload::{Parts, Reloader, Reloads, current_settings},
     seeding,
@@ -111,6 +112,7 @@ impl Service {
                 }
                 None => None,
             };
+            let directory = Arc::clone(&enrolment.directory);
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
                 &arbiter.handle(),
@@ -121,8 +123,10 @@ impl Service {
                 Arc::clone(&health),
             )?;
             let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
+            // An arbiter of its own: to make its client takes a while, and the key manager is not to wait for that.
+            let checks = actix_rt::Arbiter::new();
             let checker = KeyCheckerActor::start(
-                &arbiter.handle(),
+                &checks.handle(),
                 keys.clone(),
                 configuration.upstream.clone(),
                 every,
@@ -130,8 +134,25 @@ impl Service {
                 Arc::clone(&health),
             );
             let runtime_keys =
-                RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), directory);
+                RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), Arc::clone(&directory));
             let runtime_keys = Arc::new(runtime_keys);
+            let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
+            let sources = metrics::Sources {
+                keys: keys.clone(),
+                health: Arc::clone(&health),
+                in_flight: in_flight.clone(),
+                directory,
+                accounts: accounts.clone(),
+                clock,
+                logging: logging.clone(),
+                certificate: certificate.clone(),
+                reloads: Arc::clone(&reloads.state),
+                traces: traces.clone(),
+            };
+            let metrics = Arc::new(Metrics::new(sources, configuration.metrics_token.as_ref()));
+            if let Some(address) = configuration.metrics_listen {
+                metrics::start(address, &metrics)?;
+            }
             let operator = configuration.operator.as_ref();
             let operators_gate = Arc::new(Gate::of_operator(operator.map(|(_, token)| token)));
             let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
@@ -146,13 +167,13 @@ impl Service {
                     reloads: reloads.clone(),
                     current: Arc::clone(&current),
                     sessions: Arc::clone(&sessions),
+                    metrics: Arc::clone(&metrics),
                 };
                 operator::start(place.clone(), Arc::clone(&operators_gate), operated)?;
             }
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
             let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
             let budget = BodyBudget::new(settings.server.max_buffered_bytes);
-            let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
             let parts = Parts {
                 current: Arc::clone(&current),
                 pool_keys,
@@ -167,6 +188,7 @@ impl Service {
                 certificate: certificate.clone(),
                 operators_gate,
                 sessions,
+                metrics,
             };
             actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
             let parts = WorkerParts {
@@ -204,6 +226,7 @@ impl Service {
                 log::error!(target: "store", "the last changes could not be written");
             }
             arbiter.stop();
+            checks.stop();
             code
         });
         logging.flush();

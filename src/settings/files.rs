@@ -23,6 +23,7 @@ impl Settings {
         let named = [
             ("pool.keys_file", &self.pool.keys_file),
             ("admin.token_file", &self.admin.token_file),
+            ("metrics.token_file", &self.metrics.token_file),
             ("store.master_key_file", &self.store.master_key_file),
             ("traces.headers_file", &self.traces.headers_file),
             ("server.tls.key_file", &self.server.tls.key_file),

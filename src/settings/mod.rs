@@ -12,6 +12,7 @@ mod files;
 mod host;
 mod keys;
 mod listener;
+mod metrics;
 mod secret_text;
 mod sources;
 mod text_file;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub traces: Traces,
     /// `[admin]`
     pub admin: Admin,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[supervisor]`
     pub supervisor: Supervisor,
     /// The environment, which names keys and tokens as well. Empty in the demo.
@@ -463,6 +466,20 @@ pub struct Admin {
     pub token: String,
     /// A file that holds it.
     pub token_file: String,
+}
+
+/// `[metrics]`: what monitoring reads.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// The token that opens them and nothing else.
+    pub token: String,
+    /// A file that holds it.
+    pub token_file: String,
+    /// An address of their own; empty for none.
+    pub listen: String,
+    /// Whether keys are told apart.
+    pub per_key: bool,
 }
 
 /// `[supervisor]`

@@ -189,20 +189,25 @@ impl Settings {
             (token, None) => secret_text::one("admin.token", SecretKind::Token, token)?,
         };
         let token = Secret::new(token);
-        let tokens = self.tokens()?;
-        // Without tokens the pool's keys are the clients' credentials.
-        let is_a_clients = if tokens.is_empty() {
-            self.configured_keys()?.keys().iter().any(|key| *key.secret() == token)
-        } else {
-            tokens.iter().any(|other| other.secret == token)
-        };
-        if is_a_clients {
+        if self.is_a_clients(&token)? {
             return Err(SettingsError::refused(
                 "admin.token",
                 "is a client's credential as well; it must be one of its own",
             ));
         }
         Ok(Some(token))
+    }
+
+    /// Whether clients are let in with this.
+    pub(super) fn is_a_clients(&self, token: &Secret) -> Result<bool, SettingsError> {
+        let tokens = self.tokens()?;
+        // Without tokens the pool's keys are the clients' credentials.
+        Ok(if tokens.is_empty() {
+            // A command may be given nothing but the token.
+            self.configured_keys().is_ok_and(|ring| ring.keys().iter().any(|key| key.secret() == token))
+        } else {
+            tokens.iter().any(|other| other.secret == *token)
+        })
     }
 }
 

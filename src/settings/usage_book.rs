@@ -1,6 +1,7 @@
 //! What `[usage]` and `[[prices]]` become.
 
 use super::{Settings, SettingsError};
+use crate::http::told_of;
 use chrono_tz::Tz;
 use gemini_balance_actors::accounting::{AccountingSettings, CallerNames};
 use gemini_balance_store::Retention;
@@ -45,6 +46,8 @@ impl Settings {
             recent: usage.recent,
             prices,
             callers: CallerNames::Tokens,
+            per_key: self.metrics.per_key,
+            status_of: |failure| told_of(failure).0,
         };
         Ok(usage.enabled.then_some(settings))
     }

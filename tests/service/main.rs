@@ -15,6 +15,7 @@
 )]
 
 mod docs;
+mod exposition;
 mod failover;
 mod forwarding;
 mod headers;
@@ -47,9 +48,11 @@ mod lists;
 mod live;
 mod logs;
 mod memory;
+mod metrics;
 mod middlebox;
 mod models;
 mod origin;
+mod prometheus;
 mod proxy;
 mod refusals;
 mod reload;

@@ -2,12 +2,17 @@
 //! It lies outside the actor and outlives it.
 
 use super::{
-    AccountingRules, AccountingSettings, AccountingState, recent::RecentTransactions, sampling::Sampler,
+    AccountingRules, AccountingSettings, AccountingState,
+    recent::RecentTransactions,
+    sampling::{Sampler, observe},
 };
-use crate::{key_ring::KeyRing, transaction::Transaction};
+use crate::{failure::Failure, key_ring::KeyRing, transaction::Transaction};
 use gemini_balance_store::{BookOverview, JournalRow, Retention};
-use std::{collections::VecDeque, sync::Arc};
-use usage::{Days, KeyDetail, ModelNames, Prices, Sums};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+use usage::{Days, KeyDetail, ModelNames, Prices, RunningCounts, Sums};
 
 /// While the disk is in trouble: beyond so many seconds those of one minute are joined.
 const MOST_SECONDS: usize = 60;
@@ -34,6 +39,9 @@ pub(super) struct Counting {
     days: Days,
     recent: RecentTransactions,
     since_start: Sums,
+    /// What metrics show. Copied only where somebody is reading it.
+    running: Arc<RunningCounts>,
+    status_of: fn(&Failure) -> u16,
     lost: u64,
     rows: u64,
 }
@@ -54,6 +62,8 @@ impl Counting {
             days: settings.days,
             recent: RecentTransactions::new(settings.recent),
             since_start: Sums::default(),
+            running: Arc::new(RunningCounts::new(settings.per_key)),
+            status_of: settings.status_of,
             lost: 0,
             rows: 0,
         }
@@ -61,9 +71,10 @@ impl Counting {
 
     /// Goes by other rules from now on.
     pub(super) fn revise(&mut self, rules: AccountingRules) {
-        let AccountingRules { retention, prices, callers } = rules;
+        let AccountingRules { retention, prices, callers, per_key } = rules;
         (self.retention, self.prices) = (retention, prices);
         self.sampler = Sampler::new(callers);
+        Arc::make_mut(&mut self.running).tell_keys_apart(per_key);
     }
 
     pub(super) fn retention(&self) -> Retention {
@@ -110,7 +121,9 @@ impl Counting {
         while let Some(transaction) = self.uncounted.pop_front() {
             self.lost += 1;
             let sample = self.sampler.sample(&transaction, ring, &mut self.prices, day);
-            self.current.count(&sample, &mut self.models, detail);
+            let model = self.current.count(&sample, &mut self.models, detail);
+            let seen = observe(&transaction, self.status_of);
+            Arc::make_mut(&mut self.running).count(&sample, &seen, &model);
             self.lost -= 1;
             self.recent.push(transaction);
         }
@@ -169,6 +182,14 @@ impl Counting {
         let mut sums = self.since_start.clone();
         sums.merge(&self.current);
         sums
+    }
+
+    pub(super) fn models(&self) -> HashSet<Arc<str>> {
+        self.models.names().cloned().collect()
+    }
+
+    pub(super) fn running(&self) -> Arc<RunningCounts> {
+        Arc::clone(&self.running)
     }
 
     pub(super) fn recent(&self) -> &RecentTransactions {

@@ -6,6 +6,7 @@
 mod accountant;
 mod buffer;
 mod counting;
+mod operation;
 mod recent;
 mod sampling;
 
@@ -15,6 +16,7 @@ pub use recent::NumberedTransaction;
 
 use crate::{
     current_keys::CurrentKeys,
+    failure::Failure,
     health::Health,
     supervisor::{Intensity, Link},
     transaction::Transaction,
@@ -23,12 +25,13 @@ use buffer::Buffers;
 use counting::Counting;
 use gemini_balance_store::{BookError, Retention, StoreError, UsageBook};
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
-use usage::{Days, Prices, Query, ReportRow, Sums};
+use usage::{Days, Prices, Query, ReportRow, RunningCounts, Sums};
 
 /// How usage is counted and kept.
 #[derive(Clone, Debug)]
@@ -47,6 +50,10 @@ pub struct AccountingSettings {
     pub prices: Prices,
     /// Who the callers are.
     pub callers: CallerNames,
+    /// Whether metrics tell keys apart.
+    pub per_key: bool,
+    /// The status that a client reads of a failure.
+    pub status_of: fn(&Failure) -> u16,
 }
 
 /// What of the accounting may change while it goes on.
@@ -58,6 +65,8 @@ pub struct AccountingRules {
     pub prices: Prices,
     /// Who the callers are, from now on.
     pub callers: CallerNames,
+    /// Whether metrics tell keys apart, from now on.
+    pub per_key: bool,
 }
 
 /// Who callers are, as far as usage is concerned.
@@ -177,6 +186,16 @@ impl Accounts {
         self.shared.counting().since_start()
     }
 
+    /// The models that count by themselves.
+    pub fn models(&self) -> HashSet<Arc<str>> {
+        self.shared.counting().models()
+    }
+
+    /// What metrics show of the requests since the process began.
+    pub fn running(&self) -> Arc<RunningCounts> {
+        self.shared.counting().running()
+    }
+
     /// Returns of the newest transactions that have been counted those that are wanted: newest first, older than the one
     /// with this number, and so many at most.
     pub fn recent(
@@ -232,6 +251,8 @@ mod tests {
             recent: 3,
             prices: Prices::new(&[]).unwrap(),
             callers,
+            per_key: false,
+            status_of: |_| 503,
         };
         let arbiter = actix_rt::Arbiter::new();
         let accounts = Accounts::start(
@@ -290,6 +311,7 @@ mod tests {
                 assert_eq!(accounts.recent(Some(0), 10, |_| true).len(), 0, "older than what is kept");
                 assert_eq!(accounts.recent(Some(u64::MAX), 2, |_| true).len(), 2);
                 assert_eq!(accounts.since_start().requests(), 6);
+                assert_eq!(accounts.running().requests().map(|(_, count)| count).sum::<u64>(), 6);
                 arbiter.stop();
             });
             for suffix in ["", "-wal", "-shm"] {
@@ -323,7 +345,8 @@ mod tests {
             let settings = &accounts.shared.settings;
             let (retention, prices) = (settings.retention, settings.prices.clone());
             account.leave(transaction("key-0123"));
-            accounts.revise(AccountingRules { retention, prices, callers: CallerNames::Tokens });
+            let callers_now = CallerNames::Tokens;
+            accounts.revise(AccountingRules { retention, prices, callers: callers_now, per_key: false });
             account.leave(transaction("key-0123"));
             assert!(accounts.flush(PATIENCE).await);
             assert_eq!(callers(&accounts), [("key-0123".to_owned(), 1), ("pool".to_owned(), 1)]);

@@ -1,6 +1,6 @@
 //! What a finished transaction counts as: how it ended, on whose keys it was tried, what it used and what that costs.
 
-use super::CallerNames;
+use super::{CallerNames, operation::operation};
 use crate::{
     failure::Failure,
     key_ring::KeyRing,
@@ -12,8 +12,11 @@ use keypool::KeyId;
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},
+    time::Duration,
 };
-use usage::{Billable, Cost, KeyUse, NONE, Prices, Processing, RequestOutcome, Sample, billable};
+use usage::{
+    Billable, Cost, KeyUse, NONE, Observation, Prices, Processing, RequestOutcome, Sample, billable,
+};
 
 /// The name under which callers on keys of the pool's count.
 const POOL: &str = "pool";
@@ -122,6 +125,26 @@ impl Sampler {
     }
 }
 
+/// What metrics tell of a transaction beside its sample.
+pub(super) fn observe(transaction: &Transaction, status_of: fn(&Failure) -> u16) -> Observation {
+    let first = transaction.attempts.first();
+    let asked_the_pool = first.is_some() || matches!(transaction.failure, Some(Failure::NoKey(_)));
+    Observation {
+        operation: operation(transaction),
+        code: transaction.failure.as_ref().map_or(transaction.status, status_of),
+        streamed: transaction.streamed,
+        queued: asked_the_pool.then_some(transaction.queued),
+        overhead: first.map(|first| first.start.saturating_sub(waited_before(transaction, first.start))),
+        faults: transaction.attempts.iter().map(|attempt| attempt.fault).collect(),
+        limit: transaction.refuser().and_then(Refuser::limit),
+    }
+}
+
+/// How long a request could not go on before this time after its arrival.
+fn waited_before(transaction: &Transaction, start: Duration) -> Duration {
+    transaction.delays().iter().filter(|delay| delay.start < start).map(|delay| delay.took).sum()
+}
+
 /// Whether Google answered with success, however the answer then ended.
 fn was_answered(transaction: &Transaction) -> bool {
     let (status, attempts) = (transaction.status, &transaction.attempts);
@@ -147,11 +170,10 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
     }
     if let Some(failure) = &transaction.failure {
         return match failure {
+            Failure::PoolSilent | Failure::LedgerSilent => RequestOutcome::GatewayFailed,
             Failure::Denied(_) | Failure::TwoProjects(_) | Failure::BadPage(_) => RequestOutcome::ClientError,
             Failure::NoKey(_)
             | Failure::OwnerGone(_)
-            | Failure::PoolSilent
-            | Failure::LedgerSilent
             | Failure::Unreachable
             | Failure::HeadLost
             | Failure::HeadTimeout
@@ -162,7 +184,11 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
     }
     if transaction.end == End::Refused {
         // The HTTP face refused it before anything was tried.
-        return if transaction.status < 500 { RequestOutcome::ClientError } else { RequestOutcome::Failed };
+        return if transaction.status < 500 {
+            RequestOutcome::ClientError
+        } else {
+            RequestOutcome::GatewayFailed
+        };
     }
     if transaction.status < 400 {
         return RequestOutcome::Answered;
@@ -229,7 +255,10 @@ fn charge(transaction: &Transaction) -> Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{failure::Failure, secret::Secret, transaction::Attempt};
+    use crate::{
+        secret::Secret,
+        transaction::{Attempt, Delay, DelayCause},
+    };
     use gemini::usage::{Usage, UsageForm};
     use keypool::{KeySpec, Project};
 
@@ -374,10 +403,10 @@ mod tests {
             (ended(End::Complete, 404, None, None), RequestOutcome::ClientError),
             (ended(End::Complete, 400, None, Some(Kind::KeyInvalid)), RequestOutcome::Failed),
             (ended(End::Complete, 503, None, Some(Kind::Overloaded)), RequestOutcome::Failed),
-            (ended(End::Refused, 0, silent, None), RequestOutcome::Failed),
+            (ended(End::Refused, 0, silent, None), RequestOutcome::GatewayFailed),
             (ended(End::Refused, 0, Some(Failure::OwnerGone("x".into())), None), RequestOutcome::RefusedPool),
             (ended(End::Refused, 401, None, None), RequestOutcome::ClientError),
-            (ended(End::Refused, 503, None, None), RequestOutcome::Failed),
+            (ended(End::Refused, 503, None, None), RequestOutcome::GatewayFailed),
             (ended(End::ClientLeft, 200, None, None), RequestOutcome::Left),
             (ended(End::ClientStalled, 200, None, None), RequestOutcome::Left),
             (ended(End::UpstreamBroke, 200, None, None), RequestOutcome::Broken),
@@ -393,5 +422,29 @@ mod tests {
         let tries = sampled(&retried).tries;
         let named: Vec<_> = tries.iter().map(|at| (&*at.key, &*at.project)).collect();
         assert_eq!(named, [("one", "p"), ("gone", "gone")]);
+    }
+
+    #[test]
+    fn what_metrics_tell_leaves_waiting_out_of_the_gateways_own_work() {
+        let ms = Duration::from_millis;
+        let mut waited = post("/v1beta/models/m:generateContent");
+        (waited.streamed, waited.queued, waited.status) = (true, ms(30), 0);
+        waited.failure = Some(Failure::HeadTimeout);
+        waited.attempts[0] =
+            Attempt { start: ms(32), fault: Some(Kind::Overloaded), ..waited.attempts[0].clone() };
+        waited.attempts.push(Attempt { start: ms(99), fault: None, ..waited.attempts[0].clone() });
+        for (start, took) in [(1, 30), (50, 40)] {
+            let cause = DelayCause::NoKey(None);
+            waited.detail_mut().delays.push(Delay { start: ms(start), took: ms(took), cause, refusal: None });
+        }
+        let seen = observe(&waited, |_| 504);
+        assert_eq!((seen.operation, seen.code, seen.streamed), ("generateContent", 504, true));
+        assert_eq!((seen.queued, seen.overhead), (Some(ms(30)), Some(ms(2))));
+        assert_eq!(seen.faults, [Some(Kind::Overloaded), None]);
+        let mut refused = post("/v1beta/models/m:generateContent");
+        (refused.end, refused.attempts) = (End::Refused, Vec::new());
+        refused.failure = Some(Failure::Denied(callers::Denial::Model));
+        let seen = observe(&refused, |_| 403);
+        assert_eq!((seen.queued, seen.overhead, seen.limit, seen.code), (None, None, Some("model"), 403));
     }
 }

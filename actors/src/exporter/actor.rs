@@ -144,7 +144,7 @@ impl Actor for TraceExporterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(SEND_EVERY, |actor, ctx| actor.send(ctx));
+        ctx.run_interval(SEND_EVERY, Self::send);
     }
 }
 

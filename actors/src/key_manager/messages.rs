@@ -4,7 +4,8 @@ use super::lease::{Lease, WaitingLease};
 use crate::key_ring::KeyRing;
 use actix::Message;
 use keypool::{
-    KeyId, LeaseRequest, PassedOver, PoolError, ProjectView, Reconciled, Refusal, Settings, Snapshot,
+    KeyId, KeyPage, LeaseRequest, PageRequest, PassedOver, PoolError, PoolReading, ProjectView, Reconciled,
+    Refusal, Settings, Snapshot,
 };
 use std::sync::Arc;
 
@@ -32,6 +33,16 @@ pub struct Reports;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Snapshot")]
 pub struct TakeSnapshot;
+
+/// Asks for the pool in figures, with at most so many known limits.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "PoolReading")]
+pub(super) struct TakeReading(pub(super) usize);
+
+/// Asks for a page of the keys, and how the pool stands as a whole.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "KeyPage")]
+pub struct TakePage(pub PageRequest);
 
 /// Asks for the projects in the pool.
 #[derive(Clone, Copy, Debug, Message)]

@@ -2,6 +2,7 @@
 //! pool's rules ask for. Its handlers are synchronous and never wait for I/O. The rules live in `keypool`, the secrets
 //! in the [`KeyRing`], which the pool never sees.
 
+mod event_counts;
 mod inbox;
 mod lease;
 mod messages;
@@ -9,9 +10,12 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
+pub use event_counts::PoolEventCounts;
 pub(crate) use lease::WithoutKey;
 pub use lease::{Lease, LeaseError, WaitingLease};
-pub use messages::{LeaseKey, LeaseReply, Reconcile, Reports, TakeProjects, TakeSnapshot, Verb, VerbKind};
+pub use messages::{
+    LeaseKey, LeaseReply, Reconcile, Reports, TakePage, TakeProjects, TakeSnapshot, Verb, VerbKind,
+};
 pub use reconcile::ReconcileError;
 
 use crate::{
@@ -24,11 +28,12 @@ use crate::{
 };
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 use arc_swap::ArcSwap;
+use event_counts::EventCounts;
 use inbox::{Inbox, Note};
 pub use keypool::Reconciled;
 use keypool::{
-    Answer, Effect, Effects, Event, Grant, KeyId, LeaseRequest, Pool, PoolError, ProjectView, Refusal,
-    Settings, Snapshot, Ticket,
+    Answer, Effect, Effects, Event, Grant, KeyId, KeyPage, LeaseRequest, PageRequest, Pool, PoolError,
+    PoolReading, ProjectView, Refusal, Settings, Snapshot, Ticket,
 };
 use std::{
     collections::HashMap,
@@ -75,6 +80,7 @@ struct Shared {
     clock: Clock,
     inbox: Arc<Inbox>,
     memory: Arc<Memory>,
+    events: EventCounts,
 }
 
 fn log_event(event: &Event) {
@@ -111,6 +117,7 @@ impl KeyManager {
             clock: Clock::start(),
             inbox: Arc::new(Inbox::default()),
             memory,
+            events: EventCounts::default(),
         });
         let factory = {
             let shared = Arc::clone(&shared);
@@ -159,6 +166,21 @@ impl KeyManager {
     /// The pool as it stands, for people.
     pub async fn snapshot(&self, deadline: Instant) -> Result<Snapshot, LinkError> {
         self.link.send(TakeSnapshot, deadline).await
+    }
+
+    /// The pool in figures, with the fullest `most_quotas` of all known limits.
+    pub async fn reading(&self, most_quotas: usize, deadline: Instant) -> Result<PoolReading, LinkError> {
+        self.link.send(messages::TakeReading(most_quotas), deadline).await
+    }
+
+    /// How often something was left alone since the process began, and why.
+    pub fn event_counts(&self) -> PoolEventCounts {
+        self.shared.events.read()
+    }
+
+    /// Returns the keys that are asked for, and how the pool stands as a whole: for whoever looks often, or at many keys.
+    pub async fn page(&self, request: PageRequest, deadline: Instant) -> Result<KeyPage, LinkError> {
+        self.link.send(TakePage(request), deadline).await
     }
 
     /// Each project in the pool, in the order of their first keys.
@@ -285,7 +307,10 @@ impl KeyManagerActor {
                     }
                     Effect::Persist(record) => self.shared.memory.keep(record),
                     Effect::WakeAt(at) => self.wake_at(at, ctx),
-                    Effect::Log(event) => log_event(&event),
+                    Effect::Log(event) => {
+                        self.shared.events.note(&event);
+                        log_event(&event);
+                    }
                 }
             }
             self.shared.inbox.set_hears_heads(self.pool.is_route_in_doubt());
@@ -376,6 +401,29 @@ impl Handler<TakeSnapshot> for KeyManagerActor {
         self.pool.wake(self.shared.clock.now(), &mut self.effects);
         self.perform(ctx);
         MessageResult(self.pool.snapshot(self.shared.clock.now()))
+    }
+}
+
+impl Handler<messages::TakeReading> for KeyManagerActor {
+    type Result = MessageResult<messages::TakeReading>;
+
+    fn handle(&mut self, asked: messages::TakeReading, ctx: &mut Self::Context) -> Self::Result {
+        self.take_reports();
+        self.pool.wake(self.shared.clock.now(), &mut self.effects);
+        self.perform(ctx);
+        MessageResult(self.pool.reading(asked.0, self.shared.clock.now()))
+    }
+}
+
+impl Handler<TakePage> for KeyManagerActor {
+    type Result = MessageResult<TakePage>;
+
+    fn handle(&mut self, TakePage(request): TakePage, ctx: &mut Self::Context) -> Self::Result {
+        self.take_reports();
+        // Time may have jumped since anybody asked for a key.
+        self.pool.wake(self.shared.clock.now(), &mut self.effects);
+        self.perform(ctx);
+        MessageResult(self.pool.page(&request, self.shared.clock.now()))
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::Secret;
 use crate::testing::{KeyOf, current, exact, in_system, manager, ring};
 use gemini::fault::{Fault, Kind, Wait};
-use keypool::{KeySpec, KeyState, Limit, Outcome, Reach};
+use keypool::{KeySpec, KeyState, Limit, Outcome, PageRequest, Reach};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TWO: &[KeyOf] = &[("a", None), ("b", None)];
@@ -190,6 +190,27 @@ fn who_stood_in_line_stands_in_the_next_lifes_line() {
     });
 }
 
+#[test]
+fn cooldowns_and_retirements_are_counted_and_a_restart_takes_no_count_along() {
+    in_system(async {
+        let keys = started(TWO);
+        keys.lease(only("a"), soon()).await.unwrap().settle(quota(600), None);
+        keys.lease(only("b"), soon()).await.unwrap().settle(retired(), None);
+        let reading = keys.reading(10, soon()).await.unwrap();
+        assert_eq!(reading.counts, keys.snapshot(soon()).await.unwrap().counts);
+        let counts = keys.event_counts();
+        assert_eq!(counts.cooldowns[&("model", "quota_minute")], 1);
+        assert_eq!(counts.retirements["key_invalid"], 1);
+        assert_eq!(counts.retirements["key_suspended"], 0, "what can happen begins at nothing");
+        #[cfg(debug_assertions)]
+        {
+            keys.panic();
+            keys.reading(10, soon()).await.unwrap();
+            assert_eq!(keys.event_counts(), counts);
+        }
+    });
+}
+
 fn to(keys: &[KeyOf]) -> Reconcile {
     Reconcile { ring: Arc::new(ring(keys)), rules: None }
 }
@@ -341,5 +362,17 @@ fn a_new_life_begins_with_the_keys_and_rules_of_now() {
         }
         let refused = keys.lease(any(), soon()).await.unwrap_err();
         assert!(matches!(refused, LeaseError::Refused(Refusal::Cooling { .. })), "nobody waits by now");
+    });
+}
+
+#[test]
+fn a_page_shows_what_the_reports_in_the_inbox_say() {
+    in_system(async {
+        let keys = started(TWO);
+        keys.lease(only("b"), soon()).await.unwrap().settle(retired(), None);
+        let request = PageRequest { states: vec![KeyState::Retired], limit: 10, ..PageRequest::default() };
+        let page = keys.page(request, soon()).await.unwrap();
+        assert_eq!((page.matched, page.keys[0].id.as_str()), (1, "b"));
+        assert_eq!((page.overview.counts.total, page.overview.counts.retired), (2, 1));
     });
 }

@@ -164,7 +164,7 @@ impl Live {
         let mut bound_to = None;
         let search = async {
             let binding = self.bind(job, content(&setup), &asked, attempts).await?;
-            bound_to = binding.name.clone();
+            bound_to.clone_from(&binding.name);
             self.search(job, model, binding, &setup, attempts).await
         };
         let found = tokio::select! {

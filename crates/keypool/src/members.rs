@@ -2,6 +2,7 @@
 //! numbers alone, not from the order in which they were learnt, so a restored pool has the same projects. What became of
 //! keys and projects is not known here.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::PoolError;
@@ -44,6 +45,43 @@ pub(crate) struct Members {
     /// Those that have lost all their keys.
     vacant: Vec<ProjectIx>,
     by_owner: HashMap<Owner, ProjectIx>,
+    /// Made when it is first asked for.
+    names: OnceCell<NameOrder>,
+}
+
+/// The keys in the order of their names, so that keys can be put in order without reading their names.
+#[derive(Debug)]
+pub(crate) struct NameOrder {
+    sorted: Vec<KeyId>,
+    /// By key.
+    ranks: Vec<u32>,
+}
+
+impl NameOrder {
+    fn of(keys: &[Member]) -> Self {
+        let mut places: Vec<usize> = (0..keys.len()).collect();
+        places.sort_unstable_by_key(|at| &keys[*at].id);
+        let mut ranks = vec![0; keys.len()];
+        for (rank, at) in (0_u32..).zip(&places) {
+            // Odd, so that there is a rank between each two.
+            ranks[*at] = 2 * rank + 1;
+        }
+        Self { sorted: places.into_iter().map(|at| keys[at].id.clone()).collect(), ranks }
+    }
+
+    /// Returns a key's rank.
+    pub(crate) fn rank(&self, key: KeyIx) -> u32 {
+        self.ranks[key.position()]
+    }
+
+    /// Returns the rank of a name, which need not be a key's.
+    pub(crate) fn rank_of(&self, id: &KeyId) -> u32 {
+        let (place, is_key) = match self.sorted.binary_search(id) {
+            Ok(place) => (place, 1),
+            Err(place) => (place, 0),
+        };
+        u32::try_from(2 * place + is_key).unwrap_or(u32::MAX)
+    }
 }
 
 impl Members {
@@ -54,6 +92,7 @@ impl Members {
             projects: Vec::new(),
             vacant: Vec::new(),
             by_owner: HashMap::new(),
+            names: OnceCell::new(),
         };
         let set = KeySet::from(specs);
         let moves = members.moves_to(&set)?;
@@ -104,6 +143,7 @@ impl Members {
     /// [`Members::regroup`]. The projects of which no key stays are [vacated](Members::vacate) before.
     pub(crate) fn rearrange(&mut self, specs: Vec<KeySpec>, moves: &Moves) {
         let former = std::mem::take(&mut self.keys);
+        self.names = OnceCell::new();
         self.by_id.clear();
         self.by_id.reserve(specs.len());
         self.keys.reserve(specs.len());
@@ -138,6 +178,11 @@ impl Members {
     /// Returns each key with its place, in the order of the configuration.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (KeyIx, &Member)> {
         self.keys.iter().enumerate().map(|(at, key)| (KeyIx::at(at), key))
+    }
+
+    /// Returns the order of the keys' names.
+    pub(crate) fn names(&self) -> &NameOrder {
+        self.names.get_or_init(|| NameOrder::of(&self.keys))
     }
 
     pub(crate) fn get(&self, key: KeyIx) -> &Member {

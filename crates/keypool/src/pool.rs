@@ -17,7 +17,9 @@ use crate::key_set::{KeySet, Reconciled};
 use crate::lease::{LeaseId, Leases, Settlement};
 use crate::lease_request::LeaseRequest;
 use crate::outlook::{Hope, Outlook, back_in};
+use crate::page::{KeyPage, PageRequest};
 use crate::projects::ProjectView;
+use crate::reading::PoolReading;
 use crate::record::Record;
 use crate::roster::Roster;
 use crate::route::Route;
@@ -207,6 +209,17 @@ impl Pool {
     /// How everything stands, for humans.
     pub fn snapshot(&self, now: Now) -> Snapshot {
         Snapshot::of(&self.desk.roster, self.desk.leases.len(), self.waiting.len(), now.mono)
+    }
+
+    /// How everything stands in figures, with the fullest `most_quotas` of all known limits.
+    pub fn reading(&self, most_quotas: usize, now: Now) -> PoolReading {
+        PoolReading::of(&self.desk.roster, self.desk.leases.len(), self.waiting.len(), most_quotas, now.mono)
+    }
+
+    /// Returns the keys that are asked for, and how the pool stands as a whole.
+    pub fn page(&self, request: &PageRequest, now: Now) -> KeyPage {
+        let (in_flight, waiting) = (self.desk.leases.len(), self.waiting.len());
+        KeyPage::of(&self.desk.roster, request, in_flight, waiting, now.mono)
     }
 
     /// Each project, in the order of their first keys.

@@ -71,6 +71,50 @@ impl From<Kind> for Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::KeyInvalid,
+        Self::KeyUnauthenticated,
+        Self::KeySuspended,
+        Self::KeyRestricted,
+        Self::Forbidden,
+        Self::CreditsGone,
+        Self::BillingDisabled,
+        Self::ServiceDisabled,
+        Self::SpendingCap,
+        Self::ModelWithheld,
+        Self::QuotaMinute,
+        Self::QuotaDay,
+        Self::QuotaZero,
+        Self::ToolQuota,
+        Self::RateLimit,
+        Self::Transport,
+        Self::Other,
+    ];
+
+    /// The word by which it is stored, and which metrics use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::KeyInvalid => "key_invalid",
+            Self::KeyUnauthenticated => "key_unauthenticated",
+            Self::KeySuspended => "key_suspended",
+            Self::KeyRestricted => "key_restricted",
+            Self::Forbidden => "forbidden",
+            Self::CreditsGone => "credits_gone",
+            Self::BillingDisabled => "billing_disabled",
+            Self::ServiceDisabled => "service_disabled",
+            Self::SpendingCap => "spending_cap",
+            Self::ModelWithheld => "model_withheld",
+            Self::QuotaMinute => "quota_minute",
+            Self::QuotaDay => "quota_day",
+            Self::QuotaZero => "quota_zero",
+            Self::ToolQuota => "tool_quota",
+            Self::RateLimit => "rate_limit",
+            Self::Transport => "transport",
+            Self::Other => "other",
+        }
+    }
+
     /// Whether the backoff begins with `rate_limit_default_wait` instead of `cooldown_initial`.
     pub(crate) fn is_rate_limit(self) -> bool {
         matches!(
@@ -101,5 +145,17 @@ impl fmt::Display for Reason {
             Self::Transport => "connections failed several times in a row",
             Self::Other => "another fault",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_is_the_one_that_is_stored() {
+        let words: Vec<_> = Reason::ALL.map(Reason::word).into();
+        let stored: Vec<_> = Reason::ALL.map(|reason| serde_json::to_value(reason).unwrap()).into();
+        assert_eq!(words, stored);
     }
 }

@@ -29,6 +29,17 @@ pub struct Snapshot {
     pub keys: Vec<KeyView>,
 }
 
+/// The pool at one moment, without its keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    /// How many keys are in which state, and how busy they are.
+    pub counts: Counts,
+    /// Until the first key is back, when none is available or on probation and time alone helps.
+    pub back_in_ms: Option<u64>,
+    /// The models that fail on every key.
+    pub models_down: Vec<DownView>,
+}
+
 /// How many keys are in which state. The five states add up to `total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -153,31 +164,61 @@ pub struct ModelView {
 
 impl Snapshot {
     pub(crate) fn of(roster: &Roster, in_flight: usize, waiting: usize, now: Duration) -> Self {
-        let keys: Vec<_> = roster.members.iter().map(|(ix, key)| KeyView::of(ix, key, roster, now)).collect();
-        let mut counts =
-            Counts { total: keys.len(), in_flight: in_flight as u64, waiting, ..Counts::default() };
-        for key in &keys {
-            *match key.state {
-                KeyState::Available => &mut counts.available,
-                KeyState::Probation => &mut counts.probation,
-                KeyState::Cooling => &mut counts.cooling,
-                KeyState::Retired => &mut counts.retired,
-                KeyState::Disabled => &mut counts.disabled,
-            } += 1;
-        }
-        let usable = counts.available + counts.probation > 0;
-        let back_in_ms = if usable { None } else { keys.iter().filter_map(|key| key.back_in_ms).min() };
+        let mut overview = Overview::new(roster, in_flight, waiting, now);
+        let keys = roster.members.iter().map(|(ix, key)| {
+            overview.count(&StateView::of(ix, key, roster, now));
+            KeyView::of(ix, key, roster, now)
+        });
+        let keys = keys.collect();
+        overview.finish();
+        let Overview { counts, back_in_ms, models_down } = overview;
+        Self { counts, back_in_ms, models_down, keys }
+    }
+}
+
+impl Overview {
+    /// Begins one, before the keys are [counted](Overview::count).
+    pub(crate) fn new(roster: &Roster, in_flight: usize, waiting: usize, now: Duration) -> Self {
+        let counts =
+            Counts { total: roster.members.len(), in_flight: in_flight as u64, waiting, ..Counts::default() };
         let down = roster.counters.breakers().filter_map(|(model, breaker)| {
             let back_in_ms = millis(breaker.down_until()?.saturating_sub(now));
             Some(DownView { model: model.clone()?, back_in_ms })
         });
-        Self { counts, back_in_ms, models_down: down.collect(), keys }
+        Self { counts, back_in_ms: None, models_down: down.collect() }
+    }
+
+    /// Counts a key.
+    pub(crate) fn count(&mut self, key: &StateView) {
+        let Counts { available, probation, cooling, retired, disabled, .. } = &mut self.counts;
+        *match key.state {
+            KeyState::Available => available,
+            KeyState::Probation => probation,
+            KeyState::Cooling => cooling,
+            KeyState::Retired => retired,
+            KeyState::Disabled => disabled,
+        } += 1;
+        self.back_in_ms = self.back_in_ms.into_iter().chain(key.back_in_ms).min();
+    }
+
+    /// Ends one, after all keys.
+    pub(crate) fn finish(&mut self) {
+        if self.counts.available + self.counts.probation > 0 {
+            self.back_in_ms = None;
+        }
     }
 }
 
-impl KeyView {
-    fn of(ix: KeyIx, key: &Member, roster: &Roster, now: Duration) -> Self {
-        let Roster { cooldowns, counters, .. } = roster;
+/// How a key stands: as the worse of itself and its project.
+pub(crate) struct StateView {
+    pub state: KeyState,
+    pub reason: Option<Reason>,
+    pub back_in_ms: Option<u64>,
+}
+
+impl StateView {
+    pub(crate) fn of(ix: KeyIx, key: &Member, roster: &Roster, now: Duration) -> Self {
+        let cooldowns = &roster.cooldowns;
         let (own, of_project) =
             (view(cooldowns.of_key(ix), now), view(cooldowns.of_project(key.project), now));
         let worse = if of_project.state > own.state
@@ -187,23 +228,33 @@ impl KeyView {
         } else {
             own
         };
+        if cooldowns.is_disabled(ix) {
+            return Self { state: KeyState::Disabled, back_in_ms: None, ..worse };
+        }
+        worse
+    }
+}
+
+impl KeyView {
+    pub(crate) fn of(ix: KeyIx, key: &Member, roster: &Roster, now: Duration) -> Self {
+        let Roster { cooldowns, counters, .. } = roster;
+        let StateView { state, reason, back_in_ms } = StateView::of(ix, key, roster, now);
         let models = cooldowns.models_of(key.project).map(|(model, cooldown)| {
-            let View { state, reason, back_in_ms } = view(cooldown, now);
+            let StateView { state, reason, back_in_ms } = view(cooldown, now);
             ModelView { model: model.clone(), state, reason, back_in_ms }
         });
         let tools = cooldowns.tools_of(key.project).map(|(tool, cooldown)| {
-            let View { state, reason, back_in_ms } = view(cooldown, now);
+            let StateView { state, reason, back_in_ms } = view(cooldown, now);
             ToolView { tool, state, reason, back_in_ms }
         });
         let limits = counters.budgets(key.project).map(|(model, budget)| LimitView::of(model, budget, now));
-        let disabled = cooldowns.is_disabled(ix);
         Self {
             id: key.id.clone(),
             project: key.label.clone(),
             project_number: key.number,
-            state: if disabled { KeyState::Disabled } else { worse.state },
-            reason: worse.reason,
-            back_in_ms: if disabled { None } else { worse.back_in_ms },
+            state,
+            reason,
+            back_in_ms,
             models: models.collect(),
             tools: tools.collect(),
             limits: limits.collect(),
@@ -235,13 +286,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-struct View {
-    state: KeyState,
-    reason: Option<Reason>,
-    back_in_ms: Option<u64>,
-}
-
-fn view(cooldown: &Cooldown, now: Duration) -> View {
+fn view(cooldown: &Cooldown, now: Duration) -> StateView {
     let (state, reason, back_in_ms) = match cooldown {
         Cooldown::Open => (KeyState::Available, None, None),
         Cooldown::Cooling { until, streak, .. } if *until > now => {
@@ -253,5 +298,5 @@ fn view(cooldown: &Cooldown, now: Duration) -> View {
         }
         Cooldown::Retired { reason } => (KeyState::Retired, Some(*reason), None),
     };
-    View { state, reason, back_in_ms }
+    StateView { state, reason, back_in_ms }
 }

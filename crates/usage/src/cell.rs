@@ -40,7 +40,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Requests, however they ended: the sum of the nine that follow.
+    /// Requests, however they ended: the sum of the eight that follow.
     requests,
     /// Those that were answered with success.
     answered,
@@ -52,7 +52,7 @@ counters! {
     refused_pool,
     /// Those that Google refused for a quota, on the last key that was tried.
     refused_google,
-    /// Those that the upstream failed.
+    /// Those that the upstream failed, or the gateway.
     failed,
     /// Those whose client left, or stopped reading.
     left,

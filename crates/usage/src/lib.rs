@@ -3,7 +3,8 @@
 //!
 //! A finished request is a [`Sample`]. [`Sums`] are those of one second, the unit that is written down. [`fold`] carries
 //! seconds into minutes, hours and days, which a [`Query`] groups. Counting twice is nobody's business here: whoever keeps
-//! the sums knows which seconds it has (see `UsageBook` in the store).
+//! the sums knows which seconds it has (see `UsageBook` in the store). [`RunningCounts`] are what metrics show: they begin with
+//! the process and only grow.
 
 mod billable;
 mod cell;
@@ -15,6 +16,7 @@ mod model_names;
 mod money;
 mod prices;
 mod query;
+mod running;
 mod sample;
 mod spread;
 mod sums;
@@ -29,6 +31,10 @@ pub use model_names::ModelNames;
 pub use money::Money;
 pub use prices::{Cost, PriceEntry, PriceError, Prices, Processing};
 pub use query::{Column, Filter, Query, QueryError, QueryStep, Report, ReportRow};
+pub use running::{
+    Buckets, CallerCounts, DurationLabels, FaultLabels, FirstEventLabels, Histogram, KeyLabels, MOST_KEYS,
+    MOST_SERIES, ModelCounts, Observation, RequestLabels, RunningCounts, TokenCounts,
+};
 pub use sample::{KeyUse, RequestOutcome, Sample};
 pub use spread::Spread;
 pub use sums::{KeyDetail, Sums};

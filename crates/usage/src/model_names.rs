@@ -40,6 +40,11 @@ impl ModelNames {
         self.known.into_iter()
     }
 
+    /// Those that count by themselves, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.known.iter()
+    }
+
     /// How many count by themselves.
     pub fn count(&self) -> usize {
         self.known.len()

@@ -20,8 +20,10 @@ pub enum RequestOutcome {
     RefusedPool,
     /// Google refused it for a quota, on the last key that was tried.
     RefusedGoogle,
-    /// The upstream failed it, or the gateway.
+    /// The upstream failed it.
     Failed,
+    /// The gateway itself failed it.
+    GatewayFailed,
     /// The client left, or stopped reading.
     Left,
     /// The answer broke off in the middle.
@@ -30,16 +32,32 @@ pub enum RequestOutcome {
 
 impl RequestOutcome {
     /// Every outcome.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Answered,
         Self::ClientError,
         Self::RefusedCaller,
         Self::RefusedPool,
         Self::RefusedGoogle,
         Self::Failed,
+        Self::GatewayFailed,
         Self::Left,
         Self::Broken,
     ];
+
+    /// The word in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::ClientError => "client_error",
+            Self::RefusedCaller => "limited_caller",
+            Self::RefusedPool => "limited_pool",
+            Self::RefusedGoogle => "limited_google",
+            Self::Failed => "upstream_error",
+            Self::GatewayFailed => "gateway_error",
+            Self::Left => "client_left",
+            Self::Broken => "broken",
+        }
+    }
 }
 
 /// One try upstream: on which key.
@@ -106,7 +124,7 @@ impl Sample {
             RequestOutcome::RefusedCaller => &mut counters.refused_caller,
             RequestOutcome::RefusedPool => &mut counters.refused_pool,
             RequestOutcome::RefusedGoogle => &mut counters.refused_google,
-            RequestOutcome::Failed => &mut counters.failed,
+            RequestOutcome::Failed | RequestOutcome::GatewayFailed => &mut counters.failed,
             RequestOutcome::Left => &mut counters.left,
             RequestOutcome::Broken => &mut counters.broken,
         };

@@ -59,7 +59,7 @@ pub(super) fn tokens() -> Vec<TokenEntry> {
         ..TokenEntry::default()
     };
     let [alice, bob, carol] = CALLERS.map(entry);
-    let mut budget = carol.budget.clone();
+    let mut budget = carol.budget;
     budget.tokens_day = Some(200_000);
     vec![
         TokenEntry { rpm: Some(60), tpm: Some(100_000), ..alice },

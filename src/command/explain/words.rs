@@ -154,7 +154,7 @@ fn told_of_request(request: &Value) -> String {
         (Some("caller"), None) => text.push_str(" It was refused by what its own token allows."),
         (Some("pool"), _) => text.push_str(" It was refused by the pool, which had no key for it."),
         (Some("google"), _) => {
-            text.push_str(" It was refused by Google: a quota is spent on every project tried.")
+            text.push_str(" It was refused by Google: a quota is spent on every project tried.");
         }
         _ => {}
     }

@@ -166,12 +166,16 @@ async fn page(
     let Ok(question) = question else {
         return answer(400, "ask with q, state, sort, limit, cursor and offset, each at most once");
     };
-    let Ok(snapshot) = desk.operated.keys.snapshot(Instant::now() + PATIENCE).await else {
-        return answer(503, "the key manager does not answer");
+    let asked = match question.read() {
+        Ok(asked) => asked,
+        Err(why) => return answer(400, &why),
     };
-    match listing::page(&question, &snapshot, &desk.operated.runtime_keys.set()) {
-        Ok(page) => HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(page),
-        Err(why) => answer(400, &why),
+    match desk.operated.keys.page(asked.of_pool(), Instant::now() + PATIENCE).await {
+        Ok(of_pool) => {
+            let page = asked.page(&of_pool, &desk.operated.runtime_keys.set());
+            HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(page)
+        }
+        Err(_) => answer(503, "the key manager does not answer"),
     }
 }
 

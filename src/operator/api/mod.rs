@@ -2,6 +2,7 @@
 
 mod health;
 mod keys;
+mod metrics;
 mod models;
 mod overview;
 mod projects;
@@ -27,6 +28,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .configure(health::routes)
         .configure(keys::routes)
+        .configure(metrics::routes)
         .configure(models::routes)
         .configure(overview::routes)
         .configure(projects::routes)

@@ -6,6 +6,7 @@ use super::{
     gate::{answer, refusal},
 };
 use actix_web::{HttpRequest, HttpResponse, web};
+use keypool::PageRequest;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
     if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
-    let Ok(snapshot) = desk.operated.keys.snapshot(Instant::now() + PATIENCE).await else {
+    let Ok(pool) = desk.operated.keys.page(PageRequest::default(), Instant::now() + PATIENCE).await else {
         return answer(503, "the key manager does not answer");
     };
     let mut models: BTreeMap<String, Value> = BTreeMap::new();
@@ -66,7 +67,7 @@ async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
         }
     }
     let down: HashMap<&str, u64> =
-        snapshot.models_down.iter().map(|down| (&*down.model, down.back_in_ms)).collect();
+        pool.overview.models_down.iter().map(|down| (&*down.model, down.back_in_ms)).collect();
     let list: Vec<Value> = models
         .into_iter()
         .map(|(name, mut model)| {

@@ -8,6 +8,7 @@ use crate::http::told_of;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, TimeDelta, Utc};
 use gemini_balance_actors::{accounting::Accounts, transaction::Transaction};
+use keypool::PageRequest;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -36,7 +37,7 @@ async fn overview(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
 /// Returns the overview, field by field; `None` while the key manager does not answer.
 pub(in super::super) async fn overview_of(desk: &Desk) -> Option<Map<String, Value>> {
     let operated = &desk.operated;
-    let snapshot = operated.keys.snapshot(Instant::now() + PATIENCE).await.ok()?;
+    let pool = operated.keys.page(PageRequest::default(), Instant::now() + PATIENCE).await.ok()?.overview;
     let restart_needed = operated.reloads.state.report().restart_needed;
     let (minute, lost) = operated
         .accounts
@@ -45,10 +46,10 @@ pub(in super::super) async fn overview_of(desk: &Desk) -> Option<Map<String, Val
     let fields = json!({
         "components": operated.health.components(),
         "draining": operated.in_flight.is_draining(),
-        "keys": snapshot.counts,
-        "back_in_ms": snapshot.back_in_ms,
+        "keys": pool.counts,
+        "back_in_ms": pool.back_in_ms,
         "in_flight": operated.in_flight.count(),
-        "models_down": snapshot.models_down.iter().take(MOST_NAMED).collect::<Vec<_>>(),
+        "models_down": pool.models_down.iter().take(MOST_NAMED).collect::<Vec<_>>(),
         "minute": minute,
         "lost": lost,
         "spent": spent(desk),

@@ -11,7 +11,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use gemini::{classify::TABLE, fault::Kind};
 use gemini_balance_actors::{
     accounting::Accounts,
-    transaction::{Attempt, Transaction},
+    transaction::{Attempt, Refuser, Transaction},
 };
 use serde_json::{Value, json};
 use std::{collections::HashMap, fmt::Write as _};
@@ -35,7 +35,7 @@ type Parameters = web::Query<HashMap<String, String>>;
 async fn list(request: HttpRequest, parameters: Parameters, desk: web::Data<Desk>) -> HttpResponse {
     let accounts = match let_in(&request, &desk) {
         Ok(accounts) => accounts,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let filter = match Filter::read(&parameters, accounts, &Filter::KNOWN) {
         Ok(filter) => filter,
@@ -55,7 +55,7 @@ async fn list(request: HttpRequest, parameters: Parameters, desk: web::Data<Desk
 async fn one(request: HttpRequest, id: web::Path<String>, desk: web::Data<Desk>) -> HttpResponse {
     let accounts = match let_in(&request, &desk) {
         Ok(accounts) => accounts,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     match accounts.recent(None, 1, |it| it.id == *id).first() {
         Some((_, transaction)) => sent(line(transaction).to_string()),
@@ -68,7 +68,7 @@ async fn one(request: HttpRequest, id: web::Path<String>, desk: web::Data<Desk>)
 async fn errors(request: HttpRequest, parameters: Parameters, desk: web::Data<Desk>) -> HttpResponse {
     let accounts = match let_in(&request, &desk) {
         Ok(accounts) => accounts,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let filter = match Filter::read(&parameters, accounts, &["caller", "model", "key", "since"]) {
         Ok(filter) => filter,
@@ -88,8 +88,8 @@ async fn errors(request: HttpRequest, parameters: Parameters, desk: web::Data<De
         let Some(failure) = &transaction.failure else { continue };
         let (status, told) = told_of(failure);
         let refuser = transaction.refuser();
-        let by = refuser.map_or("gateway", |refuser| refuser.as_str());
-        let limit = refuser.and_then(|refuser| refuser.limit());
+        let by = refuser.map_or("gateway", Refuser::as_str);
+        let limit = refuser.and_then(Refuser::limit);
         let name = format!("{status} {by} {}", limit.unwrap_or_default());
         let place = refusals.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
             refusals.push((
@@ -157,12 +157,12 @@ fn message(transaction: &Transaction, attempt: &Attempt) -> Value {
 }
 
 /// Lets the operator in, where requests are kept.
-fn let_in<'a>(request: &HttpRequest, desk: &'a Desk) -> Result<&'a Accounts, HttpResponse> {
+fn let_in<'a>(request: &HttpRequest, desk: &'a Desk) -> Result<&'a Accounts, Box<HttpResponse>> {
+    const OFF: &str = "no requests are kept in memory: usage.enabled is false; see logs/transactions.log";
     if let Some(refusal) = refusal(request, desk) {
-        return Err(refusal);
+        return Err(Box::new(refusal));
     }
-    let off =
-        || answer(404, "no requests are kept in memory: usage.enabled is false; see logs/transactions.log");
+    let off = || Box::new(answer(404, OFF));
     desk.operated.accounts.as_ref().ok_or_else(off)
 }
 
@@ -258,7 +258,7 @@ impl Filter {
         fits(self.caller.as_deref(), it.caller.as_deref())
             && fits(self.model.as_deref(), it.model.as_deref())
             && fits(self.end.as_deref(), Some(it.end.as_str()))
-            && fits(self.refused_by.as_deref(), it.refuser().map(|refuser| refuser.as_str()))
+            && fits(self.refused_by.as_deref(), it.refuser().map(Refuser::as_str))
             && fits(self.id.as_deref(), Some(it.id.as_str()))
             && self.since.is_none_or(|since| it.ended >= since)
             && self.key.as_deref().is_none_or(|key| it.attempts.iter().any(|at| at.key.as_str() == key))

@@ -1,13 +1,12 @@
-//! A page of the list of keys: which keys are asked for, in which order, and from where on. Keys that were added and that the
-//! configuration shadows are in it as well, in a state of their own. A cursor names the last key of a page, so that keys which
-//! come and go meanwhile move no other from one page to the next.
+//! A page of the list of keys: which keys are asked for, in which order, and from where on. The pool makes it; keys that were
+//! added and that the configuration shadows are not in the pool, and are listed where their state is asked for. A cursor names
+//! the last key of a page, so that keys which come and go meanwhile move no other from one page to the next.
 
 use crate::keys::{AddedKey, KeySet, KeySource};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use keypool::{Counts, KeyState, KeyView, Snapshot};
+use keypool::{Counts, KeyColumn, KeyPage, KeyRank, KeyState, KeyView, PageRequest, Snapshot};
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 
 /// The longest page, and the usual one.
 const MAX_LIMIT: usize = 200;
@@ -61,47 +60,31 @@ pub(super) struct Page {
     keys: Vec<Row>,
     /// How many keys there are, by state; of all, whatever was asked for.
     counts: Counts,
+    /// How many keys that were added are not used, since the configuration has their secret or their id.
+    shadowed: usize,
     /// How many keys fit the question.
     matched: usize,
     /// What to ask for next; nothing after the last page.
     next: Option<String>,
 }
 
-/// How a page ends: the place of its last key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-struct Place(Rank, String, bool);
-
-/// What keys are put in order by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(untagged)]
-enum Rank {
-    Number(u64),
-    Text(String),
+/// What a question asks for.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Keys of the pool.
+    InPool(PageRequest),
+    /// Keys that were added and are shadowed, in the order of their ids.
+    Shadowed(PageRequest),
 }
 
-/// What the list can be sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Column {
-    Id,
-    Project,
-    State,
-    Served,
-    Faults,
-    InFlight,
-}
-
-/// A key before it is known whether it is on the page.
-struct Candidate<'a> {
-    place: Place,
-    of: Shown<'a>,
-}
-
+/// A key of the list, wherever it is.
 enum Shown<'a> {
     InPool(&'a KeyView),
     Shadowed(&'a AddedKey),
 }
 
-const STATES: [&str; 6] = ["available", "probation", "cooling", "retired", "disabled", SHADOWED];
+const STATES: [KeyState; 5] =
+    [KeyState::Available, KeyState::Probation, KeyState::Cooling, KeyState::Retired, KeyState::Disabled];
 const SHADOWED: &str = "shadowed";
 
 /// Returns a state's word.
@@ -112,41 +95,6 @@ pub(in crate::operator::api) fn state_of(state: KeyState) -> &'static str {
         KeyState::Cooling => "cooling",
         KeyState::Retired => "retired",
         KeyState::Disabled => "disabled",
-    }
-}
-
-impl Column {
-    fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "id" => Self::Id,
-            "project" => Self::Project,
-            "state" => Self::State,
-            "served" => Self::Served,
-            "faults" => Self::Faults,
-            "in_flight" => Self::InFlight,
-            _ => return None,
-        })
-    }
-
-    fn of(self, shown: &Shown<'_>) -> Rank {
-        let (id, project, state, totals, in_flight) = match shown {
-            Shown::InPool(view) => (
-                view.id.as_str(),
-                view.project.as_ref().map(keypool::Project::as_str),
-                state_of(view.state),
-                Some(&view.totals),
-                view.in_flight,
-            ),
-            Shown::Shadowed(key) => (key.id().as_str(), key.project(), SHADOWED, None, 0),
-        };
-        match self {
-            Self::Id => Rank::Text(id.to_owned()),
-            Self::Project => Rank::Text(project.unwrap_or_default().to_owned()),
-            Self::State => Rank::Text(state.to_owned()),
-            Self::Served => Rank::Number(totals.map_or(0, |totals| totals.successes)),
-            Self::Faults => Rank::Number(totals.map_or(0, |totals| totals.faults)),
-            Self::InFlight => Rank::Number(in_flight.into()),
-        }
     }
 }
 
@@ -230,51 +178,106 @@ fn shown<'a>(snapshot: &'a Snapshot, set: &'a KeySet) -> impl Iterator<Item = Sh
     snapshot.keys.iter().map(Shown::InPool).chain(set.shadowed().map(Shown::Shadowed))
 }
 
-/// Returns the page that is asked for, or what is wrong with the question.
-pub(super) fn page(question: &Question, snapshot: &Snapshot, set: &KeySet) -> Result<Page, String> {
-    let limit = question.limit.unwrap_or(USUAL_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(format!("limit must be a whole number from 1 to {MAX_LIMIT}"));
+impl Question {
+    /// Says what is asked for, or what is wrong with the question.
+    pub(super) fn read(&self) -> Result<Asked, String> {
+        let limit = self.limit.unwrap_or(USUAL_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(format!("limit must be a whole number from 1 to {MAX_LIMIT}"));
+        }
+        let sort = self.sort.as_deref().unwrap_or("id");
+        let (descending, name) = sort.strip_prefix('-').map_or((false, sort), |name| (true, name));
+        let order = column(name).ok_or(
+            "sort must be one of id, project, state, served, faults, in_flight, or one of them after -",
+        )?;
+        let after = self.cursor.as_deref().map(place_of).transpose()?;
+        let text = self.q.clone().unwrap_or_default();
+        let mut request = PageRequest {
+            text,
+            states: Vec::new(),
+            order,
+            descending,
+            after,
+            skip: self.offset.unwrap_or(0),
+            limit,
+        };
+        match self.state.as_deref() {
+            None => {}
+            Some(SHADOWED) => return Ok(Asked::Shadowed(request)),
+            Some(word) => {
+                let state = STATES.into_iter().find(|state| state_of(*state) == word).ok_or_else(|| {
+                    let words: Vec<_> = STATES.into_iter().map(state_of).collect();
+                    format!("state must be one of {}, {SHADOWED}", words.join(", "))
+                })?;
+                request.states.push(state);
+            }
+        }
+        Ok(Asked::InPool(request))
     }
-    let sort = question.sort.as_deref().unwrap_or("id");
-    let (is_reversed, name) = sort.strip_prefix('-').map_or((false, sort), |name| (true, name));
-    let column = Column::parse(name)
-        .ok_or("sort must be one of id, project, state, served, faults, in_flight, or one of them after -")?;
-    if let Some(state) = &question.state
-        && !STATES.contains(&state.as_str())
-    {
-        return Err(format!("state must be one of {}", STATES.join(", ")));
-    }
-    let after = question.cursor.as_deref().map(place_of).transpose()?;
-    let part = question.q.as_deref().map(str::to_lowercase).filter(|part| !part.is_empty());
-    let has_part = |text: &str| part.as_ref().is_none_or(|part| text.to_lowercase().contains(part.as_str()));
-    let in_order = |one: &Place, other: &Place| -> Ordering {
-        if is_reversed { other.cmp(one) } else { one.cmp(other) }
-    };
-    let mut found: Vec<Candidate<'_>> = shown(snapshot, set)
-        .filter(|shown| question.state.as_deref().is_none_or(|state| state == shown.state()))
-        .filter(|shown| has_part(shown.id()) || (part.is_some() && shown.project().is_some_and(has_part)))
-        .map(|shown| {
-            let is_shadowed = matches!(shown, Shown::Shadowed(_));
-            Candidate { place: Place(column.of(&shown), shown.id().to_owned(), is_shadowed), of: shown }
-        })
-        .collect();
-    let matched = found.len();
-    found.retain(|key| after.as_ref().is_none_or(|after| in_order(&key.place, after).is_gt()));
-    found.sort_by(|one, other| in_order(&one.place, &other.place));
-    found.drain(..question.offset.unwrap_or(0).min(found.len()));
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| has_more).map(|last| cursor_at(&last.place));
-    let keys = found.iter().map(|key| key.of.row(set)).collect();
-    Ok(Page { keys, counts: snapshot.counts, matched, next })
 }
 
-fn cursor_at(place: &Place) -> String {
+impl Asked {
+    /// Returns what the pool is asked for.
+    pub(super) fn of_pool(&self) -> PageRequest {
+        match self {
+            Self::InPool(request) => request.clone(),
+            // Only how it stands as a whole.
+            Self::Shadowed(_) => PageRequest::default(),
+        }
+    }
+
+    /// Returns the page, of what the pool has answered.
+    pub(super) fn page(&self, of_pool: &KeyPage, set: &KeySet) -> Page {
+        let (counts, shadowed) = (of_pool.overview.counts, set.shadowed().count());
+        match self {
+            Self::InPool(_) => Page {
+                keys: of_pool.keys.iter().map(|view| Shown::InPool(view).row(set)).collect(),
+                counts,
+                shadowed,
+                matched: of_pool.matched,
+                next: of_pool.next.as_ref().map(cursor_at),
+            },
+            Self::Shadowed(request) => {
+                let part = request.text.to_ascii_lowercase();
+                let has_part = |text: &str| text.to_ascii_lowercase().contains(&part);
+                let mut found: Vec<_> = set
+                    .shadowed()
+                    .filter(|key| has_part(key.id().as_str()) || key.project().is_some_and(has_part))
+                    .collect();
+                let matched = found.len();
+                // Several may have one id; who reads on begins with the next.
+                found.retain(|key| request.after.as_ref().is_none_or(|after| *key.id() > after.id));
+                found.sort_by(|one, other| one.id().cmp(other.id()));
+                found.drain(..request.skip.min(found.len()));
+                let has_more = found.len() > request.limit;
+                found.truncate(request.limit);
+                let last = found.last().filter(|_| has_more);
+                let rank = |key: &&AddedKey| KeyRank { text: String::new(), number: 0, id: key.id().clone() };
+                let next = last.map(|key| cursor_at(&rank(key)));
+                let keys = found.into_iter().map(|key| Shown::Shadowed(key).row(set)).collect();
+                Page { keys, counts, shadowed, matched, next }
+            }
+        }
+    }
+}
+
+fn column(name: &str) -> Option<KeyColumn> {
+    Some(match name {
+        "id" => KeyColumn::Id,
+        "project" => KeyColumn::Project,
+        "state" => KeyColumn::State,
+        "served" => KeyColumn::Served,
+        "faults" => KeyColumn::Faults,
+        "in_flight" => KeyColumn::InFlight,
+        _ => return None,
+    })
+}
+
+fn cursor_at(place: &KeyRank) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).unwrap_or_default())
 }
 
-fn place_of(cursor: &str) -> Result<Place, String> {
+fn place_of(cursor: &str) -> Result<KeyRank, String> {
     let place = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| serde_json::from_slice(&text).ok());
     place.ok_or_else(|| "cursor must be what \"next\" of the page before said".to_owned())
 }
@@ -306,9 +309,11 @@ mod tests {
         KeySet::new(configured, vec![kept, added])
     }
 
-    fn snapshot(set: &KeySet) -> Snapshot {
+    fn page(question: &Question, set: &KeySet) -> Page {
+        let asked = question.read().unwrap();
         let pool = Pool::new(Settings::default(), set.ring().unwrap().specs(), 1).unwrap();
-        pool.snapshot(meter::Now { mono: std::time::Duration::ZERO, wall: Utc::now() })
+        let now = meter::Now { mono: std::time::Duration::ZERO, wall: Utc::now() };
+        asked.page(&pool.page(&asked.of_pool(), now), set)
     }
 
     fn question(text: &str) -> Question {
@@ -316,7 +321,7 @@ mod tests {
     }
 
     fn ids(question: &Question, set: &KeySet) -> Vec<String> {
-        let page = page(question, &snapshot(set), set).unwrap();
+        let page = page(question, set);
         page.keys.iter().map(|row| row.id.clone()).collect()
     }
 
@@ -328,8 +333,8 @@ mod tests {
             loop {
                 let asked =
                     Question { sort: Some(sort.to_owned()), limit: Some(7), cursor, ..Question::default() };
-                let page = page(&asked, &snapshot(&set), &set).unwrap();
-                assert_eq!(page.matched, 27);
+                let page = page(&asked, &set);
+                assert_eq!((page.matched, page.shadowed), (26, 1));
                 seen.extend(page.keys.into_iter().map(|row| row.id));
                 match page.next {
                     Some(next) => cursor = Some(next),
@@ -339,7 +344,7 @@ mod tests {
             let mut all = seen.clone();
             all.sort();
             all.dedup();
-            assert_eq!((seen.len(), all.len()), (27, 27), "{sort}: {seen:?}");
+            assert_eq!((seen.len(), all.len()), (26, 26), "{sort}: {seen:?}");
         }
     }
 
@@ -352,7 +357,7 @@ mod tests {
         assert!(ids(&question(r#"{"state":"retired"}"#), &set).is_empty());
         assert_eq!(ids(&question(r#"{"q":"K00","offset":4,"limit":1}"#), &set), ["k004"]);
         assert!(ids(&question(r#"{"offset":100}"#), &set).is_empty());
-        let page = page(&question(r#"{"q":"added"}"#), &snapshot(&set), &set).unwrap();
+        let page = page(&question(r#"{"q":"added"}"#), &set);
         let row = serde_json::to_value(&page.keys[0]).unwrap();
         assert_eq!(
             (
@@ -368,7 +373,6 @@ mod tests {
 
     #[test]
     fn a_question_that_makes_no_sense_is_told_what_is_allowed() {
-        let set = set(1);
         for (text, word) in [
             (r#"{"limit":0}"#, "limit"),
             (r#"{"limit":201}"#, "200"),
@@ -377,7 +381,7 @@ mod tests {
             (r#"{"cursor":"!"}"#, "cursor"),
             (r#"{"cursor":"W10"}"#, "cursor"),
         ] {
-            let why = page(&question(text), &snapshot(&set), &set).unwrap_err();
+            let why = question(text).read().unwrap_err();
             assert!(why.contains(word) && why.lines().count() == 1, "{text}: {why}");
         }
     }
