@@ -8,9 +8,12 @@ const TONES = {
   retired: 'bad', down: 'bad', failed: 'bad', expired: 'bad', given_up: 'bad', disabled: 'off', shadowed: 'off', off: 'off',
 };
 
+/** How a state is coloured. @param {string} state */
+export const tone = (state) => TONES[state] || 'off';
+
 /** A state: a shape and a word. */
 export function State({ state }) {
-  return html`<span class=${`state ${TONES[state] || 'off'}`}><i></i>${word('state', state)}</span>`;
+  return html`<span class=${`state ${tone(state)}`}><i></i>${word('state', state)}</span>`;
 }
 
 export function Status({ status, end, by }) {

@@ -4,7 +4,7 @@ import { ask, overview, useAsked } from '/assets/api.js';
 import { count, millis, short, span } from '/assets/format.js';
 import { t, word } from '/assets/i18n.js';
 import { address, refine, route } from '/assets/route.js';
-import { Careful, Dialog, Empty, Failure, Gauge, State, doing, download, say } from '/assets/ui.js';
+import { Careful, Dialog, Empty, Failure, Gauge, State, doing, download, say, tone } from '/assets/ui.js';
 
 const ROW = 44;
 const PAGE = 100;
@@ -71,15 +71,23 @@ export function LimitGauges({ limits }) {
   return gauges.length ? html`<div class="gauges">${gauges}</div>` : html`<p class="soft">${t('no.known.limits')}</p>`;
 }
 
-/** The quota of which most is used. */
-function Fullest({ limits }) {
-  let fullest = null;
-  for (const one of limits) {
+/** The quota of which most is used, and how much of it. */
+function fullest(limits) {
+  let found = null;
+  for (const one of limits || []) {
     for (const [name, used, limit] of [['rpm', one.minute_requests, one.rpm], ['tpm', one.minute_tokens, one.tpm], ['rpd', one.day_requests, one.rpd]]) {
-      if (limit > 0 && (!fullest || used / limit > fullest.used / fullest.limit)) fullest = { model: one.model, name, used, limit };
+      const share = limit > 0 ? used / limit : -1;
+      if (share >= 0 && (!found || share > found.share)) found = { share, text: `${short(used)} / ${short(limit)} ${one.model || t('no.model')}`, title: `${one.model || t('no.model')} · ${word('limit', name)}: ${count(used)} / ${count(limit)}` };
     }
   }
-  return fullest ? html`<${Gauge} name=${`${fullest.model || t('no.model')} · ${fullest.name}`} used=${fullest.used} limit=${fullest.limit} />` : html`<span class="soft">–</span>`;
+  return found;
+}
+
+/** The cell of a quota: one node, its bar drawn by the style. */
+function Quota({ limits }) {
+  const it = fullest(limits);
+  if (!it) return html`<span role="cell" class="soft">–</span>`;
+  return html`<span role="cell" class=${`quota ${it.share >= 1 ? 'full' : it.share >= 0.8 ? 'high' : ''}`} title=${it.title} style=${{ '--share': `${Math.min(100, it.share * 100)}%` }}>${it.text}</span>`;
 }
 
 function One({ id, onClose, again }) {
@@ -177,8 +185,8 @@ export default function Keys() {
     return () => watch.disconnect();
   }, [matched > 0]);
   // Some rows more than are seen; never so many that their nodes count.
-  const first = Math.max(0, Math.floor(top / ROW) - 2);
-  const last = Math.min(matched - 1, first + Math.min(14, Math.ceil(height / ROW)) + 4);
+  const first = Math.max(0, Math.floor(top / ROW) - 1);
+  const last = Math.min(matched - 1, first + Math.ceil((height - 38) / ROW) + 1);
   useEffect(() => { if (matched) pages.see(first, Math.max(first, last)); }, [first, last, matched]);
   const id = rest[0];
   const open = (key) => { location.hash = address('keys', Object.fromEntries(query), key); };
@@ -212,7 +220,7 @@ export default function Keys() {
   for (let n = first; n <= last; n += 1) {
     const it = pages.row(n);
     rows.push(html`<div key=${n} data-n=${n} role="row" aria-rowindex=${n + 2} tabindex=${0} class=${`vrow row ${it && it.id === id ? 'open' : ''}`} style=${{ transform: `translateY(${n * ROW}px)` }} onKeyDown=${(event) => { if (event.target === event.currentTarget) move(event, n); }} onClick=${(event) => { if (it && !(event.target instanceof HTMLInputElement)) open(it.id); }}>
-      ${it ? html`<span role="cell"><input type="checkbox" aria-label=${it.id} checked=${chosen.has(it.id)} onChange=${() => toggle(it)} /></span><span role="cell" title=${it.id}>${it.id}</span><span role="cell" class="soft">${it.project || '–'}</span><span role="cell"><${State} state=${it.state} /></span><span role="cell" class="soft" title=${why(it)}>${back(it) ? `${back(it)} · ` : ''}${why(it)}</span><span role="cell"><${Fullest} limits=${it.limits || []} /></span><span role="cell" class="num">${it.in_flight ?? '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.successes) : '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.faults) : '–'}</span>` : html`<span></span><span class="soft">…</span>`}</div>`);
+      ${it ? html`<span role="cell"><input type="checkbox" aria-label=${it.id} checked=${chosen.has(it.id)} onChange=${() => toggle(it)} /></span><span role="cell" title=${it.id}>${it.id}</span><span role="cell" class="soft">${it.project || '–'}</span><span role="cell" class=${`state ${tone(it.state)}`}>${word('state', it.state)}</span><span role="cell" class="soft" title=${why(it)}>${back(it) ? `${back(it)} · ` : ''}${why(it)}</span><${Quota} limits=${it.limits} /><span role="cell" class="num">${it.in_flight ?? '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.successes) : '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.faults) : '–'}</span>` : html`<span></span><span class="soft">…</span>`}</div>`);
   }
   const isFiltered = Boolean(state || q);
   const exported = async (format) => { const answer = await fetch(`/api/keys/export?format=${format}`); if (answer.ok) download(`keys.${format}`, await answer.text(), format === 'csv' ? 'text/csv' : 'application/json'); };
