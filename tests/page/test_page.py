@@ -177,7 +177,7 @@ def test_by_keyboard_alone(open_site, filled):
     page.locator(".vrow.row").first.focus()
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     page.keyboard.press("ArrowDown")
-    page.wait_for_function("document.activeElement.dataset.n === '1'")
+    expect(page.locator('.vrow[data-n="1"]')).to_be_focused()
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", outline
     page.keyboard.press("Enter")
     expect(page.locator("dialog h2")).to_be_visible()
@@ -190,7 +190,7 @@ def test_a_caller_is_made_limited_rotated_and_removed(open_site, filled):
     page = site.view("callers")
     page.click("text=New token")
     page.locator("dialog input").first.fill("dora")
-    page.get_by_label("requests a minute").fill("1")
+    page.get_by_role("spinbutton", name="requests a minute").fill("1")
     page.get_by_role("button", name="Make token").click()
     token = page.inner_text("dialog .secret")
     assert token.startswith("gbt_") and len(token) == 47
@@ -201,7 +201,7 @@ def test_a_caller_is_made_limited_rotated_and_removed(open_site, filled):
     expect(card.get_by_role("meter")).to_have_attribute("aria-valuenow", "1")
     expect(card).to_contain_text("room again in")
     card.get_by_role("button", name="Edit").click()
-    page.get_by_label("requests a minute").fill("50")
+    page.get_by_role("spinbutton", name="requests a minute").fill("50")
     page.get_by_role("button", name="Save").click()
     expect(card.get_by_role("meter")).to_have_attribute("aria-valuemax", "50")
     assert filled.generate(token=token) == 200
@@ -264,6 +264,7 @@ def test_a_wrong_token_is_told(open_site, tmp_path):
         site.page.fill("input[type=password]", ADMIN)
         site.page.click("form button.main")
         expect(site.page.get_by_role("alert")).to_contain_text("too many")
+        site.leave()
 
 
 def test_the_demo_opens_its_page_by_a_link_that_works_once(browser, open_site, tmp_path):
@@ -279,10 +280,12 @@ def test_the_demo_opens_its_page_by_a_link_that_works_once(browser, open_site, t
         assert "login" not in site.page.url
         expect(site.page.locator("tbody tr").first).to_be_visible()
         shoot(site, "demo")
+        site.leave()
         other = open_site(running)
         other.expected = ["401"]
         other.page.goto(link)
         other.page.wait_for_selector("input[type=password]")
+        other.leave()
 
 
 def test_ten_thousand_keys_show_at_once_and_scroll_in_few_nodes(open_site, tmp_path):
@@ -305,9 +308,10 @@ def test_ten_thousand_keys_show_at_once_and_scroll_in_few_nodes(open_site, tmp_p
         rows = page.locator(".vlist [role=rowgroup] *")
         for place in (0.5, 1.0, 0.1):
             page.evaluate(f"(() => {{ const list = document.querySelector('.vlist'); list.scrollTop = list.scrollHeight * {place}; }})()")
-            page.wait_for_function("[...document.querySelectorAll('.vrow.row')].every(row => row.querySelector('input'))")
-            page.wait_for_timeout(200)
+            page.wait_for_timeout(100)
+            expect(page.locator(".vrow.row:not(:has(input))")).to_have_count(0)
         nodes = page.evaluate("document.querySelectorAll('.vrow.row').length")
         print(f"{nodes} rows, {rows.count()} nodes")
         assert rows.count() < 200
         shoot(site, "keys-10000")
+        site.leave()

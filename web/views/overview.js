@@ -28,7 +28,7 @@ function against(now, before) {
 }
 
 function Tile({ name, value, unit, sub }) {
-  return html`<div class="tile"><dt>${name}</dt><dd>${value}${unit ? html`<small>${unit}</small>` : null}</dd><div class="sub" title=${sub}>${sub || ' '}</div></div>`;
+  return html`<div class="tile"><dt>${name}</dt><dd>${value}${unit ? html`<small>${unit}</small>` : null}</dd><dd class="sub" title=${sub}>${sub || ' '}</dd></div>`;
 }
 
 function Hand({ it, days }) {
