@@ -1,6 +1,7 @@
 // The page's frame: who is logged in, which view is shown, and the switches. Views are loaded when they are first looked at.
 import { html, render, useEffect, useState, effect } from '/assets/vendor/preact.js';
 import { ask, listen, logIn, logOut, open, overview, stream, version } from '/assets/api.js';
+import { count } from '/assets/format.js';
 import { keep, lang, speak, t } from '/assets/i18n.js';
 import { address, route } from '/assets/route.js';
 import { choose, theme } from '/assets/theme.js';
@@ -16,6 +17,7 @@ const VIEWS = [
   ['errors', 'M12 3 2.5 20h19zM12 10v4M12 17h.01'],
   ['projects', 'M3 7a2 2 0 0 1 2-2h4l2 2h8a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2z'],
   ['models', 'M12 3l8 4.500v9L12 21l-8-4.500v-9zM12 12l8-4.500M12 12v9M12 12 4 7.5'],
+  ['playground', 'M5 3v18l15-9z'],
   ['settings', 'M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4'],
 ];
 const NAMES = VIEWS.map(([name]) => name);
@@ -76,7 +78,7 @@ function Frame() {
   const [shown, setShown] = useState(false);
   useEffect(() => { document.title = `${t(name)} · gemini-balance`; setShown(false); }, [name, lang.value]);
   const keys = overview.value?.keys;
-  const counts = { keys: keys ? keys.total : '' };
+  const counts = { keys: keys ? count(keys.total) : '' };
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById('main')?.focus(); }}>${t('skip')}</a>
   <div class="frame">
     <div class=${`side ${shown ? 'shown' : ''}`}>

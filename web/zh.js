@@ -1,7 +1,7 @@
 // What the page says, in Chinese.
 export default {
   's': '秒', 'min': '分', 'h': '小时', 'd': '天', 'in': '输入', 'out': '输出',
-  'overview': '概览', 'keys': '密钥', 'projects': '项目', 'models': '模型', 'callers': '调用方', 'requests': '请求', 'errors': '错误', 'usage': '用量', 'settings': '设置',
+  'overview': '概览', 'keys': '密钥', 'projects': '项目', 'models': '模型', 'callers': '调用方', 'requests': '请求', 'errors': '错误', 'usage': '用量', 'settings': '设置', 'playground': '试用',
   'menu': '菜单', 'skip': '跳到内容', 'loading': '加载中…', 'close': '关闭', 'done': '完成', 'cancel': '取消', 'save': '保存', 'back': '返回', 'clear': '清除', 'more': '更多', 'look': '查看', 'none': '无', 'others': '其他', 'copy': '复制', 'copied': '已复制', 'export': '导出 CSV',
   'login': '登录', 'logout': '退出', 'login.lead': '请用管理员令牌登录。', 'login.token': '管理员令牌', 'login.where': '它在',
   'theme': '主题', 'theme.auto': '自动', 'theme.light': '浅色', 'theme.dark': '深色', 'language': '语言',
@@ -36,6 +36,7 @@ export default {
   'span': '时段', 'span.hour': '24 小时', 'span.day': '30 天', 'span.month': '12 个月', 'measure': '度量', 'measure.requests': '请求', 'measure.tokens': 'token', 'measure.cost': '费用', 'usage.none': '没有用量', 'usage.none.how': '请求结束时计入用量，一秒内显示在这里。', 'unpriced.why': '部分模型没有价格，费用未知；可在 [[prices]] 中指定。', 'unpriced': '无价格', 'priced': '已知', 'price': '价格', 'list.price': '费用按 Google 标价计算；免费层级更低。',
   'among': '最新 {n} 个请求中', 'errors.none': '没有出错', 'errors.none.how': '最新请求的故障与拒绝按种类显示在这里，附 Google 的原话与处理办法。', 'not.answered.hour': '最近一小时未应答', 'says': 'Google 说', 'left.alone': '搁置', 'then': '该请求', 'advice': '处理办法', 'words': '原话', 'refusals.by': '拒绝：{by}',
   'day.resets': 'Google 的一天结束于', 'limits.learnt': '限额来自 [[limits]]，或从 Google 的拒绝中学得；取两者中较低的。',
+  'playground.lead': '以调用方 operator 的身份发送请求', 'format': '格式', 'prompt': '提示词', 'prompt.how': '问点什么。Ctrl+Enter 发送。', 'send': '发送', 'stop': '停止', 'answer': '回答', 'answer.none': '回答会实时显示在这里，并附上它走过的路。', 'asking': '等待第一个词…',
   'last.day': '最近 24 小时', 'retries': '重试', 'model.down': '搁置中', 'model.up': '服务中',
   'configuration': '配置', 'components': '组件', 'restarts': '重启 {n} 次', 'revision': '版本 {n}', 'dry.run': '重新加载会改变什么？', 'reload': '立即重新加载', 'reloaded': '新配置已生效。', 'reload.nothing': '重新加载不会改变任何内容。', 'reload.refused': '上次重新加载被拒绝：', 'reload.last': '上次读取', 'reload.counts': '已应用 {applied}，未变 {unchanged}，被拒 {refused}。', 'restart.needed': '这些需要重启：', 'setting': '设置', 'now': '现在', 'would.be': '将变为', 'when': '何时', 'at.once': '立即', 'next.restart': '重启后', 'which': '哪些', 'settings.changed': '已更改', 'settings.all': '全部 {n}', 'settings.default': '所有设置均为默认值。', 'value': '值', 'source': '来源', 'default': '默认', 'change.holds': '更改生效',
 };

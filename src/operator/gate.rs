@@ -92,24 +92,15 @@ pub(super) fn cookie_name(port: u16, is_secure: bool) -> String {
     format!("{prefix}gemini-balance-{port}")
 }
 
-/// Wraps every request: refuses what calls the listener by a name that is not its own and shows no token, and adds to every
-/// answer what browsers have to keep to.
+/// Wraps every request: refuses a browser's that calls the listener by a name that is not its own, and adds to every answer
+/// what browsers have to keep to.
 pub(super) async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let desk = request.app_data::<web::Data<Desk>>().cloned();
-    let own = desk.as_ref().and_then(|desk| desk.names.of(request.request()));
-    // A page that has its name point here has no token; a program in another container may call the listener as it likes.
-    let shows_token = || {
-        let is_bearer = request.headers().contains_key(header::AUTHORIZATION);
-        is_bearer
-            && desk.as_ref().is_some_and(|desk| {
-                desk.gate.admit(request.headers(), None).1.is_ok()
-                    || desk.operated.metrics.opens_to(request.headers())
-            })
-    };
-    let mut response = if own.is_none() && !shows_token() && request.path() != "/health" {
+    let desk = request.app_data::<web::Data<Desk>>();
+    let own = desk.and_then(|desk| desk.names.of(request.request()));
+    let mut response = if own.is_none() && is_browsers(&request) {
         let why = "this listener is not called by that name; admin.public_url can give it another";
         request.into_response(answer(403, why)).map_into_right_body()
     } else {
@@ -132,6 +123,15 @@ pub(super) async fn guard<B: MessageBody>(
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     Ok(response)
+}
+
+/// Whether a browser may have sent this. A program shows the token, which no page has that has its own name point here, and may
+/// call the listener as it likes; without a token nothing but the page itself is shown to anybody.
+fn is_browsers(request: &ServiceRequest) -> bool {
+    let marks = [header::ORIGIN, header::COOKIE, HeaderName::from_static("sec-fetch-site")];
+    let is_marked = marks.iter().any(|name| request.headers().contains_key(name));
+    let path = request.path();
+    is_marked || path == "/" || path.starts_with("/assets/") || path == "/session" || path == "/events"
 }
 
 pub(super) fn not_for_browsers() -> HttpResponse {

@@ -9,8 +9,10 @@ mod audit;
 mod events;
 mod gate;
 mod host;
+mod page_caller;
 mod session;
 
+pub(crate) use page_caller::PageCaller;
 pub(crate) use session::Sessions;
 
 use crate::{
@@ -44,6 +46,7 @@ pub(crate) struct Operated {
     pub(crate) reloads: Reloads,
     pub(crate) current: SharedSettings,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) page: Option<PageCaller>,
 }
 
 /// Where the listener is.

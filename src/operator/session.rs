@@ -109,7 +109,7 @@ impl Sessions {
 }
 
 /// 256 random bits in hex.
-fn random_id() -> Option<String> {
+pub(super) fn random_id() -> Option<String> {
     let mut bytes = [0_u8; 32];
     SystemRandom::new().fill(&mut bytes).ok()?;
     let mut text = String::with_capacity(64);

@@ -135,9 +135,10 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 33] = [
+    const RESTART: [&str; 34] = [
         "admin.host",
         "admin.port",
+        "admin.public_url",
         "log.dir",
         "log.files",
         "log.format",

@@ -12,7 +12,7 @@ use crate::{
     keys::{KeySources, RuntimeKeys},
     logging::Logging,
     metrics::{self, Metrics},
-    operator::{self, Sessions},
+    operator::{self, PageCaller, Sessions},
     reload::{Parts, Reloader, Reloads, current_settings},
     seeding,
     settings::Settings,
@@ -66,7 +66,12 @@ impl Service {
             log::warn!(target: "service", "{line}");
         }
         let enrolment = Enrolment::new(&configuration, &pool_keys.ring())?;
-        let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
+        let page = PageCaller::new();
+        let gate = Gate::new(Arc::clone(&enrolment.directory));
+        let gate = Arc::new(match &page {
+            Some(page) => gate.with_page(page.credential()),
+            None => gate,
+        });
         let clock = Clock::start();
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
@@ -167,6 +172,7 @@ impl Service {
                     reloads: reloads.clone(),
                     current: Arc::clone(&current),
                     sessions: Arc::clone(&sessions),
+                    page: page.clone(),
                     metrics: Arc::clone(&metrics),
                 };
                 operator::start(place.clone(), Arc::clone(&operators_gate), operated)?;
@@ -205,6 +211,12 @@ impl Service {
                 current,
                 accounts: accounts.clone(),
                 traces: traces.clone(),
+            };
+            let ready = |address: SocketAddr| {
+                if let Some(page) = page.filter(|_| !settings.server.has_tls()) {
+                    page.reaches(address);
+                }
+                ready(address);
             };
             let code = serve(settings, parts, certificate, signals, ready).await;
             if let Some(accounts) = &accounts

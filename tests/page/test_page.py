@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from conftest import ADMIN, MARKUP, MODEL, ROOT, TOKEN, axe, gateway, started
 
-VIEWS = ["overview", "keys", "callers", "requests", "usage", "errors", "projects", "models", "settings"]
+VIEWS = ["overview", "keys", "callers", "requests", "usage", "errors", "projects", "models", "playground", "settings"]
 WIDTHS = [360, 1024, 1440]
 SHOTS = os.environ.get("PAGE_SCREENSHOTS")
 
@@ -78,7 +78,7 @@ def test_every_view_says_what_would_fill_it(open_site, empty):
         shoot(site, f"empty-{view.split('?')[0]}")
 
 
-@pytest.mark.parametrize("view", [view for view in VIEWS if view != "overview"])
+@pytest.mark.parametrize("view", [view for view in VIEWS if view not in ("overview", "playground")])
 def test_a_view_that_cannot_be_loaded_says_so_and_tries_again(open_site, filled, view):
     site = open_site(filled)
     site.expected = ["503"]
@@ -237,6 +237,22 @@ def test_keys_are_pasted_previewed_added_disabled_and_removed(open_site, filled)
     page.get_by_role("button", name="Really remove").click()
     expect(page.locator(".vrow.row")).to_have_count(3)
     assert secret not in page.content()
+
+
+@pytest.mark.parametrize("format", ["Gemini", "OpenAI"])
+def test_a_prompt_is_answered_beside_its_timeline(open_site, filled, format):
+    site = open_site(filled).log_in()
+    page = site.view("playground")
+    page.get_by_role("button", name=format, exact=True).click()
+    page.get_by_label("Prompt").fill("Count to three")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".timeline")).to_contain_text("its turn")
+    assert len(page.inner_text(".answer")) > 3
+    shoot(site, f"playground-{format.lower()}")
+    page.get_by_label("Model").fill("no-such-model")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_contain_text("404")
+    site.expected = ["404"]
 
 
 def test_who_logs_out_sees_nothing_more(open_site, filled):

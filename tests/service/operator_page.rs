@@ -165,7 +165,7 @@ async fn a_name_that_somebody_has_point_here_is_refused() {
     let headers = [("host", "gateway:8001"), ("authorization", bearer.as_str())];
     assert_eq!(site.send("GET", "/api/keys", &headers, "").await.status, 200);
     let headers = [("host", "gateway:8001"), ("authorization", "Bearer guess")];
-    assert_eq!(site.send("GET", "/api/keys", &headers, "").await.status, 403);
+    assert_eq!(site.send("GET", "/api/keys", &headers, "").await.status, 401);
     let tunnel =
         [("host", "localhost:19001"), ("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
     assert_eq!(site.send("GET", "/api/keys", &tunnel, "").await.status, 200);
@@ -340,4 +340,40 @@ async fn what_the_page_shows_is_there_for_programs_too_and_holds_no_secret() {
         assert!(std::time::Instant::now() < deadline, "{models}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_playground_goes_through_the_gateway_as_a_caller_of_its_own() {
+    let (simulator, gateway, site) = start(|options| options).await;
+    let cookie = site.cookie().await;
+    for dialect in ["gemini", "openai"] {
+        let body = format!(r#"{{"model":"gemini-2.5-flash","prompt":"hello","dialect":"{dialect}"}}"#);
+        let answer = site.own("POST", "/api/playground", &cookie, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(answer.text().contains("data: {") && answer.whole, "{}", answer.text());
+        assert!(answer.header("content-type").unwrap().starts_with("text/plain"));
+        let id = answer.header("x-request-id").unwrap().to_owned();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let told = loop {
+            let told = site.own("GET", &format!("/api/requests/{id}"), &cookie, "").await;
+            if told.status == 200 {
+                break told.json();
+            }
+            assert!(std::time::Instant::now() < deadline, "{}", told.text());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        assert_eq!((told["caller"].as_str(), told["dialect"].as_str()), (Some("operator"), Some(dialect)));
+    }
+    assert_eq!(simulator.stats().by_key.values().sum::<u64>(), 2);
+    let wrong = site
+        .own("POST", "/api/playground", &cookie, r#"{"model":"../x","prompt":"","dialect":"gemini"}"#)
+        .await;
+    assert_eq!(wrong.status, 400);
+    let foreign = [("origin", "http://evil.example"), ("cookie", cookie.as_str()), ("x-gemini-balance", "1")];
+    assert_eq!(site.send("POST", "/api/playground", &foreign, "{}").await.status, 403);
+    // Nobody else is let in by that name, and no token has it.
+    let client = client().get(gateway.url("/me")).header("x-goog-api-key", "operator").send().await.unwrap();
+    assert_eq!(client.status(), 401);
+    let named = site.own("POST", "/api/tokens", &cookie, r#"{"name":"operator"}"#).await;
+    assert_eq!(named.status, 400, "{}", named.text());
 }

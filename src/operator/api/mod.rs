@@ -5,6 +5,7 @@ mod keys;
 mod metrics;
 mod models;
 mod overview;
+mod playground;
 mod projects;
 mod reload;
 mod requests;
@@ -31,6 +32,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .configure(metrics::routes)
         .configure(models::routes)
         .configure(overview::routes)
+        .configure(playground::routes)
         .configure(projects::routes)
         .configure(session::routes)
         .configure(settings::routes)
