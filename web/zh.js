@@ -37,6 +37,7 @@ export default {
   'among': '最新 {n} 个请求中', 'errors.none': '没有出错', 'errors.none.how': '最新请求的故障与拒绝按种类显示在这里，附 Google 的原话与处理办法。', 'not.answered.hour': '最近一小时未应答', 'says': 'Google 说', 'left.alone': '搁置', 'then': '该请求', 'advice': '处理办法', 'words': '原话', 'refusals.by': '拒绝：{by}',
   'day.resets': 'Google 的一天结束于', 'limits.learnt': '限额来自 [[limits]]，或从 Google 的拒绝中学得；取两者中较低的。',
   'playground.lead': '以调用方 operator 的身份发送请求', 'format': '格式', 'prompt': '提示词', 'prompt.how': '问点什么。Ctrl+Enter 发送。', 'send': '发送', 'stop': '停止', 'answer': '回答', 'answer.none': '回答会实时显示在这里，并附上它走过的路。', 'asking': '等待第一个词…',
+  'audit': '审计', 'audit.none': '还没有任何更改。', 'verb': '操作', 'subject': '对象', 'address': '地址', 'admitted.token': '令牌', 'admitted.session': '页面', 'admitted.nobody': '无人',
   'last.day': '最近 24 小时', 'retries': '重试', 'model.down': '搁置中', 'model.up': '服务中',
   'configuration': '配置', 'components': '组件', 'restarts': '重启 {n} 次', 'revision': '版本 {n}', 'dry.run': '重新加载会改变什么？', 'reload': '立即重新加载', 'reloaded': '新配置已生效。', 'reload.nothing': '重新加载不会改变任何内容。', 'reload.refused': '上次重新加载被拒绝：', 'reload.last': '上次读取', 'reload.counts': '已应用 {applied}，未变 {unchanged}，被拒 {refused}。', 'restart.needed': '这些需要重启：', 'setting': '设置', 'now': '现在', 'would.be': '将变为', 'when': '何时', 'at.once': '立即', 'next.restart': '重启后', 'which': '哪些', 'settings.changed': '已更改', 'settings.all': '全部 {n}', 'settings.default': '所有设置均为默认值。', 'value': '值', 'source': '来源', 'default': '默认', 'change.holds': '更改生效',
 };

@@ -28,7 +28,7 @@ use actix_web::{App, HttpServer, middleware::from_fn, web};
 use events::Listeners;
 use gemini_balance_actors::{KeyManager, accounting::Accounts, health::Health};
 use host::OwnNames;
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 
 /// How many wrong tokens an address may show on the page in a minute.
 const MOST_GUESSES: u32 = 5;
@@ -47,6 +47,8 @@ pub(crate) struct Operated {
     pub(crate) current: SharedSettings,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) page: Option<PageCaller>,
+    /// The file that their changes are written down in.
+    pub(crate) audit_log: PathBuf,
 }
 
 /// Where the listener is.

@@ -173,6 +173,7 @@ impl Service {
                     current: Arc::clone(&current),
                     sessions: Arc::clone(&sessions),
                     page: page.clone(),
+                    audit_log: settings.log.dir.join("audit.log"),
                     metrics: Arc::clone(&metrics),
                 };
                 operator::start(place.clone(), Arc::clone(&operators_gate), operated)?;

@@ -328,6 +328,21 @@ async fn what_the_page_shows_is_there_for_programs_too_and_holds_no_secret() {
     let projects = get("/api/projects").await;
     assert_eq!(projects["matched"], 2);
     assert!(projects["day_resets"].is_string());
+    let cookie = site.cookie().await;
+    assert_eq!(site.own("DELETE", "/session", &cookie, "").await.status, 200);
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let audit = get("/api/audit").await;
+        if audit["lines"][0]["verb"] == "log out" {
+            assert_eq!(
+                (&audit["lines"][0]["by"], &audit["lines"][1]["verb"]),
+                (&"session".into(), &"log in".into())
+            );
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{audit}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let overview = get("/api/overview").await;
     assert_eq!(overview["keys"]["available"], 2);
     let deadline = std::time::Instant::now() + Duration::from_secs(10);

@@ -80,7 +80,7 @@ export default function Playground() {
   const keys = (event) => { if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) send(event); };
   return html`<div class="head"><h1>${t('playground')}</h1><span class="lead">${t('playground.lead')}</span></div>
   <div class="grid2"><form class="panel" onSubmit=${send}><div class="body stack">
-      <div class="filters"><label class="field">${t('model')}<input list="models" required pattern="[A-Za-z0-9._\\-]+" value=${model} onInput=${(event) => setModel(event.target.value)} /></label>
+      <div class="filters low"><label class="field">${t('model')}<input list="models" required pattern="[A-Za-z0-9._\\-]+" value=${model} onInput=${(event) => setModel(event.target.value)} /></label>
         <datalist id="models">${models.filter((it) => it.model).map((it) => html`<option key=${it.model} value=${it.model} />`)}</datalist>
         <div class="field"><${Choice} label=${t('format')} value=${dialect} onChoose=${setDialect} options=${[['gemini', 'Gemini'], ['openai', 'OpenAI']]} /></div></div>
       <label class="field">${t('prompt')}<textarea required value=${prompt} onInput=${(event) => setPrompt(event.target.value)} onKeyDown=${keys} placeholder=${t('prompt.how')}></textarea></label>

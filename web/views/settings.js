@@ -2,8 +2,8 @@
 import { html, useState } from '/assets/vendor/preact.js';
 import { ask, overview, useAsked } from '/assets/api.js';
 import { count } from '/assets/format.js';
-import { t } from '/assets/i18n.js';
-import { Busy, Choice, Failure, State, Time, doing } from '/assets/ui.js';
+import { t, word } from '/assets/i18n.js';
+import { Busy, Choice, Failure, State, Status, Time, doing } from '/assets/ui.js';
 
 function Reload({ reload, again }) {
   const [plan, setPlan] = useState(/** @type {any} */ (null));
@@ -25,6 +25,15 @@ function Components() {
   return html`<section class="panel"><header><h2>${t('components')}</h2></header><div class="body"><ul class="notes">${parts.map(([name, it]) => html`<li key=${name}><span class="mono">${name}</span><${State} state=${it.state} />${it.reason ? html`<span class="soft">${it.reason}</span>` : null}<span class="push soft">${it.restarts ? t('restarts', { n: it.restarts }) : ''}</span></li>`)}</ul></div></section>`;
 }
 
+function Audit() {
+  const asked = useAsked('/api/audit', 15000);
+  const lines = asked.data?.lines || [];
+  return html`<section class="panel"><header><h2>${t('audit')}</h2><span class="push mono">logs/audit.log</span></header>
+    <div class="body"><${Failure} error=${asked.error} again=${asked.again} />${asked.data && lines.length === 0 ? html`<p class="soft">${t('audit.none')}</p>` : null}</div>
+    ${lines.length ? html`<div class="scroll"><table class="table"><thead><tr><th>${t('time')}</th><th>${t('verb')}</th><th>${t('subject')}</th><th>${t('by')}</th><th>${t('address')}</th><th>${t('status')}</th></tr></thead>
+      <tbody>${lines.slice(0, 30).map((one, n) => html`<tr key=${n}><td><${Time} at=${one.time} full /></td><td>${one.verb}</td><td class="wrap">${one.subject || html`<span class="soft">–</span>`}</td><td>${word('admitted', one.by)}</td><td class="mono">${one.address || '–'}</td><td><${Status} status=${one.status} /></td></tr>`)}</tbody></table></div>` : null}</section>`;
+}
+
 export default function Settings() {
   const asked = useAsked('/api/settings', 10000);
   const [part, setPart] = useState('');
@@ -36,5 +45,5 @@ export default function Settings() {
   ${!asked.data ? (asked.error ? null : html`<${Busy} />`) : html`<div class="stack"><div class="grid2"><${Reload} reload=${asked.data.reload} again=${asked.again} /><${Components} /></div>
   <div class="filters"><input type="search" aria-label=${t('filter.settings')} placeholder=${t('filter.settings')} value=${part} onInput=${(event) => setPart(event.target.value)} /><${Choice} label=${t('which')} value=${shownBy} onChoose=${setWhich} options=${[['changed', t('settings.changed')], ['all', t('settings.all', { n: count(all.length) })]]} /></div>
   <section class="panel">${shown.length === 0 ? html`<p class="busy">${part ? t('nothing.fits') : t('settings.default')}</p>` : html`<div class="scroll"><table class="table"><thead><tr><th>${t('setting')}</th><th>${t('value')}</th><th>${t('source')}</th><th>${t('default')}</th><th>${t('change.holds')}</th></tr></thead>
-    <tbody>${shown.map((it) => html`<tr key=${it.name}><td class="mono">${it.name}</td><td class="mono wrap">${it.value}</td><td class="wrap soft">${it.source || t('default').toLowerCase()}</td><td class="mono wrap soft">${it.default ?? ''}</td><td class="soft">${it.live ? t('at.once') : t('next.restart')}</td></tr>`)}</tbody></table></div>`}</section></div>`}`;
+    <tbody>${shown.map((it) => html`<tr key=${it.name}><td class="mono">${it.name}</td><td class="mono wrap">${it.value}</td><td class="wrap soft">${it.source || t('default').toLowerCase()}</td><td class="mono wrap soft">${it.default ?? ''}</td><td class="soft">${it.live ? t('at.once') : t('next.restart')}</td></tr>`)}</tbody></table></div>`}</section><${Audit} /></div>`}`;
 }

@@ -1,5 +1,6 @@
 //! The paths of the operator's listener. Each file owns a resource.
 
+mod audit_log;
 mod health;
 mod keys;
 mod metrics;
@@ -27,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Adds every path.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
+        .configure(audit_log::routes)
         .configure(health::routes)
         .configure(keys::routes)
         .configure(metrics::routes)
