@@ -40,7 +40,7 @@ pub(super) fn refusal(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse
         return None;
     }
     if let Some(id) = session_id(request, desk) {
-        if let Err(refusal) = from_own_page(request) {
+        if let Some(refusal) = refuse_foreign(request) {
             return Some(refusal);
         }
         if !desk.sessions.is_open(&id, Instant::now()) {
@@ -60,7 +60,7 @@ fn unknown() -> HttpResponse {
 }
 
 /// Refuses what is not sent by the page of this listener itself.
-pub(super) fn from_own_page(request: &HttpRequest) -> Result<(), HttpResponse> {
+pub(super) fn refuse_foreign(request: &HttpRequest) -> Option<HttpResponse> {
     let own = request.extensions().get::<OwnOrigin>().cloned();
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let is_own = match (own, text("origin"), text("sec-fetch-site")) {
@@ -69,13 +69,11 @@ pub(super) fn from_own_page(request: &HttpRequest) -> Result<(), HttpResponse> {
         (Some(_), None, site) => site == Some("same-origin"),
     };
     if !is_own {
-        return Err(answer(403, "this was not sent by the page of this listener"));
+        return Some(answer(403, "this was not sent by the page of this listener"));
     }
     let asks = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !asks && text(OWN_HEADER) != Some("1") {
-        return Err(answer(403, "what changes something needs the header x-gemini-balance: 1"));
-    }
-    Ok(())
+    (!asks && text(OWN_HEADER) != Some("1"))
+        .then(|| answer(403, "what changes something needs the header x-gemini-balance: 1"))
 }
 
 /// Returns the id of the session that a request shows.

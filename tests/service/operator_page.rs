@@ -263,7 +263,7 @@ async fn the_page_is_public_small_and_says_what_it_may_do() {
 /// Reads a stream of events until one of this name has come; its JSON.
 async fn event(stream: &mut TcpStream, read: &mut String, name: &str) -> Option<Value> {
     let head = format!("event: {name}\ndata: ");
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
         if let Some(at) = read.find(&head)
             && let Some(end) = read[at..].find("\n\n")

@@ -1,14 +1,18 @@
-//! `/api/models`: the models that were asked for in the last day, with what became of them, which are down, what they cost, and
-//! what is asked in their place.
+//! `/api/models`: the models that were asked for in the last day, with what became of their requests and whether all of those
+//! have a price; which are down; and their times and faults among the newest requests.
 
 use super::{
     Desk, PATIENCE,
     gate::{answer, refusal},
+    overview::quantile,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use keypool::PageRequest;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 use tokio::time::Instant;
 use usage::{Column, Query, QueryStep};
 
@@ -60,10 +64,11 @@ async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
             );
         }
     }
-    let in_trouble = in_trouble(&desk);
-    for (name, faults) in in_trouble {
+    for (name, mut recent) in recent(&desk) {
         if let Some(model) = models.get_mut(&name) {
-            model["faults"] = json!(faults);
+            model["first_byte_p50_ms"] = json!(quantile(&mut recent.first_bytes, 50));
+            model["first_byte_p95_ms"] = json!(quantile(&mut recent.first_bytes, 95));
+            model["faults"] = json!(recent.faults);
         }
     }
     let down: HashMap<&str, u64> =
@@ -79,18 +84,23 @@ async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "models": list }))
 }
 
-/// The kinds of faults of each model, among the newest requests.
-fn in_trouble(desk: &Desk) -> BTreeMap<String, BTreeMap<String, u64>> {
-    let mut models: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+/// What is known of a model from the newest requests.
+#[derive(Default)]
+struct Recent {
+    first_bytes: Vec<Duration>,
+    /// How many faults there were, by kind.
+    faults: BTreeMap<String, u64>,
+}
+
+fn recent(desk: &Desk) -> BTreeMap<String, Recent> {
+    let mut models: BTreeMap<String, Recent> = BTreeMap::new();
     let Some(accounts) = &desk.operated.accounts else { return models };
-    let has_fault = |it: &gemini_balance_actors::transaction::Transaction| {
-        it.attempts.iter().any(|attempt| attempt.fault.is_some())
-    };
-    for (_, request) in accounts.recent(None, usize::MAX, has_fault) {
+    for (_, request) in accounts.recent(None, usize::MAX, |it| it.model.is_some()) {
         let Some(name) = &request.model else { continue };
-        let faults = models.entry(name.to_string()).or_default();
+        let recent = models.entry(name.to_string()).or_default();
+        recent.first_bytes.extend(request.first_byte);
         for fault in request.attempts.iter().filter_map(|attempt| attempt.fault) {
-            *faults.entry(format!("{fault:?}")).or_default() += 1;
+            *recent.faults.entry(format!("{fault:?}")).or_default() += 1;
         }
     }
     models

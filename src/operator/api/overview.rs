@@ -124,7 +124,7 @@ impl Minute {
 }
 
 /// Returns the smallest of the times that so many per cent do not pass, in milliseconds.
-fn quantile(times: &mut [Duration], per_cent: usize) -> Option<u64> {
+pub(super) fn quantile(times: &mut [Duration], per_cent: usize) -> Option<u64> {
     let last = times.len().checked_sub(1)?;
     let place = (times.len() * per_cent).div_ceil(100).saturating_sub(1).min(last);
     let (_, time, _) = times.select_nth_unstable(place);

@@ -156,7 +156,7 @@ impl Played {
                 stream.read_buf(&mut read).await?;
             }
             let piece: Bytes = read.split().freeze();
-            let rest = (!piece.is_empty()).then(|| (piece, (read, stream)));
+            let rest = (!piece.is_empty()).then_some((piece, (read, stream)));
             Ok::<_, io::Error>(rest)
         });
         response.streaming(pieces)

@@ -2,7 +2,7 @@
 
 use super::{
     Desk, audit,
-    gate::{answer, cookie_name, from_own_page, refusal, session_id},
+    gate::{answer, cookie_name, refusal, refuse_foreign, session_id},
 };
 use crate::operator::host::OwnOrigin;
 use actix_web::{
@@ -48,7 +48,7 @@ async fn tell(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
 
 async fn log_in(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -> HttpResponse {
     audit::note(&request, "log in", None);
-    if let Err(refusal) = from_own_page(&request) {
+    if let Some(refusal) = refuse_foreign(&request) {
         return refusal;
     }
     let Ok(login) = serde_json::from_slice::<Login>(&body) else {
