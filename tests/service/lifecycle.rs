@@ -306,7 +306,10 @@ fn the_demos_operator_finds_made_up_callers_with_limits_usage_and_a_request_to_e
         let clean = format!("unset GOOGLE_API_KEYS; cd {}; {export}; {command}", folder.path().display());
         run_in_shell(&clean)
     };
-    let printed = |word: &str| demo.lines.iter().find(|line| line.ends_with(word)).unwrap().as_str();
+    // What is to be typed is set off from the log's lines.
+    let typed = |line: &&String| line.starts_with(' ');
+    let printed =
+        |word: &str| demo.lines.iter().filter(typed).find(|line| line.ends_with(word)).unwrap().as_str();
     let story = run(&example);
     for part in
         ["of alice", "model gemini-2.5-pro", "Google answered 429", "QuotaMinute", "Google answered 200"]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// How long a silent connection is listened to: requests here are answered within milliseconds or never.
-const SILENCE: Duration = Duration::from_millis(250);
+const SILENCE: Duration = Duration::from_secs(1);
 
 fn get(target: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\nconnection: close\r\n\r\n").into()
