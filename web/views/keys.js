@@ -1,7 +1,7 @@
 // Every key: a list of which only what is seen is there, what is known of one key, verbs on one or many, and the paste.
 import { html, useEffect, useRef, useState } from '/assets/vendor/preact.js';
 import { ask, overview, useAsked } from '/assets/api.js';
-import { count, millis, short, span } from '/assets/format.js';
+import { count, short, span } from '/assets/format.js';
 import { t, word } from '/assets/i18n.js';
 import { address, refine, route } from '/assets/route.js';
 import { Careful, Dialog, Empty, Failure, Gauge, State, doing, download, say, tone } from '/assets/ui.js';
