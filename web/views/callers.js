@@ -52,7 +52,7 @@ function Form({ caller, onClose, onDone }) {
   </form></${Dialog}>`;
 }
 
-function Caller({ it, change, onEdit, onSecret }) {
+function Caller({ it, refused, change, onEdit, onSecret }) {
   const path = `/api/tokens/${encodeURIComponent(it.name)}`;
   const isOurs = it.source === 'runtime';
   const act = async (verb, said) => { await doing(() => ask(`${path}/${verb}`, { method: 'POST' }), said); change(); };
@@ -69,6 +69,7 @@ function Caller({ it, change, onEdit, onSecret }) {
         <span>${t('this.month')}<b>${short(it.use?.month.tokens)}</b> ${t('tokens')}</span><span>${t('in.flight')}<b>${it.use?.in_flight || 0}</b></span>
         <span>${t('models')} ${it.models.slice(0, 4).map((glob) => html`<span class="tag" key=${glob}>${glob}</span> `)}${it.models.length > 4 ? `+${it.models.length - 4}` : ''}</span>
         ${it.surfaces.length < 4 ? html`<span>${t('surfaces')} ${it.surfaces.map((name) => html`<span class="tag" key=${name}>${name}</span> `)}</span>` : null}
+        ${refused.length ? html`<span><a href=${address('requests', { caller: it.name, refused_by: 'caller' })}>${t('refused.lately')}</a> ${refused.map(([limit, n]) => html`<span class="tag" key=${limit}>${word('limit', limit)} ${n}</span> `)}</span>` : null}
         ${it.expires ? html`<span>${t('expires')} ${day(it.expires)}</span>` : null}
         ${it.former_until ? html`<span>${t('former.until', { time: span((Date.parse(it.former_until) - Date.now()) / 1000) })}</span>` : null}</div>
     </div></section>`;
@@ -76,6 +77,12 @@ function Caller({ it, change, onEdit, onSecret }) {
 
 export default function Callers() {
   const asked = useAsked('/api/tokens', 3000);
+  const refusals = useAsked('/api/requests?refused_by=caller&limit=200', 5000).data?.requests || [];
+  const refusedOf = (name) => {
+    const by = new Map();
+    for (const one of refusals) if (one.caller === name && one.limit) by.set(one.limit, (by.get(one.limit) || 0) + 1);
+    return [...by];
+  };
   const [form, setForm] = useState(/** @type {any} */ (null));
   const [secret, setSecret] = useState(/** @type {any} */ (null));
   const [part, setPart] = useState('');
@@ -87,7 +94,7 @@ export default function Callers() {
   <${Failure} error=${asked.error} again=${asked.again} />
   ${!asked.data && !asked.error ? html`<${Busy} />` : null}
   ${asked.data && all.length === 0 ? html`<section class="panel"><${Empty} title=${t('callers.none')}><p>${t('callers.none.how')}</p><code>gemini-balance tokens add alice --rpm 60</code></${Empty}></section>` : null}
-  <div class="stack">${shown.map((it) => html`<${Caller} key=${it.name} it=${it} change=${asked.again} onEdit=${() => setForm(it)} onSecret=${setSecret} />`)}</div>
+  <div class="stack">${shown.map((it) => html`<${Caller} key=${it.name} it=${it} refused=${refusedOf(it.name)} change=${asked.again} onEdit=${() => setForm(it)} onSecret=${setSecret} />`)}</div>
   ${form ? html`<${Form} caller=${form.name ? form : null} onClose=${() => setForm(null)} onDone=${done} />` : null}
   ${secret ? html`<${Secret} made=${secret} onClose=${() => setSecret(null)} />` : null}`;
 }
