@@ -8,6 +8,7 @@ pub mod command;
 mod configuration;
 mod connections;
 pub mod http;
+pub mod import;
 pub mod inflight;
 mod keys;
 mod local_http;

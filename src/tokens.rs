@@ -9,6 +9,7 @@ use callers::{
     CallerSpec, Directory, DirectoryError, InstanceKey, NewToken, PoolKey, TokenChange, TokenListing,
 };
 use gemini_balance_actors::{
+    Secret,
     accounting::CallerNames,
     clock::Clock,
     key_ring::KeyRing,
@@ -17,6 +18,7 @@ use gemini_balance_actors::{
 use gemini_balance_store::instance_key::{self, InstanceKeyError};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::{
+    collections::HashSet,
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -176,6 +178,23 @@ impl Tokens {
         let random = random()?;
         let (token, changes) = self.enrolment.directory.add(spec, &random, self.clock.now())?;
         Ok(Done { result: token, is_kept: self.keep(changes).await })
+    }
+
+    /// Takes over tokens that were chosen elsewhere, as callers of free names; returns the names. Those that somebody has
+    /// already are left out.
+    pub(crate) async fn take_over(&self, secrets: &[Secret]) -> Result<Done<Vec<String>>, TokensError> {
+        self.enrolment.key.ensure()?;
+        let directory = &self.enrolment.directory;
+        let now = self.clock.now();
+        let taken: HashSet<String> =
+            directory.list(now).into_iter().map(|token| token.spec.name.to_string()).collect();
+        let free = (1..).map(|n| format!("import-{n}")).filter(|name| !taken.contains(name));
+        let is_new = |secret: &&Secret| directory.identify(secret.expose().as_bytes(), now.wall).is_none();
+        let tokens: Vec<(String, &Secret)> = free.zip(secrets.iter().filter(is_new)).collect();
+        let specs = tokens.iter().map(|(name, secret)| (CallerSpec::new(name), secret.expose().as_bytes()));
+        let changes = directory.take_over(specs, now)?;
+        let names = tokens.into_iter().map(|(name, _)| name).collect();
+        Ok(Done { result: names, is_kept: self.keep(changes).await })
     }
 
     /// Gives a token a new secret; the old one is let in for `grace`.

@@ -18,6 +18,7 @@ pub mod key_checker;
 pub mod key_manager;
 pub mod key_ring;
 pub mod ledger;
+pub mod listeners;
 pub mod live;
 pub mod secret;
 pub mod store;

@@ -1,62 +1,13 @@
 //! What is recorded of one request: made up by the `ForwardActor` or `LiveActor` as it goes (or by the HTTP face, for a
-//! request that never came so far), handed to the [`Listeners`] at its end. It holds ids and counts, never a secret or a
+//! request that never came so far), handed to the `Listeners` at its end. It holds ids and counts, never a secret or a
 //! body.
 
-use crate::{accounting::Account, failure::Failure, trace_parent::TraceParent};
+use crate::{failure::Failure, trace_parent::TraceParent};
 use callers::Denial;
 use chrono::{DateTime, Utc};
 use gemini::{fault::Kind, operation::Verb, path::Dialect, usage::Usage};
 use keypool::{Choice, PassedOver, Project, Refusal};
-use std::{rc::Rc, sync::Arc, time::Duration};
-
-/// Hears of each transaction that has ended: the log, what counts usage. It must not block.
-pub trait TransactionListener {
-    /// Takes one that has ended.
-    fn ended(&self, transaction: &Transaction);
-
-    /// Says whether it wants to know of which client's trace a request is part.
-    fn reads_trace_parents(&self) -> bool {
-        false
-    }
-}
-
-impl<F: Fn(&Transaction)> TransactionListener for F {
-    fn ended(&self, transaction: &Transaction) {
-        self(transaction);
-    }
-}
-
-/// All who hear of the transactions of one worker, and who keeps them. Cheap to clone.
-#[derive(Clone)]
-pub struct Listeners {
-    told: Rc<[Box<dyn TransactionListener>]>,
-    account: Option<Account>,
-    reads_trace_parents: bool,
-}
-
-impl Listeners {
-    /// Makes the list, to be told in this order. At last the transaction itself goes into the account.
-    pub fn new(listeners: Vec<Box<dyn TransactionListener>>, account: Option<Account>) -> Self {
-        let reads_trace_parents = listeners.iter().any(|listener| listener.reads_trace_parents());
-        Self { told: listeners.into(), account, reads_trace_parents }
-    }
-
-    /// Reads of which client's trace a request is part, if anybody wants to know.
-    pub fn trace_parent(&self, headers: impl FnOnce() -> Option<TraceParent>) -> Option<TraceParent> {
-        if self.reads_trace_parents { headers() } else { None }
-    }
-
-    /// Ends a transaction: tells all of it. Taken by value, since it ends once.
-    pub fn end(&self, mut transaction: Transaction) {
-        transaction.ended = Utc::now();
-        for listener in &*self.told {
-            listener.ended(&transaction);
-        }
-        if let Some(account) = &self.account {
-            account.leave(transaction);
-        }
-    }
-}
+use std::{sync::Arc, time::Duration};
 
 /// One request, from its arrival to its last byte.
 #[derive(Clone, Debug)]
@@ -89,7 +40,7 @@ pub struct Transaction {
     pub first_byte: Option<Duration>,
     /// From arrival to the end.
     pub total: Duration,
-    /// When it ended; set by [`Listeners::end`].
+    /// When it ended; set as it is handed to its listeners.
     pub ended: DateTime<Utc>,
     /// The time in which it had no key, of all its attempts together.
     pub queued: Duration,

@@ -18,9 +18,10 @@ use gemini_balance_actors::{
     key_manager::Reconcile,
     key_ring::KeyRing,
     ledger::Ledger,
+    listeners::Listeners,
     store::Memory,
     supervisor::Intensity,
-    transaction::{Listeners, Transaction},
+    transaction::Transaction,
     upstream::{BaseUrl, UpstreamSettings},
 };
 use gemini_simulator::{Config, Shape, Simulator};

@@ -85,6 +85,7 @@ pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCod
             secret_file: None,
             project: Some((*project).to_owned()),
             weight: 1,
+            enabled: true,
         })
         .collect();
     let mut traffic = None;

@@ -2,10 +2,12 @@
 //! way to fail ends in one line on standard error and a non-zero exit.
 
 mod check;
+mod consent;
 mod demo;
 mod explain;
 pub(crate) mod failure;
 mod health;
+mod import;
 mod keys;
 mod operator;
 mod reload;
@@ -71,6 +73,8 @@ enum Command {
     },
     /// Have a running gateway read its configuration again, and say what has changed
     Reload(reload::Flags),
+    /// Make a configuration of what another gateway has: snailyp's gemini-balance, gpt-load, LiteLLM, or any list of keys
+    Import(import::Flags),
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -113,6 +117,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Usage(flags) => usage::run(&settings_of(arguments.config.as_deref())?, &flags),
         Command::Explain { id } => explain::run(&settings_of(arguments.config.as_deref())?, &id),
         Command::Reload(flags) => reload::run(&settings_of(arguments.config.as_deref())?, flags),
+        Command::Import(flags) => import::run(&flags),
         Command::Check => check::run(settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }

@@ -41,7 +41,7 @@ use crate::{inflight::InFlight, settings};
 use gemini_balance_actors::store::Store;
 use gemini_balance_actors::{
     KeyManager, SharedPrices, accounting::Accounts, clock::Clock, forward::Forwarder, health::Health,
-    live::Live, transaction::Listeners,
+    listeners::Listeners, live::Live,
 };
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 

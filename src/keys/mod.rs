@@ -3,15 +3,16 @@
 //! and what is shown of it, is in `preview`.
 
 mod error;
-mod key_set;
+mod inventory;
 mod preview;
 
 pub(crate) use error::KeysError;
-pub(crate) use key_set::{AddedKey, KeyChange, KeySet, KeySource};
+pub(crate) use inventory::{AddedKey, KeyChange, KeyInventory, KeySource};
 pub(crate) use preview::{Paste, Preview};
 
 use crate::{
     configuration::Configuration,
+    import::ImportedKey,
     settings::{Settings, SettingsError},
     tokens::{Done, let_in},
 };
@@ -21,13 +22,14 @@ use gemini_balance_actors::{
     KeyManager, Secret,
     key_checker::{CheckError, KeyChecker},
     key_manager::{Reconcile, ReconcileError, Verb, VerbKind},
-    key_ring::{Key, KeyRing},
+    key_ring::{Key, KeyRing, fingerprint},
     store::Store,
     upstream::probe::KeyHealth,
 };
 use gemini_balance_store::vault::Vault;
 use keypool::{KeyId, PoolError};
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -44,7 +46,7 @@ const CHECKED_WITHIN: Duration = Duration::from_secs(120);
 
 /// The keys there are, before the pool is.
 pub(crate) struct KeySources {
-    set: KeySet,
+    inventory: KeyInventory,
     vault: Option<Box<dyn Vault>>,
     ring: KeyRing,
 }
@@ -58,12 +60,12 @@ impl KeySources {
             Some(vault) => vault.load().map_err(|error| settings.vault_refused(&error))?,
             None => Vec::new(),
         };
-        let set = KeySet::new(configuration.ring.clone(), kept);
-        if set.is_empty() {
+        let inventory = KeyInventory::new(configuration.ring.clone(), kept);
+        if inventory.is_empty() {
             return Err(Settings::no_key());
         }
-        let ring = set.ring().map_err(|unusable| settings.vault_refused(&KeysError::from(unusable)))?;
-        Ok(Self { set, vault, ring })
+        let ring = inventory.ring().map_err(|unusable| settings.vault_refused(&KeysError::from(unusable)))?;
+        Ok(Self { inventory, vault, ring })
     }
 
     /// Returns the pool's keys.
@@ -74,7 +76,7 @@ impl KeySources {
 
 /// The operator's verbs on keys.
 pub(crate) struct RuntimeKeys {
-    set: Mutex<Arc<KeySet>>,
+    inventory: Mutex<Arc<KeyInventory>>,
     vault: Option<Arc<Mutex<Box<dyn Vault>>>>,
     /// Whether what is put there outlives the process.
     is_lasting: bool,
@@ -100,9 +102,9 @@ impl RuntimeKeys {
         store: Store,
         directory: Arc<Directory>,
     ) -> Self {
-        let KeySources { set, vault, .. } = sources;
+        let KeySources { inventory, vault, .. } = sources;
         Self {
-            set: Mutex::new(Arc::new(set)),
+            inventory: Mutex::new(Arc::new(inventory)),
             is_lasting: vault.as_ref().is_some_and(|vault| vault.outlives_the_process()),
             vault: vault.map(|vault| Arc::new(Mutex::new(vault))),
             turn: tokio::sync::Mutex::new(()),
@@ -114,22 +116,22 @@ impl RuntimeKeys {
     }
 
     /// Returns the keys as they are now.
-    pub(crate) fn set(&self) -> Arc<KeySet> {
-        Arc::clone(&self.set.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn inventory(&self) -> Arc<KeyInventory> {
+        Arc::clone(&self.inventory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Says what would become of a paste.
     pub(crate) fn preview(&self, paste: &Paste) -> Result<Preview, KeysError> {
-        Ok(preview::read(paste, &self.set())?.preview)
+        Ok(preview::read(paste, &self.inventory())?.preview)
     }
 
     /// Asks Google about the keys of a paste that would be added, by their fingerprints.
     pub(crate) async fn check_paste(&self, paste: &Paste) -> Result<Vec<(String, KeyHealth)>, KeysError> {
-        let secrets = preview::read(paste, &self.set())?.chosen;
+        let secrets = preview::read(paste, &self.inventory())?.chosen;
         if secrets.len() > CHECKED_AT_ONCE {
             return Err(KeysError::TooManyToCheck);
         }
-        let keys: Vec<Arc<Key>> = key_set::bare_ring(secrets)?.keys().to_vec();
+        let keys: Vec<Arc<Key>> = inventory::bare_ring(secrets)?.keys().to_vec();
         let names: Vec<String> = keys.iter().map(|key| key.fingerprint().to_owned()).collect();
         let health = self.checker.ask(keys, Instant::now() + CHECKED_WITHIN).await?;
         Ok(names.into_iter().zip(health).collect())
@@ -142,17 +144,36 @@ impl RuntimeKeys {
 
     /// Adds the chosen keys of a paste.
     pub(crate) async fn add(self: &Arc<Self>, paste: Paste) -> Result<Done<Added>, KeysError> {
-        self.change(move |set| {
-            let read = preview::read(&paste, set)?;
-            let (set, added) = set.adding(read.chosen, paste.project.as_deref(), Utc::now());
-            Ok((set, Added { preview: read.preview, added }))
+        self.change(move |inventory| {
+            let read = preview::read(&paste, inventory)?;
+            let (inventory, added) = inventory.adding(read.chosen, paste.project.as_deref(), Utc::now());
+            Ok((inventory, Added { preview: read.preview, added }))
         })
         .await
     }
 
+    /// Adds the keys of an import that are not here yet; those that are not to be used are disabled.
+    pub(crate) async fn import(
+        self: &Arc<Self>,
+        keys: Vec<ImportedKey>,
+    ) -> Result<Done<Vec<KeyId>>, KeysError> {
+        let unused: HashSet<String> =
+            keys.iter().filter(|key| !key.enabled).map(|key| fingerprint(&key.secret)).collect();
+        let done = self.change(move |set| Ok(set.importing(&keys, Utc::now()))).await?;
+        let set = self.inventory();
+        for id in &done.result {
+            if let Some(KeySource::Runtime(key)) = set.source(id)
+                && unused.contains(key.fingerprint())
+            {
+                self.verb(VerbKind::Disable, id.clone()).await?;
+            }
+        }
+        Ok(done)
+    }
+
     /// Removes a key. It is leased no more; what runs on it goes on.
     pub(crate) async fn remove(self: &Arc<Self>, id: KeyId) -> Result<Done<()>, KeysError> {
-        self.change(move |set| Ok((set.removing(&id)?, ()))).await
+        self.change(move |inventory| Ok((inventory.removing(&id)?, ()))).await
     }
 
     /// Changes what was said of a key when it was added; returns its id, which a label changes.
@@ -163,7 +184,7 @@ impl RuntimeKeys {
     ) -> Result<Done<KeyId>, KeysError> {
         let was_disabled = matches!(change, KeyChange::Label(_)) && self.is_disabled(&id).await?;
         let former = id.clone();
-        let done = self.change(move |set| set.changing(&id, change)).await?;
+        let done = self.change(move |inventory| inventory.changing(&id, change)).await?;
         if done.result != former && was_disabled {
             // Under another name it is another key for the pool.
             self.verb(VerbKind::Disable, done.result.clone()).await?;
@@ -188,12 +209,12 @@ impl RuntimeKeys {
         rules: keypool::Settings,
     ) -> Result<(), KeysError> {
         let _turn = self.turn.lock().await;
-        let set = self.set().beside(configured);
-        if set.is_empty() {
+        let inventory = self.inventory().beside(configured);
+        if inventory.is_empty() {
             return Err(KeysError::LastKey);
         }
-        let ring = set.ring()?;
-        self.put(set, ring, Some(rules)).await
+        let ring = inventory.ring()?;
+        self.put(inventory, ring, Some(rules)).await
     }
 
     async fn is_disabled(&self, id: &KeyId) -> Result<bool, KeysError> {
@@ -203,23 +224,23 @@ impl RuntimeKeys {
         Ok(snapshot.keys.iter().any(is_it))
     }
 
-    /// Makes another set of the one there is, writes it down, and gives it to the pool. Not given up half-way, should
+    /// Makes another inventory of the one there is, writes it down, and gives it to the pool. Not given up half-way, should
     /// whoever asked for it leave.
     async fn change<T: 'static>(
         self: &Arc<Self>,
-        make: impl FnOnce(&KeySet) -> Result<(KeySet, T), KeysError> + 'static,
+        make: impl FnOnce(&KeyInventory) -> Result<(KeyInventory, T), KeysError> + 'static,
     ) -> Result<Done<T>, KeysError> {
         let this = Arc::clone(self);
         let done = actix_rt::spawn(async move {
             let _turn = this.turn.lock().await;
-            let former = this.set();
-            let (set, result) = make(&former)?;
-            if set.is_empty() {
+            let former = this.inventory();
+            let (inventory, result) = make(&former)?;
+            if inventory.is_empty() {
                 return Err(KeysError::LastKey);
             }
-            let ring = set.ring()?;
-            this.write(&set).await?;
-            match this.put(set, ring, None).await {
+            let ring = inventory.ring()?;
+            this.write(&inventory).await?;
+            match this.put(inventory, ring, None).await {
                 Err(KeysError::Refused(error)) => {
                     this.write(&former).await?;
                     Err(KeysError::Refused(error))
@@ -234,7 +255,7 @@ impl RuntimeKeys {
     /// Gives the pool its keys, and perhaps other rules.
     async fn put(
         &self,
-        set: KeySet,
+        inventory: KeyInventory,
         ring: KeyRing,
         rules: Option<keypool::Settings>,
     ) -> Result<(), KeysError> {
@@ -243,17 +264,17 @@ impl RuntimeKeys {
         match self.keys.reconcile(change, Instant::now() + PATIENCE).await {
             Ok(_) => {}
             Err(ReconcileError::Refused(error)) => return Err(KeysError::Refused(error)),
-            // It may take the set all the same; the next change, or the next process, will.
+            // It may take the keys all the same; the next change, or the next process, will.
             Err(ReconcileError::Unanswered(_)) => return Err(KeysError::Unanswered),
         }
         let_in(&self.directory, &ring);
-        *self.set.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+        *self.inventory.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(inventory);
         Ok(())
     }
 
-    async fn write(&self, set: &KeySet) -> Result<(), KeysError> {
+    async fn write(&self, inventory: &KeyInventory) -> Result<(), KeysError> {
         let vault = self.vault.clone().ok_or(KeysError::Off)?;
-        let kept = set.kept();
+        let kept = inventory.kept();
         let write = move || vault.lock().unwrap_or_else(PoisonError::into_inner).replace(&kept);
         // On a thread that may wait for the disk.
         actix_web::web::block(write).await.map_err(|_| KeysError::Unanswered)?.map_err(KeysError::Vault)

@@ -1,7 +1,7 @@
 //! What would become of a pasted text, before anything is done: each key by its line, length and fingerprint, sorted by
 //! whether it is new. The text itself is read here and goes no further.
 
-use super::{KeySet, KeysError, Secrets, key_set::checked_label};
+use super::{KeyInventory, KeysError, Secrets, inventory::checked_label};
 use gemini::pasted::{self, KeyForm};
 use gemini_balance_actors::{Secret, key_ring::fingerprint};
 use serde::Serialize;
@@ -77,7 +77,7 @@ pub(super) struct ReadPaste {
 }
 
 /// Reads a text beside the keys that are here.
-pub(super) fn read(paste: &Paste, set: &KeySet) -> Result<ReadPaste, KeysError> {
+pub(super) fn read(paste: &Paste, inventory: &KeyInventory) -> Result<ReadPaste, KeysError> {
     let pasted = pasted::read(paste.text.expose())?;
     let (mut preview, mut chosen) = (Preview::default(), Vec::new());
     for key in &pasted.keys {
@@ -85,7 +85,7 @@ pub(super) fn read(paste: &Paste, set: &KeySet) -> Result<ReadPaste, KeysError> 
         let found = FoundKey { line: key.line, length: key.text.len(), fingerprint: fingerprint(&secret) };
         if key.is_repeated {
             preview.repeated.push(found);
-        } else if let Some(id) = set.with_fingerprint(&found.fingerprint) {
+        } else if let Some(id) = inventory.with_fingerprint(&found.fingerprint) {
             preview.here.push(KnownKey { found, id: id.to_string() });
         } else {
             let is_meant = match &paste.choose {
@@ -117,16 +117,16 @@ mod tests {
     const NEW: &str = "AIzaSyPreviewNew0123456789";
     const ODD: &str = "odd-preview-key-0123456789";
 
-    fn set() -> KeySet {
+    fn inventory() -> KeyInventory {
         let ring = KeyRing::new(vec![(KeySpec::new("mine"), Secret::new(HERE))]).unwrap();
-        KeySet::new(ring, Vec::new())
+        KeyInventory::new(ring, Vec::new())
     }
 
     #[test]
     fn a_paste_is_sorted_and_told_by_lines_lengths_and_fingerprints_alone() {
         let text = format!("# mine\n{HERE}\n{NEW} {NEW}\n{ODD}\nshort");
         let paste = Paste::new(Secret::new(text.as_str()), Some(" p "), None).unwrap();
-        let read = super::read(&paste, &set()).unwrap();
+        let read = super::read(&paste, &inventory()).unwrap();
         let chosen: Vec<_> = read.chosen.iter().map(Secret::expose).collect();
         assert_eq!((chosen, paste.project.as_deref()), (vec![NEW], Some("p")));
         let told = serde_json::to_value(&read.preview).unwrap();
@@ -155,7 +155,7 @@ mod tests {
         let choose = |secrets: &[&str]| {
             let choose = secrets.iter().map(|text| fingerprint(&Secret::new(*text))).collect();
             let paste = Paste::new(Secret::new(text.as_str()), None, Some(choose)).unwrap();
-            let chosen = super::read(&paste, &set()).unwrap().chosen;
+            let chosen = super::read(&paste, &inventory()).unwrap().chosen;
             chosen.iter().map(|secret| secret.expose().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(choose(&[ODD]), [ODD]);

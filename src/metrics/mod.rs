@@ -1,8 +1,10 @@
 //! Metrics: what monitoring reads of the gateway, in the words of `docs/operations.md`. Made when somebody asks, from what
 //! the accountant, the pool and the rest have counted anyhow: no request costs anything for it. Here is who may ask and in
-//! which form; what there is to tell is gathered in `scrape`. Asked by the operator's listener and by `listener`.
+//! which form; what there is to tell is gathered in `scrape` and written down in `exposition`. Asked by the operator's
+//! listener and by `listener`.
 
 mod callers;
+mod exposition;
 mod family;
 mod listener;
 mod pool;

@@ -12,9 +12,6 @@ use std::{
 };
 use usage::{MOST_SERIES, OTHER};
 
-/// How many known limits are told of at most: the fullest.
-pub(super) const MOST_QUOTAS: usize = 2_000;
-
 /// Writes it down.
 pub(super) fn encode(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Result {
     if let Some(pool) = &scrape.pool {

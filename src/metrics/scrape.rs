@@ -1,10 +1,9 @@
-//! One scrape: all that is known at this moment, gathered first, written down afterwards.
+//! One scrape: all that is known at this moment, gathered first. `exposition` writes it down afterwards.
 
 use super::{
-    Form, Sources,
+    Sources,
     callers::{self, LimitUse},
-    family::Families,
-    pool, process, requests, service,
+    process,
 };
 use crate::{inflight::RequestKind, reload::ReloadReport};
 use gemini_balance_actors::{
@@ -13,24 +12,18 @@ use gemini_balance_actors::{
     key_manager::PoolEventCounts,
 };
 use keypool::PoolReading;
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, prometheus_text, text},
-    registry::Registry,
-};
 use std::{
     collections::{BTreeMap, HashSet},
-    fmt,
     sync::Arc,
     time::Duration,
 };
 use tokio::time::Instant;
 use usage::RunningCounts;
 
-/// Before all names but those of the process.
-const PREFIX: &str = "gemini_balance";
 /// How long the key manager may take to say how the pool is.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How many known limits are told of at most: the fullest.
+pub(super) const MOST_QUOTAS: usize = 2_000;
 
 /// What is known of usage.
 #[derive(Debug)]
@@ -61,7 +54,7 @@ pub(super) struct Scrape {
 
 /// Gathers.
 pub(super) async fn gather(sources: &Sources, process: &process::Beginning) -> Scrape {
-    let pool = sources.keys.reading(pool::MOST_QUOTAS, Instant::now() + PATIENCE).await.ok();
+    let pool = sources.keys.reading(MOST_QUOTAS, Instant::now() + PATIENCE).await.ok();
     let accounts = sources.accounts.as_ref();
     Scrape {
         usage: accounts.map(|accounts| UsageFigures {
@@ -80,131 +73,5 @@ pub(super) async fn gather(sources: &Sources, process: &process::Beginning) -> S
         not_after: sources.certificate.as_ref().and_then(|certificate| certificate.not_after()),
         reloads: sources.reloads.report(),
         process: process.figures(),
-    }
-}
-
-impl Scrape {
-    /// Writes everything down.
-    pub(super) fn encode(self, form: Form) -> Result<String, fmt::Error> {
-        let mut process = Registry::default();
-        process.register_collector(Box::new(self.process));
-        let mut own = Registry::with_prefix(PREFIX);
-        own.register_collector(Box::new(self));
-        let mut out = String::new();
-        match form {
-            Form::OpenMetrics => {
-                text::encode_registry(&mut out, &own)?;
-                text::encode_registry(&mut out, &process)?;
-                text::encode_eof(&mut out)?;
-            }
-            Form::Plain => {
-                prometheus_text::encode(&mut out, &own)?;
-                prometheus_text::encode(&mut out, &process)?;
-            }
-        }
-        Ok(out)
-    }
-}
-
-impl Collector for Scrape {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut families = Families(encoder);
-        if let Some(usage) = &self.usage {
-            requests::encode(&mut families, usage)?;
-            callers::encode_counts(&mut families, &usage.running)?;
-        }
-        callers::encode_limits(&mut families, &self.caller_limits)?;
-        pool::encode(&mut families, self)?;
-        service::encode(&mut families, self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use gemini::fault::Kind;
-    use keypool::{Gauge, QuotaReading};
-    use usage::{Billable, Cost, KeyUse, Observation, RequestOutcome, Sample};
-
-    /// With every family as full as it can be.
-    fn full() -> RunningCounts {
-        let mut running = RunningCounts::new(true);
-        let kinds = [None, Some(Kind::Overloaded), Some(Kind::QuotaMinute), Some(Kind::Internal)];
-        for n in 0..12_000_usize {
-            let model: Arc<str> = format!("gemini-model-with-a-long-name-{n}").into();
-            let tries = (0..2).map(|at| KeyUse {
-                key: format!("key-{}", n + at).into(),
-                project: format!("project-{n}").into(),
-            });
-            let sample = Sample {
-                caller: format!("caller-{n}").into(),
-                model: Some(Arc::clone(&model)),
-                proven: true,
-                tries: tries.collect(),
-                outcome: RequestOutcome::ALL[n % 9],
-                billable: Billable { input: 1, cached: 2, output: 3, thoughts: 4, tool: 5, prompt: 6 },
-                cost: Cost::Unknown,
-                bytes_in: 0,
-                bytes_out: 0,
-                duration: Duration::from_millis(n as u64),
-                first_event: Some(Duration::from_millis(n as u64)),
-            };
-            let seen = Observation {
-                operation: "generateContent",
-                code: 200,
-                streamed: n % 2 == 0,
-                queued: Some(Duration::from_millis(1)),
-                overhead: Some(Duration::from_micros(80)),
-                faults: vec![kinds[n % 4], kinds[n / 4 % 4]],
-                limit: Some("rpm"),
-            };
-            running.count(&sample, &seen, &model);
-        }
-        running
-    }
-
-    #[test]
-    fn a_scrape_is_bounded_with_every_family_full() {
-        let quota = |n: usize| QuotaReading {
-            project: format!("project-{n}").into(),
-            model: None,
-            gauge: Gauge::ALL[n % 3],
-            used: 0.5,
-        };
-        let pool =
-            PoolReading { quotas: (0..pool::MOST_QUOTAS).map(quota).collect(), ..PoolReading::default() };
-        let scrape = Scrape {
-            usage: Some(UsageFigures {
-                running: Arc::new(full()),
-                state: AccountingState::default(),
-                currency: "USD".to_owned(),
-            }),
-            pool: Some(pool),
-            pool_events: PoolEventCounts::default(),
-            models: (0..20_000).map(|n| Arc::from(format!("model-{n}"))).collect(),
-            caller_limits: Vec::new(),
-            components: BTreeMap::new(),
-            in_flight: RequestKind::ALL.map(|kind| (kind, 0)),
-            lines_lost: 0,
-            spans_dropped: None,
-            not_after: None,
-            reloads: crate::reload::ReloadState::new(chrono::Utc::now()).report(),
-            process: process::Beginning::now().figures(),
-        };
-        let begun = std::time::Instant::now();
-        let text = scrape.encode(Form::OpenMetrics).unwrap();
-        println!("{} bytes, {} lines in {:?}", text.len(), text.lines().count(), begun.elapsed());
-        let mut families: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut family = "";
-        for line in text.lines() {
-            match line.strip_prefix("# TYPE ") {
-                Some(title) => family = title.split(' ').next().unwrap_or_default(),
-                None if line.starts_with('#') => {}
-                None => *families.entry(family).or_default() += 1,
-            }
-        }
-        assert!(families.values().all(|&series| series <= usage::MOST_SERIES), "{families:?}");
-        assert!(families.values().sum::<usize>() > 80_000, "it is not full: {families:?}");
-        assert!(text.len() < 16 << 20, "{}", text.len());
     }
 }

@@ -22,8 +22,9 @@ use gemini_balance_actors::{
     forward::Forwarder,
     health::Health,
     ledger::Ledger,
+    listeners::{Listeners, TransactionListener},
     live::Live,
-    transaction::{Listeners, Transaction, TransactionListener},
+    transaction::Transaction,
     upstream::UpstreamError,
 };
 use std::{cell::RefCell, io, net::SocketAddr, process::ExitCode, rc::Rc, sync::Arc};

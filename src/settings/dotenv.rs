@@ -1,18 +1,19 @@
 //! The grammar of `.env`, as python-dotenv reads it: the files that people have were written for that. Pure: what the text
 //! says, with what is known of other variables passed in. `dotenv_file` reads the file and puts it into the environment.
 
+use gemini::pasted;
 use std::{collections::HashMap, fmt};
 
 /// One assignment. A name that stands alone has no value, and takes back one that was given before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Assignment {
-    pub(super) name: String,
-    pub(super) value: Option<String>,
+pub(crate) struct Assignment {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
 }
 
 /// A line that assigns nothing and is no comment. Says where it is, never what its value is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BadLine {
+pub(crate) struct BadLine {
     line: usize,
     /// What stands before the `=`, if that can be a name.
     name: Option<String>,
@@ -49,7 +50,7 @@ impl fmt::Display for BadLine {
 
 /// Reads a whole text. `environment` knows the variables that are set already; it goes before the text's own in `${NAME}`.
 /// Of several assignments of one name the last counts; each is returned where its name first stood.
-pub(super) fn parse(
+pub(crate) fn parse(
     text: &str,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<Assignment>, BadLine> {
@@ -230,8 +231,14 @@ fn name_before_equals(text: &str) -> Option<String> {
     let line = text.lines().next().unwrap_or_default();
     let (before, _) = line.split_once('=')?;
     let before = before.trim();
+    // A key that stands there by mistake is as long as one, and holds small letters.
+    let is_variable = |word: &str| {
+        word.bytes().all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == b'_')
+    };
+    let may_be_secret = |word: &str| word.len() >= *pasted::LENGTHS.start() && !is_variable(word);
     let is_name = !before.is_empty()
         && before.len() <= 64
+        && !before.split_whitespace().any(may_be_secret)
         && before.chars().all(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '_' | '-' | '.' | ' '));
     is_name.then(|| before.to_owned())
 }
@@ -295,6 +302,11 @@ mod tests {
             ("=canary\n", "line 1 is not of the form NAME=value"),
             ("ca/nary+ x=1\n", "line 1 is not of the form NAME=value"),
             ("A=b\0canary\n", "line 1 (A) holds a zero byte"),
+            ("AIzaSy-canary-canary='x", "line 1 opens a quote that is never closed"),
+            (
+                "RATE_LIMIT_DEFAULT_WAIT_SECONDS='x",
+                "line 1 (RATE_LIMIT_DEFAULT_WAIT_SECONDS) opens a quote that is never closed",
+            ),
         ] {
             let error = parse(text, |_| None).unwrap_err().to_string();
             assert_eq!(error, said, "{text:?}");

@@ -41,7 +41,7 @@ impl Settings {
     fn read_keys(&self) -> Result<KeyRing, SettingsError> {
         let mut found: Vec<ListedKey> = Vec::new();
         let mut seen = HashSet::new();
-        for (position, entry) in self.keys.iter().enumerate() {
+        for (position, entry) in self.keys.iter().enumerate().filter(|(_, entry)| entry.enabled) {
             let place = format!("keys[{position}]");
             let secret = secret_of(&place, SecretKind::Key, &entry.secret, entry.secret_file.as_deref())?;
             found.extend(key(place, &mut seen, &secret, Some(entry)));

@@ -25,11 +25,14 @@ mod vault;
 pub use tokens::Token;
 pub(crate) use tokens::{Expiry, client_spec, span};
 
+pub(crate) use dotenv::parse as parse_dotenv;
 pub(crate) use effective::EffectiveSettings;
 pub use environment::Environment;
 pub use error::SettingsError;
 pub(crate) use host::listen_host;
-pub(crate) use sources::{default_settings, demo, load, port};
+pub(crate) use secret_text::{SecretKind, checked as checked_secret, entries as secret_entries};
+pub(crate) use sources::{default_settings, demo, load, of_text, port};
+pub(crate) use text_file::text_of;
 
 use callers::{SurfaceName, Visibility};
 use gemini_balance_actors::{
@@ -318,6 +321,9 @@ pub struct KeyEntry {
     /// Its share under `strategy = "weighted"`.
     #[serde(default = "one")]
     pub weight: u32,
+    /// Whether it is in the pool at all.
+    #[serde(default = "yes")]
+    pub enabled: bool,
 }
 
 fn one() -> u32 {

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// What a text is meant to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SecretKind {
+pub(crate) enum SecretKind {
     /// A key of Google's making.
     Key,
     /// A token of the operator's making, in which people put more signs.
@@ -53,14 +53,14 @@ impl fmt::Display for Slip {
 
 /// One entry of a list, with its place in it from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry<'a> {
-    pub(super) place: usize,
-    pub(super) text: &'a str,
+pub(crate) struct Entry<'a> {
+    pub(crate) place: usize,
+    pub(crate) text: &'a str,
 }
 
 /// Splits a list of secrets, separated by commas, and takes off what surrounds it and each of its entries. Entries without
 /// text are left out.
-pub(super) fn entries(list: &str) -> impl Iterator<Item = Entry<'_>> {
+pub(crate) fn entries(list: &str) -> impl Iterator<Item = Entry<'_>> {
     let list = unwrapped(list);
     let list = list.strip_prefix('[').and_then(|inside| inside.strip_suffix(']')).unwrap_or(list);
     (1..)
@@ -96,7 +96,7 @@ pub(super) fn one(place: &str, kind: SecretKind, value: &str) -> Result<String, 
 }
 
 /// Returns the text if it can be a secret.
-pub(super) fn checked<'a>(place: &str, kind: SecretKind, text: &'a str) -> Result<&'a str, SettingsError> {
+pub(crate) fn checked<'a>(place: &str, kind: SecretKind, text: &'a str) -> Result<&'a str, SettingsError> {
     match slip_in(kind, text) {
         None => Ok(text),
         Some(slip) => {

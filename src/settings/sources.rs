@@ -89,11 +89,33 @@ fn file_to_read(named: Option<&Path>) -> Option<PathBuf> {
 /// Reads all sources; see [`figment`].
 pub(crate) fn load(file: Option<&Path>, environment: Environment) -> Result<Settings, SettingsError> {
     let figment = figment(file, &environment)?;
-    let mut settings: Settings = figment.extract().map_err(|error| explain(&error, &environment))?;
-    settings.named_file = file.map(Path::to_owned);
-    settings.file = file_to_read(file);
-    settings.effective = EffectiveSettings::of(&figment);
-    settings.origins = Origins::of(&figment, &environment);
+    let settings = Settings {
+        named_file: file.map(Path::to_owned),
+        file: file_to_read(file),
+        ..extract(&figment, &environment)?
+    };
+    finished(settings, &figment, environment)
+}
+
+/// Reads the text of a file that is not written yet. `path` is what people call it.
+pub(crate) fn of_text(path: &Path, text: &str, environment: Environment) -> Result<Settings, SettingsError> {
+    let figment = defaults().merge(FromFile { path: path.to_owned(), text: text.to_owned() });
+    let figment = variables::merge_into(figment, &defaults(), &environment)?;
+    finished(extract(&figment, &environment)?, &figment, environment)
+}
+
+fn extract(figment: &Figment, environment: &Environment) -> Result<Settings, SettingsError> {
+    figment.extract().map_err(|error| explain(&error, environment))
+}
+
+/// Says where the settings came from, and refuses what makes no sense.
+fn finished(
+    mut settings: Settings,
+    figment: &Figment,
+    environment: Environment,
+) -> Result<Settings, SettingsError> {
+    settings.effective = EffectiveSettings::of(figment);
+    settings.origins = Origins::of(figment, &environment);
     settings.environment = environment;
     settings.check().map_err(|error| settings.name_source(error))?;
     settings.server.host = settings.host("server.host", &settings.server.host)?;

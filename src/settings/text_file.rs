@@ -13,7 +13,7 @@ pub(crate) fn read_text(setting: &str, path: &Path) -> Result<String, SettingsEr
 }
 
 /// Returns UTF-8 text without its byte order mark, or what is wrong with it.
-pub(super) fn text_of(bytes: Vec<u8>) -> Result<String, String> {
+pub(crate) fn text_of(bytes: Vec<u8>) -> Result<String, String> {
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
         return Err("it is UTF-16; save it as UTF-8".to_owned());
     }

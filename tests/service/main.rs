@@ -40,6 +40,7 @@ mod cors;
 mod door;
 mod downloads;
 mod explain;
+mod import;
 mod keys;
 mod leaving;
 mod lifecycle;

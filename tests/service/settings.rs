@@ -1,7 +1,7 @@
 //! A setting that is unknown, bad or missing ends in one line; those that are good do what they say, from whichever source.
 
 use crate::{
-    support::{Options, client, prompt, secret, simulator, simulator_with},
+    support::{Options, client, key_counts, prompt, secret, simulator, simulator_with},
     wire::{exchange, request},
 };
 use gemini_simulator::{Fault, GoogleError, KeyState, Rule, Simulator};
@@ -430,6 +430,20 @@ async fn a_file_gives_way_to_the_originals_variables_and_those_to_ours() {
     assert_about(wait_after_429(&simulator, from_file()).await, 200);
     assert_about(wait_after_429(&simulator, original()).await, 400);
     assert_about(wait_after_429(&simulator, original().set("pool.rate_limit_wait_s", 800)).await, 800);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_enabled_is_not_in_the_pool() {
+    let simulator = simulator(2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = |n: usize, more: &str| format!("[[keys]]\nsecret = \"{}\"\n{more}\n", secret(n));
+    let text = key(0, "enabled = false") + &key(1, "enabled = true");
+    std::fs::write(folder.path().join("config.toml"), text).unwrap();
+    let gateway = Options::new(&simulator.url(), 0).start_in(folder.path());
+    assert_eq!(key_counts(&gateway).await["available"], 1);
+    let url = gateway.url("/v1beta/models/gemini-2.5-flash:generateContent");
+    assert_eq!(client().post(&url).body(prompt("a")).send().await.unwrap().status(), 200);
+    assert_eq!(simulator.stats().by_key.keys().collect::<Vec<_>>(), [&secret(1)]);
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ pub use actor::TraceExporterActor;
 use crate::{
     failure::Failure,
     health::Health,
+    listeners::TransactionListener,
     supervisor::{Intensity, Link},
-    transaction::{End, Transaction, TransactionListener},
+    transaction::{End, Transaction},
 };
 use actor::Send512;
 use gemini::fault::Scope;

@@ -6,7 +6,7 @@ use crate::{
     failure::Failure,
     key_manager::KeyManager,
     ledger::{Holding, Ledger, LedgerSilent},
-    transaction::Listeners,
+    listeners::Listeners,
     upstream::{Upstream, UpstreamError, UpstreamSettings, WholeAnswer},
 };
 use gemini::path::Target;

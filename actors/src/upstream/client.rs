@@ -5,8 +5,10 @@ use super::{
     base_url::BaseUrl,
     causes::{self, Causes},
     connector::{ConnectTimeout, Connector, NoConnection},
+    error::UpstreamError,
     outage::OutageLog,
     proxy::{Proxies, ProxyUrl},
+    redirect_hosts,
     tls::{self, Offer},
 };
 use bytes::Bytes;
@@ -97,33 +99,6 @@ struct Clients {
     live: OnceCell<HttpClient>,
 }
 
-/// The client could not be built: a proxy or certificate is unusable.
-#[derive(Clone, Debug)]
-pub struct UpstreamError {
-    setting: &'static str,
-    why: String,
-}
-
-impl UpstreamError {
-    /// Refuses a setting, or a variable of the environment.
-    pub(crate) fn new(setting: &'static str, why: String) -> Self {
-        Self { setting, why }
-    }
-
-    /// The setting at fault.
-    pub fn setting(&self) -> &'static str {
-        self.setting
-    }
-}
-
-impl fmt::Display for UpstreamError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot be used: {}", self.why)
-    }
-}
-
-impl std::error::Error for UpstreamError {}
-
 impl Upstream {
     pub(crate) fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
         let clients = Clients { client: HttpClient::new(&settings, Offer::Both)?, live: OnceCell::new() };
@@ -150,7 +125,7 @@ impl Upstream {
     /// Whether a redirect to `url` may be followed.
     pub(super) fn may_lead_to(&self, url: &Url) -> bool {
         let without_tls = self.settings.gemini_base.root.scheme() == "http";
-        super::redirect::is_allowed(&self.settings.redirect_hosts, url, without_tls)
+        redirect_hosts::is_allowed(&self.settings.redirect_hosts, url, without_tls)
     }
 
     /// Returns the URL of a native path of our own.

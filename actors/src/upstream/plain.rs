@@ -2,7 +2,8 @@
 
 use super::{
     Body, Joined,
-    client::{HttpClient, RequestBody, UpstreamError},
+    client::{HttpClient, RequestBody},
+    error::UpstreamError,
 };
 use bytes::Bytes;
 use http::{Request, Response};

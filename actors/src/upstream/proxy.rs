@@ -1,7 +1,7 @@
 //! Which proxy a connection goes through, and who has named it: `upstream.proxy`, or one of the environment's variables.
 //! What names no proxy that could be used is refused at the start. Nothing here connects.
 
-use super::client::UpstreamError;
+use super::error::UpstreamError;
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use std::fmt;

@@ -1,11 +1,13 @@
 //! What TLS to the upstream trusts and offers: the system's authorities, and those of `upstream.ca_file`.
 
-use super::{causes::Causes, client::UpstreamError};
+use super::{causes::Causes, error::UpstreamError};
 use rustls::{
     ClientConfig,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use std::sync::Arc;
+use rustls_platform_verifier::Verifier;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What TLS can fail on before the first connection.
 const CA_FILE: &str = "upstream.ca_file";
@@ -21,7 +23,31 @@ pub(super) enum Offer {
 
 /// Builds the configuration of all connections that offer the same.
 pub(super) fn config(extra_roots: &[Vec<u8>], offer: Offer) -> Result<Arc<ClientConfig>, UpstreamError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider();
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(extra_roots)?)
+        .with_no_client_auth();
+    config.alpn_protocols = match offer {
+        Offer::Both => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Offer::Http1 => vec![b"http/1.1".to_vec()],
+    };
+    Ok(Arc::new(config))
+}
+
+/// Who verifies certificates. The last one made is kept: to read the system's authorities takes longer than all else at a
+/// start, and each worker needs the same.
+static VERIFIER: Mutex<Option<(Vec<Vec<u8>>, Arc<Verifier>)>> = Mutex::new(None);
+
+fn verifier(extra_roots: &[Vec<u8>]) -> Result<Arc<Verifier>, UpstreamError> {
+    let mut kept = VERIFIER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((of, verifier)) = &*kept
+        && of == extra_roots
+    {
+        return Ok(Arc::clone(verifier));
+    }
     let mut roots = Vec::new();
     for pem in extra_roots {
         let before = roots.len();
@@ -33,22 +59,17 @@ pub(super) fn config(extra_roots: &[Vec<u8>], offer: Offer) -> Result<Arc<Client
         }
     }
     let verifier = if roots.is_empty() {
-        rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
+        Verifier::new(provider())
     } else {
-        rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(&provider))
+        Verifier::new_with_extra_roots(roots, provider())
     };
-    let verifier = verifier.map_err(|error| unusable(&error))?;
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&error))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.alpn_protocols = match offer {
-        Offer::Both => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        Offer::Http1 => vec![b"http/1.1".to_vec()],
-    };
-    Ok(Arc::new(config))
+    let verifier = Arc::new(verifier.map_err(|error| unusable(&error))?);
+    *kept = Some((extra_roots.to_vec(), Arc::clone(&verifier)));
+    Ok(verifier)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 fn unusable(error: &dyn std::error::Error) -> UpstreamError {

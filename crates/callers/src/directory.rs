@@ -21,6 +21,8 @@ use meter::Now;
 
 /// The most tokens that can be made.
 pub const MAX_TOKENS: usize = 100_000;
+/// The shortest secret that may be taken over from elsewhere, in bytes: a shorter one can be guessed.
+pub const MIN_CHOSEN_BYTES: usize = 16;
 /// What is hashed to tell one instance key from another.
 const KEY_CHECK: &[u8] = b"gemini-balance instance key";
 
@@ -76,6 +78,10 @@ pub enum DirectoryError {
     NameTaken,
     /// There are [`MAX_TOKENS`].
     TooMany,
+    /// A secret that is to be taken over has fewer than [`MIN_CHOSEN_BYTES`].
+    TooShort,
+    /// A secret that is to be taken over is another token's.
+    SecretTaken,
     /// It cannot be as it is asked for.
     Spec(SpecError),
 }
@@ -89,6 +95,8 @@ impl fmt::Display for DirectoryError {
             ),
             Self::NameTaken => f.write_str("there is a token of this name already"),
             Self::TooMany => write!(f, "there are {MAX_TOKENS} tokens already"),
+            Self::TooShort => write!(f, "a token of fewer than {MIN_CHOSEN_BYTES} characters can be guessed"),
+            Self::SecretTaken => f.write_str("another client has this token already"),
             Self::Spec(error) => error.fmt(f),
         }
     }
@@ -281,6 +289,52 @@ impl Directory {
             sources.ever_made = true;
             let marker = TokenChange::EverMade(self.key.hash(KEY_CHECK));
             Ok((token, vec![marker, TokenChange::Put(Box::new(kept))]))
+        })
+    }
+
+    /// Takes over tokens whose secrets were chosen elsewhere: all of them, or none.
+    pub fn take_over<'a>(
+        &self,
+        tokens: impl IntoIterator<Item = (CallerSpec, &'a [u8])>,
+        now: Now,
+    ) -> Result<Vec<TokenChange>, DirectoryError> {
+        let mut taken = Vec::new();
+        for (spec, secret) in tokens {
+            spec.check_name()?;
+            spec.check()?;
+            if secret.len() < MIN_CHOSEN_BYTES {
+                return Err(DirectoryError::TooShort);
+            }
+            taken.push(KeptToken { spec, made: now.wall, secret: self.key.hash(secret), former: Vec::new() });
+        }
+        if taken.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.try_change(|sources| {
+            let given = sources.given.iter().map(|(spec, secret)| (&spec.name, *secret));
+            let made = sources.made.values().flat_map(|token| {
+                let former = token.former.iter().map(|former| former.secret);
+                former.chain([token.secret]).map(|secret| (&token.spec.name, secret))
+            });
+            let (mut names, mut secrets): (HashSet<&Arc<str>>, HashSet<TokenHash>) =
+                given.chain(made).unzip();
+            for token in &taken {
+                if !names.insert(&token.spec.name) {
+                    let gives = sources.gives(&token.spec.name);
+                    return Err(if gives { DirectoryError::Given } else { DirectoryError::NameTaken });
+                }
+                if !secrets.insert(token.secret) {
+                    return Err(DirectoryError::SecretTaken);
+                }
+            }
+            if sources.made.len() + taken.len() > MAX_TOKENS {
+                return Err(DirectoryError::TooMany);
+            }
+            sources.ever_made = true;
+            sources.made.extend(taken.iter().map(|token| (Arc::clone(&token.spec.name), token.clone())));
+            let marker = TokenChange::EverMade(self.key.hash(KEY_CHECK));
+            let puts = taken.into_iter().map(|token| TokenChange::Put(Box::new(token)));
+            Ok(std::iter::once(marker).chain(puts).collect())
         })
     }
 

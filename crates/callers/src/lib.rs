@@ -22,7 +22,9 @@ mod token;
 pub use account::{Door, Pass, PoolKey, Provenance, Registered};
 pub use counts::{AccountReading, Ending, Estimate, LimitReading, Seed, Spent};
 pub use denial::{Denial, LimitReached, Opens};
-pub use directory::{Directory, DirectoryError, Identity, MAX_TOKENS, TokenListing, TokenState};
+pub use directory::{
+    Directory, DirectoryError, Identity, MAX_TOKENS, MIN_CHOSEN_BYTES, TokenListing, TokenState,
+};
 pub use globs::Globs;
 pub use kept::{FormerSecret, KeptToken, TokenChange};
 pub use limits::{CallerLimits, LimitName};

@@ -51,6 +51,41 @@ fn alice(standing: Result<(), Denial>) -> (String, Result<(), Denial>) {
 }
 
 #[test]
+fn tokens_that_were_chosen_elsewhere_are_taken_over_all_or_none() {
+    let directory = directory();
+    let (made, _) = add(&directory, "alice", 1);
+    directory.rotate("alice", &random(2), Duration::from_secs(60), at(0)).unwrap();
+    directory.set_given([(CallerSpec::new("bob"), &b"a-secret-of-the-configuration"[..])]);
+    let take = |tokens: &[(&str, &str)]| {
+        let tokens = tokens.iter().map(|(name, secret)| (CallerSpec::new(name), secret.as_bytes()));
+        directory.take_over(tokens, at(0))
+    };
+    let good = ("one", "chosen-by-hand-01");
+    for (bad, error) in [
+        (("two", "chosen-by-hand-"), DirectoryError::TooShort),
+        (("alice", "chosen-by-hand-02"), DirectoryError::NameTaken),
+        (("one", "chosen-by-hand-02"), DirectoryError::NameTaken),
+        (("bob", "chosen-by-hand-02"), DirectoryError::Given),
+        (("two", good.1), DirectoryError::SecretTaken),
+        (("two", "a-secret-of-the-configuration"), DirectoryError::SecretTaken),
+        (("two", made.as_str()), DirectoryError::SecretTaken),
+        (("operator", "chosen-by-hand-02"), DirectoryError::Spec(SpecError::ReservedName)),
+    ] {
+        assert_eq!(take(&[good, bad]).unwrap_err(), error, "{bad:?}");
+        assert!(who(&directory, good.1, at(0)).is_none(), "{bad:?}");
+    }
+    assert_eq!(take(&[]).unwrap(), []);
+    let changes = take(&[good, ("two", "chosen-by-hand-02")]).unwrap();
+    assert_eq!(changes.len(), 3, "the mark that there was a token, and two of them");
+    let again = self::directory();
+    assert!(again.restore(changes));
+    for directory in [&directory, &again] {
+        assert_eq!(who(directory, "chosen-by-hand-02", at(0)), Some(("two".to_owned(), Ok(()))));
+        assert!(!directory.opens_to_pool_keys());
+    }
+}
+
+#[test]
 fn a_token_is_let_in_from_the_moment_it_is_made_and_no_other_is() {
     let directory = directory();
     let (token, _) = add(&directory, "alice", 1);

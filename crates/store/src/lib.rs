@@ -1,6 +1,6 @@
 //! What outlives a process. Callers see one narrow trait for each thing that is kept ([`Records`] and [`Ledger`] in one
 //! file, [`UsageBook`] in another, [`Vault`](vault::Vault) in a third; another thing gets a trait of its own beside them, not more methods in these), and two
-//! implementations of each: [`Sqlite`] and [`UsageFile`], the only places in the house with SQL, and [`Memory`] and
+//! implementations of each: [`Sqlite`] and [`UsageFile`], with [`foreign`] the only places in the house with SQL, and [`Memory`] and
 //! [`UsageMemory`]. No async, no threads: every call blocks its caller until it is done or has
 //! failed.
 //!
@@ -50,7 +50,7 @@ pub use memory::Memory;
 pub use opened::{Condition, Opened};
 pub use private_file::PrivateFileError;
 pub use records::{Change, RecordId, Records, Stored};
-pub use sqlite::{Sqlite, UsageFile};
+pub use sqlite::{Sqlite, UsageFile, foreign};
 pub use usage_book::{
     BookAnswer, BookError, BookOverview, FoldReport, JournalRow, Pruned, Retention, UsageBook,
 };

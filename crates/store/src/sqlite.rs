@@ -1,6 +1,7 @@
 //! The store in a SQLite file: the records' reads and writes. The ledger's, and how a file is opened, examined and set
 //! aside, are in the modules below this one.
 
+pub mod foreign;
 mod holdings;
 mod integrity;
 mod ledger;
@@ -11,6 +12,7 @@ mod quarantine;
 mod rows;
 mod sidecars;
 mod usage_file;
+mod verdict;
 
 pub use usage_file::UsageFile;
 

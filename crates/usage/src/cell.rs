@@ -1,13 +1,6 @@
 //! One cell: what was counted under one set of labels in one step of time. Cells add.
 
-use crate::{money::Money, spread::Spread};
-
-/// No count grows beyond this: a database's integers are signed. Adding that saturates is the same in any order.
-pub(crate) const MOST: u64 = i64::MAX as u64;
-
-pub(crate) fn add(count: &mut u64, more: u64) {
-    *count = count.saturating_add(more).min(MOST);
-}
+use crate::{count::add, money::Money, spread::Spread};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {

@@ -9,6 +9,7 @@
 mod billable;
 mod cell;
 mod coding;
+mod count;
 mod days;
 mod fold;
 mod labels;

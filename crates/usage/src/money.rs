@@ -10,7 +10,7 @@ impl Money {
     /// What costs nothing. What has no price is not this, but unknown.
     pub const ZERO: Self = Self(0);
     /// The most there is: what a signed column of a database can hold.
-    pub const MAX: Self = Self(crate::cell::MOST);
+    pub const MAX: Self = Self(crate::count::MOST);
 
     /// From billionths; more than [`Money::MAX`] counts as that.
     pub fn from_billionths(billionths: u64) -> Self {

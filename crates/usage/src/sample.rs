@@ -2,7 +2,8 @@
 
 use crate::{
     billable::Billable,
-    cell::{Cell, Counters, MOST},
+    cell::{Cell, Counters},
+    count::MOST,
     prices::Cost,
 };
 use std::{sync::Arc, time::Duration};

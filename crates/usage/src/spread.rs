@@ -1,6 +1,6 @@
 //! How durations spread: a histogram whose buckets are the same everywhere, so that histograms add.
 
-use crate::cell::{MOST, add};
+use crate::count::{MOST, add};
 use std::time::Duration;
 
 /// Counts of durations by bucket: up to 0.01 s, and each next one up to twice as much, to 655.36 s; the last holds the rest.

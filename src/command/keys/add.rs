@@ -3,7 +3,7 @@
 
 use super::{CHECK_PATIENCE, cell, kept, verdict};
 use crate::{
-    command::{failure::Failure, operator::ask_patiently},
+    command::{consent, failure::Failure, operator::ask_patiently},
     settings::Settings,
 };
 use clap::Args;
@@ -14,7 +14,7 @@ use std::{
     collections::HashSet,
     fmt::Write as _,
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, Read},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -67,7 +67,7 @@ pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failur
         println!("nothing to add");
         return Ok(ExitCode::SUCCESS);
     }
-    if !flags.yes && !is_agreed(chosen.len(), is_input)? {
+    if !flags.yes && !consent::is_given(&format!("Add {} keys?", chosen.len()), is_input)? {
         println!("nothing was added");
         return Ok(ExitCode::FAILURE);
     }
@@ -119,24 +119,6 @@ fn only(text: &Secret, chosen: &[String]) -> Secret {
     let is_chosen = |key: &str| chosen.contains(&fingerprint(&Secret::new(key)));
     let keys: Vec<&str> = found.keys.iter().map(|key| key.text).filter(|key| is_chosen(key)).collect();
     Secret::new(keys.join("\n"))
-}
-
-/// Asks the person at the terminal. What was read from standard input cannot be answered there.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
-fn is_agreed(count: usize, is_input: bool) -> Result<bool, Failure> {
-    use io::Write as _;
-    print!("Add {count} keys? [y/N] ");
-    io::stdout().flush()?;
-    let mut line = String::new();
-    if is_input {
-        let terminal = File::open("/dev/tty").map_err(|_| {
-            Failure::new("there is nobody to ask: say --yes to add what is shown, or name a file")
-        })?;
-        BufReader::new(terminal).read_line(&mut line)?;
-    } else {
-        io::stdin().lock().read_line(&mut line)?;
-    }
-    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 fn fingerprints(list: &Value) -> Vec<String> {

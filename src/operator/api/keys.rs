@@ -172,7 +172,7 @@ async fn page(
     };
     match desk.operated.keys.page(asked.of_pool(), Instant::now() + PATIENCE).await {
         Ok(of_pool) => {
-            let page = asked.page(&of_pool, &desk.operated.runtime_keys.set());
+            let page = asked.page(&of_pool, &desk.operated.runtime_keys.inventory());
             HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(page)
         }
         Err(_) => answer(503, "the key manager does not answer"),
@@ -193,7 +193,7 @@ async fn take_away(
         Some(_) => return answer(400, "format must be csv or json"),
     };
     match desk.operated.keys.snapshot(Instant::now() + PATIENCE).await {
-        Ok(snapshot) => export::answer(&request, format, &snapshot, &desk.operated.runtime_keys.set()),
+        Ok(snapshot) => export::answer(&request, format, &snapshot, &desk.operated.runtime_keys.inventory()),
         Err(_) => answer(503, "the key manager does not answer"),
     }
 }
@@ -334,8 +334,8 @@ async fn act(
 
 /// Names a key in the audit log if there is one of this id: what is none may be anything, even a secret.
 fn note(request: &HttpRequest, desk: &Desk, verb: &'static str, id: &KeyId) {
-    let set = desk.operated.runtime_keys.set();
-    let is_known = set.source(id).is_some() || set.shadowed().any(|key| key.id() == id);
+    let inventory = desk.operated.runtime_keys.inventory();
+    let is_known = inventory.source(id).is_some() || inventory.shadowed().any(|key| key.id() == id);
     audit::note(request, verb, is_known.then_some(id.as_str()));
 }
 
@@ -365,7 +365,7 @@ fn done(result: Result<Done<()>, KeysError>) -> HttpResponse {
     }
 }
 
-fn failed(error: &KeysError) -> HttpResponse {
+pub(super) fn failed(error: &KeysError) -> HttpResponse {
     use gemini_balance_store::vault::VaultError;
     let status = match error {
         KeysError::Unknown => 404,

@@ -2,6 +2,7 @@
 
 mod audit_log;
 mod health;
+mod import;
 mod keys;
 mod metrics;
 mod models;
@@ -30,6 +31,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .configure(audit_log::routes)
         .configure(health::routes)
+        .configure(import::routes)
         .configure(keys::routes)
         .configure(metrics::routes)
         .configure(models::routes)

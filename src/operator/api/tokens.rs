@@ -212,13 +212,16 @@ fn done(result: Result<Done<()>, TokensError>) -> HttpResponse {
     }
 }
 
-fn failed(error: &TokensError) -> HttpResponse {
+pub(super) fn failed(error: &TokensError) -> HttpResponse {
     let status = match error {
         TokensError::Directory(DirectoryError::Unknown) => 404,
         TokensError::Directory(
-            DirectoryError::Given | DirectoryError::NameTaken | DirectoryError::TooMany,
+            DirectoryError::Given
+            | DirectoryError::NameTaken
+            | DirectoryError::SecretTaken
+            | DirectoryError::TooMany,
         ) => 409,
-        TokensError::Directory(DirectoryError::Spec(_)) => 400,
+        TokensError::Directory(DirectoryError::Spec(_) | DirectoryError::TooShort) => 400,
         TokensError::InstanceKey(_) | TokensError::NoRandomness => 503,
     };
     answer(status, &error.to_string())

@@ -10,8 +10,8 @@ use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
 use rusqlite::Connection;
 
 use super::{
-    opening::Verdict,
     sidecars::{SUSPECT, beside},
+    verdict::Verdict,
 };
 
 /// The most bytes for which a whole check goes unnoticed: it takes a tenth of a second.

@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use rustix::fs::Access;
 
-use super::{BUSY_TIMEOUT, failed, integrity, migrations, quarantine, sidecars};
+use super::{BUSY_TIMEOUT, failed, integrity, migrations, quarantine, sidecars, verdict::Verdict};
 use crate::{Condition, Opened, StoreError};
 
 /// What a kind of file is like.
@@ -28,16 +28,6 @@ pub(super) struct Layout {
     pub(super) straighten: fn(&mut Connection) -> rusqlite::Result<()>,
     /// Drops what of the content is wrong, from a file of which it makes a copy.
     pub(super) repair: fn(&Path, &mut Connection) -> Result<Option<Condition>, StoreError>,
-}
-
-/// What an examination found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Sound,
-    /// All pages are sound and so is what matters, but there are rows that are not in their order.
-    Askew,
-    /// What is wrong.
-    Damaged(String),
 }
 
 /// Making a file and moving one aside each lead to another look; more looks than this mean that another process does the

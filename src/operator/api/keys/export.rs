@@ -3,7 +3,7 @@
 
 use super::listing::{Row, rows};
 use crate::{
-    keys::KeySet,
+    keys::KeyInventory,
     usage_report::{Format, no_formula},
 };
 use actix_web::{
@@ -43,10 +43,10 @@ pub(super) fn answer(
     request: &HttpRequest,
     format: Format,
     snapshot: &Snapshot,
-    set: &Arc<KeySet>,
+    inventory: &Arc<KeyInventory>,
 ) -> HttpResponse {
     // Rows are small, and the snapshot is not: it goes before the first row is sent.
-    let records: Vec<[Value; COLUMNS.len()]> = rows(snapshot, set).map(|row| record(&row)).collect();
+    let records: Vec<[Value; COLUMNS.len()]> = rows(snapshot, inventory).map(|row| record(&row)).collect();
     let (head, foot) = match format {
         Format::Csv => (csv_line(&COLUMNS.map(Value::from)), Vec::new()),
         Format::Json => (b"{\"keys\":[".to_vec(), b"\n]}\n".to_vec()),

@@ -2,7 +2,7 @@
 //! added and that the configuration shadows are not in the pool, and are listed where their state is asked for. A cursor names
 //! the last key of a page, so that keys which come and go meanwhile move no other from one page to the next.
 
-use crate::keys::{AddedKey, KeySet, KeySource};
+use crate::keys::{AddedKey, KeyInventory, KeySource};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use keypool::{Counts, KeyColumn, KeyPage, KeyRank, KeyState, KeyView, PageRequest, Snapshot};
@@ -120,9 +120,9 @@ impl Shown<'_> {
         }
     }
 
-    fn row(&self, set: &KeySet) -> Row {
+    fn row(&self, inventory: &KeyInventory) -> Row {
         let added = match self {
-            Self::InPool(view) => match set.source(&view.id) {
+            Self::InPool(view) => match inventory.source(&view.id) {
                 Some(KeySource::Runtime(key)) => Some(key),
                 Some(KeySource::Configuration) | None => None,
             },
@@ -170,12 +170,15 @@ impl PoolView {
 }
 
 /// Returns every key as a row, in the pool's order, and those that are shadowed after them.
-pub(super) fn rows<'a>(snapshot: &'a Snapshot, set: &'a KeySet) -> impl Iterator<Item = Row> + 'a {
-    shown(snapshot, set).map(|shown| shown.row(set))
+pub(super) fn rows<'a>(
+    snapshot: &'a Snapshot,
+    inventory: &'a KeyInventory,
+) -> impl Iterator<Item = Row> + 'a {
+    shown(snapshot, inventory).map(|shown| shown.row(inventory))
 }
 
-fn shown<'a>(snapshot: &'a Snapshot, set: &'a KeySet) -> impl Iterator<Item = Shown<'a>> + 'a {
-    snapshot.keys.iter().map(Shown::InPool).chain(set.shadowed().map(Shown::Shadowed))
+fn shown<'a>(snapshot: &'a Snapshot, inventory: &'a KeyInventory) -> impl Iterator<Item = Shown<'a>> + 'a {
+    snapshot.keys.iter().map(Shown::InPool).chain(inventory.shadowed().map(Shown::Shadowed))
 }
 
 impl Question {
@@ -227,11 +230,11 @@ impl Asked {
     }
 
     /// Returns the page, of what the pool has answered.
-    pub(super) fn page(&self, of_pool: &KeyPage, set: &KeySet) -> Page {
-        let (counts, shadowed) = (of_pool.overview.counts, set.shadowed().count());
+    pub(super) fn page(&self, of_pool: &KeyPage, inventory: &KeyInventory) -> Page {
+        let (counts, shadowed) = (of_pool.overview.counts, inventory.shadowed().count());
         match self {
             Self::InPool(_) => Page {
-                keys: of_pool.keys.iter().map(|view| Shown::InPool(view).row(set)).collect(),
+                keys: of_pool.keys.iter().map(|view| Shown::InPool(view).row(inventory)).collect(),
                 counts,
                 shadowed,
                 matched: of_pool.matched,
@@ -240,7 +243,7 @@ impl Asked {
             Self::Shadowed(request) => {
                 let part = request.text.to_ascii_lowercase();
                 let has_part = |text: &str| text.to_ascii_lowercase().contains(&part);
-                let mut found: Vec<_> = set
+                let mut found: Vec<_> = inventory
                     .shadowed()
                     .filter(|key| has_part(key.id().as_str()) || key.project().is_some_and(has_part))
                     .collect();
@@ -254,7 +257,7 @@ impl Asked {
                 let last = found.last().filter(|_| has_more);
                 let rank = |key: &&AddedKey| KeyRank { text: String::new(), number: 0, id: key.id().clone() };
                 let next = last.map(|key| cursor_at(&rank(key)));
-                let keys = found.into_iter().map(|key| Shown::Shadowed(key).row(set)).collect();
+                let keys = found.into_iter().map(|key| Shown::Shadowed(key).row(inventory)).collect();
                 Page { keys, counts, shadowed, matched, next }
             }
         }
@@ -288,7 +291,7 @@ mod tests {
     use gemini_balance_actors::{Secret, key_ring::KeyRing};
     use keypool::{KeySpec, Pool, Settings};
 
-    fn set(count: usize) -> KeySet {
+    fn inventory(count: usize) -> KeyInventory {
         let key = |n: usize| {
             let project = Some(format!("P{}", n % 3).into());
             (KeySpec { project, ..KeySpec::new(format!("k{n:03}")) }, Secret::new(format!("AIza{n}")))
@@ -306,34 +309,34 @@ mod tests {
             label: Some("added".to_owned()),
             ..kept.clone()
         };
-        KeySet::new(configured, vec![kept, added])
+        KeyInventory::new(configured, vec![kept, added])
     }
 
-    fn page(question: &Question, set: &KeySet) -> Page {
+    fn page(question: &Question, inventory: &KeyInventory) -> Page {
         let asked = question.read().unwrap();
-        let pool = Pool::new(Settings::default(), set.ring().unwrap().specs(), 1).unwrap();
+        let pool = Pool::new(Settings::default(), inventory.ring().unwrap().specs(), 1).unwrap();
         let now = meter::Now { mono: std::time::Duration::ZERO, wall: Utc::now() };
-        asked.page(&pool.page(&asked.of_pool(), now), set)
+        asked.page(&pool.page(&asked.of_pool(), now), inventory)
     }
 
     fn question(text: &str) -> Question {
         serde_json::from_str(text).unwrap()
     }
 
-    fn ids(question: &Question, set: &KeySet) -> Vec<String> {
-        let page = page(question, set);
+    fn ids(question: &Question, inventory: &KeyInventory) -> Vec<String> {
+        let page = page(question, inventory);
         page.keys.iter().map(|row| row.id.clone()).collect()
     }
 
     #[test]
     fn pages_follow_one_another_and_leave_nothing_out_in_either_order() {
-        let set = set(25);
+        let inventory = inventory(25);
         for sort in ["id", "-id", "project", "-state", "served", "-faults", "in_flight"] {
             let (mut seen, mut cursor) = (Vec::new(), None);
             loop {
                 let asked =
                     Question { sort: Some(sort.to_owned()), limit: Some(7), cursor, ..Question::default() };
-                let page = page(&asked, &set);
+                let page = page(&asked, &inventory);
                 assert_eq!((page.matched, page.shadowed), (26, 1));
                 seen.extend(page.keys.into_iter().map(|row| row.id));
                 match page.next {
@@ -350,14 +353,14 @@ mod tests {
 
     #[test]
     fn keys_are_found_by_their_ids_projects_and_states() {
-        let set = set(6);
-        assert_eq!(ids(&question(r#"{"q":"K00","limit":2}"#), &set), ["k000", "k001"]);
-        assert_eq!(ids(&question(r#"{"q":"p1"}"#), &set), ["k001", "k004"]);
-        assert_eq!(ids(&question(r#"{"state":"shadowed"}"#), &set), ["kept"]);
-        assert!(ids(&question(r#"{"state":"retired"}"#), &set).is_empty());
-        assert_eq!(ids(&question(r#"{"q":"K00","offset":4,"limit":1}"#), &set), ["k004"]);
-        assert!(ids(&question(r#"{"offset":100}"#), &set).is_empty());
-        let page = page(&question(r#"{"q":"added"}"#), &set);
+        let inventory = inventory(6);
+        assert_eq!(ids(&question(r#"{"q":"K00","limit":2}"#), &inventory), ["k000", "k001"]);
+        assert_eq!(ids(&question(r#"{"q":"p1"}"#), &inventory), ["k001", "k004"]);
+        assert_eq!(ids(&question(r#"{"state":"shadowed"}"#), &inventory), ["kept"]);
+        assert!(ids(&question(r#"{"state":"retired"}"#), &inventory).is_empty());
+        assert_eq!(ids(&question(r#"{"q":"K00","offset":4,"limit":1}"#), &inventory), ["k004"]);
+        assert!(ids(&question(r#"{"offset":100}"#), &inventory).is_empty());
+        let page = page(&question(r#"{"q":"added"}"#), &inventory);
         let row = serde_json::to_value(&page.keys[0]).unwrap();
         assert_eq!(
             (

@@ -2,7 +2,7 @@
 //! another. What is written down of it, and what the pool makes of it, is not known here.
 
 use super::{KeysError, Secrets};
-use crate::printable::acts_on_a_terminal;
+use crate::{import::ImportedKey, printable::acts_on_a_terminal};
 use chrono::{DateTime, SubsecRound as _, Utc};
 use gemini::pasted::{self, KeyForm};
 use gemini_balance_actors::{
@@ -18,7 +18,7 @@ const LONGEST_LABEL: usize = 100;
 
 /// The keys. See the module.
 #[derive(Clone)]
-pub(crate) struct KeySet {
+pub(crate) struct KeyInventory {
     configured: KeyRing,
     added: Vec<AddedKey>,
 }
@@ -78,7 +78,7 @@ impl AddedKey {
     }
 }
 
-impl KeySet {
+impl KeyInventory {
     /// Puts those that are kept beside those of the configuration.
     pub(crate) fn new(configured: KeyRing, kept: Vec<KeptKey>) -> Self {
         let mut ids: HashSet<KeyId> = configured.keys().iter().map(|key| key.id().clone()).collect();
@@ -157,6 +157,32 @@ impl KeySet {
             weight: 1,
             added: now.trunc_subsecs(0),
         }));
+        let inventory = Self::new(self.configured.clone(), kept);
+        let added = inventory.added[self.added.len()..].iter().map(|key| key.id.clone()).collect();
+        (inventory, added)
+    }
+
+    /// Adds keys with what was said of them elsewhere, but for those that are here already; returns their ids too. A label
+    /// that another key has, or that cannot be shown, is left out.
+    pub(crate) fn importing(&self, keys: &[ImportedKey], now: DateTime<Utc>) -> (Self, Vec<KeyId>) {
+        let mut kept = self.kept();
+        let mut fingerprints = HashSet::new();
+        let mut labels = HashSet::new();
+        for key in keys {
+            let fingerprint = fingerprint(&key.secret);
+            if self.with_fingerprint(&fingerprint).is_some() || !fingerprints.insert(fingerprint) {
+                continue;
+            }
+            let label = key.label.as_deref().and_then(|text| checked_label("label", text).ok().flatten());
+            let label = label.filter(|label| !self.is_taken(label) && labels.insert(label.clone()));
+            kept.push(KeptKey {
+                secret: key.secret.expose().to_owned().into(),
+                label,
+                project: None,
+                weight: key.weight,
+                added: now.trunc_subsecs(0),
+            });
+        }
         let set = Self::new(self.configured.clone(), kept);
         let added = set.added[self.added.len()..].iter().map(|key| key.id.clone()).collect();
         (set, added)
@@ -197,9 +223,9 @@ impl KeySet {
                     Some(weight).filter(|weight| *weight > 0).ok_or(KeysError::BadWeight)?;
             }
         }
-        let set = Self::new(self.configured.clone(), kept);
-        let id = set.added[position].id.clone();
-        Ok((set, id))
+        let inventory = Self::new(self.configured.clone(), kept);
+        let id = inventory.added[position].id.clone();
+        Ok((inventory, id))
     }
 
     /// Whether a key has this label, or a fingerprint that reads the same.
@@ -256,52 +282,86 @@ mod tests {
         KeptKey { secret, label, project: None, weight: 1, added: DateTime::UNIX_EPOCH }
     }
 
-    fn ids(set: &KeySet) -> Vec<String> {
-        set.ring().unwrap().keys().iter().map(|key| key.id().to_string()).collect()
+    fn ids(inventory: &KeyInventory) -> Vec<String> {
+        inventory.ring().unwrap().keys().iter().map(|key| key.id().to_string()).collect()
     }
 
     #[test]
     fn what_the_configuration_says_goes_first_and_what_it_shadows_stays_kept() {
         let all = vec![kept(Some("b"), 1), kept(Some("a"), 2), kept(Some("c"), 3), kept(Some("d"), 3)];
-        let set = KeySet::new(configured(&[("a", 1)]), all.clone());
-        assert_eq!(ids(&set), ["a", "c"], "one has its secret, one its id, and one is there twice");
-        assert_eq!(set.shadowed().map(|key| key.id().as_str()).collect::<Vec<_>>(), ["b", "a", "d"]);
-        assert_eq!(set.kept(), all);
+        let inventory = KeyInventory::new(configured(&[("a", 1)]), all.clone());
+        assert_eq!(ids(&inventory), ["a", "c"], "one has its secret, one its id, and one is there twice");
+        assert_eq!(inventory.shadowed().map(|key| key.id().as_str()).collect::<Vec<_>>(), ["b", "a", "d"]);
+        assert_eq!(inventory.kept(), all);
         // Once the configuration has it no more, it is used.
-        assert_eq!(ids(&KeySet::new(configured(&[]), all)), ["b", "a", "c"]);
-        let removed = set.removing(&"a".into()).unwrap();
+        assert_eq!(ids(&KeyInventory::new(configured(&[]), all)), ["b", "a", "c"]);
+        let removed = inventory.removing(&"a".into()).unwrap();
         assert_eq!((removed.kept().len(), ids(&removed)), (3, vec!["a".to_owned(), "c".to_owned()]));
         assert!(matches!(removed.removing(&"a".into()), Err(KeysError::Configured)));
         assert!(matches!(removed.removing(&"x".into()), Err(KeysError::Unknown)));
-        let empty = KeySet::new(configured(&[]), Vec::new());
-        assert!(empty.is_empty() && !set.is_empty());
+        let empty = KeyInventory::new(configured(&[]), Vec::new());
+        assert!(empty.is_empty() && !inventory.is_empty());
     }
 
     #[test]
     fn keys_are_added_once_and_changed_by_their_ids() {
-        let set = KeySet::new(configured(&[("a", 1)]), Vec::new());
-        let (set, added) = set.adding(vec![secret(2), secret(3)], Some("p"), Utc::now());
+        let inventory = KeyInventory::new(configured(&[("a", 1)]), Vec::new());
+        let (inventory, added) = inventory.adding(vec![secret(2), secret(3)], Some("p"), Utc::now());
         let (two, three) = (fingerprint(&secret(2)), fingerprint(&secret(3)));
         assert_eq!(added, [KeyId::from(two.as_str()), KeyId::from(three.as_str())]);
-        assert_eq!(ids(&set), ["a", &two, &three]);
-        let change = |set: &KeySet, id: &str, change| set.changing(&id.into(), change);
+        assert_eq!(ids(&inventory), ["a", &two, &three]);
+        let change = |inventory: &KeyInventory, id: &str, change| inventory.changing(&id.into(), change);
         let label = |text: &str| KeyChange::Label(Some(text.to_owned()));
-        let (set, id) = change(&set, &two, label(" team-b ")).unwrap();
+        let (inventory, id) = change(&inventory, &two, label(" team-b ")).unwrap();
         assert_eq!(id.as_str(), "team-b");
-        assert!(matches!(change(&set, &two, label("x")), Err(KeysError::Unknown)), "it has another name now");
+        assert!(
+            matches!(change(&inventory, &two, label("x")), Err(KeysError::Unknown)),
+            "it has another name now"
+        );
         for taken in ["a", "team-b", two.as_str(), fingerprint(&secret(1)).as_str()] {
-            assert!(matches!(change(&set, &three, label(taken)), Err(KeysError::LabelTaken)), "{taken}");
+            assert!(
+                matches!(change(&inventory, &three, label(taken)), Err(KeysError::LabelTaken)),
+                "{taken}"
+            );
         }
-        let (same, id) = change(&set, "team-b", label("team-b")).unwrap();
-        assert_eq!((id.as_str(), same.kept()), ("team-b", set.kept()));
-        let (set, _) = change(&set, "team-b", KeyChange::Project(Some(String::new()))).unwrap();
-        let (set, _) = change(&set, "team-b", KeyChange::Weight(7)).unwrap();
-        let spec = set.ring().unwrap().find(&"team-b".into()).unwrap().spec().clone();
+        let (same, id) = change(&inventory, "team-b", label("team-b")).unwrap();
+        assert_eq!((id.as_str(), same.kept()), ("team-b", inventory.kept()));
+        let (inventory, _) = change(&inventory, "team-b", KeyChange::Project(Some(String::new()))).unwrap();
+        let (inventory, _) = change(&inventory, "team-b", KeyChange::Weight(7)).unwrap();
+        let spec = inventory.ring().unwrap().find(&"team-b".into()).unwrap().spec().clone();
         assert_eq!((spec.project, spec.weight), (None, 7));
-        assert!(matches!(change(&set, "team-b", KeyChange::Weight(0)), Err(KeysError::BadWeight)));
-        assert!(matches!(change(&set, "a", KeyChange::Weight(2)), Err(KeysError::Configured)));
-        let (set, id) = change(&set, "team-b", KeyChange::Label(None)).unwrap();
-        assert_eq!((id.as_str(), ids(&set)), (two.as_str(), vec!["a".to_owned(), two.clone(), three]));
+        assert!(matches!(change(&inventory, "team-b", KeyChange::Weight(0)), Err(KeysError::BadWeight)));
+        assert!(matches!(change(&inventory, "a", KeyChange::Weight(2)), Err(KeysError::Configured)));
+        let (inventory, id) = change(&inventory, "team-b", KeyChange::Label(None)).unwrap();
+        assert_eq!((id.as_str(), ids(&inventory)), (two.as_str(), vec!["a".to_owned(), two.clone(), three]));
+    }
+
+    #[test]
+    fn imported_keys_are_added_once_under_labels_that_are_free() {
+        let (set, _) =
+            KeySet::new(configured(&[("a", 1)]), Vec::new()).adding(vec![secret(2)], None, Utc::now());
+        let imported = |n: u32, label: Option<&str>, weight| ImportedKey {
+            secret: secret(n),
+            place: String::new(),
+            label: label.map(str::to_owned),
+            weight,
+            enabled: true,
+        };
+        let keys = [
+            imported(1, Some("x"), 1),
+            imported(2, Some("y"), 1),
+            imported(3, Some("a"), 2),
+            imported(4, Some("b"), 3),
+            imported(5, Some("b"), 1),
+            imported(4, Some("c"), 1),
+            imported(6, Some(secret(7).expose()), 1),
+        ];
+        let (set, added) = set.importing(&keys, Utc::now());
+        let name = |n: u32| fingerprint(&secret(n));
+        let expected = [name(3), "b".to_owned(), name(5), name(6)];
+        assert_eq!(added.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>(), expected);
+        assert_eq!(set.ring().unwrap().find(&"b".into()).unwrap().spec().weight, 3);
+        assert_eq!(ids(&set).len(), 6);
     }
 
     #[test]
