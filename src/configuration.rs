@@ -4,6 +4,7 @@
 use crate::{
     http::{CorsOrigins, Origins},
     logging,
+    operator::OperatorAddress,
     settings::{Settings, SettingsError, Token},
     tls::Certificate,
 };
@@ -36,7 +37,7 @@ pub(crate) struct Configuration {
     pub(crate) origins: Arc<Origins>,
     pub(crate) cors: Arc<CorsOrigins>,
     /// Where the operator's listener is, and who is let in there.
-    pub(crate) operator: Option<(SocketAddr, Secret)>,
+    pub(crate) operator: Option<(OperatorAddress, Secret)>,
     /// Who may scrape the metrics, beside the operator.
     pub(crate) metrics_token: Option<Secret>,
     /// The metrics' own address, if they have one.
@@ -58,7 +59,10 @@ impl Configuration {
         let level = logging::level_of(&settings.log).map_err(|error| settings.name_source(error))?;
         let operator = settings
             .admin_token()?
-            .map(|token| Ok::<_, SettingsError>((settings.admin_address()?, token)))
+            .map(|token| {
+                let (listen, public) = (settings.admin_address()?, settings.admin_public_origin()?);
+                Ok::<_, SettingsError>((OperatorAddress { listen, public }, token))
+            })
             .transpose()?;
         let (metrics_token, metrics_listen) = (settings.metrics_token()?, settings.metrics_listen()?);
         let zone = settings.day_zone()?;

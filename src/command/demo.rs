@@ -6,6 +6,7 @@ mod traffic;
 use self::traffic::Traffic;
 use super::failure::Failure;
 use crate::{
+    operator::Sessions,
     service::Service,
     settings::{self, Environment, KeyEntry, TokenEntry},
 };
@@ -14,6 +15,8 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
+    time::Instant,
 };
 
 /// The token that the demo's clients use.
@@ -86,7 +89,10 @@ pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCod
         })
         .collect();
     let mut traffic = None;
-    let code = Service::run(settings, |address| {
+    let sessions = Arc::new(Sessions::default());
+    let code = sessions.one_time_code(Instant::now());
+    let code = Service::run(settings, sessions, |address| {
+        print_page(operator, code.as_deref());
         print_commands(address, operator, &simulator.url());
         if !flags.no_traffic {
             traffic = Some(Traffic::start(address, operator, print_example));
@@ -118,6 +124,14 @@ fn program() -> String {
 fn print_example(id: &str) {
     println!("\nOne request was refused on a key and answered on another. Why, and what was passed over:\n");
     println!("  {} explain {id}\n", program());
+}
+
+/// The page's address, which opens it once without the token.
+#[expect(clippy::print_stdout, reason = "the demo speaks to a person")]
+fn print_page(operator: SocketAddr, code: Option<&str>) {
+    let code = code.map(|code| format!("#login={code}")).unwrap_or_default();
+    println!("\nThe operator's page, logged in once by this link (later with the token {ADMIN}):\n");
+    println!("  http://{operator}/{code}");
 }
 
 #[expect(clippy::print_stdout, reason = "the demo speaks to a person")]

@@ -27,6 +27,7 @@ use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 /// One address for the whole Gemini API, on a pool of your own keys.
@@ -100,7 +101,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             signals::disarm()?;
-            Service::run(settings_of(arguments.config.as_deref())?, |_| {})
+            Service::run(settings_of(arguments.config.as_deref())?, Arc::default(), |_| {})
         }
         Command::Demo(flags) => {
             signals::disarm()?;

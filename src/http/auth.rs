@@ -15,7 +15,12 @@ const MOST_SHOWN: usize = 8;
 /// Decides who is let in.
 pub struct Gate {
     directory: Arc<Directory>,
+    /// The operator's own page as a caller, apart from those that are configured or made.
+    page: Option<Arc<Directory>>,
 }
+
+/// The name of the operator's own page as a caller. No token may have it.
+pub(crate) const OPERATOR: &str = "operator";
 
 /// Nobody is let in with this.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +46,18 @@ pub enum Refused {
 impl Gate {
     /// Lets in whom the directory knows.
     pub fn new(directory: Arc<Directory>) -> Self {
-        Self { directory }
+        Self { directory, page: None }
+    }
+
+    /// Lets in the operator's own page besides, by this credential.
+    pub(crate) fn with_page(self, credential: &Secret) -> Self {
+        let page = Directory::new(InstanceKey::new(&random_key()), Tz::UTC);
+        page.set_given([(CallerSpec::new(OPERATOR), credential.expose().as_bytes())]);
+        Self { page: Some(Arc::new(page)), ..self }
+    }
+
+    fn directories(&self) -> impl Iterator<Item = &Arc<Directory>> {
+        std::iter::once(&self.directory).chain(&self.page)
     }
 
     /// Lets in the operator and nobody else; nobody at all without a token.
@@ -57,9 +73,16 @@ impl Gate {
         self.directory.set_given(operator);
     }
 
+    /// Returns whether somebody is let in with this credential.
+    pub(crate) fn knows(&self, credential: &[u8]) -> bool {
+        self.directory.identify(credential, Utc::now()).is_some_and(|identity| identity.standing.is_ok())
+    }
+
     /// Returns who has this name, if they may still call.
     pub fn named(&self, name: &str) -> Result<Caller, Refused> {
-        self.directory.named(name, Utc::now()).map_or(Err(Refused::Unknown), caller_of)
+        let now = Utc::now();
+        let identity = self.directories().find_map(|directory| directory.named(name, now));
+        identity.map_or(Err(Refused::Unknown), caller_of)
     }
 
     /// Looks at every credential the request shows. A client may send two, or an empty one beside a good one: one good
@@ -76,7 +99,9 @@ impl Gate {
             if matches!(first, CredentialForm::None) {
                 first = form;
             }
-            match self.directory.identify(&credential, Utc::now()).map(caller_of) {
+            let now = Utc::now();
+            let identity = self.directories().find_map(|directory| directory.identify(&credential, now));
+            match identity.map(caller_of) {
                 Some(Ok(caller)) => return (form, Ok(caller)),
                 Some(Err(refused)) => denied = denied.or(Some((form, refused))),
                 None => {}
@@ -183,6 +208,20 @@ mod tests {
         ] {
             assert_eq!(name(&gate.admit(&headers(pairs), query)), Ok("alice"), "{pairs:?} {query:?}");
         }
+    }
+
+    #[test]
+    fn the_page_is_a_caller_of_its_own_beside_all_others() {
+        let page = Secret::new("of-the-page");
+        for tokens in [&[("alice", "s3cret")][..], &[]] {
+            let gate = gate(tokens).with_page(&page);
+            let admit =
+                |secret| name(&gate.admit(&headers(&[("x-goog-api-key", secret)]), None)).map(str::to_owned);
+            assert_eq!(admit("of-the-page"), Ok(OPERATOR.to_owned()));
+            assert_eq!(admit("operator"), Err(Refused::Unknown));
+            assert!(gate.named(OPERATOR).is_ok());
+        }
+        assert!(gate(&[]).named(OPERATOR).is_err());
     }
 
     #[test]

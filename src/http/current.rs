@@ -3,7 +3,7 @@
 //! settings in their place.
 
 use super::{AppState, BodyLog, CorsOrigins, Origins};
-use crate::settings;
+use crate::{reload::ShownSetting, settings};
 use actix_http::Extensions;
 use actix_web::web;
 use arc_swap::ArcSwap;
@@ -31,6 +31,8 @@ pub struct CurrentSettings {
     pub upstream: UpstreamSettings,
     /// What tokens cost.
     pub prices: Prices,
+    /// All settings, as the operator is shown them.
+    pub(crate) shown: Arc<Vec<ShownSetting>>,
 }
 
 /// The settings in use, for all who ask for them.

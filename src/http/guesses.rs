@@ -69,7 +69,7 @@ impl Guesses {
     }
 
     /// For how much longer this address has to wait.
-    pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let bucket = self.bucket(address);
         let failures = bucket.iter().flatten().find(|failures| failures.address == address)?;
         let most = self.most();
@@ -78,7 +78,7 @@ impl Guesses {
     }
 
     /// `count` credentials of this address were not known.
-    pub(super) fn failed(&self, address: IpAddr, count: u32, now: Instant) {
+    pub(crate) fn failed(&self, address: IpAddr, count: u32, now: Instant) {
         if self.most() == 0 {
             return;
         }

@@ -25,6 +25,7 @@ mod upload;
 
 pub use around::around;
 pub use auth::Gate;
+pub(crate) use auth::OPERATOR;
 pub use bodies::BodyLog;
 pub use body::BodyBudget;
 pub use cors::CorsOrigins;

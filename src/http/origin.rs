@@ -206,6 +206,11 @@ impl PublicOrigin {
             },
         })
     }
+
+    /// Returns it as text if there is no path in it: then it is an origin as browsers have it.
+    pub(crate) fn without_prefix(&self) -> Option<String> {
+        self.prefix.0.is_empty().then(|| self.to_string())
+    }
 }
 
 impl fmt::Display for PublicOrigin {

@@ -1,18 +1,37 @@
 //! The operator's listener: what an operator sees and steers over HTTP. Apart from the clients' listener, on loopback,
 //! with a token of its own that no client token opens, and not there at all without one. Its paths are in `api`, who is
-//! let in in `gate`, what is written down of their changes in `audit`.
+//! let in in `gate`, what is written down of their changes in `audit`. The page is in `assets`, what it is told as it happens
+//! in `events`, who is logged in on it in `session`.
 
 mod api;
+mod assets;
 mod audit;
+mod events;
 mod gate;
+mod host;
+mod page_caller;
+mod session;
+
+pub(crate) use page_caller::PageCaller;
+pub(crate) use session::Sessions;
 
 use crate::{
-    command::failure::Failure, http::Gate, inflight::InFlight, keys::RuntimeKeys, metrics::Metrics,
-    reload::Reloads, tokens::Tokens,
+    command::failure::Failure,
+    http::{Gate, Guesses, SharedSettings},
+    inflight::InFlight,
+    keys::RuntimeKeys,
+    metrics::Metrics,
+    reload::Reloads,
+    tokens::Tokens,
 };
 use actix_web::{App, HttpServer, middleware::from_fn, web};
+use events::Listeners;
 use gemini_balance_actors::{KeyManager, accounting::Accounts, health::Health};
-use std::{net::SocketAddr, sync::Arc};
+use host::OwnNames;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+
+/// How many wrong tokens an address may show on the page in a minute.
+const MOST_GUESSES: u32 = 5;
 
 /// What the operator sees and steers.
 #[derive(Clone)]
@@ -25,6 +44,19 @@ pub(crate) struct Operated {
     pub(crate) accounts: Option<Accounts>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reloads: Reloads,
+    pub(crate) current: SharedSettings,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) page: Option<PageCaller>,
+    /// The file that their changes are written down in.
+    pub(crate) audit_log: PathBuf,
+}
+
+/// Where the listener is.
+#[derive(Clone, Debug)]
+pub(crate) struct OperatorAddress {
+    pub(crate) listen: SocketAddr,
+    /// The origin by which browsers know it, if a proxy is before it.
+    pub(crate) public: Option<String>,
 }
 
 /// What the handlers share.
@@ -32,21 +64,40 @@ pub(crate) struct Operated {
 struct Desk {
     gate: Arc<Gate>,
     operated: Operated,
+    sessions: Arc<Sessions>,
+    guesses: Arc<Guesses>,
+    listeners: Listeners,
+    names: Arc<OwnNames>,
+    /// The listener's port.
+    port: u16,
 }
 
 /// Starts the listener on this thread.
-pub(crate) fn start(address: SocketAddr, gate: Arc<Gate>, operated: Operated) -> Result<(), Failure> {
-    let desk = Desk { gate, operated };
+pub(crate) fn start(place: OperatorAddress, gate: Arc<Gate>, operated: Operated) -> Result<(), Failure> {
+    let OperatorAddress { listen: address, public } = place;
+    let refused =
+        |error| Failure::new(format!("cannot listen on {address} (admin.host, admin.port): {error}"));
+    let socket = std::net::TcpListener::bind(address).map_err(refused)?;
+    let bound = socket.local_addr().unwrap_or(address);
+    let desk = Desk {
+        gate,
+        sessions: Arc::clone(&operated.sessions),
+        operated,
+        guesses: Arc::new(Guesses::new(MOST_GUESSES, Instant::now())),
+        listeners: Listeners::default(),
+        names: Arc::new(OwnNames::new(bound, public)),
+        port: bound.port(),
+    };
     let server = HttpServer::new(move || {
-        let app = App::new().app_data(web::Data::new(desk.clone())).configure(api::routes);
-        app.wrap(from_fn(audit::write))
+        let app = App::new().app_data(web::Data::new(desk.clone()));
+        let app = app.configure(api::routes).configure(events::routes).configure(assets::routes);
+        app.wrap(from_fn(audit::write)).wrap(from_fn(gate::guard))
     })
     .workers(1)
     .disable_signals()
-    .bind(address)
-    .map_err(|error| Failure::new(format!("cannot listen on {address} (admin.host, admin.port): {error}")))?;
-    let bound = server.addrs().first().copied().unwrap_or(address);
-    log::info!(target: "service", "the operator's listener is at http://{bound}");
+    .listen(socket)
+    .map_err(refused)?;
+    log::info!(target: "service", "the operator's listener is at http://{bound}, with its page");
     actix_rt::spawn(server.run());
     Ok(())
 }

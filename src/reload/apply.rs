@@ -1,12 +1,14 @@
 //! Puts another configuration to use: each part of the service is given what is its own, without a stop. What refuses a
 //! change comes first, so that nothing is done by halves.
 
+use super::shown::shown_settings;
 use crate::{
     configuration::Configuration,
     http::{BodyBudget, BodyLog, CurrentSettings, Gate, Guesses, SharedSettings},
     keys::{KeysError, RuntimeKeys},
     logging::Logging,
     metrics::Metrics,
+    operator::Sessions,
     settings::Settings,
     tls::ShownCertificate,
     tokens::Tokens,
@@ -38,6 +40,7 @@ pub(crate) struct Parts {
     pub(crate) certificate: Option<Arc<ShownCertificate>>,
     /// Who is let in at the operator's listener.
     pub(crate) operators_gate: Arc<Gate>,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -64,7 +67,11 @@ impl Parts {
         self.guesses.set_most(settings.server.max_guesses_per_minute);
         self.budget.set_most(settings.server.max_buffered_bytes);
         self.check_every.send_replace(Duration::from_secs(settings.pool.check_retired_s));
-        self.operators_gate.set_operator(configuration.operator.as_ref().map(|(_, token)| token));
+        let operator = configuration.operator.as_ref().map(|(_, token)| token);
+        if operator.is_none_or(|token| !self.operators_gate.knows(token.expose().as_bytes())) {
+            self.sessions.end_all();
+        }
+        self.operators_gate.set_operator(operator);
         self.metrics.set_token(configuration.metrics_token.as_ref());
         if let (Some(shown), Some(certificate)) = (&self.certificate, &configuration.certificate)
             && shown.show(certificate)
@@ -110,5 +117,6 @@ pub(crate) fn current_settings(configuration: &Configuration, keys: &CurrentKeys
         limits: settings.limits(),
         upstream: configuration.upstream.clone(),
         prices: configuration.prices.clone(),
+        shown: Arc::new(shown_settings(configuration)),
     }
 }

@@ -5,11 +5,13 @@
 mod apply;
 mod flat;
 mod plan;
+mod shown;
 mod state;
 mod watch;
 
 pub(crate) use apply::{Parts, current_settings};
 pub(crate) use plan::Change;
+pub(crate) use shown::ShownSetting;
 pub(crate) use state::{ReloadReport, ReloadState};
 
 use crate::{configuration::Configuration, printable::Printable, settings::Settings};

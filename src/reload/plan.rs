@@ -123,7 +123,7 @@ impl std::fmt::Display for Change {
 }
 
 /// Whether a change of this setting holds at once.
-fn is_live(name: &str) -> bool {
+pub(super) fn is_live(name: &str) -> bool {
     let is_part =
         |of: &&str| name.strip_prefix(*of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     LIVE.iter().any(is_part)
@@ -135,9 +135,10 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 33] = [
+    const RESTART: [&str; 34] = [
         "admin.host",
         "admin.port",
+        "admin.public_url",
         "log.dir",
         "log.files",
         "log.format",

@@ -12,7 +12,7 @@ use crate::{
     keys::{KeySources, RuntimeKeys},
     logging::Logging,
     metrics::{self, Metrics},
-    operator,
+    operator::{self, PageCaller, Sessions},
     reload::{Parts, Reloader, Reloads, current_settings},
     seeding,
     settings::Settings,
@@ -52,7 +52,11 @@ pub struct Service;
 impl Service {
     /// Serves until SIGTERM or SIGINT, or until a component is given up. `ready` is called with the address once
     /// connections are accepted.
-    pub(crate) fn run(settings: Settings, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(
+        settings: Settings,
+        sessions: Arc<Sessions>,
+        ready: impl FnOnce(SocketAddr),
+    ) -> Result<ExitCode, Failure> {
         let configuration = Configuration::of(settings)?;
         let key_sources = KeySources::read(&configuration)?;
         let pool_keys = CurrentKeys::new(key_sources.ring());
@@ -62,7 +66,12 @@ impl Service {
             log::warn!(target: "service", "{line}");
         }
         let enrolment = Enrolment::new(&configuration, &pool_keys.ring())?;
-        let gate = Arc::new(Gate::new(Arc::clone(&enrolment.directory)));
+        let page = PageCaller::new();
+        let gate = Gate::new(Arc::clone(&enrolment.directory));
+        let gate = Arc::new(match &page {
+            Some(page) => gate.with_page(page.credential()),
+            None => gate,
+        });
         let clock = Clock::start();
         let result = actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
@@ -151,7 +160,8 @@ impl Service {
             }
             let operator = configuration.operator.as_ref();
             let operators_gate = Arc::new(Gate::of_operator(operator.map(|(_, token)| token)));
-            if let Some((address, _)) = operator {
+            let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
+            if let Some((place, _)) = operator {
                 let operated = operator::Operated {
                     keys: keys.clone(),
                     runtime_keys: Arc::clone(&runtime_keys),
@@ -160,12 +170,15 @@ impl Service {
                     tokens: Arc::clone(&tokens_made),
                     accounts: accounts.clone(),
                     reloads: reloads.clone(),
+                    current: Arc::clone(&current),
+                    sessions: Arc::clone(&sessions),
+                    page: page.clone(),
+                    audit_log: settings.log.dir.join("audit.log"),
                     metrics: Arc::clone(&metrics),
                 };
-                operator::start(*address, Arc::clone(&operators_gate), operated)?;
+                operator::start(place.clone(), Arc::clone(&operators_gate), operated)?;
             }
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
-            let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
             let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
             let budget = BodyBudget::new(settings.server.max_buffered_bytes);
             let parts = Parts {
@@ -181,6 +194,7 @@ impl Service {
                 check_every,
                 certificate: certificate.clone(),
                 operators_gate,
+                sessions,
                 metrics,
             };
             actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
@@ -198,6 +212,12 @@ impl Service {
                 current,
                 accounts: accounts.clone(),
                 traces: traces.clone(),
+            };
+            let ready = |address: SocketAddr| {
+                if let Some(page) = page.filter(|_| !settings.server.has_tls()) {
+                    page.reaches(address);
+                }
+                ready(address);
             };
             let code = serve(settings, parts, certificate, signals, ready).await;
             if let Some(accounts) = &accounts

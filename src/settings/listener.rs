@@ -54,6 +54,20 @@ impl Settings {
         }
     }
 
+    /// The origin by which browsers know the operator's listener, if a proxy is before it.
+    pub(crate) fn admin_public_origin(&self) -> Result<Option<String>, SettingsError> {
+        let text = self.admin.public_url.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let refused = |why: &str| self.name_source(SettingsError::refused("admin.public_url", why));
+        PublicOrigin::parse(text)
+            .map_err(|why| refused(&format!("{why}{}", host::bracket_hint(text))))?
+            .without_prefix()
+            .map(Some)
+            .ok_or_else(|| refused("must be an origin alone, such as https://gw.example, without a path"))
+    }
+
     /// Whose pages may call.
     pub fn cors(&self) -> Result<CorsOrigins, SettingsError> {
         CorsOrigins::parse(&self.server.cors_origins).map_err(|entry| {

@@ -31,7 +31,7 @@ pub use environment::Environment;
 pub use error::SettingsError;
 pub(crate) use host::listen_host;
 pub(crate) use secret_text::{SecretKind, checked as checked_secret, entries as secret_entries};
-pub(crate) use sources::{demo, load, of_text, port};
+pub(crate) use sources::{default_settings, demo, load, of_text, port};
 pub(crate) use text_file::text_of;
 
 use callers::{SurfaceName, Visibility};
@@ -466,6 +466,8 @@ pub struct Admin {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// How browsers reach the listener, if a proxy is before it.
+    pub public_url: String,
     /// The operator's token; none means that there is no listener.
     pub token: String,
     /// A file that holds it.

@@ -123,7 +123,18 @@ fn finished(
     Ok(settings)
 }
 
+/// Every setting's default, as text, by its full name.
+pub(crate) fn default_settings() -> BTreeMap<String, String> {
+    let defaults = EffectiveSettings::of(&defaults());
+    defaults.iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
+}
+
 impl Settings {
+    /// Returns where a setting is from; `None` for a default.
+    pub(crate) fn source_of(&self, setting: &str) -> Option<&str> {
+        self.origins.find(setting).map(String::as_str)
+    }
+
     /// Whether there is anything that can be read anew. Not so in the demo.
     pub(crate) fn has_sources(&self) -> bool {
         self.environment.reads_file()

@@ -19,6 +19,7 @@ mod exposition;
 mod failover;
 mod forwarding;
 mod headers;
+mod operator_page;
 mod paths;
 mod peaks;
 mod projects;

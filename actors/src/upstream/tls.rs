@@ -39,14 +39,20 @@ pub(super) fn config(extra_roots: &[Vec<u8>], offer: Offer) -> Result<Arc<Client
 
 /// Who verifies certificates. The last one made is kept: to read the system's authorities takes longer than all else at a
 /// start, and each worker needs the same.
-static VERIFIER: Mutex<Option<(Vec<Vec<u8>>, Arc<Verifier>)>> = Mutex::new(None);
+static VERIFIER: Mutex<Option<Trust>> = Mutex::new(None);
+
+/// A verifier, and the authorities besides the system's that it was made with.
+struct Trust {
+    extra_roots: Vec<Vec<u8>>,
+    verifier: Arc<Verifier>,
+}
 
 fn verifier(extra_roots: &[Vec<u8>]) -> Result<Arc<Verifier>, UpstreamError> {
     let mut kept = VERIFIER.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((of, verifier)) = &*kept
-        && of == extra_roots
+    if let Some(trust) = &*kept
+        && trust.extra_roots == extra_roots
     {
-        return Ok(Arc::clone(verifier));
+        return Ok(Arc::clone(&trust.verifier));
     }
     let mut roots = Vec::new();
     for pem in extra_roots {
@@ -64,7 +70,7 @@ fn verifier(extra_roots: &[Vec<u8>]) -> Result<Arc<Verifier>, UpstreamError> {
         Verifier::new_with_extra_roots(roots, provider())
     };
     let verifier = Arc::new(verifier.map_err(|error| unusable(&error))?);
-    *kept = Some((extra_roots.to_vec(), Arc::clone(&verifier)));
+    *kept = Some(Trust { extra_roots: extra_roots.to_vec(), verifier: Arc::clone(&verifier) });
     Ok(verifier)
 }
 

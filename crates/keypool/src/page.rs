@@ -55,6 +55,8 @@ pub struct PageRequest {
     pub descending: bool,
     /// The last key of the page before. It need not be there any more.
     pub after: Option<KeyRank>,
+    /// How many to pass over besides, for whoever looks at the middle of a long list.
+    pub skip: usize,
     /// How many at most.
     pub limit: usize,
 }
@@ -99,7 +101,9 @@ impl KeyPage {
             name: names.rank_of(&after.id),
             key: KeyIx::at(0),
         });
-        let mut first = First { request, after, places: Vec::new(), rest: false };
+        let limit = if request.limit > 0 { request.limit.saturating_add(request.skip) } else { 0 };
+        let from_the_start = PageRequest { limit, ..request.clone() };
+        let mut first = First { request: &from_the_start, after, places: Vec::new(), rest: false };
         for (key, member) in roster.members.iter() {
             let state = StateView::of(key, member, roster, now);
             overview.count(&state);
@@ -112,7 +116,8 @@ impl KeyPage {
             }
         }
         overview.finish();
-        let (places, goes_on) = first.finish();
+        let (mut places, goes_on) = first.finish();
+        places.drain(..request.skip.min(places.len()));
         let next = places.last().filter(|_| goes_on).map(|place| KeyRank {
             text: place.text.unwrap_or_default().to_owned(),
             number: place.number,

@@ -132,6 +132,8 @@ proptest! {
         let (mut seen, mut after): (Vec<KeyId>, _) = (Vec::new(), None);
         loop {
             let page = stage.pool.page(&PageRequest { limit, after, ..whole.clone() }, stage.now);
+            let skipping = PageRequest { limit, skip: seen.len(), ..whole.clone() };
+            prop_assert_eq!(&stage.pool.page(&skipping, stage.now), &page, "passed over is as good as read on");
             prop_assert!(page.keys.len() <= limit);
             prop_assert_eq!(page.matched, served.len());
             seen.extend(page.keys.into_iter().map(|view| view.id));

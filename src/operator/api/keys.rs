@@ -4,6 +4,8 @@
 mod export;
 mod listing;
 
+pub(super) use listing::state_of;
+
 use super::{
     Desk, PATIENCE,
     gate::{answer, refusal},
@@ -162,7 +164,7 @@ async fn page(
         return refusal;
     }
     let Ok(question) = question else {
-        return answer(400, "ask with q, state, sort, limit and cursor, each at most once");
+        return answer(400, "ask with q, state, sort, limit, cursor and offset, each at most once");
     };
     let asked = match question.read() {
         Ok(asked) => asked,

@@ -1,13 +1,23 @@
 //! The paths of the operator's listener. Each file owns a resource.
 
+mod audit_log;
 mod health;
 mod import;
 mod keys;
 mod metrics;
+mod models;
+mod overview;
+mod playground;
+mod projects;
 mod reload;
 mod requests;
+mod session;
+mod settings;
 mod tokens;
 mod usage;
+
+pub(super) use overview::overview_of;
+pub(super) use requests::line;
 
 use super::{Desk, audit, gate};
 use actix_web::web;
@@ -19,10 +29,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Adds every path.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
+        .configure(audit_log::routes)
         .configure(health::routes)
         .configure(import::routes)
         .configure(keys::routes)
         .configure(metrics::routes)
+        .configure(models::routes)
+        .configure(overview::routes)
+        .configure(playground::routes)
+        .configure(projects::routes)
+        .configure(session::routes)
+        .configure(settings::routes)
         .configure(reload::routes)
         .configure(requests::routes)
         .configure(usage::routes)

@@ -166,8 +166,8 @@ fn let_in<'a>(request: &HttpRequest, desk: &'a Desk) -> Result<&'a Accounts, Box
     desk.operated.accounts.as_ref().ok_or_else(off)
 }
 
-/// As in the log.
-fn line(transaction: &Transaction) -> impl std::fmt::Display + '_ {
+/// Returns a transaction as it is in the log.
+pub(in super::super) fn line(transaction: &Transaction) -> impl std::fmt::Display + '_ {
     transaction_line(transaction, transaction.failure.as_ref().map(told_of))
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Question {
     sort: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
+    /// How many keys to pass over, for who looks at the middle of a long list; without a cursor.
+    offset: Option<usize>,
 }
 
 /// A key of the list.
@@ -86,7 +88,7 @@ const STATES: [KeyState; 5] =
 const SHADOWED: &str = "shadowed";
 
 /// Returns a state's word.
-fn state_of(state: KeyState) -> &'static str {
+pub(in crate::operator::api) fn state_of(state: KeyState) -> &'static str {
     match state {
         KeyState::Available => "available",
         KeyState::Probation => "probation",
@@ -193,7 +195,15 @@ impl Question {
         )?;
         let after = self.cursor.as_deref().map(place_of).transpose()?;
         let text = self.q.clone().unwrap_or_default();
-        let mut request = PageRequest { text, states: Vec::new(), order, descending, after, limit };
+        let mut request = PageRequest {
+            text,
+            states: Vec::new(),
+            order,
+            descending,
+            after,
+            skip: self.offset.unwrap_or(0),
+            limit,
+        };
         match self.state.as_deref() {
             None => {}
             Some(SHADOWED) => return Ok(Asked::Shadowed(request)),
@@ -241,6 +251,7 @@ impl Asked {
                 // Several may have one id; who reads on begins with the next.
                 found.retain(|key| request.after.as_ref().is_none_or(|after| *key.id() > after.id));
                 found.sort_by(|one, other| one.id().cmp(other.id()));
+                found.drain(..request.skip.min(found.len()));
                 let has_more = found.len() > request.limit;
                 found.truncate(request.limit);
                 let last = found.last().filter(|_| has_more);
@@ -347,6 +358,8 @@ mod tests {
         assert_eq!(ids(&question(r#"{"q":"p1"}"#), &inventory), ["k001", "k004"]);
         assert_eq!(ids(&question(r#"{"state":"shadowed"}"#), &inventory), ["kept"]);
         assert!(ids(&question(r#"{"state":"retired"}"#), &inventory).is_empty());
+        assert_eq!(ids(&question(r#"{"q":"K00","offset":4,"limit":1}"#), &inventory), ["k004"]);
+        assert!(ids(&question(r#"{"offset":100}"#), &inventory).is_empty());
         let page = page(&question(r#"{"q":"added"}"#), &inventory);
         let row = serde_json::to_value(&page.keys[0]).unwrap();
         assert_eq!(

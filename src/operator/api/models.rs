@@ -1,0 +1,107 @@
+//! `/api/models`: the models that were asked for in the last day, with what became of their requests and whether all of those
+//! have a price; which are down; and their times and faults among the newest requests.
+
+use super::{
+    Desk, PATIENCE,
+    gate::{answer, refusal},
+    overview::quantile,
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use keypool::PageRequest;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+use tokio::time::Instant;
+use usage::{Column, Query, QueryStep};
+
+/// How many models an answer has at most.
+const MOST: usize = 500;
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// Adds the paths of this resource.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config.route("/api/models", web::get().to(list));
+}
+
+async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
+    if let Some(refusal) = refusal(&request, &desk) {
+        return refusal;
+    }
+    let Ok(pool) = desk.operated.keys.page(PageRequest::default(), Instant::now() + PATIENCE).await else {
+        return answer(503, "the key manager does not answer");
+    };
+    let mut models: BTreeMap<String, Value> = BTreeMap::new();
+    if let Some(accounts) = desk.operated.accounts.clone() {
+        let to = chrono::Utc::now().timestamp() + 1;
+        let query = Query {
+            from: to - DAY_S,
+            to,
+            step: QueryStep::All,
+            by: vec![Column::Model],
+            filter: Vec::new(),
+            most_rows: Query::MOST_ROWS,
+        };
+        // On a thread that may wait for the disk.
+        let rows = match web::block(move || accounts.query(&query)).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => return answer(503, &error.to_string()),
+            Err(_) => return answer(503, "too much is asked at once"),
+        };
+        for row in rows.into_iter().take(MOST) {
+            let counters = &row.cell.counters;
+            let name = row.labels.first().map(ToString::to_string).unwrap_or_default();
+            models.insert(
+                name,
+                json!({
+                    "requests": counters.requests,
+                    "answered": counters.answered,
+                    "attempts": counters.attempts,
+                    "retries": counters.retries,
+                    "unpriced": counters.unpriced,
+                }),
+            );
+        }
+    }
+    for (name, mut recent) in recent(&desk) {
+        if let Some(model) = models.get_mut(&name) {
+            model["first_byte_p50_ms"] = json!(quantile(&mut recent.first_bytes, 50));
+            model["first_byte_p95_ms"] = json!(quantile(&mut recent.first_bytes, 95));
+            model["faults"] = json!(recent.faults);
+        }
+    }
+    let down: HashMap<&str, u64> =
+        pool.overview.models_down.iter().map(|down| (&*down.model, down.back_in_ms)).collect();
+    let list: Vec<Value> = models
+        .into_iter()
+        .map(|(name, mut model)| {
+            model["down_for_ms"] = json!(down.get(name.as_str()));
+            model["model"] = Value::String(name);
+            model
+        })
+        .collect();
+    HttpResponse::Ok().json(json!({ "models": list }))
+}
+
+/// What is known of a model from the newest requests.
+#[derive(Default)]
+struct Recent {
+    first_bytes: Vec<Duration>,
+    /// How many faults there were, by kind.
+    faults: BTreeMap<String, u64>,
+}
+
+fn recent(desk: &Desk) -> BTreeMap<String, Recent> {
+    let mut models: BTreeMap<String, Recent> = BTreeMap::new();
+    let Some(accounts) = &desk.operated.accounts else { return models };
+    for (_, request) in accounts.recent(None, usize::MAX, |it| it.model.is_some()) {
+        let Some(name) = &request.model else { continue };
+        let recent = models.entry(name.to_string()).or_default();
+        recent.first_bytes.extend(request.first_byte);
+        for fault in request.attempts.iter().filter_map(|attempt| attempt.fault) {
+            *recent.faults.entry(format!("{fault:?}")).or_default() += 1;
+        }
+    }
+    models
+}

@@ -1,0 +1,333 @@
+"""The operator's page in a browser: each view filled, empty and failing, in both languages and themes, at three widths, by
+keyboard; who is let in; markup that stays text; ten thousand keys."""
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from conftest import ADMIN, MARKUP, MODEL, ROOT, TOKEN, axe, gateway, started
+
+VIEWS = ["overview", "keys", "callers", "requests", "usage", "errors", "projects", "models", "playground", "settings"]
+WIDTHS = [360, 1024, 1440]
+SHOTS = os.environ.get("PAGE_SCREENSHOTS")
+
+
+def shoot(site, name):
+    """Keeps a picture where $PAGE_SCREENSHOTS names a folder."""
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        site.page.screenshot(path=Path(SHOTS) / f"{name}.png")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_view_is_filled_accessible_and_fits_every_width(open_site, filled, theme):
+    site = open_site(filled, color_scheme=theme).log_in()
+    for view in VIEWS:
+        for width in WIDTHS:
+            site.page.set_viewport_size({"width": width, "height": 900})
+            site.view(view)
+            wide = site.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"{view} is {wide} px too wide at {width}"
+        shoot(site, f"{view}-{theme}")
+        serious = violations(site)
+        assert not serious, (view, serious)
+    for address in ("keys/one", "callers"):
+        site.view(address)
+        if address == "callers":
+            site.page.click("text=New token")
+        site.page.wait_for_selector("dialog")
+        serious = violations(site)
+        assert not serious, (address, serious)
+
+
+def violations(site):
+    """What axe-core finds that is serious. It is run by the browser itself, outside the page's policy."""
+    session = site.context.new_cdp_session(site.page)
+    session.send("Runtime.evaluate", {"expression": axe()})
+    found = session.send(
+        "Runtime.evaluate",
+        {
+            "expression": "axe.run(document, {resultTypes: ['violations']}).then(it => JSON.stringify(it.violations"
+            ".filter(one => ['serious', 'critical'].includes(one.impact))"
+            ".map(one => [one.id, one.nodes.slice(0, 3).map(node => node.html.slice(0, 200) + ' ' + node.failureSummary.slice(0, 200))])))",
+            "awaitPromise": True,
+            "returnByValue": True,
+        },
+    )
+    session.detach()
+    return json.loads(found["result"]["value"])
+
+
+def test_every_view_says_what_would_fill_it(open_site, empty):
+    site = open_site(empty).log_in()
+    for view, text in [
+        ("overview", "No requests yet"),
+        ("requests", "No requests yet"),
+        ("usage", "Nothing was used"),
+        ("errors", "Nothing went wrong"),
+        ("models", "Nothing was used"),
+        ("keys?q=nothing-has-this-name", "Nothing fits"),
+        ("requests?caller=nobody", "Nothing fits"),
+    ]:
+        expect(site.view(view).get_by_text(text).first).to_be_visible()
+        shoot(site, f"empty-{view.split('?')[0]}")
+
+
+@pytest.mark.parametrize("view", [view for view in VIEWS if view not in ("overview", "playground")])
+def test_a_view_that_cannot_be_loaded_says_so_and_tries_again(open_site, filled, view):
+    site = open_site(filled)
+    site.expected = ["503"]
+    site.log_in()
+    site.page.route("**/api/**", lambda route: route.fulfill(status=503, json={"error": "the disk is full"}))
+    site.page.goto(f"{filled.operator}/#/{view}")
+    expect(site.page.get_by_role("alert").first).to_contain_text("the disk is full")
+    site.page.unroute("**/api/**")
+    site.page.get_by_text("Try now").first.click()
+    expect(site.page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_gateway_that_is_gone_is_told(open_site, tmp_path):
+    with gateway(tmp_path, {"AIza-page-8": "p"}) as running:
+        site = open_site(running)
+        site.expected = ["ERR_"]
+        site.log_in()
+        expect(site.page.get_by_text("Live", exact=True)).to_be_visible()
+    expect(site.page.get_by_text("Not live", exact=True)).to_be_visible()
+
+
+def test_chinese_and_english_say_the_same_things(open_site, filled):
+    words = {}
+    for language in ("en", "zh"):
+        text = (ROOT / "web" / f"{language}.js").read_text()
+        words[language] = dict(re.findall(r"'([^']+)': (?:'([^']*)'|\"[^\"]*\")", text))
+    assert words["en"].keys() == words["zh"].keys()
+    used = "".join(path.read_text() for path in (ROOT / "web").rglob("*.js") if "vendor" not in str(path))
+    for key in re.findall(r"\bt\('([^']+)'", used):
+        assert key in words["en"], f"no words for {key}"
+    site = open_site(filled, locale="zh-CN").log_in()
+    for view in VIEWS:
+        site.view(view)
+        heading = site.page.inner_text("main h1")
+        assert re.search(r"[\u4e00-\u9fff]", heading), f"{view}: {heading}"
+    site.page.get_by_role("button", name="EN", exact=True).click()
+    expect(site.page.locator("main h1")).to_have_text("Settings")
+    site.page.reload()
+    expect(site.page.locator("main h1")).to_have_text("Settings")
+
+
+def test_markup_in_names_stays_text(open_site, filled):
+    site = open_site(filled).log_in()
+    shown = 0
+    for view in VIEWS:
+        page = site.view(view)
+        page.wait_for_timeout(300)
+        assert page.locator("main img").count() == 0, view
+        shown += page.get_by_text(MARKUP).count()
+    assert shown >= 6, "the names are not shown at all"
+    site.view("keys").get_by_text(MARKUP).first.click()
+    expect(site.page.locator("dialog h2")).to_have_text(MARKUP)
+    assert site.page.locator("dialog img").count() == 0
+    sources = [path for path in (ROOT / "web").rglob("*.js") if "vendor" not in str(path)]
+    for path in sources:
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", path.read_text()), path
+
+
+def test_a_request_is_followed_from_the_list_to_its_timeline_and_back(open_site, filled):
+    site = open_site(filled).log_in()
+    page = site.view("requests")
+    page.locator("tbody a").first.click()
+    expect(page.locator("dialog")).to_contain_text("Timeline")
+    address = page.url
+    page.reload()
+    expect(page.locator("dialog")).to_contain_text("Timeline")
+    assert page.url == address
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.go_back()
+    expect(page.locator("dialog")).to_contain_text("Timeline")
+
+
+def test_what_happens_shows_without_a_reload(open_site, filled):
+    site = open_site(filled).log_in()
+    page = site.view("requests")
+    before = page.locator("tbody tr").count()
+    assert filled.generate("live") == 200
+    expect(page.locator("tbody tr")).to_have_count(before + 1)
+
+
+def test_by_keyboard_alone(open_site, filled):
+    site = open_site(filled)
+    page = site.page
+    page.goto(filled.operator)
+    page.wait_for_selector("input[type=password]:focus")
+    page.keyboard.type(ADMIN)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#menu")
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent").startswith("Keys"):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".vrow.row")
+    page.locator(".vrow.row").first.focus()
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator('.vrow[data-n="1"]')).to_be_focused()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", outline
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog h2")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+
+
+def test_a_caller_is_made_limited_rotated_and_removed(open_site, filled):
+    site = open_site(filled).log_in()
+    page = site.view("callers")
+    page.click("text=New token")
+    page.locator("dialog input").first.fill("dora")
+    page.get_by_role("spinbutton", name="requests a minute").fill("1")
+    page.get_by_role("button", name="Make token").click()
+    token = page.inner_text("dialog .secret")
+    assert token.startswith("gbt_") and len(token) == 47
+    page.get_by_role("button", name="Done").click()
+    assert filled.generate(token=token) == 200
+    assert filled.generate(token=token) == 429
+    card = page.locator("section.panel", has=page.get_by_role("link", name="dora", exact=True))
+    expect(card.get_by_role("meter")).to_have_attribute("aria-valuenow", "1")
+    expect(card).to_contain_text("room again in")
+    card.get_by_role("button", name="Edit").click()
+    page.get_by_role("spinbutton", name="requests a minute").fill("50")
+    page.get_by_role("button", name="Save").click()
+    expect(card.get_by_role("meter")).to_have_attribute("aria-valuemax", "50")
+    assert filled.generate(token=token) == 200
+    card.get_by_role("button", name="Rotate").click()
+    card.get_by_role("button", name="Rotate, keep").click()
+    other = page.inner_text("dialog .secret")
+    assert other != token
+    page.get_by_role("button", name="Done").click()
+    assert filled.generate(token=other) == 200
+    card.get_by_role("button", name="Remove").click()
+    card.get_by_role("button", name="Really remove").click()
+    expect(card).to_have_count(0)
+    assert filled.generate(token=other) == 401
+
+
+def test_keys_are_pasted_previewed_added_disabled_and_removed(open_site, filled):
+    site = open_site(filled).log_in()
+    page = site.view("keys")
+    secret = "AIzaSyPastedOnThePage0123456789012345678"
+    page.click("text=Add keys")
+    page.fill("dialog textarea", f"KEY={secret}\nshort AIza-page-1")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("dialog tbody")).to_contain_text("new")
+    assert secret not in page.inner_text("dialog"), "a pasted key is shown again"
+    page.get_by_role("button", name="Add 1").click()
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(page.locator(".vrow.row")).to_have_count(4)
+    added = next(key["id"] for key in filled.api("/api/keys")["keys"] if key["source"] == "runtime")
+    page.get_by_text(added).click()
+    page.get_by_role("button", name="Disable").click()
+    expect(page.locator("dialog")).to_contain_text("Disabled")
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_role("button", name="Really remove").click()
+    expect(page.locator(".vrow.row")).to_have_count(3)
+    assert secret not in page.content()
+
+
+@pytest.mark.parametrize("format", ["Gemini", "OpenAI"])
+def test_a_prompt_is_answered_beside_its_timeline(open_site, filled, format):
+    site = open_site(filled).log_in()
+    page = site.view("playground")
+    page.get_by_role("button", name=format, exact=True).click()
+    page.get_by_label("Prompt").fill("Count to three")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".timeline")).to_contain_text("its turn")
+    assert len(page.inner_text(".answer")) > 3
+    shoot(site, f"playground-{format.lower()}")
+    page.get_by_label("Model").fill("no-such-model")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_contain_text("404")
+    site.expected = ["404"]
+
+
+def test_who_logs_out_sees_nothing_more(open_site, filled):
+    site = open_site(filled).log_in()
+    site.view("keys")
+    cookie = {one["name"]: one["value"] for one in site.context.cookies()}
+    site.page.click("text=Log out")
+    site.page.wait_for_selector("input[type=password]")
+    site.context.add_cookies([{"name": name, "value": value, "url": filled.operator} for name, value in cookie.items()])
+    status = site.page.evaluate("fetch('/api/keys').then(answer => answer.status)")
+    assert status == 403
+    site.expected = ["403"]
+
+
+def test_a_wrong_token_is_told(open_site, tmp_path):
+    with gateway(tmp_path, {"AIza-page-7": "p"}) as running:
+        site = open_site(running)
+        site.expected = ["401", "429"]
+        site.page.goto(running.operator)
+        for _ in range(5):
+            site.page.fill("input[type=password]", TOKEN)
+            with site.page.expect_response("**/session"):
+                site.page.click("form button.main")
+        expect(site.page.get_by_role("alert")).to_contain_text("not the operator's token")
+        site.page.fill("input[type=password]", ADMIN)
+        site.page.click("form button.main")
+        expect(site.page.get_by_role("alert")).to_contain_text("too many")
+        site.leave()
+
+
+def test_the_demo_opens_its_page_by_a_link_that_works_once(browser, open_site, tmp_path):
+    patterns = {"link": r"(http://\S+#login=[0-9a-f]{64})"}
+    with started(["demo", "--port", "0"], {}, tmp_path, patterns) as (found, process, lines):
+        from conftest import Gateway
+
+        link = found["link"]
+        running = Gateway("", link.split("/#")[0], "", process, lines)
+        site = open_site(running)
+        site.page.goto(link)
+        site.page.wait_for_selector("#menu")
+        assert "login" not in site.page.url
+        expect(site.page.locator("tbody tr").first).to_be_visible()
+        shoot(site, "demo")
+        site.leave()
+        other = open_site(running)
+        other.expected = ["401"]
+        other.page.goto(link)
+        other.page.wait_for_selector("input[type=password]")
+        other.leave()
+
+
+def test_ten_thousand_keys_show_at_once_and_scroll_in_few_nodes(open_site, tmp_path):
+    keys = {f"AIza-many-{number:05}": f"project-{number % 100}" for number in range(10_000)}
+    listed = tmp_path / "keys.txt"
+    listed.write_text("\n".join(keys))
+    (tmp_path / "run").mkdir()
+    config = f'[pool]\nkeys_file = "{listed}"\n[auth]\ntokens = [{{ name = "tester", secret = "{TOKEN}" }}]\n[[keys]]\nlabel = "zz"\nsecret = "AIza-zz"\n'
+    with gateway(tmp_path / "run", dict(list(keys.items())[:1]), config) as running:
+        site = open_site(running).log_in()
+        page = site.view("keys")
+        page.wait_for_selector('.vrow[data-n="3"] input')
+        page.goto(f"{running.operator}/#/overview")
+        page.wait_for_selector(".tiles")
+        began = time.monotonic()
+        page.goto(f"{running.operator}/#/keys")
+        page.wait_for_selector('.vrow[data-n="3"] input')
+        took = time.monotonic() - began
+        print(f"first view of 10,001 keys: {took * 1000:.0f} ms")
+        rows = page.locator(".vlist [role=rowgroup] *")
+        for place in (0.5, 1.0, 0.1):
+            page.evaluate(f"(() => {{ const list = document.querySelector('.vlist'); list.scrollTop = list.scrollHeight * {place}; }})()")
+            page.wait_for_timeout(100)
+            expect(page.locator(".vrow.row:not(:has(input))")).to_have_count(0)
+        nodes = page.evaluate("document.querySelectorAll('.vrow.row').length")
+        print(f"{nodes} rows, {rows.count()} nodes")
+        assert rows.count() < 200
+        shoot(site, "keys-10000")
+        site.leave()

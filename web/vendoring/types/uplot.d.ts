@@ -1,0 +1,3 @@
+// The plots' library, for the check of types.
+declare const uPlot: any;
+export default uPlot;

@@ -1,0 +1,2 @@
+// What plots are drawn with.
+export { default } from 'uplot';
