@@ -1,7 +1,7 @@
 //! A document that is to be imported: its name, what is in it, and which gateway has written it. Databases are read here, by way
 //! of the store; everything else is text.
 
-use super::{ImportError, gpt_load, mysql_dump, snailyp};
+use super::{ImportError, gpt_load, mysql_dump, snailyp, source::Source};
 use crate::settings::{parse_dotenv, text_of};
 use gemini_balance_actors::Secret;
 use gemini_balance_store::foreign::{ForeignDatabase, is_sqlite};
@@ -30,36 +30,6 @@ pub enum Vendor {
     LiteLlm,
     /// Any text that holds keys
     Keys,
-}
-
-/// What a document is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    SnailypVariables,
-    SnailypDump,
-    SnailypDatabase,
-    GptLoadKeys,
-    GptLoadDatabase,
-    LiteLlm,
-    Keys,
-    /// The `.env` beside another document, which refers to it.
-    Variables,
-}
-
-impl Source {
-    /// Returns what people call it.
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::SnailypVariables => "the variables of snailyp's gemini-balance",
-            Self::SnailypDump => "a dump of the database of snailyp's gemini-balance",
-            Self::SnailypDatabase => "the database of snailyp's gemini-balance",
-            Self::GptLoadKeys => "keys exported from gpt-load",
-            Self::GptLoadDatabase => "the database of gpt-load",
-            Self::LiteLlm => "the configuration of LiteLLM",
-            Self::Keys => "a text with keys",
-            Self::Variables => "the variables that the others refer to",
-        }
-    }
 }
 
 /// What is in a document.
@@ -113,7 +83,7 @@ impl Document {
                 ForeignDatabase::of_bytes(bytes).map_err(|error| ImportError::new(&name, error))?;
             return Self::of_database(name, &database);
         }
-        let text = if mysql_dump::may_be_one(&bytes) {
+        let text = if mysql_dump::may_be_one(&bytes, snailyp::TABLE) {
             // Other tables of a dump may hold bytes of any kind.
             String::from_utf8(bytes)
                 .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
@@ -171,7 +141,7 @@ impl Document {
     }
 
     fn source_of_text(&self, text: &str) -> Source {
-        if mysql_dump::may_be_one(text.as_bytes()) {
+        if mysql_dump::may_be_one(text.as_bytes(), snailyp::TABLE) {
             Source::SnailypDump
         } else if text.lines().any(|line| line.starts_with("model_list:")) {
             Source::LiteLlm

@@ -2,7 +2,7 @@
 //! the rules of what can be a key or a token are kept here for every source. Notes hold places, lengths and names of settings, no
 //! secret.
 
-use super::{ImportError, document::Source, written::quoted};
+use super::{ImportError, source::Source, toml_string::quoted};
 use crate::settings::{SecretKind, checked_secret};
 use gemini::pasted::{self, KeyForm, MAX_PASTED_KEYS};
 use gemini_balance_actors::{

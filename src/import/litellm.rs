@@ -3,7 +3,7 @@
 use super::{
     ImportError, NamedValues,
     imported::{Import, KeyDetails},
-    written::quoted,
+    toml_string::quoted,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,15 +10,18 @@ mod litellm;
 mod mysql_dump;
 mod sealed;
 mod snailyp;
+mod source;
 #[cfg(test)]
 mod tests;
+mod toml_string;
 mod written;
 
 pub use document::{Document, Vendor};
 pub use imported::{Import, ImportedKey, ImportedSetting, ImportedToken};
 pub(crate) use written::{SECRETS, SecretText, write_folder};
 
-use document::{Content, Source};
+use document::Content;
+use source::Source;
 use std::{collections::BTreeMap, fmt};
 
 /// Why documents are not read: one line that shows nothing of what is in them.

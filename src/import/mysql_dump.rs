@@ -31,10 +31,10 @@ impl fmt::Display for DumpError {
     }
 }
 
-/// Tells whether a text may be a dump that holds `table`s of snailyp's: a quick look before it is read.
-pub(super) fn may_be_one(text: &[u8]) -> bool {
+/// Tells whether a text may be a dump with rows of `table`: a quick look before it is read.
+pub(super) fn may_be_one(text: &[u8], table: &str) -> bool {
     let has = |word: &str| memchr::memmem::find(text, word.as_bytes()).is_some();
-    has(super::snailyp::TABLE) && (has("INSERT INTO") || has("insert into") || has("REPLACE INTO"))
+    has(table) && (has("INSERT INTO") || has("insert into") || has("REPLACE INTO"))
 }
 
 /// Reads the rows that are inserted into `table`. `wanted` names columns; `usual` is the order of the table's columns where the

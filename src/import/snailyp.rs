@@ -5,7 +5,7 @@ use super::{
     ImportError,
     imported::{Import, KeyDetails},
     mysql_dump,
-    written::quoted,
+    toml_string::quoted,
 };
 use crate::settings::secret_entries;
 use gemini_balance_store::foreign::{ForeignDatabase, ForeignError};

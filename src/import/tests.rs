@@ -1,6 +1,6 @@
 //! Documents of every kind, well made and not: what is taken, that nothing panics, and that no note shows a secret.
 
-use super::{Document, Import, ImportError, Vendor, document::Source, mysql_dump, read, snailyp};
+use super::{Document, Import, ImportError, Vendor, mysql_dump, read, snailyp, source::Source};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 fn document(name: &str, text: &str) -> Document {

@@ -1,7 +1,10 @@
 //! An import as files: `config.toml` and a folder of secrets, one a file, in a new folder for its owner alone. Nothing that is
 //! there is written over; a folder that cannot be finished is taken away again.
 
-use super::imported::{Import, ImportedSetting};
+use super::{
+    imported::{Import, ImportedSetting},
+    toml_string::quoted,
+};
 use crate::printable::Printable;
 use gemini_balance_actors::Secret;
 use std::{
@@ -125,11 +128,6 @@ fn token_file(name: &str) -> String {
 
 fn comment(text: &mut String, line: &str) {
     let _ = writeln!(text, "# {}", Printable(line));
-}
-
-/// Writes a text as in TOML, whose basic strings escape as JSON's do, and the sign of deletion as well.
-pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 /// Writes an import into a new folder.

@@ -183,9 +183,9 @@ impl KeyInventory {
                 added: now.trunc_subsecs(0),
             });
         }
-        let set = Self::new(self.configured.clone(), kept);
-        let added = set.added[self.added.len()..].iter().map(|key| key.id.clone()).collect();
-        (set, added)
+        let inventory = Self::new(self.configured.clone(), kept);
+        let added = inventory.added[self.added.len()..].iter().map(|key| key.id.clone()).collect();
+        (inventory, added)
     }
 
     /// Removes a key. Where the configuration has another one of this id, the one that it shadows is meant.
@@ -338,8 +338,8 @@ mod tests {
 
     #[test]
     fn imported_keys_are_added_once_under_labels_that_are_free() {
-        let (set, _) =
-            KeySet::new(configured(&[("a", 1)]), Vec::new()).adding(vec![secret(2)], None, Utc::now());
+        let (inventory, _) =
+            KeyInventory::new(configured(&[("a", 1)]), Vec::new()).adding(vec![secret(2)], None, Utc::now());
         let imported = |n: u32, label: Option<&str>, weight| ImportedKey {
             secret: secret(n),
             place: String::new(),
@@ -356,12 +356,12 @@ mod tests {
             imported(4, Some("c"), 1),
             imported(6, Some(secret(7).expose()), 1),
         ];
-        let (set, added) = set.importing(&keys, Utc::now());
+        let (inventory, added) = inventory.importing(&keys, Utc::now());
         let name = |n: u32| fingerprint(&secret(n));
         let expected = [name(3), "b".to_owned(), name(5), name(6)];
         assert_eq!(added.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>(), expected);
-        assert_eq!(set.ring().unwrap().find(&"b".into()).unwrap().spec().weight, 3);
-        assert_eq!(ids(&set).len(), 6);
+        assert_eq!(inventory.ring().unwrap().find(&"b".into()).unwrap().spec().weight, 3);
+        assert_eq!(ids(&inventory).len(), 6);
     }
 
     #[test]

@@ -159,10 +159,10 @@ impl RuntimeKeys {
     ) -> Result<Done<Vec<KeyId>>, KeysError> {
         let unused: HashSet<String> =
             keys.iter().filter(|key| !key.enabled).map(|key| fingerprint(&key.secret)).collect();
-        let done = self.change(move |set| Ok(set.importing(&keys, Utc::now()))).await?;
-        let set = self.inventory();
+        let done = self.change(move |inventory| Ok(inventory.importing(&keys, Utc::now()))).await?;
+        let inventory = self.inventory();
         for id in &done.result {
-            if let Some(KeySource::Runtime(key)) = set.source(id)
+            if let Some(KeySource::Runtime(key)) = inventory.source(id)
                 && unused.contains(key.fingerprint())
             {
                 self.verb(VerbKind::Disable, id.clone()).await?;

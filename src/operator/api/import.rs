@@ -163,10 +163,10 @@ fn read(files: Vec<File>, from: Option<Vendor>) -> Result<Import, ImportError> {
 
 /// What may be shown of an import.
 fn preview(import: &Import, desk: &Desk) -> serde_json::Value {
-    let set = desk.operated.runtime_keys.inventory();
+    let inventory = desk.operated.runtime_keys.inventory();
     let key = |key: &ImportedKey| {
         let fingerprint = fingerprint(&key.secret);
-        let here = set.with_fingerprint(&fingerprint).is_some();
+        let here = inventory.with_fingerprint(&fingerprint).is_some();
         json!(KeyView {
             place: &key.place,
             length: key.secret.expose().len(),
