@@ -97,7 +97,7 @@ pub(crate) fn start(place: OperatorAddress, gate: Arc<Gate>, operated: Operated)
     .disable_signals()
     .listen(socket)
     .map_err(refused)?;
-    log::info!(target: "service", "the operator's listener is at http://{bound}, with its page");
+    log::info!(target: "service", "the operator's listener is at http://{bound} with its page");
     actix_rt::spawn(server.run());
     Ok(())
 }
