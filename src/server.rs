@@ -31,7 +31,7 @@ const BACKLOG: i32 = 4096;
 
 /// How much of an answer is gathered before it is written: more than a piece usually has, so that the last one goes out in
 /// one write with the end. As much, and one more piece, lies there for a client that does not read.
-const WRITE_BUFFER_BYTES: usize = 32 * 1024;
+const WRITE_BUFFER_BYTES: usize = 24 * 1024;
 
 /// How long an answer's last bytes may take where its connection ends with it.
 const DISCONNECT_WITHIN: Duration = Duration::from_secs(2);
