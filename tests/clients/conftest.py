@@ -162,7 +162,7 @@ def run(folder: Path):
         "url": r"gateway listens on (http://\S+?),? ",
         "simulator": r"simulated Gemini API at (http://\S+?)\. ",
     }
-    with started(["demo", "--port", "0"], {}, folder, patterns) as found:
+    with started(["demo", "--no-traffic", "--port", "0"], {}, folder, patterns) as found:
         yield Demo(**found)
 
 
