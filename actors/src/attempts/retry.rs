@@ -182,7 +182,10 @@ fn pause(first: Duration, made: u32, chance: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gemini::fault::Wait;
+    use gemini::{
+        fault::Wait,
+        path::{CredentialForm, parse},
+    };
 
     const LIMITS: RetryLimits = RetryLimits {
         max_attempts: 9,
@@ -214,6 +217,24 @@ mod tests {
         tries.begin(begun);
         tries.after(&failed(Kind::Overloaded), begun, 0.0);
         assert_eq!(tries.lease_until(), None, "only a quota has this deadline");
+    }
+
+    #[test]
+    fn what_reads_or_makes_nothing_is_repeated_freely_and_what_makes_something_is_not() {
+        for (method, path, repeat) in [
+            ("GET", "/v1beta/models", Repeat::Freely),
+            ("GET", "/v1beta/files/a", Repeat::Freely),
+            ("HEAD", "/v1beta/files/a", Repeat::Freely),
+            ("POST", "/v1beta/models/m:generateContent", Repeat::Freely),
+            ("POST", "/v1beta/models/m:countTokens", Repeat::Freely),
+            ("POST", "/v1beta/cachedContents", Repeat::IfAnswered),
+            ("POST", "/v1beta/models/m:batchGenerateContent", Repeat::IfAnswered),
+            ("DELETE", "/v1beta/files/a", Repeat::IfAnswered),
+        ] {
+            let target = parse(method, path, None, CredentialForm::GoogHeader).unwrap();
+            let method = method.parse().unwrap();
+            assert_eq!(Repeat::of(&method, &target), repeat, "{method} {path}");
+        }
     }
 
     #[test]
