@@ -176,7 +176,6 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
             if of_model && let (Some(model), Some(answer)) = (&request.model, &answer) {
                 self.last_answers.keep(model, answer);
             }
-            request.heed(lease.key().id(), &fault);
             ended =
                 Ended { answer: answer.or(ended.answer), failure, refusal: None, fault: Some(fault.kind) };
             let key = lease.key().id().clone();
