@@ -8,7 +8,8 @@ use std::{io::Write, path::PathBuf};
 const VARIABLE: &str = "GEMINI_BALANCE_BIN";
 
 /// What cannot be tested without the doors that debug builds alone have.
-const NEED_DOORS: [&str; 6] = [
+const NEED_DOORS: [&str; 7] = [
+    "counters_only_grow_while_components_die_and_come_back",
     "under_load_a_panicking_key_manager_fails_no_request_and_forgets_no_cooldown",
     "leases_of_a_former_life_are_settled_in_the_next",
     "a_crash_loop_ends_the_process",

@@ -71,7 +71,7 @@ impl UpstreamSettings {
 
 /// The longest head of an answer, in bytes, and the most that may lie read and unasked for of a connection that carries one
 /// answer at a time.
-const READ_BUFFER: usize = 16 * 1024;
+const READ_BUFFER: usize = 24 * 1024;
 /// HTTP/2's window of one answer, in bytes: what may lie unread of it.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// HTTP/2's window of a connection with all its answers.
