@@ -9,6 +9,7 @@
 )]
 
 use crate::{
+    binary,
     exposition::Exposition,
     live::Session,
     support::{
@@ -383,7 +384,7 @@ async fn what_is_under_way_is_told_by_kind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_only_grow_while_components_die_and_come_back() {
-    if !crate::binary::has_doors("counters_only_grow_while_components_die_and_come_back") {
+    if !binary::has_doors("counters_only_grow_while_components_die_and_come_back") {
         return;
     }
     let simulator = simulator(2).await;
