@@ -35,7 +35,7 @@ impl RequestKind {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct InFlightState {
     count: AtomicUsize,
     /// How many of them are of each kind, by its place in `RequestKind::ALL`. Those that are unary are not counted here,
     /// so that they cost nothing more.
@@ -48,12 +48,12 @@ struct Shared {
 
 /// The count, and whether the service is draining. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct InFlight(Arc<Shared>);
+pub struct InFlight(Arc<InFlightState>);
 
 /// One request under way: from its arrival until its answer's last byte was handed to the socket.
 #[derive(Debug)]
 pub struct InFlightGuard {
-    shared: Arc<Shared>,
+    shared: Arc<InFlightState>,
     kind: RequestKind,
 }
 

@@ -34,13 +34,13 @@ pub(super) struct Flags {
     #[arg(long)]
     model: Option<String>,
     /// How rows are written
-    #[arg(long, value_enum, default_value_t = Form::Table)]
-    format: Form,
+    #[arg(long, value_enum, default_value_t = UsageFormat::Table)]
+    format: UsageFormat,
 }
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
+pub(super) enum UsageFormat {
     /// For people: the columns that matter most
     Table,
     /// For spreadsheets
@@ -54,8 +54,8 @@ pub(super) enum Form {
 pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failure> {
     let text = ask_for_text(settings, "GET", &path(flags), "", local_http::PATIENCE)?;
     match flags.format {
-        Form::Csv | Form::Json => print!("{text}"),
-        Form::Table => {
+        UsageFormat::Csv | UsageFormat::Json => print!("{text}"),
+        UsageFormat::Table => {
             let body: Value = serde_json::from_str(&text)?;
             print!("{}", table(body["rows"].as_array().map_or(&[], Vec::as_slice), &flags.by));
         }
@@ -64,7 +64,7 @@ pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failur
 }
 
 fn path(flags: &Flags) -> String {
-    let format = if flags.format == Form::Csv { "csv" } else { "json" };
+    let format = if flags.format == UsageFormat::Csv { "csv" } else { "json" };
     let asked = [
         ("from", Some(&flags.from)),
         ("to", flags.to.as_ref()),

@@ -34,7 +34,7 @@ where
     let (state, container) = worker.take();
     request.add_data_container(container);
     let head = request.head();
-    let asked = Asked {
+    let asked = ConnectionTerms {
         is_before_1_1: head.version < Version::HTTP_11,
         offers_upgrade: head.connection_type() == actix_http::ConnectionType::Upgrade,
         // actix-http takes all that follows for the body, so no other request can.
@@ -68,13 +68,13 @@ enum Called<F> {
 }
 
 /// What a request says of its connection.
-struct Asked {
+struct ConnectionTerms {
     is_before_1_1: bool,
     offers_upgrade: bool,
     is_endless: bool,
 }
 
-impl Asked {
+impl ConnectionTerms {
     /// Frames the answer in a way that the client can read.
     fn finish(&self, response: &mut ServiceResponse<BoxBody>) {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

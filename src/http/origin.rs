@@ -47,7 +47,7 @@ pub struct Origins {
 pub struct TrustedProxies(Vec<IpNet>);
 
 /// What is read of a request to find its origin.
-struct Asked<'a> {
+struct OriginHints<'a> {
     headers: &'a HeaderMap,
     /// Of a request target in absolute form, which goes before `Host` (RFC 9112 §3.2.2).
     authority: Option<&'a str>,
@@ -64,7 +64,7 @@ impl Origins {
     /// The origin of this request. `None` when the request names no host, or none that can be one.
     pub fn of(&self, request: &HttpRequest) -> Option<PublicOrigin> {
         let uri = request.uri();
-        self.find(&Asked {
+        self.find(&OriginHints {
             headers: request.headers(),
             authority: uri.authority().map(actix_web::http::uri::Authority::as_str),
             peer: request.peer_addr(),
@@ -104,7 +104,7 @@ impl Origins {
         self.trusted.holds(peer)
     }
 
-    fn find(&self, asked: &Asked<'_>) -> Option<PublicOrigin> {
+    fn find(&self, asked: &OriginHints<'_>) -> Option<PublicOrigin> {
         if let Some(public) = &self.public {
             return Some(public.clone());
         }
@@ -316,7 +316,7 @@ mod tests {
 
     fn found(origins: &Origins, peer: &str, connection: Scheme, pairs: &[(&str, &str)]) -> Option<String> {
         let peer = Some(SocketAddr::new(peer.parse().unwrap(), 40000));
-        let asked = Asked { headers: &headers(pairs), authority: None, peer, connection };
+        let asked = OriginHints { headers: &headers(pairs), authority: None, peer, connection };
         origins.find(&asked).map(|origin| origin.to_string())
     }
 
@@ -418,8 +418,12 @@ mod tests {
     #[test]
     fn a_target_in_absolute_form_goes_before_the_host() {
         let headers = headers(&[("host", "other")]);
-        let asked =
-            Asked { headers: &headers, authority: Some("gw:8000"), peer: None, connection: Scheme::Http };
+        let asked = OriginHints {
+            headers: &headers,
+            authority: Some("gw:8000"),
+            peer: None,
+            connection: Scheme::Http,
+        };
         assert_eq!(origins("", &[]).find(&asked).unwrap().to_string(), "http://gw:8000");
     }
 

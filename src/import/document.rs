@@ -33,7 +33,7 @@ pub enum Vendor {
 }
 
 /// What is in a document.
-pub(super) enum Content {
+pub(super) enum DocumentContent {
     Text(Secret),
     /// The settings in a database of snailyp's: names and values.
     SnailypSettings(Vec<(String, String)>),
@@ -44,7 +44,7 @@ pub(super) enum Content {
 /// See the module.
 pub struct Document {
     name: String,
-    content: Content,
+    content: DocumentContent,
 }
 
 impl fmt::Debug for Document {
@@ -90,15 +90,15 @@ impl Document {
         } else {
             text_of(bytes).map_err(|why| ImportError::new(&name, why))?
         };
-        Ok(Self { name, content: Content::Text(Secret::new(text)) })
+        Ok(Self { name, content: DocumentContent::Text(Secret::new(text)) })
     }
 
     fn of_database(name: String, database: &ForeignDatabase) -> Result<Self, ImportError> {
         let refused = |error| ImportError::new(&name, error);
         let content = if database.has_table(snailyp::TABLE).map_err(refused)? {
-            Content::SnailypSettings(snailyp::settings_in_database(database).map_err(refused)?)
+            DocumentContent::SnailypSettings(snailyp::settings_in_database(database).map_err(refused)?)
         } else if gpt_load::Tables::are_in(database).map_err(refused)? {
-            Content::GptLoad(gpt_load::Tables::read(database).map_err(refused)?)
+            DocumentContent::GptLoad(gpt_load::Tables::read(database).map_err(refused)?)
         } else {
             let why = "is a database of neither snailyp's gemini-balance (t_settings) nor gpt-load (api_keys, groups)";
             return Err(ImportError::new(&name, why));
@@ -111,16 +111,16 @@ impl Document {
         &self.name
     }
 
-    pub(super) fn content(&self) -> &Content {
+    pub(super) fn content(&self) -> &DocumentContent {
         &self.content
     }
 
     /// Tells what it is; whose it is may have been said.
     pub(super) fn source(&self, vendor: Option<Vendor>) -> Result<Source, ImportError> {
         let (text, found) = match &self.content {
-            Content::SnailypSettings(_) => (None, Source::SnailypDatabase),
-            Content::GptLoad(_) => (None, Source::GptLoadDatabase),
-            Content::Text(text) => (Some(text.expose()), self.source_of_text(text.expose())),
+            DocumentContent::SnailypSettings(_) => (None, Source::SnailypDatabase),
+            DocumentContent::GptLoad(_) => (None, Source::GptLoadDatabase),
+            DocumentContent::Text(text) => (Some(text.expose()), self.source_of_text(text.expose())),
         };
         let said = match (vendor, text) {
             (None, _) => found,
@@ -164,7 +164,7 @@ impl Document {
         &self,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<BTreeMap<String, String>, ImportError> {
-        let Content::Text(text) = &self.content else { return Ok(BTreeMap::new()) };
+        let DocumentContent::Text(text) = &self.content else { return Ok(BTreeMap::new()) };
         let assignments =
             parse_dotenv(text.expose(), environment).map_err(|line| ImportError::new(&self.name, line))?;
         Ok(assignments.into_iter().filter_map(|one| Some((one.name, one.value?))).collect())

@@ -20,7 +20,7 @@ pub use document::{Document, Vendor};
 pub use imported::{Import, ImportedKey, ImportedSetting, ImportedToken};
 pub(crate) use written::{SECRETS, SecretText, write_folder};
 
-use document::Content;
+use document::DocumentContent;
 use source::Source;
 use std::{collections::BTreeMap, fmt};
 
@@ -94,10 +94,10 @@ pub fn read(
     }
     for (document, source) in &sources {
         match (source, document.content()) {
-            (Source::SnailypDatabase, Content::SnailypSettings(rows)) => {
+            (Source::SnailypDatabase, DocumentContent::SnailypSettings(rows)) => {
                 settings.add(document.name(), rows.iter().cloned());
             }
-            (Source::SnailypDump, Content::Text(text)) => {
+            (Source::SnailypDump, DocumentContent::Text(text)) => {
                 settings.add(document.name(), snailyp::settings_in_dump(document.name(), text.expose())?);
             }
             _ => {}
@@ -106,16 +106,16 @@ pub fn read(
     settings.take_into(&mut import)?;
     for (document, source) in &sources {
         match (source, document.content()) {
-            (Source::GptLoadDatabase, Content::GptLoad(tables)) => {
+            (Source::GptLoadDatabase, DocumentContent::GptLoad(tables)) => {
                 gpt_load::take_tables(document.name(), tables, &values, &mut import)?;
             }
-            (Source::GptLoadKeys, Content::Text(text)) => {
+            (Source::GptLoadKeys, DocumentContent::Text(text)) => {
                 gpt_load::take_export(document.name(), text.expose(), &mut import)?;
             }
-            (Source::LiteLlm, Content::Text(text)) => {
+            (Source::LiteLlm, DocumentContent::Text(text)) => {
                 litellm::take(document.name(), text.expose(), &values, &mut import)?;
             }
-            (Source::Keys, Content::Text(text)) => {
+            (Source::Keys, DocumentContent::Text(text)) => {
                 keys_text::take(document.name(), text.expose(), true, &mut import)?;
             }
             _ => {}

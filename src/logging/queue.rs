@@ -31,7 +31,7 @@ struct Waiting {
 /// Makes an outlet, on the writing thread.
 pub(super) type MakeOutlet = Box<dyn FnOnce() -> Box<dyn Outlet> + Send>;
 
-struct Shared {
+struct QueueState {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     written: Condvar,
@@ -40,7 +40,7 @@ struct Shared {
 /// The end that lines are written into. `flush` ends a line, which only then goes to the writer, whole: what fern formats
 /// piece by piece takes the lock once.
 pub(super) struct Queue {
-    shared: Arc<Shared>,
+    shared: Arc<QueueState>,
     line: Vec<u8>,
     lost: LostLines,
 }
@@ -51,7 +51,7 @@ impl Clone for Queue {
     }
 }
 
-impl Shared {
+impl QueueState {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,8 +72,11 @@ impl Shared {
 impl Queue {
     /// Starts the writing thread, which lives as long as the process.
     pub(super) fn start(mut out: LineWriter) -> Self {
-        let shared =
-            Arc::new(Shared { waiting: Mutex::default(), arrived: Condvar::new(), written: Condvar::new() });
+        let shared = Arc::new(QueueState {
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            written: Condvar::new(),
+        });
         let queue = Self { shared: Arc::clone(&shared), line: Vec::new(), lost: out.all_lost() };
         let write = move || {
             let mut batch = Vec::new();

@@ -1,7 +1,7 @@
 //! How a scrape is written down: which families there are, in which order, and in the form that was asked for. What a
 //! family tells is its own file's matter (`requests`, `callers`, `pool`, `service`, `process`).
 
-use super::{Form, callers, family::Families, pool, requests, scrape::Scrape, service};
+use super::{ExpositionFormat, callers, family::Families, pool, requests, scrape::Scrape, service};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, prometheus_text, text},
@@ -14,19 +14,19 @@ const PREFIX: &str = "gemini_balance";
 
 impl Scrape {
     /// Writes everything down.
-    pub(super) fn encode(self, form: Form) -> Result<String, fmt::Error> {
+    pub(super) fn encode(self, form: ExpositionFormat) -> Result<String, fmt::Error> {
         let mut process = Registry::default();
         process.register_collector(Box::new(self.process));
         let mut own = Registry::with_prefix(PREFIX);
         own.register_collector(Box::new(self));
         let mut out = String::new();
         match form {
-            Form::OpenMetrics => {
+            ExpositionFormat::OpenMetrics => {
                 text::encode_registry(&mut out, &own)?;
                 text::encode_registry(&mut out, &process)?;
                 text::encode_eof(&mut out)?;
             }
-            Form::Plain => {
+            ExpositionFormat::Plain => {
                 prometheus_text::encode(&mut out, &own)?;
                 prometheus_text::encode(&mut out, &process)?;
             }
@@ -129,7 +129,7 @@ mod tests {
             process: process::Beginning::now().figures(),
         };
         let begun = std::time::Instant::now();
-        let text = scrape.encode(Form::OpenMetrics).unwrap();
+        let text = scrape.encode(ExpositionFormat::OpenMetrics).unwrap();
         println!("{} bytes, {} lines in {:?}", text.len(), text.lines().count(), begun.elapsed());
         let mut families: BTreeMap<&str, usize> = BTreeMap::new();
         let mut family = "";

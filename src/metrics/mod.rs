@@ -56,14 +56,14 @@ pub(crate) struct Metrics {
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum ExpositionFormat {
     /// OpenMetrics 1.0.
     OpenMetrics,
     /// The text format of Prometheus that came before.
     Plain,
 }
 
-impl Form {
+impl ExpositionFormat {
     /// The form that a request asks for: OpenMetrics, unless it takes plain text and not that.
     fn of(headers: &HeaderMap) -> Self {
         let accepted = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
@@ -108,7 +108,7 @@ impl Metrics {
     pub(crate) async fn answer(&self, headers: &HeaderMap) -> HttpResponse {
         let _turn = self.asking.lock().await;
         let begun = Instant::now();
-        let form = Form::of(headers);
+        let form = ExpositionFormat::of(headers);
         let scrape = scrape::gather(&self.sources, &self.process).await;
         // On a thread of its own: the text may have megabytes.
         let text = web::block(move || scrape.encode(form)).await;
@@ -133,17 +133,17 @@ mod tests {
         let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                           text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         for (accept, form) in [
-            (None, Form::OpenMetrics),
-            (Some("*/*"), Form::OpenMetrics),
-            (Some(prometheus), Form::OpenMetrics),
-            (Some("text/plain; version=0.0.4"), Form::Plain),
-            (Some("text/html, text/plain;q=0.9, */*;q=0.8"), Form::Plain),
+            (None, ExpositionFormat::OpenMetrics),
+            (Some("*/*"), ExpositionFormat::OpenMetrics),
+            (Some(prometheus), ExpositionFormat::OpenMetrics),
+            (Some("text/plain; version=0.0.4"), ExpositionFormat::Plain),
+            (Some("text/html, text/plain;q=0.9, */*;q=0.8"), ExpositionFormat::Plain),
         ] {
             let mut headers = HeaderMap::new();
             if let Some(accept) = accept {
                 headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
             }
-            assert_eq!(Form::of(&headers), form, "{accept:?}");
+            assert_eq!(ExpositionFormat::of(&headers), form, "{accept:?}");
         }
     }
 }

@@ -10,9 +10,9 @@ use std::{
 
 /// See the module.
 #[derive(Clone)]
-pub(crate) struct PageCaller(Arc<Shared>);
+pub(crate) struct PageCaller(Arc<PageCallerState>);
 
-struct Shared {
+struct PageCallerState {
     credential: Secret,
     clients: OnceLock<SocketAddr>,
 }
@@ -21,7 +21,7 @@ impl PageCaller {
     /// Makes one that reaches nothing yet; `None` where the system has no random bytes.
     pub(crate) fn new() -> Option<Self> {
         let credential = Secret::new(random_id()?);
-        Some(Self(Arc::new(Shared { credential, clients: OnceLock::new() })))
+        Some(Self(Arc::new(PageCallerState { credential, clients: OnceLock::new() })))
     }
 
     /// Returns what the clients' listener knows the page by.

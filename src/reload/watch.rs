@@ -13,7 +13,7 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     stamp: Stamp,
-    content: Content,
+    content: FileContent,
 }
 
 /// By what a file that may have changed is known without reading it: which one it is, its size, its times.
@@ -22,7 +22,7 @@ struct Stamp([i64; 7]);
 
 /// What is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Content {
+enum FileContent {
     There([u8; 32]),
     /// It is not there, or cannot be read.
     Not(io::ErrorKind),
@@ -37,7 +37,7 @@ type Look = BTreeMap<PathBuf, Seen>;
 pub(super) struct FileWatch {
     last: Look,
     /// What the configuration that was considered last was read from.
-    considered: BTreeMap<PathBuf, Content>,
+    considered: BTreeMap<PathBuf, FileContent>,
 }
 
 impl FileWatch {
@@ -64,7 +64,7 @@ impl FileWatch {
 /// Looks at a file, and reads it unless it is as it was at the last look.
 fn seen(file: &Path, last: Option<&Seen>) -> Seen {
     let stamp = match fs::metadata(file) {
-        Ok(found) if !found.is_file() => return Seen { stamp: Stamp([0; 7]), content: Content::NoFile },
+        Ok(found) if !found.is_file() => return Seen { stamp: Stamp([0; 7]), content: FileContent::NoFile },
         Ok(found) => Stamp([
             found.dev().cast_signed(),
             found.ino().cast_signed(),
@@ -74,14 +74,14 @@ fn seen(file: &Path, last: Option<&Seen>) -> Seen {
             found.ctime(),
             found.ctime_nsec(),
         ]),
-        Err(error) => return Seen { stamp: Stamp([0; 7]), content: Content::Not(error.kind()) },
+        Err(error) => return Seen { stamp: Stamp([0; 7]), content: FileContent::Not(error.kind()) },
     };
     if let Some(last) = last.filter(|last| last.stamp == stamp) {
         return last.clone();
     }
     let content = match fs::read(file) {
-        Ok(bytes) => Content::There(Sha256::digest(&bytes).into()),
-        Err(error) => Content::Not(error.kind()),
+        Ok(bytes) => FileContent::There(Sha256::digest(&bytes).into()),
+        Err(error) => FileContent::Not(error.kind()),
     };
     Seen { stamp, content }
 }

@@ -2,7 +2,7 @@
 //! prunes it. It runs on an arbiter of its own, whose thread may wait for the disk. A book that cannot be opened or written
 //! makes the service degraded, never unwell: counting goes on in memory, and opening is tried again.
 
-use super::Shared;
+use super::AccountsState;
 use crate::{
     health::{Health, State},
     supervisor::{Child, Intensity, Link, supervise},
@@ -24,7 +24,7 @@ const PRUNE_AT_ONCE: usize = 20_000;
 
 /// Counts and writes. See the module.
 pub struct AccountantActor {
-    shared: Arc<Shared>,
+    shared: Arc<AccountsState>,
     health: Arc<Health>,
     book: Option<Box<dyn UsageBook>>,
     /// When opening or writing failed last.
@@ -44,7 +44,7 @@ pub(super) struct Flush;
 
 pub(super) fn start(
     arbiter: &actix_rt::ArbiterHandle,
-    shared: Arc<Shared>,
+    shared: Arc<AccountsState>,
     intensity: Intensity,
     health: Arc<Health>,
 ) -> Link<AccountantActor> {

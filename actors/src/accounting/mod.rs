@@ -92,12 +92,12 @@ pub struct AccountingState {
 /// The handle: made once, shared by all.
 #[derive(Clone)]
 pub struct Accounts {
-    shared: Arc<Shared>,
+    shared: Arc<AccountsState>,
     link: Link<AccountantActor>,
 }
 
 /// What outlives the actor: it lies outside, so that one that dies loses nothing.
-struct Shared {
+struct AccountsState {
     settings: AccountingSettings,
     keys: CurrentKeys,
     buffers: Buffers,
@@ -106,7 +106,7 @@ struct Shared {
     reader: Mutex<Option<Box<dyn UsageBook>>>,
 }
 
-impl Shared {
+impl AccountsState {
     fn counting(&self) -> MutexGuard<'_, Counting> {
         self.counting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,7 +126,7 @@ impl Accounts {
         health: Arc<Health>,
     ) -> Self {
         let counting = Counting::new(&settings);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(AccountsState {
             settings,
             keys,
             buffers: Buffers::default(),

@@ -2,7 +2,7 @@
 //! answer costs the traces that find no room meanwhile, and no request; the service is degraded until it answers again.
 
 use super::{
-    BATCH, Shared,
+    BATCH, TraceQueue,
     posting::{NotPosted, Poster},
     spans,
 };
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sends traces. See the module.
 pub struct TraceExporterActor {
-    shared: Arc<Shared>,
+    shared: Arc<TraceQueue>,
     poster: Poster,
     board: Board,
     is_sending: bool,
@@ -70,7 +70,7 @@ pub(super) struct Flush;
 
 pub(super) fn start(
     arbiter: &actix_rt::ArbiterHandle,
-    shared: Arc<Shared>,
+    shared: Arc<TraceQueue>,
     poster: Poster,
     intensity: Intensity,
     health: Arc<Health>,
@@ -105,13 +105,13 @@ impl TraceExporterActor {
         }));
     }
 
-    fn parts(&self) -> (Arc<Shared>, Poster, Board) {
+    fn parts(&self) -> (Arc<TraceQueue>, Poster, Board) {
         (Arc::clone(&self.shared), self.poster.clone(), self.board.clone())
     }
 }
 
 /// Sends one batch, and counts what became of it. Returns whether a collector has taken it.
-async fn send_batch(shared: &Shared, poster: &Poster, board: &Board, tries: u32) -> bool {
+async fn send_batch(shared: &TraceQueue, poster: &Poster, board: &Board, tries: u32) -> bool {
     let transactions = shared.take();
     let count = transactions.len() as u64;
     let spans: Vec<_> = transactions

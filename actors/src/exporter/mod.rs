@@ -68,12 +68,12 @@ pub struct TracesState {
 /// The handle: made once, shared by all.
 #[derive(Clone)]
 pub struct Traces {
-    shared: Arc<Shared>,
+    shared: Arc<TraceQueue>,
     link: Link<TraceExporterActor>,
 }
 
 /// What outlives the actor: it lies outside, so that one that dies loses at most what it was sending.
-struct Shared {
+struct TraceQueue {
     settings: TraceSettings,
     status_of: StatusOf,
     queue: Mutex<Vec<Transaction>>,
@@ -91,7 +91,7 @@ impl Traces {
         health: Arc<Health>,
     ) -> Result<Self, crate::upstream::UpstreamError> {
         let poster = Poster::new(&settings)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TraceQueue {
             settings,
             status_of,
             queue: Mutex::default(),
@@ -135,7 +135,7 @@ impl TransactionListener for Traces {
     }
 }
 
-impl Shared {
+impl TraceQueue {
     fn queue(&self) -> std::sync::MutexGuard<'_, Vec<Transaction>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

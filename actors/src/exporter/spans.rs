@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 const PROVIDER: &str = "gcp.gemini";
 
 /// What all spans of one request share.
-struct Frame<'a> {
+struct SpanFrame<'a> {
     transaction: &'a Transaction,
     settings: &'a TraceSettings,
     trace: TraceId,
@@ -33,7 +33,7 @@ pub(super) fn of(transaction: &Transaction, settings: &TraceSettings, status_of:
     let parent = transaction.detail.as_ref().and_then(|detail| detail.trace_parent);
     let trace = parent.map_or_else(|| fastrand::u128(1..), |parent| parent.trace_id);
     let ended = SystemTime::from(transaction.ended);
-    let frame = Frame {
+    let frame = SpanFrame {
         transaction,
         settings,
         trace: TraceId::from(trace),
@@ -56,7 +56,7 @@ pub(super) fn of(transaction: &Transaction, settings: &TraceSettings, status_of:
     spans
 }
 
-impl Frame<'_> {
+impl SpanFrame<'_> {
     fn request(&self) -> SpanData {
         let t = self.transaction;
         let name = match &t.verb {

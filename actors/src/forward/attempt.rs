@@ -4,15 +4,15 @@
 use super::{
     answer::{FailedAttempt, MAX_CLASSIFIED, OpenAnswer},
     job::Job,
-    observe::{Content, Observer, Release},
+    observe::{BodyContent, Observer, Release},
     upload::BodyStream,
 };
 use crate::{
     failure::Failure,
     key_ring::Key,
     upstream::{
-        Asked, Body, BodyError, Coding, Fate, Headed, Joined, Patience, Ready, Redirectable, RequestBody,
-        SendError, Upstream, WholeAnswer, decoded, follow, headers, read_error,
+        Body, BodyError, Coding, Fate, Headed, Joined, Patience, Ready, Redirectable, RequestBody,
+        RequestContext, SendError, Upstream, WholeAnswer, decoded, follow, headers, read_error,
     },
 };
 use bytes::Bytes;
@@ -67,9 +67,9 @@ pub(super) async fn open(
     let streamed = is_event_stream || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
     let names = AnswerNames::new(&job.target.operation);
     let content = match streamed {
-        true => Content::Events,
-        false if is_download(&job.target) => Content::File,
-        false => Content::Document,
+        true => BodyContent::Events,
+        false if is_download(&job.target) => BodyContent::File,
+        false => BodyContent::Document,
     };
     let mut observer = Box::new(Observer::new(coding, content, names, Arc::clone(key)));
     let mut begun = Joined::default();
@@ -345,7 +345,7 @@ fn go_down(upstream: &Upstream, job: &Job, key: &Key, headers: HeaderMap) -> Hea
 
 /// The upstream has answered with an error.
 async fn refused(upstream: &Upstream, job: &Job, key: &Key, head: Parts, body: Body) -> FailedAttempt {
-    let asked = Asked {
+    let asked = RequestContext {
         key,
         tools: gemini::peek::uses_search_tools(job.clear_body()),
         has_body: job.method != Method::HEAD,

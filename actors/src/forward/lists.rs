@@ -53,7 +53,7 @@ const NOT_DOWN: &[HeaderName] =
     &[header::CONTENT_ENCODING, header::CONTENT_LENGTH, header::ETAG, header::LAST_MODIFIED];
 
 /// A project's page, in the clear.
-struct Page {
+struct ProjectPage {
     headers: HeaderMap,
     body: Vec<u8>,
 }
@@ -171,7 +171,7 @@ impl Forwarder {
     }
 
     /// Tries on the keys of one project until there is a page, or no use in trying.
-    async fn page(&self, job: &Job, project: KeyId, record: &AttemptRecord) -> Result<Page, NoPage> {
+    async fn page(&self, job: &Job, project: KeyId, record: &AttemptRecord) -> Result<ProjectPage, NoPage> {
         // It names no model: that one cools, or a tool, holds no list up.
         let request = LeaseRequest { reach: Reach::ProjectOf(project), ..LeaseRequest::any(None) };
         let goal = Goal { request, prefer: None, repeat: Repeat::Freely };
@@ -180,7 +180,7 @@ impl Forwarder {
         lease.settle(Outcome::Success, None);
         match whole.clear {
             _ if whole.answer.status != StatusCode::OK => Err(NoPage::Failed(SearchEnd::Whole(whole.answer))),
-            Some(body) => Ok(Page { headers: whole.answer.headers, body }),
+            Some(body) => Ok(ProjectPage { headers: whole.answer.headers, body }),
             None => Err(NoPage::Failed(SearchEnd::Nothing(Failure::NoPage))),
         }
     }

@@ -56,7 +56,7 @@ impl Default for First {
 
 /// What a body is, for what to look for at its start.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum BodyContent {
     /// The first event is waited for.
     Events,
     /// One that begins as an error is one.
@@ -130,12 +130,17 @@ enum Decoding {
 
 impl Observer {
     /// `names` says which names to look for.
-    pub(super) fn new(coding: Coding, content: Content, names: Option<AnswerNames>, key: Arc<Key>) -> Self {
+    pub(super) fn new(
+        coding: Coding,
+        content: BodyContent,
+        names: Option<AnswerNames>,
+        key: Arc<Key>,
+    ) -> Self {
         let watch = Watch {
             names: names.map(Box::new),
             usage: UsageScanner::new(),
-            start: (content == Content::Document).then(ErrorStart::default),
-            first: (content == Content::Events).then(First::default),
+            start: (content == BodyContent::Document).then(ErrorStart::default),
+            first: (content == BodyContent::Events).then(First::default),
             late: None,
             leak: None,
             decoded: 0,

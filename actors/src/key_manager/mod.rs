@@ -58,7 +58,7 @@ const SHORTLY: Duration = Duration::from_secs(2);
 /// The pool's owner. Started by [`KeyManager::start`] under supervision; spoken to through [`KeyManager`].
 pub struct KeyManagerActor {
     pool: Pool,
-    shared: Arc<Shared>,
+    shared: Arc<KeyManagerState>,
     waiting: HashMap<Ticket, Waiter>,
     effects: Effects,
     timer: Option<(Duration, SpawnHandle)>,
@@ -71,7 +71,7 @@ struct Waiter {
 }
 
 /// What outlives one life of the actor.
-struct Shared {
+struct KeyManagerState {
     keys: CurrentKeys,
     /// The rules and limits in force.
     rules: ArcSwap<Settings>,
@@ -96,7 +96,7 @@ fn log_event(event: &Event) {
 #[derive(Clone)]
 pub struct KeyManager {
     link: Link<KeyManagerActor>,
-    shared: Arc<Shared>,
+    shared: Arc<KeyManagerState>,
 }
 
 impl KeyManager {
@@ -110,7 +110,7 @@ impl KeyManager {
         health: Arc<Health>,
     ) -> Result<Self, PoolError> {
         Pool::new(rules.clone(), keys.ring().specs(), 0)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(KeyManagerState {
             keys,
             rules: ArcSwap::from_pointee(rules),
             lives: AtomicU64::new(0),
@@ -238,7 +238,7 @@ impl KeyManager {
     }
 }
 
-impl Shared {
+impl KeyManagerState {
     /// Makes another pool, which knows what the former ones have left.
     fn pool(&self, rules: &Settings, ring: &KeyRing) -> Result<Pool, PoolError> {
         let life = self.lives.fetch_add(1, Ordering::Relaxed) + 1;
@@ -249,7 +249,7 @@ impl Shared {
 }
 
 impl KeyManagerActor {
-    fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<KeyManagerState>) -> Self {
         // Starting and each change checked these rules and keys, so a refusal here is a bug, and a death the supervisor
         // counts.
         #[expect(clippy::expect_used, reason = "checked by KeyManager::start and Reconcile")]

@@ -42,10 +42,10 @@ pub struct LedgerSilent;
 /// A handle to the ledger. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
-    shared: Arc<Shared>,
+    shared: Arc<LedgerState>,
 }
 
-struct Shared {
+struct LedgerState {
     keys: CurrentKeys,
     holdings: Mutex<Holdings>,
     recent: Mutex<Recent>,
@@ -58,7 +58,7 @@ impl Ledger {
     /// An empty one. `window` is how long after a creation the same caller's next one goes to the same project.
     pub fn new(keys: CurrentKeys, window: Duration) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(LedgerState {
                 keys,
                 holdings: Mutex::default(),
                 recent: Mutex::new(Recent::new(window)),

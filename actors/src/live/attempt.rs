@@ -11,7 +11,7 @@ use crate::{
     attempts::{ErrorAnswer, Failed},
     failure::Failure,
     key_ring::Key,
-    upstream::{Asked, Body, Fate, RequestBody, Upgraded, Upstream, read_error, upgraded},
+    upstream::{Body, Fate, RequestBody, RequestContext, Upgraded, Upstream, read_error, upgraded},
 };
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -231,7 +231,7 @@ async fn refused(
     let (head, body) = response.into_parts();
     let status = head.status;
     let body = Body::new(Some(body), upstream.settings.idle_timeout);
-    let asked = Asked { key, tools: false, has_body: true, form: ErrorForm::Status };
+    let asked = RequestContext { key, tools: false, has_body: true, form: ErrorForm::Status };
     let error = read_error(&head, body, &asked).await;
     let Some(told) = error.told else {
         upstream.met_another(status, &head.headers, job.target.surface);

@@ -127,10 +127,10 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Makes connections. See the module.
 #[derive(Clone)]
 pub(super) struct Connector {
-    shared: Arc<Shared>,
+    shared: Arc<ConnectorState>,
 }
 
-struct Shared {
+struct ConnectorState {
     tcp: Tcp,
     tls: Arc<rustls::ClientConfig>,
     /// To a proxy that speaks TLS itself.
@@ -171,7 +171,7 @@ impl Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        Self { shared: Arc::new(Shared { tcp, tls, proxy_tls, proxies, timeout }) }
+        Self { shared: Arc::new(ConnectorState { tcp, tls, proxy_tls, proxies, timeout }) }
     }
 }
 
@@ -211,7 +211,7 @@ fn step_of(step: ConnectStep, source: &(dyn std::error::Error + 'static)) -> Con
     step
 }
 
-impl Shared {
+impl ConnectorState {
     /// Says which way a destination is reached.
     fn way(&self, destination: &Uri) -> String {
         let host = destination.host().unwrap_or_default();

@@ -32,11 +32,11 @@ pub(crate) struct JudgedError {
 pub(crate) struct Told {
     /// Without any key.
     pub(crate) body: Bytes,
-    form: Form,
+    form: BodyForm,
 }
 
 /// How the body stands to the one that came.
-enum Form {
+enum BodyForm {
     AsItCame,
     /// The same text, its content coding undone.
     Clear,
@@ -47,17 +47,17 @@ enum Form {
 impl Told {
     /// Makes the answer's headers, as they go down, fit the body.
     pub(crate) fn fit(&self, headers: &mut HeaderMap) {
-        if matches!(self.form, Form::Clear | Form::Usual) {
+        if matches!(self.form, BodyForm::Clear | BodyForm::Usual) {
             headers.remove(header::CONTENT_ENCODING);
         }
-        if matches!(self.form, Form::Usual) {
+        if matches!(self.form, BodyForm::Usual) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
         }
     }
 }
 
 /// What was asked, as far as it matters for an error.
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestContext<'a> {
     pub(crate) key: &'a Key,
     /// Whether the request asked for `google_search` or `url_context`.
     pub(crate) tools: bool,
@@ -68,7 +68,7 @@ pub(crate) struct Asked<'a> {
 }
 
 /// Reads the rest of an error answer.
-pub(crate) async fn read_error(head: &Parts, mut body: Body, asked: &Asked<'_>) -> JudgedError {
+pub(crate) async fn read_error(head: &Parts, mut body: Body, asked: &RequestContext<'_>) -> JudgedError {
     let deadline = Instant::now() + TIME;
     let mut read = Joined::default();
     let is_whole = loop {
@@ -84,7 +84,7 @@ pub(crate) async fn read_error(head: &Parts, mut body: Body, asked: &Asked<'_>) 
     judge(head, read.into_bytes(), is_whole, asked)
 }
 
-fn judge(head: &Parts, body: Bytes, is_whole: bool, asked: &Asked<'_>) -> JudgedError {
+fn judge(head: &Parts, body: Bytes, is_whole: bool, asked: &RequestContext<'_>) -> JudgedError {
     let provider: Provider = asked.key.provider();
     let status = head.status.as_u16();
     let clear = decoded(Coding::of(&head.headers), &body, MAX_BYTES);
@@ -113,13 +113,13 @@ fn judge(head: &Parts, body: Bytes, is_whole: bool, asked: &Asked<'_>) -> Judged
         Cow::Borrowed(_) => None,
     };
     let told = match redacted {
-        None if is_readable => Told { body, form: Form::AsItCame },
+        None if is_readable => Told { body, form: BodyForm::AsItCame },
         // The key is in there: the client gets the text without it, in the clear.
-        Some(redacted) if is_readable => Told { body: redacted, form: Form::Clear },
+        Some(redacted) if is_readable => Told { body: redacted, form: BodyForm::Clear },
         redacted if error_message_of_part(&clear).is_some() => {
-            Told { body: redacted.unwrap_or_else(|| clear.into()), form: Form::Clear }
+            Told { body: redacted.unwrap_or_else(|| clear.into()), form: BodyForm::Clear }
         }
-        _ => Told { body: usual_error(status).body(asked.form).into(), form: Form::Usual },
+        _ => Told { body: usual_error(status).body(asked.form).into(), form: BodyForm::Usual },
     };
     JudgedError { fault, told: Some(told) }
 }

@@ -32,7 +32,7 @@ pub use client::UpstreamSettings;
 pub(crate) use client::{BodyBroken, Fate, RequestBody, SendError, Upstream};
 pub(crate) use coding::{Coding, decoded};
 pub use error::UpstreamError;
-pub(crate) use error_answer::{Asked, read_error};
+pub(crate) use error_answer::{RequestContext, read_error};
 pub(crate) use plain::PlainClient;
 pub use provider::Provider;
 pub use proxy::ProxyUrl;

@@ -2,7 +2,8 @@
 //! asked about and by whom, Google gets few such requests at once and few in a second.
 
 use super::{
-    Asked, Body, Coding, Joined, RequestBody, Upstream, UpstreamError, UpstreamSettings, decoded, read_error,
+    Body, Coding, Joined, RequestBody, RequestContext, Upstream, UpstreamError, UpstreamSettings, decoded,
+    read_error,
 };
 use crate::key_ring::Key;
 use bytes::Bytes;
@@ -182,7 +183,7 @@ async fn probe(upstream: &Upstream, key: &Key) -> KeyHealth {
     let body = Body::new(Some(body), PATIENCE);
     let status = head.status.as_u16();
     let health = if (400..600).contains(&status) {
-        let asked = Asked { key, tools: false, has_body: true, form: ErrorForm::Status };
+        let asked = RequestContext { key, tools: false, has_body: true, form: ErrorForm::Status };
         let error = read_error(&head, body, &asked).await;
         match error.told {
             Some(_) => KeyHealth::Unwell { status, fault: error.fault.kind, project: error.fault.project },

@@ -37,7 +37,9 @@ impl Setup {
     pub fn read(message: &[u8]) -> Result<Self, NoSetup> {
         let mut found = SetupReading::default();
         let mut json = serde_json::Deserializer::from_slice(message);
-        Fields { of: Place::Message, found: &mut found }.deserialize(&mut json).map_err(|_| NoSetup)?;
+        Fields { of: MessagePlace::Message, found: &mut found }
+            .deserialize(&mut json)
+            .map_err(|_| NoSetup)?;
         json.end().map_err(|_| NoSetup)?;
         if found.is_setup { Ok(found.setup) } else { Err(NoSetup) }
     }
@@ -51,7 +53,7 @@ struct SetupReading {
 
 /// Where in a message its reader is.
 #[derive(Clone, Copy)]
-enum Place {
+enum MessagePlace {
     Message,
     Setup,
     Resumption,
@@ -59,7 +61,7 @@ enum Place {
     Handle,
 }
 
-impl Place {
+impl MessagePlace {
     /// What a field of this name leads to, if it is of interest.
     fn at(self, field: &str) -> Option<Self> {
         match (self, field) {
@@ -74,7 +76,7 @@ impl Place {
 
 /// Reads one value of a message, whatever its type.
 struct Fields<'f> {
-    of: Place,
+    of: MessagePlace,
     found: &'f mut SetupReading,
 }
 
@@ -94,7 +96,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        self.found.is_setup |= matches!(self.of, Place::Setup);
+        self.found.is_setup |= matches!(self.of, MessagePlace::Setup);
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             match self.of.at(&name) {
                 Some(of) => map.next_value_seed(Fields { of, found: &mut *self.found })?,
@@ -114,11 +116,12 @@ impl<'de> Visitor<'de> for Fields<'_> {
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
         let setup = &mut self.found.setup;
         match self.of {
-            Place::Model => {
+            MessagePlace::Model => {
                 setup.model = ModelName::parse(text).map(|model| model.as_str().to_owned());
             }
-            Place::Handle if !text.is_empty() => setup.handles.push(text.to_owned()),
-            Place::Message | Place::Setup | Place::Resumption | Place::Handle => {}
+            MessagePlace::Handle if !text.is_empty() => setup.handles.push(text.to_owned()),
+            MessagePlace::Message | MessagePlace::Setup | MessagePlace::Resumption | MessagePlace::Handle => {
+            }
         }
         Ok(())
     }

@@ -56,7 +56,7 @@ impl UsageForm {
 #[derive(Clone, Debug)]
 pub struct UsageScanner {
     finder: Finder<'static>,
-    state: State,
+    state: ScanState,
     /// The last byte of the chunk before: whether it is a backslash decides about a quote at a chunk's start.
     previous: u8,
     last: Option<Usage>,
@@ -68,7 +68,7 @@ const STEM: &[u8] = b"\"usage";
 const LONG_REST: &[u8] = b"Metadata\"";
 
 #[derive(Clone, Debug)]
-enum State {
+enum ScanState {
     /// Looking for the key.
     Seek,
     /// This many bytes of [`STEM`] ended the last chunk.
@@ -92,7 +92,7 @@ impl Default for UsageScanner {
 impl UsageScanner {
     /// At the start of a body.
     pub fn new() -> Self {
-        Self { finder: Finder::new(STEM), state: State::Seek, previous: 0, last: None }
+        Self { finder: Finder::new(STEM), state: ScanState::Seek, previous: 0, last: None }
     }
 
     /// The next bytes of the body.
@@ -101,12 +101,12 @@ impl UsageScanner {
         let mut at = 0;
         while at < chunk.len() {
             at = match &mut self.state {
-                State::Seek => self.seek(chunk, at),
-                State::Object(object) => {
+                ScanState::Seek => self.seek(chunk, at),
+                ScanState::Object(object) => {
                     let (taken, done) = object.push(&chunk[at..]);
                     if done {
                         self.last = object.found().or(self.last);
-                        self.state = State::Seek;
+                        self.state = ScanState::Seek;
                     }
                     at + taken
                 }
@@ -131,7 +131,7 @@ impl UsageScanner {
         if let Some(found) = self.finder.find(&chunk[from..]) {
             let start = from + found;
             if !escaped(start) {
-                self.state = State::Rest(0);
+                self.state = ScanState::Rest(0);
             }
             return start + STEM.len();
         }
@@ -140,7 +140,7 @@ impl UsageScanner {
             && !escaped(quote)
             && STEM.starts_with(&chunk[quote..])
         {
-            self.state = State::Stem(chunk.len() - quote);
+            self.state = ScanState::Stem(chunk.len() - quote);
         }
         chunk.len()
     }
@@ -148,19 +148,21 @@ impl UsageScanner {
     /// Takes one byte between the stem and the brace. A byte that does not fit is sought from again.
     fn step(&mut self, byte: u8, at: usize) -> usize {
         let next = match self.state {
-            State::Stem(matched) if byte == STEM[matched] && matched + 1 == STEM.len() => State::Rest(0),
-            State::Stem(matched) if byte == STEM[matched] => State::Stem(matched + 1),
-            State::Rest(0) if byte == b'"' => State::Colon,
-            State::Rest(matched) if byte == LONG_REST[matched] && matched + 1 == LONG_REST.len() => {
-                State::Colon
+            ScanState::Stem(matched) if byte == STEM[matched] && matched + 1 == STEM.len() => {
+                ScanState::Rest(0)
             }
-            State::Rest(matched) if byte == LONG_REST[matched] => State::Rest(matched + 1),
-            State::Colon if byte == b':' => State::Brace,
-            State::Brace if byte == b'{' => State::Object(Object::default()),
-            State::Colon if byte.is_ascii_whitespace() => State::Colon,
-            State::Brace if byte.is_ascii_whitespace() => State::Brace,
+            ScanState::Stem(matched) if byte == STEM[matched] => ScanState::Stem(matched + 1),
+            ScanState::Rest(0) if byte == b'"' => ScanState::Colon,
+            ScanState::Rest(matched) if byte == LONG_REST[matched] && matched + 1 == LONG_REST.len() => {
+                ScanState::Colon
+            }
+            ScanState::Rest(matched) if byte == LONG_REST[matched] => ScanState::Rest(matched + 1),
+            ScanState::Colon if byte == b':' => ScanState::Brace,
+            ScanState::Brace if byte == b'{' => ScanState::Object(Object::default()),
+            ScanState::Colon if byte.is_ascii_whitespace() => ScanState::Colon,
+            ScanState::Brace if byte.is_ascii_whitespace() => ScanState::Brace,
             _ => {
-                self.state = State::Seek;
+                self.state = ScanState::Seek;
                 return at;
             }
         };

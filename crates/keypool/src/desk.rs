@@ -44,7 +44,7 @@ pub(crate) struct Desk {
 
 /// What the desk says to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum DeskAnswer {
     Granted(Grant),
     Refused(Refusal),
     /// No key may be leased for it now.
@@ -62,15 +62,15 @@ struct Report<'a> {
 
 impl Desk {
     /// A key for this request, if it may have one and one may be leased now.
-    pub(crate) fn ask(&mut self, request: &LeaseRequest, now: Now) -> Asked {
+    pub(crate) fn ask(&mut self, request: &LeaseRequest, now: Now) -> DeskAnswer {
         if let Some(back_in) = self.route.refuses(now.mono) {
-            return Asked::Refused(Refusal::RouteDown { back_in });
+            return DeskAnswer::Refused(Refusal::RouteDown { back_in });
         }
         let counters = &self.roster.counters;
         let model = counters.model(&request.model);
         let breaker = model.map(|model| counters.breaker(model));
         if let Some(refusal) = breaker.and_then(|breaker| breaker.refuses(request.retry, now.mono)) {
-            return Asked::Refused(refusal);
+            return DeskAnswer::Refused(refusal);
         }
         let room = counters.headroom(model, request, now.mono);
         let rotation = model.map_or_else(|| self.selector.fresh(), |model| counters.rotation(model));
@@ -79,11 +79,11 @@ impl Desk {
                 let passed = self.selector.passed_over(rotation, key);
                 let passed_over = self.roster.obstacles(passed, LOOKED_AT_IN_TURN, request, now.mono);
                 let grant = self.grant(key, model, rotation.after(key), request, now);
-                Asked::Granted(Grant { choice, passed_over, ..grant })
+                DeskAnswer::Granted(Grant { choice, passed_over, ..grant })
             }
             // Where nothing goes through, waiting for a key leads nowhere.
-            None if self.route.is_down() => Asked::Refused(Refusal::RouteDown { back_in: PROBE_GUESS }),
-            None => Asked::NoKey,
+            None if self.route.is_down() => DeskAnswer::Refused(Refusal::RouteDown { back_in: PROBE_GUESS }),
+            None => DeskAnswer::NoKey,
         }
     }
 

@@ -10,7 +10,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is written up as one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Page {
+pub(crate) enum JournalPage {
     /// The limits and counts of a model on a project.
     Limits(ProjectIx, Model),
     /// The totals of a key.
@@ -21,14 +21,14 @@ pub(crate) enum Page {
 
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    pages: Vec<Page>,
+    pages: Vec<JournalPage>,
     due: Option<Duration>,
     last: Option<Duration>,
 }
 
 impl Journal {
     /// Something is to be written up. The caller sees to it that it is noted once.
-    pub(crate) fn note(&mut self, page: Page, now: Duration) {
+    pub(crate) fn note(&mut self, page: JournalPage, now: Duration) {
         self.pages.push(page);
         if self.due.is_none() {
             self.due = Some(self.last.map_or(now, |last| now.max(last + PAUSE)));
@@ -36,7 +36,7 @@ impl Journal {
     }
 
     /// Looks at what is not written up yet.
-    pub(crate) fn pages(&self) -> &[Page] {
+    pub(crate) fn pages(&self) -> &[JournalPage] {
         &self.pages
     }
 
@@ -44,8 +44,8 @@ impl Journal {
     pub(crate) fn move_keys(&mut self, moves: &Moves) {
         self.pages.retain_mut(|page| {
             let key = match page {
-                Page::Usage(key) | Page::ModelUsage(key, _) => key,
-                Page::Limits(..) => return true,
+                JournalPage::Usage(key) | JournalPage::ModelUsage(key, _) => key,
+                JournalPage::Limits(..) => return true,
             };
             let present = moves.of(*key);
             *key = present.unwrap_or(*key);
@@ -59,14 +59,14 @@ impl Journal {
     }
 
     /// What is to be written up now.
-    pub(crate) fn take(&mut self, now: Duration) -> Vec<Page> {
+    pub(crate) fn take(&mut self, now: Duration) -> Vec<JournalPage> {
         self.due = None;
         self.last = Some(now);
         std::mem::take(&mut self.pages)
     }
 
     /// Gives the emptied list back, to save the allocation.
-    pub(crate) fn give_back(&mut self, mut pages: Vec<Page>) {
+    pub(crate) fn give_back(&mut self, mut pages: Vec<JournalPage>) {
         if self.pages.is_empty() {
             pages.clear();
             self.pages = pages;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::ids::{KeyIx, Model, ModelIx, ProjectIx};
-use crate::journal::{Journal, Page};
+use crate::journal::{Journal, JournalPage};
 use crate::moves::Moves;
 use crate::rotation::Rotation;
 use crate::totals::Totals;
@@ -131,12 +131,12 @@ impl Models {
             for sum in std::mem::take(&mut state.sums) {
                 self.unserved_sums -= 1;
                 if !sum.unkept {
-                    journal.note(Page::ModelUsage(sum.key, name.clone()), now);
+                    journal.note(JournalPage::ModelUsage(sum.key, name.clone()), now);
                 }
             }
             for (project, budget) in std::mem::take(&mut state.budgets) {
                 if !budget.dirty {
-                    journal.note(Page::Limits(project, name.clone()), now);
+                    journal.note(JournalPage::Limits(project, name.clone()), now);
                 }
             }
             if let Some(unserved) = state.unserved.take() {
@@ -172,7 +172,7 @@ impl Models {
         change(&mut sum.totals);
         let is_served = sum.totals.successes > 0;
         if !std::mem::replace(&mut sum.unkept, true) {
-            journal.note(Page::ModelUsage(key, state.name.clone()), now);
+            journal.note(JournalPage::ModelUsage(key, state.name.clone()), now);
         }
         if is_served && let Some(unserved) = state.unserved.take() {
             self.unserved.remove(&unserved);
@@ -189,7 +189,7 @@ impl Models {
             if let Ok(at) = state.place(key)
                 && !std::mem::replace(&mut state.sums[at].unkept, true)
             {
-                journal.note(Page::ModelUsage(key, state.name.clone()), now);
+                journal.note(JournalPage::ModelUsage(key, state.name.clone()), now);
             }
         }
     }
@@ -216,7 +216,7 @@ impl Models {
             state.budgets.retain(|project, budget| {
                 let keep = !budget.is_idle(now);
                 if !keep && !budget.dirty {
-                    journal.note(Page::Limits(*project, name.clone()), now);
+                    journal.note(JournalPage::Limits(*project, name.clone()), now);
                 }
                 keep
             });

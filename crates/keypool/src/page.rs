@@ -75,7 +75,7 @@ pub struct KeyPage {
 }
 
 /// A key's place without copies.
-struct Place<'a> {
+struct KeyPlace<'a> {
     /// `None` where the order is none of texts: even empty ones take their time to compare.
     text: Option<&'a str>,
     number: u64,
@@ -95,7 +95,7 @@ impl KeyPage {
         let mut overview = Overview::new(roster, in_flight, waiting, now);
         let mut matched = 0;
         let names = roster.members.names();
-        let after = request.after.as_ref().map(|after| Place {
+        let after = request.after.as_ref().map(|after| KeyPlace {
             text: Some(&*after.text).filter(|_| request.order == KeyColumn::Project),
             number: after.number,
             name: names.rank_of(&after.id),
@@ -123,7 +123,7 @@ impl KeyPage {
             number: place.number,
             id: roster.members.get(place.key).id.clone(),
         });
-        let view = |place: &Place<'_>| KeyView::of(place.key, roster.members.get(place.key), roster, now);
+        let view = |place: &KeyPlace<'_>| KeyView::of(place.key, roster.members.get(place.key), roster, now);
         Self { overview, matched, keys: places.iter().map(view).collect(), next }
     }
 }
@@ -135,15 +135,15 @@ const SLACK: usize = 1_024;
 struct First<'a> {
     request: &'a PageRequest,
     /// The last of the page before.
-    after: Option<Place<'a>>,
+    after: Option<KeyPlace<'a>>,
     /// The first so far, and others that came since they were last cut off.
-    places: Vec<Place<'a>>,
+    places: Vec<KeyPlace<'a>>,
     /// Whether there are others behind them; then the last of the first, when they were last cut off, is at its place.
     rest: bool,
 }
 
 impl<'a> First<'a> {
-    fn take(&mut self, place: Place<'a>) {
+    fn take(&mut self, place: KeyPlace<'a>) {
         let Self { request, after, places, rest } = self;
         if after.as_ref().is_some_and(|after| request.compare(&place, after) != Ordering::Greater) {
             return;
@@ -170,7 +170,7 @@ impl<'a> First<'a> {
     }
 
     /// Returns the first in order, and whether there are others behind them.
-    fn finish(mut self) -> (Vec<Place<'a>>, bool) {
+    fn finish(mut self) -> (Vec<KeyPlace<'a>>, bool) {
         if self.request.limit > 0 {
             self.cut();
         }
@@ -196,7 +196,7 @@ impl PageRequest {
         state: KeyState,
         names: &NameOrder,
         roster: &Roster,
-    ) -> Place<'a> {
+    ) -> KeyPlace<'a> {
         let totals = || roster.counters.totals(key);
         let (text, number) = match self.order {
             KeyColumn::Id => (None, 0),
@@ -206,10 +206,10 @@ impl PageRequest {
             KeyColumn::Faults => (None, totals().faults),
             KeyColumn::InFlight => (None, roster.counters.in_flight(key).into()),
         };
-        Place { text, number, name: names.rank(key), key }
+        KeyPlace { text, number, name: names.rank(key), key }
     }
 
-    fn compare(&self, one: &Place<'_>, other: &Place<'_>) -> Ordering {
+    fn compare(&self, one: &KeyPlace<'_>, other: &KeyPlace<'_>) -> Ordering {
         let order = (one.text, one.number, one.name).cmp(&(other.text, other.number, other.name));
         if self.descending { order.reverse() } else { order }
     }

@@ -8,7 +8,7 @@ use meter::Now;
 
 use crate::answer::{Answer, Refusal, Ticket};
 use crate::choice::PassedOver;
-use crate::desk::{Asked, Desk};
+use crate::desk::{Desk, DeskAnswer};
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
 use crate::ids::{KeyIx, Site};
@@ -74,9 +74,9 @@ impl Pool {
     pub fn lease(&mut self, request: &LeaseRequest, now: Now, effects: &mut Effects) -> Answer {
         self.begin(now, effects);
         let answer = match self.desk.ask(request, now) {
-            Asked::Granted(grant) => Answer::Granted(grant),
-            Asked::Refused(refusal) => Answer::Refused(refusal),
-            Asked::NoKey => self.wait_or_refuse(request, now),
+            DeskAnswer::Granted(grant) => Answer::Granted(grant),
+            DeskAnswer::Refused(refusal) => Answer::Refused(refusal),
+            DeskAnswer::NoKey => self.wait_or_refuse(request, now),
         };
         self.end(now, effects);
         answer
@@ -329,14 +329,14 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
         let request = &waiter.request;
         if !known.as_ref().is_some_and(|(like, _)| like.wants_the_same(request)) {
             match desk.ask(request, now) {
-                Asked::Granted(grant) => {
+                DeskAnswer::Granted(grant) => {
                     if let Some((_, outlook)) = &mut known {
                         *outlook = None;
                     }
                     return Some(Reply::Granted(grant));
                 }
-                Asked::Refused(refusal) => return Some(Reply::Refused(refusal)),
-                Asked::NoKey => known = None,
+                DeskAnswer::Refused(refusal) => return Some(Reply::Refused(refusal)),
+                DeskAnswer::NoKey => known = None,
             }
         }
         let (_, outlook) = known.get_or_insert_with(|| (request.clone(), None));

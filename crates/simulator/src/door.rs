@@ -52,12 +52,12 @@ impl Outage {
 pub(crate) struct Door {
     addr: SocketAddr,
     runtime: Handle,
-    state: Mutex<State>,
+    state: Mutex<DoorState>,
     accepting: AtomicWaker,
     pub(crate) turned_away: AtomicU64,
 }
 
-struct State {
+struct DoorState {
     /// Bound and never listening: nobody else is given the address.
     held: Option<TcpSocket>,
     listener: Option<TcpListener>,
@@ -73,7 +73,7 @@ impl Door {
         let held = bound(addr)?;
         let addr = held.local_addr()?;
         let listener = Some(bound(addr)?.listen(BACKLOG)?);
-        let state = State { held: Some(held), listener, outage: None, outages: 0, open: Vec::new() };
+        let state = DoorState { held: Some(held), listener, outage: None, outages: 0, open: Vec::new() };
         Ok(Self {
             addr,
             runtime: Handle::current(),
@@ -165,7 +165,7 @@ impl Door {
         Poll::Pending
     }
 
-    fn listen(&self, state: &mut State) -> io::Result<()> {
+    fn listen(&self, state: &mut DoorState) -> io::Result<()> {
         if state.listener.is_none() {
             let _entered = self.runtime.enter();
             state.listener = Some(bound(self.addr)?.listen(BACKLOG)?);
@@ -174,7 +174,7 @@ impl Door {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DoorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -246,11 +246,11 @@ pub(crate) struct AnswerBody {
     unflushed: bool,
     pause: Option<Pin<Box<Sleep>>>,
     due: Instant,
-    state: State,
+    state: PlayState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum PlayState {
     Playing,
     Pausing,
     /// Nothing more comes; the connection is being broken or stays silent.
@@ -271,7 +271,7 @@ impl AnswerBody {
             unflushed: false,
             pause: None,
             due: Instant::now(),
-            state: State::Playing,
+            state: PlayState::Playing,
         };
         if outlet.bodiless || script.content_length == Some(0) {
             body.complete();
@@ -291,7 +291,7 @@ impl AnswerBody {
         self.exchange.end(End::Faulted);
         self.due = Instant::now() + Duration::from_millis(10);
         self.pause_until_due();
-        self.state = State::Failing(reason);
+        self.state = PlayState::Failing(reason);
     }
 
     fn pause_until_due(&mut self) {
@@ -300,13 +300,13 @@ impl AnswerBody {
             Some(sleep) => sleep.as_mut().reset(due),
             none => *none = Some(Box::pin(tokio::time::sleep_until(due))),
         }
-        self.state = State::Pausing;
+        self.state = PlayState::Pausing;
     }
 
     fn break_off(&mut self, how: Break) {
         self.exchange.end(End::Faulted);
         self.peer.control.break_after(Bytes::new(), how);
-        self.state = State::Stuck;
+        self.state = PlayState::Stuck;
     }
 
     fn send(&mut self, bytes: Bytes) -> Frame<Bytes> {
@@ -332,16 +332,16 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         loop {
             match self.state {
-                State::Playing => {}
-                State::Pausing => {
+                PlayState::Playing => {}
+                PlayState::Pausing => {
                     self.unflushed = false;
                     if let Some(pause) = &mut self.pause {
                         ready!(pause.as_mut().poll(cx));
                     }
-                    self.state = State::Playing;
+                    self.state = PlayState::Playing;
                 }
-                State::Stuck => return Poll::Pending,
-                State::Failing(reason) => {
+                PlayState::Stuck => return Poll::Pending,
+                PlayState::Failing(reason) => {
                     if let Some(pause) = &mut self.pause {
                         ready!(pause.as_mut().poll(cx));
                     }
@@ -364,7 +364,7 @@ impl Body for AnswerBody {
                     self.due = (self.due + pause).max(Instant::now());
                     self.pause_until_due();
                 }
-                Some(Step::Stall) => self.state = State::Stuck,
+                Some(Step::Stall) => self.state = PlayState::Stuck,
                 Some(Step::Break(Break::Fin)) if self.peer.stream.is_some() => {
                     self.fail_soon(Reason::INTERNAL_ERROR);
                 }

@@ -20,9 +20,9 @@ impl Place for File {
     }
 }
 
-struct Shared(Memory);
+struct SharedStore(Memory);
 
-impl Place for Shared {
+impl Place for SharedStore {
     type Store = Memory;
 
     fn open(&self) -> Memory {
@@ -37,7 +37,7 @@ fn sqlite_keeps_the_rules() {
 
 #[test]
 fn memory_keeps_the_rules() {
-    conformance::records(|| Shared(Memory::default()));
+    conformance::records(|| SharedStore(Memory::default()));
 }
 
 #[test]
@@ -47,5 +47,5 @@ fn sqlite_keeps_the_rules_for_a_ledger() {
 
 #[test]
 fn memory_keeps_the_rules_for_a_ledger() {
-    conformance::ledger(|| Shared(Memory::default()));
+    conformance::ledger(|| SharedStore(Memory::default()));
 }

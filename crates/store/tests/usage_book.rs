@@ -35,9 +35,9 @@ impl BookPlace for File {
     }
 }
 
-struct Shared(UsageMemory);
+struct SharedBook(UsageMemory);
 
-impl BookPlace for Shared {
+impl BookPlace for SharedBook {
     type Book = UsageMemory;
 
     fn open(&self) -> UsageMemory {
@@ -57,7 +57,7 @@ fn the_file_keeps_the_rules() {
 
 #[test]
 fn memory_keeps_the_rules() {
-    usage_book(|| Shared(UsageMemory::default()));
+    usage_book(|| SharedBook(UsageMemory::default()));
 }
 
 /// Row `seq` counts one request more than nothing: `seq` rows count `seq` requests.

@@ -32,9 +32,9 @@ impl VaultPlace for File {
     }
 }
 
-struct Shared(VaultMemory);
+struct SharedVault(VaultMemory);
 
-impl VaultPlace for Shared {
+impl VaultPlace for SharedVault {
     type Vault = VaultMemory;
 
     fn open(&self) -> VaultMemory {
@@ -46,7 +46,7 @@ impl VaultPlace for Shared {
 fn every_kind_keeps_the_rules() {
     conformance::vault(|| File(folder(), None));
     conformance::vault(|| File(folder(), Some(7)));
-    conformance::vault(|| Shared(VaultMemory::default()));
+    conformance::vault(|| SharedVault(VaultMemory::default()));
 }
 
 const SECRETS: [&str; 2] = ["AIzaSyVaultCanary0123456789-abcdefghijk", "AQ.Ab8RVaultCanary9876543210"];

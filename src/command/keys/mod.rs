@@ -75,14 +75,14 @@ pub(super) enum Action {
     /// Write all keys as a table, without their secrets
     Export {
         /// How rows are written
-        #[arg(long, value_enum, default_value_t = Form::Csv)]
-        format: Form,
+        #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
+        format: ExportFormat,
     },
 }
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
+pub(super) enum ExportFormat {
     /// For spreadsheets
     Csv,
     /// For programs
@@ -114,7 +114,7 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
             return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Action::Export { format } => {
-            let format = if format == Form::Csv { "csv" } else { "json" };
+            let format = if format == ExportFormat::Csv { "csv" } else { "json" };
             let path = format!("/api/keys/export?format={format}");
             print!("{}", ask_for_text(settings, "GET", &path, "", local_http::PATIENCE)?);
             return Ok(ExitCode::SUCCESS);

@@ -32,10 +32,10 @@ impl std::error::Error for BrokenOff {}
 /// A request body that is sent once, as it comes. The clones are one body.
 #[derive(Clone)]
 pub struct BodyStream {
-    shared: Arc<Shared>,
+    shared: Arc<BodyStreamState>,
 }
 
-struct Shared {
+struct BodyStreamState {
     pieces: Mutex<Option<mpsc::Receiver<Result<Bytes, BrokenOff>>>>,
     length: Option<u64>,
     passed: AtomicU64,
@@ -47,7 +47,7 @@ impl BodyStream {
     pub fn new(length: Option<u64>) -> (mpsc::Sender<Result<Bytes, BrokenOff>>, Self) {
         let (sender, pieces) = mpsc::channel(PIECES);
         let (passed, ended) = (AtomicU64::new(0), AtomicBool::new(false));
-        let shared = Shared { pieces: Mutex::new(Some(pieces)), length, passed, ended };
+        let shared = BodyStreamState { pieces: Mutex::new(Some(pieces)), length, passed, ended };
         (sender, Self { shared: Arc::new(shared) })
     }
 
@@ -78,7 +78,7 @@ impl fmt::Debug for BodyStream {
 pub(in crate::forward) struct StreamedBody {
     pieces: mpsc::Receiver<Result<Bytes, BrokenOff>>,
     left: Option<u64>,
-    shared: Arc<Shared>,
+    shared: Arc<BodyStreamState>,
 }
 
 impl http_body::Body for StreamedBody {

@@ -23,7 +23,7 @@ pub struct Learnt {
 #[derive(Debug)]
 pub struct AnswerNames {
     lines: Lines,
-    walk: Walk<Place>,
+    walk: Walk<AnswerPlace>,
     objects: Objects,
 }
 
@@ -117,7 +117,7 @@ impl Subject {
 
 /// What a value of an answer stands for. Objects and arrays first, then strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum AnswerPlace {
     /// A document: a resource, a list of them, an event.
     Top,
     /// A resource.
@@ -180,115 +180,125 @@ impl Object {
 }
 
 impl Objects {
-    fn under_resource(&self, key: &[u8]) -> Option<Place> {
+    fn under_resource(&self, key: &[u8]) -> Option<AnswerPlace> {
         let Subject { by_name, by_id, .. } = self.subject;
         let triggers = self.subject.is("triggers");
         let interactions = self.subject.is("interactions");
         Some(match key {
-            b"name" if by_name => Place::Name,
-            b"uri" | b"downloadUri" | b"download_uri" if self.subject.is("files") => Place::FileUri,
-            b"id" if by_id => Place::Id,
+            b"name" if by_name => AnswerPlace::Name,
+            b"uri" | b"downloadUri" | b"download_uri" if self.subject.is("files") => AnswerPlace::FileUri,
+            b"id" if by_id => AnswerPlace::Id,
             // A trigger's is what its maker wrote there.
-            b"environment_id" | b"environmentId" if interactions => Place::EnvironmentId,
+            b"environment_id" | b"environmentId" if interactions => AnswerPlace::EnvironmentId,
             // The last that a trigger made.
-            b"previous_interaction_id" | b"previousInteractionId" if triggers => Place::InteractionId,
-            b"continuation_token" | b"continuationToken" if interactions => Place::ContinuationToken,
-            b"output_file_id" | b"error_file_id" if self.subject.is("batches") => Place::FileUri,
-            b"type" if self.subject.is("voices") => Place::VoiceType,
-            b"response" if by_name => Place::Response,
-            b"metadata" if by_name => Place::Metadata,
+            b"previous_interaction_id" | b"previousInteractionId" if triggers => AnswerPlace::InteractionId,
+            b"continuation_token" | b"continuationToken" if interactions => AnswerPlace::ContinuationToken,
+            b"output_file_id" | b"error_file_id" if self.subject.is("batches") => AnswerPlace::FileUri,
+            b"type" if self.subject.is("voices") => AnswerPlace::VoiceType,
+            b"response" if by_name => AnswerPlace::Response,
+            b"metadata" if by_name => AnswerPlace::Metadata,
             _ => return None,
         })
     }
 
-    fn under_top(&self, key: &[u8]) -> Option<Place> {
+    fn under_top(&self, key: &[u8]) -> Option<AnswerPlace> {
         Some(match key {
-            b"file" if self.subject.is("files") => Place::Item,
-            b"interaction" if self.subject.is("interactions") => Place::Item,
+            b"file" if self.subject.is("files") => AnswerPlace::Item,
+            b"interaction" if self.subject.is("interactions") => AnswerPlace::Item,
             b"executions" | b"trigger_executions" | b"triggerExecutions" if self.subject.is("triggers") => {
-                Place::Execution
+                AnswerPlace::Execution
             }
             b"sessionResumptionUpdate" | b"session_resumption_update"
                 if self.subject.is(form::LIVE_HANDLES) =>
             {
-                Place::Resumption
+                AnswerPlace::Resumption
             }
             // Lists; `data` of the OpenAI layer.
-            b"operations" | b"data" | b"documents" => Place::Item,
-            _ if key == self.subject.collection.as_bytes() => Place::Item,
+            b"operations" | b"data" | b"documents" => AnswerPlace::Item,
+            _ if key == self.subject.collection.as_bytes() => AnswerPlace::Item,
             _ => return self.under_resource(key),
         })
     }
 
     /// What a string names.
-    fn name(&self, place: Place, text: &str) -> Option<OwnedName> {
+    fn name(&self, place: AnswerPlace, text: &str) -> Option<OwnedName> {
         match place {
-            Place::Name => form::given(text).filter(|name| self.subject.names(name.collection())),
-            Place::Id if self.subject.is("videos") => form::video(text),
-            Place::Id => form::bare(&self.subject.collection, text),
-            Place::EnvironmentId => form::bare("environments", text),
-            Place::InteractionId => form::bare("interactions", text),
-            Place::ContinuationToken => form::opaque(form::CONTINUATION_TOKENS, text),
-            Place::FileUri => form::named("files", text),
-            Place::DocumentName => form::given(text).filter(|name| name.collection() == "fileSearchStores"),
-            Place::NewHandle => form::opaque(form::LIVE_HANDLES, text),
+            AnswerPlace::Name => form::given(text).filter(|name| self.subject.names(name.collection())),
+            AnswerPlace::Id if self.subject.is("videos") => form::video(text),
+            AnswerPlace::Id => form::bare(&self.subject.collection, text),
+            AnswerPlace::EnvironmentId => form::bare("environments", text),
+            AnswerPlace::InteractionId => form::bare("interactions", text),
+            AnswerPlace::ContinuationToken => form::opaque(form::CONTINUATION_TOKENS, text),
+            AnswerPlace::FileUri => form::named("files", text),
+            AnswerPlace::DocumentName => {
+                form::given(text).filter(|name| name.collection() == "fileSearchStores")
+            }
+            AnswerPlace::NewHandle => form::opaque(form::LIVE_HANDLES, text),
             _ => None,
         }
     }
 }
 
 impl Reader for Objects {
-    type Place = Place;
+    type Place = AnswerPlace;
 
-    const TOP: Place = Place::Top;
+    const TOP: AnswerPlace = AnswerPlace::Top;
     /// Arrays may lie inside each other; the objects that count lie eight deep at most.
     const MAX_DEPTH: usize = 64;
 
-    fn under(&self, place: Place, key: &[u8]) -> Option<Place> {
+    fn under(&self, place: AnswerPlace, key: &[u8]) -> Option<AnswerPlace> {
         if matches!(key, b"expireTime" | b"expire_time" | b"expirationTime" | b"expiration_time") {
-            return Some(Place::Expiry);
+            return Some(AnswerPlace::Expiry);
         }
         match (place, key) {
-            (Place::Top, _) => self.under_top(key),
-            (Place::Item, _) => self.under_resource(key),
-            (Place::Execution, b"interaction_id" | b"interactionId") => Some(Place::InteractionId),
-            (Place::Execution, b"environment_id" | b"environmentId") => Some(Place::EnvironmentId),
-            (Place::Response, b"name") => Some(Place::Name),
-            (Place::Response, b"documentName" | b"document_name") => Some(Place::DocumentName),
-            (Place::Response | Place::Output, b"responsesFile" | b"responses_file")
-            | (Place::Video, b"uri") => Some(Place::FileUri),
-            (Place::Response, b"generateVideoResponse" | b"generate_video_response") => Some(Place::Videos),
-            (Place::Response, b"generatedVideos" | b"generated_videos")
-            | (Place::Videos, b"generatedSamples" | b"generated_samples") => Some(Place::Sample),
-            (Place::Metadata, b"output") => Some(Place::Output),
-            (Place::Sample, b"video") => Some(Place::Video),
-            (Place::Resumption, b"newHandle" | b"new_handle") => Some(Place::NewHandle),
+            (AnswerPlace::Top, _) => self.under_top(key),
+            (AnswerPlace::Item, _) => self.under_resource(key),
+            (AnswerPlace::Execution, b"interaction_id" | b"interactionId") => {
+                Some(AnswerPlace::InteractionId)
+            }
+            (AnswerPlace::Execution, b"environment_id" | b"environmentId") => {
+                Some(AnswerPlace::EnvironmentId)
+            }
+            (AnswerPlace::Response, b"name") => Some(AnswerPlace::Name),
+            (AnswerPlace::Response, b"documentName" | b"document_name") => Some(AnswerPlace::DocumentName),
+            (AnswerPlace::Response | AnswerPlace::Output, b"responsesFile" | b"responses_file")
+            | (AnswerPlace::Video, b"uri") => Some(AnswerPlace::FileUri),
+            (AnswerPlace::Response, b"generateVideoResponse" | b"generate_video_response") => {
+                Some(AnswerPlace::Videos)
+            }
+            (AnswerPlace::Response, b"generatedVideos" | b"generated_videos")
+            | (AnswerPlace::Videos, b"generatedSamples" | b"generated_samples") => Some(AnswerPlace::Sample),
+            (AnswerPlace::Metadata, b"output") => Some(AnswerPlace::Output),
+            (AnswerPlace::Sample, b"video") => Some(AnswerPlace::Video),
+            (AnswerPlace::Resumption, b"newHandle" | b"new_handle") => Some(AnswerPlace::NewHandle),
             _ => None,
         }
     }
 
-    fn reads(&self, place: Place) -> bool {
+    fn reads(&self, place: AnswerPlace) -> bool {
         matches!(
             place,
-            Place::Name
-                | Place::Id
-                | Place::EnvironmentId
-                | Place::InteractionId
-                | Place::ContinuationToken
-                | Place::FileUri
-                | Place::DocumentName
-                | Place::NewHandle
-                | Place::Expiry
-                | Place::VoiceType
+            AnswerPlace::Name
+                | AnswerPlace::Id
+                | AnswerPlace::EnvironmentId
+                | AnswerPlace::InteractionId
+                | AnswerPlace::ContinuationToken
+                | AnswerPlace::FileUri
+                | AnswerPlace::DocumentName
+                | AnswerPlace::NewHandle
+                | AnswerPlace::Expiry
+                | AnswerPlace::VoiceType
         )
     }
 
-    fn string(&mut self, place: Place, text: &str) {
+    fn string(&mut self, place: AnswerPlace, text: &str) {
         let name = self.name(place, text);
         let Some(object) = self.open.last_mut() else { return };
         match place {
-            Place::Expiry if text.len() <= Object::MAX_EXPIRY_BYTES => object.expires = Some(text.into()),
-            Place::VoiceType => object.prebuilt = text.to_ascii_lowercase().ends_with("prebuilt"),
+            AnswerPlace::Expiry if text.len() <= Object::MAX_EXPIRY_BYTES => {
+                object.expires = Some(text.into())
+            }
+            AnswerPlace::VoiceType => object.prebuilt = text.to_ascii_lowercase().ends_with("prebuilt"),
             _ => {
                 let room = object.names.len() < Object::MAX_NAMES;
                 object.names.extend(name.filter(|name| room && !object.names.contains(name)));
@@ -296,7 +306,7 @@ impl Reader for Objects {
         }
     }
 
-    fn opened(&mut self, place: Place, kind: Kind) -> Option<Place> {
+    fn opened(&mut self, place: AnswerPlace, kind: Kind) -> Option<AnswerPlace> {
         // No string of a name's place is an object or in an array.
         if self.reads(place) {
             return None;

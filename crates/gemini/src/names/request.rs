@@ -65,7 +65,7 @@ impl Mentions {
 
 /// What a value of a request stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum RequestPlace {
     /// Nothing; there may be something below it.
     Other,
     /// Of a function: an object is the caller's own, an array holds content.
@@ -89,7 +89,7 @@ enum Place {
     LiveHandle,
 }
 
-impl Place {
+impl RequestPlace {
     /// What a string there names.
     fn mention(self, text: &str) -> Option<Mention> {
         use Certainty::{Certain, Possible};
@@ -113,41 +113,41 @@ impl Place {
 }
 
 impl Reader for Mentions {
-    type Place = Place;
+    type Place = RequestPlace;
 
-    const TOP: Place = Place::Other;
+    const TOP: RequestPlace = RequestPlace::Other;
     /// The list of what is open never outgrows the body.
     const MAX_DEPTH: usize = usize::MAX;
 
-    fn under(&self, place: Place, key: &[u8]) -> Option<Place> {
+    fn under(&self, place: RequestPlace, key: &[u8]) -> Option<RequestPlace> {
         Some(match key {
             b"fileUri" | b"file_uri" | b"uri" | b"fileName" | b"file_name" | b"inputFileId"
-            | b"input_file_id" => Place::File,
-            b"cachedContent" | b"cached_content" => Place::CachedContent,
-            b"fileSearchStoreNames" | b"file_search_store_names" => Place::FileSearchStore,
-            b"previousInteractionId" | b"previous_interaction_id" => Place::Interaction,
+            | b"input_file_id" => RequestPlace::File,
+            b"cachedContent" | b"cached_content" => RequestPlace::CachedContent,
+            b"fileSearchStoreNames" | b"file_search_store_names" => RequestPlace::FileSearchStore,
+            b"previousInteractionId" | b"previous_interaction_id" => RequestPlace::Interaction,
             b"environmentId" | b"environment_id" | b"fromEnvironment" | b"from_environment" => {
-                Place::EnvironmentId
+                RequestPlace::EnvironmentId
             }
-            b"environment" | b"baseEnvironment" | b"base_environment" => Place::Environment,
-            b"agent" | b"baseAgent" | b"base_agent" => Place::Agent,
-            b"credential" | b"credentialId" | b"credential_id" => Place::Credential,
-            b"voice" | b"voiceId" | b"voice_id" | b"baseVoice" | b"base_voice" => Place::Voice,
-            b"extendVideoId" | b"extend_video_id" => Place::Video,
-            b"continuationToken" | b"continuation_token" => Place::ContinuationToken,
-            b"sessionResumption" | b"session_resumption" => Place::SessionResumption,
-            b"handle" if place == Place::SessionResumption => Place::LiveHandle,
-            b"result" => Place::Result,
+            b"environment" | b"baseEnvironment" | b"base_environment" => RequestPlace::Environment,
+            b"agent" | b"baseAgent" | b"base_agent" => RequestPlace::Agent,
+            b"credential" | b"credentialId" | b"credential_id" => RequestPlace::Credential,
+            b"voice" | b"voiceId" | b"voice_id" | b"baseVoice" | b"base_voice" => RequestPlace::Voice,
+            b"extendVideoId" | b"extend_video_id" => RequestPlace::Video,
+            b"continuationToken" | b"continuation_token" => RequestPlace::ContinuationToken,
+            b"sessionResumption" | b"session_resumption" => RequestPlace::SessionResumption,
+            b"handle" if place == RequestPlace::SessionResumption => RequestPlace::LiveHandle,
+            b"result" => RequestPlace::Result,
             _ if is_callers_own(key) => return None,
-            _ => Place::Other,
+            _ => RequestPlace::Other,
         })
     }
 
-    fn reads(&self, place: Place) -> bool {
-        !matches!(place, Place::Other | Place::Result | Place::SessionResumption)
+    fn reads(&self, place: RequestPlace) -> bool {
+        !matches!(place, RequestPlace::Other | RequestPlace::Result | RequestPlace::SessionResumption)
     }
 
-    fn string(&mut self, place: Place, text: &str) {
+    fn string(&mut self, place: RequestPlace, text: &str) {
         let Some(mention) = place.mention(text) else { return };
         match self.index.entry(mention.name.clone()) {
             Entry::Occupied(at) => {
@@ -161,10 +161,10 @@ impl Reader for Mentions {
         }
     }
 
-    fn opened(&mut self, place: Place, kind: Kind) -> Option<Place> {
+    fn opened(&mut self, place: RequestPlace, kind: Kind) -> Option<RequestPlace> {
         match (place, kind) {
-            (Place::Result, Kind::Object) => None,
-            (Place::Result, Kind::Array) => Some(Place::Other),
+            (RequestPlace::Result, Kind::Object) => None,
+            (RequestPlace::Result, Kind::Array) => Some(RequestPlace::Other),
             _ => Some(place),
         }
     }

@@ -11,7 +11,7 @@ use super::Counters;
 use crate::budget::{BELIEVED, Booking, Budget, Spent};
 use crate::effect::{Effect, Effects, Event};
 use crate::ids::{Model, ModelIx, ProjectIx};
-use crate::journal::Page;
+use crate::journal::JournalPage;
 use crate::lease_request::LeaseRequest;
 use crate::limit::{Caps, Limit, configured, gauge_of};
 use crate::members::Members;
@@ -152,7 +152,7 @@ impl Counters {
             let Some(budget) = state.budgets.get_mut(&project) else { continue };
             budget.forget_learnt();
             if !std::mem::replace(&mut budget.dirty, true) {
-                self.journal.note(Page::Limits(project, state.name.clone()), now);
+                self.journal.note(JournalPage::Limits(project, state.name.clone()), now);
             }
             forgot = true;
         }
@@ -175,7 +175,7 @@ impl Counters {
             let heir = state.budgets.entry(to).or_insert_with(|| Budget::new(budget.configured));
             heir.merge(&budget, now);
             if !std::mem::replace(&mut heir.dirty, true) {
-                self.journal.note(Page::Limits(to, state.name.clone()), now);
+                self.journal.note(JournalPage::Limits(to, state.name.clone()), now);
             }
         }
         former
@@ -192,7 +192,7 @@ impl Counters {
             }
         }
         former.extend(self.journal.pages().iter().filter_map(|page| match page {
-            Page::Limits(of, model) if *of == project => Some(subject(model)),
+            JournalPage::Limits(of, model) if *of == project => Some(subject(model)),
             _ => None,
         }));
         former
@@ -224,7 +224,7 @@ impl Counters {
         if let Some(budget) = state.budgets.get_mut(&project)
             && !std::mem::replace(&mut budget.dirty, true)
         {
-            self.journal.note(Page::Limits(project, state.name.clone()), now);
+            self.journal.note(JournalPage::Limits(project, state.name.clone()), now);
         }
     }
 
@@ -244,9 +244,9 @@ impl Counters {
         self.journal.give_back(pages);
     }
 
-    fn page(&mut self, page: &Page, members: &Members, now: Now) -> Record {
+    fn page(&mut self, page: &JournalPage, members: &Members, now: Now) -> Record {
         match page {
-            Page::Limits(project, model) => {
+            JournalPage::Limits(project, model) => {
                 if let Some(model) = self.models.find(model)
                     && let Some(budget) = self.models.get_mut(model).budgets.get_mut(project)
                 {
@@ -254,11 +254,11 @@ impl Counters {
                 }
                 self.limits_record(*project, model, members, now)
             }
-            Page::Usage(key) => {
+            JournalPage::Usage(key) => {
                 self.keys[key.position()].unkept = false;
                 self.usage_record(*key, &members.get(*key).id)
             }
-            Page::ModelUsage(key, model) => {
+            JournalPage::ModelUsage(key, model) => {
                 if let Some(model) = self.models.find(model) {
                     self.models.get_mut(model).is_kept(*key);
                 }

@@ -13,7 +13,7 @@ pub(crate) use budgets::Headroom;
 use crate::breaker::{Breaker, Turn};
 use crate::budget::Budget;
 use crate::ids::{KeyIx, Model, ModelIx, Order, ProjectIx};
-use crate::journal::{Journal, Page};
+use crate::journal::{Journal, JournalPage};
 use crate::lease_request::Retry;
 use crate::limit::Limit;
 use crate::losses::Losses;
@@ -167,7 +167,7 @@ impl Counters {
             subjects.extend(state.keys().filter(|key| of(*key)).map(|key| by_model(key, &state.name)));
         }
         subjects.extend(self.journal.pages().iter().filter_map(|page| match page {
-            Page::ModelUsage(key, model) if of(*key) => Some(by_model(*key, model)),
+            JournalPage::ModelUsage(key, model) if of(*key) => Some(by_model(*key, model)),
             _ => None,
         }));
         subjects

@@ -7,7 +7,7 @@ use meter::Now;
 
 use super::Counters;
 use crate::ids::{KeyIx, Model, ModelIx};
-use crate::journal::Page;
+use crate::journal::JournalPage;
 use crate::key::KeyId;
 use crate::lease::Settlement;
 use crate::members::Members;
@@ -41,7 +41,7 @@ impl Counters {
         let entry = &mut self.keys[key.position()];
         change(&mut entry.totals);
         if !std::mem::replace(&mut entry.unkept, true) {
-            self.journal.note(Page::Usage(key), now);
+            self.journal.note(JournalPage::Usage(key), now);
         }
         if let Some(model) = model {
             self.models.sum_up(model, key, now, &mut self.journal, change);
@@ -89,7 +89,7 @@ impl Counters {
         let entry = &mut self.keys[key.position()];
         entry.totals = usage.totals;
         if !usage.models.is_empty() && !std::mem::replace(&mut entry.unkept, true) {
-            self.journal.note(Page::Usage(key), now);
+            self.journal.note(JournalPage::Usage(key), now);
         }
         for ModelUsage { model, totals } in &usage.models {
             self.take_over(key, model, totals, now);

@@ -94,7 +94,7 @@ struct Details {
 }
 
 /// What stays the same in every chunk of an answer.
-struct Frame {
+struct AnswerFrame {
     model: String,
     id: String,
     prompt_tokens: u64,
@@ -102,7 +102,7 @@ struct Frame {
     cached_tokens: Option<u64>,
 }
 
-impl Frame {
+impl AnswerFrame {
     fn chunk(&self, part: Part, answer_tokens: u64, last: bool) -> Response {
         Response {
             candidates: [Candidate {
@@ -133,7 +133,7 @@ impl Frame {
     }
 }
 
-fn reply(call: &Call<'_>, id: &str, verb: &str) -> Result<(Frame, Reply), ApiError> {
+fn reply(call: &Call<'_>, id: &str, verb: &str) -> Result<(AnswerFrame, Reply), ApiError> {
     let model = call.model(id, &[ModelKind::Generate], verb)?;
     only_fields(&call.json, FIELDS)?;
     let prompt = Prompt::native(&call.json, model.wants_signatures())?;
@@ -141,7 +141,7 @@ fn reply(call: &Call<'_>, id: &str, verb: &str) -> Result<(Frame, Reply), ApiErr
     call.world.meter(&call.key.project, id, Metered::Generate, prompt.tokens)?;
     let known = call.world.cached_tokens(&call.key.project, id, &call.json, &prompt);
     let cached = named + known;
-    let frame = Frame {
+    let frame = AnswerFrame {
         model: model.id.clone(),
         id: format!("sim{:017x}", call.world.next_answer()),
         prompt_tokens: named + prompt.tokens,
@@ -150,7 +150,7 @@ fn reply(call: &Call<'_>, id: &str, verb: &str) -> Result<(Frame, Reply), ApiErr
     Ok((frame, Reply::to(&prompt, call.world.shape())))
 }
 
-fn whole(frame: &Frame, reply: Reply) -> Response {
+fn whole(frame: &AnswerFrame, reply: Reply) -> Response {
     match reply {
         Reply::Call { name, args, signature } => frame.call(&name, &args, signature),
         Reply::Text(pieces) => {
@@ -170,7 +170,7 @@ pub(super) fn unary(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
 pub(crate) fn generated(world: &World, model: &Model, request: &Value) -> Result<Value, ApiError> {
     only_fields(request, FIELDS)?;
     let prompt = Prompt::native(request, model.wants_signatures())?;
-    let frame = Frame {
+    let frame = AnswerFrame {
         model: model.id.clone(),
         id: format!("sim{:017x}", world.next_answer()),
         prompt_tokens: prompt.tokens,

@@ -38,8 +38,8 @@ fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
     let lines = batches::lines(call, file)?;
     let answers = lines.iter().map(|line| answered(call, line)).collect();
     let model = lines.first().and_then(|line| line.pointer("/body/model")?.as_str()).unwrap_or_default();
-    let asked = batches::Asked {
-        form: batches::Form::Generate,
+    let asked = batches::BatchDetails {
+        form: batches::BatchForm::Generate,
         model: model.strip_prefix("models/").unwrap_or(model),
         display_name: None,
         more: json!({

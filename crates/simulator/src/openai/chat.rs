@@ -45,7 +45,7 @@ const FIELDS: &[&str] = &[
 ];
 
 /// What stays the same in every chunk of an answer.
-struct Frame {
+struct ChunkFrame {
     id: String,
     created: u64,
     model: String,
@@ -54,7 +54,7 @@ struct Frame {
     cached_tokens: u64,
 }
 
-impl Frame {
+impl ChunkFrame {
     fn object(&self, kind: &str, choice: &Value, answer_tokens: u64) -> Value {
         let mut object = json!({
             "choices": [choice],
@@ -98,7 +98,7 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
     call.world.meter(&call.key.project, &model.id, Metered::Generate, prompt.tokens)?;
     let streamed = call.json.get("stream") == Some(&Value::Bool(true));
     let number = call.world.next_answer();
-    let frame = Frame {
+    let frame = ChunkFrame {
         id: format!("sim{number:017x}"),
         created: call.world.now_ms() / 1000,
         model: model.id.clone(),
@@ -141,7 +141,7 @@ fn called(name: &str, args: &Value, signature: &str, number: u64) -> (Value, u64
     (message, spent)
 }
 
-fn whole(frame: &Frame, reply: Reply, number: u64) -> Value {
+fn whole(frame: &ChunkFrame, reply: Reply, number: u64) -> Value {
     match reply {
         Reply::Call { name, args, signature } => {
             let (message, spent) = called(&name, &args, &signature, number);
@@ -164,7 +164,7 @@ pub(super) fn offline(world: &World, request: &Value) -> Result<Value, ApiError>
     let model = model.ok_or_else(|| ApiError::new(404, format!("Model is not found: models/{id}")))?;
     let prompt = Prompt::openai(request, model.wants_signatures())?;
     let number = world.next_answer();
-    let frame = Frame {
+    let frame = ChunkFrame {
         id: format!("sim{number:017x}"),
         created: world.now_ms() / 1000,
         model: model.id.clone(),

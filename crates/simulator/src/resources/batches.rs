@@ -20,12 +20,12 @@ use crate::world::{LOWER, Resource, World, merge, stamp};
 
 /// What a batch consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum BatchForm {
     Generate,
     Embed,
 }
 
-impl Form {
+impl BatchForm {
     fn named(name: &str) -> Option<Self> {
         match name {
             "batchGenerateContent" => Some(Self::Generate),
@@ -81,7 +81,7 @@ pub(super) fn answer(call: &Call<'_>, place: &Place) -> Result<Answer, ApiError>
             })
         }
         Act::Verb(verb) if verb == "cancel" => cancel(call, &place.name).map(|_| Answer::pretty(&json!({}))),
-        Act::Verb(verb) => match Form::named(verb) {
+        Act::Verb(verb) => match BatchForm::named(verb) {
             Some(form) => create(call, place, form).map(|batch| Answer::pretty(&batch)),
             None => Ok(Answer::no_such_page(call.path)),
         },
@@ -105,8 +105,8 @@ pub(crate) fn cancel(call: &Call<'_>, name: &str) -> Result<Value, ApiError> {
     })
 }
 
-fn create(call: &Call<'_>, place: &Place, form: Form) -> Result<Value, ApiError> {
-    let kind = if form == Form::Generate { ModelKind::Generate } else { ModelKind::Embed };
+fn create(call: &Call<'_>, place: &Place, form: BatchForm) -> Result<Value, ApiError> {
+    let kind = if form == BatchForm::Generate { ModelKind::Generate } else { ModelKind::Embed };
     let model = call.model(place.model().unwrap_or_default(), &[kind], "batchGenerateContent")?;
     let Some(batch) = call.json.get("batch") else {
         return Err(ApiError::new(400, "* BatchGenerateContentRequest.batch: batch is not specified\n"));
@@ -126,7 +126,7 @@ fn create(call: &Call<'_>, place: &Place, form: Form) -> Result<Value, ApiError>
     } else {
         return Err(ApiError::new(400, "* InputConfig.source: requests or a file_name must be given\n"));
     };
-    let asked = Asked {
+    let asked = BatchDetails {
         form,
         model: &model.id,
         display_name: field(batch, "displayName", "display_name").cloned(),
@@ -136,8 +136,8 @@ fn create(call: &Call<'_>, place: &Place, form: Form) -> Result<Value, ApiError>
 }
 
 /// What a batch is told by besides its output.
-pub(crate) struct Asked<'a> {
-    pub(crate) form: Form,
+pub(crate) struct BatchDetails<'a> {
+    pub(crate) form: BatchForm,
     pub(crate) model: &'a str,
     pub(crate) display_name: Option<Value>,
     /// More fields of the metadata.
@@ -170,7 +170,7 @@ pub(crate) fn check(call: &Call<'_>, request: &Value) -> Result<(), ApiError> {
 }
 
 /// One answer with what identifies it, which is under `mark` in the request.
-fn answered(call: &Call<'_>, model: &Model, form: Form, item: &Value, mark: &str) -> Value {
+fn answered(call: &Call<'_>, model: &Model, form: BatchForm, item: &Value, mark: &str) -> Value {
     let request = item.get("request").unwrap_or(item);
     let mut answer = match check(call, request).and_then(|()| form.answer(call.world, model, request)) {
         Ok(response) => json!({"response": response}),
@@ -186,7 +186,7 @@ fn answered(call: &Call<'_>, model: &Model, form: Form, item: &Value, mark: &str
 }
 
 /// Puts a batch on the shelf; returns it as it is at the beginning.
-pub(crate) fn begin(call: &Call<'_>, asked: &Asked<'_>, output: Output) -> Value {
+pub(crate) fn begin(call: &Call<'_>, asked: &BatchDetails<'_>, output: Output) -> Value {
     let (world, project, now) = (call.world, call.key.project.as_str(), call.world.clock());
     let id = world.resources.ids.id(LOWER, 32);
     let mut batch = Resource::new(Kind::Batch, "batches", &id, project, now);
@@ -234,7 +234,7 @@ pub(crate) fn begin(call: &Call<'_>, asked: &Asked<'_>, output: Output) -> Value
     body
 }
 
-fn merge_some(metadata: &mut Value, asked: &Asked<'_>) {
+fn merge_some(metadata: &mut Value, asked: &BatchDetails<'_>) {
     if let Some(name) = &asked.display_name {
         metadata["displayName"] = name.clone();
     }

@@ -78,7 +78,7 @@ fn text(input: &Value) -> String {
 }
 
 /// What was asked for, checked.
-struct Asked {
+struct InteractionRequest {
     /// `model` or `agent`, and which.
     by: (&'static str, Value),
     pieces: Vec<String>,
@@ -88,7 +88,7 @@ struct Asked {
     background: bool,
 }
 
-fn asked(call: &Call<'_>) -> Result<Asked, ApiError> {
+fn asked(call: &Call<'_>) -> Result<InteractionRequest, ApiError> {
     let request = &call.json;
     let flag = |name: &str| request.get(name).and_then(Value::as_bool);
     let (stored, streamed) = (flag("store").unwrap_or(true), flag("stream").unwrap_or(false));
@@ -132,7 +132,7 @@ fn asked(call: &Call<'_>) -> Result<Asked, ApiError> {
         }
         Reply::Call { .. } => Vec::new(),
     };
-    Ok(Asked { by, pieces, input_tokens, stored, streamed, background })
+    Ok(InteractionRequest { by, pieces, input_tokens, stored, streamed, background })
 }
 
 fn create(call: &Call<'_>) -> Result<Answer, ApiError> {

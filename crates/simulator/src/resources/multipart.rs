@@ -9,7 +9,7 @@ use crate::error::ApiError;
 const LIMIT: usize = 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum PartState {
     /// Before the first part.
     Preamble,
     Delimiter,
@@ -25,7 +25,7 @@ enum State {
 pub(super) struct Multipart {
     delimiter: Vec<u8>,
     buffer: Vec<u8>,
-    state: State,
+    state: PartState,
     pub(super) metadata: Option<Vec<u8>>,
     /// The type of the file, once its part has begun.
     pub(super) data_type: Option<String>,
@@ -51,7 +51,7 @@ impl Multipart {
             delimiter: format!("\r\n--{boundary}").into_bytes(),
             // The first delimiter has no line before it.
             buffer: b"\r\n".to_vec(),
-            state: State::Preamble,
+            state: PartState::Preamble,
             metadata: None,
             data_type: None,
             data_begun: false,
@@ -60,20 +60,20 @@ impl Multipart {
 
     /// Takes in the next piece of the body and passes on what of it belongs to the file.
     pub(super) fn push(&mut self, bytes: &[u8], mut file: impl FnMut(&[u8])) -> Result<(), ApiError> {
-        if self.state == State::Done {
+        if self.state == PartState::Done {
             return Ok(());
         }
         self.buffer.extend_from_slice(bytes);
         loop {
             match self.state {
-                State::Preamble | State::Metadata | State::Data | State::Skipped => {
+                PartState::Preamble | PartState::Metadata | PartState::Data | PartState::Skipped => {
                     let found = memmem::find(&self.buffer, &self.delimiter);
                     // The end may be the beginning of a delimiter.
                     let free = self.buffer.len().saturating_sub(self.delimiter.len() - 1);
                     let end = found.unwrap_or(free);
                     match (&mut self.metadata, self.state) {
-                        (_, State::Data) => file(&self.buffer[..end]),
-                        (Some(metadata), State::Metadata) => {
+                        (_, PartState::Data) => file(&self.buffer[..end]),
+                        (Some(metadata), PartState::Metadata) => {
                             metadata.extend_from_slice(&self.buffer[..end]);
                             if metadata.len() > LIMIT {
                                 return Err(malformed("the metadata is too long"));
@@ -86,20 +86,20 @@ impl Multipart {
                         return Ok(());
                     }
                     self.buffer.drain(..end + self.delimiter.len());
-                    self.state = State::Delimiter;
+                    self.state = PartState::Delimiter;
                 }
-                State::Delimiter => match self.buffer.get(..2) {
+                PartState::Delimiter => match self.buffer.get(..2) {
                     None => return Ok(()),
                     Some(b"--") => {
-                        self.state = State::Done;
+                        self.state = PartState::Done;
                         self.buffer.clear();
                         return Ok(());
                     }
                     // Kept: headers may be missing, and then this is the empty line.
-                    Some(b"\r\n") => self.state = State::Headers,
+                    Some(b"\r\n") => self.state = PartState::Headers,
                     Some(_) => return Err(malformed("a boundary goes on")),
                 },
-                State::Headers => {
+                PartState::Headers => {
                     let Some(end) = memmem::find(&self.buffer, b"\r\n\r\n") else {
                         if self.buffer.len() > LIMIT {
                             return Err(malformed("the headers of a part are too long"));
@@ -110,13 +110,13 @@ impl Multipart {
                     self.buffer.drain(..end + 4);
                     self.state = self.part(&headers);
                 }
-                State::Done => return Ok(()),
+                PartState::Done => return Ok(()),
             }
         }
     }
 
     /// What the part with these headers is.
-    fn part(&mut self, headers: &str) -> State {
+    fn part(&mut self, headers: &str) -> PartState {
         let header = |name: &str| {
             headers.lines().find_map(|line| {
                 let (n, value) = line.split_once(':')?;
@@ -128,20 +128,20 @@ impl Multipart {
         let named = header("content-disposition").is_some_and(|form| form.contains("filename="));
         if json && !named && self.metadata.is_none() && !self.data_begun {
             self.metadata = Some(Vec::new());
-            return State::Metadata;
+            return PartState::Metadata;
         }
         if std::mem::replace(&mut self.data_begun, true) {
-            return State::Skipped;
+            return PartState::Skipped;
         }
         self.data_type = content_type.map(str::to_owned);
-        State::Data
+        PartState::Data
     }
 
     /// The body is over.
     pub(super) fn finish(&self) -> Result<(), ApiError> {
         match self.state {
-            State::Done if self.data_begun => Ok(()),
-            State::Done => Err(malformed("no file")),
+            PartState::Done if self.data_begun => Ok(()),
+            PartState::Done => Err(malformed("no file")),
             _ => Err(malformed("it ends too early")),
         }
     }

@@ -21,7 +21,7 @@ const SEALED: &str = "sealed keys";
 /// The file's own frame. In the clear it has the keys and perhaps their checksum, sealed the last three.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Frame {
+struct VaultEnvelope {
     #[serde(rename = "gemini-balance")]
     form: String,
     version: u32,
@@ -129,7 +129,7 @@ fn lines_of(keys: impl ExactSizeIterator<Item = KeyLine>) -> Zeroizing<Vec<u8>> 
     lines
 }
 
-fn frame_of(bytes: &[u8], path: &Path) -> Result<Frame, VaultError> {
+fn frame_of(bytes: &[u8], path: &Path) -> Result<VaultEnvelope, VaultError> {
     let title = serde_json::from_slice::<Title>(bytes);
     let begins_well = || bytes.trim_ascii_start().starts_with(b"{\"gemini-balance\":");
     match title {
@@ -143,11 +143,11 @@ fn frame_of(bytes: &[u8], path: &Path) -> Result<Frame, VaultError> {
         _ => {}
     }
     // What is wrong with it may be a part of it, which is not shown.
-    let frame = serde_json::from_slice(bytes).ok().filter(|frame: &Frame| frame.version == VERSION);
+    let frame = serde_json::from_slice(bytes).ok().filter(|frame: &VaultEnvelope| frame.version == VERSION);
     frame.ok_or_else(|| VaultError::Damaged(path.to_owned(), "it is not as it was written"))
 }
 
-fn keys_of(frame: Frame, path: &Path) -> Result<Vec<KeptKey>, VaultError> {
+fn keys_of(frame: VaultEnvelope, path: &Path) -> Result<Vec<KeptKey>, VaultError> {
     let damaged = |why| VaultError::Damaged(path.to_owned(), why);
     let keys = frame.keys.filter(|_| frame.form == CLEAR).ok_or_else(|| damaged("a part is missing"))?;
     let count = keys.len();

@@ -56,7 +56,7 @@ pub(super) struct PoolView(serde_json::Map<String, serde_json::Value>);
 
 /// A page.
 #[derive(Debug, Serialize)]
-pub(super) struct Page {
+pub(super) struct KeysPage {
     keys: Vec<Row>,
     /// How many keys there are, by state; of all, whatever was asked for.
     counts: Counts,
@@ -70,7 +70,7 @@ pub(super) struct Page {
 
 /// What a question asks for.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(super) enum KeysQuestion {
     /// Keys of the pool.
     InPool(PageRequest),
     /// Keys that were added and are shadowed, in the order of their ids.
@@ -183,7 +183,7 @@ fn shown<'a>(snapshot: &'a Snapshot, inventory: &'a KeyInventory) -> impl Iterat
 
 impl Question {
     /// Says what is asked for, or what is wrong with the question.
-    pub(super) fn read(&self) -> Result<Asked, String> {
+    pub(super) fn read(&self) -> Result<KeysQuestion, String> {
         let limit = self.limit.unwrap_or(USUAL_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(format!("limit must be a whole number from 1 to {MAX_LIMIT}"));
@@ -206,7 +206,7 @@ impl Question {
         };
         match self.state.as_deref() {
             None => {}
-            Some(SHADOWED) => return Ok(Asked::Shadowed(request)),
+            Some(SHADOWED) => return Ok(KeysQuestion::Shadowed(request)),
             Some(word) => {
                 let state = STATES.into_iter().find(|state| state_of(*state) == word).ok_or_else(|| {
                     let words: Vec<_> = STATES.into_iter().map(state_of).collect();
@@ -215,11 +215,11 @@ impl Question {
                 request.states.push(state);
             }
         }
-        Ok(Asked::InPool(request))
+        Ok(KeysQuestion::InPool(request))
     }
 }
 
-impl Asked {
+impl KeysQuestion {
     /// Returns what the pool is asked for.
     pub(super) fn of_pool(&self) -> PageRequest {
         match self {
@@ -230,10 +230,10 @@ impl Asked {
     }
 
     /// Returns the page, of what the pool has answered.
-    pub(super) fn page(&self, of_pool: &KeyPage, inventory: &KeyInventory) -> Page {
+    pub(super) fn page(&self, of_pool: &KeyPage, inventory: &KeyInventory) -> KeysPage {
         let (counts, shadowed) = (of_pool.overview.counts, inventory.shadowed().count());
         match self {
-            Self::InPool(_) => Page {
+            Self::InPool(_) => KeysPage {
                 keys: of_pool.keys.iter().map(|view| Shown::InPool(view).row(inventory)).collect(),
                 counts,
                 shadowed,
@@ -258,7 +258,7 @@ impl Asked {
                 let rank = |key: &&AddedKey| KeyRank { text: String::new(), number: 0, id: key.id().clone() };
                 let next = last.map(|key| cursor_at(&rank(key)));
                 let keys = found.into_iter().map(|key| Shown::Shadowed(key).row(inventory)).collect();
-                Page { keys, counts, shadowed, matched, next }
+                KeysPage { keys, counts, shadowed, matched, next }
             }
         }
     }
@@ -312,7 +312,7 @@ mod tests {
         KeyInventory::new(configured, vec![kept, added])
     }
 
-    fn page(question: &Question, inventory: &KeyInventory) -> Page {
+    fn page(question: &Question, inventory: &KeyInventory) -> KeysPage {
         let asked = question.read().unwrap();
         let pool = Pool::new(Settings::default(), inventory.ring().unwrap().specs(), 1).unwrap();
         let now = meter::Now { mono: std::time::Duration::ZERO, wall: Utc::now() };
