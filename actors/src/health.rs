@@ -12,7 +12,7 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Serving.
+    /// It does all that it is there for.
     Up,
     /// Dead, and about to be started again.
     Restarting,

@@ -77,7 +77,7 @@ pub fn fingerprint(secret: &Secret) -> String {
 /// A key's text cannot be sent in a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnusableKey {
-    /// Which key.
+    /// The key whose secret no header can carry.
     pub id: KeyId,
 }
 
@@ -142,7 +142,7 @@ impl KeyRing {
         self.by_project.get(&Project::from(project))
     }
 
-    /// Every key.
+    /// Returns every key, in the order of the configuration.
     pub fn keys(&self) -> &[Arc<Key>] {
         &self.keys
     }

@@ -6,9 +6,9 @@ use http::HeaderMap;
 /// A client's span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
-    /// The trace.
+    /// The trace that the client's request belongs to.
     pub trace_id: u128,
-    /// The span.
+    /// The client's span, the parent of ours.
     pub span_id: u64,
     /// Whether the client keeps this trace.
     pub is_sampled: bool,

@@ -74,7 +74,7 @@ pub struct Delay {
     pub start: Duration,
     /// How long it was.
     pub took: Duration,
-    /// Why.
+    /// What the request waited for.
     pub cause: DelayCause,
     /// The pool's refusal, if that ended it.
     pub refusal: Option<Refusal>,

@@ -36,7 +36,7 @@ pub enum Refused {
     },
     /// There is one, it is known, and its caller may not call.
     Denied {
-        /// Why.
+        /// Why the caller is not let in.
         denial: Denial,
         /// The caller's name.
         caller: Arc<str>,

@@ -255,7 +255,7 @@ impl GatewayError {
         }
     }
 
-    /// The answer.
+    /// Makes the answer, in the caller's format.
     pub(super) fn response(&self, form: ErrorForm, id: &str) -> HttpResponse {
         let told = self.told();
         let mut response = HttpResponse::build(self.status());

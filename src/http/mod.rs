@@ -47,7 +47,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 /// What the handlers of one worker share, for the requests that begin under the same settings.
 pub struct AppState {
-    /// The settings.
+    /// The settings that this state was made from.
     pub current: Arc<CurrentSettings>,
     /// Who may call.
     pub gate: Arc<Gate>,

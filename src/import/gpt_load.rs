@@ -42,7 +42,7 @@ impl Tables {
         Ok(database.has_table(KEYS)? && database.has_table(GROUPS)?)
     }
 
-    /// Reads them.
+    /// Reads the tables that are of use.
     pub(super) fn read(database: &ForeignDatabase) -> Result<Self, ForeignError> {
         Ok(Self {
             groups: database.rows(

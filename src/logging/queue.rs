@@ -19,7 +19,7 @@ const GATHER: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
 struct Waiting {
-    /// Whole lines.
+    /// Lines that wait to be written, each whole.
     bytes: Vec<u8>,
     dropped: u64,
     writing: bool,

@@ -23,7 +23,7 @@ const SILENT: &str = "actix_http";
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Switches {
-    /// A [`LevelFilter`].
+    /// The [`LevelFilter`] in use, as a number.
     level: AtomicUsize,
     transactions: bool,
     bodies: AtomicBool,

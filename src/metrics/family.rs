@@ -21,7 +21,7 @@ pub(super) fn name_or_none(name: &str) -> &str {
     if name.is_empty() { NONE } else { name }
 }
 
-/// Writes families.
+/// Writes metric families one after another.
 pub(super) struct Families<'a>(pub(super) DescriptorEncoder<'a>);
 
 /// How a family is called. Of counters without `_total`, of all without the unit, which are added.
@@ -38,12 +38,12 @@ impl Title<'static> {
         Self { name, unit: None, help }
     }
 
-    /// In seconds.
+    /// Describes a family whose unit is seconds.
     pub(super) fn seconds(name: &'static str, help: &'static str) -> Self {
         Self { name, unit: Some(&Unit::Seconds), help }
     }
 
-    /// In bytes.
+    /// Describes a family whose unit is bytes.
     pub(super) fn bytes(name: &'static str, help: &'static str) -> Self {
         Self { name, unit: Some(&Unit::Bytes), help }
     }

@@ -52,7 +52,7 @@ pub(super) struct Scrape {
     pub(super) process: process::Figures,
 }
 
-/// Gathers.
+/// Asks every source for what a scrape tells.
 pub(super) async fn gather(sources: &Sources, process: &process::Beginning) -> Scrape {
     let pool = sources.keys.reading(MOST_QUOTAS, Instant::now() + PATIENCE).await.ok();
     let accounts = sources.accounts.as_ref();

@@ -11,7 +11,7 @@ use rust_embed::RustEmbed;
 use sha2::{Digest as _, Sha256};
 use std::{collections::HashMap, fmt::Write as _, io::Write as _, sync::OnceLock};
 
-/// The folder.
+/// The files of the page, part of the program in a release build.
 #[derive(RustEmbed)]
 #[folder = "web/"]
 #[exclude = "vendoring/*"]

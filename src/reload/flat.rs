@@ -18,7 +18,7 @@ const SHOWN: usize = 200;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FlatConfiguration(BTreeMap<String, FlatValue>);
 
-/// A value.
+/// The value of a setting, as it is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FlatValue {
     /// One that may be shown.

@@ -44,7 +44,7 @@ pub(crate) struct Reloads {
 
 /// A reload that is asked for.
 enum Ask {
-    /// By SIGHUP.
+    /// SIGHUP asked for it.
     Signal,
     /// By the operator, who is answered.
     Operator(ReloadRequest, oneshot::Sender<Result<Reloaded, ReloadError>>),

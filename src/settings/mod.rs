@@ -392,7 +392,7 @@ pub struct Log {
     pub keep_files: usize,
     /// Whether requests are logged with their bodies.
     pub debug_enabled: bool,
-    /// Where to.
+    /// The file of the debug log.
     pub debug_file: PathBuf,
     /// How much of each body.
     pub debug_body_bytes: usize,
@@ -402,7 +402,7 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people to read.
     Text,
     /// One object a line.
     Json,
@@ -464,7 +464,7 @@ pub struct Traces {
 pub struct Admin {
     /// The address to listen on.
     pub host: String,
-    /// The port.
+    /// The port that is listened on; 0 takes a free one.
     pub port: u16,
     /// How browsers reach the listener, if a proxy is before it.
     pub public_url: String,
@@ -494,7 +494,7 @@ pub struct Metrics {
 pub struct Supervisor {
     /// Deaths allowed within the window.
     pub max_restarts: usize,
-    /// The window.
+    /// For how long a death counts, in seconds.
     pub window_s: u64,
 }
 

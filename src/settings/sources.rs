@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The defaults.
+/// The text of `config.toml`, which holds every default.
 const EMBEDDED: &str = include_str!("../../config.toml");
 
 /// Which setting came from where, unless it is a default. Kept beside the settings, without their values, for errors that

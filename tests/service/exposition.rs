@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// One scrape.
+/// The metrics of one scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Exposition {
     /// Each family as its `TYPE` line names it, with its type.
@@ -56,7 +56,7 @@ impl Exposition {
         })
     }
 
-    /// Their sum.
+    /// Adds the values of the lines that have these labels.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.of(name, labels).map(|sample| sample.value).sum()
     }

@@ -40,7 +40,7 @@ fn tokens(options: &Options, folder: &Path, arguments: &[&str]) -> (bool, String
     (output.status.success(), text.trim().to_owned())
 }
 
-/// Makes one.
+/// Makes a token, and returns it.
 fn add(options: &Options, folder: &Path, arguments: &[&str]) -> String {
     let (done, token) = tokens(options, folder, &[&["add"], arguments].concat());
     assert!(done && token.starts_with("gbt_") && token.len() == 47, "{token}");

@@ -4,7 +4,7 @@
 use crate::transaction::Transaction;
 use std::{collections::VecDeque, sync::Arc};
 
-/// The ring.
+/// The newest transactions, oldest first, up to a bound.
 #[derive(Debug)]
 pub(super) struct RecentTransactions {
     most: usize,

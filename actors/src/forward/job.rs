@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 pub struct Job {
     /// The request's id.
     pub id: String,
-    /// Who called.
+    /// The caller that was let in.
     pub caller: Caller,
     /// The method, passed on as it is.
     pub method: Method,
@@ -71,7 +71,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// The upstream's headers, as `headers::down` has let them through.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body, whole or still coming.
     pub body: AnswerBody,
 }
 

@@ -62,7 +62,7 @@ struct ProjectPage {
 enum NoPage {
     /// None of its keys can be asked now: they or the project are retired, or cool. With what came of it.
     LeftOut(SearchEnd),
-    /// It failed.
+    /// The project could not be asked, and how that ended.
     Failed(SearchEnd),
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub struct LiveJob {
     /// The session's id.
     pub id: String,
-    /// Who called.
+    /// The caller that was let in.
     pub caller: Caller,
     /// Where it goes.
     pub target: Target,
@@ -50,7 +50,7 @@ impl LiveJob {
 
 /// The client's end of a session.
 pub struct Client {
-    /// Its connection.
+    /// The connection to the client.
     pub pipe: ClientPipe,
     /// Resolves when that is gone.
     pub gone: Gone,

@@ -40,7 +40,7 @@ pub enum Provenance {
 /// A key of the pool, as far as callers have to do with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolKey {
-    /// Its id.
+    /// The key's id.
     pub id: Arc<str>,
     /// The operator's label of its project.
     pub project: Option<Arc<str>>,

@@ -36,7 +36,7 @@ pub struct LimitReached {
 /// When there is room under a limit. The later is the greater; what is known counts for more than what is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Opens {
-    /// Now.
+    /// At once: what was in the way is gone.
     Now,
     /// When requests of the same caller end, or turn out to use less than was thought. Nobody knows when.
     WhenOthersEnd,

@@ -38,7 +38,7 @@ impl LimitName {
         Self::MoneyMonth,
     ];
 
-    /// The name.
+    /// Returns the name that header, log and metrics use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rpm => "rpm",

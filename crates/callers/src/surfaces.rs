@@ -24,7 +24,7 @@ impl SurfaceName {
     /// All of them, in the order in which they are listed.
     pub const ALL: [Self; 4] = [Self::Native, Self::OpenAi, Self::Live, Self::Upload];
 
-    /// The word.
+    /// Returns the word that settings and answers use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Native => "native",

@@ -8,7 +8,7 @@ use crate::{dialect::Dialect, names::OwnedName, path::Target};
 pub struct Absence {
     /// 403 or 404.
     pub status: u16,
-    /// The error.
+    /// The error document, as Google writes it.
     pub body: String,
 }
 

@@ -6,7 +6,7 @@ use crate::fault::{Fault, Kind, Next, Scope, Wait};
 /// Whether a row's wait gives way to one that the answer names (`RetryInfo.retryDelay`, `Retry-After`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// It does.
+    /// It does: the pool waits for as long as the answer says.
     Heeded,
     /// It does not: the answer's figure is wrong for this kind, or nothing is to wait.
     Ignored,

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// One row of the blame table, found for one answer (or for the lack of one).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
-    /// Which row.
+    /// The row of the blame table.
     pub kind: Kind,
     /// How long what the row blames should be left alone. `Wait::None` where the row blames nobody.
     pub wait: Wait,

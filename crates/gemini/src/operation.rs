@@ -25,7 +25,7 @@ pub struct Operation {
 /// Whether an answer streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Streaming {
-    /// No.
+    /// It answers in one piece.
     No,
     /// Server-sent events.
     Sse,

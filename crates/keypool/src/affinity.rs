@@ -18,7 +18,7 @@ const LIGHT: u64 = 8;
 pub(crate) struct Affinity {
     /// Of each key, from its name: the same in every life of the pool.
     seeds: Vec<u64>,
-    /// By project.
+    /// What each project was asked last, by its index.
     recent: Vec<Recent>,
     /// Headroom for the choice at hand, by project.
     bids: Vec<Bid>,

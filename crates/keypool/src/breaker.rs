@@ -171,7 +171,7 @@ impl Breaker {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
-    /// First attempts.
+    /// Requests of the window, their retries not counted.
     requests: u32,
     retries: u32,
     /// The retries that were served.

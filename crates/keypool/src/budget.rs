@@ -17,7 +17,7 @@ const RESET_GRACE: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     pub configured: Caps,
-    /// By gauge.
+    /// What refusals have taught, by gauge.
     pub learnt: [Option<Learnt>; Gauge::ALL.len()],
     pub minute: Box<Minute>,
     pub day: Day,

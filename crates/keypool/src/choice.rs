@@ -15,7 +15,7 @@ pub enum Choice {
     Turn,
     /// It was the least busy.
     LeastBusy,
-    /// Its weight.
+    /// The key's weight gave it the turn.
     Weight,
     /// Its project has served the conversation, or is the one that its beginning falls to.
     Conversation,

@@ -35,7 +35,7 @@ pub enum Effect {
 pub struct Effects(Vec<Effect>);
 
 impl Effects {
-    /// None yet.
+    /// Makes an empty list.
     pub fn new() -> Self {
         Self::default()
     }
@@ -69,44 +69,44 @@ impl Effects {
 pub enum Event {
     /// Something is left alone for a while.
     Cooling {
-        /// What.
+        /// What is meant: a key, a project, a model or a tool of one.
         subject: Subject,
         /// The key whose request met the fault.
         key: KeyId,
         /// For how long from now.
         wait: Duration,
-        /// Why.
+        /// The fault that led to it.
         reason: Reason,
     },
     /// Something is left alone until the operator resets it.
     Retired {
-        /// What.
+        /// What is meant: a key, a project, a model or a tool of one.
         subject: Subject,
         /// The key whose request met the fault.
         key: KeyId,
-        /// Why.
+        /// The fault that led to it.
         reason: Reason,
     },
     /// A cooldown is over; the next request is the probe.
     CooldownOver {
-        /// Of what.
+        /// What is in use again as a probe.
         subject: Subject,
     },
     /// The probe came back well: in full use again.
     Back {
-        /// What.
+        /// What is meant: a key, a project, a model or a tool of one.
         subject: Subject,
     },
     /// A model fails on all keys: it is left alone for a while.
     ModelDown {
-        /// Which.
+        /// The model that all keys share.
         model: Arc<str>,
         /// For how long from now.
         pause: Duration,
     },
     /// A model that failed on all keys serves again.
     ModelBack {
-        /// Which.
+        /// The model that all keys share.
         model: Arc<str>,
     },
     /// The upstream cannot be reached on any key: one request a second goes through to find out when it can.
@@ -117,49 +117,49 @@ pub enum Event {
     LimitLearnt {
         /// Of which model on which project.
         subject: Subject,
-        /// Of what.
+        /// What the limit bounds: requests or tokens, by minute or day.
         gauge: Gauge,
-        /// How many.
+        /// The limit, in what its gauge counts.
         limit: u64,
     },
     /// Google named the number of a key's project.
     NumberLearnt {
-        /// Whose.
+        /// The key whose answer named it.
         key: KeyId,
-        /// The number.
+        /// The project's number at Google.
         number: ProjectNumber,
     },
     /// Two keys with different labels are of one project: they share what is counted by project.
     LabelsJoined {
-        /// One.
+        /// The key whose number was just learnt.
         key: KeyId,
-        /// The other.
+        /// The key that it is compared with.
         other: KeyId,
-        /// Of both.
+        /// The number that both have.
         number: ProjectNumber,
     },
     /// Two keys with the same label are of different projects: they share nothing.
     LabelSplit {
         /// The one whose number was just learnt.
         key: KeyId,
-        /// The other.
+        /// The key that it is compared with.
         other: KeyId,
         /// Of the first.
         number: ProjectNumber,
     },
     /// The operator disabled a key.
     Disabled {
-        /// Which.
+        /// The key that the operator named.
         key: KeyId,
     },
     /// The operator enabled a key.
     Enabled {
-        /// Which.
+        /// The key that the operator named.
         key: KeyId,
     },
     /// The operator reset a key, with its project.
     Reset {
-        /// Which.
+        /// The key that the operator named.
         key: KeyId,
     },
 }

@@ -91,7 +91,7 @@ impl KeySpec {
 pub struct Tried(SmallVec<[KeyId; 2]>);
 
 impl Tried {
-    /// None yet.
+    /// Makes an empty set.
     pub fn new() -> Self {
         Self::default()
     }

@@ -27,7 +27,7 @@ pub struct LeaseId {
 pub struct Grant {
     /// To be settled exactly once, whatever happens.
     pub lease: LeaseId,
-    /// The key.
+    /// The key to send the request with.
     pub key: KeyId,
     /// Whether others wait to see how this one fares.
     pub role: Role,
@@ -63,7 +63,7 @@ pub enum Outcome {
 /// The report that ends a lease.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
-    /// The lease.
+    /// The lease to settle once the request has ended.
     pub lease: LeaseId,
     /// The key it was granted for.
     pub key: KeyId,

@@ -53,7 +53,7 @@ pub(crate) struct Members {
 #[derive(Debug)]
 pub(crate) struct NameOrder {
     sorted: Vec<KeyId>,
-    /// By key.
+    /// Each key's place in the order, by its index.
     ranks: Vec<u32>,
 }
 

@@ -16,7 +16,7 @@ use crate::snapshot::{KeyState, KeyView, Overview, StateView};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyColumn {
-    /// The name.
+    /// By id.
     #[default]
     Id,
     /// The project's label; those without one first.
@@ -38,7 +38,7 @@ pub struct KeyRank {
     pub text: String,
     /// The column's number, if that is one.
     pub number: u64,
-    /// The name.
+    /// The key's id, which decides between equal ones.
     pub id: KeyId,
 }
 
@@ -49,7 +49,7 @@ pub struct PageRequest {
     pub text: String,
     /// The states; none for all.
     pub states: Vec<KeyState>,
-    /// The order.
+    /// The column that the keys are ordered by.
     pub order: KeyColumn,
     /// Whether it is the other way round.
     pub descending: bool,

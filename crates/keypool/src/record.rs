@@ -18,33 +18,33 @@ use crate::totals::Usage;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "subject", rename_all = "snake_case")]
 pub enum Subject {
-    /// A key.
+    /// A key by itself.
     Key {
-        /// Its name.
+        /// The key's id.
         key: KeyId,
     },
     /// All keys of a project.
     Project {
-        /// Which.
+        /// The project, by label, number or its only key.
         project: Owner,
     },
     /// A model, for all keys of a project.
     Model {
-        /// Which project.
+        /// The project, by label, number or its only key.
         project: Owner,
         /// Which model; `None` stands for requests that name none.
         model: Option<Arc<str>>,
     },
     /// The limits and counts of a model, for all keys of a project.
     Limits {
-        /// Which project.
+        /// The project, by label, number or its only key.
         project: Owner,
         /// Which model; `None` stands for requests that name none.
         model: Option<Arc<str>>,
     },
     /// The totals of a key.
     Usage {
-        /// Its name.
+        /// The key's id.
         key: KeyId,
     },
     /// The totals of a model on a key.
@@ -56,9 +56,9 @@ pub enum Subject {
     },
     /// A tool, for all keys of a project.
     Tool {
-        /// Which project.
+        /// The project, by label, number or its only key.
         project: Owner,
-        /// Which tool.
+        /// The tool whose quota is spent.
         tool: Tool,
     },
 }
@@ -115,10 +115,10 @@ impl fmt::Display for Owner {
 /// The durable state of one subject. It replaces any earlier record of the same subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Whose state.
+    /// What the state is of.
     #[serde(flatten)]
     pub subject: Subject,
-    /// The state.
+    /// What is kept of it.
     #[serde(flatten)]
     pub state: CooldownState,
     /// Whether the operator disabled it; only keys can be.
@@ -177,9 +177,9 @@ pub struct LimitState {
 /// A limit that Google named in a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LearntLimit {
-    /// Of what.
+    /// What the limit bounds.
     pub gauge: Gauge,
-    /// How many.
+    /// The limit, in what its gauge counts.
     pub limit: u64,
     /// When it is forgotten, unless Google names it again.
     pub until: DateTime<Utc>,
@@ -190,9 +190,9 @@ pub struct LearntLimit {
 pub struct SecondUsed {
     /// How many seconds ago that was.
     pub ago_s: u64,
-    /// Requests.
+    /// Requests of that second.
     pub requests: u64,
-    /// Input tokens.
+    /// Input tokens of those.
     pub tokens: u64,
 }
 
@@ -204,11 +204,11 @@ pub enum CooldownState {
     Open,
     /// Cooling until then; when that is past, one probe goes first.
     Cooling {
-        /// The end.
+        /// When it may be used again.
         until: DateTime<Utc>,
         /// Steps of the backoff so far.
         steps: u32,
-        /// Why.
+        /// The fault that led to it.
         reason: Reason,
         /// Whether it ends because a day does.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -216,7 +216,7 @@ pub enum CooldownState {
     },
     /// Until the operator resets it.
     Retired {
-        /// Why.
+        /// The fault that led to it.
         reason: Reason,
     },
 }

@@ -43,7 +43,7 @@ pub struct Overview {
 /// How many keys are in which state. The five states add up to `total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// All keys.
+    /// How many keys the pool has.
     pub total: usize,
     /// May be leased, perhaps not for every model.
     pub available: usize,
@@ -77,10 +77,10 @@ pub enum KeyState {
     Disabled,
 }
 
-/// One key.
+/// How one key is, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyView {
-    /// Its name.
+    /// The key's id.
     pub id: KeyId,
     /// Its project's label.
     pub project: Option<Project>,
@@ -130,7 +130,7 @@ pub struct LimitView {
 /// A model that fails on every key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DownView {
-    /// The model.
+    /// The model that fails.
     pub model: Arc<str>,
     /// Until one request may try it again; 0 when one may, or does.
     pub back_in_ms: u64,
@@ -139,11 +139,11 @@ pub struct DownView {
 /// A tool in trouble on a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ToolView {
-    /// The tool.
+    /// The tool whose quota is spent.
     pub tool: Tool,
     /// How it stands: on probation, or cooling.
     pub state: KeyState,
-    /// Why.
+    /// The fault that led to it.
     pub reason: Option<Reason>,
     /// Until its cooldown is over.
     pub back_in_ms: Option<u64>,
@@ -156,7 +156,7 @@ pub struct ModelView {
     pub model: Option<Arc<str>>,
     /// How it stands: on probation, or cooling.
     pub state: KeyState,
-    /// Why.
+    /// The fault that led to it.
     pub reason: Option<Reason>,
     /// Until its cooldown is over.
     pub back_in_ms: Option<u64>,

@@ -12,7 +12,7 @@ use crate::lease::{Outcome, Settlement};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Totals {
-    /// Granted.
+    /// Leases that were granted.
     pub leases: u64,
     /// Settled as a success.
     pub successes: u64,
@@ -36,13 +36,13 @@ pub struct FaultTotals {
     pub key: u64,
     /// The project or its billing, or a model that it may not use.
     pub project: u64,
-    /// A quota.
+    /// Faults of a spent quota.
     pub quota: u64,
     /// The model as a whole: overloaded, broken.
     pub model: u64,
     /// The request, or the resource that it names.
     pub client: u64,
-    /// This gateway.
+    /// Faults of this gateway itself.
     pub gateway: u64,
     /// The way to the upstream.
     pub transport: u64,

@@ -40,9 +40,9 @@ impl Second {
 /// What was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amount {
-    /// Requests.
+    /// Requests in the window.
     pub requests: u64,
-    /// Input tokens.
+    /// Input tokens in the window.
     pub tokens: u64,
 }
 

@@ -7,31 +7,31 @@ use std::{error, fmt, path::PathBuf};
 pub enum StoreError {
     /// The place cannot be read or written: permissions, a missing volume, a failing disk.
     Unusable {
-        /// The file.
+        /// The file that the error is about.
         path: PathBuf,
         /// What the system said.
         reason: String,
     },
     /// The disk is full. Trying again helps once there is room.
     Full {
-        /// The file.
+        /// The file that the error is about.
         path: PathBuf,
     },
     /// Another process held the file for longer than the store waits. Trying again may help.
     Busy {
-        /// The file.
+        /// The file that the error is about.
         path: PathBuf,
     },
     /// Another gateway uses the file. Trying again helps once that one has ended.
     InUse {
-        /// The file.
+        /// The file that the error is about.
         path: PathBuf,
         /// What the other one has written of itself.
         holder: String,
     },
     /// The file was written by a newer version. It was left as it is.
     Newer {
-        /// The file.
+        /// The file that the error is about.
         path: PathBuf,
         /// The version of its schema.
         found: i64,
@@ -40,7 +40,7 @@ pub enum StoreError {
     },
     /// The file turned out to be damaged while it was in use. Opening it again moves it aside or repairs it.
     Damaged {
-        /// The file.
+        /// The file that the error is about.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,

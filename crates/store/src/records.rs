@@ -51,7 +51,7 @@ impl fmt::Display for RecordId {
     }
 }
 
-/// One record.
+/// A record as the store keeps it: it does not read the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// What it is about.

@@ -40,7 +40,7 @@ pub trait UsageBook: Send {
 pub struct JournalRow {
     /// Who counted: another name in each life of a process.
     pub node: String,
-    /// Its number.
+    /// The row's number, which rises by one with each.
     pub seq: u64,
     /// What was counted.
     pub sums: Sums,

@@ -26,7 +26,7 @@ const VERSION: u8 = 1;
 const VALUES: usize = Counters::NAMES.len() + 1 + 2 * Spread::BUCKETS;
 
 impl Cell {
-    /// As bytes.
+    /// Writes the sums as the usage book keeps them.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(64);
         self.write(&mut bytes);

@@ -17,12 +17,12 @@ impl Money {
         Self(billionths.min(Self::MAX.0))
     }
 
-    /// In billionths.
+    /// Returns the amount in billionths of the currency's unit.
     pub fn billionths(self) -> u64 {
         self.0
     }
 
-    /// The sum.
+    /// Adds, and stops at the largest amount that can be kept.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self::from_billionths(self.0.saturating_add(other.0))

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, error, fmt, str::FromStr, sync::Arc};
 pub enum Column {
     /// The name of the token that the requests came with.
     Caller,
-    /// The key.
+    /// The key that served.
     Key,
     /// The key's project.
     Project,
@@ -99,7 +99,7 @@ pub type Filter = Vec<(Column, String)>;
 pub struct Query {
     /// From then on.
     pub from: i64,
-    /// Before then.
+    /// The first second that does not count any more.
     pub to: i64,
     /// The time that one row stands for.
     pub step: QueryStep,
@@ -122,7 +122,7 @@ pub enum QueryError {
     Backwards,
     /// It would read more rows than a question may.
     TooMuch {
-        /// The most.
+        /// How many rows a question may read.
         limit: usize,
         /// The step with which it would not.
         instead: Option<StepSize>,
@@ -236,13 +236,13 @@ type RowPlace = (i64, Vec<Arc<str>>);
 type RowContent = (i64, Cell);
 
 impl Report {
-    /// Nothing yet.
+    /// Makes a report without a row.
     pub fn new(query: Query, days: Days) -> Result<Self, QueryError> {
         let families = query.families()?;
         Ok(Self { query, days, families, rows: BTreeMap::new() })
     }
 
-    /// The question.
+    /// Returns the question that is answered.
     pub fn query(&self) -> &Query {
         &self.query
     }

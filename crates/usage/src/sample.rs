@@ -32,7 +32,7 @@ pub enum RequestOutcome {
 }
 
 impl RequestOutcome {
-    /// Every outcome.
+    /// Every outcome, in the order of their counters.
     pub const ALL: [Self; 9] = [
         Self::Answered,
         Self::ClientError,

@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc};
 /// How finely keys are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyDetail {
-    /// By model.
+    /// Each key with each model.
     Models,
     /// Keys alone, where there would be too many pairs.
     Alone,
@@ -45,7 +45,7 @@ impl Sums {
         Self { at, cells }
     }
 
-    /// The second.
+    /// Returns the second that the sums are of, since 1970.
     pub fn at(&self) -> i64 {
         self.at
     }

@@ -35,7 +35,7 @@ struct MadeUp {
     sends: fn(u32) -> Sent,
 }
 
-/// One request.
+/// A request that a made-up caller has sent.
 struct Sent {
     path: String,
     body: Value,

@@ -45,7 +45,7 @@ impl Role {
     }
 }
 
-/// One endpoint.
+/// An endpoint as the API page describes it.
 pub(super) struct Endpoint {
     pub(super) role: Role,
     pub(super) method: HttpMethod,
@@ -68,7 +68,7 @@ pub(super) struct Named {
     pub(super) example: Option<&'static str>,
 }
 
-/// A body.
+/// An example of a request's body.
 pub(super) struct Example {
     pub(super) media_type: &'static str,
     pub(super) value: Value,

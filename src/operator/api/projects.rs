@@ -25,7 +25,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/api/projects", web::get().to(list));
 }
 
-/// A project.
+/// A project with its keys and what is used of its quotas.
 #[derive(Debug, Default, Serialize)]
 struct ProjectView {
     /// The label; nothing for a key without one.

@@ -13,7 +13,7 @@ use super::mark::Mark;
 /// The names of a native continuation, in both spellings that Google answers with.
 pub(super) const TOKENS: [&str; 2] = ["nextPageToken", "next_page_token"];
 
-/// A page.
+/// A project's page, read into its items.
 pub(super) struct Page {
     pub(super) items: Vec<Item>,
     /// Where the project's next page is; `None` when there is none.
@@ -26,7 +26,7 @@ pub(super) struct Page {
     pub(super) rest: Vec<(String, Box<RawValue>)>,
 }
 
-/// An item.
+/// One resource of a page, with what it is ordered by.
 pub(super) struct Item {
     /// As other requests name it: `files/abc`.
     pub(super) name: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct Item {
     pub(super) mark: Mark,
     /// When it was made, in microseconds since 1970.
     pub(super) time: Option<i64>,
-    /// Its bytes.
+    /// The resource as Google wrote it.
     pub(super) raw: Box<RawValue>,
 }
 

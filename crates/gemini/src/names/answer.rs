@@ -10,7 +10,7 @@ use crate::operation::{Operation, Ownership};
 /// A name that an answer taught.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Learnt {
-    /// Of what.
+    /// The name that was found.
     pub name: OwnedName,
     /// When Google forgets it: the text of the `expireTime` or `expirationTime` beside it (RFC 3339).
     pub expires: Option<String>,

@@ -11,7 +11,7 @@ use super::{MAX_NAME_BYTES, OwnedName, form, parts};
 /// A name in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mention {
-    /// Of what.
+    /// The name that was found.
     pub name: OwnedName,
     /// Whether it is one.
     pub certainty: Certainty,

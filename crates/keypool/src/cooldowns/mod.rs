@@ -46,13 +46,13 @@ impl PartialOrd for Timer {
 /// The cooldowns, and what may be leased because of them.
 #[derive(Debug)]
 pub(crate) struct Cooldowns {
-    /// By key.
+    /// The cooldown of each key, by its index.
     keys: Vec<Cooldown>,
-    /// By project.
+    /// The cooldown of each project, by its index.
     projects: Vec<Cooldown>,
     /// By model, those in trouble.
     troubles: BTreeMap<Model, Trouble>,
-    /// By tool.
+    /// Which projects cool for each tool.
     tools: [Trouble; Tool::ALL.len()],
     /// The keys that the operator has disabled.
     disabled: FixedBitSet,

@@ -38,7 +38,7 @@ pub(crate) struct Counters {
     keys: Vec<KeyCount>,
     losses: Losses,
     models: Models,
-    /// As configured.
+    /// The limits of the configuration.
     limits: Box<[Limit]>,
     journal: Journal,
     /// When budgets with nothing to say were last cleared away.

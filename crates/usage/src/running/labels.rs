@@ -10,12 +10,12 @@ fn other() -> Arc<str> {
     OTHER.into()
 }
 
-/// Of requests.
+/// The labels of requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RequestLabels {
     /// What was asked for, of a closed set.
     pub operation: &'static str,
-    /// The model.
+    /// The model, or `other` where it does not count by itself.
     pub model: Arc<str>,
     /// How it ended.
     pub outcome: RequestOutcome,
@@ -38,7 +38,7 @@ impl SeriesLabels for RequestLabels {
 pub struct DurationLabels {
     /// What was asked for, of a closed set.
     pub operation: &'static str,
-    /// The model.
+    /// The model, or `other` where it does not count by itself.
     pub model: Arc<str>,
 }
 
@@ -55,7 +55,7 @@ impl SeriesLabels for DurationLabels {
 /// Of first events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FirstEventLabels {
-    /// The model.
+    /// The model, or `other` where it does not count by itself.
     pub model: Arc<str>,
     /// Whether the answer streamed.
     pub streamed: bool,
@@ -70,7 +70,7 @@ impl SeriesLabels for FirstEventLabels {
 /// Of attempts, and of retries by what they followed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FaultLabels {
-    /// The model.
+    /// The model, or `other` where it does not count by itself.
     pub model: Arc<str>,
     /// The fault; `None` without one.
     pub fault: Option<Kind>,
@@ -87,7 +87,7 @@ impl SeriesLabels for FaultLabels {
 pub struct KeyLabels {
     /// The key's id.
     pub key: Arc<str>,
-    /// Its project.
+    /// The project that the key is of now.
     pub project: Arc<str>,
     /// The fault; `None` without one.
     pub fault: Option<Kind>,

@@ -57,7 +57,7 @@ pub struct Observation {
 pub struct TokenCounts([u64; TokenCounts::TYPES.len()]);
 
 impl TokenCounts {
-    /// The types.
+    /// The values of the label `type`, in the order of the counts.
     pub const TYPES: [&'static str; 5] = ["input", "cached", "output", "thoughts", "tool"];
 
     /// Each type with its count.
@@ -76,7 +76,7 @@ impl TokenCounts {
 /// What a model has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ModelCounts {
-    /// Tokens.
+    /// Tokens by their type.
     pub tokens: TokenCounts,
     /// List price of what has one.
     pub cost: Money,
@@ -88,7 +88,7 @@ pub struct ModelCounts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallerCounts {
     outcomes: [u64; RequestOutcome::ALL.len()],
-    /// Tokens.
+    /// Tokens by their type.
     pub tokens: TokenCounts,
     /// Refusals by the caller's own limits, by limit.
     pub refusals: BTreeMap<&'static str, u64>,
@@ -229,7 +229,7 @@ impl RunningCounts {
         own_model && own_caller
     }
 
-    /// Requests.
+    /// Returns how many requests each set of labels has.
     pub fn requests(&self) -> impl Iterator<Item = (&RequestLabels, &u64)> {
         self.requests.iter()
     }
@@ -254,7 +254,7 @@ impl RunningCounts {
         &self.overheads
     }
 
-    /// Attempts.
+    /// Returns how many attempts each set of labels has.
     pub fn attempts(&self) -> impl Iterator<Item = (&FaultLabels, &u64)> {
         self.attempts.iter()
     }

@@ -54,7 +54,7 @@ pub(super) struct Row {
 #[serde(transparent)]
 pub(super) struct PoolView(serde_json::Map<String, serde_json::Value>);
 
-/// A page.
+/// A page of keys, as it is answered.
 #[derive(Debug, Serialize)]
 pub(super) struct KeysPage {
     keys: Vec<Row>,
