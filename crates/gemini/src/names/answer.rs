@@ -296,7 +296,7 @@ impl Reader for Objects {
         let Some(object) = self.open.last_mut() else { return };
         match place {
             AnswerPlace::Expiry if text.len() <= Object::MAX_EXPIRY_BYTES => {
-                object.expires = Some(text.into())
+                object.expires = Some(text.into());
             }
             AnswerPlace::VoiceType => object.prebuilt = text.to_ascii_lowercase().ends_with("prebuilt"),
             _ => {
