@@ -5,7 +5,7 @@
 use super::{
     Desk,
     api::{line, overview_of},
-    gate::{answer, refusal, session_id},
+    gate::{answer, session_id},
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use futures_util::stream;
@@ -70,9 +70,6 @@ async fn listen(
     parameters: web::Query<HashMap<String, String>>,
     desk: web::Data<Desk>,
 ) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
     let mut topics = Topics::default();
     for topic in parameters.get("topics").map_or("overview", String::as_str).split(',') {
         match topic {

@@ -55,6 +55,25 @@ pub(super) fn refusal(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse
     Some(unknown())
 }
 
+/// Wraps every request: nobody goes on but the operator, and nothing of a body is read before. The paths that are open to
+/// others ask for themselves.
+pub(super) async fn let_in<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let desk = request.app_data::<web::Data<Desk>>().filter(|_| !is_open(request.path()));
+    if let Some(refusal) = desk.and_then(|desk| refusal(request.request(), desk)) {
+        return Ok(request.into_response(refusal).map_into_right_body());
+    }
+    Ok(next.call(request).await?.map_into_left_body())
+}
+
+/// Whether a path is there for others as well: health, the page without its data, its login, and monitoring, which has a token
+/// of its own.
+fn is_open(path: &str) -> bool {
+    matches!(path, "/" | "/health" | "/metrics" | "/session") || path.starts_with("/assets/")
+}
+
 fn unknown() -> HttpResponse {
     answer(401, "send the operator's token (admin.token) as Authorization: Bearer")
 }

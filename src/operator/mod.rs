@@ -91,7 +91,7 @@ pub(crate) fn start(place: OperatorAddress, gate: Arc<Gate>, operated: Operated)
     let server = HttpServer::new(move || {
         let app = App::new().app_data(web::Data::new(desk.clone()));
         let app = app.configure(api::routes).configure(events::routes).configure(assets::routes);
-        app.wrap(from_fn(audit::write)).wrap(from_fn(gate::guard))
+        app.wrap(from_fn(gate::let_in)).wrap(from_fn(audit::write)).wrap(from_fn(gate::guard))
     })
     .workers(1)
     .disable_signals()

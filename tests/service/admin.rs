@@ -227,3 +227,36 @@ async fn a_retired_key_that_is_well_again_comes_back_by_itself_and_no_check_spen
     }
     assert!(calls(&simulator, 0) >= 1, "the key is not used again");
 }
+
+#[tokio::test]
+async fn strangers_are_refused_on_every_path_before_their_body_is_read() {
+    let simulator = simulator(1).await;
+    let (options, port) = options(&simulator, 1);
+    let _gateway = options.start();
+    let authority = format!("127.0.0.1:{port}");
+    for (method, path) in [
+        ("GET", "/keys"),
+        ("POST", "/keys/key-1/disable"),
+        ("POST", "/api/keys"),
+        ("GET", "/api/keys/export"),
+        ("DELETE", "/api/keys/key-1"),
+        ("POST", "/api/import"),
+        ("POST", "/api/tokens"),
+        ("GET", "/api/usage"),
+        ("GET", "/api/requests/abc"),
+        ("POST", "/api/reload"),
+        ("POST", "/api/playground"),
+        ("GET", "/api/settings"),
+        ("GET", "/metrics"),
+        ("GET", "/api/what-comes-one-day"),
+        ("POST", "/what-comes-one-day"),
+    ] {
+        for credential in ["", "authorization: Bearer wrong\r\n"] {
+            // A body is announced, and none of it sent: whoever waits for it gives no answer.
+            let length = if method == "POST" { "content-length: 30000000\r\n" } else { "" };
+            let head = format!("{method} {path} HTTP/1.1\r\nhost: {authority}\r\n{credential}{length}\r\n");
+            let answer = crate::raw::Connection::open(&authority).ask(head.as_bytes());
+            assert_eq!(answer.status, 401, "{method} {path} {credential}");
+        }
+    }
+}

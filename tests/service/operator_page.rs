@@ -251,10 +251,11 @@ async fn the_page_is_public_small_and_says_what_it_may_do() {
         "/assets/../Cargo.toml",
         "/assets/%2e%2e/Cargo.toml",
         "/assets/",
-        "/Cargo.toml",
     ] {
         assert_eq!(site.send("GET", path, &[], "").await.status, 404, "{path}");
     }
+    // A stranger is not even told that there is nothing.
+    assert_eq!(site.send("GET", "/Cargo.toml", &[], "").await.status, 401);
     let data = site.send("GET", "/api/keys", &[], "").await;
     assert_eq!((data.status, data.header("cache-control")), (401, Some("no-store")));
     assert!(data.header("content-security-policy").is_some(), "on every answer");

@@ -1,11 +1,7 @@
 //! `/api/import`: takes what another gateway has into the keys and tokens that are kept beside the configuration. Settings and
 //! limits are shown and belong into `config.toml`. What was sent is not repeated: places, lengths and fingerprints are.
 
-use super::{
-    Desk, audit,
-    gate::{answer, refusal},
-    keys, tokens,
-};
+use super::{Desk, audit, gate::answer, keys, tokens};
 use crate::{
     import::{self, Document, Import, ImportError, ImportedKey, ImportedToken, Vendor},
     tokens::Done,
@@ -86,9 +82,6 @@ async fn take(
     body: Result<web::Bytes, actix_web::Error>,
     desk: web::Data<Desk>,
 ) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
     let Ok(body) = body else {
         return answer(413, &format!("the body is longer than {} MiB", MAX_BODY >> 20));
     };

@@ -6,10 +6,7 @@ mod listing;
 
 pub(super) use listing::state_of;
 
-use super::{
-    Desk, PATIENCE,
-    gate::{answer, refusal},
-};
+use super::{Desk, PATIENCE, gate::answer};
 use crate::{
     keys::{Added, KeyChange, KeysError, Paste},
     operator::audit,
@@ -30,8 +27,6 @@ use tokio::time::Instant;
 
 /// The most bytes of a paste: the text, in JSON a little longer.
 const MAX_PASTE: usize = gemini::pasted::MAX_PASTED_BYTES + 2 * 1024 * 1024;
-/// The most bytes of another body.
-const MAX_BODY: usize = 64 * 1024;
 
 /// Adds the paths of this resource.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -39,14 +34,13 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .app_data(web::PayloadConfig::new(MAX_PASTE))
         .route(web::get().to(page))
         .route(web::post().to(add));
-    let verbs = || web::PayloadConfig::new(MAX_BODY);
     config
         .route("/keys", web::get().to(list))
-        .service(web::resource("/keys/{key}/{verb}").app_data(verbs()).route(web::post().to(act)))
+        .route("/keys/{key}/{verb}", web::post().to(act))
         .service(keys)
         .route("/api/keys/export", web::get().to(take_away))
         .route("/api/keys/{key}", web::delete().to(remove))
-        .service(web::resource("/api/keys/{key}/{verb}").app_data(verbs()).route(web::post().to(act)));
+        .route("/api/keys/{key}/{verb}", web::post().to(act));
 }
 
 /// A paste, in JSON.
@@ -108,10 +102,7 @@ impl CheckView {
     }
 }
 
-async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
+async fn list(desk: web::Data<Desk>) -> HttpResponse {
     match desk.operated.keys.snapshot(Instant::now() + PATIENCE).await {
         Ok(mut snapshot) => {
             let left_out = shorten(&mut snapshot);
@@ -156,13 +147,9 @@ fn cut<T>(list: &mut Vec<T>, most: usize) -> usize {
 }
 
 async fn page(
-    request: HttpRequest,
     question: Result<web::Query<listing::Question>, actix_web::Error>,
     desk: web::Data<Desk>,
 ) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
     let Ok(question) = question else {
         return answer(400, "ask with q, state, sort, limit, cursor and offset, each at most once");
     };
@@ -184,9 +171,6 @@ async fn take_away(
     parameters: web::Query<HashMap<String, String>>,
     desk: web::Data<Desk>,
 ) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
     let format = match parameters.get("format").map(String::as_str) {
         None | Some("json") => Format::Json,
         Some("csv") => Format::Csv,
@@ -203,9 +187,6 @@ async fn add(
     body: Result<web::Bytes, actix_web::Error>,
     desk: web::Data<Desk>,
 ) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
     let Ok(body) = body else {
         return answer(413, &gemini::pasted::PasteError::TooLong.to_string());
     };
@@ -271,9 +252,6 @@ fn read_paste(
 }
 
 async fn remove(request: HttpRequest, path: web::Path<String>, desk: web::Data<Desk>) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
     let id = KeyId::from(path.into_inner());
     note(&request, &desk, "keys remove", &id);
     done(desk.operated.runtime_keys.remove(id).await)
@@ -285,9 +263,6 @@ async fn act(
     body: web::Bytes,
     desk: web::Data<Desk>,
 ) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
     let (id, verb) = path.into_inner();
     let id = KeyId::from(id);
     let keys = &desk.operated.runtime_keys;

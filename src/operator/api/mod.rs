@@ -26,9 +26,13 @@ use std::time::Duration;
 /// How long the key manager may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The most bytes of a request's body, where a path does not say otherwise.
+const MAX_BODY: usize = 64 * 1024;
+
 /// Adds every path.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
+        .app_data(web::PayloadConfig::new(MAX_BODY))
         .configure(audit_log::routes)
         .configure(health::routes)
         .configure(import::routes)

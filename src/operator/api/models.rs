@@ -1,12 +1,8 @@
 //! `/api/models`: the models that were asked for in the last day, with what became of their requests and whether all of those
 //! have a price; which are down; and their times and faults among the newest requests.
 
-use super::{
-    Desk, PATIENCE,
-    gate::{answer, refusal},
-    overview::quantile,
-};
-use actix_web::{HttpRequest, HttpResponse, web};
+use super::{Desk, PATIENCE, gate::answer, overview::quantile};
+use actix_web::{HttpResponse, web};
 use keypool::PageRequest;
 use serde_json::{Value, json};
 use std::{
@@ -25,10 +21,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/api/models", web::get().to(list));
 }
 
-async fn list(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
+async fn list(desk: web::Data<Desk>) -> HttpResponse {
     let Ok(pool) = desk.operated.keys.page(PageRequest::default(), Instant::now() + PATIENCE).await else {
         return answer(503, "the key manager does not answer");
     };

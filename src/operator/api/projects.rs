@@ -1,12 +1,8 @@
 //! `/api/projects`: the keys by project, and what is known of each project's limits. A project is the pool's: its label, or the
 //! key's own where it has none.
 
-use super::{
-    Desk, PATIENCE,
-    gate::{answer, refusal},
-    keys::state_of,
-};
-use actix_web::{HttpRequest, HttpResponse, web};
+use super::{Desk, PATIENCE, gate::answer, keys::state_of};
+use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Datelike as _, TimeDelta, TimeZone as _, Utc};
 use keypool::{KeyView, LimitView, Snapshot};
 use serde::Serialize;
@@ -41,14 +37,7 @@ struct ProjectView {
     limits: Vec<LimitView>,
 }
 
-async fn list(
-    request: HttpRequest,
-    parameters: web::Query<HashMap<String, String>>,
-    desk: web::Data<Desk>,
-) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
+async fn list(parameters: web::Query<HashMap<String, String>>, desk: web::Data<Desk>) -> HttpResponse {
     if let Some(unknown) = parameters.keys().find(|name| !["q", "limit", "cursor"].contains(&name.as_str())) {
         return answer(400, &format!("{unknown} is no parameter; those are q, limit, cursor"));
     }

@@ -1,12 +1,9 @@
 //! `/api/requests` and `/api/errors`: the newest requests one by one, and their faults by kind, from the ring in memory. Each
 //! looks as in `logs/transactions.log`, which has the older ones.
 
-use super::{
-    Desk,
-    gate::{answer, refusal},
-};
+use super::{Desk, gate::answer};
 use crate::{blame_words, http::told_of, logging::transaction_line, usage_report};
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{HttpResponse, http::header, web};
 use chrono::{DateTime, SecondsFormat, Utc};
 use gemini::{classify::TABLE, fault::Kind};
 use gemini_balance_actors::{
@@ -32,8 +29,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 
 type Parameters = web::Query<HashMap<String, String>>;
 
-async fn list(request: HttpRequest, parameters: Parameters, desk: web::Data<Desk>) -> HttpResponse {
-    let accounts = match let_in(&request, &desk) {
+async fn list(parameters: Parameters, desk: web::Data<Desk>) -> HttpResponse {
+    let accounts = match kept(&desk) {
         Ok(accounts) => accounts,
         Err(refusal) => return *refusal,
     };
@@ -52,8 +49,8 @@ async fn list(request: HttpRequest, parameters: Parameters, desk: web::Data<Desk
     sent(body)
 }
 
-async fn one(request: HttpRequest, id: web::Path<String>, desk: web::Data<Desk>) -> HttpResponse {
-    let accounts = match let_in(&request, &desk) {
+async fn one(id: web::Path<String>, desk: web::Data<Desk>) -> HttpResponse {
+    let accounts = match kept(&desk) {
         Ok(accounts) => accounts,
         Err(refusal) => return *refusal,
     };
@@ -65,8 +62,8 @@ async fn one(request: HttpRequest, id: web::Path<String>, desk: web::Data<Desk>)
     }
 }
 
-async fn errors(request: HttpRequest, parameters: Parameters, desk: web::Data<Desk>) -> HttpResponse {
-    let accounts = match let_in(&request, &desk) {
+async fn errors(parameters: Parameters, desk: web::Data<Desk>) -> HttpResponse {
+    let accounts = match kept(&desk) {
         Ok(accounts) => accounts,
         Err(refusal) => return *refusal,
     };
@@ -156,12 +153,9 @@ fn message(transaction: &Transaction, attempt: &Attempt) -> Value {
     })
 }
 
-/// Lets the operator in, where requests are kept.
-fn let_in<'a>(request: &HttpRequest, desk: &'a Desk) -> Result<&'a Accounts, Box<HttpResponse>> {
+/// Returns what keeps the newest requests, or says that nothing does.
+fn kept(desk: &Desk) -> Result<&Accounts, Box<HttpResponse>> {
     const OFF: &str = "no requests are kept in memory: usage.enabled is false; see logs/transactions.log";
-    if let Some(refusal) = refusal(request, desk) {
-        return Err(Box::new(refusal));
-    }
     let off = || Box::new(answer(404, OFF));
     desk.operated.accounts.as_ref().ok_or_else(off)
 }

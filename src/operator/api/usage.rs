@@ -1,11 +1,8 @@
 //! `/api/usage`: what was used, by whom.
 
-use super::{
-    Desk,
-    gate::{answer, refusal},
-};
+use super::{Desk, gate::answer};
 use crate::usage_report;
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{HttpResponse, http::header, web};
 use std::collections::HashMap;
 
 /// Adds the paths of this resource.
@@ -13,14 +10,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/api/usage", web::get().to(used));
 }
 
-async fn used(
-    request: HttpRequest,
-    parameters: web::Query<HashMap<String, String>>,
-    desk: web::Data<Desk>,
-) -> HttpResponse {
-    if let Some(refusal) = refusal(&request, &desk) {
-        return refusal;
-    }
+async fn used(parameters: web::Query<HashMap<String, String>>, desk: web::Data<Desk>) -> HttpResponse {
     let Some(accounts) = desk.operated.accounts.clone() else {
         return answer(404, "usage is not counted here: usage.enabled is false");
     };

@@ -189,7 +189,7 @@ async fn every_change_of_an_operator_is_a_line_of_the_audit_log() {
             "token tokens add alice ok 201".to_owned(),
             "token tokens remove alice ok 200".to_owned(),
             format!("token keys remove {id} ok 200"),
-            "nobody POST  - refused 404".to_owned(),
+            "token POST  - refused 404".to_owned(),
             "nobody DELETE /api/keys/{key} - refused 401".to_owned(),
         ]
     );
