@@ -246,12 +246,9 @@ async fn the_page_is_public_small_and_says_what_it_may_do() {
     assert_eq!(site.send("GET", "/", &[("if-none-match", etag)], "").await.status, 304);
     let script = site.send("GET", "/assets/app.js", &[("accept-encoding", "gzip")], "").await;
     assert_eq!((script.status, script.header("content-encoding")), (200, Some("gzip")));
-    for path in [
-        "/assets/vendoring/package.json",
-        "/assets/../Cargo.toml",
-        "/assets/%2e%2e/Cargo.toml",
-        "/assets/",
-    ] {
+    for path in
+        ["/assets/vendoring/package.json", "/assets/../Cargo.toml", "/assets/%2e%2e/Cargo.toml", "/assets/"]
+    {
         assert_eq!(site.send("GET", path, &[], "").await.status, 404, "{path}");
     }
     // A stranger is not even told that there is nothing.

@@ -13,13 +13,15 @@ pub(super) const CAPACITY: usize = 16_384;
 /// A worker's place to leave its transactions in.
 #[derive(Clone, Debug)]
 pub struct Account {
-    buffer: Arc<Mutex<Vec<Transaction>>>,
+    buffer: Arc<Mutex<Vec<Arc<Transaction>>>>,
     lost: Arc<AtomicU64>,
 }
 
 impl Account {
     /// Leaves a transaction to be counted. Never waits longer than the buffer takes to be emptied, a pointer's swap.
     pub fn leave(&self, transaction: Transaction) {
+        // A list of pointers is cheap to grow and to put in order.
+        let transaction = Arc::new(transaction);
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         if buffer.len() < CAPACITY {
             buffer.push(transaction);
@@ -46,7 +48,7 @@ impl Buffers {
     }
 
     /// Empties all of them, in the order in which they were made.
-    pub(super) fn take(&self) -> Vec<Vec<Transaction>> {
+    pub(super) fn take(&self) -> Vec<Vec<Arc<Transaction>>> {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let take = |account: &Account| {
             std::mem::take(&mut *account.buffer.lock().unwrap_or_else(PoisonError::into_inner))

@@ -30,7 +30,7 @@ pub(super) struct Counting {
     /// Whole seconds that are not written yet, oldest first.
     waiting: VecDeque<JournalRow>,
     /// What was taken from the buffers and is still to be counted.
-    uncounted: VecDeque<Transaction>,
+    uncounted: VecDeque<Arc<Transaction>>,
     models: ModelNames,
     max_models: usize,
     retention: Retention,
@@ -100,7 +100,7 @@ impl Counting {
 
     /// Counts what was taken from the buffers as of this second. A transaction that makes counting panic is lost, not
     /// counted again and again.
-    pub(super) fn count(&mut self, taken: Vec<Vec<Transaction>>, now: i64, ring: &Arc<KeyRing>) {
+    pub(super) fn count(&mut self, taken: Vec<Vec<Arc<Transaction>>>, now: i64, ring: &Arc<KeyRing>) {
         let buffers = taken.len();
         let mut ended: Vec<_> = taken.into_iter().flatten().collect();
         if buffers > 1 {

@@ -376,7 +376,7 @@ mod tests {
             let ring = &accounts.shared.keys.ring();
             // A request a second for eight hours, none of which can be written.
             for second in 0..8 * 3_600 {
-                counting.count(vec![vec![transaction("alice")]], second, ring);
+                counting.count(vec![vec![Arc::new(transaction("alice"))]], second, ring);
             }
             let (_, unwritten) = counting.unwritten();
             assert!(unwritten.len() <= 302, "{}", unwritten.len());

@@ -23,7 +23,7 @@ impl RecentTransactions {
     }
 
     /// Takes the newest, in the place of the oldest if it is full.
-    pub(super) fn push(&mut self, transaction: Transaction) {
+    pub(super) fn push(&mut self, transaction: Arc<Transaction>) {
         if self.most == 0 {
             return;
         }
@@ -31,7 +31,7 @@ impl RecentTransactions {
             self.kept.pop_front();
             self.first += 1;
         }
-        self.kept.push_back(Arc::new(transaction));
+        self.kept.push_back(transaction);
     }
 
     /// Returns how many there are.

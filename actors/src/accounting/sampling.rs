@@ -7,10 +7,10 @@ use crate::{
     transaction::{End, Refuser, Transaction},
 };
 use chrono::NaiveDate;
+use foldhash::HashMap;
 use gemini::{fault::Kind, path::Dialect};
 use keypool::KeyId;
 use std::{
-    collections::HashMap,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -46,7 +46,7 @@ pub(super) struct Sampler {
 impl Sampler {
     pub(super) fn new(callers: CallerNames) -> Self {
         let pool = (callers == CallerNames::PoolKeys).then(|| POOL.into());
-        let (ring, keys, former) = (Weak::new(), HashMap::new(), HashMap::new());
+        let (ring, keys, former) = (Weak::new(), HashMap::default(), HashMap::default());
         Self { ring, keys, former, nobody: NONE.into(), pool }
     }
 

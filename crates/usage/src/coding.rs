@@ -6,7 +6,8 @@ use crate::{
     spread::Spread,
     sums::Sums,
 };
-use std::{collections::HashMap, error, fmt, sync::Arc};
+use foldhash::HashMap;
+use std::{error, fmt, sync::Arc};
 
 /// Bytes that are no cell or no sums, or those of a newer version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +124,7 @@ impl Sums {
         }
         let at = number(&mut rest)?.cast_signed();
         let count = number(&mut rest)?;
-        let mut cells = HashMap::new();
+        let mut cells = HashMap::default();
         for _ in 0..count {
             let told = byte(&mut rest)?;
             let mut parts: [Option<Arc<str>>; 4] = Default::default();

@@ -6,7 +6,8 @@ use crate::{
     labels::{Family, Labels},
     sums::Sums,
 };
-use std::collections::{BTreeMap, HashMap};
+use foldhash::HashMap;
+use std::collections::BTreeMap;
 
 /// Cells by step, the step's beginning and labels.
 pub type Folded = HashMap<(StepSize, i64, Labels), Cell>;
@@ -21,7 +22,7 @@ pub fn fold<'s>(journal: impl IntoIterator<Item = &'s Sums>, days: &Days) -> Fol
             minute.entry(labels.clone()).or_default().merge(cell);
         }
     }
-    let mut folded = Folded::new();
+    let mut folded = Folded::default();
     for (at, cells) in minutes {
         for (labels, cell) in coarser(&cells) {
             put(&mut folded, StepSize::Minute, at, labels, cell);
@@ -38,7 +39,7 @@ pub fn fold<'s>(journal: impl IntoIterator<Item = &'s Sums>, days: &Days) -> Fol
 
 /// What is kept of a minute: each caller, model and key alone, and all together.
 fn coarser(cells: &HashMap<Labels, Cell>) -> HashMap<Labels, Cell> {
-    let mut minute: HashMap<Labels, Cell> = HashMap::new();
+    let mut minute: HashMap<Labels, Cell> = HashMap::default();
     for (labels, cell) in cells {
         let plain = Cell { spreads: None, ..cell.clone() };
         let alone = match labels.family() {

@@ -1,7 +1,8 @@
 //! Which models are told apart. Their names come from clients, who can make up any number of them.
 
 use crate::labels::{NONE, OTHER};
-use std::{collections::HashSet, sync::Arc};
+use foldhash::HashSet;
+use std::sync::Arc;
 
 /// No model's name is longer.
 const LONGEST: usize = 200;

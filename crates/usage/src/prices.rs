@@ -2,8 +2,9 @@
 
 use crate::{billable::Billable, money::Money};
 use chrono::NaiveDate;
+use foldhash::HashMap;
 use serde::Deserialize;
-use std::{collections::HashMap, error, fmt};
+use std::{error, fmt};
 use wildmatch::WildMatch;
 
 /// The built-in table.
@@ -181,7 +182,7 @@ impl Prices {
         let built_in = if *currency == table.currency { &table.prices[..] } else { &[] };
         let mut list = read(entries)?;
         list.extend(read(built_in)?);
-        Ok(Self { currency: currency.clone(), list, remembered: HashMap::new() })
+        Ok(Self { currency: currency.clone(), list, remembered: HashMap::default() })
     }
 
     /// The currency of all prices.

@@ -1,12 +1,13 @@
 //! The sums of one second: in which cells a request counts.
 
 use crate::{
-    cell::{Cell, Counters, Spreads},
+    cell::{Cell, Counters},
     labels::{Labels, NONE},
     model_names::ModelNames,
     sample::{KeyUse, Sample},
 };
-use std::{collections::HashMap, sync::Arc};
+use foldhash::HashMap;
+use std::sync::Arc;
 
 /// How finely keys are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct Sums {
 impl Sums {
     /// Of this second, empty.
     pub fn new(at: i64) -> Self {
-        Self { at, cells: HashMap::new() }
+        Self { at, cells: HashMap::default() }
     }
 
     pub(crate) fn from_cells(at: i64, cells: HashMap<Labels, Cell>) -> Self {
@@ -81,22 +82,30 @@ impl Sums {
                 KeyDetail::Alone => labels,
             }
         };
-        let nobody = || KeyUse { key: NONE.into(), project: NONE.into() };
-        self.merge_cell(by_key(sample.tries.last().unwrap_or(&nobody())), &cell);
-        for (position, at) in sample.tries.iter().enumerate() {
-            let counters = Counters { attempts: 1, retries: u64::from(position > 0), ..Counters::default() };
-            self.merge_cell(by_key(at), &Cell { counters, ..Cell::default() });
+        let tried = |position: usize| Counters {
+            attempts: 1,
+            retries: u64::from(position > 0),
+            ..Counters::default()
+        };
+        if let Some((last, before)) = sample.tries.split_last() {
+            for (position, at) in before.iter().enumerate() {
+                self.merge_cell(by_key(at), &Cell { counters: tried(position), ..Cell::default() });
+            }
+            cell.counters.merge(&tried(before.len()));
+            self.merge_cell(by_key(last), &cell);
+        } else {
+            self.merge_cell(by_key(&KeyUse { key: NONE.into(), project: NONE.into() }), &cell);
         }
         cell.counters.attempts = sample.tries.len() as u64;
         cell.counters.retries = cell.counters.attempts.saturating_sub(1);
         self.merge_cell(Labels::caller(Arc::clone(&sample.caller)).and_model(Arc::clone(&model)), &cell);
-        let mut spreads = Spreads::default();
+        let of_model = self.cells.entry(Labels::model(Arc::clone(&model))).or_default();
+        of_model.merge(&cell);
+        let spreads = of_model.spreads.get_or_insert_default();
         spreads.duration.count(sample.duration);
         if let Some(first_event) = sample.first_event {
             spreads.first_event.count(first_event);
         }
-        cell.spreads = Some(Box::new(spreads));
-        self.merge_cell(Labels::model(Arc::clone(&model)), &cell);
         model
     }
 

@@ -94,7 +94,7 @@ proptest! {
         cuts.extend([0, history.len()]);
         cuts.sort_unstable();
         let parts = cuts.windows(2).map(|cut| fold(&seconds(&shuffled[cut[0]..cut[1]], detail), &days));
-        let together = parts.fold(Folded::new(), merged);
+        let together = parts.fold(Folded::default(), merged);
         prop_assert_eq!(without_peaks(together), without_peaks(whole.clone()));
         let in_order = fold(&seconds(&shuffled, detail), &days);
         prop_assert_eq!(in_order, whole);

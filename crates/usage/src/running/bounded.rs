@@ -1,6 +1,7 @@
 //! The series of one family: at most so many, whatever is counted. What finds no room counts under `other`.
 
-use std::{collections::HashMap, hash::Hash};
+use foldhash::HashMap;
+use std::hash::Hash;
 
 /// What tells the series of a family apart.
 pub(crate) trait SeriesLabels: Clone + Eq + Hash {
@@ -25,7 +26,7 @@ pub(crate) struct BoundedSeries<L, V> {
 impl<L: SeriesLabels, V> BoundedSeries<L, V> {
     /// Of at most `most` series, of which `reserve` are for `other`.
     pub(crate) fn new(most: usize, reserve: usize) -> Self {
-        Self { series: HashMap::new(), most, reserve }
+        Self { series: HashMap::default(), most, reserve }
     }
 
     /// The place to count in, made if there is room, and whether these very labels have one.
