@@ -38,6 +38,8 @@ pub(crate) struct Configuration {
     pub(crate) cors: Arc<CorsOrigins>,
     /// Where the operator's listener is, and who is let in there.
     pub(crate) operator: Option<(OperatorAddress, Secret)>,
+    /// What that listener is served with, if it has TLS.
+    pub(crate) operator_certificate: Option<Certificate>,
     /// Who may scrape the metrics, beside the operator.
     pub(crate) metrics_token: Option<Secret>,
     /// The metrics' own address, if they have one.
@@ -61,9 +63,15 @@ impl Configuration {
             .admin_token()?
             .map(|token| {
                 let (listen, public) = (settings.admin_address()?, settings.admin_public_origin()?);
-                Ok::<_, SettingsError>((OperatorAddress { listen, public }, token))
+                let name = settings.admin.host.clone();
+                Ok::<_, SettingsError>((OperatorAddress { listen, name, public }, token))
             })
             .transpose()?;
+        let operator_certificate =
+            operator.as_ref().map(|_| settings.admin_certificate()).transpose()?.flatten();
+        if let Some((_, token)) = &operator {
+            settings.check_admin_token(token)?;
+        }
         let (metrics_token, metrics_listen) = (settings.metrics_token()?, settings.metrics_listen()?);
         let zone = settings.day_zone()?;
         let prices = settings.price_table()?;
@@ -89,6 +97,7 @@ impl Configuration {
             origins,
             cors,
             operator,
+            operator_certificate,
             metrics_token,
             metrics_listen,
             level,

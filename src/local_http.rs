@@ -1,5 +1,5 @@
 //! The few bytes of HTTP that the program speaks to a gateway on its own machine: one request on a connection of its own.
-//! For `gemini-balance health`, `keys` and `tokens`.
+//! For `gemini-balance health`, and for the commands that speak to the operator's listener.
 
 use crate::tls;
 use rustls::{
@@ -10,7 +10,7 @@ use rustls::{
 };
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
 };
@@ -18,8 +18,21 @@ use std::{
 /// For each step of the exchange, where nothing else is said. The gateway itself gives its key manager half a second.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What is said of a server that is not the one to be told a secret.
+const OTHER_CERTIFICATE: &str =
+    "it shows another certificate than the one in the file; a renewed one is shown within seconds";
+
 /// Far more than an answer takes, with ten thousand keys or as many rows of usage as a question may have.
 const ANSWER_LIMIT: u64 = 256 * 1024 * 1024;
+
+/// One request. `headers` are whole lines.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalRequest<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a str,
+    pub(crate) body: &'a str,
+}
 
 /// What came back.
 #[derive(Debug)]
@@ -42,53 +55,58 @@ pub(crate) fn encoded(name: &str) -> String {
     text
 }
 
-/// One request without a body; `headers` are whole lines. The answer ends with the connection.
+/// Returns where a server that listens on this address is reached from its own machine.
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
+/// Asks in plain. The answer ends with the connection.
 pub(crate) fn ask(
     address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &str,
-) -> std::io::Result<LocalAnswer> {
-    ask_with(address, method, path, headers, "")
-}
-
-/// The same with a body.
-pub(crate) fn ask_with(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &str,
-    body: &str,
-) -> std::io::Result<LocalAnswer> {
-    ask_patiently(address, method, path, headers, body, PATIENCE)
-}
-
-/// The same, with so much time for each step.
-pub(crate) fn ask_patiently(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &str,
-    body: &str,
+    request: LocalRequest<'_>,
     patience: Duration,
 ) -> std::io::Result<LocalAnswer> {
-    exchange(connect(address, patience)?, address, method, path, headers, body)
+    exchange(connect(address, patience)?, address, request)
 }
 
-/// The same under TLS, of a gateway that shows whatever certificate: its name is seldom that of this machine, and it may
+/// Asks under TLS a server that shows this certificate and no other: it may be told a secret.
+pub(crate) fn ask_the_owner_of(
+    leaf: CertificateDer<'static>,
+    address: SocketAddr,
+    request: LocalRequest<'_>,
+    patience: Duration,
+) -> std::io::Result<LocalAnswer> {
+    exchange(under_tls(Some(leaf), address, patience)?, address, request)
+}
+
+/// Asks under TLS a gateway that shows whatever certificate: its name is seldom that of this machine, and it may
 /// be older than the file. So there is no room for a header here: what is not known for sure is told no secret.
-pub(crate) fn ask_under_tls(address: SocketAddr, path: &str) -> std::io::Result<LocalAnswer> {
+pub(crate) fn ask_anybody_under_tls(address: SocketAddr, path: &str) -> std::io::Result<LocalAnswer> {
+    let request = LocalRequest { method: "GET", path, headers: "", body: "" };
+    exchange(under_tls(None, address, PATIENCE)?, address, request)
+}
+
+fn under_tls(
+    leaf: Option<CertificateDer<'static>>,
+    address: SocketAddr,
+    patience: Duration,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let provider = tls::provider();
-    let any = AnyCertificate(provider.signature_verification_algorithms);
+    let algorithms = provider.signature_verification_algorithms;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(std::io::Error::other)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(any))
+        .with_custom_certificate_verifier(Arc::new(KeyHolder { leaf, algorithms }))
         .with_no_client_auth();
     let name = ServerName::from(address.ip());
     let connection = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
-    exchange(StreamOwned::new(connection, connect(address, PATIENCE)?), address, "GET", path, "", "")
+    Ok(StreamOwned::new(connection, connect(address, patience)?))
 }
 
 fn connect(address: SocketAddr, patience: Duration) -> std::io::Result<TcpStream> {
@@ -101,10 +119,7 @@ fn connect(address: SocketAddr, patience: Duration) -> std::io::Result<TcpStream
 fn exchange(
     mut stream: impl Read + Write,
     address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &str,
-    body: &str,
+    LocalRequest { method, path, headers, body }: LocalRequest<'_>,
 ) -> std::io::Result<LocalAnswer> {
     // In one write: `write!` on a socket would send each of its parts alone. HTTP/1.0, so that nothing is chunked.
     let request = format!(
@@ -130,20 +145,26 @@ fn exchange(
     }
 }
 
-/// Asks of a server only that it holds the key of the certificate it shows.
+/// Asks of a server that it holds the key of the certificate it shows, and that this is the one which is known, if one is.
 #[derive(Debug)]
-struct AnyCertificate(WebPkiSupportedAlgorithms);
+struct KeyHolder {
+    leaf: Option<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
-impl ServerCertVerifier for AnyCertificate {
+impl ServerCertVerifier for KeyHolder {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        shown: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        match &self.leaf {
+            Some(leaf) if leaf != shown => Err(rustls::Error::General(OTHER_CERTIFICATE.to_owned())),
+            _ => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -152,7 +173,7 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0)
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -161,11 +182,11 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0)
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -173,6 +194,8 @@ impl ServerCertVerifier for AnyCertificate {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+
+    const HEALTH: LocalRequest<'_> = LocalRequest { method: "GET", path: "/health", headers: "", body: "" };
 
     #[test]
     fn the_status_and_the_body_are_told_apart() {
@@ -189,7 +212,7 @@ mod tests {
                     .unwrap();
                 String::from_utf8_lossy(&request[..length]).into_owned()
             });
-            let answer = ask(address, "GET", "/health", "");
+            let answer = ask(address, HEALTH, PATIENCE);
             assert_eq!(answer.as_ref().ok().map(|answer| answer.status), status, "{line}");
             assert!(answer.is_err() || answer.unwrap().body == "{}");
             assert!(server.join().unwrap().starts_with("GET /health HTTP/1.0\r\n"));
@@ -201,6 +224,17 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        assert!(ask(address, "GET", "/", "").is_err());
+        assert!(ask(address, HEALTH, PATIENCE).is_err());
+    }
+
+    #[test]
+    fn a_server_on_every_address_is_asked_on_loopback() {
+        for (listens, asked) in [
+            ("0.0.0.0:8000", "127.0.0.1:8000"),
+            ("[::]:8000", "[::1]:8000"),
+            ("127.0.0.2:8000", "127.0.0.2:8000"),
+        ] {
+            assert_eq!(reachable(listens.parse().unwrap()).to_string(), asked);
+        }
     }
 }

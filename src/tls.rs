@@ -1,5 +1,5 @@
-//! TLS towards the clients: the certificate from `server.tls`, and the rustls configuration that serves it. `reload` has a
-//! renewed one shown; connections that are open keep the certificate they began with.
+//! TLS of the listeners: the certificate from `server.tls` or `admin.tls`, and the rustls configuration that serves it. `reload`
+//! has a renewed one shown; connections that are open keep the certificate they began with.
 //!
 //! HTTP/1.1 only, although actix-web could offer HTTP/2 here: no SDK asks a gateway for it, `ws` needs HTTP/1.1, and
 //! `server.max_connections` would no longer bound how much is under way.
@@ -16,19 +16,53 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
-const CERT_FILE: &str = "server.tls.cert_file";
-const KEY_FILE: &str = "server.tls.key_file";
-
 /// Where the certificate and its key are.
 #[derive(Clone, Debug)]
 pub(crate) struct PemFiles {
+    /// The section that names them, such as `server.tls`.
+    pub(crate) section: &'static str,
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
+}
+
+impl PemFiles {
+    fn cert_setting(&self) -> String {
+        format!("{}.cert_file", self.section)
+    }
+
+    fn key_setting(&self) -> String {
+        format!("{}.key_file", self.section)
+    }
+
+    /// Reads the certificate alone, without those of its authorities: what a listener that serves these files shows.
+    pub(crate) fn leaf(&self) -> Result<CertificateDer<'static>, SettingsError> {
+        self.read_chain().map(|(_, leaf, _)| leaf)
+    }
+
+    /// Reads the certificates: the file's bytes, the first of them, and those after it.
+    fn read_chain(
+        &self,
+    ) -> Result<(Vec<u8>, CertificateDer<'static>, Vec<CertificateDer<'static>>), SettingsError> {
+        let setting = self.cert_setting();
+        let bytes =
+            fs::read(&self.cert).map_err(|error| SettingsError::unreadable(&setting, &self.cert, &error))?;
+        // What a PEM error says may repeat the line it is about.
+        let mut chain = CertificateDer::pem_slice_iter(&bytes)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| SettingsError::refused(&setting, "names a file that is not PEM"))?
+            .into_iter();
+        let Some(leaf) = chain.next() else {
+            let why = "names a file without a certificate (PEM: BEGIN CERTIFICATE)";
+            return Err(SettingsError::refused(&setting, why));
+        };
+        let rest = chain.collect();
+        Ok((bytes, leaf, rest))
+    }
 }
 
 /// A digest of both files, by which a change is noticed.
@@ -48,31 +82,26 @@ pub(crate) struct ShownCertificate(RwLock<Arc<CertifiedKey>>);
 impl Certificate {
     /// Reads both files.
     pub(crate) fn load(files: PemFiles) -> Result<Self, SettingsError> {
-        let unreadable = |setting, path, error: io::Error| SettingsError::unreadable(setting, path, &error);
-        let cert = fs::read(&files.cert).map_err(|error| unreadable(CERT_FILE, &files.cert, error))?;
-        let key = fs::read(&files.key).map_err(|error| unreadable(KEY_FILE, &files.key, error))?;
-        let refused = |setting, why: &str| SettingsError::refused(setting, why);
-        // What a PEM error says may repeat the line it is about.
-        let chain = CertificateDer::pem_slice_iter(&cert)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| refused(CERT_FILE, "names a file that is not PEM"))?;
-        if chain.is_empty() {
-            return Err(refused(CERT_FILE, "names a file without a certificate (PEM: BEGIN CERTIFICATE)"));
-        }
+        let (cert, leaf, mut chain) = files.read_chain()?;
+        chain.insert(0, leaf);
+        let (of_cert, of_key) = (files.cert_setting(), files.key_setting());
+        let key =
+            fs::read(&files.key).map_err(|error| SettingsError::unreadable(&of_key, &files.key, &error))?;
+        let refused = |setting: &str, why: &str| SettingsError::refused(setting, why);
         let private = PrivateKeyDer::from_pem_slice(&key).map_err(|_| {
             refused(
-                KEY_FILE,
+                &of_key,
                 "names a file without a private key (PEM: BEGIN PRIVATE KEY, and without a passphrase)",
             )
         })?;
         let certified = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                refused(KEY_FILE, &format!("is not the key of the certificate in {CERT_FILE}"))
+                refused(&of_key, &format!("is not the key of the certificate in {of_cert}"))
             }
             rustls::Error::InvalidCertificate(error) => {
-                refused(CERT_FILE, &format!("names a file whose certificate cannot be used: {error:?}"))
+                refused(&of_cert, &format!("names a file whose certificate cannot be used: {error:?}"))
             }
-            error => refused(KEY_FILE, &format!("names a file whose key cannot be used: {error}")),
+            error => refused(&of_key, &format!("names a file whose key cannot be used: {error}")),
         })?;
         let fingerprint = Sha256::new().chain_update(&cert).chain_update([0]).chain_update(&key).finalize();
         Ok(Self { files, fingerprint: fingerprint.into(), key: Arc::new(certified) })
@@ -148,7 +177,11 @@ mod tests {
 
     fn files(cert: &str, key: &str) -> (tempfile::TempDir, PemFiles) {
         let folder = tempfile::tempdir().unwrap();
-        let files = PemFiles { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
+        let files = PemFiles {
+            section: "server.tls",
+            cert: folder.path().join("cert.pem"),
+            key: folder.path().join("key.pem"),
+        };
         fs::write(&files.cert, cert).unwrap();
         fs::write(&files.key, key).unwrap();
         (folder, files)

@@ -2,7 +2,11 @@
 //! the same configuration.
 
 use super::failure::Failure;
-use crate::{local_http, printable::bounded, settings::Settings};
+use crate::{
+    local_http::{self, LocalRequest},
+    printable::bounded,
+    settings::Settings,
+};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -34,11 +38,18 @@ pub(super) fn ask_for_text(
     let token = settings.admin_token()?.ok_or_else(|| {
         Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
     })?;
-    let address = settings.admin_address()?;
-    let header = format!("authorization: Bearer {}\r\ncontent-type: application/json\r\n", token.expose());
-    let answer = local_http::ask_patiently(address, method, path, &header, body, patience);
+    let address = local_http::reachable(settings.admin_address()?);
+    let headers = &format!("authorization: Bearer {}\r\ncontent-type: application/json\r\n", token.expose());
+    let request = LocalRequest { method, path, headers, body };
+    let (scheme, answer) = match settings.admin_tls_files()? {
+        None => ("http", local_http::ask(address, request, patience)),
+        Some(files) => {
+            let leaf = files.leaf().map_err(|error| settings.name_source(error))?;
+            ("https", local_http::ask_the_owner_of(leaf, address, request, patience))
+        }
+    };
     let answer = answer.map_err(|error| {
-        Failure::new(format!("no answer from http://{address}: {error}; is the gateway running?"))
+        Failure::new(format!("no answer from {scheme}://{address}: {error}; is the gateway running?"))
     })?;
     if !(200..300).contains(&answer.status) {
         let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();

@@ -40,7 +40,7 @@ pub(crate) struct Sources {
     pub(crate) accounts: Option<Accounts>,
     pub(crate) clock: Clock,
     pub(crate) logging: Logging,
-    pub(crate) certificate: Option<Arc<ShownCertificate>>,
+    pub(crate) certificates: Vec<Arc<ShownCertificate>>,
     pub(crate) reloads: Arc<ReloadState>,
     pub(crate) traces: Option<Traces>,
 }

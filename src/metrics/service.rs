@@ -29,7 +29,10 @@ pub(super) fn encode(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Resul
     encode_reloads(families, &scrape.reloads)?;
     if let Some(not_after) = scrape.not_after {
         families.gauges(
-            Title::seconds("tls_certificate_not_after_timestamp", "When the certificate for clients ends"),
+            Title::seconds(
+                "tls_certificate_not_after_timestamp",
+                "When the first of the listeners' certificates ends",
+            ),
             [(NO_LABELS, not_after)],
         )?;
     }

@@ -97,10 +97,12 @@ pub(super) fn refuse_foreign(request: &HttpRequest) -> Option<HttpResponse> {
 
 /// Returns the id of the session that a request shows.
 pub(super) fn session_id(request: &HttpRequest, desk: &Desk) -> Option<String> {
-    let secure = cookie_name(desk.port, true);
-    let plain = cookie_name(desk.port, false);
-    let cookie = request.cookie(&secure).or_else(|| request.cookie(&plain))?;
-    Some(cookie.value().to_owned())
+    Some(request.cookie(&cookie_name(desk.port, is_secure(request)))?.value().to_owned())
+}
+
+/// Whether the browser came by TLS, as far as it can be told from the name it calls.
+pub(super) fn is_secure(request: &HttpRequest) -> bool {
+    request.extensions().get::<OwnOrigin>().is_some_and(|own| own.is_secure)
 }
 
 /// Returns the name of the session's cookie. Cookies know no ports: two listeners on one machine need two names.

@@ -7,7 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 /// The names. See the module.
 #[derive(Clone, Debug)]
 pub(super) struct OwnNames {
+    /// `https` where the listener has TLS.
+    scheme: &'static str,
     address: IpAddr,
+    /// `admin.host`, perhaps a name.
+    host: String,
     /// `admin.public_url` as an origin, such as `https://gw.example`.
     public: Option<String>,
 }
@@ -30,8 +34,13 @@ impl OwnOrigin {
 
 impl OwnNames {
     /// `public` is an origin: a scheme and an authority.
-    pub(super) fn new(address: SocketAddr, public: Option<String>) -> Self {
-        Self { address: address.ip(), public }
+    pub(super) fn new(
+        scheme: &'static str,
+        address: SocketAddr,
+        host: String,
+        public: Option<String>,
+    ) -> Self {
+        Self { scheme, address: address.ip(), host, public }
     }
 
     /// Returns where a request was sent to; `None` if that is not here.
@@ -52,7 +61,10 @@ impl OwnNames {
             {
                 OwnOrigin { origins: vec![public.clone()], is_secure: public.starts_with("https://") }
             }
-            _ => OwnOrigin { origins: vec![format!("http://{authority}")], is_secure: false },
+            _ => OwnOrigin {
+                origins: vec![format!("{}://{authority}", self.scheme)],
+                is_secure: self.scheme == "https",
+            },
         }
     }
 
@@ -66,11 +78,16 @@ impl OwnNames {
             return true;
         }
         let host = host_of(authority);
-        if host.eq_ignore_ascii_case("localhost") {
+        if host.eq_ignore_ascii_case("localhost") || host.eq_ignore_ascii_case(&self.host) {
             return true;
         }
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback() || address == self.address)
+        // A listener on every address is called by any of them, and behind a container's port by others yet; who has a name of
+        // its own point here cannot make it an address.
+        let is_own = |address: IpAddr| {
+            address.is_loopback() || address == self.address || self.address.is_unspecified()
+        };
+        bare.parse::<IpAddr>().is_ok_and(is_own)
     }
 }
 
@@ -88,11 +105,33 @@ mod tests {
     use actix_web::test::TestRequest;
 
     fn names(public: Option<&str>) -> OwnNames {
-        OwnNames::new("127.0.0.1:8001".parse().unwrap(), public.map(str::to_owned))
+        on("http", "127.0.0.1", public)
+    }
+
+    fn on(scheme: &'static str, host: &str, public: Option<&str>) -> OwnNames {
+        let address = SocketAddr::new(host.parse().unwrap_or([192, 0, 2, 7].into()), 8001);
+        OwnNames::new(scheme, address, host.to_owned(), public.map(str::to_owned))
     }
 
     fn of(names: &OwnNames, host: &str) -> Option<OwnOrigin> {
         names.of(&TestRequest::get().insert_header(("host", host)).to_http_request())
+    }
+
+    #[test]
+    fn a_listener_that_others_reach_is_called_by_its_address_or_its_name() {
+        let everywhere = on("https", "0.0.0.0", None);
+        for host in ["192.0.2.1:8001", "[2001:db8::1]:8001", "localhost:8001"] {
+            let own = of(&everywhere, host).unwrap();
+            assert!(
+                own.is_secure && own.is(&format!("https://{host}")) && !own.is(&format!("http://{host}"))
+            );
+        }
+        assert!(of(&everywhere, "evil.example:8001").is_none());
+        let named = on("https", "gw.lan", None);
+        assert!(of(&named, "GW.lan:8001").is_some() && of(&named, "192.0.2.7:8001").is_some());
+        for host in ["192.0.2.8:8001", "gw.lan.evil.example", "evil.example"] {
+            assert!(of(&named, host).is_none(), "{host}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The operator's listener: what an operator sees and steers over HTTP. Apart from the clients' listener, on loopback,
-//! with a token of its own that no client token opens, and not there at all without one. Its paths are in `api`, who is
+//! The operator's listener: what an operator sees and steers over HTTP. Apart from the clients' listener, on loopback or under
+//! TLS, with a token of its own that no client token opens, and not there at all without one. Its paths are in `api`, who is
 //! let in in `gate`, what is written down of their changes in `audit`. The page is in `assets`, what it is told as it happens
-//! in `events`, who is logged in on it in `session`.
+//! in `events`, who is logged in on it in `session`; the connections are in `serving`.
 
 mod api;
 mod assets;
@@ -10,6 +10,7 @@ mod events;
 mod gate;
 mod host;
 mod page_caller;
+mod serving;
 mod session;
 
 pub(crate) use page_caller::PageCaller;
@@ -24,10 +25,11 @@ use crate::{
     reload::Reloads,
     tokens::Tokens,
 };
-use actix_web::{App, HttpServer, middleware::from_fn, web};
+use actix_web::{App, middleware::from_fn, web};
 use events::Listeners;
 use gemini_balance_actors::{KeyManager, accounting::Accounts, health::Health};
 use host::OwnNames;
+use rustls::ServerConfig;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 
 /// How many wrong tokens an address may show on the page in a minute.
@@ -55,6 +57,8 @@ pub(crate) struct Operated {
 #[derive(Clone, Debug)]
 pub(crate) struct OperatorAddress {
     pub(crate) listen: SocketAddr,
+    /// The same as the operator wrote it, perhaps a name.
+    pub(crate) name: String,
     /// The origin by which browsers know it, if a proxy is before it.
     pub(crate) public: Option<String>,
 }
@@ -73,8 +77,14 @@ struct Desk {
 }
 
 /// Starts the listener on this thread.
-pub(crate) fn start(place: OperatorAddress, gate: Arc<Gate>, operated: Operated) -> Result<(), Failure> {
-    let OperatorAddress { listen: address, public } = place;
+pub(crate) fn start(
+    place: OperatorAddress,
+    tls: Option<ServerConfig>,
+    gate: Arc<Gate>,
+    operated: Operated,
+) -> Result<(), Failure> {
+    let OperatorAddress { listen: address, name, public } = place;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let refused =
         |error| Failure::new(format!("cannot listen on {address} (admin.host, admin.port): {error}"));
     let socket = std::net::TcpListener::bind(address).map_err(refused)?;
@@ -85,19 +95,16 @@ pub(crate) fn start(place: OperatorAddress, gate: Arc<Gate>, operated: Operated)
         operated,
         guesses: Arc::new(Guesses::new(MOST_GUESSES, Instant::now())),
         listeners: Listeners::default(),
-        names: Arc::new(OwnNames::new(bound, public)),
+        names: Arc::new(OwnNames::new(scheme, bound, name, public)),
         port: bound.port(),
     };
-    let server = HttpServer::new(move || {
+    let server = serving::serve(socket, tls, move || {
         let app = App::new().app_data(web::Data::new(desk.clone()));
         let app = app.configure(api::routes).configure(events::routes).configure(assets::routes);
         app.wrap(from_fn(gate::let_in)).wrap(from_fn(audit::write)).wrap(from_fn(gate::guard))
     })
-    .workers(1)
-    .disable_signals()
-    .listen(socket)
     .map_err(refused)?;
-    log::info!(target: "service", "the operator's listener is at http://{bound} with its page");
-    actix_rt::spawn(server.run());
+    log::info!(target: "service", "the operator's listener is at {scheme}://{bound} with its page");
+    actix_rt::spawn(server);
     Ok(())
 }

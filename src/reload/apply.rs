@@ -38,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) check_every: watch::Sender<Duration>,
     /// The certificate that clients are shown, if there was one at the start.
     pub(crate) certificate: Option<Arc<ShownCertificate>>,
+    /// The same of the operator's listener.
+    pub(crate) operator_certificate: Option<Arc<ShownCertificate>>,
     /// Who is let in at the operator's listener.
     pub(crate) operators_gate: Arc<Gate>,
     pub(crate) sessions: Arc<Sessions>,
@@ -73,10 +75,15 @@ impl Parts {
         }
         self.operators_gate.set_operator(operator);
         self.metrics.set_token(configuration.metrics_token.as_ref());
-        if let (Some(shown), Some(certificate)) = (&self.certificate, &configuration.certificate)
-            && shown.show(certificate)
-        {
-            log::info!(target: "tls", "the certificate in {} is in use", certificate.path().display());
+        for (shown, certificate, of) in [
+            (&self.certificate, &configuration.certificate, ""),
+            (&self.operator_certificate, &configuration.operator_certificate, " by the operator's listener"),
+        ] {
+            if let (Some(shown), Some(certificate)) = (shown, certificate)
+                && shown.show(certificate)
+            {
+                log::info!(target: "tls", "the certificate in {} is in use{of}", certificate.path().display());
+            }
         }
         self.current.store(Arc::new(CurrentSettings {
             revision,

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// The certificate that clients are shown, where there is one; whether there is one is [`TLS`].
 pub(super) const CERTIFICATE: &str = "server.tls.certificate";
 pub(super) const TLS: &str = "server.tls";
+/// The same of the operator's listener.
+pub(super) const OPERATOR_CERTIFICATE: &str = "admin.tls.certificate";
+pub(super) const OPERATOR_TLS: &str = "admin.tls";
 /// Whether there is an operator's listener; who is let in there is `admin.token`.
 pub(super) const OPERATOR: &str = "admin";
 
@@ -92,10 +95,15 @@ impl FlatConfiguration {
             }
             all.insert(name, value);
         }
-        all.insert(TLS.to_owned(), FlatValue::Switch(configuration.certificate.is_some()));
-        if let Some(certificate) = &configuration.certificate {
-            let path = certificate.path().as_os_str().as_encoded_bytes();
-            all.insert(CERTIFICATE.to_owned(), FlatValue::secret([&certificate.fingerprint()[..], path]));
+        for (switch, name, certificate) in [
+            (TLS, CERTIFICATE, &configuration.certificate),
+            (OPERATOR_TLS, OPERATOR_CERTIFICATE, &configuration.operator_certificate),
+        ] {
+            all.insert(switch.to_owned(), FlatValue::Switch(certificate.is_some()));
+            if let Some(certificate) = certificate {
+                let path = certificate.path().as_os_str().as_encoded_bytes();
+                all.insert(name.to_owned(), FlatValue::secret([&certificate.fingerprint()[..], path]));
+            }
         }
         all.insert(OPERATOR.to_owned(), FlatValue::Switch(configuration.operator.is_some()));
         if let Some((_, token)) = &configuration.operator {

@@ -1,13 +1,16 @@
 //! What another configuration changes: which settings, and which of those hold at once and which only in another process.
 //! Pure. `apply` does what a plan says, `reload` tells people of it.
 
-use super::flat::{CERTIFICATE, FlatConfiguration, FlatValue, OPERATOR, TLS};
+use super::flat::{
+    CERTIFICATE, FlatConfiguration, FlatValue, OPERATOR, OPERATOR_CERTIFICATE, OPERATOR_TLS, TLS,
+};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// Settings, and sections, whose changes hold at once. All else waits for another process: what nobody applies must not be
 /// said to hold.
-const LIVE: [&str; 45] = [
+const LIVE: [&str; 46] = [
+    OPERATOR_CERTIFICATE,
     "admin.token",
     "admin.token_file",
     "affinity.window_s",
@@ -56,7 +59,8 @@ const LIVE: [&str; 45] = [
 ];
 
 /// What a change of a listener's being there takes with it.
-const PARTS: [(&str, &str); 2] = [(TLS, CERTIFICATE), (OPERATOR, "admin.token")];
+const PARTS: [(&str, &str); 3] =
+    [(TLS, CERTIFICATE), (OPERATOR_TLS, OPERATOR_CERTIFICATE), (OPERATOR, "admin.token")];
 
 /// One setting that is not as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -185,7 +189,7 @@ mod tests {
                 .any(|of| name.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
             assert!(is_live(name) != waits, "{name}: neither live nor in need of a restart, or both");
         }
-        assert!(RESTART.iter().chain(&[TLS, OPERATOR]).all(|name| !is_live(name)));
+        assert!(RESTART.iter().chain(&[TLS, OPERATOR_TLS, OPERATOR]).all(|name| !is_live(name)));
         assert!(
             ["keys.team-a", "auth.tokens.alice", "pool.max_wait_ms", CERTIFICATE].into_iter().all(is_live)
         );

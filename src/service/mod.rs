@@ -142,6 +142,7 @@ impl Service {
                 RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), Arc::clone(&directory));
             let runtime_keys = Arc::new(runtime_keys);
             let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
+            let operator_certificate = configuration.operator_certificate.as_ref().map(ShownCertificate::new);
             let sources = metrics::Sources {
                 keys: keys.clone(),
                 health: Arc::clone(&health),
@@ -150,7 +151,7 @@ impl Service {
                 accounts: accounts.clone(),
                 clock,
                 logging: logging.clone(),
-                certificate: certificate.clone(),
+                certificates: certificate.iter().chain(&operator_certificate).map(Arc::clone).collect(),
                 reloads: Arc::clone(&reloads.state),
                 traces: traces.clone(),
             };
@@ -176,7 +177,8 @@ impl Service {
                     audit_log: settings.log.dir.join("audit.log"),
                     metrics: Arc::clone(&metrics),
                 };
-                operator::start(place.clone(), Arc::clone(&operators_gate), operated)?;
+                let tls = operator_certificate.as_ref().map(ShownCertificate::server_config).transpose()?;
+                operator::start(place.clone(), tls, Arc::clone(&operators_gate), operated)?;
             }
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
             let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
@@ -193,6 +195,7 @@ impl Service {
                 budget: budget.clone(),
                 check_every,
                 certificate: certificate.clone(),
+                operator_certificate,
                 operators_gate,
                 sessions,
                 metrics,

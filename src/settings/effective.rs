@@ -8,7 +8,7 @@ use figment::{
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Settings that are not compared as text.
-const LEFT_OUT: [&str; 5] = ["keys", "auth", "admin.token", "metrics.token", "server.tls"];
+const LEFT_OUT: [&str; 6] = ["keys", "auth", "admin.tls", "admin.token", "metrics.token", "server.tls"];
 
 /// Sections whose names are people's own: each is one value.
 const TABLES: [&str; 1] = ["models.fallback"];

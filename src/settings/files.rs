@@ -12,9 +12,9 @@ impl Settings {
             files.push(PathBuf::from(dotenv_file::NAME));
         }
         files.extend(self.files_with_secrets().into_iter().map(|(_, path)| path.to_owned()));
-        let tls = &self.server.tls;
-        let named = [tls.cert_file.trim(), self.upstream.ca_file.trim()];
-        files.extend(named.into_iter().filter(|path| !path.is_empty()).map(PathBuf::from));
+        let certs = [&self.server.tls, &self.admin.tls].map(|tls| tls.cert_file.trim());
+        let named = certs.into_iter().chain([self.upstream.ca_file.trim()]);
+        files.extend(named.filter(|path| !path.is_empty()).map(PathBuf::from));
         files
     }
 
@@ -27,6 +27,7 @@ impl Settings {
             ("store.master_key_file", &self.store.master_key_file),
             ("traces.headers_file", &self.traces.headers_file),
             ("server.tls.key_file", &self.server.tls.key_file),
+            ("admin.tls.key_file", &self.admin.tls.key_file),
         ];
         let mut files: Vec<(String, &Path)> = named
             .into_iter()

@@ -1,17 +1,32 @@
-//! What `[server]` says of how clients reach the gateway: its certificate, and the address they know it by; and where
-//! `[admin]` puts the operator's listener.
+//! What `[server]` says of how clients reach the gateway: its certificate, and the address they know it by.
 
-use super::{Server, Settings, SettingsError, host};
+use super::{Server, Settings, SettingsError, Tls, host};
 use crate::{
     http::{CorsOrigins, Origins, PublicOrigin, TrustedProxies},
     tls::{Certificate, PemFiles},
 };
-use std::net::{SocketAddr, ToSocketAddrs};
 
 impl Server {
     /// Whether clients speak TLS to the gateway.
     pub(crate) fn has_tls(&self) -> bool {
         !self.tls.cert_file.trim().is_empty() || !self.tls.key_file.trim().is_empty()
+    }
+}
+
+impl Tls {
+    /// Returns the files that this section names: both or none.
+    pub(super) fn files(&self, section: &'static str) -> Result<Option<PemFiles>, SettingsError> {
+        let (cert, key) = (self.cert_file.trim(), self.key_file.trim());
+        let alone = |missing: &str, given: &str| {
+            let why = format!("must be set as well as {section}.{given}");
+            Err(SettingsError::refused(&format!("{section}.{missing}"), why))
+        };
+        match (cert, key) {
+            ("", "") => Ok(None),
+            ("", _) => alone("cert_file", "key_file"),
+            (_, "") => alone("key_file", "cert_file"),
+            (cert, key) => Ok(Some(PemFiles { section, cert: cert.into(), key: key.into() })),
+        }
     }
 }
 
@@ -22,50 +37,7 @@ impl Settings {
     }
 
     fn read_certificate(&self) -> Result<Option<Certificate>, SettingsError> {
-        let (cert, key) = (self.server.tls.cert_file.trim(), self.server.tls.key_file.trim());
-        match (cert, key) {
-            ("", "") => Ok(None),
-            ("", _) => Err(SettingsError::refused(
-                "server.tls.cert_file",
-                "must be set as well as server.tls.key_file",
-            )),
-            (_, "") => Err(SettingsError::refused(
-                "server.tls.key_file",
-                "must be set as well as server.tls.cert_file",
-            )),
-            (cert, key) => Certificate::load(PemFiles { cert: cert.into(), key: key.into() }).map(Some),
-        }
-    }
-
-    /// The address of the operator's listener, refused unless it is this machine's own.
-    pub(crate) fn admin_address(&self) -> Result<SocketAddr, SettingsError> {
-        let refused = |why| self.name_source(SettingsError::refused("admin.host", why));
-        let address = (self.admin.host.as_str(), self.admin.port)
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .ok_or_else(|| refused("is not an address"))?;
-        if address.ip().is_loopback() {
-            Ok(address)
-        } else {
-            Err(refused(
-                "must be a loopback address such as 127.0.0.1: the listener has no TLS; use a tunnel from elsewhere",
-            ))
-        }
-    }
-
-    /// The origin by which browsers know the operator's listener, if a proxy is before it.
-    pub(crate) fn admin_public_origin(&self) -> Result<Option<String>, SettingsError> {
-        let text = self.admin.public_url.trim();
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let refused = |why: &str| self.name_source(SettingsError::refused("admin.public_url", why));
-        PublicOrigin::parse(text)
-            .map_err(|why| refused(&format!("{why}{}", host::bracket_hint(text))))?
-            .without_prefix()
-            .map(Some)
-            .ok_or_else(|| refused("must be an origin alone, such as https://gw.example, without a path"))
+        self.server.tls.files("server.tls")?.map(Certificate::load).transpose()
     }
 
     /// Whose pages may call.

@@ -2,6 +2,7 @@
 //! come from is in `sources`; what the keys and tokens become is in `keys` and `tokens`. Each part of the service is
 //! given its own section, never the whole.
 
+mod admin;
 mod dotenv;
 mod dotenv_file;
 mod effective;
@@ -150,7 +151,7 @@ pub struct Server {
     pub tls: Tls,
 }
 
-/// `[server.tls]`: TLS towards the clients, if both are named.
+/// `[server.tls]` and `[admin.tls]`: TLS on the clients' listener and on the operator's, if both are named.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
@@ -472,6 +473,8 @@ pub struct Admin {
     pub token: String,
     /// A file that holds it.
     pub token_file: String,
+    /// `[admin.tls]`
+    pub tls: Tls,
 }
 
 /// `[metrics]`: what monitoring reads.

@@ -20,6 +20,7 @@ mod failover;
 mod forwarding;
 mod headers;
 mod operator_page;
+mod operator_tls;
 mod paths;
 mod peaks;
 mod projects;

@@ -35,7 +35,7 @@ pub(crate) async fn simulator_with(count: usize, change: impl FnOnce(&mut Config
 }
 
 /// What a gateway is started with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     upstream: String,
     keys: Vec<String>,

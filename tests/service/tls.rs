@@ -16,31 +16,36 @@ const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
 
 /// A certificate for this machine, and its key, in two files.
-struct Pair {
-    folder: tempfile::TempDir,
-    root: reqwest::Certificate,
+pub(crate) struct Pair {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) root: reqwest::Certificate,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = write(folder.path());
         Self { folder, root }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     fn serve(&self, options: Options) -> Options {
+        self.serve_as("server.tls", options)
+    }
+
+    /// Names the files in this section.
+    pub(crate) fn serve_as(&self, section: &str, options: Options) -> Options {
         options
-            .set("server.tls.cert_file", self.file("cert.pem").display())
-            .set("server.tls.key_file", self.file("key.pem").display())
+            .set(&format!("{section}.cert_file"), self.file("cert.pem").display())
+            .set(&format!("{section}.key_file"), self.file("key.pem").display())
     }
 }
 
 /// Makes a certificate in `folder`, in place of the one there.
-fn write(folder: &Path) -> reqwest::Certificate {
+pub(crate) fn write(folder: &Path) -> reqwest::Certificate {
     let names = ["127.0.0.1", "localhost"].map(str::to_owned);
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     // Whole in one step each, as who renews certificates does.
@@ -54,7 +59,7 @@ fn write(folder: &Path) -> reqwest::Certificate {
 }
 
 /// A client that trusts this certificate and nothing else.
-fn trusting(root: &reqwest::Certificate) -> reqwest::Client {
+pub(crate) fn trusting(root: &reqwest::Certificate) -> reqwest::Client {
     drop(client()); // for the TLS provider
     let mut headers = reqwest::header::HeaderMap::new();
     headers.insert("x-goog-api-key", TOKEN.parse().unwrap());

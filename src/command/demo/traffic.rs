@@ -3,11 +3,14 @@
 //! number and in time, and slow enough to be in nobody's way.
 
 use super::ADMIN;
-use crate::{local_http, settings::TokenEntry};
+use crate::{
+    local_http::{self, LocalRequest, PATIENCE, reachable},
+    settings::TokenEntry,
+};
 use callers::SurfaceName;
 use serde_json::{Value, json};
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -136,7 +139,9 @@ impl MadeUp {
             let Sent { path, body } = (self.sends)(n);
             let credential = if path.starts_with("/v1beta/") { &native } else { &header };
             let headers = format!("{credential}content-type: application/json\r\n");
-            let sent = local_http::ask_with(gateway, "POST", &path, &headers, &body.to_string());
+            let body = body.to_string();
+            let request = LocalRequest { method: "POST", path: &path, headers: &headers, body: &body };
+            let sent = local_http::ask(gateway, request, PATIENCE);
             let is_gone = sent.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
             let until = Instant::now() + if n < self.first { LOOK } else { self.pause };
             while Instant::now() < until && !has_ended.load(Ordering::Relaxed) {
@@ -149,16 +154,6 @@ impl MadeUp {
     }
 }
 
-/// Where a listener on every address is reached from here.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
-}
-
 /// A request that Google refused on one key and answered on another.
 fn worth_explaining(operator: SocketAddr, has_ended: &AtomicBool) -> Option<String> {
     let begun = Instant::now();
@@ -166,7 +161,8 @@ fn worth_explaining(operator: SocketAddr, has_ended: &AtomicBool) -> Option<Stri
     let path = "/api/requests?fault=QuotaMinute&status=200&limit=1";
     while begun.elapsed() < FIND_WITHIN && !has_ended.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK);
-        let Ok(answer) = local_http::ask(operator, "GET", path, &header) else { continue };
+        let request = LocalRequest { method: "GET", path, headers: &header, body: "" };
+        let Ok(answer) = local_http::ask(operator, request, PATIENCE) else { continue };
         let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         if let Some(id) = body["requests"][0]["id"].as_str() {
             return Some(id.to_owned());

@@ -2,11 +2,10 @@
 
 use super::{
     Desk, audit,
-    gate::{answer, cookie_name, refusal, refuse_foreign, session_id},
+    gate::{answer, cookie_name, is_secure, refusal, refuse_foreign, session_id},
 };
-use crate::operator::host::OwnOrigin;
 use actix_web::{
-    HttpMessage as _, HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse,
     cookie::{Cookie, SameSite, time},
     http::header::{self, HeaderValue},
     web,
@@ -104,7 +103,7 @@ async fn log_out(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
 }
 
 fn cookie(request: &HttpRequest, desk: &Desk, id: &str, age: time::Duration) -> Cookie<'static> {
-    let is_secure = request.extensions().get::<OwnOrigin>().is_some_and(|own| own.is_secure);
+    let is_secure = is_secure(request);
     Cookie::build(cookie_name(desk.port, is_secure), id.to_owned())
         .path("/")
         .http_only(true)
