@@ -58,7 +58,7 @@ export function Choice({ label, options, value, onChoose }) {
 }
 
 /** A dialog, modal while it is there; Escape and the backdrop close it. */
-export function Dialog({ title, onClose, drawer, children }) {
+export function Dialog({ title, onClose, drawer, wide, children }) {
   const ref = useRef(null);
   useEffect(() => {
     const dialog = ref.current;
@@ -67,7 +67,7 @@ export function Dialog({ title, onClose, drawer, children }) {
     return () => { dialog.close(); if (before instanceof HTMLElement) before.focus(); };
   }, []);
   const outside = (event) => { if (event.target === ref.current) onClose(); };
-  return html`<dialog ref=${ref} class=${drawer ? 'drawer' : ''} aria-label=${title} onCancel=${(event) => { event.preventDefault(); onClose(); }} onMouseDown=${outside}>
+  return html`<dialog ref=${ref} class=${drawer ? 'drawer' : wide ? 'wide' : ''} aria-label=${title} onCancel=${(event) => { event.preventDefault(); onClose(); }} onMouseDown=${outside}>
     <div class="inner"><header><h2>${title}</h2><button class="quiet push" aria-label=${t('close')} onClick=${onClose}>✕</button></header>${children}</div>
   </dialog>`;
 }

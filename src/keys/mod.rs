@@ -127,7 +127,20 @@ impl RuntimeKeys {
 
     /// Asks Google about the keys of a paste that would be added, by their fingerprints.
     pub(crate) async fn check_paste(&self, paste: &Paste) -> Result<Vec<(String, KeyHealth)>, KeysError> {
-        let secrets = preview::read(paste, &self.inventory())?.chosen;
+        self.check_secrets(preview::read(paste, &self.inventory())?.chosen).await
+    }
+
+    /// Asks Google about the keys of an import that are not here yet, by their fingerprints.
+    pub(crate) async fn check_import(
+        &self,
+        keys: &[ImportedKey],
+    ) -> Result<Vec<(String, KeyHealth)>, KeysError> {
+        let inventory = self.inventory();
+        let is_new = |key: &&ImportedKey| inventory.with_fingerprint(&fingerprint(&key.secret)).is_none();
+        self.check_secrets(keys.iter().filter(is_new).map(|key| key.secret.clone()).collect()).await
+    }
+
+    async fn check_secrets(&self, secrets: Secrets) -> Result<Vec<(String, KeyHealth)>, KeysError> {
         if secrets.len() > CHECKED_AT_ONCE {
             return Err(KeysError::TooManyToCheck);
         }

@@ -1,6 +1,7 @@
 //! The page's own files, from the folder `web`: in the binary, or read from the folder each time in debug builds. Public, since
 //! there is nothing in them but the page.
 
+use super::table::RouteTable;
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{self, HeaderValue},
@@ -28,8 +29,8 @@ struct Asset {
 }
 
 /// Adds the paths of the page.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/", web::get().to(page)).route("/assets/{file:.*}", web::get().to(file));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/", page).get("/assets/{file:.*}", file);
 }
 
 async fn page(request: HttpRequest) -> HttpResponse {

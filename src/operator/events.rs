@@ -6,6 +6,7 @@ use super::{
     Desk,
     api::{line, overview_of},
     gate::{answer, session_id},
+    table::RouteTable,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use futures_util::stream;
@@ -32,8 +33,8 @@ const MOST_BYTES: usize = 64 * 1024;
 const MOST_REQUESTS: usize = 50;
 
 /// Adds the path.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/events", web::get().to(listen));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/events", listen);
 }
 
 /// How many listen.

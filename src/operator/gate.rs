@@ -68,10 +68,11 @@ pub(super) async fn let_in<B: MessageBody>(
     Ok(next.call(request).await?.map_into_left_body())
 }
 
-/// Whether a path is there for others as well: health, the page without its data, its login, and monitoring, which has a token
-/// of its own.
+/// Whether a path is there for others as well: health, the page without its data, its login, what the API is, and monitoring, which
+/// has a token of its own.
 fn is_open(path: &str) -> bool {
-    matches!(path, "/" | "/health" | "/metrics" | "/session") || path.starts_with("/assets/")
+    matches!(path, "/" | "/health" | "/metrics" | "/openapi.json" | "/session")
+        || path.starts_with("/assets/")
 }
 
 fn unknown() -> HttpResponse {

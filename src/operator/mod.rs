@@ -9,9 +9,11 @@ mod audit;
 mod events;
 mod gate;
 mod host;
+mod openapi;
 mod page_caller;
 mod serving;
 mod session;
+mod table;
 
 pub(crate) use page_caller::PageCaller;
 pub(crate) use session::Sessions;
@@ -31,6 +33,7 @@ use gemini_balance_actors::{KeyManager, accounting::Accounts, health::Health};
 use host::OwnNames;
 use rustls::ServerConfig;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+use table::RouteTable;
 
 /// How many wrong tokens an address may show on the page in a minute.
 const MOST_GUESSES: u32 = 5;
@@ -100,11 +103,21 @@ pub(crate) fn start(
     };
     let server = serving::serve(socket, tls, move || {
         let app = App::new().app_data(web::Data::new(desk.clone()));
-        let app = app.configure(api::routes).configure(events::routes).configure(assets::routes);
+        let app = app.configure(|config| routes().install(config));
         app.wrap(from_fn(gate::let_in)).wrap(from_fn(audit::write)).wrap(from_fn(gate::guard))
     })
     .map_err(refused)?;
     log::info!(target: "service", "the operator's listener is at {scheme}://{bound} with its page");
     actix_rt::spawn(server);
     Ok(())
+}
+
+/// Every route of the listener.
+fn routes() -> RouteTable {
+    let mut table = RouteTable::default();
+    api::routes(&mut table);
+    events::routes(&mut table);
+    openapi::routes(&mut table);
+    assets::routes(&mut table);
+    table
 }

@@ -239,6 +239,50 @@ def test_keys_are_pasted_previewed_added_disabled_and_removed(open_site, filled)
     assert secret not in page.content()
 
 
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_anothers_files_are_previewed_checked_and_taken(open_site, tmp_path, locale):
+    secrets = ["AIzaSyImportedOnThePage0123456789012345", "AIza-page-6", "sk-a-long-token-of-a-caller", "sk-1"]
+    words = {
+        "en-US": ("Import", "Preview", "Check with Google", "Take 1 keys, 1 tokens", "Taken: 1 keys, 1 tokens", "too short"),
+        "zh-CN": ("导入", "预览", "向 Google 检查", "导入 1 个密钥、1 个令牌", "已导入：1 个密钥、1 个令牌", "太短"),
+    }[locale]
+    opener, preview, check, take, taken, short = words
+    env = tmp_path / ".env"
+    env.write_text(f"API_KEYS={json.dumps(secrets[:2])}\nALLOWED_TOKENS={json.dumps(secrets[2:])}\nMAX_RETRIES=7\n")
+    (tmp_path / "run").mkdir()
+    with gateway(tmp_path / "run", {"AIza-page-6": "p"}) as running:
+        site = open_site(running, locale=locale).log_in()
+        page = site.view("keys")
+        page.get_by_role("button", name=opener, exact=True).click()
+        page.locator("dialog input[type=file]").set_input_files(env)
+        page.get_by_role("button", name=preview).click()
+        dialog = page.locator("dialog")
+        expect(dialog).to_contain_text("retry.max_attempts")
+        expect(dialog).to_contain_text(short)
+        expect(dialog.locator("tbody").first.locator("tr")).to_have_count(2)
+        assert not violations(site)
+        shoot(site, f"import-{locale}")
+        # Google does not know it here, and says so.
+        page.get_by_role("button", name=check).click()
+        expect(dialog.locator("tbody").first).to_contain_text("API key not valid")
+        assert running.api("/api/keys")["matched"] == 1, "taken before it was asked to"
+        page.get_by_role("button", name=take).click()
+        expect(dialog).to_contain_text(taken)
+        expect(dialog).to_contain_text("import-1")
+        keys = running.api("/api/keys")
+        assert keys["matched"] == 2 and {one["name"] for one in running.api("/api/tokens")["tokens"]} == {"import-1", "tester"}
+        # What was pasted is read in the same way, and finds everything here.
+        page.locator("dialog .actions button").click()
+        expect(page.locator(".vrow.row")).to_have_count(2)
+        page.get_by_role("button", name=opener, exact=True).click()
+        page.locator("dialog textarea").fill(env.read_text())
+        page.get_by_role("button", name=preview).click()
+        expect(dialog.locator("tbody").first.locator("tr")).to_have_count(2)
+        assert not any(secret in page.content() for secret in secrets), "an imported secret is shown"
+        expect(page.get_by_role("button", name=check)).to_be_disabled()
+        site.leave()
+
+
 @pytest.mark.parametrize("format", ["Gemini", "OpenAI"])
 def test_a_prompt_is_answered_beside_its_timeline(open_site, filled, format):
     site = open_site(filled).log_in()

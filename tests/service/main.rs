@@ -19,6 +19,7 @@ mod exposition;
 mod failover;
 mod forwarding;
 mod headers;
+mod operator_api;
 mod operator_page;
 mod operator_tls;
 mod paths;

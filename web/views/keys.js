@@ -4,6 +4,7 @@ import { ask, overview, useAsked } from '/assets/api.js';
 import { count, short, span } from '/assets/format.js';
 import { t, word } from '/assets/i18n.js';
 import { address, refine, route } from '/assets/route.js';
+import { Import } from '/assets/views/import.js';
 import { Careful, Dialog, Empty, Failure, Gauge, State, doing, download, say, tone } from '/assets/ui.js';
 
 const ROW = 44;
@@ -176,6 +177,7 @@ export default function Keys() {
   const [height, setHeight] = useState(600);
   const [chosen, setChosen] = useState(/** @type {Map<string, any>} */ (new Map()));
   const [paste, setPaste] = useState(false);
+  const [importing, setImporting] = useState(false);
   const matched = pages.about?.matched ?? 0;
   useEffect(() => { if (list.current) list.current.scrollTop = 0; setTop(0); }, [question]);
   useEffect(() => {
@@ -225,7 +227,7 @@ export default function Keys() {
   const isFiltered = Boolean(state || q);
   const exported = async (format) => { const answer = await fetch(`/api/keys/export?format=${format}`); if (answer.ok) download(`keys.${format}`, await answer.text(), format === 'csv' ? 'text/csv' : 'application/json'); };
   return html`<div class="head"><h1>${t('keys')}</h1><span class="lead">${pages.about ? count(isFiltered ? matched : pages.about.counts.total) : ''}</span>
-    <span class="push"><button onClick=${() => exported('csv')}>${t('export')}</button><button class="main" onClick=${() => setPaste(true)}>${t('keys.add')}</button></span></div>
+    <span class="push"><button onClick=${() => exported('csv')}>${t('export')}</button><button onClick=${() => setImporting(true)}>${t('import')}</button><button class="main" onClick=${() => setPaste(true)}>${t('keys.add')}</button></span></div>
   <div class="filters"><input type="search" aria-label=${t('filter.keys')} placeholder=${t('filter.keys')} value=${typed} onInput=${(event) => setTyped(event.target.value)} />
     <select aria-label=${t('state')} value=${state} onChange=${(event) => refine({ state: event.target.value })}><option value="">${t('state.any')}</option>${STATES.map((one) => html`<option key=${one} value=${one}>${word('state', one)}${counts?.[one] === undefined ? '' : ` (${counts[one]})`}</option>`)}</select>
     ${chosen.size ? html`<span class="tag">${t('chosen', { n: chosen.size })}</span>${['enable', 'disable', 'reset'].map((verb) => html`<button key=${verb} class="small" onClick=${() => many(verb)}>${t(verb)}</button>`)}<${Careful} small label=${t('remove')} sure=${t('remove.sure')} onSure=${() => many('remove')} /><button class="quiet small" onClick=${() => setChosen(new Map())}>${t('clear')}</button>` : null}</div>
@@ -235,5 +237,6 @@ export default function Keys() {
       <div class="vrow vhead" role="row" aria-rowindex="1"><span role="columnheader"><span class="sr">${t('choose')}</span></span>${column('id', t('key'))}${column('project', t('project'))}${column('state', t('state'))}<span role="columnheader">${t('back.and.why')}</span><span role="columnheader">${t('fullest')}</span>${column('in_flight', t('in.flight'), true)}${column('served', t('served'), true)}${column('faults', t('faults'), true)}</div>
       <div role="rowgroup" style=${{ height: `${matched * ROW}px`, position: 'relative', minWidth: '980px' }}>${rows}</div></div>`}</section>
   ${id ? html`<${One} id=${id} key=${id} onClose=${() => { location.hash = address('keys', Object.fromEntries(query)); }} again=${pages.again} />` : null}
-  ${paste ? html`<${Paste} onClose=${() => setPaste(false)} again=${pages.again} />` : null}`;
+  ${paste ? html`<${Paste} onClose=${() => setPaste(false)} again=${pages.again} />` : null}
+  ${importing ? html`<${Import} onClose=${() => setImporting(false)} again=${pages.again} />` : null}`;
 }

@@ -1,7 +1,7 @@
 //! `/api/audit`: what an operator has changed last, as it is in `logs/audit.log`, newest first. Only the newest file is read, and
 //! of that its end.
 
-use super::{Desk, gate::answer};
+use super::{Desk, RouteTable, gate::answer};
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 use std::{
@@ -15,8 +15,8 @@ const MOST_BYTES: u64 = 128 * 1024;
 const MOST_LINES: usize = 200;
 
 /// Adds the path.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/api/audit", web::get().to(list));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/api/audit", list);
 }
 
 async fn list(desk: web::Data<Desk>) -> HttpResponse {

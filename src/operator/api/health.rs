@@ -1,12 +1,16 @@
 //! `/health` at the operator's listener.
 
-use super::{Desk, gate::not_for_browsers};
+use super::{Desk, RouteTable, gate::not_for_browsers};
 use crate::http::health_of;
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header},
+    web,
+};
 
 /// Adds the paths of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/health", web::get().to(ask_health)).route("/health", web::head().to(ask_health));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/health", ask_health).add(Method::HEAD, "/health", ask_health);
 }
 
 /// Whether requests can be served, told without the token as on the clients' listener.

@@ -1,7 +1,7 @@
 //! `/api/import`: takes what another gateway has into the keys and tokens that are kept beside the configuration. Settings and
 //! limits are shown and belong into `config.toml`. What was sent is not repeated: places, lengths and fingerprints are.
 
-use super::{Desk, audit, gate::answer, keys, tokens};
+use super::{Desk, RouteTable, audit, gate::answer, keys, tokens};
 use crate::{
     import::{self, Document, Import, ImportError, ImportedKey, ImportedToken, Vendor},
     tokens::Done,
@@ -20,13 +20,11 @@ const MAX_DOCUMENTS: usize = 16;
 /// The longest name of one, which stands in the place of each of its keys.
 const MAX_NAME_BYTES: usize = 255;
 /// What a body must be.
-const BODY: &str = r#"the body must be {"files": [{"name": ".env", "text": "..."}, {"name": "x.db", "base64": "..."}], "from": "snailyp", "dry_run": true}, the last two optional; "from" is one of snailyp, gpt-load, litellm, keys"#;
+const BODY: &str = r#"the body must be {"files": [{"name": ".env", "text": "..."}, {"name": "x.db", "base64": "..."}], "from": "snailyp", "dry_run": true, "check": true}, the last three optional; "from" is one of snailyp, gpt-load, litellm, keys"#;
 
 /// Adds the path of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let import =
-        web::resource("/api/import").app_data(web::PayloadConfig::new(MAX_BODY)).route(web::post().to(take));
-    config.service(import);
+pub(super) fn routes(table: &mut RouteTable) {
+    table.post("/api/import", take).take_up_to(MAX_BODY, "/api/import");
 }
 
 #[derive(Deserialize)]
@@ -37,6 +35,9 @@ struct Body {
     /// Only tells what would become of it.
     #[serde(default)]
     dry_run: bool,
+    /// Asks Google about the keys; with `dry_run`.
+    #[serde(default)]
+    check: bool,
 }
 
 /// One document: a text, or bytes.
@@ -85,7 +86,7 @@ async fn take(
     let Ok(body) = body else {
         return answer(413, &format!("the body is longer than {} MiB", MAX_BODY >> 20));
     };
-    let Ok(Body { files, from, dry_run }) = serde_json::from_slice(&body) else {
+    let Ok(Body { files, from, dry_run, check }) = serde_json::from_slice(&body) else {
         return answer(400, BODY);
     };
     drop(body);
@@ -93,6 +94,9 @@ async fn take(
         let why =
             format!("at most {MAX_DOCUMENTS} files at once, with names of at most {MAX_NAME_BYTES} bytes");
         return answer(400, &why);
+    }
+    if check && !dry_run {
+        return answer(400, "check goes with dry_run");
     }
     audit::note(&request, if dry_run { "import preview" } else { "import" }, None);
     // Opening sealed keys takes its time.
@@ -102,6 +106,15 @@ async fn take(
         Err(_) => return answer(503, "the import was not read"),
     };
     let preview = preview(&import, &desk);
+    if dry_run && check {
+        audit::note(&request, "import check", None);
+        return match desk.operated.runtime_keys.check_import(&import.keys).await {
+            Ok(checks) => {
+                HttpResponse::Ok().json(json!({ "preview": preview, "checks": keys::check_views(checks) }))
+            }
+            Err(error) => keys::failed(&error),
+        };
+    }
     if dry_run {
         return HttpResponse::Ok().json(json!({ "preview": preview }));
     }

@@ -6,14 +6,18 @@ mod listing;
 
 pub(super) use listing::state_of;
 
-use super::{Desk, PATIENCE, gate::answer};
+use super::{Desk, PATIENCE, RouteTable, gate::answer};
 use crate::{
     keys::{Added, KeyChange, KeysError, Paste},
     operator::audit,
     tokens::Done,
     usage_report::Format,
 };
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header},
+    web,
+};
 use gemini_balance_actors::{
     Secret,
     key_manager::VerbKind,
@@ -29,18 +33,16 @@ use tokio::time::Instant;
 const MAX_PASTE: usize = gemini::pasted::MAX_PASTED_BYTES + 2 * 1024 * 1024;
 
 /// Adds the paths of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let keys = web::resource("/api/keys")
-        .app_data(web::PayloadConfig::new(MAX_PASTE))
-        .route(web::get().to(page))
-        .route(web::post().to(add));
-    config
-        .route("/keys", web::get().to(list))
-        .route("/keys/{key}/{verb}", web::post().to(act))
-        .service(keys)
-        .route("/api/keys/export", web::get().to(take_away))
-        .route("/api/keys/{key}", web::delete().to(remove))
-        .route("/api/keys/{key}/{verb}", web::post().to(act));
+pub(super) fn routes(table: &mut RouteTable) {
+    table
+        .get("/keys", list)
+        .post("/keys/{key}/{verb}", act)
+        .get("/api/keys", page)
+        .post("/api/keys", add)
+        .take_up_to(MAX_PASTE, "/api/keys")
+        .get("/api/keys/export", take_away)
+        .add(Method::DELETE, "/api/keys/{key}", remove)
+        .post("/api/keys/{key}/{verb}", act);
 }
 
 /// A paste, in JSON.
@@ -70,7 +72,7 @@ struct VerbBody {
 
 /// What Google says of a key.
 #[derive(Serialize)]
-struct CheckView {
+pub(super) struct CheckView {
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
     verdict: &'static str,
@@ -100,6 +102,11 @@ impl CheckView {
         };
         Self { fingerprint, verdict: verdict.as_str(), status, fault, project_number, why }
     }
+}
+
+/// What Google says of keys, each by its fingerprint.
+pub(super) fn check_views(checks: Vec<(String, KeyHealth)>) -> Vec<CheckView> {
+    checks.into_iter().map(|(key, health)| CheckView::of(Some(key), health)).collect()
 }
 
 async fn list(desk: web::Data<Desk>) -> HttpResponse {
@@ -216,9 +223,7 @@ async fn add(
         audit::note(&request, "keys check", None);
         return match keys.check_paste(&paste).await {
             Ok(checks) => {
-                let checks: Vec<_> =
-                    checks.into_iter().map(|(key, health)| CheckView::of(Some(key), health)).collect();
-                HttpResponse::Ok().json(json!({ "preview": preview, "checks": checks }))
+                HttpResponse::Ok().json(json!({ "preview": preview, "checks": check_views(checks) }))
             }
             Err(error) => failed(&error),
         };

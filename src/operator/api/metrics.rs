@@ -1,11 +1,11 @@
 //! `/metrics`: what monitoring reads. The one path that the metrics' own token opens as well.
 
-use super::{Desk, gate};
+use super::{Desk, RouteTable, gate};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 
 /// Adds the paths of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/metrics", web::get().to(scrape));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/metrics", scrape);
 }
 
 async fn scrape(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {

@@ -1,7 +1,7 @@
 //! `/api/models`: the models that were asked for in the last day, with what became of their requests and whether all of those
 //! have a price; which are down; and their times and faults among the newest requests.
 
-use super::{Desk, PATIENCE, gate::answer, overview::quantile};
+use super::{Desk, PATIENCE, RouteTable, gate::answer, overview::quantile};
 use actix_web::{HttpResponse, web};
 use keypool::PageRequest;
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ const MOST: usize = 500;
 const DAY_S: i64 = 24 * 60 * 60;
 
 /// Adds the paths of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/api/models", web::get().to(list));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/api/models", list);
 }
 
 async fn list(desk: web::Data<Desk>) -> HttpResponse {

@@ -1,6 +1,6 @@
 //! `/api/overview`: how the gateway is at this moment, in one answer that fits a screen. The page has the same from `events`.
 
-use super::{Desk, PATIENCE, gate::answer};
+use super::{Desk, PATIENCE, RouteTable, gate::answer};
 use crate::http::told_of;
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,8 +17,8 @@ const MOST_LOOKED_AT: usize = 5_000;
 const MOST_NAMED: usize = 20;
 
 /// Adds the paths of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/api/overview", web::get().to(overview));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/api/overview", overview);
 }
 
 async fn overview(desk: web::Data<Desk>) -> HttpResponse {

@@ -2,7 +2,7 @@
 //! does, and passes the answer on as it comes. Its request is the gateway's in all else: it is limited by the pool, counted,
 //! logged, and explained by its id.
 
-use super::{Desk, audit, gate::answer};
+use super::{Desk, RouteTable, audit, gate::answer};
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::stream;
@@ -26,9 +26,8 @@ const MAX_MODEL: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Adds the path.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let play = web::post().to(play);
-    config.service(web::resource("/api/playground").app_data(web::PayloadConfig::new(MAX_BODY)).route(play));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.post("/api/playground", play).take_up_to(MAX_BODY, "/api/playground");
 }
 
 /// What is asked.

@@ -1,7 +1,7 @@
 //! `/api/projects`: the keys by project, and what is known of each project's limits. A project is the pool's: its label, or the
 //! key's own where it has none.
 
-use super::{Desk, PATIENCE, gate::answer, keys::state_of};
+use super::{Desk, PATIENCE, RouteTable, gate::answer, keys::state_of};
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Datelike as _, TimeDelta, TimeZone as _, Utc};
 use keypool::{KeyView, LimitView, Snapshot};
@@ -17,8 +17,8 @@ const MAX_LIMIT: usize = 200;
 const MOST_MODELS: usize = 30;
 
 /// Adds the paths of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/api/projects", web::get().to(list));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/api/projects", list);
 }
 
 /// A project with its keys and what is used of its quotas.

@@ -1,7 +1,7 @@
 //! `/api/reload`: has the configuration read again, or says what that would change; and how the reloads went so far. The
 //! revision in use is the answers' `ETag`; a write that names another one in `If-Match` is refused.
 
-use super::{Desk, gate::answer};
+use super::{Desk, RouteTable, gate::answer};
 use crate::reload::{ReloadError, ReloadRequest, Reloaded};
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 /// Adds the paths of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/api/reload", web::get().to(tell)).route("/api/reload", web::post().to(reload));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/api/reload", tell).post("/api/reload", reload);
 }
 
 /// What is asked for in the query.

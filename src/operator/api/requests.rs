@@ -1,7 +1,7 @@
 //! `/api/requests` and `/api/errors`: the newest requests one by one, and their faults by kind, from the ring in memory. Each
 //! looks as in `logs/transactions.log`, which has the older ones.
 
-use super::{Desk, gate::answer};
+use super::{Desk, RouteTable, gate::answer};
 use crate::{blame_words, http::told_of, logging::transaction_line, usage_report};
 use actix_web::{HttpResponse, http::header, web};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -20,11 +20,8 @@ const MOST: usize = 200;
 const MESSAGES: usize = 5;
 
 /// Adds the paths of these resources.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config
-        .route("/api/requests", web::get().to(list))
-        .route("/api/requests/{id}", web::get().to(one))
-        .route("/api/errors", web::get().to(errors));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/api/requests", list).get("/api/requests/{id}", one).get("/api/errors", errors);
 }
 
 type Parameters = web::Query<HashMap<String, String>>;

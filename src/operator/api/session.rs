@@ -1,13 +1,16 @@
 //! `/session`: logs the page's browser in, for the operator's token or for a code that opens one session, and out.
 
 use super::{
-    Desk, audit,
+    Desk, RouteTable, audit,
     gate::{answer, cookie_name, is_secure, refusal, refuse_foreign, session_id},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
     cookie::{Cookie, SameSite, time},
-    http::header::{self, HeaderValue},
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
     web,
 };
 use serde::Deserialize;
@@ -20,14 +23,12 @@ const MAX_BODY: usize = 8 * 1024;
 const COOKIE_DAYS: i64 = 7;
 
 /// Adds the paths of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.service(
-        web::resource("/session")
-            .app_data(web::PayloadConfig::new(MAX_BODY))
-            .route(web::get().to(tell))
-            .route(web::post().to(log_in))
-            .route(web::delete().to(log_out)),
-    );
+pub(super) fn routes(table: &mut RouteTable) {
+    table
+        .get("/session", tell)
+        .post("/session", log_in)
+        .add(Method::DELETE, "/session", log_out)
+        .take_up_to(MAX_BODY, "/session");
 }
 
 /// What is shown to be let in.

@@ -1,13 +1,13 @@
 //! `/api/settings`: every setting with its value, where it is from, and its default. Keys, tokens and certificates are not
 //! among them; a value that may hold a credential is not shown.
 
-use super::Desk;
+use super::{Desk, RouteTable};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 /// Adds the paths of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/api/settings", web::get().to(list));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/api/settings", list);
 }
 
 async fn list(desk: web::Data<Desk>) -> HttpResponse {

@@ -1,13 +1,13 @@
 //! `/api/tokens`: makes, lists, limits, rotates, disables and removes the clients' tokens. A new token is in the answer that
 //! made it, and nowhere else.
 
-use super::{Desk, audit, gate::answer};
+use super::{Desk, RouteTable, audit, gate::answer};
 use crate::{
     caller_view::{SpecView, UseView},
     settings::{Expiry, TokenEntry, client_spec, span},
     tokens::{Done, TokensError},
 };
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use callers::{CallerSpec, DirectoryError, NewToken, Provenance, TokenListing, TokenState};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -16,13 +16,13 @@ use std::time::Duration;
 /// How long a replaced secret is let in where nothing is said.
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config
-        .route("/api/tokens", web::get().to(list))
-        .route("/api/tokens", web::post().to(add))
-        .route("/api/tokens/{name}", web::put().to(revise))
-        .route("/api/tokens/{name}", web::delete().to(remove))
-        .route("/api/tokens/{name}/{verb}", web::post().to(act));
+pub(super) fn routes(table: &mut RouteTable) {
+    table
+        .get("/api/tokens", list)
+        .post("/api/tokens", add)
+        .add(Method::PUT, "/api/tokens/{name}", revise)
+        .add(Method::DELETE, "/api/tokens/{name}", remove)
+        .post("/api/tokens/{name}/{verb}", act);
 }
 
 /// A token in the list.

@@ -1,13 +1,13 @@
 //! `/api/usage`: what was used, by whom.
 
-use super::{Desk, gate::answer};
+use super::{Desk, RouteTable, gate::answer};
 use crate::usage_report;
 use actix_web::{HttpResponse, http::header, web};
 use std::collections::HashMap;
 
 /// Adds the paths of this resource.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/api/usage", web::get().to(used));
+pub(super) fn routes(table: &mut RouteTable) {
+    table.get("/api/usage", used);
 }
 
 async fn used(parameters: web::Query<HashMap<String, String>>, desk: web::Data<Desk>) -> HttpResponse {

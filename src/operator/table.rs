@@ -1,0 +1,87 @@
+//! The route table of the operator's listener: each resource adds its routes, `mod.rs` installs them all. That it can be
+//! listed is what keeps `openapi` true.
+
+use actix_web::{FromRequest, Handler, Resource, Responder, Route, guard, http::Method, web};
+
+/// The most bytes of a request's body, where a path does not say otherwise.
+const MAX_BODY: usize = 64 * 1024;
+
+/// The routes. See the module.
+#[derive(Default)]
+pub(super) struct RouteTable(Vec<Entry>);
+
+/// A path with its routes.
+struct Entry {
+    path: &'static str,
+    max_body: usize,
+    routes: Vec<(Method, Route)>,
+}
+
+impl RouteTable {
+    /// Adds a route that is asked by GET.
+    pub(super) fn get<F, Args>(&mut self, path: &'static str, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.add(Method::GET, path, handler)
+    }
+
+    /// Adds a route that is asked by POST.
+    pub(super) fn post<F, Args>(&mut self, path: &'static str, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.add(Method::POST, path, handler)
+    }
+
+    /// Adds a route that is asked by this method.
+    pub(super) fn add<F, Args>(&mut self, method: Method, path: &'static str, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let route = web::method(method.clone()).to(handler);
+        self.entry(path).routes.push((method, route));
+        self
+    }
+
+    /// Says how long a request's body may be on this path.
+    pub(super) fn take_up_to(&mut self, bytes: usize, path: &'static str) -> &mut Self {
+        self.entry(path).max_body = bytes;
+        self
+    }
+
+    fn entry(&mut self, path: &'static str) -> &mut Entry {
+        let place = self.0.iter().position(|entry| entry.path == path).unwrap_or_else(|| {
+            self.0.push(Entry { path, max_body: MAX_BODY, routes: Vec::new() });
+            self.0.len() - 1
+        });
+        &mut self.0[place]
+    }
+
+    /// Lists the routes by method and path.
+    #[cfg(test)]
+    pub(super) fn listed(&self) -> Vec<(Method, &'static str)> {
+        let of = |entry: &Entry| -> Vec<_> {
+            entry.routes.iter().map(|(method, _)| (method.clone(), entry.path)).collect()
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+
+    /// Gives them to a server, in their order: where two paths fit a request, the first that knows its method answers.
+    pub(super) fn install(self, config: &mut web::ServiceConfig) {
+        for Entry { path, max_body, routes } in self.0 {
+            let methods: Vec<Method> = routes.iter().map(|(method, _)| method.clone()).collect();
+            let resource = web::resource(path)
+                .guard(guard::fn_guard(move |it| methods.contains(&it.head().method)))
+                .app_data(web::PayloadConfig::new(max_body));
+            let add = |resource: Resource, (_, route)| resource.route(route);
+            config.service(routes.into_iter().fold(resource, add));
+        }
+    }
+}
