@@ -16,6 +16,7 @@ pub mod logging;
 mod memory_return;
 mod metrics;
 mod operator;
+mod prices;
 mod printable;
 pub mod process;
 mod reload;

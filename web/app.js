@@ -17,6 +17,7 @@ const VIEWS = [
   ['errors', 'M12 3 2.5 20h19zM12 10v4M12 17h.01'],
   ['projects', 'M3 7a2 2 0 0 1 2-2h4l2 2h8a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2z'],
   ['models', 'M12 3l8 4.500v9L12 21l-8-4.500v-9zM12 12l8-4.500M12 12v9M12 12 4 7.5'],
+  ['prices', 'M3 12V4h8l10 10-8 8zM7.500 8.500h.01'],
   ['playground', 'M5 3v18l15-9z'],
   ['settings', 'M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4'],
 ];

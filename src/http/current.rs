@@ -12,6 +12,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 use usage::Prices;
 
 /// The settings that requests are served by.
+#[derive(Clone)]
 pub struct CurrentSettings {
     /// How many times they have changed, from 1 on.
     pub revision: u64,

@@ -24,6 +24,7 @@ use crate::{
     inflight::InFlight,
     keys::RuntimeKeys,
     metrics::Metrics,
+    prices::RuntimePrices,
     reload::Reloads,
     tokens::Tokens,
 };
@@ -48,6 +49,7 @@ pub(crate) struct Operated {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) accounts: Option<Accounts>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) prices: Arc<RuntimePrices>,
     pub(crate) reloads: Reloads,
     pub(crate) current: SharedSettings,
     pub(crate) sessions: Arc<Sessions>,

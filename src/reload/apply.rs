@@ -9,6 +9,7 @@ use crate::{
     logging::Logging,
     metrics::Metrics,
     operator::Sessions,
+    prices::RuntimePrices,
     settings::Settings,
     tls::ShownCertificate,
     tokens::Tokens,
@@ -44,6 +45,7 @@ pub(crate) struct Parts {
     pub(crate) operators_gate: Arc<Gate>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) prices: Arc<RuntimePrices>,
 }
 
 impl Parts {
@@ -57,10 +59,11 @@ impl Parts {
         let settings = &configuration.settings;
         self.reconcile(configuration).await?;
         self.tokens.configure(&configuration.tokens, &self.pool_keys.ring());
+        let prices = self.prices.beside(&settings.prices).unwrap_or_else(|| configuration.prices.clone());
         if let (Some(accounts), Some(accounting)) = (&self.accounts, &configuration.accounting) {
             accounts.revise(AccountingRules {
                 retention: accounting.retention,
-                prices: accounting.prices.clone(),
+                prices: prices.clone(),
                 callers: self.tokens.caller_names(),
                 per_key: accounting.per_key,
             });
@@ -88,8 +91,11 @@ impl Parts {
         self.current.store(Arc::new(CurrentSettings {
             revision,
             restart_needed,
+            prices,
             ..current_settings(configuration, &self.pool_keys)
         }));
+        // And once more, should one have been set meanwhile.
+        self.prices.configure(&settings.prices);
         Ok(())
     }
 

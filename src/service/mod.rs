@@ -13,6 +13,7 @@ use crate::{
     logging::Logging,
     metrics::{self, Metrics},
     operator::{self, PageCaller, Sessions},
+    prices::RuntimePrices,
     reload::{Parts, Reloader, Reloads, current_settings},
     seeding,
     settings::Settings,
@@ -29,7 +30,7 @@ use gemini_balance_actors::{
     health::Health,
     key_checker::KeyCheckerActor,
     ledger::Ledger,
-    store::{Memory, Store},
+    store::{KeptPrices, Memory, Store},
 };
 use serve::{WorkerParts, serve};
 use std::{
@@ -86,10 +87,16 @@ impl Service {
             let disk = actix_rt::Arbiter::new();
             let ledger = Ledger::new(pool_keys.clone(), Duration::from_secs(settings.affinity.window_s));
             let memory = Arc::new(Memory::new(pool_keys.clone()));
+            let kept_prices = Arc::new(KeptPrices::default());
             let store = Store::start(
                 &disk.handle(),
                 settings.store.path.clone(),
-                vec![Arc::clone(&memory) as _, Arc::new(ledger.clone()), Arc::clone(&enrolment.kept) as _],
+                vec![
+                    Arc::clone(&memory) as _,
+                    Arc::new(ledger.clone()),
+                    Arc::clone(&enrolment.kept) as _,
+                    Arc::clone(&kept_prices) as _,
+                ],
                 intensity,
                 Arc::clone(&health),
             );
@@ -162,6 +169,14 @@ impl Service {
             let operator = configuration.operator.as_ref();
             let operators_gate = Arc::new(Gate::of_operator(operator.map(|(_, token)| token)));
             let current = Arc::new(ArcSwap::from_pointee(current_settings(&configuration, &pool_keys)));
+            let prices = RuntimePrices::new(
+                kept_prices,
+                store.clone(),
+                accounts.clone(),
+                Arc::clone(&current),
+                settings.prices.clone(),
+            );
+            actix_rt::spawn(Arc::clone(&prices).follow_store());
             if let Some((place, _)) = operator {
                 let operated = operator::Operated {
                     keys: keys.clone(),
@@ -176,6 +191,7 @@ impl Service {
                     page: page.clone(),
                     audit_log: settings.log.dir.join("audit.log"),
                     metrics: Arc::clone(&metrics),
+                    prices: Arc::clone(&prices),
                 };
                 let tls = operator_certificate.as_ref().map(ShownCertificate::server_config).transpose()?;
                 operator::start(place.clone(), tls, Arc::clone(&operators_gate), operated)?;
@@ -199,6 +215,7 @@ impl Service {
                 operators_gate,
                 sessions,
                 metrics,
+                prices,
             };
             actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
             let parts = WorkerParts {

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from conftest import ADMIN, MARKUP, MODEL, ROOT, TOKEN, axe, gateway, started
 
-VIEWS = ["overview", "keys", "callers", "requests", "usage", "errors", "projects", "models", "playground", "settings"]
+VIEWS = ["overview", "keys", "callers", "requests", "usage", "errors", "projects", "models", "prices", "playground", "settings"]
 WIDTHS = [360, 1024, 1440]
 SHOTS = os.environ.get("PAGE_SCREENSHOTS")
 
@@ -297,6 +297,47 @@ def test_a_prompt_is_answered_beside_its_timeline(open_site, filled, format):
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_contain_text("404")
     site.expected = ["404"]
+
+
+def test_a_price_is_set_for_a_model_without_one_and_forgotten(open_site, tmp_path):
+    config = '[[prices]]\nmodel = "from-the-file"\ninput = 1.0\noutput = 2.0\n'
+    with gateway(tmp_path, {"AIza-page-5": "p"}, config) as running:
+        # The simulator answers for any model, the list knows only Google's.
+        unknown = "gemini-not-in-the-list"
+        assert running.generate(model=unknown) in (200, 404)
+        site = open_site(running, locale="en-US").log_in()
+        page = site.view("prices")
+        row = lambda text: page.locator("tbody tr", has_text=text)
+        expect(row("from-the-file")).to_contain_text("file")
+        expect(row("from-the-file").get_by_role("button")).to_have_count(0)
+        expect(row(MODEL).first).to_contain_text("built in")
+        page.get_by_role("button", name="Set a price").first.click()
+        page.get_by_label("Model (").fill("my-*")
+        page.get_by_label("Input", exact=True).fill("1.25")
+        page.get_by_label("Each request").fill("0.5")
+        assert not violations(site)
+        shoot(site, "price-form")
+        page.get_by_role("button", name="Save").click()
+        expect(row("my-*")).to_contain_text("1.25")
+        expect(row("my-*")).to_contain_text("0.5 a request")
+        assert [one["input"] for one in running.api("/api/prices")["prices"] if one["origin"] == "runtime"] == [1.25]
+        row("my-*").get_by_role("button", name="Edit").click()
+        page.get_by_label("Output and thoughts").fill("7")
+        page.get_by_role("button", name="Save").click()
+        expect(row("my-*")).to_contain_text("7")
+        # Somebody else changes them meanwhile: nothing is overwritten unseen.
+        row("my-*").get_by_role("button", name="Edit").click()
+        running.api("/api/prices/other", "PUT", {"input": 1})
+        site.expected = ["409"]
+        page.get_by_label("Output and thoughts").fill("8")
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator("dialog").get_by_role("alert")).to_contain_text("changed meanwhile")
+        page.keyboard.press("Escape")
+        row("my-*").get_by_role("button", name="Remove").click()
+        with page.expect_response("**/api/prices/**"):
+            row("my-*").get_by_role("button", name="Really remove").click()
+        site.view("prices")
+        site.leave()
 
 
 def test_who_logs_out_sees_nothing_more(open_site, filled):

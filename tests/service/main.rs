@@ -55,6 +55,7 @@ mod metrics;
 mod middlebox;
 mod models;
 mod origin;
+mod prices;
 mod prometheus;
 mod proxy;
 mod refusals;

@@ -199,6 +199,10 @@ async fn the_document_says_what_is_answered() {
     api.ask("POST", "/api/tokens/{name}/{verb}", "/api/tokens/alice/disable", none.clone(), 200).await;
     api.get("/api/tokens", "/api/tokens").await;
     api.ask("DELETE", "/api/tokens/{name}", "/api/tokens/alice", none.clone(), 200).await;
+    let price = json!({ "input": 1.5, "output": 6.0 });
+    api.ask("PUT", "/api/prices/{model}", "/api/prices/no-such-*", price, 200).await;
+    api.get("/api/prices", "/api/prices").await;
+    api.ask("DELETE", "/api/prices/{model}", "/api/prices/no-such-%2A", none.clone(), 200).await;
     api.ask("POST", "/api/reload", "/api/reload?dry_run=1", none.clone(), 200).await;
     let file = |text: &str| json!([{ "name": ".env", "text": text }]);
     let import = format!(
@@ -219,6 +223,8 @@ async fn the_document_says_what_is_answered() {
         ("GET", "/api/usage", "/api/usage?by=nothing", none.clone(), 400),
         ("DELETE", "/api/keys/{key}", "/api/keys/nobody", none.clone(), 404),
         ("DELETE", "/api/tokens/{name}", "/api/tokens/nobody", none.clone(), 404),
+        ("PUT", "/api/prices/{model}", "/api/prices/x", json!({ "input": -1 }), 400),
+        ("DELETE", "/api/prices/{model}", "/api/prices/x", none.clone(), 404),
         ("POST", "/api/import", "/api/import", json!({ "files": 1 }), 400),
         ("POST", "/api/keys", "/api/keys", json!({ "texts": "x" }), 400),
         ("GET", "/api/requests/{id}", "/api/requests/nothing", none.clone(), 404),

@@ -17,5 +17,5 @@ export default function Models() {
         <td>${!it.model ? html`<span class="soft">–</span>` : it.down_for_ms !== null && it.down_for_ms !== undefined ? html`<span class="state bad"><i></i>${t('model.down')}</span> <span class="soft">${t('tried.in', { time: span(it.down_for_ms / 1000) })}</span>` : html`<span class="state good"><i></i>${t('model.up')}</span>`}</td>
         <td class="num">${count(it.requests)}</td><td class="num">${it.requests ? percent(it.answered / it.requests) : '–'}</td><td class="num">${millis(it.first_byte_p50_ms)}</td><td class="num">${millis(it.first_byte_p95_ms)}</td><td class="num">${count(it.retries)}</td>
         <td>${Object.entries(it.faults || {}).slice(0, 4).map(([fault, n]) => html`<a key=${fault} class="tag" href=${address('requests', { model: it.model, fault })}>${fault} ${n}</a> `)}</td>
-        <td>${it.unpriced ? html`<span class="state warn"><i></i>${t('unpriced')}</span>` : html`<span class="soft">${t('priced')}</span>`}</td></tr>`)}</tbody></table></div>`}</section>`;
+        <td>${it.unpriced ? html`<a class="state warn" href=${address('prices', { q: it.model })}><i></i>${t('unpriced')}</a>` : html`<a class="soft" href=${address('prices')}>${t('priced')}</a>`}</td></tr>`)}</tbody></table></div>`}</section>`;
 }

@@ -77,6 +77,10 @@ impl Counting {
         Arc::make_mut(&mut self.running).tell_keys_apart(per_key);
     }
 
+    pub(super) fn reprice(&mut self, prices: Prices) {
+        self.prices = prices;
+    }
+
     pub(super) fn retention(&self) -> Retention {
         self.retention
     }

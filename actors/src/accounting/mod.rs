@@ -150,6 +150,14 @@ impl Accounts {
         counting.revise(rules);
     }
 
+    /// Changes the prices alone, in the same way.
+    pub fn reprice(&self, prices: Prices) {
+        let mut counting = self.shared.counting();
+        let ended = self.shared.buffers.take();
+        counting.count(ended, chrono::Utc::now().timestamp(), &self.shared.keys.ring());
+        counting.reprice(prices);
+    }
+
     /// Counts and writes all there is; whether it is written.
     pub async fn flush(&self, at_most: Duration) -> bool {
         self.link.send(accountant::Flush, Instant::now() + at_most).await.unwrap_or(false)

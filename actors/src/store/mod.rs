@@ -7,11 +7,13 @@
 //! board says so, and opening is tried again.
 
 mod memory;
+mod prices;
 mod row;
 mod tokens;
 mod write_behind;
 
 pub use memory::Memory;
+pub use prices::KeptPrices;
 pub use tokens::KeptTokens;
 pub use write_behind::WriteBehind;
 

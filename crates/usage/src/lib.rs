@@ -30,7 +30,7 @@ pub use fold::{Folded, fold};
 pub use labels::{ANY_MODEL, Family, Labels, NONE, OTHER};
 pub use model_names::ModelNames;
 pub use money::Money;
-pub use prices::{Cost, PriceEntry, PriceError, Prices, Processing};
+pub use prices::{Cost, PriceEntry, PriceError, PriceTable, Prices, Processing};
 pub use query::{Column, Filter, Query, QueryError, QueryStep, Report, ReportRow};
 pub use running::{
     Buckets, CallerCounts, DurationLabels, FaultLabels, FirstEventLabels, Histogram, KeyLabels, MOST_KEYS,

@@ -3,7 +3,7 @@
 use crate::{billable::Billable, money::Money};
 use chrono::NaiveDate;
 use foldhash::HashMap;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{error, fmt};
 use wildmatch::WildMatch;
 
@@ -14,43 +14,43 @@ const BUILT_IN: &str = include_str!("../../../prices.toml");
 const MOST_REMEMBERED: usize = 1_024;
 
 /// One entry of a price table. Prices are whole units of the currency for a million tokens.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PriceEntry {
     /// The model; `*` and `?` stand for any letters and any one.
     pub model: String,
     /// The first day (of the usage's own zone) on which it holds; `None`: always.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<NaiveDate>,
     /// Of input; what tools put into the prompt included.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<f64>,
     /// Of input from a cache; `None`: as all input.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached: Option<f64>,
     /// Of output, thoughts included; `None`: output has no known price.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<f64>,
     /// Prompts of more tokens than this have the prices below.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub above_tokens: Option<u64>,
     /// The price of input above it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_above: Option<f64>,
     /// The price of input from a cache above it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_above: Option<f64>,
     /// The price of output above it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_above: Option<f64>,
     /// Of each request, whatever it uses.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_request: Option<f64>,
     /// The currency, the same in all of a table.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
     /// Where the price is from.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
@@ -154,14 +154,27 @@ pub struct Prices {
     remembered: HashMap<Box<str>, Box<[usize]>>,
 }
 
-#[derive(Deserialize)]
+/// A table of prices as it is written.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
-    currency: String,
+pub struct PriceTable {
+    /// The currency of all its prices.
+    pub currency: String,
     /// The day on which its sources were read.
-    #[serde(rename = "read")]
-    _read: NaiveDate,
-    prices: Vec<PriceEntry>,
+    pub read: NaiveDate,
+    /// Its entries, in the order in which they are looked through.
+    pub prices: Vec<PriceEntry>,
+}
+
+impl PriceTable {
+    /// Reads the built-in table.
+    pub fn built_in() -> Result<Self, PriceError> {
+        Self::parse(BUILT_IN)
+    }
+
+    fn parse(text: &str) -> Result<Self, PriceError> {
+        toml::from_str(text).map_err(|error| PriceError::Syntax(error.to_string()))
+    }
 }
 
 impl Prices {
@@ -173,7 +186,7 @@ impl Prices {
 
     /// The same over another table.
     pub fn over(table: &str, entries: &[PriceEntry]) -> Result<Self, PriceError> {
-        let table: Table = toml::from_str(table).map_err(|error| PriceError::Syntax(error.to_string()))?;
+        let table = PriceTable::parse(table)?;
         let mut currencies = entries.iter().map(|entry| entry.currency.as_ref().unwrap_or(&table.currency));
         let currency = currencies.next().unwrap_or(&table.currency);
         if let Some(other) = currencies.find(|&other| other != currency) {

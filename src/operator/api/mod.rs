@@ -8,9 +8,11 @@ mod metrics;
 mod models;
 mod overview;
 mod playground;
+mod prices;
 mod projects;
 mod reload;
 mod requests;
+mod revision;
 mod session;
 mod settings;
 mod tokens;
@@ -36,6 +38,7 @@ pub(super) fn routes(table: &mut RouteTable) {
         models::routes,
         overview::routes,
         playground::routes,
+        prices::routes,
         projects::routes,
         reload::routes,
         requests::routes,

@@ -2,7 +2,7 @@
 
 use super::{
     operation::ApiOperation,
-    schema::{about, count, flag, known, list, maybe, object, text, time, word},
+    schema::{about, count, flag, known, list, maybe, number, object, text, time, word},
 };
 use serde_json::Value;
 
@@ -84,6 +84,59 @@ pub(super) fn operations() -> Vec<ApiOperation> {
         .fails(409, "Keys cannot be added here, or there are too many.")
         .fails(413, "The body is longer than 32 MiB.")
         .fails(503, "What was taken cannot be written down, or the key manager does not answer.");
+    let price = [
+        ("input?", maybe(number())),
+        ("cached?", maybe(number())),
+        ("output?", maybe(number())),
+        ("above_tokens?", maybe(count())),
+        ("input_above?", maybe(number())),
+        ("cached_above?", maybe(number())),
+        ("output_above?", maybe(number())),
+        ("per_request?", maybe(number())),
+        ("currency?", maybe(text())),
+    ];
+    let listed = [
+        ("model", text()),
+        ("from?", about(text(), "The first day on which it holds.")),
+        ("source?", about(text(), "The page that the price is from.")),
+        ("origin", word(&["configuration", "runtime", "built_in"])),
+        ("shadowed", about(flag(), "Whether it does not count, since the configuration says otherwise.")),
+    ];
+    let listed: Vec<_> = listed.into_iter().chain(price.clone()).collect();
+    let prices = ApiOperation::get("/api/prices", "What tokens cost, by the list")
+        .gives(
+            200,
+            "All prices for a million tokens, in the order in which they are looked through. The revision is the `ETag` too.",
+            object(&[
+                ("currency", text()),
+                ("read", about(text(), "The day on which the built-in ones were read.")),
+                ("revision", count()),
+                ("prices", list(object(&listed))),
+                (
+                    "unpriced",
+                    about(
+                        list(object(&[("model", text()), ("requests", count())])),
+                        "Models of the last thirty days with requests whose cost is not known.",
+                    ),
+                ),
+            ]),
+        )
+        .fails(503, "The usage book does not answer.");
+    let priced = || object(&[("status", word(&["ok"])), ("kept", flag()), ("revision", count())]);
+    let set = ApiOperation::put("/api/prices/{model}", "Sets the price of a model")
+        .about("What has been counted stays as it is. The configuration's prices go before it.")
+        .at("model", "Its name, with `*` and `?` for others.")
+        .heeds("If-Match", "The revision that may be replaced, and no other.")
+        .takes(object(&price))
+        .gives(200, "It holds for requests that end from now on.", priced())
+        .fails(400, "A field that is unknown or cannot be used.")
+        .fails(409, "Another revision is in use, the configuration has a price for this model, or there are too many.");
+    let forget = ApiOperation::delete("/api/prices/{model}", "Forgets a price that was set")
+        .at("model", "As it was set.")
+        .heeds("If-Match", "The revision that may be replaced, and no other.")
+        .gives(200, "It is gone from now on.", priced())
+        .fails(404, "No price was set for this model.")
+        .fails(409, "Another revision is in use, or the price is the configuration's.");
     let line = object(&[
         ("time", text()),
         ("address", maybe(text())),
@@ -96,7 +149,7 @@ pub(super) fn operations() -> Vec<ApiOperation> {
     let audit = ApiOperation::get("/api/audit", "What was changed last, and by whom")
         .gives(200, "The newest lines of `logs/audit.log`, newest first.", object(&[("lines", list(line))]))
         .fails(503, "The file cannot be read.");
-    [settings, told, reload, import, audit].map(|operation| operation.under(TAG)).into()
+    [settings, told, reload, prices, set, forget, import, audit].map(|operation| operation.under(TAG)).into()
 }
 
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
