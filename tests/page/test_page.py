@@ -152,6 +152,17 @@ def test_a_request_is_followed_from_the_list_to_its_timeline_and_back(open_site,
     expect(page.locator("dialog")).to_contain_text("Timeline")
 
 
+def test_a_keys_requests_of_the_last_hour_are_counted(open_site, filled):
+    site = open_site(filled).log_in()
+    page = site.view("keys")
+    hours = {one["id"]: one["last_hour"] for one in filled.api("/api/keys")["keys"]}
+    assert sum(hours.values()) >= 12 and min(hours.values()) > 0, hours
+    row = page.locator(".vrow.row", has_text="one").first
+    expect(row.locator(f'[title^="Last hour: {hours["one"]}"]')).to_have_count(1)
+    row.click()
+    expect(page.locator("dialog")).to_contain_text(f"{hours['one']} requests")
+
+
 def test_what_happens_shows_without_a_reload(open_site, filled):
     site = open_site(filled).log_in()
     page = site.view("requests")

@@ -165,6 +165,9 @@ async fn the_document_says_what_is_answered() {
     api.get("/api/requests", "/api/requests?fault=KeySuspended&limit=1").await;
     api.get("/api/usage", "/api/usage?by=key,project,model&step=hour").await;
     api.get("/api/usage", "/api/usage?by=caller,model&step=all").await;
+    let keys = api.get("/api/keys", "/api/keys").await;
+    let hour = |it: &Value| it["last_hour"].as_u64().unwrap();
+    assert_eq!(keys["keys"].as_array().unwrap().iter().map(hour).sum::<u64>(), 7, "{keys}");
     for path in [
         "/api/settings",
         "/api/reload",

@@ -112,6 +112,9 @@ async fn a_price_holds_from_then_on_and_in_the_next_process_and_changes_nothing_
     priced.gateway.wait(Duration::from_secs(5));
     let mut priced = Priced { gateway: options.start_in(folder.path()), ..priced };
     assert_eq!(priced.listed(MODEL, "runtime").await["per_request"], 2.0);
+    // Nor does the key's last hour begin anew.
+    let keys = priced.send("GET", "/api/keys", None, "").await.json();
+    assert_eq!(keys["keys"][0]["last_hour"].as_u64(), Some(priced.sent), "{keys}");
     assert_eq!(priced.cost_after_one_more().await, by_list + 8 * UNIT);
     assert_eq!(priced.send("DELETE", &format!("/api/prices/{MODEL}"), None, "").await.status, 200);
     assert_eq!(priced.cost_after_one_more().await, by_list + 108 * UNIT);

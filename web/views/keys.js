@@ -63,6 +63,9 @@ function back(it) {
   return ms ? span(ms / 1000) : '';
 }
 
+/** What the two numbers of the cell are. */
+const hourTitle = (it) => (it.totals && it.last_hour !== undefined ? `${t('hour.requests')}: ${count(it.last_hour)} · ${t('served')}: ${count(it.totals.successes)}` : '');
+
 const path = (id, verb = '') => `/api/keys/${encodeURIComponent(id)}${verb ? `/${verb}` : ''}`;
 
 export function LimitGauges({ limits }) {
@@ -109,6 +112,7 @@ function One({ id, onClose, again }) {
     ${check ? html`<div class=${`banner ${check.verdict === 'good' || check.verdict === 'well' ? 'good' : 'warn'}`} role="status"><b>${word('verdict', check.verdict)}</b><span>${check.why || ''}</span></div>` : null}
     <dl class="pairs"><dt>${t('project')}</dt><dd>${it.project || '–'}${it.project_number ? html` <span class="soft">${it.project_number}</span>` : null}</dd>
       <dt>${t('in.flight')}</dt><dd>${it.in_flight ?? 0}</dd>
+      ${it.last_hour === undefined ? null : html`<dt>${t('hour.requests')}</dt><dd>${count(it.last_hour)} ${t('requests.word')}</dd>`}
       ${it.totals ? html`<dt>${t('served')}</dt><dd>${count(it.totals.successes)} <span class="soft">${t('of.leases', { n: count(it.totals.leases) })}</span></dd>
       <dt>${t('faults')}</dt><dd>${count(it.totals.faults)} <span class="soft">${Object.entries(it.totals.faults_of).filter(([, n]) => n).map(([name, n]) => `${word('blame', name)} ${n}`).join(' · ')}</span></dd>
       <dt>${t('tokens.head')}</dt><dd>${count(it.totals.input_tokens)} ${t('in')}, ${count(it.totals.output_tokens)} ${t('out')}</dd>` : null}</dl>
@@ -217,12 +221,12 @@ export default function Keys() {
     if ((to + 2) * ROW > place.scrollTop + place.clientHeight) place.scrollTop = (to + 2) * ROW - place.clientHeight;
     requestAnimationFrame(() => requestAnimationFrame(() => /** @type {HTMLElement|null} */ (place.querySelector(`[data-n="${to}"]`))?.focus()));
   };
-  const scrolls = list.current && list.current.clientWidth < 980;
+  const scrolls = list.current && list.current.clientWidth < 1040;
   const rows = [];
   for (let n = first; n <= last; n += 1) {
     const it = pages.row(n);
     rows.push(html`<div key=${n} data-n=${n} role="row" aria-rowindex=${n + 2} tabindex=${0} class=${`vrow row ${it && it.id === id ? 'open' : ''}`} style=${{ transform: `translateY(${n * ROW}px)` }} onKeyDown=${(event) => { if (event.target === event.currentTarget) move(event, n); }} onClick=${(event) => { if (it && !(event.target instanceof HTMLInputElement)) open(it.id); }}>
-      ${it ? html`<span role="cell"><input type="checkbox" aria-label=${it.id} checked=${chosen.has(it.id)} onChange=${() => toggle(it)} /></span><span role="cell" title=${it.id}>${it.id}</span><span role="cell" class="soft">${it.project || '–'}</span><span role="cell" class=${`state ${tone(it.state)}`}>${word('state', it.state)}</span><span role="cell" class="soft" title=${why(it)}>${back(it) ? `${back(it)} · ` : ''}${why(it)}</span><${Quota} limits=${it.limits} /><span role="cell" class="num">${it.in_flight ?? '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.successes) : '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.faults) : '–'}</span>` : html`<span></span><span class="soft">…</span>`}</div>`);
+      ${it ? html`<span role="cell"><input type="checkbox" aria-label=${it.id} checked=${chosen.has(it.id)} onChange=${() => toggle(it)} /></span><span role="cell" title=${it.id}>${it.id}</span><span role="cell" class="soft">${it.project || '–'}</span><span role="cell" class=${`state ${tone(it.state)}`}>${word('state', it.state)}</span><span role="cell" class="soft" title=${why(it)}>${back(it) ? `${back(it)} · ` : ''}${why(it)}</span><${Quota} limits=${it.limits} /><span role="cell" class="num">${it.in_flight ?? '–'}</span><span role="cell" class="num" title=${hourTitle(it)}>${it.last_hour === undefined ? '' : `${count(it.last_hour)} / `}${it.totals ? short(it.totals.successes) : '–'}</span><span role="cell" class="num">${it.totals ? count(it.totals.faults) : '–'}</span>` : html`<span></span><span class="soft">…</span>`}</div>`);
   }
   const isFiltered = Boolean(state || q);
   const exported = async (format) => { const answer = await fetch(`/api/keys/export?format=${format}`); if (answer.ok) download(`keys.${format}`, await answer.text(), format === 'csv' ? 'text/csv' : 'application/json'); };
@@ -234,8 +238,8 @@ export default function Keys() {
   <${Failure} error=${pages.error} again=${pages.again} />
   <section class="panel clip">${pages.about && matched === 0 ? html`<${Empty} title=${isFiltered ? t('nothing.fits') : t('keys.none')}><p>${isFiltered ? t('nothing.fits.how') : t('keys.none.how')}</p></${Empty}>`
     : html`<div class="vlist" ref=${list} role="table" aria-label=${t('keys')} aria-rowcount=${matched + 1} tabindex="-1" onScroll=${(event) => setTop(event.target.scrollTop)} style=${{ height: matched && matched < 14 ? `${38 + matched * ROW + (scrolls ? 16 : 0)}px` : undefined, minHeight: '0' }}>
-      <div class="vrow vhead" role="row" aria-rowindex="1"><span role="columnheader"><span class="sr">${t('choose')}</span></span>${column('id', t('key'))}${column('project', t('project'))}${column('state', t('state'))}<span role="columnheader">${t('back.and.why')}</span><span role="columnheader">${t('fullest')}</span>${column('in_flight', t('in.flight'), true)}${column('served', t('served'), true)}${column('faults', t('faults'), true)}</div>
-      <div role="rowgroup" style=${{ height: `${matched * ROW}px`, position: 'relative', minWidth: '980px' }}>${rows}</div></div>`}</section>
+      <div class="vrow vhead" role="row" aria-rowindex="1"><span role="columnheader"><span class="sr">${t('choose')}</span></span>${column('id', t('key'))}${column('project', t('project'))}${column('state', t('state'))}<span role="columnheader">${t('back.and.why')}</span><span role="columnheader">${t('fullest')}</span>${column('in_flight', t('in.flight'), true)}${column('served', `${t('hour.requests')} / ${t('served')}`, true)}${column('faults', t('faults'), true)}</div>
+      <div role="rowgroup" style=${{ height: `${matched * ROW}px`, position: 'relative', minWidth: '1040px' }}>${rows}</div></div>`}</section>
   ${id ? html`<${One} id=${id} key=${id} onClose=${() => { location.hash = address('keys', Object.fromEntries(query)); }} again=${pages.again} />` : null}
   ${paste ? html`<${Paste} onClose=${() => setPaste(false)} again=${pages.again} />` : null}
   ${importing ? html`<${Import} onClose=${() => setImporting(false)} again=${pages.again} />` : null}`;

@@ -12,6 +12,7 @@ use chrono::Utc;
 use gemini_balance_store::{Condition, StoreError, UsageBook, open_usage};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
+use usage::{Column, Query, QueryStep};
 
 /// Its name on the health board.
 const NAME: &str = "accountant";
@@ -153,8 +154,21 @@ impl AccountantActor {
         };
         let days = book.set_days(&self.shared.settings.days, now)?;
         let overview = book.overview()?;
+        let hour = Query {
+            from: now - 3_600,
+            to: now,
+            step: QueryStep::Minute,
+            by: vec![Column::Key],
+            filter: Vec::new(),
+            most_rows: Query::MOST_ROWS,
+        };
+        // With too many keys it is refused, and the hour begins with the process.
+        let hour = book.query(&hour, "").map(|answer| answer.report.rows()).unwrap_or_default();
         *self.shared.reader() = Some(book.reader()?);
-        self.shared.counting().opened(overview, days);
+        let mut counting = self.shared.counting();
+        counting.opened(overview, days);
+        counting.seed_hour(&hour);
+        drop(counting);
         self.book = Some(book);
         Ok(remark)
     }

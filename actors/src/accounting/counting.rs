@@ -12,7 +12,7 @@ use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
 };
-use usage::{Days, KeyDetail, ModelNames, Prices, RunningCounts, Sums};
+use usage::{Days, KeyDetail, LastHour, ModelNames, Prices, ReportRow, RunningCounts, Sums};
 
 /// While the disk is in trouble: beyond so many seconds those of one minute are joined.
 const MOST_SECONDS: usize = 60;
@@ -39,6 +39,10 @@ pub(super) struct Counting {
     days: Days,
     recent: RecentTransactions,
     since_start: Sums,
+    /// The requests of each key of the pool's in the last hour.
+    hour: LastHour,
+    /// Whether what the book knows of that hour is in it.
+    hour_is_seeded: bool,
     /// What metrics show. Copied only where somebody is reading it.
     running: Arc<RunningCounts>,
     status_of: fn(&Failure) -> u16,
@@ -62,6 +66,8 @@ impl Counting {
             days: settings.days,
             recent: RecentTransactions::new(settings.recent),
             since_start: Sums::default(),
+            hour: LastHour::default(),
+            hour_is_seeded: false,
             running: Arc::new(RunningCounts::new(settings.per_key)),
             status_of: settings.status_of,
             lost: 0,
@@ -98,6 +104,26 @@ impl Counting {
         self.rows = overview.rows;
     }
 
+    /// Takes over what the book knows of the last hour, once: after that all is counted here as well.
+    pub(super) fn seed_hour(&mut self, rows: &[ReportRow]) {
+        if std::mem::replace(&mut self.hour_is_seeded, true) {
+            return;
+        }
+        let counted = std::mem::take(&mut self.hour);
+        for row in rows {
+            if let Some(key) = row.labels.first() {
+                let requests = u32::try_from(row.cell.counters.requests).unwrap_or(u32::MAX);
+                self.hour.add(key, row.from.div_euclid(60), requests);
+            }
+        }
+        self.hour.merge(counted);
+    }
+
+    /// Returns the requests of these keys in the last hour.
+    pub(super) fn last_hour<'a>(&self, keys: impl Iterator<Item = &'a str>, now: i64) -> Vec<u64> {
+        keys.map(|key| self.hour.requests(key, now.div_euclid(60))).collect()
+    }
+
     pub(super) fn set_rows(&mut self, rows: u64) {
         self.rows = rows;
     }
@@ -119,12 +145,18 @@ impl Counting {
         if self.uncounted.is_empty() {
             return;
         }
-        self.sampler.follow(ring);
+        if self.sampler.follow(ring) {
+            let ids: HashSet<&str> = ring.keys().iter().map(|key| key.id().as_str()).collect();
+            self.hour.retain(|key| ids.contains(key));
+        }
         let detail = KeyDetail::of(ring.keys().len(), self.models.count());
         let day = self.days.date(now);
         while let Some(transaction) = self.uncounted.pop_front() {
             self.lost += 1;
             let sample = self.sampler.sample(&transaction, ring, &mut self.prices, day);
+            if let Some(last) = sample.tries.last() {
+                self.hour.add(&last.key, now.div_euclid(60), 1);
+            }
             let model = self.current.count(&sample, &mut self.models, detail);
             let seen = observe(&transaction, self.status_of);
             Arc::make_mut(&mut self.running).count(&sample, &seen, &model);

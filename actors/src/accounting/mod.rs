@@ -179,6 +179,11 @@ impl Accounts {
         Ok(answer.report.rows())
     }
 
+    /// Returns the requests of these keys in the last hour: those whose last try was on the key, as in the book.
+    pub fn last_hour<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Vec<u64> {
+        self.shared.counting().last_hour(keys, chrono::Utc::now().timestamp())
+    }
+
     /// Where days begin, by the book.
     pub fn days(&self) -> Days {
         self.shared.counting().days()

@@ -50,16 +50,17 @@ impl Sampler {
         Self { ring, keys, former, nobody: NONE.into(), pool }
     }
 
-    /// Takes the set of keys as it is now.
-    pub(super) fn follow(&mut self, ring: &Arc<KeyRing>) {
+    /// Takes the set of keys as it is now; whether it is another one.
+    pub(super) fn follow(&mut self, ring: &Arc<KeyRing>) -> bool {
         if self.ring.as_ptr() == Arc::as_ptr(ring) {
-            return;
+            return false;
         }
         self.former = std::mem::take(&mut self.keys);
         self.ring = Arc::downgrade(ring);
         for key in ring.keys() {
             self.key_use(key.id(), ring);
         }
+        true
     }
 
     /// Makes the sample of a transaction that ended on this day.

@@ -166,7 +166,10 @@ async fn page(
     };
     match desk.operated.keys.page(asked.of_pool(), Instant::now() + PATIENCE).await {
         Ok(of_pool) => {
-            let page = asked.page(&of_pool, &desk.operated.runtime_keys.inventory());
+            let mut page = asked.page(&of_pool, &desk.operated.runtime_keys.inventory());
+            if let Some(accounts) = &desk.operated.accounts {
+                page.tell_last_hour(accounts);
+            }
             HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(page)
         }
         Err(_) => answer(503, "the key manager does not answer"),

@@ -157,6 +157,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("project".to_owned(), maybe(text())),
         ("weight?".to_owned(), count()),
         ("added?".to_owned(), time()),
+        ("last_hour?".to_owned(), about(count(), "Requests whose last try was on it.")),
         ("left_out?".to_owned(), about(count(), "How many entries of models there would be besides.")),
     ];
     // One that is shadowed is not in the pool.

@@ -5,6 +5,7 @@
 use crate::keys::{AddedKey, KeyInventory, KeySource};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use gemini_balance_actors::accounting::Accounts;
 use keypool::{Counts, KeyColumn, KeyPage, KeyRank, KeyState, KeyView, PageRequest, Snapshot};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,9 @@ pub(super) struct Row {
     pub(super) weight: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) added: Option<DateTime<Utc>>,
+    /// Its requests in the last hour, where they are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_hour: Option<u64>,
     /// How it is in the pool; nothing for a key that is not used.
     #[serde(flatten)]
     pub(super) view: Option<PoolView>,
@@ -136,6 +140,7 @@ impl Shown<'_> {
             project: self.project().map(str::to_owned),
             weight: added.map(AddedKey::weight),
             added: added.map(AddedKey::added),
+            last_hour: None,
             view: match self {
                 Self::InPool(view) => PoolView::of(view),
                 Self::Shadowed(_) => None,
@@ -216,6 +221,16 @@ impl Question {
             }
         }
         Ok(KeysQuestion::InPool(request))
+    }
+}
+
+impl KeysPage {
+    /// Says of each key how many requests it had in the last hour.
+    pub(super) fn tell_last_hour(&mut self, accounts: &Accounts) {
+        let requests = accounts.last_hour(self.keys.iter().map(|row| row.id.as_str()));
+        for (row, requests) in self.keys.iter_mut().zip(requests) {
+            row.last_hour = Some(requests);
+        }
     }
 }
 
