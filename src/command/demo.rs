@@ -68,11 +68,14 @@ pub(super) fn run(flags: &Flags, configuration: Option<&Path>) -> Result<ExitCod
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let simulator = runtime.block_on(Simulator::start(config))?;
-    let mut settings = settings::demo(&simulator.url())?;
-    settings.server.host = host;
-    settings.server.port = port;
+    let operator_port = operator_port(port)?;
+    // Quoted as in TOML, which takes these escapes as well.
+    let mut settings = settings::demo(&format!(
+        "[server]\nhost = {host:?}\nport = {port}\n[admin]\nport = {operator_port}\n[upstream]\ngemini_base_url = {:?}\n\
+         [store]\npath = \"\"\n[usage]\npath = \"\"\n",
+        simulator.url()
+    ))?;
     ADMIN.clone_into(&mut settings.admin.token);
-    settings.admin.port = operator_port(port)?;
     let operator = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.admin.port));
     settings.auth.tokens =
         vec![TokenEntry { name: "demo".to_owned(), secret: TOKEN.to_owned(), ..TokenEntry::default() }];

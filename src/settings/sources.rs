@@ -151,14 +151,10 @@ pub(crate) fn port(file: Option<&Path>, environment: &Environment) -> Result<u16
     figment(file, environment)?.extract_inner("server.port").map_err(|error| explain(&error, environment))
 }
 
-/// The defaults alone, with another upstream: no file and no environment.
-pub(crate) fn demo(upstream: &str) -> Result<Settings, SettingsError> {
-    let none = Environment::default();
-    let mut settings: Settings = defaults().extract().map_err(|error| explain(&error, &none))?;
-    upstream.clone_into(&mut settings.upstream.gemini_base_url);
-    settings.store.path = std::path::PathBuf::new();
-    settings.usage.path = std::path::PathBuf::new();
-    Ok(settings)
+/// The demo's settings: the defaults, and what it says itself in the words of `config.toml`. Nothing of this machine's
+/// configuration, so that real keys are never touched.
+pub(crate) fn demo(text: &str) -> Result<Settings, SettingsError> {
+    of_text(Path::new("the demo"), text, Environment::default())
 }
 
 impl Settings {

@@ -379,6 +379,29 @@ def test_a_wrong_token_is_told(open_site, tmp_path):
         site.leave()
 
 
+def test_each_setting_is_told_with_its_source_default_and_when_a_change_holds(open_site, filled):
+    site = open_site(filled).log_in()
+    page = site.view("settings?which=all")
+    listed = filled.api("/api/settings")["settings"]
+    rows = page.locator("section.panel table").first.locator("tbody tr")
+    expect(rows).to_have_count(len(listed))
+    assert len(listed) > 80, "those at their default are told too"
+    rows_of = lambda name: rows.filter(has=page.get_by_text(name, exact=True))
+    cells = rows_of("pool.max_wait_ms").locator("td").all_inner_texts()
+    assert cells == ["pool.max_wait_ms", "10000", "default", "10000", "at once"], cells
+    cells = rows_of("admin.port").locator("td").all_inner_texts()
+    assert cells[1] == filled.operator.rsplit(":", 1)[1] and "GEMINI_BALANCE__ADMIN__PORT" in cells[2], cells
+    assert cells[3:] == ["8001", "with a restart"], cells
+    page.get_by_label("Find a setting").fill("retry.")
+    expect(rows).to_have_count(sum(one["name"].startswith("retry.") for one in listed))
+    page.reload()
+    expect(rows.first).to_contain_text("retry.")
+    page.get_by_label("Find a setting").fill("")
+    page.get_by_role("button", name="Changed").click()
+    expect(rows_of("admin.port")).to_have_count(1)
+    expect(rows_of("pool.max_wait_ms")).to_have_count(0)
+
+
 def test_the_demo_opens_its_page_by_a_link_that_works_once(browser, open_site, tmp_path):
     patterns = {"link": r"(http://\S+#login=[0-9a-f]{64})"}
     with started(["demo", "--port", "0"], {}, tmp_path, patterns) as (found, process, lines):
@@ -392,6 +415,11 @@ def test_the_demo_opens_its_page_by_a_link_that_works_once(browser, open_site, t
         assert "login" not in site.page.url
         expect(site.page.locator("tbody tr").first).to_be_visible()
         shoot(site, "demo")
+        site.page.goto(f"{running.operator}/#/settings")
+        expect(site.page.locator("section.panel table").first.locator("tbody tr", has_text="the demo").first).to_be_visible()
+        site.page.get_by_role("button", name="All ").click()
+        expect(site.page.get_by_text("retry.max_attempts", exact=True)).to_be_visible()
+        site.page.goto(f"{running.operator}/#/overview")
         site.leave()
         other = open_site(running)
         other.expected = ["401"]

@@ -3,6 +3,7 @@ import { html, useState } from '/assets/vendor/preact.js';
 import { ask, overview, useAsked } from '/assets/api.js';
 import { count } from '/assets/format.js';
 import { t, word } from '/assets/i18n.js';
+import { address, refine, route } from '/assets/route.js';
 import { Busy, Choice, Failure, State, Status, Time, doing } from '/assets/ui.js';
 
 function Reload({ reload, again }) {
@@ -34,16 +35,19 @@ function Audit() {
       <tbody>${lines.slice(0, 30).map((one, n) => html`<tr key=${n}><td><${Time} at=${one.time} full /></td><td>${one.verb}</td><td class="wrap">${one.subject || html`<span class="soft">–</span>`}</td><td>${word('admitted', one.by)}</td><td class="mono">${one.address || '–'}</td><td><${Status} status=${one.status} /></td></tr>`)}</tbody></table></div>` : null}</section>`;
 }
 
+/** Keys, tokens and listeners are there or not; there is no default of them. */
+const hasDefault = (it) => Boolean(it.default) || !(['***', 'on', 'off'].includes(it.value) && /^(keys|auth)\.|^admin(\.token|\.tls.*)?$|^metrics\.token$|^server\.tls/.test(it.name));
+
 export default function Settings() {
   const asked = useAsked('/api/settings', 10000);
-  const [part, setPart] = useState('');
-  const [which, setWhich] = useState('');
+  const { query } = route.value;
+  const [part, which] = [query.get('q') || '', query.get('which') || ''];
   const all = asked.data?.settings || [];
   const shownBy = which || (all.some((it) => it.source) ? 'changed' : 'all');
   const shown = all.filter((it) => it.name.includes(part.trim().toLowerCase()) && (shownBy === 'all' || part || it.source));
-  return html`<div class="head"><h1>${t('settings')}</h1></div><${Failure} error=${asked.error} again=${asked.again} />
+  return html`<div class="head"><h1>${t('settings')}</h1><span class="push"><a href=${address('prices')}>${t('prices')}</a></span></div><${Failure} error=${asked.error} again=${asked.again} />
   ${!asked.data ? (asked.error ? null : html`<${Busy} />`) : html`<div class="stack"><div class="grid2"><${Reload} reload=${asked.data.reload} again=${asked.again} /><${Components} /></div>
-  <div class="filters"><input type="search" aria-label=${t('filter.settings')} placeholder=${t('filter.settings')} value=${part} onInput=${(event) => setPart(event.target.value)} /><${Choice} label=${t('which')} value=${shownBy} onChoose=${setWhich} options=${[['changed', t('settings.changed')], ['all', t('settings.all', { n: count(all.length) })]]} /></div>
+  <div class="filters"><input type="search" aria-label=${t('filter.settings')} placeholder=${t('filter.settings')} value=${part} onInput=${(event) => refine({ q: event.target.value })} /><${Choice} label=${t('which')} value=${shownBy} onChoose=${(one) => refine({ which: one })} options=${[['changed', t('settings.changed')], ['all', t('settings.all', { n: count(all.length) })]]} /></div>
   <section class="panel">${shown.length === 0 ? html`<p class="busy">${part ? t('nothing.fits') : t('settings.default')}</p>` : html`<div class="scroll"><table class="table"><thead><tr><th>${t('setting')}</th><th>${t('value')}</th><th>${t('source')}</th><th>${t('default')}</th><th>${t('change.holds')}</th></tr></thead>
-    <tbody>${shown.map((it) => html`<tr key=${it.name}><td class="mono">${it.name}</td><td class="mono wrap">${it.value}</td><td class="wrap soft">${it.source || (/^(keys|auth)\.|^admin|^server\.tls/.test(it.name) && !it.default && (it.value === '***' || it.value === 'on' || it.value === 'off') ? '–' : t('default').toLowerCase())}</td><td class="mono wrap soft">${it.default ?? ''}</td><td class="soft">${it.live ? t('at.once') : t('next.restart')}</td></tr>`)}</tbody></table></div>`}</section><${Audit} /></div>`}`;
+    <tbody>${shown.map((it) => html`<tr key=${it.name}><td class="mono">${it.name}</td><td class="mono wrap">${it.value}</td><td class="wrap soft">${it.source || (hasDefault(it) ? t('default').toLowerCase() : '–')}</td><td class="mono wrap soft">${it.default ?? (hasDefault(it) ? it.value : '–')}</td><td class="soft">${it.live ? t('at.once') : t('next.restart')}</td></tr>`)}</tbody></table></div>`}</section><${Audit} /></div>`}`;
 }
