@@ -62,7 +62,7 @@ export function Plot({ at, series, bars, show = short, height = 200, label, whol
       ...(bars ? { paths: Made.paths.bars({ size: [0.8, 36], radius: 0.1 }) } : { spanGaps: false }),
     }));
     const options = {
-      width: width(), height, legend: { show: false }, padding: [10, 8, 0, 0],
+      width: width(), height, legend: { show: false }, padding: [10, 20, 0, 0],
       cursor: { y: false, points: { show: !bars, size: 7 }, drag: { x: false, y: false } },
       scales: { ...(bars && at.length > 1 ? { x: { range: (_, min, max) => { const half = (at[1] - at[0]) * 0.6; return [min - half, max + half]; } } } : {}), y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
       axes: [
