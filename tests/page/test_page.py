@@ -254,8 +254,8 @@ def test_keys_are_pasted_previewed_added_disabled_and_removed(open_site, filled)
 def test_anothers_files_are_previewed_checked_and_taken(open_site, tmp_path, locale):
     secrets = ["AIzaSyImportedOnThePage0123456789012345", "AIza-page-6", "sk-a-long-token-of-a-caller", "sk-1"]
     words = {
-        "en-US": ("Import", "Preview", "Check with Google", "Take 1 keys, 1 tokens", "Taken: 1 keys, 1 tokens", "too short"),
-        "zh-CN": ("导入", "预览", "向 Google 检查", "导入 1 个密钥、1 个令牌", "已导入：1 个密钥、1 个令牌", "太短"),
+        "en-US": ("Import", "Preview", "Check with Google", "Import (keys: 1, tokens: 1)", "Imported. Keys: 1, tokens: 1", "too short"),
+        "zh-CN": ("导入", "预览", "向 Google 检查", "导入（密钥：1，令牌：1）", "已导入。密钥：1，令牌：1", "太短"),
     }[locale]
     opener, preview, check, take, taken, short = words
     env = tmp_path / ".env"

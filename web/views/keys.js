@@ -221,7 +221,7 @@ export default function Keys() {
     if ((to + 2) * ROW > place.scrollTop + place.clientHeight) place.scrollTop = (to + 2) * ROW - place.clientHeight;
     requestAnimationFrame(() => requestAnimationFrame(() => /** @type {HTMLElement|null} */ (place.querySelector(`[data-n="${to}"]`))?.focus()));
   };
-  const scrolls = list.current && list.current.clientWidth < 1040;
+  const scrolls = list.current && list.current.clientWidth < 980;
   const rows = [];
   for (let n = first; n <= last; n += 1) {
     const it = pages.row(n);
@@ -239,7 +239,7 @@ export default function Keys() {
   <section class="panel clip">${pages.about && matched === 0 ? html`<${Empty} title=${isFiltered ? t('nothing.fits') : t('keys.none')}><p>${isFiltered ? t('nothing.fits.how') : t('keys.none.how')}</p></${Empty}>`
     : html`<div class="vlist" ref=${list} role="table" aria-label=${t('keys')} aria-rowcount=${matched + 1} tabindex="-1" onScroll=${(event) => setTop(event.target.scrollTop)} style=${{ height: matched && matched < 14 ? `${38 + matched * ROW + (scrolls ? 16 : 0)}px` : undefined, minHeight: '0' }}>
       <div class="vrow vhead" role="row" aria-rowindex="1"><span role="columnheader"><span class="sr">${t('choose')}</span></span>${column('id', t('key'))}${column('project', t('project'))}${column('state', t('state'))}<span role="columnheader">${t('back.and.why')}</span><span role="columnheader">${t('fullest')}</span>${column('in_flight', t('in.flight'), true)}${column('served', `${t('hour.requests')} / ${t('served')}`, true)}${column('faults', t('faults'), true)}</div>
-      <div role="rowgroup" style=${{ height: `${matched * ROW}px`, position: 'relative', minWidth: '1040px' }}>${rows}</div></div>`}</section>
+      <div role="rowgroup" style=${{ height: `${matched * ROW}px`, position: 'relative', minWidth: '980px' }}>${rows}</div></div>`}</section>
   ${id ? html`<${One} id=${id} key=${id} onClose=${() => { location.hash = address('keys', Object.fromEntries(query)); }} again=${pages.again} />` : null}
   ${paste ? html`<${Paste} onClose=${() => setPaste(false)} again=${pages.again} />` : null}
   ${importing ? html`<${Import} onClose=${() => setImporting(false)} again=${pages.again} />` : null}`;

@@ -31,9 +31,8 @@ function Form({ price, revision, currency, onClose, again }) {
     ${error ? html`<${Failure} error=${error} />` : null}
     ${isNew ? html`<label class="field">${t('price.model')}<input required autofocus value=${fields.model} placeholder="gemini-2.5-*" onInput=${set('model')} /></label>` : null}
     <p class="soft">${t('price.holds', { currency })}</p>
-    <div class="fields">${RATES.map((name) => field(name))}</div>
-    <h3>${t('price.long')}</h3><div class="fields">${ABOVE.map((name) => field(name))}</div>
-    <div class="fields">${field('per_request')}</div>
+    <div class="fields four">${[...RATES, 'per_request'].map((name) => field(name))}</div>
+    <h3>${t('price.long')}</h3><div class="fields four">${ABOVE.map((name) => field(name))}</div>
     <div class="actions"><button type="button" onClick=${onClose}>${t('cancel')}</button><button class="main">${t('save')}</button></div>
   </form></${Dialog}>`;
 }
