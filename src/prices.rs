@@ -130,14 +130,23 @@ impl RuntimePrices {
         }
     }
 
-    /// Takes over another configuration's prices.
-    pub(crate) fn configure(&self, entries: &[PriceEntry]) {
+    /// Returns what is to hold beside another configuration's prices, and the revision that it is made of. Nothing changes.
+    pub(crate) fn plan(&self, entries: &[PriceEntry]) -> (Option<Prices>, u64) {
+        let revision = self.lock().revision;
+        (self.beside(entries), revision)
+    }
+
+    /// Hears that such a plan is put to use. Should a price have been set since, all is put to use once more.
+    pub(crate) fn configured(&self, entries: &[PriceEntry], planned: u64) {
         let mut configured = self.lock();
+        let is_stale = configured.revision != planned;
         if configured.entries != entries {
             configured.entries = entries.to_vec();
             configured.revision += 1;
         }
-        self.put_to_use(&configured);
+        if is_stale {
+            self.put_to_use(&configured);
+        }
     }
 
     /// Lists all prices.
@@ -234,7 +243,7 @@ impl RuntimePrices {
     }
 
     /// Returns what holds beside these prices of a configuration.
-    pub(crate) fn beside(&self, entries: &[PriceEntry]) -> Option<Prices> {
+    fn beside(&self, entries: &[PriceEntry]) -> Option<Prices> {
         let combined = PriceTable::built_in().and_then(|table| {
             let currency = currency_of(entries, &table);
             let mut set = self.set_at_runtime();

@@ -57,9 +57,10 @@ impl Parts {
         restart_needed: Vec<String>,
     ) -> Result<(), String> {
         let settings = &configuration.settings;
+        let (prices, planned) = self.prices.plan(&settings.prices);
+        let prices = prices.unwrap_or_else(|| configuration.prices.clone());
         self.reconcile(configuration).await?;
         self.tokens.configure(&configuration.tokens, &self.pool_keys.ring());
-        let prices = self.prices.beside(&settings.prices).unwrap_or_else(|| configuration.prices.clone());
         if let (Some(accounts), Some(accounting)) = (&self.accounts, &configuration.accounting) {
             accounts.revise(AccountingRules {
                 retention: accounting.retention,
@@ -94,8 +95,7 @@ impl Parts {
             prices,
             ..current_settings(configuration, &self.pool_keys)
         }));
-        // And once more, should one have been set meanwhile.
-        self.prices.configure(&settings.prices);
+        self.prices.configured(&settings.prices, planned);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use foldhash::HashMap;
 use std::sync::Arc;
 
 /// How many minutes count.
-const MINUTES: usize = 60;
+const MINUTES: i64 = 60;
 
 /// Requests by key. See the module. Minutes are whole minutes of Unix time.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +14,7 @@ pub struct LastHour(HashMap<Arc<str>, KeyMinutes>);
 /// A ring of one key's minutes.
 #[derive(Clone, Debug)]
 struct KeyMinutes {
-    counts: [u32; MINUTES],
+    counts: [u32; 60],
     /// The newest minute of the ring.
     newest: i64,
 }
@@ -25,9 +25,7 @@ impl LastHour {
         // Looked up before it is made: the name is shared, and nearly always there.
         let minutes = match self.0.get_mut(key) {
             Some(minutes) => minutes,
-            None => {
-                self.0.entry(Arc::clone(key)).or_insert(KeyMinutes { counts: [0; MINUTES], newest: minute })
-            }
+            None => self.0.entry(Arc::clone(key)).or_insert(KeyMinutes { counts: [0; 60], newest: minute }),
         };
         minutes.add(minute, requests);
     }
@@ -40,7 +38,7 @@ impl LastHour {
     /// Adds what was counted elsewhere at the same time.
     pub fn merge(&mut self, other: Self) {
         for (key, minutes) in other.0 {
-            for minute in minutes.newest - (MINUTES as i64 - 1)..=minutes.newest {
+            for minute in minutes.newest - (MINUTES - 1)..=minutes.newest {
                 self.add(&key, minute, minutes.counts[place(minute)]);
             }
         }
@@ -56,28 +54,27 @@ impl KeyMinutes {
     fn add(&mut self, minute: i64, requests: u32) {
         if minute > self.newest {
             // Those in between had nothing.
-            let passed = minute.saturating_sub(self.newest).min(MINUTES as i64);
+            let passed = minute.saturating_sub(self.newest).min(MINUTES);
             for back in 0..passed {
                 self.counts[place(minute - back)] = 0;
             }
             self.newest = minute;
         }
-        if self.newest - minute < MINUTES as i64 {
+        if self.newest - minute < MINUTES {
             let count = &mut self.counts[place(minute)];
             *count = count.saturating_add(requests);
         }
     }
 
     fn sum(&self, minute: i64) -> u64 {
-        let oldest = minute - MINUTES as i64 + 1;
-        let within =
-            (0..MINUTES as i64).map(|back| self.newest - back).filter(|it| (oldest..=minute).contains(it));
+        let oldest = minute - MINUTES + 1;
+        let within = (0..MINUTES).map(|back| self.newest - back).filter(|it| (oldest..=minute).contains(it));
         within.map(|it| u64::from(self.counts[place(it)])).sum()
     }
 }
 
 fn place(minute: i64) -> usize {
-    usize::try_from(minute.rem_euclid(MINUTES as i64)).unwrap_or(0)
+    usize::try_from(minute.rem_euclid(MINUTES)).unwrap_or(0)
 }
 
 #[cfg(test)]
