@@ -8,10 +8,10 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// The routes. See the module.
 #[derive(Default)]
-pub(super) struct RouteTable(Vec<Entry>);
+pub(super) struct RouteTable(Vec<RoutedPath>);
 
 /// A path with its routes.
-struct Entry {
+struct RoutedPath {
     path: &'static str,
     max_body: usize,
     routes: Vec<(Method, Route)>,
@@ -56,9 +56,9 @@ impl RouteTable {
         self
     }
 
-    fn entry(&mut self, path: &'static str) -> &mut Entry {
+    fn entry(&mut self, path: &'static str) -> &mut RoutedPath {
         let place = self.0.iter().position(|entry| entry.path == path).unwrap_or_else(|| {
-            self.0.push(Entry { path, max_body: MAX_BODY, routes: Vec::new() });
+            self.0.push(RoutedPath { path, max_body: MAX_BODY, routes: Vec::new() });
             self.0.len() - 1
         });
         &mut self.0[place]
@@ -67,7 +67,7 @@ impl RouteTable {
     /// Lists the routes by method and path.
     #[cfg(test)]
     pub(super) fn listed(&self) -> Vec<(Method, &'static str)> {
-        let of = |entry: &Entry| -> Vec<_> {
+        let of = |entry: &RoutedPath| -> Vec<_> {
             entry.routes.iter().map(|(method, _)| (method.clone(), entry.path)).collect()
         };
         self.0.iter().flat_map(of).collect()
@@ -75,7 +75,7 @@ impl RouteTable {
 
     /// Gives them to a server, in their order: where two paths fit a request, the first that knows its method answers.
     pub(super) fn install(self, config: &mut web::ServiceConfig) {
-        for Entry { path, max_body, routes } in self.0 {
+        for RoutedPath { path, max_body, routes } in self.0 {
             let methods: Vec<Method> = routes.iter().map(|(method, _)| method.clone()).collect();
             let resource = web::resource(path)
                 .guard(guard::fn_guard(move |it| methods.contains(&it.head().method)))
