@@ -126,7 +126,7 @@ impl CallerAccount {
 
 /// In billionths. What has no price is not counted in money: who sets such a budget names the models.
 fn cost(prices: &RefCell<Prices>, model: &str, used: &Billable, day: NaiveDate) -> u64 {
-    match prices.borrow_mut().cost(model, Some(used), Processing::Standard, day) {
+    match prices.borrow_mut().cost(model, Some(used), 1, Processing::Standard, day) {
         Cost::Known(money) => money.billionths(),
         Cost::Free | Cost::Unknown => 0,
     }

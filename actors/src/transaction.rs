@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_every_request_moves_stays_small() {
-        // Each finished request is moved into its worker's buffer, and ten thousand are kept.
+        // Each is moved several times.
         let sizes = (size_of::<Transaction>(), size_of::<Attempt>(), size_of::<Option<Box<Detail>>>());
         assert!(sizes.0 <= 392 && sizes.1 <= 80 && sizes.2 == 8, "{sizes:?}");
     }
