@@ -103,12 +103,14 @@ impl Counting {
 
     /// Counts what the workers have left, as of this second. What makes counting panic is lost, not counted again and again.
     pub(super) fn count(&mut self, workers: &WorkerAccounts, now: i64, ring: &Arc<KeyRing>) {
-        let mut parts = Vec::new();
+        let (mut parts, mut taken) = (Vec::new(), Vec::new());
         for TakenTransactions { mut groups, recent } in workers.take(&mut self.spare) {
-            self.uncounted.extend(groups.drain());
+            taken.extend(groups.drain());
             parts.push(recent);
             self.spare.push(TakenTransactions { groups, ..TakenTransactions::default() });
         }
+        taken.sort_by_key(|group| group.since);
+        self.uncounted.extend(taken);
         for (spare, part) in self.spare.iter_mut().zip(self.recent.add(parts)) {
             spare.recent = part;
         }

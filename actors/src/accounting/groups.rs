@@ -2,6 +2,7 @@
 
 use super::class::{ClassTraits, RequestClass, overhead, waited};
 use crate::{failure::Failure, transaction::Transaction};
+use chrono::{DateTime, Utc};
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry};
 use std::hash::BuildHasher;
@@ -11,6 +12,8 @@ use usage::{Amounts, billable};
 #[derive(Clone, Debug)]
 pub(super) struct RequestGroup {
     pub(super) class: RequestClass,
+    /// When the first of them ended: of models that are new, the first come are told apart.
+    pub(super) since: DateTime<Utc>,
     pub(super) amounts: Amounts,
 }
 
@@ -41,7 +44,8 @@ impl RequestGroups {
             Entry::Vacant(_) if is_full => return false,
             Entry::Vacant(entry) => {
                 let class = RequestClass::of(transaction, traits);
-                entry.insert(RequestGroup { class, amounts: Amounts::default() }).into_mut()
+                let group = RequestGroup { class, since: transaction.ended, amounts: Amounts::default() };
+                entry.insert(group).into_mut()
             }
         };
         let amounts = &mut group.amounts;
