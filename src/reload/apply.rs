@@ -16,6 +16,7 @@ use crate::{
 use gemini_balance_actors::{
     CurrentKeys,
     accounting::{AccountingRules, Accounts},
+    exporter::Traces,
     ledger::Ledger,
 };
 use std::{sync::Arc, time::Duration};
@@ -42,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) operators_gate: Arc<Gate>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Traces,
 }
 
 impl Parts {
@@ -53,6 +55,8 @@ impl Parts {
         restart_needed: Vec<String>,
     ) -> Result<(), String> {
         let settings = &configuration.settings;
+        let collector = self.traces.prepare(configuration.tracing.as_ref());
+        let collector = collector.map_err(|error| settings.upstream_refused(&error).to_string())?;
         self.reconcile(configuration).await?;
         self.tokens.configure(&configuration.tokens, &self.pool_keys.ring());
         if let (Some(accounts), Some(accounting)) = (&self.accounts, &configuration.accounting) {
@@ -72,6 +76,7 @@ impl Parts {
             self.sessions.end_all();
         }
         self.operators_gate.set_operator(operator);
+        self.traces.put(collector);
         self.metrics.set_token(configuration.metrics_token.as_ref());
         if let (Some(shown), Some(certificate)) = (&self.certificate, &configuration.certificate)
             && shown.show(certificate)

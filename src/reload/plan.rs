@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// Settings, and sections, whose changes hold at once. All else waits for another process: what nobody applies must not be
 /// said to hold.
-const LIVE: [&str; 45] = [
+const LIVE: [&str; 48] = [
     "admin.token",
     "admin.token_file",
     "affinity.window_s",
@@ -45,6 +45,7 @@ const LIVE: [&str; 45] = [
     CERTIFICATE,
     "server.trusted_proxies",
     "server.write_timeout_s",
+    "traces",
     "upstream.connect_timeout_ms",
     "upstream.head_timeout_s",
     "upstream.idle_timeout_s",
@@ -53,6 +54,8 @@ const LIVE: [&str; 45] = [
     "usage.keep_hours_d",
     "usage.keep_minutes_h",
     "usage.max_rows",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
 
 /// What a change of a listener's being there takes with it.
@@ -135,7 +138,7 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 34] = [
+    const RESTART: [&str; 33] = [
         "admin.host",
         "admin.port",
         "admin.public_url",
@@ -156,7 +159,6 @@ mod tests {
         "server.workers",
         "store",
         "supervisor",
-        "traces",
         "upstream.ca_file",
         "upstream.gemini_base_url",
         "upstream.openai_base_url",
@@ -189,6 +191,7 @@ mod tests {
         assert!(
             ["keys.team-a", "auth.tokens.alice", "pool.max_wait_ms", CERTIFICATE].into_iter().all(is_live)
         );
+        assert!(crate::settings::TRACE_VARIABLES.into_iter().all(is_live));
         assert!(!is_live("keysmith") && !is_live("server.tls.certificates"));
     }
 

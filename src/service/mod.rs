@@ -107,16 +107,11 @@ impl Service {
                 seeding::seed(&directory, accounts, clock).await;
             }
             let posts = actix_rt::Arbiter::new();
-            let traces = match configuration.tracing.clone() {
-                Some(tracing) => {
-                    log::info!(target: "service", "traces go to {}", tracing.endpoint.origin().ascii_serialization());
-                    let status_of = |failure: &_| told_of(failure).0;
-                    let health = Arc::clone(&health);
-                    let started = Traces::start(&posts.handle(), tracing, status_of, intensity, health);
-                    Some(started.map_err(|error| settings.upstream_refused(&error))?)
-                }
-                None => None,
-            };
+            let status_of = |failure: &_| told_of(failure).0;
+            let (on, upstream) = (posts.handle(), &configuration.upstream);
+            let traces = Traces::new(on, upstream, status_of, intensity, Arc::clone(&health));
+            let collector = traces.prepare(configuration.tracing.as_ref());
+            traces.put(collector.map_err(|error| settings.upstream_refused(&error))?);
             let directory = Arc::clone(&enrolment.directory);
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
             let keys = KeyManager::start(
@@ -196,6 +191,7 @@ impl Service {
                 operators_gate,
                 sessions,
                 metrics,
+                traces: traces.clone(),
             };
             actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
             let parts = WorkerParts {
@@ -225,9 +221,7 @@ impl Service {
             {
                 log::error!(target: "accountant", "the last second of the usage could not be written");
             }
-            if let Some(traces) = &traces {
-                traces.flush(LAST_TRACES).await;
-            }
+            traces.flush(LAST_TRACES).await;
             posts.stop();
             books.stop();
             let _ = books.join();

@@ -47,17 +47,15 @@ pub(super) struct WorkerParts {
     pub(super) ledger: Ledger,
     pub(super) current: SharedSettings,
     pub(super) accounts: Option<Accounts>,
-    pub(super) traces: Option<Traces>,
+    pub(super) traces: Traces,
 }
 
 impl WorkerParts {
     /// Makes a worker's own, on that worker.
     fn state(&self) -> Result<WorkerState, UpstreamError> {
         let account = self.accounts.as_ref().map(Accounts::account);
-        let mut told: Vec<Box<dyn TransactionListener>> = vec![Box::new(write_transaction)];
-        if let Some(traces) = &self.traces {
-            told.push(Box::new(traces.clone()));
-        }
+        let told: Vec<Box<dyn TransactionListener>> =
+            vec![Box::new(write_transaction), Box::new(self.traces.clone())];
         let listeners = Listeners::new(told, account);
         let current = self.current.load_full();
         let forwarder = Rc::new(Forwarder::new(

@@ -26,20 +26,20 @@ const PARENT: &str = "b7ad6b7169203331";
 
 /// What a collector was sent.
 #[derive(Clone, Debug)]
-struct Post {
+pub(crate) struct Post {
     /// The request's head, in small letters.
-    head: String,
+    pub(crate) head: String,
     body: Vec<u8>,
 }
 
 /// A collector of traces, which answers each post with 200.
-struct Collector {
+pub(crate) struct Collector {
     port: u16,
     posts: Arc<Mutex<Vec<Post>>>,
 }
 
 impl Collector {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, posts) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<Post>>>::default());
         let taken = Arc::clone(&posts);
@@ -62,16 +62,16 @@ impl Collector {
         Self { port, posts }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    fn posts(&self) -> Vec<Post> {
+    pub(crate) fn posts(&self) -> Vec<Post> {
         self.posts.lock().unwrap().clone()
     }
 
     /// All spans that came, each with the name of its service.
-    fn spans(&self) -> Vec<(String, Span)> {
+    pub(crate) fn spans(&self) -> Vec<(String, Span)> {
         let mut spans = Vec::new();
         for post in self.posts() {
             for of_resource in ExportTraceServiceRequest::decode(&*post.body).unwrap().resource_spans {
@@ -89,7 +89,7 @@ fn attribute(attributes: &[KeyValue], name: &str) -> Option<Attribute> {
     attributes.iter().find(|attribute| attribute.key == name)?.value.clone()?.value
 }
 
-fn text(attributes: &[KeyValue], name: &str) -> Option<String> {
+pub(crate) fn text(attributes: &[KeyValue], name: &str) -> Option<String> {
     match attribute(attributes, name)? {
         Attribute::StringValue(text) => Some(text),
         other => panic!("{name}: {other:?}"),
