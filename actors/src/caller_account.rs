@@ -98,7 +98,9 @@ impl CallerAccount {
             _ if transaction.attempts.is_empty() => Ending::GivenBack,
             Some(used) => Ending::Spent(self.spent(transaction.model.as_ref(), used)),
             // Google has refused it, or was not reached.
-            None if transaction.status >= 400 || transaction.end == End::Refused => {
+            None if transaction.status >= 400
+                || transaction.end == End::Refused && transaction.status == 0 =>
+            {
                 Ending::Spent(Spent::default())
             }
             None => Ending::Unknown,

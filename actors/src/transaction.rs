@@ -125,7 +125,7 @@ impl Transaction {
         match &self.failure {
             // Nobody is let in; or the way to Google is gone, and no pool of keys, however large, would have served it.
             Some(
-                Failure::Denied(Denial::Disabled | Denial::Expired)
+                Failure::Denied(Denial::Disabled | Denial::Expired | Denial::Cut)
                 | Failure::NoKey(Refusal::RouteDown { .. }),
             ) => None,
             Some(Failure::Denied(denial)) => Some(Refuser::Caller(*denial)),

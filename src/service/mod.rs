@@ -24,6 +24,7 @@ use arc_swap::ArcSwap;
 use gemini_balance_actors::{
     CurrentKeys, KeyManager,
     accounting::Accounts,
+    caller_cuts::CallerCuts,
     clock::Clock,
     exporter::Traces,
     health::Health,
@@ -113,7 +114,8 @@ impl Service {
             let collector = traces.prepare(configuration.tracing.as_ref());
             traces.put(collector.map_err(|error| settings.upstream_refused(&error))?);
             let directory = Arc::clone(&enrolment.directory);
-            let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
+            let cuts = CallerCuts::default();
+            let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock, cuts.clone()));
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 pool_keys.clone(),
@@ -208,6 +210,7 @@ impl Service {
                 current,
                 accounts: accounts.clone(),
                 traces: traces.clone(),
+                cuts,
             };
             let ready = |address: SocketAddr| {
                 if let Some(page) = page.filter(|_| !settings.server.has_tls()) {

@@ -17,6 +17,7 @@ use gemini_balance_actors::store::Store;
 use gemini_balance_actors::{
     KeyManager,
     accounting::Accounts,
+    caller_cuts::CallerCuts,
     clock::Clock,
     exporter::Traces,
     forward::Forwarder,
@@ -48,6 +49,7 @@ pub(super) struct WorkerParts {
     pub(super) current: SharedSettings,
     pub(super) accounts: Option<Accounts>,
     pub(super) traces: Traces,
+    pub(super) cuts: CallerCuts,
 }
 
 impl WorkerParts {
@@ -64,6 +66,7 @@ impl WorkerParts {
             self.ledger.clone(),
             current.limits.clone(),
             listeners.clone(),
+            self.cuts.on_this_worker(),
         )?);
         let state = AppState {
             gate: Arc::clone(&self.gate),
