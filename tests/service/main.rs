@@ -34,6 +34,7 @@ mod affinity;
 mod auth;
 mod base_urls;
 mod binary;
+mod bounds;
 mod callers;
 mod compressed;
 mod cors;

@@ -25,7 +25,7 @@ use std::{
 };
 
 pub(crate) const METRICS: &str = "metrics-token-CANARY-41d7";
-const ADMIN: &str = "operators-token-CANARY-77c2";
+pub(crate) const ADMIN: &str = "operators-token-CANARY-77c2";
 const MODEL: &str = "gemini-2.5-flash";
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
