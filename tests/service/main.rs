@@ -36,6 +36,7 @@ mod base_urls;
 mod binary;
 mod bounds;
 mod callers;
+mod compose;
 mod compressed;
 mod cors;
 mod door;

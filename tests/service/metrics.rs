@@ -89,7 +89,7 @@ pub(crate) async fn scrape_after(ports: Ports, requests: f64) -> Exposition {
 }
 
 /// The rows of the table of metrics: name, type, labels.
-fn documented() -> Vec<(String, String, BTreeSet<String>)> {
+pub(crate) fn documented() -> Vec<(String, String, BTreeSet<String>)> {
     let (_, section) = OPERATIONS.split_once("\n## Metrics\n").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let rows = section.lines().filter_map(|line| {
