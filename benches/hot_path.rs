@@ -27,7 +27,7 @@ fn paths(criterion: &mut Criterion) {
 fn leases(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lease and settle");
     for count in [5, 1000] {
-        let keys = (0..count)
+        let keys: Vec<_> = (0..count)
             .map(|n| KeySpec { id: KeyId::from(format!("key-{n}").as_str()), project: None, weight: 1 })
             .collect();
         let mut pool = Pool::new(Settings::default(), keys, 1).expect("a pool");

@@ -47,7 +47,7 @@ pub(crate) async fn seed(directory: &Directory, accounts: &Accounts, clock: Cloc
     }
     for row in &minutes {
         if let Some(name) = named(row) {
-            seeds.entry(name).or_default().seconds.extend(seconds(row, at));
+            seeds.entry(name).or_default().seconds.push(latest(row, at));
         }
     }
     for caller in directory.callers() {
@@ -68,23 +68,11 @@ fn used(cell: &Cell) -> Used {
     }
 }
 
-/// A minute of the book, spread over its seconds: which of them used how much is not kept.
-fn seconds(row: &ReportRow, now: i64) -> Vec<(Duration, Used)> {
-    let seconds = row.from..row.to.min(now + 1);
-    let count = u64::try_from(seconds.end - seconds.start).unwrap_or(0).max(1);
-    let whole = used(&row.cell);
-    let mut place = 0;
-    seconds
-        .map(|second| {
-            place += 1;
-            // So that the parts make up the whole.
-            let part = |sum: u64| sum * place / count - sum * (place - 1) / count;
-            let used =
-                Used { requests: part(whole.requests), tokens: part(whole.tokens), money: part(whole.money) };
-            (Duration::from_secs(u64::try_from(now - second).unwrap_or(0)), used)
-        })
-        .filter(|(_, used)| *used != Used::default())
-        .collect()
+/// Returns how long ago a minute of the book was used at the latest, and how much: in which of its seconds is not kept, and
+/// whoever used it all in the last one must not have a second minute for it.
+fn latest(row: &ReportRow, now: i64) -> (Duration, Used) {
+    let second = (row.to - 1).clamp(row.from, now.max(row.from));
+    (Duration::from_secs(u64::try_from(now - second).unwrap_or(0)), used(&row.cell))
 }
 
 #[cfg(test)]
@@ -93,17 +81,19 @@ mod tests {
     use usage::Counters;
 
     #[test]
-    fn a_minute_is_spread_over_its_seconds_and_nothing_of_it_is_lost() {
-        for (from, now, requests, tokens) in [(600, 700, 60, 6_000), (600, 629, 7, 1_001), (660, 660, 3, 5)] {
+    fn whenever_in_its_minute_something_was_used_it_counts_for_a_minute_from_then() {
+        for (from, now) in [(600, 600), (600, 629), (600, 659), (600, 660), (600, 718)] {
             let counters =
-                Counters { requests, refused_caller: 1, input_tokens: tokens, ..Counters::default() };
+                Counters { requests: 7, refused_caller: 1, input_tokens: 5, ..Counters::default() };
             let cell = Cell { counters, ..Cell::default() };
             let row = ReportRow { from, to: from + 60, labels: Vec::new(), cell };
-            let seconds = seconds(&row, now);
-            assert_eq!(seconds.iter().map(|(_, used)| used.requests).sum::<u64>(), requests - 1);
-            assert_eq!(seconds.iter().map(|(_, used)| used.tokens).sum::<u64>(), tokens);
-            let oldest = Duration::from_secs(u64::try_from(now - from).unwrap());
-            assert!(seconds.iter().all(|(age, _)| *age <= oldest));
+            let (age, used) = latest(&row, now);
+            assert_eq!((used.requests, used.tokens), (6, 5));
+            let counts_as_of = now - i64::try_from(age.as_secs()).unwrap();
+            assert!((from..from + 60).contains(&counts_as_of) && counts_as_of <= now);
+            for second in from..=now.min(from + 59) {
+                assert!(counts_as_of >= second, "what was used at {second} is forgiven at {now}");
+            }
         }
     }
 }

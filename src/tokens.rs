@@ -11,6 +11,7 @@ use callers::{
 use gemini_balance_actors::{
     Secret,
     accounting::CallerNames,
+    caller_cuts::CallerCuts,
     clock::Clock,
     key_ring::KeyRing,
     store::{KeptTokens, Store},
@@ -47,6 +48,14 @@ pub(crate) struct Tokens {
     enrolment: Enrolment,
     store: Store,
     clock: Clock,
+    cuts: CallerCuts,
+}
+
+/// What becomes of the requests under way of a caller whose token is disabled or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestsUnderWay {
+    GoOn,
+    End,
 }
 
 /// Why a verb was not carried out.
@@ -153,8 +162,8 @@ impl InstanceKeyFile {
 }
 
 impl Tokens {
-    pub(crate) fn new(enrolment: Enrolment, store: Store, clock: Clock) -> Self {
-        Self { enrolment, store, clock }
+    pub(crate) fn new(enrolment: Enrolment, store: Store, clock: Clock, cuts: CallerCuts) -> Self {
+        Self { enrolment, store, clock, cuts }
     }
 
     /// Takes over another configuration's tokens and keys. Counts go on by name; those who are gone are let in no more.
@@ -205,9 +214,20 @@ impl Tokens {
         Ok(Done { result: token, is_kept: self.keep(changes).await })
     }
 
-    /// Disables a token, or enables it again.
-    pub(crate) async fn enable(&self, name: &str, enabled: bool) -> Result<Done<()>, TokensError> {
-        let changes = self.enrolment.directory.enable(name, enabled)?;
+    /// Lets a disabled token in again.
+    pub(crate) async fn enable(&self, name: &str) -> Result<Done<()>, TokensError> {
+        let changes = self.enrolment.directory.enable(name, true)?;
+        Ok(Done { result: (), is_kept: self.keep(changes).await })
+    }
+
+    /// Lets a token in no more.
+    pub(crate) async fn disable(
+        &self,
+        name: &str,
+        under_way: RequestsUnderWay,
+    ) -> Result<Done<()>, TokensError> {
+        let changes = self.enrolment.directory.enable(name, false)?;
+        self.end_requests(name, under_way);
         Ok(Done { result: (), is_kept: self.keep(changes).await })
     }
 
@@ -218,14 +238,29 @@ impl Tokens {
     }
 
     /// Removes a token.
-    pub(crate) async fn remove(&self, name: &str) -> Result<Done<()>, TokensError> {
+    pub(crate) async fn remove(
+        &self,
+        name: &str,
+        under_way: RequestsUnderWay,
+    ) -> Result<Done<()>, TokensError> {
         let changes = self.enrolment.directory.remove(name)?;
+        self.end_requests(name, under_way);
         Ok(Done { result: (), is_kept: self.keep(changes).await })
     }
 
     /// Lists all tokens.
     pub(crate) fn list(&self) -> Vec<TokenListing> {
         self.enrolment.directory.list(self.clock.now())
+    }
+
+    /// Ends a caller's requests, unless somebody of its name may still call: a token of the configuration, which goes before
+    /// one that was made.
+    fn end_requests(&self, name: &str, under_way: RequestsUnderWay) {
+        let of_name = self.enrolment.directory.named(name, self.clock.now().wall);
+        let may_call = of_name.is_some_and(|identity| identity.standing.is_ok());
+        if under_way == RequestsUnderWay::End && !may_call {
+            self.cuts.cut(name);
+        }
     }
 
     async fn keep(&self, changes: Vec<TokenChange>) -> bool {

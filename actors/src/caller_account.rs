@@ -98,7 +98,9 @@ impl CallerAccount {
             _ if transaction.attempts.is_empty() => Ending::GivenBack,
             Some(used) => Ending::Spent(self.spent(transaction.model.as_ref(), used)),
             // Google has refused it, or was not reached.
-            None if transaction.status >= 400 || transaction.end == End::Refused => {
+            None if transaction.status >= 400
+                || transaction.end == End::Refused && transaction.status == 0 =>
+            {
                 Ending::Spent(Spent::default())
             }
             None => Ending::Unknown,
@@ -126,7 +128,7 @@ impl CallerAccount {
 
 /// In billionths. What has no price is not counted in money: who sets such a budget names the models.
 fn cost(prices: &RefCell<Prices>, model: &str, used: &Billable, day: NaiveDate) -> u64 {
-    match prices.borrow_mut().cost(model, Some(used), Processing::Standard, day) {
+    match prices.borrow_mut().cost(model, Some(used), 1, Processing::Standard, day) {
         Cost::Known(money) => money.billionths(),
         Cost::Free | Cost::Unknown => 0,
     }

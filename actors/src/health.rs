@@ -81,6 +81,11 @@ impl Health {
         self.changes.send_replace(Some(HealthChanged { name, component }));
     }
 
+    /// Takes a component off the board that is not wanted any more.
+    pub fn remove(&self, name: &'static str) {
+        self.components.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     /// Adds a remark to a component that is otherwise as it was.
     pub fn note(&self, name: &'static str, reason: String) {
         let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,7 @@
 
 use crate::{secret::Secret, upstream::Provider};
 use http::HeaderValue;
-use keypool::{KeyId, KeySpec, Project};
+use keypool::{KeyId, KeySet, KeySpec, Project};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
@@ -145,6 +145,16 @@ impl KeyRing {
     /// Returns every key, in the order of the configuration.
     pub fn keys(&self) -> &[Arc<Key>] {
         &self.keys
+    }
+
+    /// Returns the keys as the pool takes them: whatever a key is called, its fingerprint tells it apart.
+    pub fn key_set(&self) -> KeySet {
+        let identity = |key: &Arc<Key>| {
+            let named = key.id().as_str() != key.fingerprint();
+            named.then(|| (key.id().clone(), KeyId::from(key.fingerprint())))
+        };
+        let identities = self.keys.iter().filter_map(identity).collect();
+        KeySet { identities, ..KeySet::from(self.specs()) }
     }
 
     /// What the pool is told of the keys.

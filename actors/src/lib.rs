@@ -7,6 +7,7 @@ mod attempts;
 mod binding;
 pub mod caller;
 pub mod caller_account;
+pub mod caller_cuts;
 pub mod client_stall;
 pub mod clock;
 pub mod current_keys;

@@ -10,7 +10,7 @@ pub trait TransactionListener {
     /// Takes one that has ended.
     fn ended(&self, transaction: &Transaction);
 
-    /// Says whether it wants to know of which client's trace a request is part.
+    /// Says whether it wants to know, at the moment, of which client's trace a request is part.
     fn reads_trace_parents(&self) -> bool {
         false
     }
@@ -27,19 +27,17 @@ impl<F: Fn(&Transaction)> TransactionListener for F {
 pub struct Listeners {
     told: Rc<[Box<dyn TransactionListener>]>,
     account: Option<Account>,
-    reads_trace_parents: bool,
 }
 
 impl Listeners {
     /// Makes the list, to be told in this order. At last the transaction itself goes into the account.
     pub fn new(listeners: Vec<Box<dyn TransactionListener>>, account: Option<Account>) -> Self {
-        let reads_trace_parents = listeners.iter().any(|listener| listener.reads_trace_parents());
-        Self { told: listeners.into(), account, reads_trace_parents }
+        Self { told: listeners.into(), account }
     }
 
     /// Reads of which client's trace a request is part, if anybody wants to know.
     pub fn trace_parent(&self, headers: impl FnOnce() -> Option<TraceParent>) -> Option<TraceParent> {
-        if self.reads_trace_parents { headers() } else { None }
+        if self.told.iter().any(|listener| listener.reads_trace_parents()) { headers() } else { None }
     }
 
     /// Ends a transaction: tells all of it. Taken by value, since it ends once.

@@ -125,7 +125,7 @@ impl Transaction {
         match &self.failure {
             // Nobody is let in; or the way to Google is gone, and no pool of keys, however large, would have served it.
             Some(
-                Failure::Denied(Denial::Disabled | Denial::Expired)
+                Failure::Denied(Denial::Disabled | Denial::Expired | Denial::Cut)
                 | Failure::NoKey(Refusal::RouteDown { .. }),
             ) => None,
             Some(Failure::Denied(denial)) => Some(Refuser::Caller(*denial)),
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_every_request_moves_stays_small() {
-        // Each finished request is moved into its worker's buffer, and ten thousand are kept.
+        // Each is moved several times.
         let sizes = (size_of::<Transaction>(), size_of::<Attempt>(), size_of::<Option<Box<Detail>>>());
         assert!(sizes.0 <= 392 && sizes.1 <= 80 && sizes.2 == 8, "{sizes:?}");
     }

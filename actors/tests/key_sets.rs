@@ -12,6 +12,7 @@ use gemini::{
 };
 use gemini_balance_actors::{
     Caller, CallerAccount, CurrentKeys, Job, KeyManager, RetryLimits, Secret,
+    caller_cuts::WorkerCuts,
     clock::Clock,
     forward::{AnswerBody, Forwarder, Limits, Piece},
     health::Health,
@@ -97,7 +98,8 @@ impl Stage {
         };
         let ledger = Ledger::new(current, Duration::from_secs(600));
         let listeners = Listeners::new(vec![Box::new(listen)], None);
-        let forwarder = Forwarder::new(upstream, keys.clone(), ledger, limits, listeners).unwrap();
+        let forwarder =
+            Forwarder::new(upstream, keys.clone(), ledger, limits, listeners, WorkerCuts::default()).unwrap();
         let callers = Directory::new(InstanceKey::new(&[7; 32]), chrono_tz::UTC);
         callers.set_given([(CallerSpec::new("tester"), &b"a-token-of-the-test"[..])]);
         Self { keys, forwarder: Rc::new(forwarder), callers, clock: Clock::start(), ended }

@@ -21,6 +21,9 @@ pub(super) enum Action {
     Disable {
         /// The client's name
         name: String,
+        /// End its running answers and sessions, too
+        #[arg(long)]
+        cut: bool,
     },
     /// Let a disabled token in again
     Enable {
@@ -35,10 +38,13 @@ pub(super) enum Action {
         #[arg(long, default_value = "24h")]
         grace: String,
     },
-    /// Remove a token
+    /// Remove a token; its running answers go on
     Remove {
         /// The client's name
         name: String,
+        /// End its running answers and sessions, too
+        #[arg(long)]
+        cut: bool,
     },
 }
 
@@ -130,9 +136,9 @@ pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     let answer = match action.unwrap_or(Action::List) {
         Action::List => ask(settings, "GET", "/api/tokens", "")?,
         Action::Add(token) => ask(settings, "POST", "/api/tokens", &token.body().to_string())?,
-        Action::Disable { name } => ask(settings, "POST", &path(&name, "/disable"), "")?,
+        Action::Disable { name, cut } => ask(settings, "POST", &path(&name, "/disable"), removal(cut))?,
         Action::Enable { name } => ask(settings, "POST", &path(&name, "/enable"), "")?,
-        Action::Remove { name } => ask(settings, "DELETE", &path(&name, ""), "")?,
+        Action::Remove { name, cut } => ask(settings, "DELETE", &path(&name, ""), removal(cut))?,
         Action::Rotate { name, grace } => {
             let body = json!({ "grace": grace }).to_string();
             ask(settings, "POST", &path(&name, "/rotate"), &body)?
@@ -151,6 +157,11 @@ pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is said with a removal.
+fn removal(cut: bool) -> &'static str {
+    if cut { r#"{"cut":true}"# } else { "" }
 }
 
 /// One line a token.

@@ -3,6 +3,7 @@
 
 use callers::{Denial, LimitName, LimitReached, Opens};
 use gemini::dialect::SpentQuota;
+use gemini_balance_actors::caller_cuts::CUT_MESSAGE;
 use std::{borrow::Cow, time::Duration};
 
 /// The header that names the limit.
@@ -13,6 +14,7 @@ pub(super) fn message(denial: &Denial) -> Cow<'static, str> {
     match denial {
         Denial::Disabled => "This token is disabled: ask the gateway's operator.".into(),
         Denial::Expired => "This token has expired: ask the gateway's operator for a new one.".into(),
+        Denial::Cut => CUT_MESSAGE.into(),
         Denial::Surface(name) => format!(
             "This token does not open the surface `{name}`: use one that it opens, or ask the gateway's operator."
         )
@@ -96,7 +98,9 @@ pub(super) fn quota(denial: &Denial) -> Option<SpentQuota<'static>> {
 /// Returns the `type` and the `code` in OpenAI's form.
 pub(super) fn openai_words(denial: &Denial) -> (&'static str, Option<&'static str>) {
     match denial {
-        Denial::Disabled | Denial::Expired => ("invalid_request_error", Some("invalid_api_key")),
+        Denial::Disabled | Denial::Expired | Denial::Cut => {
+            ("invalid_request_error", Some("invalid_api_key"))
+        }
         Denial::Surface(_) | Denial::Model | Denial::HiddenModel => {
             ("invalid_request_error", Some("model_not_allowed"))
         }

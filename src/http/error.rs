@@ -293,7 +293,7 @@ impl GatewayError {
 
 fn status_of_denial(denial: &Denial) -> StatusCode {
     match denial {
-        Denial::Disabled | Denial::Expired => StatusCode::UNAUTHORIZED,
+        Denial::Disabled | Denial::Expired | Denial::Cut => StatusCode::UNAUTHORIZED,
         Denial::Surface(_) | Denial::Model | Denial::HiddenModel => StatusCode::FORBIDDEN,
         Denial::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
     }
@@ -334,7 +334,8 @@ mod tests {
         };
         match denial {
             Denial::Disabled => Some(Denial::Expired),
-            Denial::Expired => Some(Denial::Surface(SurfaceName::Live)),
+            Denial::Expired => Some(Denial::Cut),
+            Denial::Cut => Some(Denial::Surface(SurfaceName::Live)),
             Denial::Surface(_) => Some(Denial::Model),
             Denial::Model => Some(Denial::HiddenModel),
             Denial::HiddenModel => limit(LimitName::Rpm, 60),

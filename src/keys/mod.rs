@@ -195,14 +195,7 @@ impl RuntimeKeys {
         id: KeyId,
         change: KeyChange,
     ) -> Result<Done<KeyId>, KeysError> {
-        let was_disabled = matches!(change, KeyChange::Label(_)) && self.is_disabled(&id).await?;
-        let former = id.clone();
-        let done = self.change(move |inventory| inventory.changing(&id, change)).await?;
-        if done.result != former && was_disabled {
-            // Under another name it is another key for the pool.
-            self.verb(VerbKind::Disable, done.result.clone()).await?;
-        }
-        Ok(done)
+        self.change(move |inventory| inventory.changing(&id, change)).await
     }
 
     /// Disables, enables or resets a key, wherever it is named.
@@ -228,13 +221,6 @@ impl RuntimeKeys {
         }
         let ring = inventory.ring()?;
         self.put(inventory, ring, Some(rules)).await
-    }
-
-    async fn is_disabled(&self, id: &KeyId) -> Result<bool, KeysError> {
-        let snapshot = self.keys.snapshot(Instant::now() + PATIENCE).await;
-        let snapshot = snapshot.map_err(|_| KeysError::Unanswered)?;
-        let is_it = |view: &keypool::KeyView| view.id == *id && view.state == keypool::KeyState::Disabled;
-        Ok(snapshot.keys.iter().any(is_it))
     }
 
     /// Makes another inventory of the one there is, writes it down, and gives it to the pool. Not given up half-way, should

@@ -62,7 +62,10 @@ mod tests {
     use gemini_balance_actors::{accounting::AccountingState, key_manager::PoolEventCounts};
     use keypool::{Gauge, PoolReading, QuotaReading};
     use std::{collections::BTreeMap, sync::Arc, time::Duration};
-    use usage::{Billable, Cost, KeyUse, Observation, RequestOutcome, RunningCounts, Sample};
+    use usage::{
+        Amounts, Billable, Buckets, Cost, Histogram, KeyUse, Observation, RequestOutcome, RunningCounts,
+        Sample,
+    };
 
     /// With every family as full as it can be.
     fn full() -> RunningCounts {
@@ -80,19 +83,18 @@ mod tests {
                 proven: true,
                 tries: tries.collect(),
                 outcome: RequestOutcome::ALL[n % 9],
-                billable: Billable { input: 1, cached: 2, output: 3, thoughts: 4, tool: 5, prompt: 6 },
                 cost: Cost::Unknown,
-                bytes_in: 0,
-                bytes_out: 0,
-                duration: Duration::from_millis(n as u64),
-                first_event: Some(Duration::from_millis(n as u64)),
+                amounts: Amounts {
+                    billable: Billable { input: 1, cached: 2, output: 3, thoughts: 4, tool: 5, prompt: 6 },
+                    waits: Histogram::of(Buckets::WAITS, [Duration::from_millis(1)]),
+                    overheads: Histogram::of(Buckets::OVERHEADS, [Duration::from_micros(80)]),
+                    ..Amounts::of_one(Duration::from_millis(n as u64), Some(Duration::from_millis(n as u64)))
+                },
             };
             let seen = Observation {
                 operation: "generateContent",
                 code: 200,
                 streamed: n % 2 == 0,
-                queued: Some(Duration::from_millis(1)),
-                overhead: Some(Duration::from_micros(80)),
                 faults: vec![kinds[n % 4], kinds[n / 4 % 4]],
                 limit: Some("rpm"),
             };

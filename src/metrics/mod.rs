@@ -42,7 +42,7 @@ pub(crate) struct Sources {
     pub(crate) logging: Logging,
     pub(crate) certificates: Vec<Arc<ShownCertificate>>,
     pub(crate) reloads: Arc<ReloadState>,
-    pub(crate) traces: Option<Traces>,
+    pub(crate) traces: Traces,
 }
 
 /// The metrics, for all who ask.

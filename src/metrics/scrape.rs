@@ -69,7 +69,7 @@ pub(super) async fn gather(sources: &Sources, process: &process::Beginning) -> S
         components: sources.health.components(),
         in_flight: sources.in_flight.by_kind(),
         lines_lost: sources.logging.lines_lost(),
-        spans_dropped: sources.traces.as_ref().map(|traces| traces.state().dropped),
+        spans_dropped: sources.traces.state().map(|traces| traces.dropped),
         not_after: sources.certificates.iter().filter_map(|certificate| certificate.not_after()).min(),
         reloads: sources.reloads.report(),
         process: process.figures(),

@@ -17,6 +17,7 @@ use crate::{
 use gemini_balance_actors::{
     CurrentKeys,
     accounting::{AccountingRules, Accounts},
+    exporter::Traces,
     ledger::Ledger,
 };
 use std::{sync::Arc, time::Duration};
@@ -46,6 +47,7 @@ pub(crate) struct Parts {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) prices: Arc<RuntimePrices>,
+    pub(crate) traces: Traces,
 }
 
 impl Parts {
@@ -59,6 +61,8 @@ impl Parts {
         let settings = &configuration.settings;
         let (prices, planned) = self.prices.plan(&settings.prices);
         let prices = prices.unwrap_or_else(|| configuration.prices.clone());
+        let collector = self.traces.prepare(configuration.tracing.as_ref());
+        let collector = collector.map_err(|error| settings.upstream_refused(&error).to_string())?;
         self.reconcile(configuration).await?;
         self.tokens.configure(&configuration.tokens, &self.pool_keys.ring());
         if let (Some(accounts), Some(accounting)) = (&self.accounts, &configuration.accounting) {
@@ -78,6 +82,7 @@ impl Parts {
             self.sessions.end_all();
         }
         self.operators_gate.set_operator(operator);
+        self.traces.put(collector);
         self.metrics.set_token(configuration.metrics_token.as_ref());
         for (shown, certificate, of) in [
             (&self.certificate, &configuration.certificate, ""),

@@ -76,6 +76,12 @@ impl FlatConfiguration {
                 let roots = configuration.upstream.extra_roots.iter().map(Vec::as_slice);
                 FlatValue::secret(roots.chain([text.as_bytes()]))
             }
+            // So may this one, and what it holds is a credential.
+            "traces.headers_file" if !text.is_empty() => {
+                let headers = configuration.tracing.iter().flat_map(|tracing| &tracing.headers);
+                let headers = headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+                FlatValue::secret(headers.chain([text.as_bytes()]))
+            }
             _ => FlatValue::Text(text.to_owned()),
         };
         let mut all: BTreeMap<String, FlatValue> =
@@ -111,6 +117,9 @@ impl FlatConfiguration {
         }
         if let Some(token) = &configuration.metrics_token {
             all.insert("metrics.token".to_owned(), FlatValue::secret([token.expose().as_bytes()]));
+        }
+        for (name, text) in settings.trace_variables() {
+            all.insert(name.to_owned(), FlatValue::secret([text.as_bytes()]));
         }
         for (name, text) in settings.environment().of_libraries() {
             all.insert(name.to_owned(), FlatValue::secret([text.as_bytes()]));

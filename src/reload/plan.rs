@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// Settings, and sections, whose changes hold at once. All else waits for another process: what nobody applies must not be
 /// said to hold.
-const LIVE: [&str; 46] = [
+const LIVE: [&str; 49] = [
     OPERATOR_CERTIFICATE,
     "admin.token",
     "admin.token_file",
@@ -48,6 +48,7 @@ const LIVE: [&str; 46] = [
     CERTIFICATE,
     "server.trusted_proxies",
     "server.write_timeout_s",
+    "traces",
     "upstream.connect_timeout_ms",
     "upstream.head_timeout_s",
     "upstream.idle_timeout_s",
@@ -56,6 +57,8 @@ const LIVE: [&str; 46] = [
     "usage.keep_hours_d",
     "usage.keep_minutes_h",
     "usage.max_rows",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
 
 /// What a change of a listener's being there takes with it.
@@ -139,7 +142,7 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 34] = [
+    const RESTART: [&str; 33] = [
         "admin.host",
         "admin.port",
         "admin.public_url",
@@ -160,7 +163,6 @@ mod tests {
         "server.workers",
         "store",
         "supervisor",
-        "traces",
         "upstream.ca_file",
         "upstream.gemini_base_url",
         "upstream.openai_base_url",
@@ -193,6 +195,7 @@ mod tests {
         assert!(
             ["keys.team-a", "auth.tokens.alice", "pool.max_wait_ms", CERTIFICATE].into_iter().all(is_live)
         );
+        assert!(crate::settings::TRACE_VARIABLES.into_iter().all(is_live));
         assert!(!is_live("keysmith") && !is_live("server.tls.certificates"));
     }
 

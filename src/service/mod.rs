@@ -25,6 +25,7 @@ use arc_swap::ArcSwap;
 use gemini_balance_actors::{
     CurrentKeys, KeyManager,
     accounting::Accounts,
+    caller_cuts::CallerCuts,
     clock::Clock,
     exporter::Traces,
     health::Health,
@@ -114,18 +115,14 @@ impl Service {
                 seeding::seed(&directory, accounts, clock).await;
             }
             let posts = actix_rt::Arbiter::new();
-            let traces = match configuration.tracing.clone() {
-                Some(tracing) => {
-                    log::info!(target: "service", "traces go to {}", tracing.endpoint.origin().ascii_serialization());
-                    let status_of = |failure: &_| told_of(failure).0;
-                    let health = Arc::clone(&health);
-                    let started = Traces::start(&posts.handle(), tracing, status_of, intensity, health);
-                    Some(started.map_err(|error| settings.upstream_refused(&error))?)
-                }
-                None => None,
-            };
+            let status_of = |failure: &_| told_of(failure).0;
+            let (on, upstream) = (posts.handle(), &configuration.upstream);
+            let traces = Traces::new(on, upstream, status_of, intensity, Arc::clone(&health));
+            let collector = traces.prepare(configuration.tracing.as_ref());
+            traces.put(collector.map_err(|error| settings.upstream_refused(&error))?);
             let directory = Arc::clone(&enrolment.directory);
-            let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock));
+            let cuts = CallerCuts::default();
+            let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock, cuts.clone()));
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 pool_keys.clone(),
@@ -216,6 +213,7 @@ impl Service {
                 sessions,
                 metrics,
                 prices,
+                traces: traces.clone(),
             };
             actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
             let parts = WorkerParts {
@@ -232,6 +230,7 @@ impl Service {
                 current,
                 accounts: accounts.clone(),
                 traces: traces.clone(),
+                cuts,
             };
             let ready = |address: SocketAddr| {
                 if let Some(page) = page.filter(|_| !settings.server.has_tls()) {
@@ -245,9 +244,7 @@ impl Service {
             {
                 log::error!(target: "accountant", "the last second of the usage could not be written");
             }
-            if let Some(traces) = &traces {
-                traces.flush(LAST_TRACES).await;
-            }
+            traces.flush(LAST_TRACES).await;
             posts.stop();
             books.stop();
             let _ = books.join();

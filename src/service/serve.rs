@@ -17,6 +17,7 @@ use gemini_balance_actors::store::Store;
 use gemini_balance_actors::{
     KeyManager,
     accounting::Accounts,
+    caller_cuts::CallerCuts,
     clock::Clock,
     exporter::Traces,
     forward::Forwarder,
@@ -47,17 +48,16 @@ pub(super) struct WorkerParts {
     pub(super) ledger: Ledger,
     pub(super) current: SharedSettings,
     pub(super) accounts: Option<Accounts>,
-    pub(super) traces: Option<Traces>,
+    pub(super) traces: Traces,
+    pub(super) cuts: CallerCuts,
 }
 
 impl WorkerParts {
     /// Makes a worker's own, on that worker.
     fn state(&self) -> Result<WorkerState, UpstreamError> {
         let account = self.accounts.as_ref().map(Accounts::account);
-        let mut told: Vec<Box<dyn TransactionListener>> = vec![Box::new(write_transaction)];
-        if let Some(traces) = &self.traces {
-            told.push(Box::new(traces.clone()));
-        }
+        let told: Vec<Box<dyn TransactionListener>> =
+            vec![Box::new(write_transaction), Box::new(self.traces.clone())];
         let listeners = Listeners::new(told, account);
         let current = self.current.load_full();
         let forwarder = Rc::new(Forwarder::new(
@@ -66,6 +66,7 @@ impl WorkerParts {
             self.ledger.clone(),
             current.limits.clone(),
             listeners.clone(),
+            self.cuts.on_this_worker(),
         )?);
         let state = AppState {
             gate: Arc::clone(&self.gate),

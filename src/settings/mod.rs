@@ -25,6 +25,8 @@ mod vault;
 
 pub use tokens::Token;
 pub(crate) use tokens::{Expiry, client_spec, span};
+#[cfg(test)]
+pub(crate) use traces::TRACE_VARIABLES;
 
 pub(crate) use dotenv::parse as parse_dotenv;
 pub(crate) use effective::EffectiveSettings;

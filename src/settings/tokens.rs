@@ -10,7 +10,7 @@ use crate::http::OPERATOR;
 use callers::{CallerLimits, CallerSpec, Globs};
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use gemini_balance_actors::Secret;
-use std::{fmt, path::Path};
+use std::{collections::HashSet, fmt, path::Path};
 
 /// The variable that names tokens.
 const VARIABLE: &str = "ACCESS_TOKENS";
@@ -53,8 +53,9 @@ impl Settings {
                 secret: Secret::new(secret),
             });
         }
-        for (position, Token { spec, secret }) in tokens.iter().enumerate() {
-            if tokens[..position].iter().any(|other| other.secret == *secret) {
+        let mut secrets = HashSet::with_capacity(tokens.len());
+        for Token { spec, secret } in &tokens {
+            if !secrets.insert(secret.expose()) {
                 return Err(SettingsError::refused(
                     "auth.tokens",
                     format!("or {VARIABLE} gives {} a token that is another client's as well", spec.name),

@@ -11,6 +11,8 @@ const SETTING: &str = "traces.endpoint";
 const TRACES_VARIABLE: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 /// The address of a collector, to which a path is added.
 const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// Both variables, whose changes a reload takes up.
+pub(crate) const TRACE_VARIABLES: [&str; 2] = [TRACES_VARIABLE, VARIABLE];
 /// Where a collector takes traces.
 const PATH: &str = "/v1/traces";
 
@@ -38,15 +40,13 @@ impl Settings {
             "" => HeaderMap::new(),
             path => headers(&read_text("traces.headers_file", Path::new(path))?)?,
         };
-        let upstream = self.upstream()?;
-        Ok(Some(TraceSettings {
-            endpoint,
-            headers,
-            extra_roots: upstream.extra_roots,
-            sample: traces.sample,
-            gemini_host: upstream.gemini_base.host().to_owned(),
-            openai_host: upstream.openai_base.host().to_owned(),
-        }))
+        Ok(Some(TraceSettings { endpoint, headers, sample: traces.sample }))
+    }
+
+    /// Lists OpenTelemetry's own variables that are set, with what they say.
+    pub(crate) fn trace_variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let text = |name| self.environment.text(name).ok().filter(|text| !text.is_empty());
+        TRACE_VARIABLES.into_iter().filter_map(move |name| Some((name, text(name)?)))
     }
 }
 

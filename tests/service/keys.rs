@@ -4,6 +4,7 @@
 mod adding;
 mod changing;
 mod records;
+mod relabelling;
 mod sealing;
 
 use crate::support::{Gateway, Options, client, free_port, prompt, secret, stranger};

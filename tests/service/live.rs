@@ -58,7 +58,7 @@ fn turn(text: &str) -> Value {
 }
 
 /// What a close says: its code and reason.
-type Said = Option<(u16, String)>;
+pub(crate) type Said = Option<(u16, String)>;
 
 #[expect(clippy::unnecessary_wraps, reason = "a close may say nothing")]
 fn said(code: u16, reason: &str) -> Said {
@@ -140,7 +140,7 @@ impl Session {
     }
 
     /// The close, which is to come next.
-    async fn close(&mut self) -> Said {
+    pub(crate) async fn close(&mut self) -> Said {
         match self.message().await {
             Message::Close(frame) => {
                 frame.map(|CloseFrame { code, reason }| (code.into(), reason.to_string()))

@@ -25,7 +25,7 @@ use std::{
 };
 
 pub(crate) const METRICS: &str = "metrics-token-CANARY-41d7";
-const ADMIN: &str = "operators-token-CANARY-77c2";
+pub(crate) const ADMIN: &str = "operators-token-CANARY-77c2";
 const MODEL: &str = "gemini-2.5-flash";
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
@@ -89,7 +89,7 @@ pub(crate) async fn scrape_after(ports: Ports, requests: f64) -> Exposition {
 }
 
 /// The rows of the table of metrics: name, type, labels.
-fn documented() -> Vec<(String, String, BTreeSet<String>)> {
+pub(crate) fn documented() -> Vec<(String, String, BTreeSet<String>)> {
     let (_, section) = OPERATIONS.split_once("\n## Metrics\n").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let rows = section.lines().filter_map(|line| {

@@ -5,6 +5,7 @@ mod asking;
 mod holding;
 mod mistakes;
 mod streams;
+mod tracing;
 
 use crate::{
     support::{Gateway, Options, free_port, prompt, secret, simulator, stranger},

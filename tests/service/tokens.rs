@@ -2,6 +2,7 @@
 //! What is tested of them is in the folder beside this file.
 
 mod allowing;
+mod cutting;
 mod keeping;
 mod limits;
 

@@ -1,11 +1,17 @@
 //! Traces, as a collector gets them: parents, kinds, attributes, and no content; which are kept; and a collector that is not
 //! there, which costs no request.
 
-use crate::support::{
-    Gateway, Options, TOKEN, client, fingerprint, free_port, prompt, secret, simulator, simulator_with,
-    wait_for,
+#![allow(clippy::cast_precision_loss, reason = "a test's counts are small")]
+
+use crate::{
+    exposition::Exposition,
+    metrics::METRICS,
+    support::{
+        Gateway, Options, TOKEN, client, fingerprint, free_port, prompt, secret, simulator, simulator_with,
+        stranger, wait_for,
+    },
 };
-use gemini_simulator::{Fault, Rule};
+use gemini_simulator::{Fault, Rule, Simulator};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value as Attribute},
@@ -17,7 +23,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
@@ -26,20 +32,25 @@ const PARENT: &str = "b7ad6b7169203331";
 
 /// What a collector was sent.
 #[derive(Clone, Debug)]
-struct Post {
+pub(crate) struct Post {
     /// The request's head, in small letters.
-    head: String,
+    pub(crate) head: String,
     body: Vec<u8>,
 }
 
-/// A collector of traces, which answers each post with 200.
-struct Collector {
+/// A collector of traces.
+pub(crate) struct Collector {
     port: u16,
     posts: Arc<Mutex<Vec<Post>>>,
 }
 
 impl Collector {
-    fn start() -> Self {
+    /// One that answers each post with 200.
+    pub(crate) fn start() -> Self {
+        Self::answering("200 OK")
+    }
+
+    fn answering(status: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, posts) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<Post>>>::default());
         let taken = Arc::clone(&posts);
@@ -55,23 +66,23 @@ impl Collector {
                 if stream.read_exact(&mut body).is_ok() {
                     taken.lock().unwrap().push(Post { head, body });
                 }
-                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-                let _ = stream.get_mut().write_all(answer);
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                let _ = stream.get_mut().write_all(answer.as_bytes());
             }
         });
         Self { port, posts }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    fn posts(&self) -> Vec<Post> {
+    pub(crate) fn posts(&self) -> Vec<Post> {
         self.posts.lock().unwrap().clone()
     }
 
     /// All spans that came, each with the name of its service.
-    fn spans(&self) -> Vec<(String, Span)> {
+    pub(crate) fn spans(&self) -> Vec<(String, Span)> {
         let mut spans = Vec::new();
         for post in self.posts() {
             for of_resource in ExportTraceServiceRequest::decode(&*post.body).unwrap().resource_spans {
@@ -89,7 +100,7 @@ fn attribute(attributes: &[KeyValue], name: &str) -> Option<Attribute> {
     attributes.iter().find(|attribute| attribute.key == name)?.value.clone()?.value
 }
 
-fn text(attributes: &[KeyValue], name: &str) -> Option<String> {
+pub(crate) fn text(attributes: &[KeyValue], name: &str) -> Option<String> {
     match attribute(attributes, name)? {
         Attribute::StringValue(text) => Some(text),
         other => panic!("{name}: {other:?}"),
@@ -320,6 +331,80 @@ async fn a_collector_that_is_not_there_costs_no_request() {
     assert!(degraded["reason"].as_str().unwrap().starts_with("traces cannot be sent: "), "{degraded}");
     assert_eq!(send(&gateway, None, GENERATE, "x").await, 200);
     end(gateway);
+}
+
+/// What the metrics say of spans that no collector has.
+async fn spans_dropped(metrics_port: u16) -> f64 {
+    let metrics = stranger().get(format!("http://127.0.0.1:{metrics_port}/metrics")).bearer_auth(METRICS);
+    let exposition = Exposition::read(&metrics.send().await.unwrap().text().await.unwrap());
+    exposition.sum("gemini_balance_trace_spans_dropped_total", &[])
+}
+
+/// A gateway that keeps every trace, and the port of its metrics.
+fn kept_and_counted(simulator: &Simulator, endpoint: &str) -> (Gateway, u16) {
+    let port = free_port();
+    let options = Options::new(&simulator.url(), 1)
+        .set("traces.endpoint", endpoint)
+        .set("traces.sample", "1.0")
+        .set("metrics.token", METRICS)
+        .set("metrics.listen", format!("127.0.0.1:{port}"));
+    (options.start(), port)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_collector_refuses_is_counted_and_readiness_names_who_sends_and_who_counts() {
+    let simulator = simulator(1).await;
+    let collector = Collector::answering("400 Bad Request");
+    let (gateway, port) = kept_and_counted(&simulator, &collector.url());
+    let (status, all) = components(&gateway).await;
+    assert_eq!((status, &all["accountant"]["state"]), (200, &json!("up")), "{all}");
+    assert_eq!(all["exporter"]["state"], "up", "{all}");
+    for _ in 0..7 {
+        assert_eq!(send(&gateway, None, GENERATE, "x").await, 200);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while spans_dropped(port).await < 7.0 {
+        assert!(Instant::now() < deadline, "{} are counted", spans_dropped(port).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!((spans_dropped(port).await - 7.0).abs() < 1e-9);
+    assert_eq!(
+        components(&gateway).await.1["exporter"]["reason"],
+        "traces cannot be sent: the collector answers 400"
+    );
+    assert_eq!(send(&gateway, None, GENERATE, "x").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_never_answers_costs_the_spans_that_find_no_room_and_no_request() {
+    const REQUESTS: usize = 5_200;
+    /// What waits, and what is being sent.
+    const ROOM: usize = 4_096 + 512;
+    let simulator = simulator(1).await;
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", deaf.local_addr().unwrap());
+    let (gateway, port) = kept_and_counted(&simulator, &endpoint);
+    let (http, sent) = (client(), Instant::now());
+    let workers = (0..16).map(|worker| {
+        let (http, url) = (http.clone(), gateway.url(GENERATE));
+        async move {
+            for _ in (worker..REQUESTS).step_by(16) {
+                let answer = http.post(&url).body(prompt("x")).send().await.unwrap();
+                assert_eq!(answer.status(), 200);
+                answer.bytes().await.unwrap();
+            }
+        }
+    });
+    futures_util::future::join_all(workers).await;
+    println!("{REQUESTS} requests beside a collector that is deaf: {:?}", sent.elapsed());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while spans_dropped(port).await < (REQUESTS - ROOM) as f64 {
+        assert!(Instant::now() < deadline, "{} are counted", spans_dropped(port).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // A batch that was sent before it was whole leaves less room; one of which it is certain that it is lost counts, too.
+    assert!(spans_dropped(port).await <= (REQUESTS - 4_096) as f64);
+    assert_eq!(send(&gateway, None, GENERATE, "x").await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,7 +16,7 @@ use usage::{Column, Query, QueryStep};
 
 /// Its name on the health board.
 const NAME: &str = "accountant";
-/// How often the workers' buffers are emptied. What a killed process forgets is this and the second under way.
+/// How often what the workers have left is counted. What a killed process forgets is this and the second under way.
 const COUNT_EVERY: Duration = Duration::from_millis(250);
 /// How long a book that failed is left alone.
 const REOPEN_AFTER: Duration = Duration::from_secs(5);
@@ -66,8 +66,7 @@ pub(super) fn start(
 
 impl AccountantActor {
     fn tick(&mut self, now: i64) {
-        let taken = self.shared.buffers.take();
-        self.shared.counting().count(taken, now, &self.shared.keys.ring());
+        self.shared.counting().count(&self.shared.workers, now, &self.shared.keys.ring());
         self.write(now);
     }
 
@@ -217,9 +216,8 @@ impl Handler<Flush> for AccountantActor {
 
     fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
         let now = Utc::now().timestamp();
-        let taken = self.shared.buffers.take();
         let mut counting = self.shared.counting();
-        counting.count(taken, now, &self.shared.keys.ring());
+        counting.count(&self.shared.workers, now, &self.shared.keys.ring());
         counting.end_second();
         drop(counting);
         MessageResult(self.write(now))

@@ -3,10 +3,12 @@
 
 use super::{
     AccountingRules, AccountingSettings, AccountingState,
-    recent::RecentTransactions,
+    account::{TakenTransactions, WorkerAccounts},
+    groups::RequestGroup,
+    recent::{RecentSnapshot, RecentTransactions},
     sampling::{Sampler, observe},
 };
-use crate::{failure::Failure, key_ring::KeyRing, transaction::Transaction};
+use crate::key_ring::KeyRing;
 use gemini_balance_store::{BookOverview, JournalRow, Retention};
 use std::{
     collections::{HashSet, VecDeque},
@@ -29,8 +31,10 @@ pub(super) struct Counting {
     current: Sums,
     /// Whole seconds that are not written yet, oldest first.
     waiting: VecDeque<JournalRow>,
-    /// What was taken from the buffers and is still to be counted.
-    uncounted: VecDeque<Arc<Transaction>>,
+    /// What was taken from the workers and is still to be counted.
+    uncounted: VecDeque<RequestGroup>,
+    /// What was taken before, empty again: it has room for what comes.
+    spare: Vec<TakenTransactions>,
     models: ModelNames,
     max_models: usize,
     retention: Retention,
@@ -45,7 +49,6 @@ pub(super) struct Counting {
     hour_is_seeded: bool,
     /// What metrics show. Copied only where somebody is reading it.
     running: Arc<RunningCounts>,
-    status_of: fn(&Failure) -> u16,
     lost: u64,
     rows: u64,
 }
@@ -58,6 +61,7 @@ impl Counting {
             current: Sums::default(),
             waiting: VecDeque::new(),
             uncounted: VecDeque::new(),
+            spare: Vec::new(),
             models: ModelNames::new(settings.max_models, []),
             max_models: settings.max_models,
             retention: settings.retention,
@@ -69,7 +73,6 @@ impl Counting {
             hour: LastHour::default(),
             hour_is_seeded: false,
             running: Arc::new(RunningCounts::new(settings.per_key)),
-            status_of: settings.status_of,
             lost: 0,
             rows: 0,
         }
@@ -128,16 +131,19 @@ impl Counting {
         self.rows = rows;
     }
 
-    /// Counts what was taken from the buffers as of this second. A transaction that makes counting panic is lost, not
-    /// counted again and again.
-    pub(super) fn count(&mut self, taken: Vec<Vec<Arc<Transaction>>>, now: i64, ring: &Arc<KeyRing>) {
-        let buffers = taken.len();
-        let mut ended: Vec<_> = taken.into_iter().flatten().collect();
-        if buffers > 1 {
-            // Each worker's come in their order; the newest are listed in that of all.
-            ended.sort_by_key(|transaction| transaction.ended);
+    /// Counts what the workers have left, as of this second. What makes counting panic is lost, not counted again and again.
+    pub(super) fn count(&mut self, workers: &WorkerAccounts, now: i64, ring: &Arc<KeyRing>) {
+        let (mut parts, mut taken) = (Vec::new(), Vec::new());
+        for TakenTransactions { mut groups, recent } in workers.take(&mut self.spare) {
+            taken.extend(groups.drain());
+            parts.push(recent);
+            self.spare.push(TakenTransactions { groups, ..TakenTransactions::default() });
         }
-        self.uncounted.extend(ended);
+        taken.sort_by_key(|group| group.since);
+        self.uncounted.extend(taken);
+        for (spare, part) in self.spare.iter_mut().zip(self.recent.add(parts)) {
+            spare.recent = part;
+        }
         if self.current.at() != now {
             self.end_second();
             self.current = Sums::new(now);
@@ -151,17 +157,19 @@ impl Counting {
         }
         let detail = KeyDetail::of(ring.keys().len(), self.models.count());
         let day = self.days.date(now);
-        while let Some(transaction) = self.uncounted.pop_front() {
-            self.lost += 1;
-            let sample = self.sampler.sample(&transaction, ring, &mut self.prices, day);
+        while let Some(group) = self.uncounted.pop_front() {
+            self.lost += group.amounts.requests;
+            let sample = self.sampler.sample(&group, ring, &mut self.prices, day);
             if let Some(last) = sample.tries.last() {
-                self.hour.add(&last.key, now.div_euclid(60), 1);
+                self.hour.add(
+                    &last.key,
+                    now.div_euclid(60),
+                    group.amounts.requests.try_into().unwrap_or(u32::MAX),
+                );
             }
             let model = self.current.count(&sample, &mut self.models, detail);
-            let seen = observe(&transaction, self.status_of);
-            Arc::make_mut(&mut self.running).count(&sample, &seen, &model);
-            self.lost -= 1;
-            self.recent.push(transaction);
+            Arc::make_mut(&mut self.running).count(&sample, &observe(&group.class), &model);
+            self.lost -= group.amounts.requests;
         }
     }
 
@@ -228,8 +236,12 @@ impl Counting {
         Arc::clone(&self.running)
     }
 
-    pub(super) fn recent(&self) -> &RecentTransactions {
-        &self.recent
+    pub(super) fn recent(&self) -> RecentSnapshot {
+        self.recent.snapshot()
+    }
+
+    pub(super) fn recent_count(&self) -> usize {
+        self.recent.len()
     }
 
     pub(super) fn state(&self) -> AccountingState {

@@ -1,17 +1,20 @@
 //! Accounting: what requests have used, counted from their transactions on a thread of its own. Here is the handle,
-//! [`Accounts`]: workers leave finished transactions in buffers, the [`AccountantActor`] counts them and writes the sums
-//! into the usage book, and whoever asks gets an answer from the book and from what is not written yet. What a transaction
-//! counts as is in `sampling`, in which sums is in the crate `usage`.
+//! [`Accounts`]: workers sum up their finished transactions by class, the [`AccountantActor`] counts the classes and writes
+//! the sums into the usage book, and whoever asks gets an answer from the book and from what is not written yet. What decides
+//! where a transaction counts is in `class`, what its class counts as in `sampling`, in which sums is in the crate `usage`.
 
+mod account;
 mod accountant;
-mod buffer;
+mod brief;
+mod class;
 mod counting;
+mod groups;
 mod operation;
 mod recent;
 mod sampling;
 
+pub use account::Account;
 pub use accountant::AccountantActor;
-pub use buffer::Account;
 pub use recent::NumberedTransaction;
 
 use crate::{
@@ -21,7 +24,7 @@ use crate::{
     supervisor::{Intensity, Link},
     transaction::Transaction,
 };
-use buffer::Buffers;
+use account::{AccountRules, WorkerAccounts};
 use counting::Counting;
 use gemini_balance_store::{BookError, Retention, StoreError, UsageBook};
 use std::{
@@ -100,7 +103,7 @@ pub struct Accounts {
 struct AccountsState {
     settings: AccountingSettings,
     keys: CurrentKeys,
-    buffers: Buffers,
+    workers: WorkerAccounts,
     counting: Mutex<Counting>,
     /// A handle to read the book with, while it can be read.
     reader: Mutex<Option<Box<dyn UsageBook>>>,
@@ -127,9 +130,15 @@ impl Accounts {
     ) -> Self {
         let counting = Counting::new(&settings);
         let shared = Arc::new(AccountsState {
+            workers: WorkerAccounts::new(
+                AccountRules {
+                    prompt_bounds: settings.prices.prompt_bounds().into(),
+                    keeps_recent: settings.recent > 0,
+                },
+                settings.status_of,
+            ),
             settings,
             keys,
-            buffers: Buffers::default(),
             counting: Mutex::new(counting),
             reader: Mutex::new(None),
         });
@@ -139,22 +148,22 @@ impl Accounts {
 
     /// Opens an account for one worker: the place where it leaves its finished transactions.
     pub fn account(&self) -> Account {
-        self.shared.buffers.account()
+        self.shared.workers.account()
     }
 
     /// Changes the rules. Requests that have ended already count by the old ones.
     pub fn revise(&self, rules: AccountingRules) {
         let mut counting = self.shared.counting();
-        let ended = self.shared.buffers.take();
-        counting.count(ended, chrono::Utc::now().timestamp(), &self.shared.keys.ring());
+        counting.count(&self.shared.workers, chrono::Utc::now().timestamp(), &self.shared.keys.ring());
+        self.shared.workers.revise(rules.prices.prompt_bounds());
         counting.revise(rules);
     }
 
     /// Changes the prices alone, in the same way.
     pub fn reprice(&self, prices: Prices) {
         let mut counting = self.shared.counting();
-        let ended = self.shared.buffers.take();
-        counting.count(ended, chrono::Utc::now().timestamp(), &self.shared.keys.ring());
+        counting.count(&self.shared.workers, chrono::Utc::now().timestamp(), &self.shared.keys.ring());
+        self.shared.workers.revise(prices.prompt_bounds());
         counting.reprice(prices);
     }
 
@@ -217,18 +226,19 @@ impl Accounts {
         at_most: usize,
         wanted: impl Fn(&Transaction) -> bool,
     ) -> Vec<NumberedTransaction> {
-        self.shared.counting().recent().before(before, at_most, wanted)
+        let recent = self.shared.counting().recent();
+        recent.before(before, at_most, wanted)
     }
 
     /// Returns how many of the newest transactions are kept now.
     pub fn recent_count(&self) -> usize {
-        self.shared.counting().recent().len()
+        self.shared.counting().recent_count()
     }
 
     /// What is known of the accounting itself.
     pub fn state(&self) -> AccountingState {
         let mut state = self.shared.counting().state();
-        state.lost += self.shared.buffers.lost();
+        state.lost += self.shared.workers.lost();
         state
     }
 
@@ -368,16 +378,30 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_a_buffer_is_lost_and_counted_as_that() {
-        let buffers = Buffers::default();
-        let account = buffers.account();
-        for _ in 0..buffer::CAPACITY + 5 {
-            account.leave(transaction("alice"));
-        }
-        assert_eq!(buffers.lost(), 5);
-        assert_eq!(buffers.take()[0].len(), buffer::CAPACITY);
-        account.leave(transaction("alice"));
-        assert_eq!((buffers.lost(), buffers.take()[0].len()), (5, 1));
+    fn what_is_of_too_many_classes_is_lost_and_counted_as_that() {
+        actix_rt::System::new().block_on(async {
+            let (accounts, arbiter) = start(PathBuf::new(), CallerNames::Tokens, &Arc::default());
+            let workers = WorkerAccounts::new(AccountRules::default(), |_| 503);
+            let account = workers.account();
+            let asked =
+                |n: usize| Transaction { model: Some(format!("model-{n}").into()), ..transaction("alice") };
+            for n in 0..account::MOST_CLASSES + 5 {
+                account.leave(asked(n));
+            }
+            account.leave(asked(0));
+            assert_eq!(workers.lost(), 5);
+            let mut counting = Counting::new(&accounts.shared.settings);
+            let ring = &accounts.shared.keys.ring();
+            counting.count(&workers, 1, ring);
+            assert_eq!(counting.since_start().requests(), account::MOST_CLASSES as u64 + 1);
+            account.leave(asked(account::MOST_CLASSES));
+            counting.count(&workers, 2, ring);
+            assert_eq!(
+                (workers.lost(), counting.since_start().requests()),
+                (5, account::MOST_CLASSES as u64 + 2)
+            );
+            arbiter.stop();
+        });
     }
 
     #[test]
@@ -387,9 +411,12 @@ mod tests {
             let (accounts, arbiter) = start(PathBuf::new(), CallerNames::Tokens, &health);
             let mut counting = Counting::new(&accounts.shared.settings);
             let ring = &accounts.shared.keys.ring();
+            let workers = WorkerAccounts::new(AccountRules::default(), |_| 503);
+            let account = workers.account();
             // A request a second for eight hours, none of which can be written.
             for second in 0..8 * 3_600 {
-                counting.count(vec![vec![Arc::new(transaction("alice"))]], second, ring);
+                account.leave(transaction("alice"));
+                counting.count(&workers, second, ring);
             }
             let (_, unwritten) = counting.unwritten();
             assert!(unwritten.len() <= 302, "{}", unwritten.len());

@@ -1,34 +1,20 @@
-//! What a finished transaction counts as: how it ended, on whose keys it was tried, what it used and what that costs.
+//! What requests of one class count as: the names of their caller and keys, and what they cost. The accountant makes samples
+//! of what the workers have summed up.
 
-use super::{CallerNames, operation::operation};
-use crate::{
-    failure::Failure,
-    key_ring::KeyRing,
-    transaction::{End, Refuser, Transaction},
+use super::{
+    CallerNames,
+    class::{Charge, RequestClass, UseKind},
+    groups::RequestGroup,
 };
+use crate::key_ring::KeyRing;
 use chrono::NaiveDate;
 use foldhash::HashMap;
-use gemini::{fault::Kind, path::Dialect};
 use keypool::KeyId;
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
-use usage::{
-    Billable, Cost, KeyUse, NONE, Observation, Prices, Processing, RequestOutcome, Sample, billable,
-};
+use std::sync::{Arc, Weak};
+use usage::{Amounts, Billable, Cost, KeyUse, NONE, Observation, Prices, Sample};
 
 /// The name under which callers on keys of the pool's count.
 const POOL: &str = "pool";
-
-/// What a request of its kind costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Charge {
-    /// Nothing: it reads or arranges something.
-    None,
-    /// What the model uses.
-    Tokens(Processing),
-}
 
 /// Makes samples. Remembers the keys' names, so that they are shared, and their projects.
 #[derive(Debug)]
@@ -63,42 +49,30 @@ impl Sampler {
         true
     }
 
-    /// Makes the sample of a transaction that ended on this day.
+    /// Makes the sample of requests that ended on this day.
     pub(super) fn sample(
         &mut self,
-        transaction: &Transaction,
+        group: &RequestGroup,
         ring: &KeyRing,
         prices: &mut Prices,
         day: NaiveDate,
     ) -> Sample {
-        let proven = was_answered(transaction);
-        let (billable, cost) = match charge(transaction) {
-            Charge::None => (Billable::default(), Cost::Free),
-            Charge::Tokens(processing) => {
-                let used = transaction.usage.as_ref().map(billable);
-                let cost = match &transaction.model {
-                    _ if used.is_none() && !proven => Cost::Free,
-                    Some(model) => prices.cost(model, used.as_ref(), processing, day),
-                    None => Cost::Unknown,
-                };
-                (used.unwrap_or_default(), cost)
-            }
-        };
+        let (class, mut amounts) = (&group.class, group.amounts);
+        let cost = cost(class, &amounts, prices, day);
+        if class.traits.charge == Charge::None {
+            amounts.billable = Billable::default();
+        }
         Sample {
-            caller: match &transaction.caller {
+            caller: match &class.caller {
                 Some(caller) => Arc::clone(self.pool_of(caller, ring).unwrap_or(caller)),
                 None => Arc::clone(&self.nobody),
             },
-            model: transaction.model.clone(),
-            proven,
-            tries: transaction.attempts.iter().map(|attempt| self.key_use(&attempt.key, ring)).collect(),
-            outcome: outcome(transaction),
-            billable,
+            model: class.model.clone(),
+            proven: class.traits.proven,
+            tries: class.tries.iter().map(|(key, _)| self.key_use(key, ring)).collect(),
+            outcome: class.traits.outcome,
             cost,
-            bytes_in: transaction.bytes_in,
-            bytes_out: transaction.bytes_out,
-            duration: transaction.total,
-            first_event: transaction.first_byte,
+            amounts,
         }
     }
 
@@ -126,142 +100,45 @@ impl Sampler {
     }
 }
 
-/// What metrics tell of a transaction beside its sample.
-pub(super) fn observe(transaction: &Transaction, status_of: fn(&Failure) -> u16) -> Observation {
-    let first = transaction.attempts.first();
-    let asked_the_pool = first.is_some() || matches!(transaction.failure, Some(Failure::NoKey(_)));
+/// What the requests of a class cost together.
+fn cost(class: &RequestClass, amounts: &Amounts, prices: &mut Prices, day: NaiveDate) -> Cost {
+    let Charge::Tokens(processing) = class.traits.charge else { return Cost::Free };
+    let used = (class.traits.use_kind != UseKind::Unsaid).then_some(&amounts.billable);
+    match &class.model {
+        _ if used.is_none() && !class.traits.proven => Cost::Free,
+        Some(model) => prices.cost(model, used, amounts.requests, processing, day),
+        None => Cost::Unknown,
+    }
+}
+
+/// What metrics tell of the requests of a class beside their sample.
+pub(super) fn observe(class: &RequestClass) -> Observation {
+    let traits = &class.traits;
     Observation {
-        operation: operation(transaction),
-        code: transaction.failure.as_ref().map_or(transaction.status, status_of),
-        streamed: transaction.streamed,
-        queued: asked_the_pool.then_some(transaction.queued),
-        overhead: first.map(|first| first.start.saturating_sub(waited_before(transaction, first.start))),
-        faults: transaction.attempts.iter().map(|attempt| attempt.fault).collect(),
-        limit: transaction.refuser().and_then(Refuser::limit),
-    }
-}
-
-/// How long a request could not go on before this time after its arrival.
-fn waited_before(transaction: &Transaction, start: Duration) -> Duration {
-    transaction.delays().iter().filter(|delay| delay.start < start).map(|delay| delay.took).sum()
-}
-
-/// Whether Google answered with success, however the answer then ended.
-fn was_answered(transaction: &Transaction) -> bool {
-    let (status, attempts) = (transaction.status, &transaction.attempts);
-    if status == http::StatusCode::SWITCHING_PROTOCOLS.as_u16() {
-        // Of a Live session this is what the client's upgrade was answered with.
-        return attempts.last().is_some_and(|last| last.fault.is_none() && last.status.is_some())
-            || transaction.usage.is_some();
-    }
-    !attempts.is_empty() && (200..300).contains(&status)
-}
-
-fn outcome(transaction: &Transaction) -> RequestOutcome {
-    match transaction.end {
-        End::ClientLeft | End::ClientStalled => return RequestOutcome::Left,
-        End::UpstreamBroke => return RequestOutcome::Broken,
-        End::Complete | End::Refused => {}
-    }
-    match transaction.refuser() {
-        Some(Refuser::Caller(_)) => return RequestOutcome::RefusedCaller,
-        Some(Refuser::Pool) => return RequestOutcome::RefusedPool,
-        Some(Refuser::Google) => return RequestOutcome::RefusedGoogle,
-        None => {}
-    }
-    if let Some(failure) = &transaction.failure {
-        return match failure {
-            Failure::PoolSilent | Failure::LedgerSilent => RequestOutcome::GatewayFailed,
-            Failure::Denied(_) | Failure::TwoProjects(_) | Failure::BadPage(_) => RequestOutcome::ClientError,
-            Failure::NoKey(_)
-            | Failure::OwnerGone(_)
-            | Failure::Unreachable
-            | Failure::HeadLost
-            | Failure::HeadTimeout
-            | Failure::BodyLost
-            | Failure::NotGoogle(_)
-            | Failure::NoPage => RequestOutcome::Failed,
-        };
-    }
-    if transaction.end == End::Refused {
-        // The HTTP face refused it before anything was tried.
-        return if transaction.status < 500 {
-            RequestOutcome::ClientError
-        } else {
-            RequestOutcome::GatewayFailed
-        };
-    }
-    if transaction.status < 400 {
-        return RequestOutcome::Answered;
-    }
-    match transaction.attempts.last().and_then(|last| last.fault) {
-        Some(Kind::Client | Kind::ResourceUnreachable | Kind::Cancelled | Kind::CredentialsMultiple) => {
-            RequestOutcome::ClientError
-        }
-        None if transaction.status < 500 => RequestOutcome::ClientError,
-        _ => RequestOutcome::Failed,
-    }
-}
-
-fn charge(transaction: &Transaction) -> Charge {
-    let path = transaction.path.as_str();
-    if transaction.status == http::StatusCode::SWITCHING_PROTOCOLS.as_u16() {
-        return Charge::Tokens(Processing::Standard);
-    }
-    if transaction.method != http::Method::POST {
-        // What is read again was charged when it was made.
-        return Charge::None;
-    }
-    if let Some((_, verb)) = path.rsplit_once(':').filter(|(_, verb)| !verb.contains('/')) {
-        return match verb {
-            "countTokens" | "countTextTokens" | "countMessageTokens" | "cancel" | "importFile" => {
-                Charge::None
-            }
-            "batchGenerateContent" | "asyncBatchEmbedContent" => Charge::Tokens(Processing::Batch),
-            _ if path.contains("/models/")
-                || path.contains("/tunedModels/")
-                || path.contains("/dynamic/") =>
-            {
-                Charge::Tokens(Processing::Standard)
-            }
-            _ => Charge::None,
-        };
-    }
-    let rest = path.trim_end_matches('/');
-    let ends = |names: &[&str]| names.iter().any(|name| rest.ends_with(name));
-    match transaction.dialect {
-        Dialect::OpenAi if ends(&["/batches"]) => Charge::Tokens(Processing::Batch),
-        Dialect::OpenAi if ends(&["/files"]) => Charge::None,
-        Dialect::OpenAi
-            if ends(&[
-                "/completions",
-                "/embeddings",
-                "/generations",
-                "/edits",
-                "/speech",
-                "/videos",
-                "/responses",
-            ]) =>
-        {
-            Charge::Tokens(Processing::Standard)
-        }
-        Dialect::Gemini if ends(&["/interactions"]) => Charge::Tokens(Processing::Standard),
-        _ if transaction.model.is_some() && transaction.usage.is_some() => {
-            Charge::Tokens(Processing::Standard)
-        }
-        _ => Charge::None,
+        operation: traits.operation,
+        code: traits.code,
+        streamed: traits.streamed,
+        faults: class.tries.iter().map(|(_, fault)| *fault).collect(),
+        limit: traits.limit,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::groups::RequestGroups, *};
     use crate::{
+        failure::Failure,
         secret::Secret,
-        transaction::{Attempt, Delay, DelayCause},
+        transaction::{Attempt, Delay, DelayCause, End, Transaction},
     };
-    use gemini::usage::{Usage, UsageForm};
+    use gemini::{
+        fault::Kind,
+        path::Dialect,
+        usage::{Usage, UsageForm},
+    };
     use keypool::{KeySpec, Project};
+    use std::time::Duration;
+    use usage::RequestOutcome;
 
     fn transaction(method: http::Method, path: &str) -> Transaction {
         Transaction {
@@ -281,12 +158,18 @@ mod tests {
         let key = KeySpec { id: KeyId::from("one"), project: Some(Project::from("p")), weight: 1 };
         let ring = KeyRing::new(vec![(key, Secret::new("secret-of-a-key".to_owned()))]).unwrap();
         let mut prices = Prices::new(&[]).unwrap();
-        Sampler::new(CallerNames::Tokens).sample(
-            transaction,
-            &ring,
-            &mut prices,
-            NaiveDate::from_ymd_opt(2026, 11, 27).unwrap(),
-        )
+        let group = group(transaction);
+        Sampler::new(CallerNames::Tokens).sample(&group, &ring, &mut prices, today())
+    }
+
+    fn today() -> NaiveDate {
+        NaiveDate::from_ymd_opt(2026, 11, 27).unwrap()
+    }
+
+    fn group(transaction: &Transaction) -> RequestGroup {
+        let mut groups = RequestGroups::default();
+        assert!(groups.add(transaction, 1, &[200_000], |_| 504));
+        groups.drain().next().unwrap()
     }
 
     fn post(path: &str) -> Transaction {
@@ -317,10 +200,10 @@ mod tests {
             let ring = ring(keys);
             sampler.follow(&ring);
             let sample = sampler.sample(
-                &post("/v1beta/models/gemini-2.5-flash:generateContent"),
+                &group(&post("/v1beta/models/gemini-2.5-flash:generateContent")),
                 &ring,
                 &mut Prices::new(&[]).unwrap(),
-                NaiveDate::from_ymd_opt(2026, 11, 27).unwrap(),
+                today(),
             );
             assert_eq!((&*sample.tries[0].key, &*sample.tries[0].project), ("one", one));
             assert_eq!(&*sample.caller, caller);
@@ -347,7 +230,7 @@ mod tests {
             let read = transaction(http::Method::GET, path);
             let sample = sampled(&read);
             assert_eq!(
-                (sample.cost, sample.billable),
+                (sample.cost, sample.amounts.billable),
                 (Cost::Free, Billable::default()),
                 "{path} is read again"
             );
@@ -438,14 +321,70 @@ mod tests {
             let cause = DelayCause::NoKey(None);
             waited.detail_mut().delays.push(Delay { start: ms(start), took: ms(took), cause, refusal: None });
         }
-        let seen = observe(&waited, |_| 504);
+        let waited = group(&waited);
+        let seen = observe(&waited.class);
         assert_eq!((seen.operation, seen.code, seen.streamed), ("generateContent", 504, true));
-        assert_eq!((seen.queued, seen.overhead), (Some(ms(30)), Some(ms(2))));
+        assert_eq!((waited.amounts.waits.sum(), waited.amounts.overheads.sum()), (ms(30), ms(2)));
         assert_eq!(seen.faults, [Some(Kind::Overloaded), None]);
         let mut refused = post("/v1beta/models/m:generateContent");
         (refused.end, refused.attempts) = (End::Refused, Vec::new());
         refused.failure = Some(Failure::Denied(callers::Denial::Model));
-        let seen = observe(&refused, |_| 403);
-        assert_eq!((seen.queued, seen.overhead, seen.limit, seen.code), (None, None, Some("model"), 403));
+        let refused = group(&refused);
+        let seen = observe(&refused.class);
+        assert!(refused.amounts.waits.is_empty() && refused.amounts.overheads.is_empty());
+        assert_eq!((seen.limit, seen.code), (Some("model"), 504));
+    }
+
+    #[test]
+    fn requests_of_one_class_count_and_cost_together_what_each_would() {
+        let used = |prompt: u64, output: u64, cached: Option<u64>| Transaction {
+            usage: Some(Usage {
+                prompt_tokens: Some(prompt),
+                output_tokens: Some(output),
+                cached_tokens: cached,
+                ..Usage::default()
+            }),
+            model: Some("gemini-2.5-pro".into()),
+            total: Duration::from_millis(prompt % 50),
+            bytes_in: 3,
+            ..post("/v1beta/models/gemini-2.5-pro:generateContent")
+        };
+        let mut retried = used(7, 7, None);
+        retried.attempts.insert(0, Attempt { fault: Some(Kind::Overloaded), ..retried.attempts[0].clone() });
+        let all = [
+            used(1, 5, None),
+            used(200_000, 5, None),
+            used(200_001, 5, None),
+            used(300_000, 50, Some(7)),
+            used(10, 0, None),
+            used(2, 9, Some(2)),
+            Transaction { usage: None, ..used(0, 0, None) },
+            Transaction { usage: None, status: 503, ..used(0, 0, None) },
+            Transaction { caller: Some("bob".into()), ..used(1, 5, None) },
+            Transaction { method: http::Method::GET, ..used(1, 5, None) },
+            retried,
+        ];
+        let key = KeySpec { id: KeyId::from("one"), project: Some(Project::from("p")), weight: 1 };
+        let ring = KeyRing::new(vec![(key, Secret::new("secret-of-a-key".to_owned()))]).unwrap();
+        let (mut sampler, mut prices) = (Sampler::new(CallerNames::Tokens), Prices::new(&[]).unwrap());
+        let mut sums = |groups: Vec<RequestGroup>| {
+            let mut sums = usage::Sums::new(0);
+            let mut names = usage::ModelNames::new(9, []);
+            for group in groups {
+                let sample = sampler.sample(&group, &ring, &mut prices, today());
+                sums.count(&sample, &mut names, usage::KeyDetail::Models);
+            }
+            sums
+        };
+        let thrice = || all.iter().cycle().take(3 * all.len());
+        let one_by_one = sums(thrice().map(group).collect());
+        let mut groups = RequestGroups::default();
+        for transaction in thrice() {
+            assert!(groups.add(transaction, 100, &[200_000], |_| 504));
+        }
+        let together: Vec<_> = groups.drain().collect();
+        assert!(together.len() < all.len(), "some are alike: {}", together.len());
+        assert_eq!(sums(together), one_by_one);
+        assert_eq!(one_by_one.requests(), 33);
     }
 }

@@ -1,26 +1,19 @@
 //! The `TraceExporterActor`: takes what waits, a batch at a time, makes spans of it and posts them. A collector that does not
 //! answer costs the traces that find no room meanwhile, and no request; the service is degraded until it answers again.
 
-use super::{
-    BATCH, TraceQueue,
-    posting::{NotPosted, Poster},
-    spans,
-};
+use super::{BATCH, Collector, TraceQueue, posting::NotPosted, spans};
 use crate::{
-    health::{Health, State},
+    health::State,
     supervisor::{Child, Intensity, Link, supervise},
 };
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 /// Its name on the health board.
-const NAME: &str = "exporter";
+pub(super) const NAME: &str = "exporter";
 /// How often what waits is sent, where there is no whole batch before.
 const SEND_EVERY: Duration = Duration::from_secs(5);
 /// How often a batch is tried, with a pause that doubles.
@@ -31,22 +24,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Sends traces. See the module.
 pub struct TraceExporterActor {
     shared: Arc<TraceQueue>,
-    poster: Poster,
-    board: Board,
     is_sending: bool,
 }
 
-/// What the health board says of the exporter. Cheap to clone.
-#[derive(Clone)]
-struct Board {
-    health: Arc<Health>,
-    is_degraded: Arc<AtomicBool>,
-}
-
-impl Board {
-    /// Puts up how a try went, where that is news.
-    fn say(&self, posted: &Result<(), NotPosted>) {
-        let was_degraded = self.is_degraded.swap(posted.is_err(), Ordering::Relaxed);
+impl TraceQueue {
+    /// Puts up how a try with a collector went, where that is news.
+    fn say(&self, collector: &Arc<Collector>, posted: &Result<(), NotPosted>) {
+        let current = self.collector.load();
+        if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, collector)) {
+            return; // another one is in use, of which this says nothing
+        }
+        let was_degraded = collector.is_degraded.swap(posted.is_err(), Ordering::Relaxed);
         match posted {
             Err(NotPosted { why, .. }) if !was_degraded => {
                 let reason = format!("traces cannot be sent: {why}");
@@ -68,22 +56,23 @@ pub(super) struct Send512;
 #[rtype(result = "bool")]
 pub(super) struct Flush;
 
+/// Sends what waits to the last collector, since there is none any more.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(super) struct SendLast(pub(super) Arc<Collector>);
+
 pub(super) fn start(
     arbiter: &actix_rt::ArbiterHandle,
     shared: Arc<TraceQueue>,
-    poster: Poster,
     intensity: Intensity,
-    health: Arc<Health>,
 ) -> Link<TraceExporterActor> {
-    let factory = {
-        let health = Arc::clone(&health);
-        move || TraceExporterActor {
-            shared: Arc::clone(&shared),
-            poster: poster.clone(),
+    let health = Arc::clone(&shared.health);
+    let factory = move || {
+        if let Some(collector) = &*shared.collector.load() {
             // A new life is up, as far as the board knows.
-            board: Board { health: Arc::clone(&health), is_degraded: Arc::default() },
-            is_sending: false,
+            collector.is_degraded.store(false, Ordering::Relaxed);
         }
+        TraceExporterActor { shared: Arc::clone(&shared), is_sending: false }
     };
     supervise(arbiter, Child { name: NAME, mailbox: 16, intensity, factory }, health)
 }
@@ -94,9 +83,10 @@ impl TraceExporterActor {
         if self.is_sending || self.shared.queue().is_empty() {
             return;
         }
+        let Some(collector) = self.shared.collector.load_full() else { return };
         self.is_sending = true;
-        let (shared, poster, board) = self.parts();
-        let sending = async move { send_batch(&shared, &poster, &board, TRIES).await };
+        let shared = Arc::clone(&self.shared);
+        let sending = async move { send_batch(&shared, collector, TRIES).await };
         ctx.spawn(sending.into_actor(self).map(|_, actor, ctx| {
             actor.is_sending = false;
             if actor.shared.queue().len() >= BATCH {
@@ -104,38 +94,50 @@ impl TraceExporterActor {
             }
         }));
     }
-
-    fn parts(&self) -> (Arc<TraceQueue>, Poster, Board) {
-        (Arc::clone(&self.shared), self.poster.clone(), self.board.clone())
-    }
 }
 
-/// Sends one batch, and counts what became of it. Returns whether a collector has taken it.
-async fn send_batch(shared: &TraceQueue, poster: &Poster, board: &Board, tries: u32) -> bool {
+/// Sends all there is, each batch tried once. Returns whether nothing is left.
+async fn send_all(shared: &TraceQueue, collector: &Arc<Collector>) -> bool {
+    while !shared.queue().is_empty() {
+        if !send_batch(shared, Arc::clone(collector), 1).await {
+            return false;
+        }
+    }
+    true
+}
+
+/// Sends one batch, and counts what became of it. Where another collector has been put in this one's place, that one gets the
+/// next try. Returns whether a collector has taken it.
+async fn send_batch(shared: &TraceQueue, mut collector: Arc<Collector>, tries: u32) -> bool {
     let transactions = shared.take();
     let count = transactions.len() as u64;
     let spans: Vec<_> = transactions
         .iter()
-        .flat_map(|transaction| spans::of(transaction, &shared.settings, shared.status_of))
+        .flat_map(|transaction| spans::of(transaction, &shared.hosts, shared.status_of))
         .collect();
     drop(transactions);
     let mut pause = PAUSE;
     for tried in 1..=tries {
-        let posted = poster.post(spans.clone()).await;
-        board.say(&posted);
-        match posted {
-            Ok(()) => {
-                shared.sent.fetch_add(count, Ordering::Relaxed);
-                return true;
-            }
-            Err(not_posted) if tried == tries || !not_posted.may_help => {
+        let posted = collector.poster.post(spans.clone()).await;
+        shared.say(&collector, &posted);
+        let Err(NotPosted { may_help, why }) = posted else {
+            shared.sent.fetch_add(count, Ordering::Relaxed);
+            return true;
+        };
+        let next = shared.collector.load_full().filter(|_| tried < tries);
+        let next = match next {
+            Some(next) if may_help || !Arc::ptr_eq(&next, &collector) => next,
+            _ => {
                 shared.dropped.fetch_add(count, Ordering::Relaxed);
-                log::warn!(target: NAME, "the traces of {count} requests are lost: {}", not_posted.why);
+                log::warn!(target: NAME, "the traces of {count} requests are lost: {why}");
                 return false;
             }
-            Err(_) => tokio::time::sleep(pause).await,
+        };
+        if Arc::ptr_eq(&next, &collector) {
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
-        pause *= 2;
+        collector = shared.collector.load_full().unwrap_or(next);
     }
     false
 }
@@ -160,15 +162,23 @@ impl Handler<Flush> for TraceExporterActor {
     type Result = ResponseActFuture<Self, bool>;
 
     fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
-        let (shared, poster, board) = self.parts();
+        let shared = Arc::clone(&self.shared);
         let flush = async move {
-            while !shared.queue().is_empty() {
-                if !send_batch(&shared, &poster, &board, 1).await {
-                    return false;
-                }
+            match shared.collector.load_full() {
+                Some(collector) => send_all(&shared, &collector).await,
+                None => shared.queue().is_empty(),
             }
-            true
         };
         Box::pin(flush.into_actor(self))
+    }
+}
+
+impl Handler<SendLast> for TraceExporterActor {
+    type Result = ();
+
+    fn handle(&mut self, SendLast(last): SendLast, ctx: &mut Self::Context) {
+        let shared = Arc::clone(&self.shared);
+        let sending = async move { send_all(&shared, &last).await };
+        ctx.spawn(sending.into_actor(self).map(|_, _, _| ()));
     }
 }

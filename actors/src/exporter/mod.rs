@@ -1,6 +1,7 @@
 //! Traces: what finished requests look like in OpenTelemetry, for whoever collects them. Workers leave finished transactions
 //! in a bounded queue, those that are sampled; the [`TraceExporterActor`] makes spans of them (`spans`) and posts them
-//! (`posting`). Nothing of it is on a request's way, and nothing of what a client or Google says is in it.
+//! (`posting`) to the collector that is configured at the time, if there is one. Nothing of it is on a request's way, and
+//! nothing of what a client or Google says is in it.
 
 mod actor;
 mod posting;
@@ -10,19 +11,22 @@ pub use actor::TraceExporterActor;
 
 use crate::{
     failure::Failure,
-    health::Health,
+    health::{Health, State},
     listeners::TransactionListener,
     supervisor::{Intensity, Link},
     transaction::{End, Transaction},
+    upstream::{UpstreamError, UpstreamSettings},
 };
-use actor::Send512;
+use actix_rt::ArbiterHandle;
+use actor::{NAME, Send512, SendLast};
+use arc_swap::ArcSwapOption;
 use gemini::fault::Scope;
 use http::HeaderMap;
 use posting::Poster;
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -35,20 +39,14 @@ const QUEUE: usize = 4_096;
 const BATCH: usize = 512;
 
 /// Where traces go, and which.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TraceSettings {
     /// Where they are posted: the whole URL, `/v1/traces` included.
     pub endpoint: Url,
     /// What is sent with each post, such as a collector's credential.
     pub headers: HeaderMap,
-    /// Certificates (PEM) to trust besides the system's.
-    pub extra_roots: Vec<Vec<u8>>,
     /// The share of requests without a parent that is kept, from 0 to 1. Errors are always kept.
     pub sample: f64,
-    /// The host that native requests go to.
-    pub gemini_host: String,
-    /// The host that requests in OpenAI's format go to.
-    pub openai_host: String,
 }
 
 /// Returns the status with which a client is told of a failure: the HTTP face's to say.
@@ -65,73 +63,157 @@ pub struct TracesState {
     pub waiting: usize,
 }
 
-/// The handle: made once, shared by all.
+/// The handle: made once, shared by all. The exporter itself is started when there is a collector for the first time.
 #[derive(Clone)]
 pub struct Traces {
     shared: Arc<TraceQueue>,
-    link: Link<TraceExporterActor>,
+    exporter: Arc<OnceLock<Link<TraceExporterActor>>>,
+    arbiter: ArbiterHandle,
+    intensity: Intensity,
+    /// Certificates (PEM) that a collector may have besides the system's.
+    extra_roots: Arc<[Vec<u8>]>,
 }
+
+/// Where traces are to go from now on, made ready by [`Traces::prepare`].
+pub struct NextCollector(Option<Arc<Collector>>);
 
 /// What outlives the actor: it lies outside, so that one that dies loses at most what it was sending.
 struct TraceQueue {
-    settings: TraceSettings,
+    /// Where traces go at the moment.
+    collector: ArcSwapOption<Collector>,
+    hosts: UpstreamHosts,
     status_of: StatusOf,
     queue: Mutex<Vec<Transaction>>,
     sent: AtomicU64,
     dropped: AtomicU64,
+    health: Arc<Health>,
+}
+
+/// A collector that traces are posted to.
+struct Collector {
+    settings: TraceSettings,
+    poster: Poster,
+    /// Whether the health board says that it does not take them.
+    is_degraded: AtomicBool,
+}
+
+/// The hosts that requests go to.
+struct UpstreamHosts {
+    gemini: String,
+    openai: String,
 }
 
 impl Traces {
-    /// Starts the exporter on `arbiter`. Fails when no client can be built to post with.
-    pub fn start(
-        arbiter: &actix_rt::ArbiterHandle,
-        settings: TraceSettings,
+    /// Makes the handle of an exporter that will run on `arbiter`, for requests that go to this upstream. No traces are made
+    /// until [`Traces::put`].
+    pub fn new(
+        arbiter: ArbiterHandle,
+        upstream: &UpstreamSettings,
         status_of: StatusOf,
         intensity: Intensity,
         health: Arc<Health>,
-    ) -> Result<Self, crate::upstream::UpstreamError> {
-        let poster = Poster::new(&settings)?;
+    ) -> Self {
+        let hosts = UpstreamHosts {
+            gemini: upstream.gemini_base.host().to_owned(),
+            openai: upstream.openai_base.host().to_owned(),
+        };
         let shared = Arc::new(TraceQueue {
-            settings,
+            collector: ArcSwapOption::empty(),
+            hosts,
             status_of,
             queue: Mutex::default(),
             sent: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            health,
         });
-        let link = actor::start(arbiter, Arc::clone(&shared), poster, intensity, health);
-        Ok(Self { shared, link })
+        let extra_roots = upstream.extra_roots.clone().into();
+        Self { shared, exporter: Arc::default(), arbiter, intensity, extra_roots }
+    }
+
+    /// Makes ready what [`Traces::put`] takes, and changes nothing: `None` for no traces. Fails when no client can be built
+    /// to post with.
+    pub fn prepare(&self, settings: Option<&TraceSettings>) -> Result<NextCollector, UpstreamError> {
+        let Some(settings) = settings else { return Ok(NextCollector(None)) };
+        let same = self.shared.collector.load_full().filter(|collector| collector.settings == *settings);
+        let next = match same {
+            Some(collector) => collector,
+            None => Arc::new(Collector {
+                settings: settings.clone(),
+                poster: Poster::new(settings, &self.extra_roots)?,
+                is_degraded: AtomicBool::new(false),
+            }),
+        };
+        Ok(NextCollector(Some(next)))
+    }
+
+    /// Sends traces there from now on. What waits goes there too; where there is no collector any more, it goes to the last.
+    pub fn put(&self, next: NextCollector) {
+        let NextCollector(next) = next;
+        let last = self.shared.collector.swap(next.clone());
+        let (is_same, was_off) = match (&last, &next) {
+            (None, None) => return,
+            (Some(last), Some(next)) => (Arc::ptr_eq(last, next), false),
+            (last, _) => (false, last.is_none()),
+        };
+        let Some(next) = next else {
+            log::info!(target: NAME, "no more traces are made");
+            self.shared.health.remove(NAME);
+            if let (Some(exporter), Some(last)) = (self.exporter.get(), last) {
+                exporter.nudge(SendLast(last));
+            }
+            return;
+        };
+        if is_same {
+            return;
+        }
+        log::info!(target: NAME, "traces go to {}", next.settings.endpoint.origin().ascii_serialization());
+        if self.exporter.get().is_some() {
+            // Of another collector nothing bad is known.
+            if was_off || last.is_some_and(|last| last.is_degraded.load(Ordering::Relaxed)) {
+                self.shared.health.set(NAME, State::Up, None);
+            }
+        } else {
+            self.exporter
+                .get_or_init(|| actor::start(&self.arbiter, Arc::clone(&self.shared), self.intensity));
+        }
     }
 
     /// Sends what there is, as far as that is done in time. Returns whether nothing is left.
     pub async fn flush(&self, at_most: Duration) -> bool {
+        let Some(exporter) = self.exporter.get() else { return true };
         let deadline = Instant::now() + at_most;
-        let sent = self.link.send(actor::Flush, deadline);
+        let sent = exporter.send(actor::Flush, deadline);
         let done = tokio::time::timeout_at(deadline, sent).await;
         done.is_ok_and(|sent| sent.unwrap_or(false))
     }
 
-    /// Returns what became of traces so far.
-    pub fn state(&self) -> TracesState {
-        TracesState {
+    /// Returns what became of traces so far; `None` where there was never a collector.
+    pub fn state(&self) -> Option<TracesState> {
+        self.exporter.get()?;
+        Some(TracesState {
             sent: self.shared.sent.load(Ordering::Relaxed),
             dropped: self.shared.dropped.load(Ordering::Relaxed),
             waiting: self.shared.queue().len(),
-        }
+        })
     }
 }
 
 impl TransactionListener for Traces {
     fn ended(&self, transaction: &Transaction) {
-        if !is_kept(transaction, self.shared.settings.sample, fastrand::f64()) {
+        let collector = self.shared.collector.load();
+        let Some(collector) = &*collector else { return };
+        if !is_kept(transaction, collector.settings.sample, fastrand::f64()) {
             return;
         }
-        if self.shared.leave(transaction.clone()) == BATCH {
-            self.link.nudge(Send512);
+        if self.shared.leave(transaction.clone()) == BATCH
+            && let Some(exporter) = self.exporter.get()
+        {
+            exporter.nudge(Send512);
         }
     }
 
     fn reads_trace_parents(&self) -> bool {
-        true
+        self.shared.collector.load().is_some()
     }
 }
 

@@ -70,9 +70,10 @@ impl HttpClient for Client {
 }
 
 impl Poster {
-    pub(super) fn new(settings: &TraceSettings) -> Result<Self, UpstreamError> {
+    /// Makes one that trusts these certificates (PEM) besides the system's.
+    pub(super) fn new(settings: &TraceSettings, extra_roots: &[Vec<u8>]) -> Result<Self, UpstreamError> {
         let status = Arc::default();
-        let inner = PlainClient::new(&settings.extra_roots)?;
+        let inner = PlainClient::new(extra_roots)?;
         let client = Client { inner, status: Arc::clone(&status) };
         let headers = settings
             .headers

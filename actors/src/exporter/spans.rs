@@ -2,7 +2,7 @@
 //! go on, and a CLIENT span for each attempt. Attributes have OpenTelemetry's names where it has some. No content: neither
 //! what a client says, nor what Google says, nor an address of either.
 
-use super::{StatusOf, TraceSettings};
+use super::{StatusOf, UpstreamHosts};
 use crate::transaction::{Attempt, Delay, DelayCause, End, Transaction};
 use gemini::{operation::Verb, path::Dialect};
 use opentelemetry::{
@@ -18,7 +18,7 @@ const PROVIDER: &str = "gcp.gemini";
 /// What all spans of one request share.
 struct SpanFrame<'a> {
     transaction: &'a Transaction,
-    settings: &'a TraceSettings,
+    hosts: &'a UpstreamHosts,
     trace: TraceId,
     server: SpanId,
     arrived: SystemTime,
@@ -29,13 +29,13 @@ struct SpanFrame<'a> {
 }
 
 /// Returns the spans of a finished request, the request's own first.
-pub(super) fn of(transaction: &Transaction, settings: &TraceSettings, status_of: StatusOf) -> Vec<SpanData> {
+pub(super) fn of(transaction: &Transaction, hosts: &UpstreamHosts, status_of: StatusOf) -> Vec<SpanData> {
     let parent = transaction.detail.as_ref().and_then(|detail| detail.trace_parent);
     let trace = parent.map_or_else(|| fastrand::u128(1..), |parent| parent.trace_id);
     let ended = SystemTime::from(transaction.ended);
     let frame = SpanFrame {
         transaction,
-        settings,
+        hosts,
         trace: TraceId::from(trace),
         server: span_id(),
         arrived: ended.checked_sub(transaction.total).unwrap_or(ended),
@@ -140,8 +140,8 @@ impl SpanFrame<'_> {
     fn attempt(&self, attempt: &Attempt, is_last: bool) -> SpanData {
         let t = self.transaction;
         let host = match t.dialect {
-            Dialect::Gemini => &self.settings.gemini_host,
-            Dialect::OpenAi => &self.settings.openai_host,
+            Dialect::Gemini => &self.hosts.gemini,
+            Dialect::OpenAi => &self.hosts.openai,
         };
         let mut attributes = vec![
             KeyValue::new("gen_ai.provider.name", PROVIDER),

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     caller_account::CallerAccount,
+    caller_cuts::CutSignal,
     client_stall::ClientStall,
     failure::Failure,
     key_manager::Lease,
@@ -21,6 +22,7 @@ use crate::{
     transaction::{End, Transaction},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use callers::Denial;
 use chrono::DateTime;
 use gemini::{
     classify::{error_words, redact},
@@ -76,6 +78,7 @@ impl Forwarder {
         mut reply: oneshot::Sender<Reply>,
     ) {
         let mut progress = Progress::of(&job);
+        let mut cut = self.cuts.watch(&job.caller.name, job.arrived);
         let found = {
             // Boxed, so that its memory is given back before the answer streams.
             let search = Box::pin(async {
@@ -91,6 +94,7 @@ impl Forwarder {
             tokio::select! {
                 // Dropping the search drops the upstream connection and abandons the lease.
                 () = reply.closed() => None,
+                () = &mut cut => Some(SearchEnd::Nothing(Failure::Denied(Denial::Cut))),
                 found = search => Some(found),
             }
         };
@@ -116,7 +120,7 @@ impl Forwarder {
                 }
             }
             Some(SearchEnd::Open(answer, lease)) => {
-                self.pass_on(&mut record, answer, lease, learner, reply).await;
+                self.pass_on(&mut record, answer, lease, learner, reply, cut).await;
             }
         }
         let transaction = record.finished();
@@ -132,6 +136,7 @@ impl Forwarder {
         lease: Lease,
         learner: Option<Box<Learner>>,
         reply: oneshot::Sender<Reply>,
+        cut: CutSignal,
     ) {
         let OpenAnswer { status, mut headers, length, coding, begun, rest, mut observer } = answer;
         if let Some(learner) = learner {
@@ -161,8 +166,11 @@ impl Forwarder {
         }
         let framing = relay::Framing { form: record.stream_form, coding };
         let write_timeout = self.upstream.settings.write_timeout;
-        let relayed = relay::relay(rest, sender, write_timeout, framing, tail, &mut observer).await;
+        let relayed = relay::relay(rest, sender, write_timeout, framing, tail, &mut observer, cut).await;
         record.transaction.end = relayed.end;
+        if relayed.end == End::Refused {
+            record.transaction.failure = Some(Failure::Denied(Denial::Cut));
+        }
         record.transaction.bytes_out += relayed.bytes;
         record.transaction.usage = relayed.observed.usage;
         let late = relayed.observed.late_error.map(|late| {

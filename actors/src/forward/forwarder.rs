@@ -3,6 +3,7 @@
 use super::upload;
 use crate::{
     attempts::{LastAnswers, RetryLimits},
+    caller_cuts::WorkerCuts,
     failure::Failure,
     key_manager::KeyManager,
     ledger::{Holding, Ledger, LedgerSilent},
@@ -34,6 +35,7 @@ pub struct Forwarder {
     pub(crate) ledger: Ledger,
     pub(crate) limits: Limits,
     pub(crate) listeners: Listeners,
+    pub(crate) cuts: WorkerCuts,
     pub(super) last_answers: Rc<LastAnswers<WholeAnswer>>,
 }
 
@@ -45,6 +47,7 @@ impl Forwarder {
         ledger: Ledger,
         limits: Limits,
         listeners: Listeners,
+        cuts: WorkerCuts,
     ) -> Result<Self, UpstreamError> {
         Ok(Self {
             upstream: Upstream::new(upstream)?,
@@ -52,6 +55,7 @@ impl Forwarder {
             ledger,
             limits,
             listeners,
+            cuts,
             last_answers: Rc::default(),
         })
     }
@@ -65,6 +69,7 @@ impl Forwarder {
             ledger: self.ledger.clone(),
             limits,
             listeners: self.listeners.clone(),
+            cuts: self.cuts.clone(),
             last_answers: Rc::clone(&self.last_answers),
         }
     }

@@ -6,12 +6,16 @@ use super::{
     observe::{Observed, Observer, Release},
 };
 use crate::{
+    caller_cuts::CUT_MESSAGE,
     transaction::End,
     upstream::{Body, BodyError, Coding, Joined, Patience, Ready},
 };
 use bytes::Bytes;
 use gemini::dialect::{GatewayError, StreamForm};
-use std::time::{Duration, Instant};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 use tokio::{
     sync::mpsc::{self, PermitIterator, error::TrySendError},
     time::timeout,
@@ -20,6 +24,9 @@ use tokio::{
 /// What may lie between the upstream and the client: one piece, and the word that it was the last. With pieces of about
 /// [`Joined::ENOUGH`] and what the sockets hold, this bounds a stream's memory.
 pub(super) const PIECES: usize = 2;
+
+/// How long a client may take for the word that its stream is ended.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Chunks that follow each other faster than this are probably not alone.
 const BURST: Duration = Duration::from_millis(5);
@@ -39,7 +46,16 @@ pub(super) struct Framing {
     pub(super) coding: Coding,
 }
 
-/// Passes `body` on into `pieces` until its end, or until either side breaks off. `tail` is the end of what was passed
+impl Framing {
+    /// Returns the last event of a stream that ends before its time, where one can be put after what was passed on.
+    fn last_event(self, tail: &Tail, error: &GatewayError<'_>) -> Option<Bytes> {
+        let form =
+            self.form.filter(|form| self.coding == Coding::Identity && tail.is_at_event_boundary(*form))?;
+        Some(error.stream_event(form).into())
+    }
+}
+
+/// Passes `body` on into `pieces` until its end, until either side breaks off, or until `cut` resolves, which ends it as refused. `tail` is the end of what was passed
 /// on before.
 pub(super) async fn relay(
     mut body: Body,
@@ -48,6 +64,7 @@ pub(super) async fn relay(
     framing: Framing,
     mut tail: Tail,
     observer: &mut Observer,
+    mut cut: impl Future<Output = ()> + Unpin,
 ) -> Relayed {
     let mut bytes = 0;
     let mut last_came = Instant::now();
@@ -56,6 +73,13 @@ pub(super) async fn relay(
         let mut joined = Joined::default();
         let first = tokio::select! {
             biased; // where there is more to pass on, the passing on tells whether the client is there
+            () = &mut cut => {
+                if let Some(event) = framing.last_event(&tail, &cut_off()) {
+                    // One that does not read is not told.
+                    let _ = timeout(FAREWELL, pieces.send(Piece::Chunk(event))).await;
+                }
+                return Relayed { end: End::Refused, bytes, observed: observer.end() };
+            }
             chunk = body.next() => chunk,
             () = pieces.closed() => {
                 return Relayed { end: End::ClientLeft, bytes, observed: observer.end() };
@@ -72,7 +96,12 @@ pub(super) async fn relay(
         };
         // A client that does not read holds one chunk here, and a piece on its way.
         let needed = if matches!(state, Ready::End) { 1 } else { PIECES };
-        let mut room = match reserve(&pieces, needed, write_timeout).await {
+        let reserved = tokio::select! {
+            biased;
+            reserved = reserve(&pieces, needed, write_timeout) => reserved,
+            () = &mut cut => Err(End::Refused),
+        };
+        let mut room = match reserved {
             Ok(room) => room,
             Err(end) => return Relayed { end, bytes, observed: observer.end() },
         };
@@ -124,11 +153,7 @@ pub(super) async fn relay(
             bytes += length;
         }
         let Some(observed) = at_end else { continue };
-        if framing.coding == Coding::Identity
-            && let Some(form) = framing.form
-            && tail.is_at_event_boundary(form)
-        {
-            let event = Bytes::from(broke_off().stream_event(form));
+        if let Some(event) = framing.last_event(&tail, &broke_off()) {
             hand_on(&mut room, Piece::Chunk(event));
         }
         // Closing the channel without `Piece::Last` breaks the client's connection: no clean end.
@@ -162,6 +187,11 @@ fn hand_on(room: &mut PermitIterator<'_, Piece>, piece: Piece) {
 fn broke_off() -> GatewayError<'static> {
     let message = "The Gemini API broke off in the middle of its answer: what came so far is not all of it.";
     GatewayError::new(503, "UNAVAILABLE", message)
+}
+
+/// The last thing a client reads of a stream that the operator has ended.
+fn cut_off() -> GatewayError<'static> {
+    GatewayError::new(401, "UNAUTHENTICATED", CUT_MESSAGE)
 }
 
 /// The last bytes passed on.

@@ -316,7 +316,15 @@ async fn relayed(upstream: &Upstream, path: &str, form: StreamForm) -> (Vec<u8>,
     let (sender, mut pieces) = mpsc::channel(relay::PIECES);
     let framing = relay::Framing { form: Some(form), coding: answer.coding };
     let tail = relay::Tail::of(&answer.begun);
-    let relaying = relay::relay(rest, sender, Duration::from_secs(5), framing, tail, &mut answer.observer);
+    let relaying = relay::relay(
+        rest,
+        sender,
+        Duration::from_secs(5),
+        framing,
+        tail,
+        &mut answer.observer,
+        std::future::pending(),
+    );
     let reading = async {
         while let Some(piece) = pieces.recv().await {
             let (Piece::Chunk(bytes) | Piece::Last(bytes)) = piece;

@@ -242,7 +242,7 @@ impl KeyManagerState {
     /// Makes another pool, which knows what the former ones have left.
     fn pool(&self, rules: &Settings, ring: &KeyRing) -> Result<Pool, PoolError> {
         let life = self.lives.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut pool = Pool::new(rules.clone(), ring.specs(), life)?;
+        let mut pool = Pool::new(rules.clone(), ring.key_set(), life)?;
         pool.restore(self.memory.records(), self.clock.now());
         Ok(pool)
     }

@@ -59,7 +59,7 @@ impl Handler<Reconcile> for KeyManagerActor {
 
 /// Returns the set of keys that the present ring has, with what the former one tells of them.
 fn key_set(former: &KeyRing, present: &KeyRing) -> KeySet {
-    let mut set = KeySet::from(present.specs());
+    let mut set = present.key_set();
     for key in present.keys() {
         let id = key.id();
         match former.find(id) {

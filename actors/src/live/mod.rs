@@ -32,6 +32,7 @@ use crate::{
 };
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use attempt::{Open, SetupAnswer, redacted, words_of};
+use callers::Denial;
 use chrono::DateTime;
 use gemini::{
     fault::Kind,
@@ -129,7 +130,8 @@ impl Live {
         if parent.is_some() {
             record.transaction.detail_mut().trace_parent = parent;
         }
-        let mut waiting = Waiting::of(client).await;
+        let cut = self.forwarder.cuts.watch(&job.caller.name, job.arrived);
+        let mut waiting = Waiting::of(client, cut).await;
         let attempts = AttemptRecord::since(job.arrived);
         // Boxed, so that its memory is given back before the session goes on.
         let begun = Box::pin(self.begin(&job, &mut account, &mut waiting, &mut record, &attempts)).await;
@@ -190,7 +192,7 @@ impl Live {
     ) {
         record.transaction.first_byte = Some(job.arrived.elapsed());
         let settings = &self.forwarder.upstream.settings;
-        let Waiting { socket, activity, gone, held, going_down } = waiting;
+        let Waiting { socket, activity, gone, held, going_down, cut } = waiting;
         let (client, mut client_says) = split(socket, activity, settings.write_timeout);
         let (upstream, mut upstream_says) = split(open.socket, open.activity, settings.idle_timeout);
         let passed = Passed::default();
@@ -219,6 +221,7 @@ impl Live {
                 going_down,
             ) => ended,
             _ = gone => EndedBy::Client(Leaving::Gone),
+            () = cut => EndedBy::Cut,
         };
         record.transaction.bytes_in += passed.up.get();
         record.transaction.bytes_out = passed.down.get();
@@ -227,7 +230,7 @@ impl Live {
             EndedBy::Client(Leaving::Closed(_)) | EndedBy::Gateway => (End::Complete, Outcome::Success),
             EndedBy::Client(Leaving::Gone) => (End::ClientLeft, Outcome::Abandoned),
             EndedBy::Client(Leaving::Stalled) => (End::ClientStalled, Outcome::Abandoned),
-            EndedBy::Client(Leaving::Offence(_)) | EndedBy::LedgerSilent => {
+            EndedBy::Client(Leaving::Offence(_)) | EndedBy::LedgerSilent | EndedBy::Cut => {
                 (End::Refused, Outcome::Abandoned)
             }
             EndedBy::Upstream(Leaving::Closed(frame)) => {
@@ -258,9 +261,10 @@ impl Live {
                 drop((upstream, upstream_says));
                 client.tell(client_says, &notice.close()).await;
             }
-            EndedBy::LedgerSilent => {
+            EndedBy::LedgerSilent | EndedBy::Cut => {
                 drop((upstream, upstream_says));
-                let failure = Failure::LedgerSilent;
+                let is_cut = ended == EndedBy::Cut;
+                let failure = if is_cut { Failure::Denied(Denial::Cut) } else { Failure::LedgerSilent };
                 let close = (job.told)(&failure);
                 record.transaction.failure = Some(failure);
                 client.tell(client_says, &close).await;

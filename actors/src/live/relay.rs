@@ -22,6 +22,8 @@ pub(super) enum EndedBy {
     LedgerSilent,
     /// The service goes down.
     Gateway,
+    /// The operator has ended what ran under its caller's token.
+    Cut,
 }
 
 /// How much has passed.

@@ -10,6 +10,8 @@ use super::{
     search::NoSession,
     socket_config,
 };
+use crate::{caller_cuts::CutSignal, failure::Failure};
+use callers::Denial;
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use std::rc::Rc;
 use tokio_tungstenite::{
@@ -25,14 +27,15 @@ pub(super) struct Waiting {
     /// What it said after its setup.
     pub(super) held: Option<Message>,
     pub(super) going_down: LocalBoxFuture<'static, ()>,
+    pub(super) cut: CutSignal,
 }
 
 impl Waiting {
-    pub(super) async fn of(client: Client) -> Self {
+    pub(super) async fn of(client: Client, cut: CutSignal) -> Self {
         let Client { pipe, gone, going_down } = client;
         let (watched, activity) = Watched::new(pipe);
         let socket = WebSocketStream::from_raw_socket(watched, Role::Server, Some(socket_config())).await;
-        Self { socket, activity, gone, held: None, going_down }
+        Self { socket, activity, gone, held: None, going_down, cut }
     }
 
     /// The next thing it says.
@@ -42,6 +45,7 @@ impl Waiting {
                 next = self.socket.next() => heard(next),
                 _ = &mut self.gone => Err(Leaving::Gone),
                 () = &mut self.going_down => return Err(NoSession::Notice(Notice::GoingDown)),
+                () = &mut self.cut => return Err(NoSession::Failure(Failure::Denied(Denial::Cut))),
             };
             match next {
                 Ok(message @ (Message::Text(_) | Message::Binary(_))) => return Ok(message),
@@ -64,6 +68,7 @@ impl Waiting {
         tokio::select! {
             _ = &mut self.gone => NoSession::Client(Leaving::Gone),
             () = &mut self.going_down => NoSession::Notice(Notice::GoingDown),
+            () = &mut self.cut => NoSession::Failure(Failure::Denied(Denial::Cut)),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The pool's durable state as it is now, outside every actor: a restarted `KeyManagerActor` begins with it at once, so
 //! that it does not hammer keys whose cooldowns it would otherwise have forgotten, and the `StoreActor` writes from it.
 
-use super::{row, write_behind::WriteBehind};
+use super::{
+    row::{self, KeptRow},
+    write_behind::WriteBehind,
+};
 use crate::current_keys::CurrentKeys;
 use gemini_balance_store::{Store, StoreError};
 use keypool::{Record, Subject};
@@ -46,13 +49,38 @@ impl Memory {
         self.lock().records.values().cloned().collect()
     }
 
-    /// Takes over what the store has; returns how many that were.
-    fn fill(&self, records: impl Iterator<Item = Record>) -> usize {
+    /// Takes over what the store has; returns how many that were. What has another name by now is written under that.
+    fn fill(&self, rows: impl Iterator<Item = KeptRow>) -> usize {
         let mut state = self.lock();
-        for record in records {
-            state.records.insert(record.subject.clone(), record);
+        let mut moved = Vec::new();
+        for row in rows {
+            match row {
+                KeptRow::Same(record) => {
+                    state.records.insert(record.subject.clone(), record);
+                }
+                KeptRow::Moved { record, former } => moved.push((record, former)),
+            }
         }
-        state.records.len()
+        let mut formers = Vec::new();
+        for (record, former) in moved {
+            let subject = record.subject.clone();
+            let record = match state.records.remove(&subject) {
+                Some(own) => own.or_longer(record),
+                None => record,
+            };
+            state.unwritten.insert(subject.clone());
+            state.records.insert(subject, record);
+            formers.push(former);
+        }
+        let count = state.records.len();
+        for former in formers {
+            // One that is another's name by now was written over just now, or has its own row.
+            if !state.records.contains_key(&former) {
+                state.unwritten.insert(former.clone());
+                state.records.insert(former.clone(), Record::clear(former));
+            }
+        }
+        count
     }
 
     /// The records to write. One that is clear is to be forgotten by the store, and is forgotten here.

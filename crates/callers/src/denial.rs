@@ -12,6 +12,8 @@ pub enum Denial {
     Disabled,
     /// Its token has expired, or was replaced by a newer one.
     Expired,
+    /// Its token was disabled or removed while the request was under way, which was to end with it.
+    Cut,
     /// Its token does not open this surface.
     Surface(SurfaceName),
     /// Its token does not allow this model.
@@ -66,7 +68,7 @@ impl Denial {
     /// The word of `x-gemini-balance-limit`.
     pub fn limit_word(&self) -> Option<&'static str> {
         match self {
-            Self::Disabled | Self::Expired => None,
+            Self::Disabled | Self::Expired | Self::Cut => None,
             Self::Surface(_) => Some("surface"),
             Self::Model | Self::HiddenModel => Some("model"),
             Self::Limit(reached) => Some(reached.name.as_str()),

@@ -88,7 +88,8 @@ macro_rules! verbs {
         }
 
         impl Verb {
-            fn parse(wire: &str) -> Self {
+            /// Reads it as it stands on the wire.
+            pub fn of(wire: &str) -> Self {
                 match wire {
                     $($wire => Self::$name,)*
                     other => Self::Other(other.into()),
@@ -334,7 +335,7 @@ impl Operation {
     pub(crate) fn live(version: Version, method: &str) -> Self {
         Self {
             version,
-            verb: Some(Verb::parse(method)),
+            verb: Some(Verb::of(method)),
             model: None,
             resource: None,
             streaming: Streaming::Unknown,
@@ -376,7 +377,7 @@ impl Operation {
 pub(crate) fn split_verb(rest: &str) -> (&str, Option<Verb>) {
     match rest.rsplit_once(':') {
         Some((name, verb)) if !verb.is_empty() && verb.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
-            (name, Some(Verb::parse(verb)))
+            (name, Some(Verb::of(verb)))
         }
         _ => (rest, None),
     }

@@ -2,10 +2,12 @@
 //! hashing with bounded load. The hash orders the projects for each prefix; one that carries more than its share is
 //! passed over, as is one that cannot serve. Which keys may be leased is not decided here.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::ids::ProjectIx;
 use crate::key::KeyId;
+use crate::members::Members;
 use crate::roster::Roster;
 
 /// How long a grant counts as load, at least; at most twice as long. In flight alone would not see short requests.
@@ -16,7 +18,7 @@ const LIGHT: u64 = 8;
 
 #[derive(Debug)]
 pub(crate) struct Affinity {
-    /// Of each key, from its name: the same in every life of the pool.
+    /// Of each key, from its identity: the same in every life of the pool.
     seeds: Vec<u64>,
     /// What each project was asked last, by its index.
     recent: Vec<Recent>,
@@ -43,13 +45,18 @@ struct Recent {
 }
 
 impl Affinity {
-    pub(crate) fn new<'a>(ids: impl Iterator<Item = &'a KeyId>) -> Self {
-        Self { seeds: ids.map(seed).collect(), recent: Vec::new(), bids: Vec::new() }
+    pub(crate) fn new(members: &Members, identities: &HashMap<KeyId, KeyId>) -> Self {
+        Self { seeds: seeds(members, identities), recent: Vec::new(), bids: Vec::new() }
     }
 
     /// Takes over another set of keys.
-    pub(crate) fn reconcile<'a>(&mut self, ids: impl Iterator<Item = &'a KeyId>, vacated: &[ProjectIx]) {
-        self.seeds = ids.map(seed).collect();
+    pub(crate) fn reconcile(
+        &mut self,
+        members: &Members,
+        identities: &HashMap<KeyId, KeyId>,
+        vacated: &[ProjectIx],
+    ) {
+        self.seeds = seeds(members, identities);
         for project in vacated {
             if let Some(recent) = self.recent.get_mut(project.position()) {
                 *recent = Recent::default();
@@ -112,6 +119,11 @@ impl Recent {
         let Self { now, before, .. } = self.at(now);
         now + before
     }
+}
+
+/// Returns each key's seed: of its identity, or else of its name.
+fn seeds(members: &Members, identities: &HashMap<KeyId, KeyId>) -> Vec<u64> {
+    members.iter().map(|(_, key)| seed(identities.get(&key.id).unwrap_or(&key.id))).collect()
 }
 
 /// FNV-1a.

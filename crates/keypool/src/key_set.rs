@@ -16,6 +16,9 @@ pub struct KeySet {
     /// The former names of those that have another name now. One counts only where the former name is no key's any more,
     /// and the new one was none's; else the key is taken for a new one.
     pub renamed: HashMap<KeyId, KeyId>,
+    /// What tells each key apart whatever it is called, of those for which that is not their name: by it prefixes find the
+    /// same key under another name, and in another life of the pool.
+    pub identities: HashMap<KeyId, KeyId>,
 }
 
 impl From<Vec<KeySpec>> for KeySet {

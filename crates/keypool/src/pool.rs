@@ -12,7 +12,7 @@ use crate::desk::{Desk, DeskAnswer};
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
 use crate::ids::{KeyIx, Site};
-use crate::key::{KeyId, KeySpec};
+use crate::key::KeyId;
 use crate::key_set::{KeySet, Reconciled};
 use crate::lease::{LeaseId, Leases, Settlement};
 use crate::lease_request::LeaseRequest;
@@ -50,10 +50,11 @@ impl Pool {
     ///
     /// # Errors
     /// No keys, two of the same name, a weight of zero, or settings that make no sense.
-    pub fn new(settings: Settings, keys: Vec<KeySpec>, seed: u64) -> Result<Self, PoolError> {
+    pub fn new(settings: Settings, keys: impl Into<KeySet>, seed: u64) -> Result<Self, PoolError> {
         settings.check()?;
+        let KeySet { keys, identities, .. } = keys.into();
         let roster = Roster::new(keys, &settings.limits)?;
-        let selector = Selector::new(settings.strategy, &roster);
+        let selector = Selector::new(settings.strategy, &roster, &identities);
         let rng = fastrand::Rng::with_seed(seed);
         Ok(Self {
             desk: Desk {

@@ -38,7 +38,7 @@ impl Desk {
         self.leases.move_keys(&moves);
         self.leases.forget_bookings(&vacated);
         self.route.move_keys(&moves);
-        self.selector.reconcile(&self.roster, &moves, &vacated);
+        self.selector.reconcile(&self.roster, &moves, &set.identities, &vacated);
         Ok(reconciled)
     }
 

@@ -124,6 +124,12 @@ pub struct Record {
     /// Whether the operator disabled it; only keys can be.
     #[serde(default)]
     pub disabled: bool,
+    /// Since when it stands so, where that is known; only keys and projects tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// Since when the operator has disabled it, if that is so and known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_since: Option<DateTime<Utc>>,
     /// The number of its project, once Google has named it; only keys have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<ProjectNumber>,
@@ -139,12 +145,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Nothing is wrong.
-    pub(crate) fn clear(subject: Subject) -> Self {
+    /// Makes the record of something with which nothing is wrong.
+    pub fn clear(subject: Subject) -> Self {
         Self {
             subject,
             state: CooldownState::Open,
             disabled: false,
+            since: None,
+            disabled_since: None,
             number: None,
             quota: None,
             limits: None,
@@ -152,9 +160,24 @@ impl Record {
         }
     }
 
+    /// Returns this record with the cooldown of another where that lasts longer: both are of what is one now.
+    #[must_use]
+    pub fn or_longer(self, other: Self) -> Self {
+        let rank = |record: &Self| match &record.state {
+            CooldownState::Open => (0, DateTime::UNIX_EPOCH),
+            CooldownState::Cooling { until, .. } => (1, *until),
+            CooldownState::Retired { .. } => (2, DateTime::UNIX_EPOCH),
+        };
+        if rank(&other) <= rank(&self) {
+            return self;
+        }
+        let Self { state, since, quota, .. } = other;
+        Self { state, since, quota, ..self }
+    }
+
     /// Whether it says nothing: the store may forget the subject.
     pub fn is_clear(&self) -> bool {
-        let Self { subject: _, state, disabled, number, quota: _, limits, usage } = self;
+        let Self { subject: _, state, disabled, number, limits, usage, .. } = self;
         *state == CooldownState::Open && !disabled && number.is_none() && limits.is_none() && usage.is_none()
     }
 }

@@ -1,12 +1,15 @@
 //! Which of the keys that may be leased is next: the strategies. Whose turn it is among equals is told by the model's
 //! rotation; knows of cooldowns only their bits.
 
+use std::collections::HashMap;
+
 use fixedbitset::FixedBitSet;
 
 use crate::affinity::Affinity;
 use crate::choice::Choice;
 use crate::counters::Headroom;
 use crate::ids::{KeyIx, ProjectIx};
+use crate::key::KeyId;
 use crate::lease_request::{Avoid, LeaseRequest, Reach};
 use crate::moves::Moves;
 use crate::roster::Roster;
@@ -26,11 +29,11 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
-    pub(crate) fn new(strategy: Strategy, roster: &Roster) -> Self {
+    pub(crate) fn new(strategy: Strategy, roster: &Roster, identities: &HashMap<KeyId, KeyId>) -> Self {
         let keys = roster.members.len();
         Self {
             strategy,
-            affinity: Affinity::new(roster.members.iter().map(|(_, key)| &key.id)),
+            affinity: Affinity::new(&roster.members, identities),
             fresh: Rotation::default(),
             candidates: FixedBitSet::with_capacity(keys),
             preferred: FixedBitSet::with_capacity(keys),
@@ -38,9 +41,15 @@ impl Selector {
     }
 
     /// Takes over another set of keys. The projects that are no more are `vacated`.
-    pub(crate) fn reconcile(&mut self, roster: &Roster, moves: &Moves, vacated: &[ProjectIx]) {
+    pub(crate) fn reconcile(
+        &mut self,
+        roster: &Roster,
+        moves: &Moves,
+        identities: &HashMap<KeyId, KeyId>,
+        vacated: &[ProjectIx],
+    ) {
         let keys = roster.members.len();
-        self.affinity.reconcile(roster.members.iter().map(|(_, key)| &key.id), vacated);
+        self.affinity.reconcile(&roster.members, identities, vacated);
         self.fresh = self.fresh.over_others(moves);
         self.candidates = FixedBitSet::with_capacity(keys);
         self.preferred = FixedBitSet::with_capacity(keys);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use meter::{Amount, Second};
 use serde::Serialize;
 
 use crate::budget::Budget;
 use crate::cooldowns::Cooldown;
-use crate::ids::{KeyIx, Model};
+use crate::ids::{KeyIx, Model, Site};
 use crate::key::{KeyId, Project, ProjectNumber};
 use crate::members::Member;
 use crate::reason::Reason;
@@ -90,6 +91,8 @@ pub struct KeyView {
     pub state: KeyState,
     /// Why it is not simply available.
     pub reason: Option<Reason>,
+    /// Since when it stands so; `None` where that is not known, as of a key that was always available.
+    pub since: Option<DateTime<Utc>>,
     /// Until its cooldown is over.
     pub back_in_ms: Option<u64>,
     /// The models that are in trouble on it.
@@ -213,23 +216,32 @@ impl Overview {
 pub(crate) struct StateView {
     pub state: KeyState,
     pub reason: Option<Reason>,
+    pub since: Option<DateTime<Utc>>,
     pub back_in_ms: Option<u64>,
 }
 
 impl StateView {
     pub(crate) fn of(ix: KeyIx, key: &Member, roster: &Roster, now: Duration) -> Self {
         let cooldowns = &roster.cooldowns;
-        let (own, of_project) =
-            (view(cooldowns.of_key(ix), now), view(cooldowns.of_project(key.project), now));
+        let of = |site: &Site, cooldown: &Cooldown| {
+            let view = view(cooldown, now);
+            let is_over = view.state == KeyState::Probation && matches!(cooldown, Cooldown::Cooling { .. });
+            Self { since: cooldowns.stands_since(site).filter(|_| !is_over), ..view }
+        };
+        let own = of(&Site::Key(ix), cooldowns.of_key(ix));
+        let of_project = of(&Site::Project(key.project), cooldowns.of_project(key.project));
         let worse = if of_project.state > own.state
             || (of_project.state == own.state && of_project.back_in_ms > own.back_in_ms)
         {
             of_project
+        } else if (own.state, of_project.state) == (KeyState::Available, KeyState::Available) {
+            Self { since: own.since.max(of_project.since), ..own }
         } else {
             own
         };
         if cooldowns.is_disabled(ix) {
-            return Self { state: KeyState::Disabled, back_in_ms: None, ..worse };
+            let since = cooldowns.disabled_since(ix);
+            return Self { state: KeyState::Disabled, back_in_ms: None, since, ..worse };
         }
         worse
     }
@@ -238,13 +250,13 @@ impl StateView {
 impl KeyView {
     pub(crate) fn of(ix: KeyIx, key: &Member, roster: &Roster, now: Duration) -> Self {
         let Roster { cooldowns, counters, .. } = roster;
-        let StateView { state, reason, back_in_ms } = StateView::of(ix, key, roster, now);
+        let StateView { state, reason, since, back_in_ms } = StateView::of(ix, key, roster, now);
         let models = cooldowns.models_of(key.project).map(|(model, cooldown)| {
-            let StateView { state, reason, back_in_ms } = view(cooldown, now);
+            let StateView { state, reason, back_in_ms, .. } = view(cooldown, now);
             ModelView { model: model.clone(), state, reason, back_in_ms }
         });
         let tools = cooldowns.tools_of(key.project).map(|(tool, cooldown)| {
-            let StateView { state, reason, back_in_ms } = view(cooldown, now);
+            let StateView { state, reason, back_in_ms, .. } = view(cooldown, now);
             ToolView { tool, state, reason, back_in_ms }
         });
         let limits = counters.budgets(key.project).map(|(model, budget)| LimitView::of(model, budget, now));
@@ -254,6 +266,7 @@ impl KeyView {
             project_number: key.number,
             state,
             reason,
+            since,
             back_in_ms,
             models: models.collect(),
             tools: tools.collect(),
@@ -298,5 +311,5 @@ fn view(cooldown: &Cooldown, now: Duration) -> StateView {
         }
         Cooldown::Retired { reason } => (KeyState::Retired, Some(*reason), None),
     };
-    StateView { state, reason, back_in_ms }
+    StateView { state, reason, since: None, back_in_ms }
 }

@@ -364,6 +364,8 @@ fn lasting(view: KeyView) -> KeyView {
     if view.state == KeyState::Probation {
         (view.state, view.reason) = (KeyState::Available, None);
     }
+    // Since when nothing is wrong, is told by nobody.
+    view.since = view.since.filter(|_| view.state != KeyState::Available);
     view.models.retain(|model| model.state != KeyState::Probation);
     view.tools.retain(|tool| tool.state != KeyState::Probation);
     view.usage.sort_by(|one, other| one.model.cmp(&other.model));
@@ -418,6 +420,50 @@ proptest! {
             let kept = stored.get(&format!("{:?}", record.subject));
             prop_assert_eq!(kept.map(|kept| (kept.disabled, kept.number)), Some((record.disabled, record.number)));
         }
+    }
+
+    #[test]
+    fn what_is_known_of_keys_is_known_of_them_under_other_names_labels_and_weights(
+        settings in settings(),
+        keys in key_list(),
+        steps in prop::collection::vec(step(), 1..200),
+    ) {
+        let mut account = Account::after(settings, keys, &steps);
+        account.stage.pass(secs(1));
+        account.hear();
+        let now = account.stage.now;
+        let before = account.stage.pool.snapshot(now);
+        let other = |name: &str| format!("other-{name}");
+        let anew = account.keys.iter().map(|key| KeySpec {
+            id: other(key.id.as_str()).into(),
+            project: key.project.as_ref().map(|project| other(project.as_str()).into()),
+            weight: key.weight + 1,
+        });
+        account.reconcile(anew.collect(), 0, true);
+        account.stage.take();
+        account.hear();
+        account.check();
+        // A budget may be tidied away once nothing would be lost with it.
+        let with_use = |mut view: KeyView| {
+            view.limits.retain(|limit| limit.minute_requests > 0 || (limit.rpd.is_some() && limit.day_requests > 0));
+            view
+        };
+        let renamed = |view: &KeyView| KeyView {
+            id: other(view.id.as_str()).into(),
+            project: view.project.as_ref().map(|project| other(project.as_str()).into()),
+            ..view.clone()
+        };
+        let after = account.stage.pool.snapshot(now);
+        let expected: Vec<_> = before.keys.iter().map(renamed).map(with_use).collect();
+        prop_assert_eq!(after.keys.into_iter().map(with_use).collect::<Vec<_>>(), expected);
+        prop_assert_eq!(after.counts, before.counts);
+        // So does the next life of the pool, which knows only what was written, sums and counts by now.
+        let written: Vec<_> = stage::stored(&account.stage);
+        for record in account.stage.records().into_iter().filter(|record| record.usage.is_some()) {
+            prop_assert!(written.contains(&record), "{:?}", record);
+        }
+        let views = |pool: &Pool| pool.snapshot(now).keys.into_iter().map(lasting).collect::<Vec<_>>();
+        prop_assert_eq!(views(&account.stage.pool), views(&account.fresh()));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 mod stage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use gemini::fault::{Kind, Wait};
 use keypool::{
-    Answer, Avoid, Grant, KeyId, KeySpec, LeaseRequest, Limit, Outcome, Settings, Strategy, Tried,
+    Answer, Avoid, Grant, KeyId, KeySet, KeySpec, LeaseRequest, Limit, Outcome, Pool, Settings, Strategy,
+    Tried,
 };
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, place, secs};
@@ -48,6 +49,21 @@ fn a_prefix_stays_with_its_project_and_the_projects_share_the_prefixes() {
     }
     let mut new = self::stage(keys(5));
     assert_eq!(homes(&mut new, 500), first, "in every life of the pool");
+}
+
+#[test]
+fn a_prefix_stays_with_its_key_under_another_name_in_this_life_and_the_next() {
+    let mut stage = stage(keys(5));
+    let first = homes(&mut stage, 200);
+    let specs = (10..15).map(|at| KeySpec::new(format!("k{at}")));
+    let pairs = (0..5).map(|at| (KeyId::from(format!("k{}", at + 10)), KeyId::from(format!("k{at}"))));
+    let names: HashMap<KeyId, KeyId> = pairs.collect();
+    let set = KeySet { renamed: names.clone(), identities: names, ..KeySet::from(specs.collect::<Vec<_>>()) };
+    let moved: Vec<_> = first.iter().map(|home| home + 10).collect();
+    stage.pool.reconcile(set.clone(), stage.now, &mut stage.effects).unwrap();
+    assert_eq!(homes(&mut stage, 200), moved);
+    stage.pool = Pool::new(Settings { strategy: Strategy::Prefix, ..exact() }, set, 2).unwrap();
+    assert_eq!(homes(&mut stage, 200), moved);
 }
 
 #[test]

@@ -18,7 +18,8 @@ use gemini_balance_store::{
 };
 use tempfile::TempDir;
 use usage::{
-    Billable, Column, Cost, KeyDetail, KeyUse, ModelNames, Query, QueryStep, RequestOutcome, Sample, Sums,
+    Amounts, Billable, Column, Cost, KeyDetail, KeyUse, ModelNames, Query, QueryStep, RequestOutcome, Sample,
+    Sums,
 };
 
 const FILE: &str = "USAGE_TEST_FILE";
@@ -69,12 +70,13 @@ fn row(node: &str, seq: u64) -> JournalRow {
         proven: true,
         tries: vec![KeyUse { key: format!("key-{}", seq % 7).into(), project: "project".into() }],
         outcome: RequestOutcome::Answered,
-        billable: Billable { input: 100, ..Billable::default() },
         cost: Cost::Unknown,
-        bytes_in: 1,
-        bytes_out: 1,
-        duration: Duration::from_millis(seq),
-        first_event: None,
+        amounts: Amounts {
+            billable: Billable { input: 100, ..Billable::default() },
+            bytes_in: 1,
+            bytes_out: 1,
+            ..Amounts::of_one(Duration::from_millis(seq), None)
+        },
     };
     sums.count(&sample, &mut ModelNames::new(10, []), KeyDetail::Models);
     JournalRow { node: node.to_owned(), seq, sums }
@@ -290,12 +292,13 @@ fn a_years_traffic_stays_within_the_bound_of_its_steps() {
                     project: "project".into(),
                 }],
                 outcome: RequestOutcome::Answered,
-                billable: Billable::default(),
                 cost: Cost::Free,
-                bytes_in: 1,
-                bytes_out: 1,
-                duration: Duration::from_millis(n),
-                first_event: None,
+                amounts: Amounts {
+                    billable: Billable::default(),
+                    bytes_in: 1,
+                    bytes_out: 1,
+                    ..Amounts::of_one(Duration::from_millis(n), None)
+                },
             };
             sums.count(&sample, &mut names, KeyDetail::Models);
         }

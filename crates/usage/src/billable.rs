@@ -1,5 +1,6 @@
 //! What of an answer's token counts is charged, brought into one form: each token once, in one kind.
 
+use crate::count::add;
 use gemini::usage::{Usage, UsageForm};
 
 /// Tokens by what is charged for them. No token is in two of the counts.
@@ -15,8 +16,21 @@ pub struct Billable {
     pub thoughts: u64,
     /// What tools put into the prompt, charged as input.
     pub tool: u64,
-    /// How long the prompt was for the choice of a price that depends on it; 0 where the counts are of several prompts.
+    /// How long the prompt was, for the choice of a price that depends on it; 0 where the counts are of a whole session.
     pub prompt: u64,
+}
+
+impl Billable {
+    /// Adds what another request used, whose prompt has the same price.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { input, cached, output, thoughts, tool, prompt } = other;
+        add(&mut self.input, *input);
+        add(&mut self.cached, *cached);
+        add(&mut self.output, *output);
+        add(&mut self.thoughts, *thoughts);
+        add(&mut self.tool, *tool);
+        self.prompt = *prompt;
+    }
 }
 
 /// Reads a usage object, whichever its form. Counts that contradict one another (more cached than there was prompt) are

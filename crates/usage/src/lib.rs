@@ -1,11 +1,12 @@
 //! What requests have used, as sums that add: what of an answer's token counts is charged, what it costs by the list price,
 //! and in which sums a request counts. Pure: no clock, file or thread; time is an argument.
 //!
-//! A finished request is a [`Sample`]. [`Sums`] are those of one second, the unit that is written down. [`fold`] carries
+//! Finished requests that count alike are a [`Sample`]. [`Sums`] are those of one second, the unit that is written down. [`fold`] carries
 //! seconds into minutes, hours and days, which a [`Query`] groups. Counting twice is nobody's business here: whoever keeps
 //! the sums knows which seconds it has (see `UsageBook` in the store). [`RunningCounts`] are what metrics show: they begin with
 //! the process and only grow.
 
+mod amounts;
 mod billable;
 mod cell;
 mod coding;
@@ -23,6 +24,7 @@ mod sample;
 mod spread;
 mod sums;
 
+pub use amounts::Amounts;
 pub use billable::{Billable, billable};
 pub use cell::{Cell, Counters, Spreads};
 pub use coding::BadCoding;

@@ -203,11 +203,22 @@ impl Prices {
         &self.currency
     }
 
-    /// What a request costs that used `billable` of `model` on this day; `None` where it is not known what it used.
+    /// Returns the lengths of prompts beyond which some model has other prices, in order. Prompts with none of them between
+    /// have the same price.
+    pub fn prompt_bounds(&self) -> Vec<u64> {
+        let mut bounds: Vec<_> = self.list.iter().filter_map(|price| Some(price.above.as_ref()?.0)).collect();
+        bounds.sort_unstable();
+        bounds.dedup();
+        bounds
+    }
+
+    /// What requests cost that used `billable` of `model` on this day, so many together; `None` where it is not known what
+    /// they used.
     pub fn cost(
         &mut self,
         model: &str,
         billable: Option<&Billable>,
+        requests: u64,
         processing: Processing,
         day: NaiveDate,
     ) -> Cost {
@@ -217,7 +228,7 @@ impl Prices {
         let Some(billable) = billable.or((price.per_request > 0).then_some(&nothing)) else {
             return Cost::Unknown;
         };
-        match price.cost(billable, processing) {
+        match price.cost(billable, requests, processing) {
             Some(money) => Cost::Known(money),
             None => Cost::Unknown,
         }
@@ -238,7 +249,7 @@ impl Prices {
 
 impl Price {
     /// `None` where a kind of token was used that has no price.
-    fn cost(&self, billable: &Billable, processing: Processing) -> Option<Money> {
+    fn cost(&self, billable: &Billable, requests: u64, processing: Processing) -> Option<Money> {
         let rates = match &self.above {
             Some((tokens, rates)) if billable.prompt > *tokens => rates,
             _ => &self.rates,
@@ -255,7 +266,8 @@ impl Price {
                 millionths = millionths.saturating_add(u128::from(rate?).saturating_mul(tokens));
             }
         }
-        millionths = millionths.saturating_add(u128::from(self.per_request) * 1_000_000);
+        let for_requests = u128::from(self.per_request).saturating_mul(u128::from(requests));
+        millionths = millionths.saturating_add(for_requests.saturating_mul(1_000_000));
         let divisor = match processing {
             Processing::Standard => 1_000_000,
             Processing::Batch => 2_000_000,

@@ -1,6 +1,7 @@
-//! One finished request, in the words in which it is counted.
+//! Finished requests that count in the same places, in the words in which they are counted.
 
 use crate::{
+    amounts::Amounts,
     billable::Billable,
     cell::{Cell, Counters},
     count::MOST,
@@ -70,7 +71,7 @@ pub struct KeyUse {
     pub project: Arc<str>,
 }
 
-/// One finished request. See the module.
+/// Some finished requests, one or more. See the module.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// Who called; [`NONE`](crate::NONE) where nobody was let in.
@@ -79,45 +80,39 @@ pub struct Sample {
     pub model: Option<Arc<str>>,
     /// Whether Google answered with success, which proves that there is such a model.
     pub proven: bool,
-    /// Each try, in order. The request itself counts under the last one's key.
+    /// Each try, in order. A request itself counts under the last one's key.
     pub tries: Vec<KeyUse>,
     /// How it ended.
     pub outcome: RequestOutcome,
-    /// What was used.
-    pub billable: Billable,
-    /// What it costs.
+    /// What all of them cost together.
     pub cost: Cost,
-    /// The request body's length.
-    pub bytes_in: u64,
-    /// How much of the answer's body was passed on.
-    pub bytes_out: u64,
-    /// From arrival to the end.
-    pub duration: Duration,
-    /// From arrival to the first byte or event.
-    pub first_event: Option<Duration>,
+    /// How many they are, and what of them adds up.
+    pub amounts: Amounts,
 }
 
 impl Sample {
     /// What it counts, tries apart.
     pub(crate) fn cell(&self) -> Cell {
-        let Billable { input, cached, output, thoughts, tool, .. } = self.billable;
+        let amounts = &self.amounts;
+        let requests = amounts.requests.min(MOST);
+        let Billable { input, cached, output, thoughts, tool, .. } = amounts.billable;
         let mut counters = Counters {
-            requests: 1,
+            requests,
             input_tokens: input.min(MOST),
             cached_tokens: cached.min(MOST),
             output_tokens: output.min(MOST),
             thoughts_tokens: thoughts.min(MOST),
             tool_tokens: tool.min(MOST),
-            bytes_in: self.bytes_in.min(MOST),
-            bytes_out: self.bytes_out.min(MOST),
-            duration_us: micros(self.duration),
-            first_event_us: self.first_event.map_or(0, micros),
+            bytes_in: amounts.bytes_in.min(MOST),
+            bytes_out: amounts.bytes_out.min(MOST),
+            duration_us: micros(amounts.durations.sum()),
+            first_event_us: micros(amounts.first_events.sum()),
             ..Counters::default()
         };
         match self.cost {
             Cost::Free => {}
             Cost::Known(money) => counters.cost_billionths = money.billionths(),
-            Cost::Unknown => counters.unpriced = 1,
+            Cost::Unknown => counters.unpriced = requests,
         }
         let outcome = match self.outcome {
             RequestOutcome::Answered => &mut counters.answered,
@@ -129,7 +124,7 @@ impl Sample {
             RequestOutcome::Left => &mut counters.left,
             RequestOutcome::Broken => &mut counters.broken,
         };
-        *outcome = 1;
+        *outcome = requests;
         Cell { counters, ..Cell::default() }
     }
 }

@@ -1,6 +1,9 @@
 //! How durations spread: a histogram whose buckets are the same everywhere, so that histograms add.
 
-use crate::count::{MOST, add};
+use crate::{
+    count::{MOST, add},
+    running::{Buckets, Histogram},
+};
 use std::time::Duration;
 
 /// Counts of durations by bucket: up to 0.01 s, and each next one up to twice as much, to 655.36 s; the last holds the rest.
@@ -26,8 +29,15 @@ impl Spread {
 
     /// Counts one more.
     pub fn count(&mut self, duration: Duration) {
-        let bucket = Self::BOUNDS_MS.partition_point(|&bound| Duration::from_millis(bound) < duration);
-        add(&mut self.counts[bucket], 1);
+        self.add_all(&Histogram::of(Buckets::TIMES, [duration]));
+    }
+
+    /// Adds all of a histogram of times, whose buckets are the same.
+    pub(crate) fn add_all(&mut self, times: &Histogram) {
+        debug_assert_eq!(times.bounds(), Self::BUCKETS - 1);
+        for (mine, more) in self.counts.iter_mut().zip(times.counts()) {
+            add(mine, *more);
+        }
     }
 
     /// Adds another's counts.

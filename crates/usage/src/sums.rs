@@ -70,8 +70,8 @@ impl Sums {
             .sum()
     }
 
-    /// Counts a request. Under the key of its last try, since that one answered; each try itself counts under its own
-    /// key. The name under which its model counts is returned.
+    /// Counts the requests of a sample. Each under the key of its last try, since that one answered; each try itself counts under its own
+    /// key. The name under which their model counts is returned.
     pub fn count(&mut self, sample: &Sample, models: &mut ModelNames, detail: KeyDetail) -> Arc<str> {
         let model = models.name(sample.model.as_ref(), sample.proven);
         let mut cell = sample.cell();
@@ -82,9 +82,10 @@ impl Sums {
                 KeyDetail::Alone => labels,
             }
         };
+        let requests = cell.counters.requests;
         let tried = |position: usize| Counters {
-            attempts: 1,
-            retries: u64::from(position > 0),
+            attempts: requests,
+            retries: if position > 0 { requests } else { 0 },
             ..Counters::default()
         };
         if let Some((last, before)) = sample.tries.split_last() {
@@ -96,16 +97,15 @@ impl Sums {
         } else {
             self.merge_cell(by_key(&KeyUse { key: NONE.into(), project: NONE.into() }), &cell);
         }
-        cell.counters.attempts = sample.tries.len() as u64;
-        cell.counters.retries = cell.counters.attempts.saturating_sub(1);
+        let tries = sample.tries.len() as u64;
+        cell.counters.attempts = requests.saturating_mul(tries);
+        cell.counters.retries = requests.saturating_mul(tries.saturating_sub(1));
         self.merge_cell(Labels::caller(Arc::clone(&sample.caller)).and_model(Arc::clone(&model)), &cell);
         let of_model = self.cells.entry(Labels::model(Arc::clone(&model))).or_default();
         of_model.merge(&cell);
         let spreads = of_model.spreads.get_or_insert_default();
-        spreads.duration.count(sample.duration);
-        if let Some(first_event) = sample.first_event {
-            spreads.first_event.count(first_event);
-        }
+        spreads.duration.add_all(&sample.amounts.durations);
+        spreads.first_event.add_all(&sample.amounts.first_events);
         model
     }
 

@@ -16,7 +16,7 @@ fn today() -> NaiveDate {
 /// What a million tokens of input cost, in millionths.
 fn million(prices: &mut Prices, model: &str) -> Option<u64> {
     let used = Billable { input: 1_000_000, ..Billable::default() };
-    match prices.cost(model, Some(&used), Processing::Standard, today()) {
+    match prices.cost(model, Some(&used), 1, Processing::Standard, today()) {
         Cost::Known(money) => Some(money.billionths() / 1_000),
         Cost::Unknown => None,
         Cost::Free => panic!("a price is never free"),
@@ -81,22 +81,22 @@ fn a_request_may_have_a_price_of_its_own() {
     let mut prices = Prices::new(&entries).unwrap();
     let none = Billable::default();
     let some = Billable { input: 1_000_000, ..none };
-    let mut cost = |model: &str, used, processing| prices.cost(model, Some(used), processing, today());
+    let mut cost = |model: &str, used, processing| prices.cost(model, Some(used), 1, processing, today());
     let known = |billionths| Cost::Known(Money::from_billionths(billionths));
     assert_eq!(cost("imagen-4", &none, Processing::Standard), known(40_000_000));
     assert_eq!(cost("m", &some, Processing::Standard), known(1_500_000_000));
     assert_eq!(cost("m", &some, Processing::Batch), known(750_000_000));
     assert_eq!(cost("imagen-4", &some, Processing::Standard), Cost::Unknown, "input has no price there");
     // What was used is not known: a price for each request is all there is to know.
-    assert_eq!(prices.cost("imagen-4", None, Processing::Standard, today()), known(40_000_000));
-    assert_eq!(prices.cost("gemini-2.5-flash", None, Processing::Standard, today()), Cost::Unknown);
+    assert_eq!(prices.cost("imagen-4", None, 1, Processing::Standard, today()), known(40_000_000));
+    assert_eq!(prices.cost("gemini-2.5-flash", None, 1, Processing::Standard, today()), Cost::Unknown);
 }
 
 #[test]
 fn what_has_no_price_from_a_cache_costs_there_what_all_input_does() {
     let mut prices = Prices::new(&[entry(r#"{"model":"m","input":1}"#)]).unwrap();
     let used = Billable { cached: 1_000_000, ..Billable::default() };
-    let cost = prices.cost("m", Some(&used), Processing::Standard, today());
+    let cost = prices.cost("m", Some(&used), 1, Processing::Standard, today());
     assert_eq!(cost, Cost::Known(Money::from_billionths(1_000_000_000)));
 }
 
@@ -147,7 +147,7 @@ fn counts_beyond_all_reason_are_the_most_there_is_and_no_panic() {
         tool: u64::MAX,
         prompt: u64::MAX,
     };
-    assert_eq!(prices.cost("m", Some(&all), Processing::Standard, today()), Cost::Known(Money::MAX));
+    assert_eq!(prices.cost("m", Some(&all), 1, Processing::Standard, today()), Cost::Known(Money::MAX));
 }
 
 #[test]

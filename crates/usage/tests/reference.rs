@@ -140,10 +140,10 @@ fn each_of_forty_usage_objects_costs_what_the_list_says() {
         let billable = read(body);
         let Billable { input, cached, output, thoughts, tool, .. } = billable;
         assert_eq!([input, cached, output, thoughts, tool], *tokens, "{body}");
-        let found = prices.cost(model, Some(&billable), Processing::Standard, day(2026, 11, 27));
+        let found = prices.cost(model, Some(&billable), 1, Processing::Standard, day(2026, 11, 27));
         assert_eq!(found, cost.map_or(Cost::Unknown, |text| Cost::Known(money(text))), "{model} {body}");
         if let (Cost::Known(whole), Cost::Known(half)) =
-            (found, prices.cost(model, Some(&billable), Processing::Batch, day(2026, 11, 27)))
+            (found, prices.cost(model, Some(&billable), 1, Processing::Batch, day(2026, 11, 27)))
         {
             assert_eq!(
                 half.billionths(),
@@ -176,7 +176,7 @@ fn a_price_holds_from_its_day_on() {
         ("gemini-3.8-flash", day(2020, 1, 1), "0.750000000"),
     ] {
         assert_eq!(
-            prices.cost(model, Some(&used), Processing::Standard, on),
+            prices.cost(model, Some(&used), 1, Processing::Standard, on),
             Cost::Known(money(cost)),
             "{model} {on}"
         );

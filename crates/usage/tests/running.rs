@@ -3,7 +3,8 @@
 use gemini::fault::Kind;
 use std::{sync::Arc, time::Duration};
 use usage::{
-    Billable, Cost, KeyUse, MOST_KEYS, MOST_SERIES, Money, Observation, RequestOutcome, RunningCounts, Sample,
+    Amounts, Billable, Buckets, Cost, Histogram, KeyUse, MOST_KEYS, MOST_SERIES, Money, Observation,
+    RequestOutcome, RunningCounts, Sample,
 };
 
 fn sample(caller: &str, key: &str) -> Sample {
@@ -14,12 +15,13 @@ fn sample(caller: &str, key: &str) -> Sample {
         proven: true,
         tries: vec![try_on("first"), try_on(key)],
         outcome: RequestOutcome::Answered,
-        billable: Billable { input: 5, cached: 1, output: 2, thoughts: 3, tool: 4, prompt: 6 },
         cost: Cost::Known(Money::from_billionths(7)),
-        bytes_in: 0,
-        bytes_out: 0,
-        duration: Duration::from_millis(300),
-        first_event: Some(Duration::from_millis(200)),
+        amounts: Amounts {
+            billable: Billable { input: 5, cached: 1, output: 2, thoughts: 3, tool: 4, prompt: 6 },
+            waits: Histogram::of(Buckets::WAITS, [Duration::from_millis(3)]),
+            overheads: Histogram::of(Buckets::OVERHEADS, [Duration::from_micros(70)]),
+            ..Amounts::of_one(Duration::from_millis(300), Some(Duration::from_millis(200)))
+        },
     }
 }
 
@@ -28,8 +30,6 @@ fn seen() -> Observation {
         operation: "generateContent",
         code: 200,
         streamed: true,
-        queued: Some(Duration::from_millis(3)),
-        overhead: Some(Duration::from_micros(70)),
         faults: vec![Some(Kind::QuotaMinute), None],
         limit: None,
     }

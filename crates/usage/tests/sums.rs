@@ -5,8 +5,9 @@
 use proptest::prelude::*;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use usage::{
-    Billable, Cell, Column, Cost, Counters, Days, Family, Folded, KeyDetail, KeyUse, Labels, ModelNames,
-    Money, OTHER, Query, QueryError, QueryStep, Report, RequestOutcome, Sample, StepSize, Sums, fold,
+    Amounts, Billable, Cell, Column, Cost, Counters, Days, Family, Folded, KeyDetail, KeyUse, Labels,
+    ModelNames, Money, OTHER, Query, QueryError, QueryStep, Report, RequestOutcome, Sample, StepSize, Sums,
+    fold,
 };
 
 fn name(text: &str) -> Arc<str> {
@@ -26,12 +27,13 @@ prop_compose! {
             proven,
             tries: tries.into_iter().map(|key| KeyUse { key: name(&format!("key-{key}")), project: name(&format!("p-{}", key / 2)) }).collect(),
             outcome: RequestOutcome::ALL[outcome],
-            billable: Billable { input: tokens[0], cached: tokens[1], output: tokens[2], thoughts: tokens[3], tool: tokens[4], prompt: 0 },
             cost,
-            bytes_in: bytes,
-            bytes_out: bytes * 2,
-            duration: Duration::from_millis(duration),
-            first_event: first.map(Duration::from_millis),
+            amounts: Amounts {
+                billable: Billable { input: tokens[0], cached: tokens[1], output: tokens[2], thoughts: tokens[3], tool: tokens[4], prompt: 0 },
+                bytes_in: bytes,
+                bytes_out: bytes * 2,
+                ..Amounts::of_one(Duration::from_millis(duration), first.map(Duration::from_millis))
+            },
         }
     }
 }
@@ -89,7 +91,7 @@ proptest! {
         let whole = fold(&seconds(&history, detail), &days);
         let mut shuffled = history.clone();
         // Any order will do.
-        shuffled.sort_by_key(|(at, sample)| at.cast_unsigned().wrapping_mul(order | 1) ^ sample.bytes_in.rotate_left(7));
+        shuffled.sort_by_key(|(at, sample)| at.cast_unsigned().wrapping_mul(order | 1) ^ sample.amounts.bytes_in.rotate_left(7));
         let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(history.len())).collect();
         cuts.extend([0, history.len()]);
         cuts.sort_unstable();
@@ -181,12 +183,8 @@ fn sample(model: &str, proven: bool) -> Sample {
         proven,
         tries: vec![KeyUse { key: name("key"), project: name("p") }],
         outcome: RequestOutcome::Answered,
-        billable: Billable::default(),
         cost: Cost::Free,
-        bytes_in: 1,
-        bytes_out: 1,
-        duration: Duration::from_millis(1),
-        first_event: None,
+        amounts: Amounts::of_one(Duration::from_millis(1), None),
     }
 }
 

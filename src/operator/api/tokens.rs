@@ -5,7 +5,7 @@ use super::{Desk, RouteTable, audit, gate::answer};
 use crate::{
     caller_view::{SpecView, UseView},
     settings::{Expiry, TokenEntry, client_spec, span},
-    tokens::{Done, TokensError},
+    tokens::{Done, RequestsUnderWay, TokensError},
 };
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use callers::{CallerSpec, DirectoryError, NewToken, Provenance, TokenListing, TokenState};
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// How long a replaced secret is let in where nothing is said.
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+const NO_REMOVAL: &str = "cut must be true or false; the body is {\"cut\": true}, or empty";
 
 pub(super) fn routes(table: &mut RouteTable) {
     table
@@ -81,6 +83,15 @@ struct Rotation {
     grace: Option<String>,
 }
 
+/// What is said with a removal, or with the word to disable.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Removal {
+    /// Whether what the caller has under way is to end, too.
+    #[serde(default)]
+    cut: bool,
+}
+
 async fn list(desk: web::Data<Desk>) -> HttpResponse {
     let tokens: Vec<TokenView> = desk.operated.tokens.list().into_iter().map(TokenView::of).collect();
     HttpResponse::Ok().json(serde_json::json!({ "tokens": tokens }))
@@ -110,9 +121,17 @@ async fn revise(
     }
 }
 
-async fn remove(request: HttpRequest, path: web::Path<String>, desk: web::Data<Desk>) -> HttpResponse {
+async fn remove(
+    request: HttpRequest,
+    path: web::Path<String>,
+    body: web::Bytes,
+    desk: web::Data<Desk>,
+) -> HttpResponse {
     note(&request, &desk, "tokens remove", &path);
-    done(desk.operated.tokens.remove(&path).await)
+    match under_way(&body) {
+        Some(under_way) => done(desk.operated.tokens.remove(&path, under_way).await),
+        None => answer(400, NO_REMOVAL),
+    }
 }
 
 async fn act(
@@ -125,11 +144,14 @@ async fn act(
     match verb.as_str() {
         "enable" => {
             note(&request, &desk, "tokens enable", &name);
-            done(desk.operated.tokens.enable(&name, true).await)
+            done(desk.operated.tokens.enable(&name).await)
         }
         "disable" => {
             note(&request, &desk, "tokens disable", &name);
-            done(desk.operated.tokens.enable(&name, false).await)
+            match under_way(&body) {
+                Some(under_way) => done(desk.operated.tokens.disable(&name, under_way).await),
+                None => answer(400, NO_REMOVAL),
+            }
         }
         "rotate" => {
             note(&request, &desk, "tokens rotate", &name);
@@ -171,6 +193,13 @@ fn grace(body: &[u8]) -> Option<Duration> {
     }
     let Rotation { grace } = serde_json::from_slice(body).ok()?;
     grace.map_or(Some(GRACE), |text| span(&text)?.to_std().ok())
+}
+
+/// Reads what becomes of what is under way; nothing said is that it goes on.
+fn under_way(body: &[u8]) -> Option<RequestsUnderWay> {
+    let Removal { cut } =
+        if body.is_empty() { Removal::default() } else { serde_json::from_slice(body).ok()? };
+    Some(if cut { RequestsUnderWay::End } else { RequestsUnderWay::GoOn })
 }
 
 fn shown_once(name: &str, made: Result<Done<NewToken>, TokensError>) -> HttpResponse {

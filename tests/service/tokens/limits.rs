@@ -213,6 +213,55 @@ async fn a_restart_gives_nobody_a_fresh_minute_or_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_forgives_no_limit_more_than_its_last_second() {
+    /// By which the book may be behind, on a slow machine.
+    const BEHIND: Duration = Duration::from_millis(2_500);
+    let simulator = simulator(1).await;
+    let limits = [
+        ("rpm", "rpm=12"),
+        ("rpd", "rpd=12"),
+        ("tpm", "tpm=100"),
+        ("tokens_day", "budget={tokens_day=100}"),
+        ("tokens_month", "budget={tokens_month=100}"),
+        ("money_day", "budget={money_day=0.00005}"),
+        ("money_month", "budget={money_month=0.00005}"),
+    ];
+    let entries = limits.map(|(name, limit)| format!("{{name=\"{name}\",secret=\"{name}-secret\",{limit}}}"));
+    let options = with_tokens(&simulator, 1, &entries.join(","));
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = options.start_in(folder.path());
+    let used = async |gateway: &Gateway, name: &str| {
+        let me = get(gateway, &format!("{name}-secret"), "/me").await;
+        me["use"]["limits"][0]["used"].as_f64().unwrap()
+    };
+    let mut before = Vec::new();
+    for (name, _) in limits {
+        let mut refused = None;
+        for _ in 0..100 {
+            let answer = send(&gateway, &format!("{name}-secret"), FLASH, prompt("x")).await;
+            if answer.status() != 200 {
+                refused = told(answer).await.1;
+                break;
+            }
+            answer.bytes().await.unwrap();
+        }
+        assert_eq!(refused.as_deref(), Some(name));
+        before.push(used(&gateway, name).await);
+    }
+    tokio::time::sleep(BEHIND).await;
+    gateway.signal("KILL");
+    gateway.wait(Duration::from_secs(5));
+    let gateway = options.start_in(folder.path());
+    for ((name, _), before) in limits.iter().zip(before) {
+        let now = used(&gateway, name).await;
+        assert!((now - before).abs() < 1e-9, "{name}: {now} of {before}");
+        let (status, limit, _) =
+            told(send(&gateway, &format!("{name}-secret"), FLASH, prompt("x")).await).await;
+        assert_eq!((status, limit.as_deref()), (429, Some(*name)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_knows_callers_by_their_tokens_and_what_their_limits_refused() {
     let simulator = simulator(1).await;
     let port = free_port();

@@ -4,6 +4,7 @@
 //! desk's to judge, and who belongs to which project is told by `members`.
 
 mod cooldown;
+mod standing;
 mod trouble;
 
 use std::cmp::Reverse;
@@ -11,11 +12,13 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use fixedbitset::FixedBitSet;
 use meter::{Now, Parted};
 use smallvec::SmallVec;
 
 pub(crate) use cooldown::{Cooldown, Passed, Penalty, Struck};
+use standing::Standing;
 use trouble::Trouble;
 
 use crate::ids::{KeyIx, Model, ProjectIx, Site};
@@ -56,6 +59,13 @@ pub(crate) struct Cooldowns {
     tools: [Trouble; Tool::ALL.len()],
     /// The keys that the operator has disabled.
     disabled: FixedBitSet,
+    /// Since when they are.
+    disabled_since: Vec<Option<DateTime<Utc>>>,
+    /// Since when keys and projects stand as they do, by their indices.
+    key_standings: Vec<Standing>,
+    project_standings: Vec<Standing>,
+    /// The moment at hand.
+    wall: DateTime<Utc>,
     ready: FixedBitSet,
     timers: BinaryHeap<Reverse<Timer>>,
     stirred: bool,
@@ -73,6 +83,10 @@ impl Cooldowns {
             troubles: BTreeMap::new(),
             tools: Tool::ALL.map(|_| Trouble::new(keys)),
             disabled: FixedBitSet::with_capacity(keys),
+            disabled_since: vec![None; keys],
+            key_standings: vec![Standing::default(); keys],
+            project_standings: vec![Standing::default(); members.project_places()],
+            wall: DateTime::UNIX_EPOCH,
             ready,
             timers: BinaryHeap::new(),
             stirred: false,
@@ -138,6 +152,41 @@ impl Cooldowns {
 
     pub(crate) fn is_disabled(&self, key: KeyIx) -> bool {
         self.disabled.contains(key.position())
+    }
+
+    /// Returns since when the operator has disabled a key, if that is so and known.
+    pub(crate) fn disabled_since(&self, key: KeyIx) -> Option<DateTime<Utc>> {
+        self.disabled_since[key.position()].filter(|_| self.is_disabled(key))
+    }
+
+    /// Returns since when a key by itself, or a project, stands as it does, where that is known.
+    pub(crate) fn stands_since(&self, site: &Site) -> Option<DateTime<Utc>> {
+        let (standing, cooldown) = match site {
+            Site::Key(key) => (self.key_standings[key.position()], self.of_key(*key)),
+            Site::Project(project) => {
+                (*self.project_standings.get(project.position())?, self.of_project(*project))
+            }
+            Site::Model(..) | Site::Tool(..) => return None,
+        };
+        standing.since(cooldown)
+    }
+
+    /// Takes over since when a key or a project stands as it does.
+    pub(crate) fn restore_since(&mut self, site: &Site, since: Option<DateTime<Utc>>) {
+        match site {
+            Site::Key(key) => self.key_standings[key.position()].began(since),
+            Site::Project(project) => {
+                if let Some(standing) = self.project_standings.get_mut(project.position()) {
+                    standing.began(since);
+                }
+            }
+            Site::Model(..) | Site::Tool(..) => {}
+        }
+    }
+
+    /// Says what the wall clock shows: what changes next, changes then.
+    pub(crate) fn look_at(&mut self, wall: DateTime<Utc>) {
+        self.wall = wall;
     }
 
     /// Returns each tool in trouble on this project.
@@ -314,8 +363,16 @@ impl Cooldowns {
     }
 
     pub(crate) fn disable(&mut self, key: KeyIx, members: &Members, disabled: bool) {
+        if self.is_disabled(key) != disabled {
+            self.disabled_since[key.position()] = disabled.then_some(self.wall);
+        }
         self.disabled.set(key.position(), disabled);
         self.refresh(&Site::Key(key), members);
+    }
+
+    /// Takes over since when a disabled key is.
+    pub(crate) fn restore_disabled_since(&mut self, key: KeyIx, since: Option<DateTime<Utc>>) {
+        self.disabled_since[key.position()] = since;
     }
 
     /// Opens the cooldowns of the key, of its project and of all models and tools there; returns what was not open.
@@ -339,8 +396,9 @@ impl Cooldowns {
         members: &Members,
         settings: &Settings,
     ) -> Vec<Site> {
-        self.projects.resize(members.project_places(), Cooldown::Open);
+        self.make_room(members);
         let mut sites = Vec::new();
+        let standings = (self.project_standings[to.position()], self.project_standings[from.position()]);
         for site in self.sites_of(from) {
             let (cooldown, site) = match site {
                 Site::Model(_, model) => {
@@ -370,12 +428,18 @@ impl Cooldowns {
             }
             sites.push(site);
         }
+        let (heir, former) = standings;
+        self.project_standings[to.position()].inherit(heir, former);
+        self.project_standings[from.position()] = Standing::default();
         sites
     }
 
     /// Opens what cools on a project that is no more, and returns where that was. Its keys' bits stay as they are.
     pub(crate) fn forget(&mut self, project: ProjectIx) -> Vec<Site> {
         let sites = self.sites_of(project);
+        if let Some(standing) = self.project_standings.get_mut(project.position()) {
+            *standing = Standing::default();
+        }
         for site in &sites {
             match site {
                 Site::Model(_, model) => {
@@ -394,10 +458,12 @@ impl Cooldowns {
 
     /// Moves what is kept of keys to their present places. The bits are wrong until [`Cooldowns::rebuild`].
     pub(crate) fn move_keys(&mut self, moves: &Moves, members: &Members) {
-        self.projects.resize(members.project_places(), Cooldown::Open);
+        self.make_room(members);
         let disabled = moves.from().filter(|(_, from)| from.is_some_and(|from| self.is_disabled(from)));
         self.disabled = disabled.map(|(key, _)| key.position()).collect();
         moves.carry(&mut self.keys);
+        moves.carry(&mut self.key_standings);
+        moves.carry(&mut self.disabled_since);
         let keys = self.keys.len();
         self.disabled.grow(keys);
         self.ready = FixedBitSet::with_capacity(keys);
@@ -432,7 +498,7 @@ impl Cooldowns {
     /// Brings all bits in line with the cooldowns, since there are other keys, or keys have changed their projects.
     pub(crate) fn rebuild(&mut self, members: &Members) {
         self.stirred = true;
-        self.projects.resize(members.project_places(), Cooldown::Open);
+        self.make_room(members);
         for (key, _) in members.iter() {
             self.refresh_key(key, members);
         }
@@ -441,12 +507,23 @@ impl Cooldowns {
         }
     }
 
+    /// Makes room for projects that have come.
+    fn make_room(&mut self, members: &Members) {
+        self.projects.resize(members.project_places(), Cooldown::Open);
+        self.project_standings.resize(members.project_places(), Standing::default());
+    }
+
     /// Brings the bits in line with the cooldown at this site.
     fn refresh(&mut self, site: &Site, members: &Members) {
         self.stirred = true;
         match site {
-            Site::Key(key) => self.refresh_key(*key, members),
+            Site::Key(key) => {
+                self.key_standings[key.position()].look(&self.keys[key.position()], self.wall);
+                self.refresh_key(*key, members);
+            }
             Site::Project(project) => {
+                let cooldown = &self.projects[project.position()];
+                self.project_standings[project.position()].look(cooldown, self.wall);
                 for key in members.of(*project) {
                     self.refresh_key(*key, members);
                 }

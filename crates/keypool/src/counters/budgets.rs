@@ -230,9 +230,13 @@ impl Counters {
 
     /// Writes up what changed, if it is time.
     pub(crate) fn write_up(&mut self, members: &Members, now: Now, effects: &mut Effects) {
-        if self.journal.due().is_none_or(|due| due > now.mono) {
-            return;
+        if self.journal.due().is_some_and(|due| due <= now.mono) {
+            self.write_out(members, now, effects);
         }
+    }
+
+    /// Writes up what changed, due or not.
+    pub(crate) fn write_out(&mut self, members: &Members, now: Now, effects: &mut Effects) {
         if self.tidied + TIDY <= now.mono {
             self.tidied = now.mono;
             self.models.tidy(now.mono, &mut self.journal);

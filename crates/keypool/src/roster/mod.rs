@@ -45,6 +45,7 @@ impl Roster {
 
     /// Ends what is over by now.
     pub(crate) fn expire(&mut self, now: Now, settings: &Settings, effects: &mut Effects) {
+        self.cooldowns.look_at(now.wall);
         if let Some(parted) = self.clocks.look(now) {
             self.counters.follow_wall(parted, now);
             for site in self.cooldowns.follow_wall(parted, now, &self.members) {

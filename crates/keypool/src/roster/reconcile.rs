@@ -56,6 +56,10 @@ impl Roster {
                 effects.push(Effect::Persist(self.record(&Site::Key(key), now)));
             }
         }
+        if !renamed.is_empty() {
+            // At once, since what the store had under the former names is forgotten.
+            self.counters.write_out(&self.members, now, effects);
+        }
         (reconciled, vacated)
     }
 

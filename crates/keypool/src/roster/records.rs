@@ -54,11 +54,13 @@ impl Roster {
                 daily: false,
             },
         };
-        let record = Record { state, ..Record::clear(self.subject(site)) };
+        let since = self.cooldowns.stands_since(site).filter(|_| state != CooldownState::Open);
+        let record = Record { state, since, ..Record::clear(self.subject(site)) };
         match site {
             Site::Key(key) => {
                 let number = self.members.get(*key).number;
-                Record { disabled: self.cooldowns.is_disabled(*key), number, ..record }
+                let disabled = self.cooldowns.is_disabled(*key);
+                Record { disabled, disabled_since: self.cooldowns.disabled_since(*key), number, ..record }
             }
             Site::Model(project, model) => {
                 Record { quota: self.cooldowns.quota_of(*project, model).cloned(), ..record }
@@ -81,6 +83,7 @@ impl Roster {
 
     /// Takes records over, in any order. What a project is called depends on its keys' numbers, so these come first.
     pub(crate) fn restore_all(&mut self, records: Vec<Record>, now: Now, settings: &Settings) {
+        self.cooldowns.look_at(now.wall);
         let number = |record: &Record| match &record.subject {
             Subject::Key { key } => Some((self.find(key)?, record.number?)),
             _ => None,
@@ -114,9 +117,16 @@ impl Roster {
         if let Site::Key(key) = site {
             let failed = matches!(record.state, CooldownState::Cooling { reason: Reason::Transport, .. });
             self.cooldowns.disable(key, &self.members, record.disabled);
+            self.cooldowns.restore_disabled_since(key, record.disabled_since);
             // One more loss of its own and it cools again, as it would have without the restart.
             self.counters.losses_mut().set_own(key, if failed { settings.failure_threshold } else { 0 });
         }
+        let since = match record.state {
+            // It was over before anybody saw it.
+            CooldownState::Cooling { until, .. } if until <= now.wall => Some(until),
+            CooldownState::Open => None,
+            CooldownState::Cooling { .. } | CooldownState::Retired { .. } => record.since,
+        };
         let cooldown = match record.state {
             CooldownState::Open => Cooldown::Open,
             CooldownState::Retired { reason } => Cooldown::Retired { reason },
@@ -133,7 +143,9 @@ impl Roster {
                 Cooldown::restored_over(now.mono.saturating_sub(now.since(until)), steps, reason)
             }
         };
+        let is_open = cooldown.is_open();
         self.cooldowns.set(&site, &self.members, cooldown);
+        self.cooldowns.restore_since(&site, since.filter(|_| !is_open));
         self.cooldowns.name_quota(&site, quota);
     }
 }

@@ -45,6 +45,10 @@ impl Roster {
             }
         }
         self.rebuild();
+        if !dissolved.is_empty() {
+            // At once, since what the store had of the former projects is forgotten.
+            self.counters.write_out(&self.members, now, effects);
+        }
         dissolved.into_iter().map(|dissolved| dissolved.project).collect()
     }
 

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use usage::{
-    Billable, Column, Cost, Counters, Days, KeyDetail, KeyUse, ModelNames, Money, Query, QueryError,
+    Amounts, Billable, Column, Cost, Counters, Days, KeyDetail, KeyUse, ModelNames, Money, Query, QueryError,
     QueryStep, ReportRow, RequestOutcome, Sample, StepSize, Sums,
 };
 
@@ -55,12 +55,13 @@ fn sample(caller: &str, key: &str, model: &str) -> Sample {
         proven: true,
         tries: vec![KeyUse { key: key.into(), project: "project".into() }],
         outcome: RequestOutcome::Answered,
-        billable: Billable { input: 10, output: 5, ..Billable::default() },
         cost: Cost::Known(Money::from_billionths(7)),
-        bytes_in: 3,
-        bytes_out: 4,
-        duration: Duration::from_millis(20),
-        first_event: Some(Duration::from_millis(10)),
+        amounts: Amounts {
+            billable: Billable { input: 10, output: 5, ..Billable::default() },
+            bytes_in: 3,
+            bytes_out: 4,
+            ..Amounts::of_one(Duration::from_millis(20), Some(Duration::from_millis(10)))
+        },
     }
 }
 

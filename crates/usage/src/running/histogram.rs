@@ -38,24 +38,62 @@ impl Buckets {
     }
 }
 
+/// The most buckets that a histogram has, the last one without a bound included.
+const MOST_BUCKETS: usize = Buckets::TIMES.bounds + 1;
+
 /// Counts of durations. See the module.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Histogram {
     buckets: &'static Buckets,
-    counts: Box<[u64]>,
+    counts: [u64; MOST_BUCKETS],
     sum: Duration,
 }
 
 impl Histogram {
     /// Of nothing yet.
     pub fn new(buckets: &'static Buckets) -> Self {
-        Self { buckets, counts: vec![0; buckets.bounds + 1].into(), sum: Duration::ZERO }
+        const { assert!(Buckets::WAITS.bounds < MOST_BUCKETS && Buckets::OVERHEADS.bounds < MOST_BUCKETS) };
+        Self { buckets, counts: [0; MOST_BUCKETS], sum: Duration::ZERO }
+    }
+
+    /// Of these.
+    pub fn of(buckets: &'static Buckets, durations: impl IntoIterator<Item = Duration>) -> Self {
+        let mut histogram = Self::new(buckets);
+        durations.into_iter().for_each(|duration| histogram.count(duration));
+        histogram
     }
 
     /// Counts one more.
     pub fn count(&mut self, duration: Duration) {
         self.counts[self.buckets.place_of(duration)] += 1;
         self.sum = self.sum.saturating_add(duration);
+    }
+
+    /// Adds another's counts, of the same buckets.
+    pub fn merge(&mut self, other: &Self) {
+        debug_assert_eq!(self.buckets, other.buckets);
+        for (mine, more) in self.counts.iter_mut().zip(other.counts) {
+            *mine += more;
+        }
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+
+    /// The sum of all.
+    pub fn sum(&self) -> Duration {
+        self.sum
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.counts.iter().all(|&count| count == 0)
+    }
+
+    pub(crate) fn bounds(&self) -> usize {
+        self.buckets.bounds
+    }
+
+    pub(crate) fn counts(&self) -> &[u64; MOST_BUCKETS] {
+        &self.counts
     }
 
     /// The sum of all, in seconds.

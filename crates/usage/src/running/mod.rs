@@ -20,7 +20,6 @@ use gemini::fault::Kind;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 /// No family has more series.
@@ -33,7 +32,7 @@ const RESERVE: usize = MOST_SERIES / 10;
 /// Most of the series that a caller has in one family.
 const SERIES_OF_A_CALLER: usize = 10;
 
-/// What a finished request tells beside its [`Sample`].
+/// What the requests of a [`Sample`] have in common beside it.
 #[derive(Clone, Debug)]
 pub struct Observation {
     /// What was asked for, of a closed set.
@@ -42,10 +41,6 @@ pub struct Observation {
     pub code: u16,
     /// Whether the answer streamed.
     pub streamed: bool,
-    /// How long it waited for a key, if it came so far.
-    pub queued: Option<Duration>,
-    /// From its arrival to sending it up, without waiting, if it came so far.
-    pub overhead: Option<Duration>,
     /// The fault of each try, in the order of the sample's tries.
     pub faults: Vec<Option<Kind>>,
     /// The limit of its caller's own that refused it.
@@ -115,13 +110,13 @@ impl Default for KeyCounts {
 }
 
 impl KeyCounts {
-    fn count(&mut self, labels: KeyLabels) -> bool {
+    fn count(&mut self, labels: KeyLabels, requests: u64) -> bool {
         let has_room = self.names.contains(&labels.key)
             || (self.names.len() < MOST_KEYS && self.names.insert(Arc::clone(&labels.key)));
         if has_room {
-            return add(&mut self.series, labels, 1);
+            return add(&mut self.series, labels, requests);
         }
-        add(&mut self.series, labels.with_other(), 1);
+        add(&mut self.series, labels.with_other(), requests);
         false
     }
 }
@@ -166,45 +161,46 @@ impl RunningCounts {
         self.keys = per_key.then(|| self.keys.take().unwrap_or_default());
     }
 
-    /// Counts a request under the name of its model in the sums.
+    /// Counts the requests of a sample under the name of their model in the sums.
     pub fn count(&mut self, sample: &Sample, seen: &Observation, model: &Arc<str>) {
         let mut own = true;
+        let amounts = &sample.amounts;
         let labels = RequestLabels {
             operation: seen.operation,
             model: Arc::clone(model),
             outcome: sample.outcome,
             code: seen.code,
         };
-        own &= add(&mut self.requests, labels, 1);
+        own &= add(&mut self.requests, labels, amounts.requests);
         let labels = DurationLabels { operation: seen.operation, model: Arc::clone(model) };
-        own &= time(&mut self.durations, labels, Buckets::TIMES, sample.duration);
-        if let Some(first_event) = sample.first_event {
+        own &= time(&mut self.durations, labels, Buckets::TIMES, &amounts.durations);
+        if !amounts.first_events.is_empty() {
             let labels = FirstEventLabels { model: Arc::clone(model), streamed: seen.streamed };
-            own &= time(&mut self.first_events, labels, Buckets::TIMES, first_event);
+            own &= time(&mut self.first_events, labels, Buckets::TIMES, &amounts.first_events);
         }
-        if let Some(queued) = seen.queued {
-            own &= time(&mut self.waits, Arc::clone(model), Buckets::WAITS, queued);
+        if !amounts.waits.is_empty() {
+            own &= time(&mut self.waits, Arc::clone(model), Buckets::WAITS, &amounts.waits);
         }
-        if let Some(overhead) = seen.overhead {
-            self.overheads.count(overhead);
-        }
+        self.overheads.merge(&amounts.overheads);
         own &= self.count_tries(sample, seen, model);
         own &= self.count_use(sample, seen, model);
-        self.dropped += u64::from(!own);
+        self.dropped += if own { 0 } else { amounts.requests };
     }
 
     fn count_tries(&mut self, sample: &Sample, seen: &Observation, model: &Arc<str>) -> bool {
+        let requests = sample.amounts.requests;
         let mut own = true;
         let mut before = None;
         for (position, (at, &fault)) in sample.tries.iter().zip(&seen.faults).enumerate() {
-            own &= add(&mut self.attempts, FaultLabels { model: Arc::clone(model), fault }, 1);
+            own &= add(&mut self.attempts, FaultLabels { model: Arc::clone(model), fault }, requests);
             if position > 0 {
-                own &= add(&mut self.retries, FaultLabels { model: Arc::clone(model), fault: before }, 1);
+                let labels = FaultLabels { model: Arc::clone(model), fault: before };
+                own &= add(&mut self.retries, labels, requests);
             }
             before = fault;
             if let Some(keys) = &mut self.keys {
                 let (key, project) = (Arc::clone(&at.key), Arc::clone(&at.project));
-                own &= keys.count(KeyLabels { key, project, fault });
+                own &= keys.count(KeyLabels { key, project, fault }, requests);
             }
         }
         own
@@ -212,19 +208,19 @@ impl RunningCounts {
 
     fn count_use(&mut self, sample: &Sample, seen: &Observation, model: &Arc<str>) -> bool {
         let (of_model, own_model) = self.models.place(Arc::clone(model), ModelCounts::default);
-        of_model.tokens.count(&sample.billable);
+        of_model.tokens.count(&sample.amounts.billable);
         match sample.cost {
             Cost::Free => {}
             Cost::Known(money) => of_model.cost = of_model.cost.plus(money),
-            Cost::Unknown => of_model.unpriced += 1,
+            Cost::Unknown => of_model.unpriced += sample.amounts.requests,
         }
         let (caller, own_caller) = self.callers.place(Arc::clone(&sample.caller), CallerCounts::default);
         if let Some(at) = RequestOutcome::ALL.iter().position(|outcome| *outcome == sample.outcome) {
-            caller.outcomes[at] += 1;
+            caller.outcomes[at] += sample.amounts.requests;
         }
-        caller.tokens.count(&sample.billable);
+        caller.tokens.count(&sample.amounts.billable);
         if let Some(limit) = seen.limit {
-            *caller.refusals.entry(limit).or_default() += 1;
+            *caller.refusals.entry(limit).or_default() += sample.amounts.requests;
         }
         own_model && own_caller
     }
@@ -295,9 +291,9 @@ fn time<L: SeriesLabels>(
     series: &mut BoundedSeries<L, Histogram>,
     labels: L,
     buckets: &'static Buckets,
-    duration: Duration,
+    durations: &Histogram,
 ) -> bool {
     let (histogram, own) = series.place(labels, || Histogram::new(buckets));
-    histogram.count(duration);
+    histogram.merge(durations);
     own
 }

@@ -20,13 +20,14 @@ use std::{convert::Infallible, sync::Arc};
 const AT_ONCE: usize = 100;
 
 /// The columns, in their order.
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 16] = [
     "id",
     "source",
     "project",
     "project_number",
     "state",
     "reason",
+    "since",
     "back_in_s",
     "added",
     "weight",
@@ -94,6 +95,7 @@ fn record(row: &Row) -> [Value; COLUMNS.len()] {
         field("project_number"),
         row.state.into(),
         field("reason"),
+        field("since"),
         json!(back_in),
         json!(row.added),
         json!(row.weight),

@@ -1,0 +1,57 @@
+//! What of finished requests adds up: tokens, bytes, times. Requests that count in the same places are summed before they
+//! are counted, so that counting costs by place and not by request.
+
+use crate::{
+    billable::Billable,
+    running::{Buckets, Histogram},
+};
+use std::time::Duration;
+
+/// The sums of some finished requests. See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Amounts {
+    /// How many requests they are of.
+    pub requests: u64,
+    /// What was used. The prompt is that of one of the requests, for the choice of a price: those of all lie on the same
+    /// side of every bound ([`Prices::prompt_bounds`](crate::Prices::prompt_bounds)).
+    pub billable: Billable,
+    /// The request bodies' length.
+    pub bytes_in: u64,
+    /// How much of the answers' bodies was passed on.
+    pub bytes_out: u64,
+    /// From arrival to the end.
+    pub durations: Histogram,
+    /// From arrival to the first byte or event, of those that came so far.
+    pub first_events: Histogram,
+    /// Waiting for a key, of those that came so far.
+    pub waits: Histogram,
+    /// From arrival to sending up, without waiting, of those that came so far.
+    pub overheads: Histogram,
+}
+
+impl Default for Amounts {
+    fn default() -> Self {
+        Self {
+            requests: 0,
+            billable: Billable::default(),
+            bytes_in: 0,
+            bytes_out: 0,
+            durations: Histogram::new(Buckets::TIMES),
+            first_events: Histogram::new(Buckets::TIMES),
+            waits: Histogram::new(Buckets::WAITS),
+            overheads: Histogram::new(Buckets::OVERHEADS),
+        }
+    }
+}
+
+impl Amounts {
+    /// Of one request that used nothing and took this long, to its first event and as a whole.
+    pub fn of_one(duration: Duration, first_event: Option<Duration>) -> Self {
+        Self {
+            requests: 1,
+            durations: Histogram::of(Buckets::TIMES, [duration]),
+            first_events: Histogram::of(Buckets::TIMES, first_event),
+            ..Self::default()
+        }
+    }
+}
