@@ -125,6 +125,10 @@ pub(super) fn done() -> Value {
 fn of_pool() -> Vec<(&'static str, Value)> {
     vec![
         ("project_number", maybe(text())),
+        (
+            "since",
+            maybe(about(time(), "Since when it stands as it does; null where nothing was ever wrong.")),
+        ),
         ("reason", maybe(text())),
         ("back_in_ms", maybe(count())),
         ("models", list(known("ModelTrouble"))),

@@ -28,18 +28,23 @@ pub(super) fn operations() -> Vec<ApiOperation> {
         .fails(409, "The token is the configuration's.");
     let remove = ApiOperation::delete("/api/tokens/{name}", "Removes a token")
         .at("name", "The token's name.")
-        .gives(200, "It is refused from now on; its streams go on.", done())
+        .takes(about(object(&[("cut?", cut())]), "May be left out."))
+        .gives(200, "It is refused from now on.", done())
+        .fails(400, "The body is not this.")
         .fails(404, "No token has this name.")
         .fails(409, "The token is the configuration's.");
     let act = ApiOperation::post("/api/tokens/{name}/{verb}", "Disables, enables or rotates a token")
         .at("name", "The token's name.")
         .at("verb", "`enable`, `disable` or `rotate`.")
         .takes(about(
-            object(&[(
-                "grace?",
-                about(text(), "How long the former secret is let in: a span such as `24h`, or `0s`."),
-            )]),
-            "For `rotate`; 24 hours where nothing is said.",
+            object(&[
+                (
+                    "grace?",
+                    about(text(), "How long the former secret is let in: a span such as `24h`, or `0s`; 24 hours where nothing is said."),
+                ),
+                ("cut?", cut()),
+            ]),
+            "`grace` is for `rotate`, `cut` for `disable`.",
         ))
         .gives(200, "`enable` and `disable`: it is done.", done())
         .gives(201, "`rotate`: the new secret, which is shown here and never again.", new_token())
@@ -47,6 +52,11 @@ pub(super) fn operations() -> Vec<ApiOperation> {
         .fails(404, "No token has this name, or there is no such verb.")
         .fails(409, "The token is the configuration's.");
     [all, add, revise, remove, act].map(|operation| operation.under(TAG)).into()
+}
+
+/// Whether what runs under the token ends.
+fn cut() -> Value {
+    about(flag(), "Whether its running streams and sessions end too, within a second; otherwise they go on.")
 }
 
 fn new_token() -> Value {
