@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::coding::Coding;
 use crate::config::{Config, Shape, UnknownKeys};
+use crate::conversation::ScriptedConversation;
 use crate::keys::Key;
 use crate::models::{Model, ModelKind};
 use crate::prefix::PrefixCache;
@@ -73,6 +74,9 @@ pub struct Flags {
     /// A fault rule, such as '{"match":{"path":"/v1beta"},"times":1,"fault":{"kind":"status","status":503}}'
     #[arg(long = "fault", value_name = "JSON", value_parser = rule, long_help = FAULT_HELP)]
     pub faults: Vec<Rule>,
+    /// A conversation that models play, such as '{"steps":[{"parts":[{"call":{"name":"f","args":{}}}]},{"parts":[{"text":"Done."}]}]}'
+    #[arg(long = "conversation", value_name = "JSON", value_parser = conversation)]
+    pub conversations: Vec<ScriptedConversation>,
     /// Serve TLS with a certificate made on the spot; its authority is printed
     #[arg(long)]
     pub tls: bool,
@@ -97,6 +101,10 @@ fn rule(text: &str) -> Result<Rule, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
+fn conversation(text: &str) -> Result<ScriptedConversation, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
 impl Flags {
     fn config(self) -> Config {
         let mut config = Config {
@@ -109,6 +117,7 @@ impl Flags {
                 .prefix_cache
                 .map(|min_tokens| PrefixCache { min_tokens, ..PrefixCache::default() }),
             faults: self.faults,
+            conversations: self.conversations,
             codings: vec![self.coding],
             h2_window_bytes: self.h2_window_bytes,
             tls: self.tls.then(Tls::default),
@@ -152,6 +161,7 @@ pub fn run(flags: Flags) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conversation::ScriptedStep;
 
     #[derive(clap::Parser)]
     struct Command {
@@ -188,7 +198,10 @@ mod tests {
     #[test]
     fn limits_shape_and_faults_are_taken_from_the_flags() {
         let fault = r#"{"times":1,"fault":{"kind":"status","status":503}}"#;
+        let conversation = r#"{"steps":[{"parts":[{"text":"hi"}]}]}"#;
         let config = config(&[
+            "--conversation",
+            conversation,
             "--rpm",
             "5",
             "--minute",
@@ -203,6 +216,7 @@ mod tests {
         assert_eq!(config.quotas, [Quota { rpm: Some(5), ..Quota::default() }]);
         assert_eq!(config.quota_window, MinuteWindow::Fixed);
         assert_eq!(config.shape, Shape { events: 3, interval_ms: 20, text_bytes: 0 });
+        assert_eq!(config.conversations, [ScriptedConversation::new([ScriptedStep::texts(["hi"])])]);
         assert_eq!(config.faults, [Rule::new(crate::Fault::status(503)).times(1)]);
     }
 }

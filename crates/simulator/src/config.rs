@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::coding::Coding;
+use crate::conversation::ScriptedConversation;
 use crate::fault::Fault;
 use crate::keys::Key;
 use crate::lifecycle::Lifecycle;
@@ -40,6 +41,8 @@ pub struct Config {
     pub lifecycle: Lifecycle,
     /// Faults in force from the start; the first rule that matches counts.
     pub faults: Vec<Rule>,
+    /// Conversations that models play from the start; the first that matches and has a step left counts.
+    pub conversations: Vec<ScriptedConversation>,
     /// Content codings of answers; the first that a client takes counts. Google's is gzip.
     pub codings: Vec<Coding>,
     /// Serve over TLS with a certificate made on the spot.
@@ -70,6 +73,7 @@ impl Default for Config {
             shape: Shape::default(),
             lifecycle: Lifecycle::default(),
             faults: Vec::new(),
+            conversations: Vec::new(),
             codings: vec![Coding::Gzip],
             tls: None,
             threads: 1,

@@ -6,34 +6,39 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use crate::config::Shape;
-use crate::prompt::{Calling, Function, Prompt, signature};
+use crate::demand::{WantedCall, demanded};
+use crate::prompt::{Calling, Prompt};
 
 /// Longest piece of a prompt that is repeated, in bytes.
 const ECHO_LIMIT: usize = 4096;
 /// Largest text of a unary answer, in bytes.
 const UNARY_LIMIT: usize = 16 * 1024 * 1024;
+/// Longest prompt in which demands are looked for, in bytes.
+const DEMAND_LIMIT: usize = 1024 * 1024;
+/// A model that is offered more functions than these calls one only when told to in so many words: the prompts of agents
+/// mention their tools all the time.
+const FEW: usize = 4;
 const FILLER: &str = " and so on, as long as was asked for";
 
 /// A model's answer.
 pub(crate) enum Reply {
     Text(Pieces),
-    Call { name: String, args: Value, signature: String },
+    /// At least one, at once.
+    Calls(Vec<WantedCall>),
 }
 
 impl Reply {
     pub(crate) fn to(prompt: &Prompt, shape: Shape) -> Self {
-        if let Some(function) = called(prompt) {
-            return Self::Call {
-                name: function.name.clone(),
-                args: arguments(&function.parameters, &prompt.text),
-                signature: signature(&function.name),
-            };
+        let calls = calls(prompt);
+        if !calls.is_empty() {
+            return Self::Calls(calls);
         }
         let said = clip(&prompt.text);
-        let text = match &prompt.tool_result {
+        let text = match (&prompt.schema, &prompt.tool_result) {
+            (Some(schema), _) if prompt.json => arguments(schema, &prompt.text).to_string(),
             _ if prompt.json => json!({"you_said": said}).to_string(),
-            Some(result) => format!("You said: {said} The function said: {}", clip(result)),
-            None => format!("You said: {said}"),
+            (_, Some(result)) => format!("You said: {said} The function said: {}", clip(result)),
+            (_, None) => format!("You said: {said}"),
         };
         Self::Text(Pieces::cut(text, shape))
     }
@@ -44,15 +49,32 @@ fn clip(text: &str) -> &str {
     &text[..end.unwrap_or_default()]
 }
 
-fn called(prompt: &Prompt) -> Option<&Function> {
+/// The calls of this step: those the prompt demands, else one that the mode demands or whose name is mentioned.
+fn calls(prompt: &Prompt) -> Vec<WantedCall> {
+    if prompt.calling == Calling::Never || prompt.functions.is_empty() {
+        return Vec::new();
+    }
+    if prompt.text.len() <= DEMAND_LIMIT {
+        let known = |name: &str| prompt.functions.iter().any(|function| function.name == name);
+        let mut steps = demanded(&prompt.text, known);
+        if !steps.is_empty() {
+            let due = prompt.rounds < steps.len();
+            return if due { steps.swap_remove(prompt.rounds) } else { Vec::new() };
+        }
+    }
     if prompt.tool_result.is_some() {
-        return None;
+        return Vec::new();
     }
-    match prompt.calling {
-        Calling::Never => None,
+    let function = match prompt.calling {
         Calling::Must => prompt.functions.first(),
-        Calling::Auto => prompt.functions.iter().find(|function| prompt.text.contains(&function.name)),
-    }
+        _ if prompt.functions.len() > FEW => None,
+        _ => prompt.functions.iter().find(|function| prompt.text.contains(&function.name)),
+    };
+    let call = |name: &str, parameters| WantedCall {
+        name: name.to_owned(),
+        args: arguments(parameters, &prompt.text),
+    };
+    function.map(|function| call(&function.name, &function.parameters)).into_iter().collect()
 }
 
 /// Values that fit the schema; strings are the prompt.
@@ -60,7 +82,11 @@ fn arguments(schema: &Value, said: &str) -> Value {
     if let Some(first) = schema.get("enum").and_then(Value::as_array).and_then(|values| values.first()) {
         return first.clone();
     }
-    let kind = schema.get("type").and_then(Value::as_str).unwrap_or("object").to_ascii_lowercase();
+    let kind = match schema.get("type") {
+        Some(Value::Array(kinds)) => kinds.first(),
+        kind => kind,
+    };
+    let kind = kind.and_then(Value::as_str).unwrap_or("object").to_ascii_lowercase();
     match kind.as_str() {
         "string" => json!(clip(said)),
         "integer" | "number" => json!(1),
@@ -124,6 +150,11 @@ impl Pieces {
             longer.push(' ');
         }
         Cow::Owned(longer)
+    }
+
+    /// The text, if the pieces are nothing but it.
+    pub(crate) fn plain(&self) -> Option<&str> {
+        (self.least_bytes == 0 && self.count == self.cuts.len() as u64).then_some(self.text.as_str())
     }
 
     /// All pieces, for a unary answer.

@@ -151,6 +151,44 @@ impl ApiError {
         }))
     }
 
+    /// Fields of the request that cannot be read: where each is, and what is wrong with it.
+    pub(crate) fn unreadable_fields(violations: &[(String, String)]) -> Self {
+        let descriptions: Vec<&str> = violations.iter().map(|(_, wrong)| wrong.as_str()).collect();
+        let violations: Vec<Value> = violations
+            .iter()
+            .map(|(field, description)| json!({"field": field, "description": description}))
+            .collect();
+        Self::new(400, descriptions.join("\n")).detail(json!({
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": violations,
+        }))
+    }
+
+    /// A function call of the turn under way without its signature; `position` counts contents from 1.
+    pub(crate) fn signature_missing(function: &str, position: Option<usize>) -> Self {
+        let position = position.map(|position| format!(" , position {position}")).unwrap_or_default();
+        Self::new(
+            400,
+            format!(
+                "Function call is missing a thought_signature in functionCall parts. This is required for tools to work correctly, and missing thought_signature may lead to degraded model performance. Additional data, function call `default_api:{function}`{position}. Please refer to https://ai.google.dev/gemini-api/docs/thought-signatures for more details."
+            ),
+        )
+    }
+
+    pub(crate) fn signature_corrupted() -> Self {
+        Self::new(400, "Corrupted thought signature.")
+    }
+
+    /// A prompt over the model's limit.
+    pub(crate) fn input_too_long(tokens: u64, limit: u64) -> Self {
+        Self::new(
+            400,
+            format!(
+                "The input token count ({tokens}) exceeds the maximum number of tokens allowed ({limit})."
+            ),
+        )
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

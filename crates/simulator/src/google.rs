@@ -18,6 +18,12 @@ pub enum GoogleError {
     UnknownField,
     /// 400 "Request payload size exceeds the limit".
     PayloadTooLarge,
+    /// 400 "The input token count (1048577) exceeds the maximum number of tokens allowed".
+    InputTooLong,
+    /// 400 "Function call is missing a `thought_signature`".
+    SignatureMissing,
+    /// 400 "Corrupted thought signature."
+    SignatureCorrupted,
     /// 401 `ACCESS_TOKEN_TYPE_UNSUPPORTED`.
     Unauthenticated,
     /// 402: the prepaid credits are gone.

@@ -5,7 +5,7 @@
 //! Rust tests start a [`Simulator`] in-process; the command line runs it through [`cli`].
 //!
 //! Floors, each importing lower ones only: the wire (`line`, `frames`, `coding`, `error`, `answer`) and what can be asked for
-//! (`route`, `fault`, `rule`, `config`); then `world`, all that is remembered; then one request (`exchange`, `call`,
+//! (`route`, `fault`, `rule`, `config`, `conversation`); then `world`, all that is remembered; then one request (`exchange`, `call`,
 //! `auth`); then who answers it (`native`, `resources`, `openai`, `live`, put on the wire by `respond`); then `dispatch`
 //! and `server`.
 
@@ -17,6 +17,8 @@ pub mod cli;
 mod coding;
 mod config;
 mod control;
+mod conversation;
+mod demand;
 mod dispatch;
 mod door;
 mod echo;
@@ -45,6 +47,7 @@ mod route;
 mod rule;
 mod script;
 mod server;
+mod signature;
 mod stats;
 mod tls;
 mod world;
@@ -52,6 +55,10 @@ mod world;
 pub use calls::{KeyCalls, ModelCalls};
 pub use coding::Coding;
 pub use config::{Config, Shape, UnknownKeys};
+pub use conversation::{
+    AfterSteps, ConversationState, GroundedText, GroundingSource, PromptCondition, ScriptedCall,
+    ScriptedConversation, ScriptedGrounding, ScriptedPart, ScriptedStep, Signing,
+};
 pub use door::{Outage, Refusal};
 pub use fault::{Delivery, Fault, Page};
 pub use google::GoogleError;
@@ -63,6 +70,6 @@ pub use prefix::PrefixCache;
 pub use quota::{MinuteWindow, Quota};
 pub use rule::{Match, Rule, RuleState};
 pub use server::Simulator;
-pub use stats::Stats;
+pub use stats::{SignatureCounts, Stats};
 pub use tls::{Leaf, Tls};
 pub use world::{OwnedResource, WrongOwner};

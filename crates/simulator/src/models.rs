@@ -55,6 +55,9 @@ impl Model {
             ("gemini-3.7-pro", Generate),
             ("gemini-3.8-flash", Generate),
             ("gemini-flash-latest", Generate),
+            ("gemini-flash-lite-latest", Generate),
+            ("gemini-3-flash-preview", Generate),
+            ("gemini-3-pro-preview", Generate),
             ("gemini-2.5-flash-image", Generate),
             ("gemini-embedding-001", Embed),
             ("imagen-4.0-generate-001", Image),
@@ -65,9 +68,9 @@ impl Model {
         .collect()
     }
 
-    /// From Gemini 3 on, function calls must come back with the signature they were issued with.
+    /// From Gemini 3 on, function calls have ids and must come back with the signature they were issued with.
     pub(crate) fn wants_signatures(&self) -> bool {
-        self.id.starts_with("gemini-3")
+        self.id.starts_with("gemini-3") || self.id.ends_with("-latest")
     }
 
     /// As `GET models` shows it.

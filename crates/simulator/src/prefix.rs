@@ -93,7 +93,7 @@ mod tests {
     fn native(project: &str, system: &str, turns: &[&str]) -> Vec<Prefix> {
         let contents: Vec<_> = turns.iter().map(|text| json!({"parts": [{"text": text}]})).collect();
         let request = json!({"systemInstruction": {"parts": [{"text": system}]}, "contents": contents});
-        prefixes(project, "m", &request, &Prompt::native(&request, false).unwrap())
+        prefixes(project, "m", &request, &Prompt::native(&request).unwrap())
     }
 
     #[test]

@@ -1,12 +1,10 @@
-//! What is asked of a model, read from either dialect: the text, the functions on offer, and whether old function calls
-//! came back with the signatures they were issued with.
+//! What is asked of a model, read from either dialect: the text, the functions on offer, what functions have answered.
+//! Whether a native conversation keeps Google's rules is asked in `native`.
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
+use crate::signature::{Genuineness, Signed};
 
 /// A function the model may call.
 pub(crate) struct Function {
@@ -29,6 +27,10 @@ pub(crate) struct Prompt {
     pub(crate) text: String,
     /// What the functions answered, if that is what came last.
     pub(crate) tool_result: Option<String>,
+    /// How often functions have answered since that text.
+    pub(crate) rounds: usize,
+    /// How many turns are the model's.
+    pub(crate) model_turns: usize,
     pub(crate) tokens: u64,
     /// Bytes of text before the first turn, up to its end, up to the end of the second ...
     pub(crate) bytes_upto: Vec<usize>,
@@ -36,6 +38,12 @@ pub(crate) struct Prompt {
     pub(crate) calling: Calling,
     /// The answer is to be JSON.
     pub(crate) json: bool,
+    /// It is to fit this schema.
+    pub(crate) schema: Option<Value>,
+    /// The model may search the web.
+    pub(crate) search: bool,
+    /// Thoughts are to be shown.
+    pub(crate) thoughts: bool,
 }
 
 /// Four bytes a token, rounded up.
@@ -48,43 +56,47 @@ pub(crate) fn field<'a>(value: &'a Value, camel: &str, snake: &str) -> Option<&'
     value.get(camel).or_else(|| value.get(snake))
 }
 
-fn items(value: Option<&Value>) -> &[Value] {
+pub(crate) fn items(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn text(value: Option<&Value>) -> &str {
+pub(crate) fn text(value: Option<&Value>) -> &str {
     value.and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The signature the model puts on a call of `function`; it depends on nothing that may change on its way.
-pub(crate) fn signature(function: &str) -> String {
-    STANDARD.encode(Sha256::digest(format!("signed: {function}")))
+/// Whether the parts of a content have a function's answer among them: then it goes on with a turn and begins none.
+pub(crate) fn answers_calls(content: &Value) -> bool {
+    items(content.get("parts"))
+        .iter()
+        .any(|part| field(part, "functionResponse", "function_response").is_some())
 }
 
-/// Checks a returned signature. Python sends it in the URL-safe alphabet.
-fn check_signature(function: &str, returned: Option<&Value>) -> Result<(), ApiError> {
-    let Some(returned) = returned.and_then(Value::as_str).filter(|text| !text.is_empty()) else {
-        return Err(ApiError::new(
-            400,
-            format!(
-                "Function call is missing a thought_signature in functionCall parts. This is required for tools to work correctly, and missing thought_signature may lead to degraded model performance. Additional data, function call `default_api:{function}`. Please refer to https://ai.google.dev/gemini-api/docs/thought-signatures for more details."
-            ),
-        ));
-    };
-    let plain = returned.trim_end_matches('=').replace('-', "+").replace('_', "/");
-    let known =
-        STANDARD_NO_PAD.decode(plain).is_ok_and(|bytes| STANDARD.encode(bytes) == signature(function));
-    // Google documents these two for calls that no model made.
-    let bypass =
-        matches!(returned, "skip_thought_signature_validator" | "context_engineering_is_the_way_to_go");
-    if known || bypass { Ok(()) } else { Err(ApiError::new(400, "Corrupted thought signature.")) }
+/// Whether a content is the model's.
+pub(crate) fn by_model(content: &Value) -> bool {
+    text(content.get("role")) == "model"
+}
+
+/// Checks the signature of a chat message's first call, which is of the turn under way.
+fn check_signature(call: &Value) -> Result<(), ApiError> {
+    let function = text(call.pointer("/function/name"));
+    let returned = text(call.pointer("/extra_content/google/thought_signature"));
+    if returned.is_empty() {
+        return Err(ApiError::signature_missing(function, None));
+    }
+    let args = serde_json::from_str(text(call.pointer("/function/arguments"))).unwrap_or_default();
+    let signed = Signed::Call { id: call.get("id").and_then(Value::as_str), name: function, args: &args };
+    match signed.judge(returned) {
+        Genuineness::Genuine | Genuineness::Skipped => Ok(()),
+        Genuineness::Corrupted => Err(ApiError::signature_corrupted()),
+    }
 }
 
 impl Prompt {
     /// From a `GenerateContentRequest`.
-    pub(crate) fn native(request: &Value, signed: bool) -> Result<Self, ApiError> {
+    pub(crate) fn native(request: &Value) -> Result<Self, ApiError> {
         let mut newest = String::new();
         let mut tool_result = None;
+        let (mut rounds, mut model_turns) = (0, 0);
         let mut bytes = 0;
         if let Some(system) = field(request, "systemInstruction", "system_instruction") {
             bytes +=
@@ -96,37 +108,36 @@ impl Prompt {
         }
         let mut bytes_upto = vec![bytes];
         for content in contents {
-            let by_model = text(content.get("role")) == "model";
             let mut said = String::new();
-            let mut called = false;
-            tool_result = None;
+            let mut results: Option<String> = None;
             for part in items(content.get("parts")) {
                 said.push_str(text(part.get("text")));
                 if let Some(inline) = field(part, "inlineData", "inline_data") {
                     bytes += text(inline.get("data")).len();
                 }
+                if let Some(call) = field(part, "functionCall", "function_call") {
+                    bytes += call.get("args").unwrap_or(&Value::Null).to_string().len();
+                }
                 if let Some(response) = field(part, "functionResponse", "function_response") {
                     let response = response.get("response").unwrap_or(&Value::Null).to_string();
                     bytes += response.len();
-                    tool_result = Some(response);
-                }
-                // Of parallel calls only the first is signed.
-                if let Some(call) = field(part, "functionCall", "function_call")
-                    && by_model
-                    && signed
-                    && !std::mem::replace(&mut called, true)
-                {
-                    check_signature(
-                        text(call.get("name")),
-                        field(part, "thoughtSignature", "thought_signature"),
-                    )?;
+                    results = Some(match results {
+                        None => response,
+                        Some(before) => before + " and " + &response,
+                    });
                 }
             }
             bytes += said.len();
             bytes_upto.push(bytes);
-            if !by_model && !said.is_empty() {
+            if by_model(content) {
+                model_turns += 1;
+            } else if results.is_some() {
+                rounds += 1;
+            } else if !said.is_empty() {
                 newest = said;
+                rounds = 0;
             }
+            tool_result = results;
         }
         let functions = items(request.get("tools"))
             .iter()
@@ -150,12 +161,29 @@ impl Prompt {
             "NONE" => Calling::Never,
             _ => Calling::Auto,
         };
-        let json = field(request, "generationConfig", "generation_config").is_some_and(|config| {
-            text(field(config, "responseMimeType", "response_mime_type")) == "application/json"
+        let config = field(request, "generationConfig", "generation_config");
+        let json = text(config.and_then(|config| field(config, "responseMimeType", "response_mime_type")))
+            == "application/json";
+        let schema = config.and_then(|config| {
+            field(config, "responseJsonSchema", "response_json_schema")
+                .or_else(|| field(config, "responseSchema", "response_schema"))
         });
+        let thinking = config.and_then(|config| field(config, "thinkingConfig", "thinking_config"));
+        let thoughts = thinking.is_some_and(|thinking| {
+            field(thinking, "includeThoughts", "include_thoughts") == Some(&Value::Bool(true))
+                && field(thinking, "thinkingBudget", "thinking_budget").and_then(Value::as_i64) != Some(0)
+        });
+        let search = items(request.get("tools"))
+            .iter()
+            .any(|tool| field(tool, "googleSearch", "google_search").is_some());
         Ok(Self {
             text: newest,
             tool_result,
+            rounds,
+            model_turns,
+            schema: schema.cloned(),
+            search,
+            thoughts,
             tokens: tokens(bytes).max(1),
             bytes_upto,
             functions,
@@ -174,7 +202,9 @@ impl Prompt {
             return Err(ApiError::new(400, "* GenerateContentRequest.contents: contents is not specified\n"));
         }
         let mut bytes_upto = vec![bytes];
-        for message in messages {
+        let begun = messages.iter().rposition(|message| text(message.get("role")) == "user").unwrap_or(0);
+        let (mut rounds, mut model_turns) = (0, 0);
+        for (at, message) in messages.iter().enumerate() {
             let said = match message.get("content") {
                 Some(Value::String(said)) => said.clone(),
                 Some(Value::Array(parts)) => parts.iter().map(|part| text(part.get("text"))).collect(),
@@ -185,16 +215,22 @@ impl Prompt {
             tool_result = None;
             match text(message.get("role")) {
                 "assistant" => {
+                    model_turns += 1;
+                    rounds += usize::from(message.get("tool_calls").is_some());
+                    // Of parallel calls only the first is signed.
                     if let Some(call) = items(message.get("tool_calls")).first()
                         && signed
+                        && at > begun
                     {
-                        let name = text(call.pointer("/function/name"));
-                        check_signature(name, call.pointer("/extra_content/google/thought_signature"))?;
+                        check_signature(call)?;
                     }
                 }
                 "tool" => tool_result = Some(said),
                 "system" | "developer" => {}
-                _ => newest = said,
+                _ => {
+                    newest = said;
+                    rounds = 0;
+                }
             }
         }
         let choice = request.get("tool_choice");
@@ -218,6 +254,11 @@ impl Prompt {
         Ok(Self {
             text: newest,
             tool_result,
+            rounds,
+            model_turns,
+            schema: None,
+            search: false,
+            thoughts: false,
             tokens: tokens(bytes).max(1),
             bytes_upto,
             functions,

@@ -37,6 +37,9 @@ impl GoogleError {
             Self::PayloadTooLarge => {
                 ApiError::new(400, "Request payload size exceeds the limit: 20971520 bytes.")
             }
+            Self::InputTooLong => ApiError::input_too_long(1_048_577, 1_048_576),
+            Self::SignatureMissing => ApiError::signature_missing("f", Some(2)),
+            Self::SignatureCorrupted => ApiError::signature_corrupted(),
             Self::Unauthenticated => of_key(KeyState::Unauthenticated),
             Self::CreditsGone => of_key(KeyState::CreditsDepleted),
             Self::CreditsDepleted => ApiError::new(

@@ -144,7 +144,7 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Match {
-    fn meets(&self, subject: &Subject<'_>) -> bool {
+    pub(crate) fn meets(&self, subject: &Subject<'_>) -> bool {
         fn agrees(wanted: Option<&String>, found: Option<&str>) -> bool {
             wanted.is_none_or(|wanted| found == Some(wanted))
         }

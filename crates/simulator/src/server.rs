@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::coding::Coding;
 use crate::config::{Config, Shape};
 use crate::control;
+use crate::conversation::{ConversationState, ScriptedConversation};
 use crate::dispatch;
 use crate::door::{Door, Outage};
 use crate::journal::LoggedRequest;
@@ -98,6 +99,21 @@ impl Simulator {
         self.world.faults()
     }
 
+    /// Replaces the scripted conversations; each begins with its first step.
+    pub fn set_conversations(&self, conversations: impl IntoIterator<Item = ScriptedConversation>) {
+        self.world.set_conversations(conversations.into_iter().collect());
+    }
+
+    /// The scripted conversations, how far each has come, and the requests that it has answered.
+    pub fn conversations(&self) -> Vec<ConversationState> {
+        self.world.conversations()
+    }
+
+    /// Replaces the longest prompts of models, in tokens; a model that is not named takes any.
+    pub fn set_input_limits<S: Into<String>>(&self, limits: impl IntoIterator<Item = (S, u64)>) {
+        self.world.set_input_limits(limits.into_iter().map(|(model, limit)| (model.into(), limit)).collect());
+    }
+
     /// Lets nobody in until the outage is over. When this returns, new connections meet it already; those that are open
     /// break at once, unless they are to stay.
     ///
@@ -172,7 +188,8 @@ impl Simulator {
         self.world.stats()
     }
 
-    /// Forgets requests, counters, quota windows and cached prefixes; keys, faults, limits, shape and resources stay.
+    /// Forgets requests, counters, quota windows and cached prefixes; keys, faults, conversations, limits, shape and
+    /// resources stay.
     pub fn reset(&self) {
         self.world.reset();
     }

@@ -24,6 +24,9 @@ pub struct Stats {
     pub by_fault: BTreeMap<String, u64>,
     /// Uses of a resource, in path or body, by a key of a project that does not own it.
     pub wrong_owner: u64,
+    /// What became of thought signatures.
+    #[serde(default)]
+    pub signatures: SignatureCounts,
     /// Exchanges the client left.
     pub clients_left: u64,
     /// Exchanges not yet ended.
@@ -47,11 +50,42 @@ impl fmt::Debug for Stats {
             .field("by_status", &self.by_status)
             .field("by_model", &self.by_model)
             .field("clients_left", &self.clients_left)
+            .field("signatures", &self.signatures)
             .field("wrong_owner", &self.wrong_owner)
             .field("open_requests", &self.open_requests)
             .field("connections", &self.connections)
             .field("open_connections", &self.open_connections)
             .finish_non_exhaustive()
+    }
+}
+
+/// What became of thought signatures on the native surface, and of the ids that calls have for the same reason. Those that
+/// come back are counted anew with every request, whatever model it is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SignatureCounts {
+    /// Given with a part of an answer.
+    pub issued: u64,
+    /// Come back with the part that they were given with.
+    pub returned: u64,
+    /// Come back as `skip_thought_signature_validator` or its like.
+    pub skipped: u64,
+    /// Missing where they are demanded; each refused a request.
+    pub missing: u64,
+    /// Come back altered, made up or with another part.
+    pub corrupted: u64,
+    /// Answers of functions without the id that their call has.
+    pub ids_missing: u64,
+}
+
+impl SignatureCounts {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.issued += more.issued;
+        self.returned += more.returned;
+        self.skipped += more.skipped;
+        self.missing += more.missing;
+        self.corrupted += more.corrupted;
+        self.ids_missing += more.ids_missing;
     }
 }
 

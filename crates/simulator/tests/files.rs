@@ -346,12 +346,18 @@ async fn a_file_is_used_by_its_project_alone_whatever_names_it() {
         body["contents"][0]["parts"].as_array_mut().unwrap().push(part);
         body
     };
+    // A function's answer follows upon its call.
+    let mut answered = hello();
+    let response =
+        json!({"functionResponse": {"name": "f", "response": {}, "parts": [{"fileData": {"fileUri": uri}}]}});
+    answered["contents"].as_array_mut().unwrap().extend([
+        json!({"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]}),
+        json!({"role": "user", "parts": [response]}),
+    ]);
     let bodies = [
         with(json!({"fileData": {"fileUri": uri, "mimeType": "text/plain"}})),
         with(json!({"file_data": {"file_uri": name}})),
-        with(
-            json!({"functionResponse": {"name": "f", "response": {}, "parts": [{"fileData": {"fileUri": uri}}]}}),
-        ),
+        answered,
     ];
     let count = "/v1beta/models/gemini-2.5-flash:countTokens";
     let mut refused = 0;

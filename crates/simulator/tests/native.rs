@@ -156,8 +156,22 @@ async fn tokens_are_counted() {
     let sim = simulator().await;
     let target = "/v1beta/models/gemini-2.5-flash:countTokens";
     assert_eq!(native(&sim, target, &hello()).await.json()["totalTokens"], 4);
-    let wrapped = json!({"generateContentRequest": hello()});
-    assert_eq!(native(&sim, target, &wrapped).await.json()["totalTokens"], 4);
+    let mut whole = hello();
+    whole["systemInstruction"] = json!({"parts": [{"text": "be brief"}]});
+    let wrapped = |whole: &Value| json!({"generateContentRequest": whole});
+    let nameless = native(&sim, target, &wrapped(&whole)).await;
+    assert_eq!(nameless.status, 400);
+    assert!(nameless.text().contains("generate_content_request.model: unexpected model name format"));
+    whole["model"] = json!("models/gemini-2.5-flash");
+    assert_eq!(native(&sim, target, &wrapped(&whole)).await.json()["totalTokens"], 6);
+    // Beside the contents there is no place for instructions and tools.
+    for field in ["systemInstruction", "tools"] {
+        let mut bare = hello();
+        bare[field] = json!({});
+        let refused = native(&sim, target, &bare).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.text().contains(&format!("Unknown name \\\"{field}\\\": Cannot find field.")));
+    }
 }
 
 #[tokio::test]

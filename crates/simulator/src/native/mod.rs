@@ -3,7 +3,10 @@
 mod cached;
 mod embed;
 mod generate;
+mod grounding;
 mod listing;
+mod rules;
+mod turn;
 
 pub(crate) use cached::used as used_cache;
 pub(crate) use embed::{DIMENSIONS, PNG_BASE64, embedded, vector};

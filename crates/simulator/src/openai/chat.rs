@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 use super::model;
 use crate::answer::{Answer, Framing};
 use crate::call::{Call, only_fields};
+use crate::demand::WantedCall;
 use crate::echo::Reply;
 use crate::error::ApiError;
 use crate::models::ModelKind;
 use crate::native;
 use crate::prompt::{Prompt, tokens};
 use crate::quota::Metered;
+use crate::signature::Signed;
 use crate::world::World;
 
 const FIELDS: &[&str] = &[
@@ -110,8 +112,8 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
         return Ok(Answer::line(&whole(&frame, reply, number)));
     }
     Ok(match reply {
-        Reply::Call { name, args, signature } => {
-            let (message, spent) = called(&name, &args, &signature, number);
+        Reply::Calls(calls) => {
+            let (message, spent) = called(&calls, number);
             Answer::events(Framing::OpenAi, std::iter::once(frame.chunk(&message, Some("tool_calls"), spent)))
         }
         Reply::Text(pieces) => {
@@ -127,24 +129,34 @@ pub(super) fn complete(call: &Call<'_>) -> Result<Answer, ApiError> {
     })
 }
 
-/// The message of a function call, and its tokens.
-fn called(name: &str, args: &Value, signature: &str, number: u64) -> (Value, u64) {
-    let args = args.to_string();
-    let spent = tokens(name.len() + args.len());
+/// The message of function calls, and its tokens.
+fn called(calls: &[WantedCall], number: u64) -> (Value, u64) {
+    let mut spent = 0;
+    let mut told = Vec::with_capacity(calls.len());
+    for (at, WantedCall { name, args }) in calls.iter().enumerate() {
+        let arguments = args.to_string();
+        spent += tokens(name.len() + arguments.len());
+        let id =
+            if at == 0 { format!("function-call-{number}") } else { format!("function-call-{number}-{at}") };
+        let mut call = json!({
+            "function": {"arguments": arguments, "name": name},
+            "id": id,
+            "type": "function",
+        });
+        if at == 0 {
+            let signature = Signed::Call { id: Some(&id), name, args }.issue(number);
+            call["extra_content"] = json!({"google": {"thought_signature": signature}});
+        }
+        told.push(call);
+    }
     // Whole, without the `index` that OpenAI gives to the deltas of a stream.
-    let message = json!({"role": "assistant", "tool_calls": [{
-        "extra_content": {"google": {"thought_signature": signature}},
-        "function": {"arguments": args, "name": name},
-        "id": format!("function-call-{number}"),
-        "type": "function",
-    }]});
-    (message, spent)
+    (json!({"role": "assistant", "tool_calls": told}), spent)
 }
 
 fn whole(frame: &ChunkFrame, reply: Reply, number: u64) -> Value {
     match reply {
-        Reply::Call { name, args, signature } => {
-            let (message, spent) = called(&name, &args, &signature, number);
+        Reply::Calls(calls) => {
+            let (message, spent) = called(&calls, number);
             frame.whole(&message, "tool_calls", spent)
         }
         Reply::Text(pieces) => {

@@ -78,7 +78,7 @@ fn create(call: &Call<'_>) -> Result<Value, ApiError> {
     let id = name.strip_prefix("models/").unwrap_or(name);
     let model = call.model(id, &[ModelKind::Generate], "createCachedContent")?;
     let size = match call.json.get("contents") {
-        Some(_) => Prompt::native(&call.json, false)?.tokens,
+        Some(_) => Prompt::native(&call.json)?.tokens,
         None => tokens(call.body.len()),
     };
     let id = world.resources.ids.id(LOWER, 40);

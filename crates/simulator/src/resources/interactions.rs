@@ -111,7 +111,7 @@ fn asked(call: &Call<'_>) -> Result<InteractionRequest, ApiError> {
         return Err(ApiError::new(400, "input is required."));
     }
     let contents = json!({"contents": [{"role": "user", "parts": [{"text": said}]}]});
-    let prompt = Prompt::native(&contents, false)?;
+    let prompt = Prompt::native(&contents)?;
     let project = call.key.project.as_str();
     // What was said before is read again.
     let before = match request.get("previous_interaction_id").and_then(Value::as_str) {
@@ -130,7 +130,7 @@ fn asked(call: &Call<'_>) -> Result<InteractionRequest, ApiError> {
             let count = pieces.count.min(MOST_PIECES);
             (0..count).map(|n| pieces.piece(n).into_owned()).collect()
         }
-        Reply::Call { .. } => Vec::new(),
+        Reply::Calls(_) => Vec::new(),
     };
     Ok(InteractionRequest { by, pieces, input_tokens, stored, streamed, background })
 }

@@ -24,6 +24,7 @@ pub(crate) use uploads::{Announced, Session, UploadStage, Uploads};
 use crate::calls::Calls;
 use crate::coding::Coding;
 use crate::config::{Config, Shape, UnknownKeys};
+use crate::conversation::{ConversationState, Conversations, ScriptedConversation, ScriptedStep};
 use crate::door::Door;
 use crate::error::ApiError;
 use crate::journal::{Arrival, End, Entry, Journal, LoggedRequest, spell};
@@ -34,7 +35,7 @@ use crate::prefix::{Prefixes, prefixes};
 use crate::prompt::Prompt;
 use crate::quota::{Meter, Metered, Now, Quota};
 use crate::rule::{Faults, Rule, RuleState, Stage, Strike, Subject};
-use crate::stats::{Stats, count};
+use crate::stats::{SignatureCounts, Stats, count};
 
 /// The counters of [`Stats`] that are not atomics of their own.
 #[derive(Default)]
@@ -47,6 +48,7 @@ struct Totals {
     by_fault: BTreeMap<String, u64>,
     clients_left: u64,
     wrong_owner: u64,
+    signatures: SignatureCounts,
 }
 
 pub(crate) struct World {
@@ -63,6 +65,9 @@ pub(crate) struct World {
     codings: RwLock<Vec<Coding>>,
     pub(crate) door: Arc<Door>,
     faults: Mutex<Faults>,
+    conversations: Mutex<Conversations>,
+    /// The longest prompts of models, in tokens.
+    input_limits: RwLock<BTreeMap<String, u64>>,
     meter: Mutex<Meter>,
     prefixes: Option<Mutex<Prefixes>>,
     /// What projects own.
@@ -102,6 +107,8 @@ impl World {
             codings: RwLock::new(config.codings),
             door: Arc::new(door),
             faults: Mutex::new(Faults::new(config.faults)),
+            conversations: Mutex::new(Conversations::new(config.conversations)),
+            input_limits: RwLock::default(),
             meter: Mutex::new(Meter::new(config.quotas, config.quota_minute, config.quota_window)),
             prefixes: config.prefix_cache.map(|cache| Mutex::new(Prefixes::new(cache))),
             resources: Registry::default(),
@@ -219,6 +226,43 @@ impl World {
         lock(&self.faults).strike(stage, subject)
     }
 
+    pub(crate) fn conversations(&self) -> Vec<ConversationState> {
+        lock(&self.conversations).states()
+    }
+
+    pub(crate) fn set_conversations(&self, conversations: Vec<ScriptedConversation>) {
+        *lock(&self.conversations) = Conversations::new(conversations);
+    }
+
+    /// The answer to a request of `bytes` bytes, if one is scripted.
+    pub(crate) fn scripted(
+        &self,
+        subject: &Subject<'_>,
+        prompt: &Prompt,
+        request: &Value,
+        bytes: usize,
+    ) -> Option<ScriptedStep> {
+        lock(&self.conversations).step(subject, prompt, request, bytes)
+    }
+
+    pub(crate) fn input_limits(&self) -> BTreeMap<String, u64> {
+        self.input_limits.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_input_limits(&self, limits: BTreeMap<String, u64>) {
+        *self.input_limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// The longest prompt that a model takes, in tokens, if there is a limit.
+    pub(crate) fn input_limit(&self, model: &str) -> Option<u64> {
+        self.input_limits.read().unwrap_or_else(PoisonError::into_inner).get(model).copied()
+    }
+
+    /// Adds to the counts of signatures.
+    pub(crate) fn count_signatures(&self, counts: SignatureCounts) {
+        lock(&self.totals).signatures.add(counts);
+    }
+
     pub(crate) fn quotas(&self) -> Vec<Quota> {
         lock(&self.meter).quotas().to_vec()
     }
@@ -301,7 +345,8 @@ impl World {
         spell(&lines)
     }
 
-    /// Forgets requests, counts, quota windows and cached prefixes; keys, faults, limits, shape and resources stay.
+    /// Forgets requests, counts, quota windows and cached prefixes; keys, faults, conversations, limits, shape and
+    /// resources stay.
     pub(crate) fn reset(&self) {
         self.resources.forget_refusals();
         lock(&self.journal).clear();
@@ -322,6 +367,7 @@ impl World {
             by_status: totals.by_status.clone(),
             by_model: totals.by_model.clone(),
             by_fault: totals.by_fault.clone(),
+            signatures: totals.signatures,
             clients_left: totals.clients_left,
             wrong_owner: self.resources.wrong_owner() + totals.wrong_owner,
             open_requests: self.open_requests.load(Ordering::Relaxed),
