@@ -94,6 +94,8 @@ pub enum AfterSteps {
 pub struct ScriptedStep {
     /// Its parts in order, each an event of a streamed answer.
     pub parts: Vec<ScriptedPart>,
+    /// What would be answered without a script, in the place of `parts` and all else: for whoever wants to see requests only.
+    pub echo: bool,
     /// All parts come in one event.
     pub together: bool,
     /// Which parts are signed.
@@ -122,6 +124,11 @@ impl ScriptedStep {
     pub fn calls<S: Into<String>>(calls: impl IntoIterator<Item = (S, Map<String, Value>)>) -> Self {
         let call = |(name, args): (S, _)| ScriptedCall { name: name.into(), args, id: None };
         Self::of(calls.into_iter().map(|named| ScriptedPart::Call(call(named))))
+    }
+
+    /// What would be answered without a script.
+    pub fn echo() -> Self {
+        Self { echo: true, ..Self::default() }
     }
 
     /// No parts, and a reason.

@@ -126,6 +126,20 @@ async fn a_script_is_played_step_by_step_and_shows_what_was_asked() {
 }
 
 #[tokio::test]
+async fn requests_can_be_seen_without_a_script() {
+    let sim = simulator().await;
+    let conversation = ScriptedConversation::new([ScriptedStep::echo()]).then(AfterSteps::Repeat);
+    sim.set_conversations([conversation.on_model(THREE)]);
+    for text in ["a", "b", r#"call Read {"x":"1"}"#] {
+        unary(&sim, THREE, &prompt(text)).await;
+    }
+    let answer = unary(&sim, THREE, &prompt(r#"call Read {"x":"2"}"#)).await;
+    assert_eq!(parts(&answer)[0]["functionCall"]["args"], json!({"x": "2"}));
+    let seen = &sim.conversations()[0].seen;
+    assert_eq!((seen.len(), &seen[1]), (4, &prompt("b")));
+}
+
+#[tokio::test]
 async fn a_streamed_step_is_one_part_an_event_with_the_signature_at_the_very_end() {
     let sim = simulator().await;
     let steps = [ScriptedStep::texts(["Hel", "lo"]).after_thought("hm")];

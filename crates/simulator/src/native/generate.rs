@@ -217,8 +217,8 @@ fn answered(
     };
     let speaker = Speaker { world, modern: model.wants_signatures(), thoughts: prompt.thoughts, serial };
     let events = match step {
-        Some(step) => speaker.scripted(step),
-        None => speaker.echo(&prompt, Reply::to(&prompt, world.shape()), streamed),
+        Some(step) if !step.echo => speaker.scripted(step),
+        _ => speaker.echo(&prompt, Reply::to(&prompt, world.shape()), streamed),
     };
     Ok((frame, events))
 }

@@ -175,10 +175,11 @@ fn read_content(path: &str, content: &Value, found: &mut Violations, dataless: &
     for (at, part) in items(content.get("parts")).iter().enumerate() {
         let path = format!("{path}.parts[{at}]");
         found.only(&path, part, &[PART_DATA, PART]);
-        let has = |camel: &&&str| {
-            part.get(**camel).or_else(|| part.get(snake(camel))).is_some_and(|it| !it.is_null())
-        };
-        if PART_DATA.iter().filter(has).count() != 1 && dataless.len() < MOST {
+        let held =
+            part.as_object().into_iter().flatten().filter(|(name, value)| {
+                !value.is_null() && PART_DATA.iter().any(|camel| spells(name, camel))
+            });
+        if held.count() != 1 && dataless.len() < MOST {
             dataless.push(format!(
                 "* GenerateContentRequest.{path}.data: required oneof field 'data' must have one initialized field\n"
             ));
