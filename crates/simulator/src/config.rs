@@ -14,6 +14,7 @@ use crate::models::Model;
 use crate::prefix::PrefixCache;
 use crate::quota::{MinuteWindow, Quota};
 use crate::rule::Rule;
+use crate::strictness::Strictness;
 use crate::tls::Tls;
 
 /// How to start a [`crate::Simulator`].
@@ -43,6 +44,8 @@ pub struct Config {
     pub faults: Vec<Rule>,
     /// Conversations that models play from the start; the first that matches and has a step left counts.
     pub conversations: Vec<ScriptedConversation>,
+    /// How strict the rules for conversations are.
+    pub strictness: Strictness,
     /// Content codings of answers; the first that a client takes counts. Google's is gzip.
     pub codings: Vec<Coding>,
     /// Serve over TLS with a certificate made on the spot.
@@ -74,6 +77,7 @@ impl Default for Config {
             lifecycle: Lifecycle::default(),
             faults: Vec::new(),
             conversations: Vec::new(),
+            strictness: Strictness::default(),
             codings: vec![Coding::Gzip],
             tls: None,
             threads: 1,

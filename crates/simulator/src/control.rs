@@ -49,6 +49,8 @@ fn act(world: &World, method: &Method, resource: &str, query: Option<&str>, body
             world.set_conversations(Vec::new());
             done()
         }
+        ("GET", "strictness") => shown(&world.strictness()),
+        ("PUT", "strictness") => replaced(body, |strictness| world.set_strictness(strictness)),
         ("GET", "input_limits") => shown(&world.input_limits()),
         ("PUT", "input_limits") => replaced(body, |limits| world.set_input_limits(limits)),
         ("GET", "shape") => shown(&world.shape()),
@@ -84,7 +86,7 @@ fn act(world: &World, method: &Method, resource: &str, query: Option<&str>, body
         }
         _ => refused(
             StatusCode::NOT_FOUND,
-            "there are: GET PUT DELETE faults; GET PUT DELETE conversations; GET PUT input_limits; GET PUT DELETE outage; GET PUT shape; GET PUT codings; PUT keys; GET PUT quotas; GET PUT clock; GET PUT lifecycle; GET resources; GET wrong_owners; GET requests[?since=SEQ]; GET stats; POST reset",
+            "there are: GET PUT DELETE faults; GET PUT DELETE conversations; GET PUT input_limits; GET PUT strictness; GET PUT DELETE outage; GET PUT shape; GET PUT codings; PUT keys; GET PUT quotas; GET PUT clock; GET PUT lifecycle; GET resources; GET wrong_owners; GET requests[?since=SEQ]; GET stats; POST reset",
         ),
     }
 }

@@ -49,6 +49,7 @@ mod script;
 mod server;
 mod signature;
 mod stats;
+mod strictness;
 mod tls;
 mod world;
 
@@ -71,5 +72,6 @@ pub use quota::{MinuteWindow, Quota};
 pub use rule::{Match, Rule, RuleState};
 pub use server::Simulator;
 pub use stats::{SignatureCounts, Stats};
+pub use strictness::Strictness;
 pub use tls::{Leaf, Tls};
 pub use world::{OwnedResource, WrongOwner};

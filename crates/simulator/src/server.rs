@@ -33,6 +33,7 @@ use crate::quota::Quota;
 use crate::respond::AnyBody;
 use crate::rule::{Rule, RuleState};
 use crate::stats::Stats;
+use crate::strictness::Strictness;
 use crate::tls;
 use crate::world::{OwnedResource, World, WrongOwner};
 
@@ -107,6 +108,11 @@ impl Simulator {
     /// The scripted conversations, how far each has come, and the requests that it has answered.
     pub fn conversations(&self) -> Vec<ConversationState> {
         self.world.conversations()
+    }
+
+    /// Changes how strict the rules for conversations are.
+    pub fn set_strictness(&self, strictness: Strictness) {
+        self.world.set_strictness(strictness);
     }
 
     /// Replaces the longest prompts of models, in tokens; a model that is not named takes any.

@@ -4,7 +4,7 @@
 
 mod wire;
 
-use gemini_simulator::Simulator;
+use gemini_simulator::{Simulator, Strictness};
 use serde_json::{Value, json};
 use wire::*;
 
@@ -255,4 +255,45 @@ async fn what_cannot_be_read_is_refused_with_its_place() {
     let reply = native(&sim, FLASH, &body).await.json();
     let message = "The thinking budget 31999 is invalid. Please choose a value between 0 and 24576.";
     assert_eq!(reply["error"]["message"], message);
+}
+
+#[tokio::test]
+async fn how_strict_some_rules_are_can_be_set() {
+    let sim = simulator().await;
+    let (contents, _) = begun(&sim, r#"call f {"a":1} and call f {"a":2}"#).await;
+    let mut without_id = contents.clone();
+    without_id[2]["parts"][0]["functionResponse"].as_object_mut().unwrap().remove("id");
+    assert_eq!(refusal(&sim, THREE, &without_id).await, "");
+
+    // As Google's Python SDK sends a streamed answer back: a content for each event.
+    let calls = contents[1]["parts"].as_array().unwrap();
+    let thought = model(json!([{"text": "hm", "thought": true}]));
+    let one = [
+        contents[0].clone(),
+        thought.clone(),
+        model(json!([calls[0]])),
+        user(json!([contents[2]["parts"][0]])),
+    ];
+    let parallel = [
+        contents[0].clone(),
+        thought,
+        model(json!([calls[0]])),
+        model(json!([calls[1]])),
+        contents[2].clone(),
+    ];
+    assert_eq!(refusal(&sim, THREE, &one).await, CALLS_AFTER);
+    assert_eq!(refusal(&sim, THREE, &parallel).await, CALLS_AFTER);
+
+    let other = Strictness { split_turns: false, missing_ids: true };
+    let set = serde_json::to_string(&other).unwrap();
+    assert_eq!(call(&sim, "PUT", "/_simulator/strictness", &[], &set).await.status, 200);
+    assert_eq!(refusal(&sim, THREE, &one).await, "");
+    assert!(
+        refusal(&sim, THREE, &parallel).await.contains("missing a thought_signature"),
+        "each content is signed"
+    );
+    assert_eq!(refusal(&sim, FLASH, &parallel).await, "");
+    assert!(refusal(&sim, THREE, &without_id).await.contains("no open call of `f` with id ``"));
+    sim.set_strictness(Strictness::default());
+    assert_eq!(refusal(&sim, THREE, &one).await, CALLS_AFTER);
 }

@@ -180,7 +180,7 @@ fn prompt(world: &World, model: &Model, request: &Value) -> Result<Prompt, ApiEr
     only_fields(request, FIELDS)?;
     rules::readable(request)?;
     let prompt = Prompt::native(request)?;
-    rules::kept(request, model, &mut |counts| world.count_signatures(counts))?;
+    rules::kept(request, model, world.strictness(), &mut |counts| world.count_signatures(counts))?;
     Ok(prompt)
 }
 

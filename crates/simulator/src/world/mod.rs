@@ -36,6 +36,7 @@ use crate::prompt::Prompt;
 use crate::quota::{Meter, Metered, Now, Quota};
 use crate::rule::{Faults, Rule, RuleState, Stage, Strike, Subject};
 use crate::stats::{SignatureCounts, Stats, count};
+use crate::strictness::Strictness;
 
 /// The counters of [`Stats`] that are not atomics of their own.
 #[derive(Default)]
@@ -66,6 +67,7 @@ pub(crate) struct World {
     pub(crate) door: Arc<Door>,
     faults: Mutex<Faults>,
     conversations: Mutex<Conversations>,
+    strictness: RwLock<Strictness>,
     /// The longest prompts of models, in tokens.
     input_limits: RwLock<BTreeMap<String, u64>>,
     meter: Mutex<Meter>,
@@ -108,6 +110,7 @@ impl World {
             door: Arc::new(door),
             faults: Mutex::new(Faults::new(config.faults)),
             conversations: Mutex::new(Conversations::new(config.conversations)),
+            strictness: RwLock::new(config.strictness),
             input_limits: RwLock::default(),
             meter: Mutex::new(Meter::new(config.quotas, config.quota_minute, config.quota_window)),
             prefixes: config.prefix_cache.map(|cache| Mutex::new(Prefixes::new(cache))),
@@ -243,6 +246,14 @@ impl World {
         bytes: usize,
     ) -> Option<ScriptedStep> {
         lock(&self.conversations).step(subject, prompt, request, bytes)
+    }
+
+    pub(crate) fn strictness(&self) -> Strictness {
+        *self.strictness.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_strictness(&self, strictness: Strictness) {
+        *self.strictness.write().unwrap_or_else(PoisonError::into_inner) = strictness;
     }
 
     pub(crate) fn input_limits(&self) -> BTreeMap<String, u64> {

@@ -14,16 +14,18 @@ pub(super) use fields::readable;
 use crate::error::ApiError;
 use crate::models::Model;
 use crate::stats::SignatureCounts;
+use crate::strictness::Strictness;
 
 /// Checks a request that can be read. `count` hears of the signatures that it carries, refused or not.
 pub(super) fn kept(
     request: &Value,
     model: &Model,
+    strictness: Strictness,
     count: &mut impl FnMut(SignatureCounts),
 ) -> Result<(), ApiError> {
     generation::check(request, model)?;
     let mut counts = SignatureCounts::default();
-    let checked = turns::check(request, model, &mut counts);
+    let checked = turns::check(request, model, strictness, &mut counts);
     if counts != SignatureCounts::default() {
         count(counts);
     }

@@ -8,6 +8,7 @@ use crate::models::Model;
 use crate::prompt::{answers_calls, by_model, field, items, text};
 use crate::signature::{Genuineness, Signed};
 use crate::stats::SignatureCounts;
+use crate::strictness::Strictness;
 
 const NO_PARTS: &str = "contents.parts must not be empty.";
 const USER_FIRST: &str = "Please ensure that multiturn requests begin with a user turn.";
@@ -29,6 +30,11 @@ fn calls(content: &Value) -> impl Iterator<Item = &Value> {
     items(content.get("parts")).iter().filter_map(|part| field(part, "functionCall", "function_call"))
 }
 
+/// The calls of a whole turn.
+fn called(turn: &[Value]) -> impl Iterator<Item = &Value> {
+    turn.iter().flat_map(calls)
+}
+
 fn responses(content: &Value) -> impl Iterator<Item = &Value> {
     items(content.get("parts")).iter().filter_map(|part| field(part, "functionResponse", "function_response"))
 }
@@ -39,7 +45,12 @@ fn id(value: &Value) -> Option<&str> {
 }
 
 /// Checks the contents in order, then the signatures.
-pub(super) fn check(request: &Value, model: &Model, counts: &mut SignatureCounts) -> Result<(), ApiError> {
+pub(super) fn check(
+    request: &Value,
+    model: &Model,
+    strictness: Strictness,
+    counts: &mut SignatureCounts,
+) -> Result<(), ApiError> {
     let contents = items(request.get("contents"));
     for (at, content) in contents.iter().enumerate() {
         well_formed(at, content, model)?;
@@ -48,23 +59,29 @@ pub(super) fn check(request: &Value, model: &Model, counts: &mut SignatureCounts
         let calling = calls(&contents[0]).next().is_some();
         return refuse(if calling { CALLS_AFTER } else { USER_FIRST });
     }
-    for (at, content) in contents.iter().enumerate() {
-        let before = at.checked_sub(1).and_then(|at| contents.get(at));
-        if calls(content).next().is_some() && before.is_none_or(by_model) {
+    // Neighbours of the model's are one turn, or each is one.
+    let turns: Vec<&[Value]> = contents
+        .chunk_by(|before, after| !strictness.split_turns && by_model(before) && by_model(after))
+        .collect();
+    let mut before: &[Value] = &[];
+    for turn in turns {
+        if called(turn).next().is_some() && before.last().is_none_or(by_model) {
             return refuse(CALLS_AFTER);
         }
-        let called = before.map_or(0, |before| calls(before).count());
-        if called == 0 && answers_calls(content) {
+        let expected = called(before).count();
+        let answers = turn.iter().flat_map(responses).count();
+        if expected == 0 && answers > 0 {
             return refuse(RESPONSES_AFTER);
         }
-        if responses(content).count() != called {
+        if answers != expected {
             return refuse(AS_MANY);
         }
-        if let Some(before) = before.filter(|_| model.wants_signatures()) {
-            matched(before, content, counts)?;
+        if model.wants_signatures() {
+            matched(before, turn, strictness, counts)?;
         }
+        before = turn;
     }
-    if contents.last().is_some_and(|last| calls(last).next().is_some()) {
+    if called(before).next().is_some() {
         return refuse(AS_MANY);
     }
     signed(contents, model, counts)
@@ -100,18 +117,27 @@ fn well_formed(at: usize, content: &Value, model: &Model) -> Result<(), ApiError
 }
 
 /// Checks that answers name the calls that they answer.
-fn matched(calling: &Value, answering: &Value, counts: &mut SignatureCounts) -> Result<(), ApiError> {
+fn matched(
+    calling: &[Value],
+    answering: &[Value],
+    strictness: Strictness,
+    counts: &mut SignatureCounts,
+) -> Result<(), ApiError> {
     let mut open: Vec<(Option<&str>, &str)> =
-        calls(calling).map(|call| (id(call), text(call.get("name")))).collect();
-    for response in responses(answering) {
+        called(calling).map(|call| (id(call), text(call.get("name")))).collect();
+    for response in answering.iter().flat_map(responses) {
         let (id, name) = (id(response), text(response.get("name")));
-        let Some(id) = id else {
-            counts.ids_missing += u64::from(open.iter().any(|(id, _)| id.is_some()));
-            continue;
-        };
-        let Some(answered) = open.iter().position(|call| *call == (Some(id), name)) else {
+        if id.is_none() {
+            let missing = open.iter().any(|(id, _)| id.is_some());
+            counts.ids_missing += u64::from(missing);
+            if !missing || !strictness.missing_ids {
+                continue;
+            }
+        }
+        let Some(answered) = open.iter().position(|call| *call == (id, name)) else {
             return refuse(format!(
-                "Please ensure that function response parts match the function call parts of the function call turn: there is no open call of `{name}` with id `{id}`."
+                "Please ensure that function response parts match the function call parts of the function call turn: there is no open call of `{name}` with id `{}`.",
+                id.unwrap_or_default()
             ));
         };
         open.swap_remove(answered);
