@@ -1,0 +1,13 @@
+//! The few shapes of Google's `generateContent` that a translation writes and reads: [`GenerateRequest`] with the
+//! [`TurnContent`]s of a history, and [`AnswerChunk`]. What is not known of an answer is kept, not lost.
+
+mod chunk;
+mod part;
+mod request;
+
+pub use chunk::{AnswerChunk, AnswerPart, AnswerPartKind, BadChunk, GoogleFailure};
+pub use part::{RequestPart, ResultBody, TurnContent, TurnRole};
+pub use request::{
+    CallingConfig, CallingMode, FunctionDeclaration, GenerateRequest, GenerationConfig, MAX_STOP_SEQUENCES,
+    ToolSet,
+};

@@ -1,0 +1,189 @@
+//! JSON that is passed on as it came: strings and objects borrowed from the body, values kept as their own bytes. A
+//! value that nothing has to be changed in is never parsed into a tree, so that order, spacing and 64-bit numbers
+//! survive. Used by every request and answer of this crate.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// A string of a JSON text, borrowed unless it has escapes. (serde's own `Cow` borrows only where a struct's field is
+/// one itself.)
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JsonStr<'a>(pub Cow<'a, str>);
+
+impl<'a> JsonStr<'a> {
+    /// The string itself.
+    pub fn into_inner(self) -> Cow<'a, str> {
+        self.0
+    }
+}
+
+impl Deref for JsonStr<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StrVisitor;
+
+        impl<'de> Visitor<'de> for StrVisitor {
+            type Value = JsonStr<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(JsonStr(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(JsonStr(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+                Ok(JsonStr(Cow::Owned(text)))
+            }
+        }
+
+        deserializer.deserialize_str(StrVisitor)
+    }
+}
+
+impl Serialize for JsonStr<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// An object whose members keep their order and their bytes.
+#[derive(Clone, Debug, Default)]
+pub struct RawObject<'a>(pub Vec<(JsonStr<'a>, &'a RawValue)>);
+
+impl<'a> RawObject<'a> {
+    /// Reads an object; `None` if the value is of another kind.
+    pub fn of(value: &'a RawValue) -> Option<Self> {
+        if is_object(value) { serde_json::from_str(value.get()).ok() } else { None }
+    }
+
+    /// The member of this name. Of several the last counts, as parsers have it.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(key, _)| &**key == name).map(|(_, value)| *value)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor;
+
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = RawObject<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(RawObject(members))
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+impl Serialize for RawObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+/// Whether a value is an object.
+pub fn is_object(value: &RawValue) -> bool {
+    value.get().starts_with('{')
+}
+
+/// Reads a string value; `None` if it is of another kind.
+pub fn as_str(value: &RawValue) -> Option<JsonStr<'_>> {
+    if value.get().starts_with('"') { serde_json::from_str(value.get()).ok() } else { None }
+}
+
+/// Reads a text that is to be a JSON object, as the arguments of OpenAI's calls are. An empty text is an empty object.
+/// `None` if it is anything else.
+pub fn object_of_text(text: Cow<'_, str>) -> Option<Cow<'_, RawValue>> {
+    if text.trim().is_empty() {
+        return Some(Cow::Owned(empty_object()));
+    }
+    let value = match text {
+        Cow::Borrowed(text) => Cow::Borrowed(serde_json::from_str::<&RawValue>(text).ok()?),
+        // From text with spaces around it `from_string` would keep them.
+        Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(RawValue::from_string(text).ok()?),
+        Cow::Owned(text) => Cow::Owned(serde_json::from_str::<&RawValue>(&text).ok()?.to_owned()),
+    };
+    is_object(&value).then_some(value)
+}
+
+/// `{}`.
+pub fn empty_object() -> Box<RawValue> {
+    raw_of(&serde_json::Map::new())
+}
+
+/// Writes a value down.
+pub fn raw_of<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_keeps_order_spaces_and_large_numbers() {
+        let text = r#"{"b":9223372036854775809.5,"a":{ "z" : 1, "y":18446744073709551616 },"b2":"\u00e9"}"#;
+        let object: RawObject<'_> = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&object).unwrap(), text);
+        assert_eq!(object.get("a").unwrap().get(), r#"{ "z" : 1, "y":18446744073709551616 }"#);
+    }
+
+    #[test]
+    fn only_strings_with_escapes_are_copied() {
+        let strings: Vec<JsonStr<'_>> = serde_json::from_str(r#"["plain","esc\"aped"]"#).unwrap();
+        assert!(matches!(strings[0].0, Cow::Borrowed("plain")));
+        assert_eq!(&*strings[1], "esc\"aped");
+    }
+
+    #[test]
+    fn arguments_are_an_object_or_nothing() {
+        let of = |text: &str| {
+            let borrowed = object_of_text(Cow::Borrowed(text)).map(|value| value.get().to_owned());
+            let owned = object_of_text(Cow::Owned(text.to_owned())).map(|value| value.get().to_owned());
+            assert_eq!(borrowed, owned);
+            owned
+        };
+        assert_eq!(of("").as_deref(), Some("{}"));
+        assert_eq!(
+            of(r#" {"id": 12345678901234567890123} "#).as_deref(),
+            Some(r#"{"id": 12345678901234567890123}"#)
+        );
+        for bad in ["[]", "\"{}\"", "null", "{", "{} {}", "1"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+}
