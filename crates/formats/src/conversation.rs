@@ -52,6 +52,8 @@ pub struct Conversation<'a> {
     calls: Vec<PastCall<'a>>,
     /// The calls without a result, by the client's id.
     open_calls: HashMap<Cow<'a, str>, VecDeque<usize>>,
+    /// Google's ids in the model's turn under way, and how often each was given.
+    turn_ids: HashMap<Cow<'a, str>, usize>,
     /// The signature of the next call, from a block.
     before_call: Option<String>,
     /// The signature of the last text of this turn, from a block that stood before it.
@@ -92,6 +94,7 @@ impl<'a> Conversation<'a> {
             turns: Vec::new(),
             calls: Vec::new(),
             open_calls: HashMap::new(),
+            turn_ids: HashMap::new(),
             before_call: None,
             before_text: None,
         }
@@ -162,7 +165,7 @@ impl<'a> Conversation<'a> {
         &mut self,
         client_id: impl Into<Cow<'a, str>>,
         name: impl Into<Cow<'a, str>>,
-        args: impl Into<Cow<'a, RawValue>>,
+        args: Cow<'a, RawValue>,
     ) {
         let (client_id, name) = (client_id.into(), name.into());
         let from_block = self.before_call.take();
@@ -178,16 +181,12 @@ impl<'a> Conversation<'a> {
         if open.front().is_some_and(|&other| self.calls[other].turn != turn) {
             open.clear();
         }
-        let twins = open.len();
         open.push_back(place);
-        let google_id = match google_id {
-            Some(id) if twins > 0 => Some(Cow::Owned(format!("{id}-{}", twins + 1))),
-            other => other,
-        };
+        let google_id = google_id.map(|id| self.distinct(id));
         let part = RequestPart::Call {
             id: google_id.clone(),
             name: name.clone(),
-            args: args.into(),
+            args,
             signature: from_id.or(from_block).map(Cow::Owned),
         };
         self.calls.push(PastCall { turn, google_id, name, result: None });
@@ -247,6 +246,20 @@ impl<'a> Conversation<'a> {
         Ok(History { system: self.system, contents })
     }
 
+    /// An id that no other call of the turn has: parallel calls with one id were seen, and Google could not tell their
+    /// results apart.
+    fn distinct(&mut self, id: Cow<'a, str>) -> Cow<'a, str> {
+        let mut given = self.turn_ids.get(&id).copied().unwrap_or_default();
+        let mut distinct = id.clone();
+        while self.turn_ids.contains_key(&distinct) {
+            given += 1;
+            distinct = Cow::Owned(format!("{id}-{}", given + 1));
+        }
+        self.turn_ids.insert(distinct.clone(), 0);
+        self.turn_ids.insert(id, given);
+        distinct
+    }
+
     /// The user's turn that is under way, or a new one.
     fn user_turn(&mut self) -> &mut Turn<'a> {
         self.place_text_signature();
@@ -262,6 +275,7 @@ impl<'a> Conversation<'a> {
     fn turn(&mut self, role: TurnRole) -> &mut Turn<'a> {
         if self.turns.last().is_none_or(|turn| turn.role != role) {
             self.turns.push(Turn { role, parts: Vec::new(), calls: Vec::new() });
+            self.turn_ids.clear();
         }
         let last = self.turns.len() - 1;
         &mut self.turns[last]
