@@ -18,6 +18,7 @@ pub mod names;
 pub mod placeholders;
 pub mod schema;
 pub mod signature;
+pub mod sse;
 pub mod thinking;
 pub mod usage;
 

@@ -1,6 +1,8 @@
 //! Histories as clients tell them, and Google's rules for what is made of them: tables of single rules, and a property
 //! over any history at all.
 
+#![allow(clippy::unwrap_used, reason = "a test's set-up may panic")]
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::failure::GoogleFailure;
 use crate::finish::FinishReason;
 use crate::json::JsonStr;
 use crate::usage::TokenUsage;
@@ -24,7 +25,7 @@ pub struct AnswerChunk<'a> {
     pub usage: Option<TokenUsage>,
     /// `promptFeedback.blockReason`: the prompt was refused.
     pub block_reason: Option<Cow<'a, str>>,
-    /// `groundingMetadata` of the candidate.
+    /// `groundingMetadata` of the candidate, for `Grounding::read`.
     pub grounding: Option<&'a RawValue>,
     /// `modelVersion`.
     pub model_version: Option<Cow<'a, str>>,
@@ -68,17 +69,6 @@ pub enum AnswerPartKind<'a> {
     Bare,
     /// Any other part, whole.
     Other(&'a RawValue),
-}
-
-/// An error that Google says in place of an answer or an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GoogleFailure {
-    /// `code`, the HTTP status it stands for; 0 if it is none.
-    pub code: u16,
-    /// `status`: `UNAVAILABLE`.
-    pub status: String,
-    /// `message`.
-    pub message: String,
 }
 
 /// The bytes are no `GenerateContentResponse`.
@@ -154,14 +144,6 @@ struct WireBlob<'a> {
     data: Option<JsonStr<'a>>,
 }
 
-#[derive(Deserialize)]
-struct WireFailure<'a> {
-    #[serde(borrow)]
-    code: Option<&'a RawValue>,
-    status: Option<JsonStr<'a>>,
-    message: Option<JsonStr<'a>>,
-}
-
 impl<'a> AnswerChunk<'a> {
     /// Reads one response. An error may also come in a list of one, as Google's OpenAI layer and streams without
     /// `alt=sse` have it.
@@ -182,7 +164,7 @@ impl<'a> AnswerChunk<'a> {
                 .and_then(|feedback| feedback.block_reason)
                 .map(JsonStr::into_inner),
             model_version: wire.model_version.map(JsonStr::into_inner),
-            error: wire.error.map(GoogleFailure::read),
+            error: wire.error.map(GoogleFailure::of_value),
             ..Self::default()
         };
         if let Some(candidate) = wire.candidates.into_iter().flatten().next() {
@@ -227,20 +209,6 @@ impl<'a> AnswerPart<'a> {
         };
         let signature = part.thought_signature.map(JsonStr::into_inner).filter(|text| !text.is_empty());
         Ok(Self { kind, signature })
-    }
-}
-
-impl GoogleFailure {
-    /// Reads the value of `error`. What it lacks is left empty.
-    fn read(raw: &RawValue) -> Self {
-        let wire = serde_json::from_str::<WireFailure<'_>>(raw.get()).ok();
-        let text = |member: Option<JsonStr<'_>>| member.unwrap_or_default().into_inner().into_owned();
-        let Some(wire) = wire else {
-            let message = crate::json::as_str(raw).unwrap_or_default().into_inner().into_owned();
-            return Self { code: 0, status: String::new(), message };
-        };
-        let code = wire.code.and_then(|code| code.get().trim_matches('"').parse().ok()).unwrap_or_default();
-        Self { code, status: text(wire.status), message: text(wire.message) }
     }
 }
 

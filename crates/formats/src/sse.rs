@@ -1,0 +1,37 @@
+//! Events as both vendors frame them: `event:` with the name, which Python's Anthropic SDK insists on, and `data:` with
+//! one line of JSON.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+/// Frames one event. `data` must be of a type whose serialisation cannot fail.
+pub fn event<T: Serialize + ?Sized>(name: &str, data: &T) -> Bytes {
+    let mut frame = Vec::with_capacity(256);
+    frame.extend_from_slice(b"event: ");
+    frame.extend_from_slice(name.as_bytes());
+    frame.extend_from_slice(b"\ndata: ");
+    // JSON of serde's has no line breaks, but for those that a raw value brings along.
+    let start = frame.len();
+    let written = serde_json::to_writer(&mut frame, data);
+    debug_assert!(written.is_ok());
+    for byte in &mut frame[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    frame.extend_from_slice(b"\n\n");
+    Bytes::from(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_two_lines_whatever_is_in_it() {
+        let raw: &RawValue = serde_json::from_str("{\"a\":\r\n\"b\\n\"}").unwrap();
+        assert_eq!(event("ping", raw), "event: ping\ndata: {\"a\":  \"b\\n\"}\n\n");
+    }
+}
