@@ -1,5 +1,5 @@
 //! What a format is: the shape that every format's request and answers follow. The forward actor sends a
-//! [`GeminiCall`] to Google and feeds what comes back to a [`WholeAnswer`] or an [`AnswerStream`], which the formats
+//! [`GeminiCall`] to Google and feeds what comes back to a [`UnaryAnswer`] or an [`AnswerStream`], which the formats
 //! implement. Nothing of one vendor is here.
 
 use std::fmt;
@@ -138,7 +138,7 @@ impl fmt::Display for AnswerFault {
 impl std::error::Error for AnswerFault {}
 
 /// Translates an answer that comes whole.
-pub trait WholeAnswer: Send {
+pub trait UnaryAnswer: Send {
     /// Returns the client's body for Google's `GenerateContentResponse`.
     fn translate(&self, google: &[u8]) -> Result<Bytes, AnswerFault>;
 }

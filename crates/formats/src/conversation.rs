@@ -48,7 +48,7 @@ pub struct Conversation<'a> {
     model: ModelTraits,
     system: Vec<Cow<'a, str>>,
     /// They alternate, and none is empty, but for a user's that waits for results.
-    turns: Vec<Turn<'a>>,
+    turns: Vec<ToldTurn<'a>>,
     calls: Vec<PastCall<'a>>,
     /// The calls without a result, by the client's id.
     open_calls: HashMap<Cow<'a, str>, VecDeque<usize>>,
@@ -61,7 +61,7 @@ pub struct Conversation<'a> {
 }
 
 #[derive(Debug)]
-struct Turn<'a> {
+struct ToldTurn<'a> {
     role: TurnRole,
     parts: Vec<RequestPart<'a>>,
     /// Places in `Conversation::calls`; a model's only.
@@ -261,20 +261,20 @@ impl<'a> Conversation<'a> {
     }
 
     /// The user's turn that is under way, or a new one.
-    fn user_turn(&mut self) -> &mut Turn<'a> {
+    fn user_turn(&mut self) -> &mut ToldTurn<'a> {
         self.place_text_signature();
         self.before_call = None;
         self.turn(TurnRole::User)
     }
 
     /// The model's turn that is under way, or a new one.
-    fn model_turn(&mut self) -> &mut Turn<'a> {
+    fn model_turn(&mut self) -> &mut ToldTurn<'a> {
         self.turn(TurnRole::Model)
     }
 
-    fn turn(&mut self, role: TurnRole) -> &mut Turn<'a> {
+    fn turn(&mut self, role: TurnRole) -> &mut ToldTurn<'a> {
         if self.turns.last().is_none_or(|turn| turn.role != role) {
-            self.turns.push(Turn { role, parts: Vec::new(), calls: Vec::new() });
+            self.turns.push(ToldTurn { role, parts: Vec::new(), calls: Vec::new() });
             self.turn_ids.clear();
         }
         let last = self.turns.len() - 1;

@@ -24,6 +24,6 @@ pub mod usage;
 
 pub use call::{
     AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, GeminiCall, StickyHint, StreamEnd, ThoughtDisplay,
-    WholeAnswer,
+    UnaryAnswer,
 };
 pub use error::{FieldPath, TranslationError};

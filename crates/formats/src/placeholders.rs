@@ -26,20 +26,20 @@ pub fn without_signatures(body: &[u8], model: ModelTraits) -> Option<Bytes> {
     let request: RawObject<'_> = serde_json::from_slice(body).ok()?;
     let contents: Vec<RawObject<'_>> = serde_json::from_str(request.get("contents")?.get()).ok()?;
     let mut has_changed = false;
-    let contents: Vec<Members<'_>> =
+    let contents: Vec<ChangedObject<'_>> =
         contents.iter().map(|content| unsign(content, model, &mut has_changed)).collect::<Option<_>>()?;
     if !has_changed {
         return None;
     }
     let contents = raw_of(&contents);
-    let request = Members(replaced(&request, "contents", &contents));
+    let request = ChangedObject(replaced(&request, "contents", &contents));
     serde_json::to_vec(&request).ok().map(Bytes::from)
 }
 
 /// An object of which some members are new.
-struct Members<'a>(Vec<(JsonStr<'a>, Cow<'a, RawValue>)>);
+struct ChangedObject<'a>(Vec<(JsonStr<'a>, Cow<'a, RawValue>)>);
 
-impl Serialize for Members<'_> {
+impl Serialize for ChangedObject<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
@@ -56,10 +56,14 @@ fn replaced<'a>(
     object.0.iter().map(member).collect()
 }
 
-fn unsign<'a>(content: &RawObject<'a>, model: ModelTraits, has_changed: &mut bool) -> Option<Members<'a>> {
+fn unsign<'a>(
+    content: &RawObject<'a>,
+    model: ModelTraits,
+    has_changed: &mut bool,
+) -> Option<ChangedObject<'a>> {
     let parts: Vec<RawObject<'a>> = serde_json::from_str(content.get("parts")?.get()).ok()?;
     let mut placeholder_due = model.needs_signatures();
-    let parts: Vec<Members<'_>> = parts
+    let parts: Vec<ChangedObject<'_>> = parts
         .iter()
         .map(|part| {
             let signature = part.get(SIGNATURE).and_then(crate::json::as_str);
@@ -72,7 +76,7 @@ fn unsign<'a>(content: &RawObject<'a>, model: ModelTraits, has_changed: &mut boo
             if let Some(placeholder) = wanted {
                 members.push((JsonStr(SIGNATURE.into()), Cow::Owned(raw_of(placeholder))));
             }
-            Members(members)
+            ChangedObject(members)
         })
         .collect();
     let parts = raw_of(&parts);
@@ -80,7 +84,7 @@ fn unsign<'a>(content: &RawObject<'a>, model: ModelTraits, has_changed: &mut boo
         let value = if &**key == "parts" { Cow::Owned(parts.clone()) } else { Cow::Borrowed(*old) };
         (key.clone(), value)
     };
-    Some(Members(content.0.iter().map(member).collect()))
+    Some(ChangedObject(content.0.iter().map(member).collect()))
 }
 
 #[cfg(test)]

@@ -82,3 +82,19 @@ fn values_are_brought_into_googles_ranges() {
     assert_eq!(config.stop_sequences.len(), MAX_STOP_SEQUENCES);
     assert_eq!(config.stop_sequences[0], "a");
 }
+
+#[test]
+fn json_is_asked_for_where_the_model_takes_it_beside_functions() {
+    let schema = no_arguments();
+    let asked = |model: &str, with_tools: bool| {
+        let mut asked = request();
+        if !with_tools {
+            asked.tools = ToolSet::default();
+        }
+        asked.ask_for_json(Some(Cow::Borrowed(&schema)), ModelTraits::of(model));
+        (asked.generation.response_json_schema.is_some(), asked.system.len())
+    };
+    assert_eq!(asked("gemini-3-pro", true), (true, 2));
+    assert_eq!(asked("gemini-2.5-pro", false), (true, 2));
+    assert_eq!(asked("gemini-2.5-pro", true), (false, 3));
+}

@@ -176,13 +176,13 @@ pub(super) struct TextParts<'s, 'a>(pub(super) &'s [Cow<'a, str>]);
 
 impl Serialize for TextParts<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Parts<'s, 'a>(&'s [Cow<'a, str>]);
+        struct TextPartList<'s, 'a>(&'s [Cow<'a, str>]);
         #[derive(Serialize)]
         struct TextPart<'s> {
             text: &'s str,
         }
 
-        impl Serialize for Parts<'_, '_> {
+        impl Serialize for TextPartList<'_, '_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let mut list = serializer.serialize_seq(Some(self.0.len()))?;
                 for text in self.0 {
@@ -193,7 +193,7 @@ impl Serialize for TextParts<'_, '_> {
         }
 
         let mut content = serializer.serialize_map(Some(1))?;
-        content.serialize_entry("parts", &Parts(self.0))?;
+        content.serialize_entry("parts", &TextPartList(self.0))?;
         content.end()
     }
 }

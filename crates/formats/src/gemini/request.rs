@@ -8,11 +8,14 @@ use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
 use super::part::{TextParts, TurnContent};
-use crate::models::ModelTraits;
+use crate::models::{ModelGeneration, ModelTraits};
 use crate::thinking::ThinkingConfig;
 
 /// The most `stopSequences` that Google takes.
 pub const MAX_STOP_SEQUENCES: usize = 5;
+
+/// What `systemInstruction` says where a client wants no parallel calls, which Google has no field for.
+pub const ONE_CALL_ONLY: &str = "Call at most one tool at a time, and wait for its result before the next.";
 
 /// What `generateContent` is asked.
 #[derive(Clone, Debug, Default)]
@@ -117,11 +120,6 @@ impl GenerationConfig<'_> {
         self.stop_sequences.truncate(MAX_STOP_SEQUENCES);
     }
 
-    /// Asks for JSON, of a schema if there is one.
-    pub fn ask_for_json(&mut self) {
-        self.response_mime_type = Some("application/json");
-    }
-
     fn is_empty(&self) -> bool {
         self.max_output_tokens.is_none()
             && self.temperature.is_none()
@@ -167,7 +165,23 @@ impl Serialize for ToolSet<'_> {
     }
 }
 
-impl GenerateRequest<'_> {
+impl<'a> GenerateRequest<'a> {
+    /// Asks for an answer in JSON, of a schema if there is one. To be called when the tools are known: before Gemini 3,
+    /// Google refuses this beside functions, and the system text asks for it instead.
+    pub fn ask_for_json(&mut self, schema: Option<Cow<'a, RawValue>>, model: ModelTraits) {
+        if model.generation == ModelGeneration::Three || self.tools.is_empty() {
+            self.generation.response_mime_type = Some("application/json");
+            self.generation.response_json_schema = schema;
+            return;
+        }
+        self.system.push(match schema {
+            Some(schema) => {
+                Cow::Owned(format!("Answer with JSON alone that fits this JSON Schema:\n{}", schema.get()))
+            }
+            None => Cow::Borrowed("Answer with JSON alone."),
+        });
+    }
+
     /// The body for `generateContent` and `streamGenerateContent`.
     pub fn write(&self) -> Vec<u8> {
         self.write_with(None)
@@ -190,7 +204,7 @@ impl GenerateRequest<'_> {
     fn write_with(&self, model: Option<String>) -> Vec<u8> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Body<'s, 'a> {
+        struct GenerateBody<'s, 'a> {
             #[serde(skip_serializing_if = "Option::is_none")]
             model: Option<String>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,7 +225,7 @@ impl GenerateRequest<'_> {
 
         let tool_config =
             self.calling.as_ref().map(|calling| ToolConfig { function_calling_config: calling });
-        write_json(&Body {
+        write_json(&GenerateBody {
             model,
             system_instruction: (!self.system.is_empty()).then_some(TextParts(&self.system)),
             tools: (!self.tools.is_empty()).then_some(&self.tools),
