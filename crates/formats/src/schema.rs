@@ -190,6 +190,11 @@ mod tests {
                 r##"{"type":"object","properties":{"a":{"type":"string"},"b":{"$ref":"#/properties/a","title":"t"},"c":{"$ref":"#/definitions/x~1y"}},"definitions":{"x/y":{"anyOf":[{"type":"null"},{"$ref":"#"}]}}}"##,
                 r#"{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"string","title":"t"},"c":{"anyOf":[{"type":"null"},{}]}}}"#,
             ),
+            // A name that a URL has to encode.
+            (
+                r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/Map%3Cany%3E"},"b":{"$ref":"#/$defs/%zz"}},"$defs":{"Map<any>":{"const":2}}}"##,
+                r#"{"type":"object","properties":{"a":{"const":2},"b":{}}}"#,
+            ),
             // A root that is a reference.
             (
                 r##"{"$schema":"x","$ref":"#/definitions/Args","definitions":{"Args":{"type":"object","properties":{"p":{"$ref":"#/definitions/P"}}},"P":{"const":1}}}"##,

@@ -139,17 +139,32 @@ impl<'a> SchemaNode<'a> {
     }
 }
 
+/// A step of a pointer as the name that it means: `~1` is a slash, and in a reference, a part of a URL, `%3C` is `<`.
 fn unescaped(step: &str) -> Cow<'_, str> {
-    if step.contains('~') {
-        Cow::Owned(step.replace("~1", "/").replace("~0", "~"))
-    } else {
-        Cow::Borrowed(step)
-    }
+    let step =
+        if step.contains('%') { decoded(step).map_or(Cow::Borrowed(step), Cow::Owned) } else { step.into() };
+    if step.contains('~') { Cow::Owned(step.replace("~1", "/").replace("~0", "~")) } else { step }
 }
 
-/// The name in `#/$defs/NAME`.
+fn decoded(step: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(step.len());
+    let mut rest = step.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        if first == b'%' {
+            let hex = std::str::from_utf8(after.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(hex, 16).ok()?);
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The name in `#/$defs/NAME`, if it is written plainly.
 fn definition(reference: &str) -> Option<&str> {
-    reference.strip_prefix("#/$defs/").filter(|name| !name.contains('/'))
+    reference.strip_prefix("#/$defs/").filter(|name| !name.contains(['/', '%']))
 }
 
 /// Returns the schema with references that all resolve and close no cycle; `None` if it is so already.
