@@ -6,6 +6,7 @@
 //! signatures through clients, [`schema`] and [`names`] fit tools, [`models`] and [`thinking`] know Google's models,
 //! [`gemini`] writes requests and reads answers.
 
+pub mod anthropic;
 pub mod call;
 pub mod conversation;
 pub mod error;

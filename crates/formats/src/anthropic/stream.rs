@@ -1,0 +1,273 @@
+//! A streamed answer as events of Messages. One block is open at a time; texts are passed on as they come and never kept.
+//! Nothing is sent before there is something to say, so that an error before it keeps its status; a failure afterwards is
+//! an `error` event, and never a `message_stop`, which clients would take for a whole answer.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::answer::{ContentBlock, MESSAGE_ID, Message, MessageHead, SearchInput, WEB_SEARCH};
+use super::blocks::{AnswerBlocks, BlockSink, BlockStep};
+use super::error::{ErrorObject, fault_error};
+use super::search::{SearchCitation, SearchFindings};
+use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd};
+use crate::finish::{FinishReason, StopCause};
+use crate::gemini::AnswerChunk;
+use crate::json::{empty_object, raw_of};
+use crate::usage::{MessagesUsage, TokenUsage};
+
+/// The event that keeps proxies and clients awake while nothing is said, framed. Only after the answer has begun.
+pub const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
+/// Translates an answer that comes in events.
+#[derive(Debug)]
+pub struct MessagesStream {
+    memory: AnswerMemory,
+    seed: AnswerSeed,
+    blocks: AnswerBlocks,
+    found: SearchFindings,
+    usage: TokenUsage,
+    finish: Option<FinishReason>,
+    is_blocked: bool,
+    /// Where the next block will be; `None` before `message_start`.
+    next: Option<usize>,
+    fault: Option<AnswerFault>,
+    has_ended: bool,
+}
+
+impl MessagesStream {
+    /// A translation of the answer to the request that `memory` is of.
+    pub fn new(memory: AnswerMemory, seed: AnswerSeed) -> Self {
+        Self {
+            blocks: AnswerBlocks::new(memory.thoughts),
+            memory,
+            seed,
+            found: SearchFindings::default(),
+            usage: TokenUsage::default(),
+            finish: None,
+            is_blocked: false,
+            next: None,
+            fault: None,
+            has_ended: false,
+        }
+    }
+
+    fn stop(&self) -> StopCause {
+        StopCause::of(self.finish.as_ref(), self.is_blocked, self.blocks.has_calls())
+    }
+
+    /// Notes why the answer failed, and tells the client if it was sent anything.
+    fn fail(&mut self, fault: AnswerFault, mut into: Vec<u8>) -> Vec<Bytes> {
+        if self.next.is_some() {
+            let (_, kind, message) = fault_error(&fault);
+            let error = ErrorObject { r#type: kind, message: &message, details: None };
+            write_event(&mut into, &StreamEvent::Error { error });
+        }
+        self.fault = Some(fault);
+        framed(into)
+    }
+
+    /// Runs `tell` with the sink for steps.
+    fn told(
+        &mut self,
+        into: &mut Vec<u8>,
+        tell: impl FnOnce(&mut AnswerBlocks, &AnswerMemory, &AnswerSeed, &SearchFindings, &mut EventSink<'_>),
+    ) {
+        let mut sink = EventSink {
+            into,
+            next: &mut self.next,
+            head: MessageHead { id: self.seed.id(MESSAGE_ID), model: &self.memory.asked_model },
+            usage: self.usage.of_messages(),
+        };
+        tell(&mut self.blocks, &self.memory, &self.seed, &self.found, &mut sink);
+    }
+}
+
+impl AnswerStream for MessagesStream {
+    fn push(&mut self, event: &[u8]) -> Vec<Bytes> {
+        if self.fault.is_some() || self.has_ended {
+            return Vec::new();
+        }
+        let Ok(chunk) = AnswerChunk::read(event) else {
+            return self.fail(AnswerFault::Unreadable, Vec::new());
+        };
+        if let Some(failure) = chunk.error {
+            return self.fail(AnswerFault::Google(failure), Vec::new());
+        }
+        self.usage = chunk.usage.unwrap_or(self.usage);
+        self.is_blocked |= chunk.block_reason.is_some();
+        if let Some(grounding) = chunk.grounding {
+            self.found.take(grounding);
+        }
+        let mut into = Vec::new();
+        self.told(&mut into, |blocks, memory, seed, _, sink| {
+            for part in &chunk.parts {
+                blocks.part(part, &memory.names, seed, sink);
+            }
+        });
+        self.finish = chunk.finish.or(self.finish.take());
+        match self.stop() {
+            StopCause::Misformed(reason) => self.fail(AnswerFault::Misformed(reason), into),
+            _ => framed(into),
+        }
+    }
+
+    fn end(&mut self, how: StreamEnd) -> Vec<Bytes> {
+        if self.fault.is_some() || std::mem::replace(&mut self.has_ended, true) {
+            return Vec::new();
+        }
+        // Google has said why it ended, so that it does not matter how the connection did.
+        if self.finish.is_none() && !self.is_blocked {
+            let why = match how {
+                StreamEnd::Broken(why) => why,
+                StreamEnd::Complete => "the upstream's stream ended before the answer did".to_owned(),
+            };
+            return self.fail(AnswerFault::Broken(why), Vec::new());
+        }
+        let mut into = Vec::new();
+        self.told(&mut into, |blocks, _, seed, found, sink| {
+            sink.begin();
+            blocks.finish(found, seed, sink);
+        });
+        let delta = StopDelta { stop_reason: self.stop().messages_stop_reason(), stop_sequence: None };
+        write_event(&mut into, &StreamEvent::MessageDelta { delta, usage: self.usage.of_messages() });
+        write_event(&mut into, &StreamEvent::MessageStop);
+        framed(into)
+    }
+
+    fn has_begun(&self) -> bool {
+        self.next.is_some()
+    }
+
+    fn fault(&self) -> Option<&AnswerFault> {
+        self.fault.as_ref()
+    }
+}
+
+fn framed(frames: Vec<u8>) -> Vec<Bytes> {
+    if frames.is_empty() { Vec::new() } else { vec![Bytes::from(frames)] }
+}
+
+/// One event. Its name is its `type`.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum StreamEvent<'e> {
+    MessageStart { message: Message<'e> },
+    ContentBlockStart { index: usize, content_block: ContentBlock<'e> },
+    ContentBlockDelta { index: usize, delta: BlockDelta<'e> },
+    ContentBlockStop { index: usize },
+    MessageDelta { delta: StopDelta, usage: MessagesUsage },
+    MessageStop,
+    Error { error: ErrorObject<'e> },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum BlockDelta<'e> {
+    #[serde(rename = "text_delta")]
+    Text { text: &'e str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'e str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'e str },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: &'e str },
+    #[serde(rename = "citations_delta")]
+    Citations { citation: SearchCitation<'e> },
+}
+
+#[derive(Serialize)]
+struct StopDelta {
+    stop_reason: Option<&'static str>,
+    stop_sequence: Option<&'static str>,
+}
+
+impl StreamEvent<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::MessageStart { .. } => "message_start",
+            Self::ContentBlockStart { .. } => "content_block_start",
+            Self::ContentBlockDelta { .. } => "content_block_delta",
+            Self::ContentBlockStop { .. } => "content_block_stop",
+            Self::MessageDelta { .. } => "message_delta",
+            Self::MessageStop => "message_stop",
+            Self::Error { .. } => "error",
+        }
+    }
+}
+
+fn write_event(into: &mut Vec<u8>, event: &StreamEvent<'_>) {
+    into.extend_from_slice(b"event: ");
+    into.extend_from_slice(event.name().as_bytes());
+    into.extend_from_slice(b"\ndata: ");
+    // Strings and numbers into memory: nothing of it can fail.
+    let written = serde_json::to_writer(&mut *into, event);
+    debug_assert!(written.is_ok());
+    into.extend_from_slice(b"\n\n");
+}
+
+/// Writes steps as events, `message_start` before the first.
+struct EventSink<'s> {
+    into: &'s mut Vec<u8>,
+    next: &'s mut Option<usize>,
+    head: MessageHead<'s>,
+    usage: MessagesUsage,
+}
+
+impl EventSink<'_> {
+    /// Writes `message_start`, once, and returns where the next block will be.
+    fn begin(&mut self) -> usize {
+        if let Some(next) = *self.next {
+            return next;
+        }
+        let message = self.head.message(&[], None, self.usage);
+        write_event(self.into, &StreamEvent::MessageStart { message });
+        *self.next = Some(0);
+        0
+    }
+
+    fn start(&mut self, content_block: ContentBlock<'_>) {
+        let index = self.begin();
+        write_event(self.into, &StreamEvent::ContentBlockStart { index, content_block });
+    }
+
+    fn delta(&mut self, delta: BlockDelta<'_>) {
+        let index = self.begin();
+        write_event(self.into, &StreamEvent::ContentBlockDelta { index, delta });
+    }
+
+    fn stop(&mut self) {
+        let index = self.begin();
+        write_event(self.into, &StreamEvent::ContentBlockStop { index });
+        *self.next = Some(index + 1);
+    }
+}
+
+impl BlockSink for EventSink<'_> {
+    fn step(&mut self, step: BlockStep<'_>) {
+        match step {
+            BlockStep::Text => self.start(ContentBlock::Text { text: "", citations: &[] }),
+            BlockStep::Thinking => self.start(ContentBlock::Thinking { thinking: "", signature: "" }),
+            BlockStep::MoreText(text) => self.delta(BlockDelta::Text { text }),
+            BlockStep::MoreThinking(thinking) => self.delta(BlockDelta::Thinking { thinking }),
+            BlockStep::Citation(citation) => self.delta(BlockDelta::Citations { citation }),
+            BlockStep::Signature(signature) => self.delta(BlockDelta::Signature { signature }),
+            BlockStep::End => self.stop(),
+            BlockStep::Call { id, name, input } => {
+                self.start(ContentBlock::ToolUse { id, name, input: &empty_object() });
+                self.delta(BlockDelta::InputJson { partial_json: input.get() });
+                self.stop();
+            }
+            BlockStep::Search { id, query } => {
+                let nothing = SearchInput { query: None };
+                self.start(ContentBlock::ServerToolUse { id, name: WEB_SEARCH, input: nothing });
+                let input = raw_of(&SearchInput { query: Some(query) });
+                self.delta(BlockDelta::InputJson { partial_json: input.get() });
+                self.stop();
+            }
+            BlockStep::Found { id, results } => {
+                self.start(ContentBlock::WebSearchToolResult { tool_use_id: id, content: &results });
+                self.stop();
+            }
+        }
+    }
+}
