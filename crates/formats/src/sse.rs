@@ -7,20 +7,25 @@ use serde::Serialize;
 /// Frames one event. `data` must be of a type whose serialisation cannot fail.
 pub fn event<T: Serialize + ?Sized>(name: &str, data: &T) -> Bytes {
     let mut frame = Vec::with_capacity(256);
-    frame.extend_from_slice(b"event: ");
-    frame.extend_from_slice(name.as_bytes());
-    frame.extend_from_slice(b"\ndata: ");
+    append_event(&mut frame, name, data);
+    Bytes::from(frame)
+}
+
+/// Frames one event behind others, so that those of one moment are one piece.
+pub fn append_event<T: Serialize + ?Sized>(frames: &mut Vec<u8>, name: &str, data: &T) {
+    frames.extend_from_slice(b"event: ");
+    frames.extend_from_slice(name.as_bytes());
+    frames.extend_from_slice(b"\ndata: ");
     // JSON of serde's has no line breaks, but for those that a raw value brings along.
-    let start = frame.len();
-    let written = serde_json::to_writer(&mut frame, data);
+    let start = frames.len();
+    let written = serde_json::to_writer(&mut *frames, data);
     debug_assert!(written.is_ok());
-    for byte in &mut frame[start..] {
+    for byte in &mut frames[start..] {
         if matches!(byte, b'\n' | b'\r') {
             *byte = b' ';
         }
     }
-    frame.extend_from_slice(b"\n\n");
-    Bytes::from(frame)
+    frames.extend_from_slice(b"\n\n");
 }
 
 #[cfg(test)]
