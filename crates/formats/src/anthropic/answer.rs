@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::blocks::{AnswerBlocks, BlockSink, BlockStep};
 use super::search::{SearchCitation, SearchFindings, SearchResult};
-use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, WholeAnswer};
+use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, UnaryAnswer};
 use crate::finish::StopCause;
 use crate::gemini::AnswerChunk;
 use crate::usage::MessagesUsage;
@@ -28,7 +28,7 @@ impl MessagesAnswer {
     }
 }
 
-impl WholeAnswer for MessagesAnswer {
+impl UnaryAnswer for MessagesAnswer {
     fn translate(&self, google: &[u8]) -> Result<Bytes, AnswerFault> {
         let chunk = AnswerChunk::read(google).map_err(|_| AnswerFault::Unreadable)?;
         if let Some(failure) = chunk.error {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::request::{RequestPurpose, translate};
 use crate::call::{AnswerFault, GeminiCall};
 use crate::error::TranslationError;
-use crate::gemini::AnswerChunk;
+use crate::gemini::GoogleFailure;
 use crate::models::ModelMap;
 
 /// Translates the body of `POST /v1/messages/count_tokens` for Google's `:countTokens` of the call's model. It is as
@@ -30,10 +30,7 @@ pub fn count_answer(google: &[u8]) -> Result<Bytes, AnswerFault> {
     let counted = serde_json::from_slice::<Counted>(google).ok().and_then(|counted| counted.total_tokens);
     match counted {
         Some(tokens) => Ok(Bytes::from(format!(r#"{{"input_tokens":{tokens}}}"#))),
-        None => Err(match AnswerChunk::read(google) {
-            Ok(AnswerChunk { error: Some(failure), .. }) => AnswerFault::Google(failure),
-            _ => AnswerFault::Unreadable,
-        }),
+        None => Err(GoogleFailure::of_body(google).map_or(AnswerFault::Unreadable, AnswerFault::Google)),
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::call::AnswerFault;
 use crate::error::{FieldPath, TranslationError};
+use crate::gemini::{GoogleFailure, PromptTooLong};
 
 /// `error.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,15 +159,15 @@ pub fn fault_error(fault: &AnswerFault) -> (u16, ErrorType, String) {
 
 /// The text by which Claude Code knows that it has to compact, if Google says that the input is too long.
 fn too_long(message: &str) -> Option<String> {
-    const EXCEEDS: &str = "exceeds the maximum number of tokens";
-    let at = message.to_ascii_lowercase().find(EXCEEDS)?;
-    let (before, after) = (message.get(..at)?, message.get(at..)?);
-    let numbers =
-        |text| str::split(text, |letter: char| !letter.is_ascii_digit()).filter(|run| !run.is_empty());
-    Some(match (numbers(before).next_back(), numbers(after).next()) {
-        (Some(tokens), Some(most)) => format!("prompt is too long: {tokens} tokens > {most} maximum"),
-        (None, Some(most)) => format!("prompt is too long: over {most} tokens > {most} maximum"),
-        _ => format!("prompt is too long: {}", without_projects(message)),
+    let failure = GoogleFailure { message: message.to_owned(), ..GoogleFailure::default() };
+    Some(match failure.prompt_too_long()? {
+        PromptTooLong { tokens: Some(tokens), most: Some(most) } => {
+            format!("prompt is too long: {tokens} tokens > {most} maximum")
+        }
+        PromptTooLong { most: Some(most), .. } => {
+            format!("prompt is too long: over {most} tokens > {most} maximum")
+        }
+        PromptTooLong { .. } => format!("prompt is too long: {}", without_projects(message)),
     })
 }
 
@@ -193,7 +194,6 @@ fn without_projects(message: &str) -> String {
 mod tests {
     use super::*;
     use crate::finish::FinishReason;
-    use crate::gemini::GoogleFailure;
 
     #[test]
     fn googles_statuses_are_what_clients_know() {

@@ -16,7 +16,7 @@ use crate::conversation::Conversation;
 use crate::error::TranslationError;
 use crate::gemini::{GenerateRequest, GenerationConfig};
 use crate::json::{JsonStr, as_str};
-use crate::models::{MappedModel, ModelGeneration, ModelMap};
+use crate::models::{MappedModel, ModelMap};
 use crate::schema::answer_schema;
 use crate::thinking::{ThinkingEffort, ThinkingRequest, thinking_config};
 
@@ -75,17 +75,6 @@ pub(super) fn translate(
         RequestPurpose::Answer => read_generation(&wire)?,
         RequestPurpose::Count => GenerationConfig::default(),
     };
-    if let Some(schema) = format {
-        // Before Gemini 3, JSON as a form of the answer is refused beside tools of either kind.
-        let is_refused =
-            (tools.has_functions() || tools.searches()) && model.traits.generation != ModelGeneration::Three;
-        if is_refused {
-            history.instruct(format!("Answer with nothing but JSON, by this JSON Schema: {}", schema.get()));
-        } else if purpose == RequestPurpose::Answer {
-            generation.ask_for_json();
-            generation.response_json_schema = Some(schema);
-        }
-    }
     if purpose == RequestPurpose::Answer {
         generation.clamp(model.traits);
         let is_shown = thoughts == ThoughtDisplay::Shown;
@@ -93,13 +82,16 @@ pub(super) fn translate(
     }
 
     let told = history.finish().map_err(|error| error.at(at_messages.path()))?;
-    let request = GenerateRequest {
+    let mut request = GenerateRequest {
         system: told.system,
         tools: tools.set(&names),
         calling: tools.calling(&names),
         generation,
         contents: told.contents,
     };
+    if let Some(schema) = format {
+        request.ask_for_json(Some(schema), model.traits);
+    }
     let (body, streamed) = match purpose {
         RequestPurpose::Answer => (request.write(), FieldPlace::of("stream").flag(wire.stream)?),
         RequestPurpose::Count => (request.write_count(&model.target), false),

@@ -1,8 +1,10 @@
 //! What Google's search found for an answer (`groundingMetadata`), as Anthropic's blocks of a web search and citations.
 //! `blocks` decides where in the answer they stand.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
+
+use crate::gemini::Grounding;
 
 /// The most sources of one answer that are kept; Google gives some ten.
 const MAX_SOURCES: usize = 64;
@@ -55,68 +57,32 @@ pub(super) struct SearchCitation<'s> {
     encrypted_index: &'static str,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireGrounding {
-    web_search_queries: Option<Vec<String>>,
-    grounding_chunks: Option<Vec<WireGroundingChunk>>,
-    grounding_supports: Option<Vec<WireSupport>>,
-}
-
-#[derive(Deserialize)]
-struct WireGroundingChunk {
-    web: Option<WireWebPage>,
-}
-
-#[derive(Deserialize)]
-struct WireWebPage {
-    uri: Option<String>,
-    title: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireSupport {
-    segment: Option<WireSegment>,
-    grounding_chunk_indices: Option<Vec<usize>>,
-}
-
-#[derive(Deserialize)]
-struct WireSegment {
-    text: Option<String>,
-}
-
 impl SearchFindings {
     /// Takes one event's `groundingMetadata`. Events repeat or complete each other, so that of each member the last that
     /// says something counts. What cannot be read is left out: it is no reason to lose an answer.
     pub(super) fn take(&mut self, grounding: &RawValue) {
-        let Ok(said) = serde_json::from_str::<WireGrounding>(grounding.get()) else { return };
-        if let Some(queries) = said.web_search_queries.filter(|queries| !queries.is_empty()) {
-            self.queries = queries.into_iter().take(MAX_QUERIES).map(cut).collect();
+        let said = Grounding::read(grounding);
+        if !said.queries.is_empty() {
+            self.queries = said.queries.iter().take(MAX_QUERIES).map(|query| cut(query)).collect();
         }
-        let Some(chunks) = said.grounding_chunks.filter(|chunks| !chunks.is_empty()) else { return };
-        // The places of all are needed, since the supports name them.
-        let mut places = Vec::with_capacity(chunks.len());
+        if said.pages.is_empty() {
+            return;
+        }
         self.sources.clear();
-        for chunk in chunks {
-            let page = chunk.web.and_then(|page| Some((page.uri?, page.title.unwrap_or_default())));
-            let kept = page.filter(|(url, _)| {
-                !url.is_empty() && url.len() <= MAX_URL_BYTES && self.sources.len() < MAX_SOURCES
-            });
-            places.push(kept.is_some().then_some(self.sources.len()));
-            self.sources.extend(kept.map(|(url, title)| FoundSource { url, title: cut(title) }));
-        }
-        self.supports.clear();
-        for support in said.grounding_supports.into_iter().flatten() {
-            let text = cut(support.segment.and_then(|segment| segment.text).unwrap_or_default());
-            for index in support.grounding_chunk_indices.into_iter().flatten() {
-                if let Some(Some(place)) = places.get(index)
-                    && self.supports.len() < MAX_CITATIONS
-                {
-                    self.supports.push((text.clone(), *place));
-                }
+        let mut places = Vec::with_capacity(said.pages.len());
+        for page in &said.pages {
+            let is_kept =
+                !page.uri.is_empty() && page.uri.len() <= MAX_URL_BYTES && self.sources.len() < MAX_SOURCES;
+            places.push(is_kept.then_some(self.sources.len()));
+            if is_kept {
+                self.sources.push(FoundSource { url: page.uri.to_string(), title: cut(&page.title) });
             }
         }
+        let supports = said.supports.iter().flat_map(|support| {
+            let kept = support.pages.iter().filter_map(|&page| places.get(page).copied().flatten());
+            kept.map(|place| (cut(&support.text), place))
+        });
+        self.supports = supports.take(MAX_CITATIONS).collect();
     }
 
     /// Whether there was no search.
@@ -156,9 +122,6 @@ impl SearchFindings {
     }
 }
 
-fn cut(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT_CHARS) {
-        text.truncate(end);
-    }
-    text
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
 }

@@ -13,6 +13,7 @@ use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd
 use crate::finish::{FinishReason, StopCause};
 use crate::gemini::AnswerChunk;
 use crate::json::{empty_object, raw_of};
+use crate::sse::append_event;
 use crate::usage::{MessagesUsage, TokenUsage};
 
 /// The event that keeps proxies and clients awake while nothing is said, framed. Only after the answer has begun.
@@ -196,13 +197,7 @@ impl StreamEvent<'_> {
 }
 
 fn write_event(into: &mut Vec<u8>, event: &StreamEvent<'_>) {
-    into.extend_from_slice(b"event: ");
-    into.extend_from_slice(event.name().as_bytes());
-    into.extend_from_slice(b"\ndata: ");
-    // Strings and numbers into memory: nothing of it can fail.
-    let written = serde_json::to_writer(&mut *into, event);
-    debug_assert!(written.is_ok());
-    into.extend_from_slice(b"\n\n");
+    append_event(into, event.name(), event);
 }
 
 /// Writes steps as events, `message_start` before the first.

@@ -8,12 +8,9 @@ use serde_json::value::RawValue;
 use super::place::FieldPlace;
 use super::wire::{WireTool, WireToolChoice};
 use crate::error::TranslationError;
-use crate::gemini::{CallingConfig, CallingMode, FunctionDeclaration, ToolSet};
+use crate::gemini::{CallingConfig, CallingMode, FunctionDeclaration, ONE_CALL_ONLY, ToolSet};
 use crate::names::{ClientTool, NameTable};
 use crate::schema::tool_schema;
-
-/// What stands for `disable_parallel_tool_use`.
-const ONE_AT_A_TIME: &str = "Call one tool at a time at most, and wait for its result before the next.";
 
 /// The tools of a request and how they are to be used.
 #[derive(Debug)]
@@ -177,7 +174,7 @@ impl<'a> RequestTools<'a> {
     pub(super) fn sentences(&self) -> Vec<Cow<'static, str>> {
         let mut sentences = Vec::new();
         if self.one_at_a_time && self.has_functions() {
-            sentences.push(Cow::Borrowed(ONE_AT_A_TIME));
+            sentences.push(Cow::Borrowed(ONE_CALL_ONLY));
         }
         if let Some(search) = self.search.as_ref().filter(|_| self.searches()) {
             let mut say = |before: &str, domains: &[Cow<'_, str>]| {
