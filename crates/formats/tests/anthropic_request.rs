@@ -1,5 +1,12 @@
 //! Messages requests as Google gets them: tables of every block and setting, and bodies shaped like those of Claude Code.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::needless_pass_by_value,
+    reason = "a broken rule may panic, and tables read better with values"
+)]
+
 use std::fmt::Write as _;
 
 use formats::anthropic::{self, ErrorType, refusal_of};
