@@ -176,7 +176,11 @@ fn an_answer_that_the_model_could_not_form_is_never_an_empty_success() {
         assert_eq!(stream.fault(), Some(&fault));
         assert!(!received.is_whole);
         assert_eq!(received.error.unwrap()["type"], "api_error");
-        assert!(whole(ThoughtDisplay::Shown, &ended(json!([{"text": "I will"}]), finish)).is_err());
+
+        let at_once = ended(json!([{"text": "I will"}]), finish);
+        assert!(whole(ThoughtDisplay::Shown, &at_once).is_err());
+        let (stream, received) = streamed(ThoughtDisplay::Shown, &[at_once], StreamEnd::Complete);
+        assert!(received.message.is_null() && !stream.has_begun(), "it can be asked for again");
     }
 }
 

@@ -370,6 +370,9 @@ fn instructions_come_from_every_place_but_billing_lines_do_not() {
     let of = |system: &str| self::google(&with(json!({"system": system})))["systemInstruction"].clone();
     assert_eq!(of("x-anthropic-billing-header: a\nbe kind"), json!({"parts": [{"text": "be kind"}]}));
     assert_eq!(of("x-anthropic-billing-header: a"), Value::Null);
+    let together =
+        with(json!({"system": [{"type": "text", "text": "\nx-anthropic-billing-header: a\nbe kind"}]}));
+    assert_eq!(self::google(&together)["systemInstruction"], json!({"parts": [{"text": "be kind"}]}));
     assert!(refused_with(json!({"system": [{"type": "image"}]})).starts_with("system.0.type: `image`"));
     assert!(refused_with(json!({"system": 3})).starts_with("system: has to be a string or a list"));
 }

@@ -102,7 +102,9 @@ impl AnswerBlocks {
                 self.call(&call, names, seed, sink);
             }
             AnswerPartKind::Inline { mime_type, .. } => {
-                let note = format!("(The model made an {mime_type}, which this format cannot carry.)");
+                let note = format!(
+                    "(The model made media of the type {mime_type}, which this format cannot carry.)"
+                );
                 self.text(&note, signature, sink);
             }
             // Only what was never asked for, as code that Google ran.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::content::{MessageContent, Shown, kind_of, of_result, show, text_of};
-use super::place::FieldPlace;
+use super::place::{FieldPlace, cut};
 use super::wire::{WireBlock, WireMessage};
 use crate::conversation::Conversation;
 use crate::error::TranslationError;
@@ -15,7 +15,8 @@ use crate::gemini::ResultBody;
 use crate::json::{as_str, empty_object, is_object};
 use crate::names::NameTable;
 
-/// How Claude Code begins a block that differs from request to request: no two would share a prefix that is cached.
+/// How Claude Code begins a line that differs from request to request: with it, no two would share a prefix that is
+/// cached.
 const BILLING: &str = "x-anthropic-billing-header:";
 
 /// Who speaks in a message.
@@ -35,26 +36,20 @@ pub(super) fn instructions(system: &RawValue) -> Result<Vec<Cow<'_, str>>, Trans
         MessageContent::Blocks(blocks) => {
             let mut texts = Vec::with_capacity(blocks.len());
             for (place, block) in blocks.iter().enumerate() {
-                texts.push(text_of(block, &at.index(place))?);
+                texts.push(without_billing(text_of(block, &at.index(place))?));
             }
-            texts.retain(|text| !is_billing(text));
             texts
         }
     })
 }
 
-fn is_billing(text: &str) -> bool {
-    text.trim_start().starts_with(BILLING)
-}
-
 /// A text without the line for billing that it begins with.
 fn without_billing(text: Cow<'_, str>) -> Cow<'_, str> {
-    if !is_billing(&text) {
+    let rest = text.trim_start();
+    if !rest.starts_with(BILLING) {
         return text;
     }
-    let rest = text.trim_start();
-    let rest = rest.find('\n').map_or("", |end| rest[end..].trim_start());
-    Cow::Owned(rest.to_owned())
+    Cow::Owned(rest.find('\n').map_or("", |end| rest[end..].trim_start()).to_owned())
 }
 
 /// Tells all `messages`, in their order.
@@ -108,8 +103,7 @@ impl<'a> Teller<'_, 'a> {
         match role {
             MessageRole::User => self.history.user_text(text),
             MessageRole::Assistant => self.history.assistant_text(text),
-            MessageRole::System if is_billing(&text) => {}
-            MessageRole::System => self.history.system(text),
+            MessageRole::System => self.history.system(without_billing(text)),
         }
     }
 
@@ -183,7 +177,11 @@ impl<'a> Teller<'_, 'a> {
         let is_error = at.member("is_error").flag(block.is_error)?;
         let (text, media) = of_result(block.content, &at.member("content"))?;
         let response = if is_error { ResultBody::Error(text) } else { ResultBody::Output(text) };
-        self.history.result(&id, response, media).map_err(|error| error.at(at_id.path()))
+        self.history.result(&id, response, media).map_err(|error| match error.at(at_id.path()) {
+            // Ids of ours are long: they carry signatures.
+            TranslationError::Invalid { at, why } => TranslationError::Invalid { at, why: cut(why) },
+            other => other,
+        })
     }
 
     fn server_call(&mut self, block: &WireBlock<'a>, at: &FieldPlace<'_>) -> Result<(), TranslationError> {

@@ -49,12 +49,12 @@ impl<'p> FieldPlace<'p> {
 
     /// The error that the value here is none.
     pub(super) fn invalid(&self, why: impl Into<String>) -> TranslationError {
-        TranslationError::invalid(self.path(), why)
+        TranslationError::invalid(self.path(), cut(why.into()))
     }
 
     /// The error that what is here is not served.
     pub(super) fn unsupported(&self, why: impl Into<String>) -> TranslationError {
-        TranslationError::unsupported(self.path(), why)
+        TranslationError::unsupported(self.path(), cut(why.into()))
     }
 
     /// Returns what has to be there.
@@ -113,6 +113,18 @@ impl<'p> FieldPlace<'p> {
     }
 }
 
+/// The most characters of a reason: some repeat what the client sent.
+const MAX_REASON_CHARS: usize = 400;
+
+/// A text that is not too long for an error.
+pub(super) fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_REASON_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// What a parser says, without the line and column, which would be counted from the inner value.
 fn bare(error: &serde_json::Error) -> String {
     let said = error.to_string();
@@ -136,6 +148,12 @@ mod tests {
         assert_eq!(block.member("id").path().to_string(), "messages.3.content.0.id");
         let error = block.text(&raw("3")).unwrap_err();
         assert_eq!(error.to_string(), "messages.3.content.0: has to be a string");
+    }
+
+    #[test]
+    fn an_error_is_short_whatever_it_repeats() {
+        let error = FieldPlace::of("model").invalid("é".repeat(100_000));
+        assert!(error.to_string().len() < 1_000);
     }
 
     #[test]

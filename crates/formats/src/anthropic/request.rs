@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::history;
-use super::place::FieldPlace;
+use super::place::{FieldPlace, cut};
 use super::tools::RequestTools;
 use super::wire::{WireFormat, WireMetadata, WireOutput, WireRequest, WireThinking, WireThread};
 use crate::call::{AnswerMemory, GeminiCall, StickyHint, ThoughtDisplay};
@@ -116,7 +116,7 @@ fn refuse_unserved(wire: &WireRequest<'_>) -> Result<(), TranslationError> {
         return Err(match previous {
             Some(id) if &*kind == "continue" => TranslationError::UnknownState {
                 at: at.member("previous_message_id").path(),
-                id: id.into_inner().into_owned(),
+                id: cut(id.into_inner().into_owned()),
             },
             _ => at.unsupported("conversations are not kept here; send all messages, without `thread`"),
         });
@@ -142,7 +142,7 @@ fn read_model(
 ) -> Result<MappedModel, TranslationError> {
     let at = FieldPlace::of("model");
     let asked = at.text(at.required(wire.model)?)?;
-    models.resolve(&asked, is_listed).ok_or_else(|| TranslationError::UnknownModel(asked.into_owned()))
+    models.resolve(&asked, is_listed).ok_or_else(|| TranslationError::UnknownModel(cut(asked.into_owned())))
 }
 
 fn read_generation<'a>(wire: &WireRequest<'a>) -> Result<GenerationConfig<'a>, TranslationError> {

@@ -63,7 +63,7 @@ impl SearchFindings {
     pub(super) fn take(&mut self, grounding: &RawValue) {
         let said = Grounding::read(grounding);
         if !said.queries.is_empty() {
-            self.queries = said.queries.iter().take(MAX_QUERIES).map(|query| cut(query)).collect();
+            self.queries = said.queries.iter().take(MAX_QUERIES).map(|query| shortened(query)).collect();
         }
         if said.pages.is_empty() {
             return;
@@ -75,12 +75,12 @@ impl SearchFindings {
                 !page.uri.is_empty() && page.uri.len() <= MAX_URL_BYTES && self.sources.len() < MAX_SOURCES;
             places.push(is_kept.then_some(self.sources.len()));
             if is_kept {
-                self.sources.push(FoundSource { url: page.uri.to_string(), title: cut(&page.title) });
+                self.sources.push(FoundSource { url: page.uri.to_string(), title: shortened(&page.title) });
             }
         }
         let supports = said.supports.iter().flat_map(|support| {
             let kept = support.pages.iter().filter_map(|&page| places.get(page).copied().flatten());
-            kept.map(|place| (cut(&support.text), place))
+            kept.map(|place| (shortened(&support.text), place))
         });
         self.supports = supports.take(MAX_CITATIONS).collect();
     }
@@ -122,6 +122,6 @@ impl SearchFindings {
     }
 }
 
-fn cut(text: &str) -> String {
+fn shortened(text: &str) -> String {
     text.chars().take(MAX_TEXT_CHARS).collect()
 }

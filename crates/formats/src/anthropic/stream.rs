@@ -11,7 +11,7 @@ use super::error::{ErrorObject, fault_error};
 use super::search::{SearchCitation, SearchFindings};
 use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd};
 use crate::finish::{FinishReason, StopCause};
-use crate::gemini::AnswerChunk;
+use crate::gemini::{AnswerChunk, AnswerPart, AnswerPartKind};
 use crate::json::{empty_object, raw_of};
 use crate::sse::append_event;
 use crate::usage::{MessagesUsage, TokenUsage};
@@ -52,12 +52,14 @@ impl MessagesStream {
         }
     }
 
-    fn stop(&self) -> StopCause {
-        StopCause::of(self.finish.as_ref(), self.is_blocked, self.blocks.has_calls())
+    /// What the end means, as far as it is known. `calls` is whether there are calls that were not told yet.
+    fn stop(&self, calls: bool) -> StopCause {
+        StopCause::of(self.finish.as_ref(), self.is_blocked, calls || self.blocks.has_calls())
     }
 
     /// Notes why the answer failed, and tells the client if it was sent anything.
-    fn fail(&mut self, fault: AnswerFault, mut into: Vec<u8>) -> Vec<Bytes> {
+    fn fail(&mut self, fault: AnswerFault) -> Vec<Bytes> {
+        let mut into = Vec::new();
         if self.next.is_some() {
             let (_, kind, message) = fault_error(&fault);
             let error = ErrorObject { r#type: kind, message: &message, details: None };
@@ -89,15 +91,21 @@ impl AnswerStream for MessagesStream {
             return Vec::new();
         }
         let Ok(chunk) = AnswerChunk::read(event) else {
-            return self.fail(AnswerFault::Unreadable, Vec::new());
+            return self.fail(AnswerFault::Unreadable);
         };
         if let Some(failure) = chunk.error {
-            return self.fail(AnswerFault::Google(failure), Vec::new());
+            return self.fail(AnswerFault::Google(failure));
         }
         self.usage = chunk.usage.unwrap_or(self.usage);
         self.is_blocked |= chunk.block_reason.is_some();
         if let Some(grounding) = chunk.grounding {
             self.found.take(grounding);
+        }
+        self.finish = chunk.finish.or(self.finish.take());
+        let is_call = |part: &AnswerPart<'_>| matches!(part.kind, AnswerPartKind::Call { .. });
+        // Before anything of this event is told: one that fails at once can still be asked for again.
+        if let StopCause::Misformed(reason) = self.stop(chunk.parts.iter().any(is_call)) {
+            return self.fail(AnswerFault::Misformed(reason));
         }
         let mut into = Vec::new();
         self.told(&mut into, |blocks, memory, seed, _, sink| {
@@ -105,11 +113,7 @@ impl AnswerStream for MessagesStream {
                 blocks.part(part, &memory.names, seed, sink);
             }
         });
-        self.finish = chunk.finish.or(self.finish.take());
-        match self.stop() {
-            StopCause::Misformed(reason) => self.fail(AnswerFault::Misformed(reason), into),
-            _ => framed(into),
-        }
+        framed(into)
     }
 
     fn end(&mut self, how: StreamEnd) -> Vec<Bytes> {
@@ -122,14 +126,14 @@ impl AnswerStream for MessagesStream {
                 StreamEnd::Broken(why) => why,
                 StreamEnd::Complete => "the upstream's stream ended before the answer did".to_owned(),
             };
-            return self.fail(AnswerFault::Broken(why), Vec::new());
+            return self.fail(AnswerFault::Broken(why));
         }
         let mut into = Vec::new();
         self.told(&mut into, |blocks, _, seed, found, sink| {
             sink.begin();
             blocks.finish(found, seed, sink);
         });
-        let delta = StopDelta { stop_reason: self.stop().messages_stop_reason(), stop_sequence: None };
+        let delta = StopDelta { stop_reason: self.stop(false).messages_stop_reason(), stop_sequence: None };
         write_event(&mut into, &StreamEvent::MessageDelta { delta, usage: self.usage.of_messages() });
         write_event(&mut into, &StreamEvent::MessageStop);
         framed(into)
