@@ -14,7 +14,7 @@ use formats::anthropic::{MessagesAnswer, MessagesStream, PING};
 use formats::finish::FinishReason;
 use formats::names::{ClientTool, NameTable};
 use formats::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd, ThoughtDisplay, UnaryAnswer};
-use messages_client::Received;
+use messages_client::ReceivedMessage;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn seed() -> AnswerSeed {
     AnswerSeed::new("01ab", 1_700_000_000)
 }
 
-fn streamed(thoughts: ThoughtDisplay, events: &[Value], how: StreamEnd) -> (MessagesStream, Received) {
+fn streamed(thoughts: ThoughtDisplay, events: &[Value], how: StreamEnd) -> (MessagesStream, ReceivedMessage) {
     let mut stream = MessagesStream::new(memory(thoughts), seed());
     let mut frames = Vec::new();
     for event in events {
@@ -40,7 +40,7 @@ fn streamed(thoughts: ThoughtDisplay, events: &[Value], how: StreamEnd) -> (Mess
     }
     frames.extend(stream.end(how).concat());
     assert_eq!(stream.has_begun(), !frames.is_empty());
-    let received = Received::of(&frames);
+    let received = ReceivedMessage::of(&frames);
     (stream, received)
 }
 
@@ -71,7 +71,7 @@ fn events_are_written_in_one_way() {
         concat!(
             "event: message_start\n",
             r#"data: {"type":"message_start","message":{"id":"msg_01ab","type":"message","role":"assistant","#,
-            r#""model":"claude-opus-5","content":[],"stop_reason":null,"stop_sequence":null,"#,
+            r#""model":"claude-opus-5","content":[],"stop_reason":null,"stop_sequence":null,"stop_details":null,"#,
             r#""usage":{"input_tokens":20,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}}"#,
             "\n\n",
             "event: content_block_start\n",
@@ -115,7 +115,7 @@ fn events_are_written_in_one_way() {
         call,
         concat!(
             "event: message_delta\n",
-            r#"data: {"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"#,
+            r#"data: {"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null,"stop_details":null},"#,
             r#""usage":{"input_tokens":15,"cache_creation_input_tokens":0,"cache_read_input_tokens":5,"output_tokens":10}}"#,
             "\n\n",
             "event: message_stop\n",
@@ -125,7 +125,7 @@ fn events_are_written_in_one_way() {
     );
     assert!(stream.end(StreamEnd::Complete).is_empty(), "it ends once");
     assert!(stream.push(said(json!([{"text": "more"}])).to_string().as_bytes()).is_empty());
-    Received::of(&[b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{}}}\n\n", PING].concat());
+    ReceivedMessage::of(&[b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{}}}\n\n", PING].concat());
 }
 
 #[test]
@@ -154,6 +154,12 @@ fn every_end_has_its_reason() {
         json!({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}});
     let message = whole(ThoughtDisplay::Shown, &blocked).unwrap();
     assert_eq!((&message["stop_reason"], &message["content"]), (&json!("refusal"), &json!([])));
+    assert_eq!(
+        message["stop_details"],
+        json!({"type": "refusal", "category": null, "explanation": "Google refused the prompt: SAFETY"})
+    );
+    let held = whole(ThoughtDisplay::Shown, &ended(json!([]), "RECITATION")).unwrap();
+    assert_eq!(held["stop_details"]["explanation"], "Google held the answer back: RECITATION");
     let (_, received) = streamed(ThoughtDisplay::Shown, &[blocked], StreamEnd::Complete);
     assert!(received.is_whole);
     assert_eq!(received.message, message);
@@ -214,7 +220,7 @@ fn a_message_begins_with_what_is_known_of_its_usage_and_ends_with_the_last() {
     let mut stream = MessagesStream::new(memory(ThoughtDisplay::Hidden), seed());
     stream.push(br#"{"usageMetadata":{"promptTokenCount":20,"cachedContentTokenCount":5}}"#);
     let start = stream.push(br#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}"#).concat();
-    let usage = Received::of(&start).message["usage"].clone();
+    let usage = ReceivedMessage::of(&start).message["usage"].clone();
     assert_eq!((&usage["input_tokens"], &usage["cache_read_input_tokens"]), (&json!(15), &json!(5)));
     let _ = stream.push(br#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":21,"toolUsePromptTokenCount":4,"candidatesTokenCount":2,"thoughtsTokenCount":3}}"#);
     let end = String::from_utf8(stream.end(StreamEnd::Complete).concat()).unwrap();
@@ -489,7 +495,7 @@ proptest! {
         let how = if is_broken { StreamEnd::Broken("gone".to_owned()) } else { StreamEnd::Complete };
         frames.extend(stream.end(how).concat());
         prop_assert_eq!(stream.has_begun(), !frames.is_empty());
-        let received = Received::of(&frames);
+        let received = ReceivedMessage::of(&frames);
         prop_assert_eq!(received.is_whole, stream.fault().is_none(), "an answer is whole or says why not");
         prop_assert_eq!(received.error.is_some(), stream.fault().is_some() && stream.has_begun());
     }

@@ -14,7 +14,7 @@ use formats::anthropic::{self, MessagesStream};
 use formats::models::ModelMap;
 use formats::signature::PLACEHOLDER;
 use formats::{AnswerSeed, AnswerStream, StreamEnd};
-use messages_client::Received;
+use messages_client::ReceivedMessage;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -72,7 +72,8 @@ impl Client {
         frames.extend(stream.push(br#"{"candidates":[{"finishReason":"STOP"}]}"#).concat());
         frames.extend(stream.end(StreamEnd::Complete).concat());
         // Through JSON, as it goes through any client.
-        let received: Value = serde_json::from_str(&Received::of(&frames).message.to_string()).unwrap();
+        let received: Value =
+            serde_json::from_str(&ReceivedMessage::of(&frames).message.to_string()).unwrap();
         self.keep(received["content"].as_array().unwrap());
         asked
     }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::blocks::{AnswerBlocks, BlockSink, BlockStep};
 use super::search::{SearchCitation, SearchFindings, SearchResult};
 use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, UnaryAnswer};
-use crate::finish::StopCause;
+use crate::finish::{FinishReason, StopCause};
 use crate::gemini::AnswerChunk;
 use crate::usage::MessagesUsage;
 
@@ -34,8 +34,7 @@ impl UnaryAnswer for MessagesAnswer {
         if let Some(failure) = chunk.error {
             return Err(AnswerFault::Google(failure));
         }
-        let is_blocked = chunk.block_reason.is_some();
-        if chunk.parts.is_empty() && chunk.finish.is_none() && !is_blocked {
+        if chunk.parts.is_empty() && chunk.finish.is_none() && chunk.block_reason.is_none() {
             return Err(AnswerFault::Broken("the upstream gave no answer".to_owned()));
         }
         let mut content = ContentList::default();
@@ -48,10 +47,12 @@ impl UnaryAnswer for MessagesAnswer {
             found.take(grounding);
         }
         blocks.finish(&found, &self.seed, &mut content);
-        let stop = match StopCause::of(chunk.finish.as_ref(), is_blocked, blocks.has_calls()) {
-            StopCause::Misformed(reason) => return Err(AnswerFault::Misformed(reason)),
-            stop => stop.messages_stop_reason(),
-        };
+        let blocked = chunk.block_reason.as_deref();
+        let cause = StopCause::of(chunk.finish.as_ref(), blocked.is_some(), blocks.has_calls());
+        if let StopCause::Misformed(reason) = cause {
+            return Err(AnswerFault::Misformed(reason));
+        }
+        let stop = MessageEnd::of(&cause, chunk.finish.as_ref(), blocked);
         let usage = chunk.usage.unwrap_or_default().of_messages();
         let head = MessageHead { id: self.seed.id(MESSAGE_ID), model: &self.memory.asked_model };
         let body = head.message(&content.blocks, stop, usage);
@@ -67,15 +68,50 @@ pub(super) struct MessageHead<'m> {
 
 /// `message`.
 #[derive(Serialize)]
-pub(super) struct Message<'m> {
+pub(super) struct AnswerMessage<'m> {
     id: &'m str,
     r#type: &'static str,
     role: &'static str,
     model: &'m str,
     content: &'m [Box<RawValue>],
-    stop_reason: Option<&'static str>,
-    stop_sequence: Option<&'static str>,
+    #[serde(flatten)]
+    end: MessageEnd,
     usage: MessagesUsage,
+}
+
+/// How a message ended, in the message and in `message_delta`. Of one that is under way, nothing.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct MessageEnd {
+    #[serde(rename = "stop_reason")]
+    reason: Option<&'static str>,
+    /// Google does not say which sequence it was, nor whether one was met.
+    #[serde(rename = "stop_sequence")]
+    sequence: Option<&'static str>,
+    #[serde(rename = "stop_details")]
+    details: Option<RefusalDetails>,
+}
+
+#[derive(Debug, Serialize)]
+struct RefusalDetails {
+    r#type: &'static str,
+    /// Google's categories are none of Anthropic's.
+    category: Option<&'static str>,
+    explanation: String,
+}
+
+impl MessageEnd {
+    /// The end for a cause. `finish` and `blocked` are Google's words, of which a refusal is explained.
+    pub(super) fn of(cause: &StopCause, finish: Option<&FinishReason>, blocked: Option<&str>) -> Self {
+        let explanation = match (cause, blocked, finish) {
+            (StopCause::Refusal, Some(reason), _) => Some(format!("Google refused the prompt: {reason}")),
+            (StopCause::Refusal, None, Some(reason)) => {
+                Some(format!("Google held the answer back: {reason}"))
+            }
+            _ => None,
+        };
+        let details = |explanation| RefusalDetails { r#type: "refusal", category: None, explanation };
+        Self { reason: cause.messages_stop_reason(), sequence: None, details: explanation.map(details) }
+    }
 }
 
 impl MessageHead<'_> {
@@ -83,18 +119,16 @@ impl MessageHead<'_> {
     pub(super) fn message<'m>(
         &'m self,
         content: &'m [Box<RawValue>],
-        stop_reason: Option<&'static str>,
+        end: MessageEnd,
         usage: MessagesUsage,
-    ) -> Message<'m> {
-        Message {
+    ) -> AnswerMessage<'m> {
+        AnswerMessage {
             id: &self.id,
             r#type: "message",
             role: "assistant",
             model: self.model,
             content,
-            stop_reason,
-            // Google does not say which sequence it was, nor whether one was met.
-            stop_sequence: None,
+            end,
             usage,
         }
     }

@@ -12,7 +12,7 @@ use crate::media::{Media, MediaError};
 
 /// A text or a piece of media, in the order of the blocks.
 #[derive(Debug)]
-pub(super) enum Shown<'a> {
+pub(super) enum ShownPiece<'a> {
     Text(Cow<'a, str>),
     Media(Media<'a>),
 }
@@ -71,21 +71,21 @@ pub(super) fn show<'a>(
     kind: &str,
     block: &WireBlock<'a>,
     at: &FieldPlace<'_>,
-    into: &mut Vec<Shown<'a>>,
+    into: &mut Vec<ShownPiece<'a>>,
 ) -> Result<bool, TranslationError> {
     match kind {
         "text" => {
             let at = at.member("text");
-            into.push(Shown::Text(at.text(at.required(block.text)?)?));
+            into.push(ShownPiece::Text(at.text(at.required(block.text)?)?));
         }
-        "image" => into.push(Shown::Media(image(block, at)?)),
+        "image" => into.push(ShownPiece::Media(image(block, at)?)),
         "document" => document(block, at, into)?,
-        "search_result" => into.push(Shown::Text(search_result(block, at)?.into())),
+        "search_result" => into.push(ShownPiece::Text(search_result(block, at)?.into())),
         // All tools are declared from the start, deferred ones included.
         "tool_reference" => {
             let at = at.member("tool_name");
             let name = at.text(at.required(block.tool_name)?)?;
-            into.push(Shown::Text(format!("The tool `{name}` can be called.").into()));
+            into.push(ShownPiece::Text(format!("The tool `{name}` can be called.").into()));
         }
         _ => return Ok(false),
     }
@@ -114,10 +114,10 @@ pub(super) fn of_result<'a>(
     let mut media = Vec::new();
     for piece in shown {
         match piece {
-            Shown::Text(more) if text.is_empty() => text = more,
-            Shown::Text(more) if more.is_empty() => {}
-            Shown::Text(more) => text.to_mut().extend(["\n", &more]),
-            Shown::Media(piece) => media.push(piece),
+            ShownPiece::Text(more) if text.is_empty() => text = more,
+            ShownPiece::Text(more) if more.is_empty() => {}
+            ShownPiece::Text(more) => text.to_mut().extend(["\n", &more]),
+            ShownPiece::Media(piece) => media.push(piece),
         }
     }
     if text.is_empty() && !media.is_empty() {
@@ -149,28 +149,28 @@ fn image<'a>(block: &WireBlock<'a>, at: &FieldPlace<'_>) -> Result<Media<'a>, Tr
 fn document<'a>(
     block: &WireBlock<'a>,
     at: &FieldPlace<'_>,
-    into: &mut Vec<Shown<'a>>,
+    into: &mut Vec<ShownPiece<'a>>,
 ) -> Result<(), TranslationError> {
     for (name, value) in [("title", block.title), ("context", block.context)] {
         let text = at.member(name).text_or_empty(value)?;
         if !text.is_empty() {
-            into.push(Shown::Text(text));
+            into.push(ShownPiece::Text(text));
         }
     }
     let at = at.member("source");
     let (kind, source) = source_of(block, &at)?;
     match &*kind {
-        "base64" => into.push(Shown::Media(inline(&source, &at)?)),
+        "base64" => into.push(ShownPiece::Media(inline(&source, &at)?)),
         // Anthropic takes a PDF at any address.
-        "url" => into.push(Shown::Media(fetched(&source, &at, Some("application/pdf"))?)),
+        "url" => into.push(ShownPiece::Media(fetched(&source, &at, Some("application/pdf"))?)),
         "text" => {
             let at = at.member("data");
-            into.push(Shown::Text(at.text(at.required(source.data)?)?));
+            into.push(ShownPiece::Text(at.text(at.required(source.data)?)?));
         }
         "content" => {
             let at = at.member("content");
             match MessageContent::read(at.required(source.content)?, &at)? {
-                MessageContent::Text(text) => into.push(Shown::Text(text)),
+                MessageContent::Text(text) => into.push(ShownPiece::Text(text)),
                 MessageContent::Blocks(blocks) => {
                     for (place, block) in blocks.iter().enumerate() {
                         let at = at.index(place);

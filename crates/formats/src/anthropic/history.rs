@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::content::{MessageContent, Shown, kind_of, of_result, show, text_of};
+use super::content::{MessageContent, ShownPiece, kind_of, of_result, show, text_of};
 use super::place::{FieldPlace, cut};
 use super::wire::{WireBlock, WireMessage};
 use crate::conversation::Conversation;
@@ -145,9 +145,9 @@ impl<'a> Teller<'_, 'a> {
                 }
                 for piece in shown {
                     match (role, piece) {
-                        (_, Shown::Text(text)) => self.text(role, text),
-                        (Assistant, Shown::Media(media)) => self.history.assistant_media(media),
-                        (_, Shown::Media(media)) => self.history.user_media(media),
+                        (_, ShownPiece::Text(text)) => self.text(role, text),
+                        (Assistant, ShownPiece::Media(media)) => self.history.assistant_media(media),
+                        (_, ShownPiece::Media(media)) => self.history.user_media(media),
                     }
                 }
             }

@@ -2,10 +2,14 @@
 //! Nothing is sent before there is something to say, so that an error before it keeps its status; a failure afterwards is
 //! an `error` event, and never a `message_stop`, which clients would take for a whole answer.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::answer::{ContentBlock, MESSAGE_ID, Message, MessageHead, SearchInput, WEB_SEARCH};
+use super::answer::{
+    AnswerMessage, ContentBlock, MESSAGE_ID, MessageEnd, MessageHead, SearchInput, WEB_SEARCH,
+};
 use super::blocks::{AnswerBlocks, BlockSink, BlockStep};
 use super::error::{ErrorObject, fault_error};
 use super::search::{SearchCitation, SearchFindings};
@@ -28,7 +32,8 @@ pub struct MessagesStream {
     found: SearchFindings,
     usage: TokenUsage,
     finish: Option<FinishReason>,
-    is_blocked: bool,
+    /// Why the prompt was refused, if it was.
+    blocked: Option<String>,
     /// Where the next block will be; `None` before `message_start`.
     next: Option<usize>,
     fault: Option<AnswerFault>,
@@ -45,7 +50,7 @@ impl MessagesStream {
             found: SearchFindings::default(),
             usage: TokenUsage::default(),
             finish: None,
-            is_blocked: false,
+            blocked: None,
             next: None,
             fault: None,
             has_ended: false,
@@ -54,7 +59,7 @@ impl MessagesStream {
 
     /// What the end means, as far as it is known. `calls` is whether there are calls that were not told yet.
     fn stop(&self, calls: bool) -> StopCause {
-        StopCause::of(self.finish.as_ref(), self.is_blocked, calls || self.blocks.has_calls())
+        StopCause::of(self.finish.as_ref(), self.blocked.is_some(), calls || self.blocks.has_calls())
     }
 
     /// Notes why the answer failed, and tells the client if it was sent anything.
@@ -97,7 +102,7 @@ impl AnswerStream for MessagesStream {
             return self.fail(AnswerFault::Google(failure));
         }
         self.usage = chunk.usage.unwrap_or(self.usage);
-        self.is_blocked |= chunk.block_reason.is_some();
+        self.blocked = chunk.block_reason.map(Cow::into_owned).or(self.blocked.take());
         if let Some(grounding) = chunk.grounding {
             self.found.take(grounding);
         }
@@ -121,7 +126,7 @@ impl AnswerStream for MessagesStream {
             return Vec::new();
         }
         // Google has said why it ended, so that it does not matter how the connection did.
-        if self.finish.is_none() && !self.is_blocked {
+        if self.finish.is_none() && self.blocked.is_none() {
             let why = match how {
                 StreamEnd::Broken(why) => why,
                 StreamEnd::Complete => "the upstream's stream ended before the answer did".to_owned(),
@@ -133,7 +138,7 @@ impl AnswerStream for MessagesStream {
             sink.begin();
             blocks.finish(found, seed, sink);
         });
-        let delta = StopDelta { stop_reason: self.stop(false).messages_stop_reason(), stop_sequence: None };
+        let delta = MessageEnd::of(&self.stop(false), self.finish.as_ref(), self.blocked.as_deref());
         write_event(&mut into, &StreamEvent::MessageDelta { delta, usage: self.usage.of_messages() });
         write_event(&mut into, &StreamEvent::MessageStop);
         framed(into)
@@ -156,11 +161,11 @@ fn framed(frames: Vec<u8>) -> Vec<Bytes> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum StreamEvent<'e> {
-    MessageStart { message: Message<'e> },
+    MessageStart { message: AnswerMessage<'e> },
     ContentBlockStart { index: usize, content_block: ContentBlock<'e> },
     ContentBlockDelta { index: usize, delta: BlockDelta<'e> },
     ContentBlockStop { index: usize },
-    MessageDelta { delta: StopDelta, usage: MessagesUsage },
+    MessageDelta { delta: MessageEnd, usage: MessagesUsage },
     MessageStop,
     Error { error: ErrorObject<'e> },
 }
@@ -178,12 +183,6 @@ enum BlockDelta<'e> {
     InputJson { partial_json: &'e str },
     #[serde(rename = "citations_delta")]
     Citations { citation: SearchCitation<'e> },
-}
-
-#[derive(Serialize)]
-struct StopDelta {
-    stop_reason: Option<&'static str>,
-    stop_sequence: Option<&'static str>,
 }
 
 impl StreamEvent<'_> {
@@ -218,7 +217,7 @@ impl EventSink<'_> {
         if let Some(next) = *self.next {
             return next;
         }
-        let message = self.head.message(&[], None, self.usage);
+        let message = self.head.message(&[], MessageEnd::default(), self.usage);
         write_event(self.into, &StreamEvent::MessageStart { message });
         *self.next = Some(0);
         0

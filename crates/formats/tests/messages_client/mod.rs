@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 /// What a stream came to.
 #[derive(Debug, Default)]
-pub(crate) struct Received {
+pub(crate) struct ReceivedMessage {
     /// The message as it stands.
     pub(crate) message: Value,
     /// Whether `message_stop` came.
@@ -23,7 +23,7 @@ struct OpenBlock {
     is_signed: bool,
 }
 
-impl Received {
+impl ReceivedMessage {
     /// Reads frames, however they are cut.
     pub(crate) fn of(frames: &[u8]) -> Self {
         let mut received = Self::default();
@@ -98,7 +98,7 @@ impl Received {
                 assert!(self.open.is_none() && !self.has_stop_reason);
                 self.has_stop_reason = true;
                 assert!(data["delta"]["stop_reason"].is_string());
-                for member in ["stop_reason", "stop_sequence"] {
+                for member in ["stop_reason", "stop_sequence", "stop_details"] {
                     self.message[member] = data["delta"][member].clone();
                 }
                 let usage = data["usage"].as_object().unwrap();
