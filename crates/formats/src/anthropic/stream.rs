@@ -23,6 +23,9 @@ use crate::usage::{MessagesUsage, TokenUsage};
 /// The event that keeps proxies and clients awake while nothing is said, framed. Only after the answer has begun.
 pub const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
 
+/// About what is framed around the text of one event.
+const FRAMING_BYTES: usize = 256;
+
 /// Translates an answer that comes in events.
 #[derive(Debug)]
 pub struct MessagesStream {
@@ -74,19 +77,11 @@ impl MessagesStream {
         framed(into)
     }
 
-    /// Runs `tell` with the sink for steps.
-    fn told(
-        &mut self,
-        into: &mut Vec<u8>,
-        tell: impl FnOnce(&mut AnswerBlocks, &AnswerMemory, &AnswerSeed, &SearchFindings, &mut EventSink<'_>),
-    ) {
-        let mut sink = EventSink {
-            into,
-            next: &mut self.next,
-            head: MessageHead { id: self.seed.id(MESSAGE_ID), model: &self.memory.asked_model },
-            usage: self.usage.of_messages(),
-        };
-        tell(&mut self.blocks, &self.memory, &self.seed, &self.found, &mut sink);
+    /// The blocks, and a sink that writes their steps behind `into`.
+    fn sink<'s>(&'s mut self, into: &'s mut Vec<u8>) -> (&'s mut AnswerBlocks, EventSink<'s>) {
+        let (memory, seed) = (&self.memory, &self.seed);
+        let usage = self.usage.of_messages();
+        (&mut self.blocks, EventSink { into, next: &mut self.next, memory, seed, usage })
     }
 }
 
@@ -112,12 +107,11 @@ impl AnswerStream for MessagesStream {
         if let StopCause::Misformed(reason) = self.stop(chunk.parts.iter().any(is_call)) {
             return self.fail(AnswerFault::Misformed(reason));
         }
-        let mut into = Vec::new();
-        self.told(&mut into, |blocks, memory, seed, _, sink| {
-            for part in &chunk.parts {
-                blocks.part(part, &memory.names, seed, sink);
-            }
-        });
+        let mut into = Vec::with_capacity(event.len() + FRAMING_BYTES);
+        let (blocks, mut sink) = self.sink(&mut into);
+        for part in &chunk.parts {
+            blocks.part(part, &sink.memory.names, sink.seed, &mut sink);
+        }
         framed(into)
     }
 
@@ -134,10 +128,10 @@ impl AnswerStream for MessagesStream {
             return self.fail(AnswerFault::Broken(why));
         }
         let mut into = Vec::new();
-        self.told(&mut into, |blocks, _, seed, found, sink| {
-            sink.begin();
-            blocks.finish(found, seed, sink);
-        });
+        let found = std::mem::take(&mut self.found);
+        let (blocks, mut sink) = self.sink(&mut into);
+        sink.begin();
+        blocks.finish(&found, sink.seed, &mut sink);
         let delta = MessageEnd::of(&self.stop(false), self.finish.as_ref(), self.blocked.as_deref());
         write_event(&mut into, &StreamEvent::MessageDelta { delta, usage: self.usage.of_messages() });
         write_event(&mut into, &StreamEvent::MessageStop);
@@ -207,7 +201,8 @@ fn write_event(into: &mut Vec<u8>, event: &StreamEvent<'_>) {
 struct EventSink<'s> {
     into: &'s mut Vec<u8>,
     next: &'s mut Option<usize>,
-    head: MessageHead<'s>,
+    memory: &'s AnswerMemory,
+    seed: &'s AnswerSeed,
     usage: MessagesUsage,
 }
 
@@ -217,7 +212,8 @@ impl EventSink<'_> {
         if let Some(next) = *self.next {
             return next;
         }
-        let message = self.head.message(&[], MessageEnd::default(), self.usage);
+        let head = MessageHead { id: self.seed.id(MESSAGE_ID), model: &self.memory.asked_model };
+        let message = head.message(&[], MessageEnd::default(), self.usage);
         write_event(self.into, &StreamEvent::MessageStart { message });
         *self.next = Some(0);
         0
