@@ -343,15 +343,19 @@ fn a_search_is_shown_with_its_pages_and_citations() {
         ])
     );
     assert_eq!(message["stop_reason"], "end_turn");
-    // Google says what it found at the end, and may say a part of it before.
+    // Google says what it found at the end, and may say a part of it before, or all of it twice.
     let mut first = said(json!([{"text": "It "}]));
     first["candidates"][0]["groundingMetadata"] =
         json!({"webSearchQueries": ["rust"], "groundingChunks": []});
     let mut last = ended(json!([{"text": "is."}]), "STOP");
     last["candidates"][0]["groundingMetadata"] = grounding();
-    let (_, received) = streamed(ThoughtDisplay::Hidden, &[first, last], StreamEnd::Complete);
-    assert!(received.is_whole);
-    assert_eq!(received.message["content"], message["content"]);
+    let mut again = ended(json!([]), "STOP");
+    again["candidates"][0]["groundingMetadata"] = grounding();
+    for events in [vec![first.clone(), last.clone()], vec![first, last, again]] {
+        let (_, received) = streamed(ThoughtDisplay::Hidden, &events, StreamEnd::Complete);
+        assert!(received.is_whole);
+        assert_eq!(received.message["content"], message["content"]);
+    }
 }
 
 #[test]

@@ -126,6 +126,21 @@ fn every_block_of_a_users_message_has_its_part() {
 }
 
 #[test]
+fn what_the_assistant_showed_stays_the_models() {
+    let image =
+        json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}});
+    let messages = json!([
+        {"role": "user", "content": "draw"},
+        {"role": "assistant", "content": [{"type": "text", "text": "here"}, image]},
+        {"role": "user", "content": "again"},
+    ]);
+    assert_eq!(
+        contents(messages)[1],
+        json!({"role": "model", "parts": [{"text": "here"}, {"inlineData": {"mimeType": "image/png", "data": "QUJD"}}]})
+    );
+}
+
+#[test]
 fn what_cannot_be_shown_is_refused_by_name() {
     let image =
         |source: Value| user(json!([{"type": "text", "text": "a"}, {"type": "image", "source": source}]));
