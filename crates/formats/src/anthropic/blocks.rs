@@ -69,7 +69,6 @@ pub(super) struct AnswerBlocks {
     /// Fingerprints of the ids of calls so far.
     call_ids: Vec<u64>,
     calls: usize,
-    searches: usize,
 }
 
 impl AnswerBlocks {
@@ -121,8 +120,7 @@ impl AnswerBlocks {
         }
         self.close(UNSIGNED, sink);
         if !found.is_empty() {
-            let id = seed.item("srvtoolu_", self.searches);
-            self.searches += 1;
+            let id = seed.item("srvtoolu_", 0);
             sink.step(BlockStep::Search { id: &id, query: &found.query() });
             sink.step(BlockStep::Found { id: &id, results: found.results() });
         }
