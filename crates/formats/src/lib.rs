@@ -17,6 +17,7 @@ pub mod media;
 pub mod models;
 pub mod names;
 pub mod placeholders;
+pub mod responses;
 pub mod schema;
 pub mod signature;
 pub mod sse;

@@ -1,0 +1,492 @@
+//! Google's parts as output items of a response, in Google's order, with the events that tell of them. The same machine
+//! makes an answer that comes whole, only that nobody hears its events; so both are one answer. It knows items alone:
+//! the response around them is `stream`'s and `answer`'s.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::RESPONSE_ID;
+use super::items::REASONING_ID;
+use super::search::FoundPages;
+use super::wire::{ItemStatus, OutputItem, OutputPart, ResponseEvent, compact};
+use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, ThoughtDisplay};
+use crate::finish::{FinishReason, StopCause};
+use crate::gemini::{AnswerChunk, AnswerPart, AnswerPartKind, Grounding};
+use crate::json::{RawObject, as_str, raw_of};
+use crate::names::ClientToolForm;
+use crate::signature::{CallIdPrefix, SignedPart, block, call_id};
+use crate::sse;
+use crate::usage::TokenUsage;
+
+/// The most that an answer may hold, in bytes: its last event repeats all of it, so it is kept until then. Twenty times
+/// what a model says at most; what remains is for pictures.
+pub(super) const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
+/// The output of one answer under construction.
+#[derive(Debug)]
+pub(super) struct OutputWriter {
+    seed: AnswerSeed,
+    events: Option<EventLog>,
+    done: Vec<Box<RawValue>>,
+    open: Option<OpenItem>,
+    held_bytes: usize,
+    /// Bytes of the texts of messages that are done: Google's offsets count from the first.
+    told_bytes: usize,
+    has_text: bool,
+    has_call: bool,
+    has_said: bool,
+    is_blocked: bool,
+    finish: Option<FinishReason>,
+    found: Option<FoundPages>,
+    /// What was used, as far as it is known.
+    pub(super) usage: Option<TokenUsage>,
+}
+
+/// The events that are to be sent.
+#[derive(Debug, Default)]
+struct EventLog {
+    next_number: u64,
+    frames: Vec<Bytes>,
+}
+
+/// An item that more may be added to.
+#[derive(Debug)]
+struct OpenItem {
+    id: String,
+    text: String,
+    kind: OpenItemKind,
+}
+
+#[derive(Debug)]
+enum OpenItemKind {
+    Message {
+        /// The text's signature. It ends the text, since no two signed parts may become one.
+        signature: Option<String>,
+    },
+    Reasoning,
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutputEnd {
+    Completed,
+    /// With the reason.
+    Incomplete(&'static str),
+}
+
+impl OutputWriter {
+    /// A writer of an answer, with or without events.
+    pub(super) fn new(seed: AnswerSeed, with_events: bool) -> Self {
+        Self {
+            seed,
+            events: with_events.then(EventLog::default),
+            done: Vec::new(),
+            open: None,
+            held_bytes: 0,
+            told_bytes: 0,
+            has_text: false,
+            has_call: false,
+            has_said: false,
+            is_blocked: false,
+            finish: None,
+            found: None,
+            usage: None,
+        }
+    }
+
+    /// The response's id.
+    pub(super) fn response_id(&self) -> String {
+        self.seed.id(RESPONSE_ID)
+    }
+
+    /// When the response was begun, in seconds since 1970.
+    pub(super) fn created_s(&self) -> u64 {
+        self.seed.created_s
+    }
+
+    /// The items that are done.
+    pub(super) fn done(&self) -> &[Box<RawValue>] {
+        &self.done
+    }
+
+    /// Takes the events that are to be sent.
+    pub(super) fn take_events(&mut self) -> Vec<Bytes> {
+        self.events.as_mut().map(|log| std::mem::take(&mut log.frames)).unwrap_or_default()
+    }
+
+    /// Writes an event, if anybody hears it.
+    pub(super) fn emit(&mut self, kind: &str, event: ResponseEvent<'_>) {
+        if let Some(log) = &mut self.events {
+            let event = ResponseEvent { r#type: kind, sequence_number: log.next_number, ..event };
+            log.next_number += 1;
+            log.frames.push(sse::event(kind, &event));
+        }
+    }
+
+    /// Whether a chunk's answer would fail for want of anything said, so that nothing of it is to be sent.
+    pub(super) fn is_misformed_by(&self, chunk: &AnswerChunk<'_>) -> Option<FinishReason> {
+        let calls = || chunk.parts.iter().any(|part| matches!(part.kind, AnswerPartKind::Call { .. }));
+        match &chunk.finish {
+            Some(reason @ FinishReason::Misformed(_)) if !self.has_call && !calls() => Some(reason.clone()),
+            _ => None,
+        }
+    }
+
+    /// Takes what the next chunk says.
+    pub(super) fn take(&mut self, chunk: AnswerChunk<'_>, memory: &AnswerMemory) -> Result<(), AnswerFault> {
+        self.usage = chunk.usage.or(self.usage);
+        self.is_blocked |= chunk.block_reason.is_some();
+        self.finish = chunk.finish.or(self.finish.take());
+        if let Some(found) = chunk.grounding.map(Grounding::read).and_then(FoundPages::of) {
+            self.found = Some(found);
+        }
+        for part in chunk.parts {
+            self.take_part(part, memory);
+            if self.held_bytes > MAX_ANSWER_BYTES {
+                let most = MAX_ANSWER_BYTES / 1024 / 1024;
+                return Err(AnswerFault::Broken(format!("the answer is larger than {most} MiB")));
+            }
+        }
+        Ok(())
+    }
+
+    /// How the answer ends, if it is one.
+    pub(super) fn end_of(&self) -> Result<OutputEnd, AnswerFault> {
+        if self.finish.is_none() && !self.is_blocked && !self.has_said {
+            return Err(AnswerFault::Broken("the upstream's answer ended before it began".to_owned()));
+        }
+        let cause = StopCause::of(self.finish.as_ref(), self.is_blocked, self.has_call);
+        match (&cause, cause.responses_incomplete()) {
+            (StopCause::Misformed(reason), _) => Err(AnswerFault::Misformed(reason.clone())),
+            (_, Some(reason)) => Ok(OutputEnd::Incomplete(reason)),
+            (_, None) => Ok(OutputEnd::Completed),
+        }
+    }
+
+    /// Ends the last item, and tells of the search if there was one.
+    pub(super) fn close_with(&mut self, end: OutputEnd) {
+        let found = self.found.take();
+        let status = if end == OutputEnd::Completed { ItemStatus::Completed } else { ItemStatus::Incomplete };
+        self.close(status, None, found.as_ref());
+        if let Some(found) = found {
+            self.add_search(&found);
+        }
+    }
+
+    fn take_part(&mut self, part: AnswerPart<'_>, memory: &AnswerMemory) {
+        let signature = part.signature.as_deref();
+        match part.kind {
+            AnswerPartKind::Thought(text) => {
+                self.has_said = true;
+                if !text.is_empty() && memory.thoughts == ThoughtDisplay::Shown {
+                    self.add_thought(&text);
+                }
+            }
+            AnswerPartKind::Text(text) if !text.is_empty() => {
+                self.has_said = true;
+                self.add_text(&text, signature);
+            }
+            AnswerPartKind::Text(_) | AnswerPartKind::Bare => {
+                if let Some(signature) = signature {
+                    self.sign_text(signature);
+                }
+            }
+            AnswerPartKind::Call { id, name, args } => {
+                self.has_said = true;
+                self.close_signed(signature.map(|signature| block(SignedPart::Call, signature)));
+                self.add_call(id.as_deref(), &name, args, signature, memory);
+            }
+            AnswerPartKind::Inline { mime_type, base64 } => {
+                self.has_said = true;
+                self.close(ItemStatus::Completed, None, None);
+                self.add_picture(&mime_type, &base64);
+            }
+            // Nothing was asked for that such parts could answer.
+            AnswerPartKind::Other(_) => {}
+        }
+    }
+
+    fn add_thought(&mut self, text: &str) {
+        if !matches!(&self.open, Some(OpenItem { kind: OpenItemKind::Reasoning, .. })) {
+            self.close(ItemStatus::Completed, None, None);
+            let id = self.item_id(REASONING_ID);
+            self.open_reasoning(&id);
+            self.emit(
+                "response.reasoning_summary_part.added",
+                ResponseEvent {
+                    item_id: Some(&id),
+                    output_index: Some(self.done.len()),
+                    summary_index: Some(0),
+                    part: Some(OutputPart::SummaryText { text: "" }),
+                    ..ResponseEvent::default()
+                },
+            );
+            self.open = Some(OpenItem { id, text: String::new(), kind: OpenItemKind::Reasoning });
+        }
+        self.append(text, "response.reasoning_summary_text.delta");
+    }
+
+    fn add_text(&mut self, text: &str, signature: Option<&str>) {
+        let is_open =
+            matches!(&self.open, Some(OpenItem { kind: OpenItemKind::Message { signature: None }, .. }));
+        if !is_open {
+            self.close(ItemStatus::Completed, None, None);
+            self.open_message();
+        }
+        self.has_text = true;
+        self.append(text, "response.output_text.delta");
+        if let (Some(signature), Some(open)) = (signature, &mut self.open) {
+            open.kind = OpenItemKind::Message { signature: Some(signature.to_owned()) };
+        }
+    }
+
+    /// Takes the signature of a text that ended before, in a part of its own.
+    fn sign_text(&mut self, signature: &str) {
+        self.held_bytes += signature.len();
+        if let Some(OpenItem { kind: OpenItemKind::Message { signature: free @ None }, .. }) = &mut self.open
+        {
+            *free = Some(signature.to_owned());
+        } else if self.has_text {
+            self.close_signed(Some(block(SignedPart::Text, signature)));
+        }
+        // Without a text there is nothing that the signature could return with.
+    }
+
+    fn open_message(&mut self) {
+        let id = self.item_id("msg_");
+        let item =
+            OutputItem::Message { id: &id, status: ItemStatus::InProgress, role: "assistant", content: &[] };
+        self.emit_item("response.output_item.added", &raw_of(&item));
+        self.emit(
+            "response.content_part.added",
+            ResponseEvent {
+                item_id: Some(&id),
+                output_index: Some(self.done.len()),
+                content_index: Some(0),
+                part: Some(OutputPart::OutputText { text: "", annotations: &[], logprobs: [] }),
+                ..ResponseEvent::default()
+            },
+        );
+        self.open =
+            Some(OpenItem { id, text: String::new(), kind: OpenItemKind::Message { signature: None } });
+    }
+
+    fn open_reasoning(&mut self, id: &str) {
+        let item = OutputItem::Reasoning { id, summary: &[], encrypted_content: None };
+        self.emit_item("response.output_item.added", &raw_of(&item));
+    }
+
+    /// Adds to the open item's text.
+    fn append(&mut self, text: &str, kind: &str) {
+        self.held_bytes += text.len();
+        let Some(mut open) = self.open.take() else { return };
+        open.text.push_str(text);
+        let is_message = matches!(open.kind, OpenItemKind::Message { .. });
+        self.emit(
+            kind,
+            ResponseEvent {
+                item_id: Some(&open.id),
+                output_index: Some(self.done.len()),
+                content_index: is_message.then_some(0),
+                summary_index: (!is_message).then_some(0),
+                delta: Some(text),
+                logprobs: is_message.then_some([]),
+                ..ResponseEvent::default()
+            },
+        );
+        self.open = Some(open);
+    }
+
+    /// Ends the open item, and lets a reasoning item carry `carrier`: the one that is open, or one without text.
+    fn close_signed(&mut self, carrier: Option<String>) {
+        let carrier = match &self.open {
+            Some(OpenItem { kind: OpenItemKind::Reasoning, .. }) => {
+                self.close(ItemStatus::Completed, carrier.as_deref(), None);
+                return;
+            }
+            _ => carrier,
+        };
+        self.close(ItemStatus::Completed, None, None);
+        if let Some(carrier) = carrier {
+            self.add_carrier(&carrier);
+        }
+    }
+
+    /// Adds a reasoning item that says nothing and carries a signature.
+    fn add_carrier(&mut self, carrier: &str) {
+        let id = self.item_id(REASONING_ID);
+        self.open_reasoning(&id);
+        let item = OutputItem::Reasoning { id: &id, summary: &[], encrypted_content: Some(carrier) };
+        self.finish_item(raw_of(&item));
+    }
+
+    /// Ends the open item, if there is one. `carrier` is for a reasoning item, `found` for a message.
+    fn close(&mut self, status: ItemStatus, carrier: Option<&str>, found: Option<&FoundPages>) {
+        let Some(OpenItem { id, text, kind }) = self.open.take() else { return };
+        match kind {
+            OpenItemKind::Reasoning => self.close_reasoning(&id, &text, carrier),
+            OpenItemKind::Message { signature } => {
+                self.close_message(&id, &text, status, found);
+                self.told_bytes += text.len();
+                if let Some(signature) = signature {
+                    self.add_carrier(&block(SignedPart::Text, &signature));
+                }
+            }
+        }
+    }
+
+    fn close_reasoning(&mut self, id: &str, text: &str, carrier: Option<&str>) {
+        let part = OutputPart::SummaryText { text };
+        let event =
+            || ResponseEvent { item_id: Some(id), summary_index: Some(0), ..ResponseEvent::default() };
+        let output_index = Some(self.done.len());
+        self.emit(
+            "response.reasoning_summary_text.done",
+            ResponseEvent { text: Some(text), output_index, ..event() },
+        );
+        self.emit(
+            "response.reasoning_summary_part.done",
+            ResponseEvent { part: Some(part.clone()), output_index, ..event() },
+        );
+        let item = OutputItem::Reasoning { id, summary: &[part], encrypted_content: carrier };
+        self.finish_item(raw_of(&item));
+    }
+
+    fn close_message(&mut self, id: &str, text: &str, status: ItemStatus, found: Option<&FoundPages>) {
+        let annotations = found.map(|found| found.citations(text, self.told_bytes)).unwrap_or_default();
+        let part = OutputPart::OutputText { text, annotations: &annotations, logprobs: [] };
+        let output_index = Some(self.done.len());
+        let event = || ResponseEvent {
+            item_id: Some(id),
+            output_index,
+            content_index: Some(0),
+            ..ResponseEvent::default()
+        };
+        self.emit(
+            "response.output_text.done",
+            ResponseEvent { text: Some(text), logprobs: Some([]), ..event() },
+        );
+        for (index, annotation) in annotations.iter().enumerate() {
+            self.emit(
+                "response.output_text.annotation.added",
+                ResponseEvent { annotation: Some(annotation), annotation_index: Some(index), ..event() },
+            );
+        }
+        self.emit("response.content_part.done", ResponseEvent { part: Some(part.clone()), ..event() });
+        let item = OutputItem::Message { id, status, role: "assistant", content: &[part] };
+        self.finish_item(raw_of(&item));
+    }
+
+    fn add_call(
+        &mut self,
+        google_id: Option<&str>,
+        google_name: &str,
+        args: Option<&RawValue>,
+        signature: Option<&str>,
+        memory: &AnswerMemory,
+    ) {
+        self.has_call = true;
+        let unique = self.seed.item("", self.done.len());
+        let call_id = call_id(CallIdPrefix::Call, google_id, signature, &unique);
+        let arguments = compact(args.map_or("{}", RawValue::get));
+        self.held_bytes += arguments.len() + 2 * call_id.len();
+        // A tool that nobody declared goes to the client as well: it tells the model so.
+        let tool = memory.names.client_tool(google_name);
+        let name = tool.map_or(google_name, |tool| &tool.name);
+        let namespace = tool.and_then(|tool| tool.namespace.as_deref());
+        let (call_id, status) = (call_id.as_str(), ItemStatus::InProgress);
+        if tool.is_some_and(|tool| tool.form == ClientToolForm::Custom) {
+            let id = self.item_id("ctc_");
+            let input = input_of(&arguments);
+            let item = |status, input| {
+                raw_of(&OutputItem::CustomToolCall { id: &id, status, call_id, name, namespace, input })
+            };
+            self.emit_item("response.output_item.added", &item(status, ""));
+            let event = self.place(&id);
+            self.emit(
+                "response.custom_tool_call_input.delta",
+                ResponseEvent { delta: Some(&input), ..event },
+            );
+            let event = self.place(&id);
+            self.emit("response.custom_tool_call_input.done", ResponseEvent { input: Some(&input), ..event });
+            self.finish_item(item(ItemStatus::Completed, &input));
+        } else {
+            let id = self.item_id("fc_");
+            let item = |status, arguments| {
+                raw_of(&OutputItem::FunctionCall { id: &id, status, call_id, name, namespace, arguments })
+            };
+            self.emit_item("response.output_item.added", &item(status, ""));
+            let event = self.place(&id);
+            self.emit(
+                "response.function_call_arguments.delta",
+                ResponseEvent { delta: Some(&arguments), ..event },
+            );
+            let event = self.place(&id);
+            self.emit(
+                "response.function_call_arguments.done",
+                ResponseEvent { arguments: Some(&arguments), ..event },
+            );
+            self.finish_item(item(ItemStatus::Completed, &arguments));
+        }
+    }
+
+    fn add_picture(&mut self, mime_type: &str, base64: &str) {
+        // No other medium was asked for.
+        let Some(output_format) = mime_type.strip_prefix("image/") else { return };
+        self.held_bytes += base64.len();
+        let id = self.item_id("ig_");
+        let item = |status, result| {
+            raw_of(&OutputItem::ImageGenerationCall { id: &id, status, result, output_format })
+        };
+        self.emit_item("response.output_item.added", &item(ItemStatus::InProgress, None));
+        for kind in ["in_progress", "generating", "completed"] {
+            let event = self.place(&id);
+            self.emit(&format!("response.image_generation_call.{kind}"), event);
+        }
+        self.finish_item(item(ItemStatus::Completed, Some(base64)));
+    }
+
+    fn add_search(&mut self, found: &FoundPages) {
+        let id = self.item_id("ws_");
+        let item = |status| raw_of(&OutputItem::WebSearchCall { id: &id, status, action: found.action() });
+        self.emit_item("response.output_item.added", &item(ItemStatus::InProgress));
+        for kind in ["in_progress", "searching", "completed"] {
+            let event = self.place(&id);
+            self.emit(&format!("response.web_search_call.{kind}"), event);
+        }
+        self.finish_item(item(ItemStatus::Completed));
+    }
+
+    /// An event of the item that comes next.
+    fn place<'s>(&self, id: &'s str) -> ResponseEvent<'s> {
+        ResponseEvent { item_id: Some(id), output_index: Some(self.done.len()), ..ResponseEvent::default() }
+    }
+
+    fn emit_item(&mut self, kind: &str, item: &RawValue) {
+        let output_index = Some(self.done.len());
+        self.emit(kind, ResponseEvent { output_index, item: Some(item), ..ResponseEvent::default() });
+    }
+
+    fn finish_item(&mut self, item: Box<RawValue>) {
+        self.emit_item("response.output_item.done", &item);
+        self.done.push(item);
+    }
+
+    /// The id of the item that comes next. The response's id can be read from it: `references` does.
+    fn item_id(&self, prefix: &str) -> String {
+        format!("{}_{}", self.seed.id(prefix), self.done.len())
+    }
+}
+
+/// What a custom tool is called with: the text that was asked for or, where the model has named it otherwise, the only
+/// text there is.
+fn input_of(arguments: &str) -> String {
+    let object: RawObject<'_> = serde_json::from_str(arguments).unwrap_or_default();
+    let text = |value: &RawValue| as_str(value).map(|text| text.to_string());
+    match (object.get("input").and_then(text), &object.0[..]) {
+        (Some(input), _) => input,
+        (None, [(_, only)]) => text(only).unwrap_or_else(|| arguments.to_owned()),
+        (None, []) => String::new(),
+        (None, _) => arguments.to_owned(),
+    }
+}

@@ -1,0 +1,200 @@
+//! The state of one response, as a store keeps it: its own input items, its response object with the output items, and
+//! the items of all responses before it, so that one record is enough to go on. It is bytes in and bytes out; who keeps
+//! it, for how long and for whom, is the caller's business.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::items::item_id;
+use super::reader::list_of;
+use crate::json::{RawObject, raw_of};
+
+/// The most items that one page of input items has (OpenAI's bound).
+const MAX_PAGE: usize = 100;
+
+/// One response as it is kept.
+#[derive(Clone, Debug)]
+pub struct StoredResponse {
+    /// The items of the responses before, a list.
+    history: Box<RawValue>,
+    /// The items of its own request, a list.
+    input: Box<RawValue>,
+    /// The response object.
+    response: Box<RawValue>,
+}
+
+/// What of a request is kept once its response is there.
+#[derive(Clone, Debug)]
+pub struct ResponseDraft {
+    history: Box<RawValue>,
+    input: Box<RawValue>,
+}
+
+/// In which order a list of items is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ItemOrder {
+    /// As they were told.
+    Ascending,
+    /// The last first: what is meant where nothing is said.
+    #[default]
+    Descending,
+}
+
+impl ItemOrder {
+    /// Reads the query's `order`; `None` for an unknown word.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "asc" => Some(Self::Ascending),
+            "desc" => Some(Self::Descending),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct WireStored<'a> {
+    history: &'a RawValue,
+    input: &'a RawValue,
+    response: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct OwnedStored {
+    history: Box<RawValue>,
+    input: Box<RawValue>,
+    response: Box<RawValue>,
+}
+
+impl ResponseDraft {
+    /// A draft of a request's items that goes on from `previous`.
+    pub(super) fn new<'a>(
+        previous: Option<&StoredResponse>,
+        input: impl Iterator<Item = &'a RawValue>,
+    ) -> Self {
+        let history: Vec<&RawValue> = previous.map(StoredResponse::all_items).unwrap_or_default();
+        let input: Vec<&RawValue> = input.collect();
+        Self { history: raw_of(&history), input: raw_of(&input) }
+    }
+
+    /// What is to be stored once the response object is known: the body that the client gets. `None` if that is no
+    /// JSON object.
+    pub fn finish(self, response: &[u8]) -> Option<StoredResponse> {
+        let response: Box<RawValue> = serde_json::from_slice(response).ok()?;
+        crate::json::is_object(&response).then_some(StoredResponse {
+            history: self.history,
+            input: self.input,
+            response,
+        })
+    }
+}
+
+impl StoredResponse {
+    /// Writes it down.
+    pub fn encode(&self) -> Vec<u8> {
+        let wire = WireStored { history: &self.history, input: &self.input, response: &self.response };
+        serde_json::to_vec(&wire).unwrap_or_default()
+    }
+
+    /// Reads what [`StoredResponse::encode`] wrote; `None` if it is something else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let OwnedStored { history, input, response } = serde_json::from_slice(bytes).ok()?;
+        let is_sound =
+            list_of(&history).is_some() && list_of(&input).is_some() && crate::json::is_object(&response);
+        is_sound.then_some(Self { history, input, response })
+    }
+
+    /// The response's id.
+    pub fn id(&self) -> String {
+        let object = RawObject::of(&self.response).unwrap_or_default();
+        super::reader::member_text(&object, "id").unwrap_or_default().to_string()
+    }
+
+    /// The id of the conversation's first item: what all responses of one chain have in common.
+    pub(super) fn first_id(&self) -> String {
+        let first = self.all_items().into_iter().find_map(item_id);
+        first.map_or_else(|| self.id(), std::borrow::Cow::into_owned)
+    }
+
+    /// The body of `GET /v1/responses/{id}`.
+    pub fn response_body(&self) -> Bytes {
+        Bytes::copy_from_slice(self.response.get().as_bytes())
+    }
+
+    /// The body of `GET /v1/responses/{id}/input_items`: `limit` items of its own request (20 where none is said, 1 to
+    /// 100), after the item of the id `after`. After an id that is not there come none.
+    pub fn input_items_body(&self, limit: Option<usize>, order: ItemOrder, after: Option<&str>) -> Bytes {
+        #[derive(Serialize)]
+        struct InputItems<'s> {
+            object: &'static str,
+            data: &'s [Box<RawValue>],
+            first_id: Option<&'s str>,
+            last_id: Option<&'s str>,
+            has_more: bool,
+        }
+        let mut items: Vec<(String, Box<RawValue>)> = self.identified_items();
+        if order == ItemOrder::Descending {
+            items.reverse();
+        }
+        if let Some(after) = after {
+            let start = items.iter().position(|(id, _)| id == after).map_or(items.len(), |at| at + 1);
+            items.drain(..start);
+        }
+        let limit = limit.unwrap_or(20).clamp(1, MAX_PAGE);
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        let (ids, page): (Vec<String>, Vec<Box<RawValue>>) = items.into_iter().unzip();
+        let body = InputItems {
+            object: "list",
+            data: &page,
+            first_id: ids.first().map(String::as_str),
+            last_id: ids.last().map(String::as_str),
+            has_more,
+        };
+        Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
+    }
+
+    /// The items of its own request with ids: the client's, or made of the response's.
+    fn identified_items(&self) -> Vec<(String, Box<RawValue>)> {
+        let own = self.id();
+        let own = own.strip_prefix(super::RESPONSE_ID).unwrap_or(&own);
+        let items = list_of(&self.input).unwrap_or_default();
+        let identified = items.into_iter().enumerate().map(|(index, item)| match item_id(item) {
+            Some(id) if !id.is_empty() => (id.into_owned(), item.to_owned()),
+            _ => {
+                let id = format!("item_{own}_{index}");
+                let with_id = with_id(item, &id);
+                (id, with_id)
+            }
+        });
+        identified.collect()
+    }
+
+    /// The items of the whole conversation so far: those of the responses before, of its request, of its output.
+    pub(super) fn all_items(&self) -> Vec<&RawValue> {
+        let mut items = list_of(&self.history).unwrap_or_default();
+        items.extend(list_of(&self.input).unwrap_or_default());
+        let response = RawObject::of(&self.response).unwrap_or_default();
+        items.extend(response.get("output").and_then(list_of).unwrap_or_default());
+        items
+    }
+}
+
+/// The item with an id.
+fn with_id(item: &RawValue, id: &str) -> Box<RawValue> {
+    let id = raw_of(id);
+    let Some(mut object) = RawObject::of(item) else { return item.to_owned() };
+    object.0.retain(|(name, _)| &**name != "id");
+    object.0.insert(0, (crate::json::JsonStr("id".into()), &id));
+    raw_of(&object)
+}
+
+/// The body of `DELETE /v1/responses/{id}`.
+pub fn deleted_body(id: &str) -> String {
+    let mut body = String::from(r#"{"id":"#);
+    // Writing to a string cannot fail.
+    let _ = write!(body, "{},\"object\":\"response\",\"deleted\":true}}", raw_of(id).get());
+    body
+}

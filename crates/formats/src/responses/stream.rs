@@ -1,0 +1,129 @@
+//! An answer that comes in events, as a response's events. It owns the response around the items: when it begins, how it
+//! ends. A failure before anything was sent is left to the caller; afterwards it is told as `response.failed`, the only
+//! form that every client understands.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::answer::response_object;
+use super::error::fault_error;
+use super::output::OutputWriter;
+use super::wire::{ResponseEvent, ResponseStatus};
+use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd};
+use crate::gemini::AnswerChunk;
+
+/// Translates Google's events. It holds the answer once, within a bound of 32 MiB, since the last event repeats it.
+#[derive(Debug)]
+pub struct ResponsesStream {
+    memory: AnswerMemory,
+    output: OutputWriter,
+    has_begun: bool,
+    has_ended: bool,
+    fault: Option<AnswerFault>,
+    response: Option<Bytes>,
+}
+
+impl ResponsesStream {
+    /// A translation for the request that `memory` is of.
+    pub fn new(memory: AnswerMemory, seed: AnswerSeed) -> Self {
+        Self {
+            memory,
+            output: OutputWriter::new(seed, true),
+            has_begun: false,
+            has_ended: false,
+            fault: None,
+            response: None,
+        }
+    }
+
+    /// The response object, once the answer has ended as one: what
+    /// [`ResponseDraft::finish`](super::ResponseDraft::finish) takes. A failed answer leaves none.
+    pub fn response(&self) -> Option<&Bytes> {
+        self.response.as_ref()
+    }
+
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            let response = response_object(&self.output, ResponseStatus::InProgress, &self.memory);
+            for kind in ["response.created", "response.in_progress"] {
+                self.emit_response(kind, &response);
+            }
+        }
+    }
+
+    fn emit_response(&mut self, kind: &str, response: &[u8]) {
+        let response: &RawValue = serde_json::from_slice(response).unwrap_or(RawValue::NULL);
+        self.output.emit(kind, ResponseEvent { response: Some(response), ..ResponseEvent::default() });
+    }
+
+    fn fail(&mut self, fault: AnswerFault) {
+        self.has_ended = true;
+        if self.has_begun {
+            let (_, _, code, message) = fault_error(&fault);
+            let status = ResponseStatus::Failed(code.unwrap_or("server_error"), &message);
+            let response = response_object(&self.output, status, &self.memory);
+            self.emit_response("response.failed", &response);
+        }
+        self.fault = Some(fault);
+    }
+
+    fn take(&mut self, event: &[u8]) -> Result<(), AnswerFault> {
+        let chunk = AnswerChunk::read(event).map_err(|_| AnswerFault::Unreadable)?;
+        if let Some(failure) = chunk.error {
+            return Err(AnswerFault::Google(failure));
+        }
+        if let Some(reason) = self.output.is_misformed_by(&chunk) {
+            return Err(AnswerFault::Misformed(reason));
+        }
+        if !chunk.parts.is_empty() {
+            self.begin();
+        }
+        self.output.take(chunk, &self.memory)
+    }
+
+    fn complete(&mut self) -> Result<(), AnswerFault> {
+        // What is said last may need to be begun, but not before it is sure to be an answer.
+        let end = self.output.end_of()?;
+        self.begin();
+        self.output.close_with(end);
+        let response = Bytes::from(response_object(&self.output, end.status(), &self.memory));
+        self.emit_response(&format!("response.{}", end.status().name()), &response);
+        self.response = Some(response);
+        self.has_ended = true;
+        Ok(())
+    }
+}
+
+impl AnswerStream for ResponsesStream {
+    fn push(&mut self, event: &[u8]) -> Vec<Bytes> {
+        if self.has_ended {
+            return Vec::new();
+        }
+        if let Err(fault) = self.take(event) {
+            self.fail(fault);
+        }
+        self.output.take_events()
+    }
+
+    fn end(&mut self, how: StreamEnd) -> Vec<Bytes> {
+        if self.has_ended {
+            return Vec::new();
+        }
+        let ended = match how {
+            StreamEnd::Complete => self.complete(),
+            StreamEnd::Broken(why) => Err(AnswerFault::Broken(why)),
+        };
+        if let Err(fault) = ended {
+            self.fail(fault);
+        }
+        self.output.take_events()
+    }
+
+    fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    fn fault(&self) -> Option<&AnswerFault> {
+        self.fault.as_ref()
+    }
+}
