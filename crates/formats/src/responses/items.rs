@@ -241,28 +241,30 @@ fn tell_message<'a>(
     conversation: &mut Conversation<'a>,
 ) -> Result<(), TranslationError> {
     #[derive(Clone, Copy)]
-    enum Speaker {
+    enum MessageAuthor {
         User,
         Model,
         Operator,
     }
     let role = item.required_text("role")?;
-    let speaker = match &*role {
-        "user" => Speaker::User,
-        "assistant" => Speaker::Model,
-        "system" | "developer" => Speaker::Operator,
+    let author = match &*role {
+        "user" => MessageAuthor::User,
+        "assistant" => MessageAuthor::Model,
+        "system" | "developer" => MessageAuthor::Operator,
         other => {
             let why = format!("`{other}` is none of `user`, `assistant`, `system`, `developer`");
             return Err(item.invalid("role", why));
         }
     };
     let content = item.raw("content").ok_or_else(|| item.invalid("content", "is required"))?;
-    read_content(content, item.way.member("content"), |piece| match (piece, speaker) {
-        (ContentPiece::Text(text), Speaker::User) => conversation.user_text(text),
-        (ContentPiece::Text(text), Speaker::Model) => conversation.assistant_text(text),
-        (ContentPiece::Text(text), Speaker::Operator) => conversation.system(text),
-        (ContentPiece::Media(media), Speaker::Model) => conversation.assistant_media(media),
-        (ContentPiece::Media(media), Speaker::User | Speaker::Operator) => conversation.user_media(media),
+    read_content(content, item.way.member("content"), |piece| match (piece, author) {
+        (ContentPiece::Text(text), MessageAuthor::User) => conversation.user_text(text),
+        (ContentPiece::Text(text), MessageAuthor::Model) => conversation.assistant_text(text),
+        (ContentPiece::Text(text), MessageAuthor::Operator) => conversation.system(text),
+        (ContentPiece::Media(media), MessageAuthor::Model) => conversation.assistant_media(media),
+        (ContentPiece::Media(media), MessageAuthor::User | MessageAuthor::Operator) => {
+            conversation.user_media(media);
+        }
     })
 }
 

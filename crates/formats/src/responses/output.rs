@@ -2,19 +2,22 @@
 //! makes an answer that comes whole, only that nobody hears its events; so both are one answer. It knows items alone:
 //! the response around them is `stream`'s and `answer`'s.
 
+mod whole;
+
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::RESPONSE_ID;
 use super::items::REASONING_ID;
 use super::search::FoundPages;
-use super::wire::{ItemStatus, OutputItem, OutputPart, ResponseEvent, compact};
+use super::wire::{ItemStatus, OutputItem, OutputPart, ResponseEvent};
 use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, ThoughtDisplay};
 use crate::finish::{FinishReason, StopCause};
 use crate::gemini::{AnswerChunk, AnswerPart, AnswerPartKind, Grounding};
-use crate::json::{RawObject, as_str, raw_of};
-use crate::names::ClientToolForm;
-use crate::signature::{CallIdPrefix, SignedPart, block, call_id};
+use crate::json::raw_of;
+use crate::signature::{SignedPart, block};
 use crate::sse;
 use crate::usage::TokenUsage;
 
@@ -32,8 +35,11 @@ pub(super) struct OutputWriter {
     held_bytes: usize,
     /// Bytes of the texts of messages that are done: Google's offsets count from the first.
     told_bytes: usize,
-    has_text: bool,
+    /// Whether the last that was said, thoughts aside, is text.
+    ends_in_text: bool,
     has_call: bool,
+    /// Google's ids of the calls so far.
+    google_ids: HashSet<String>,
     has_said: bool,
     is_blocked: bool,
     finish: Option<FinishReason>,
@@ -84,8 +90,9 @@ impl OutputWriter {
             open: None,
             held_bytes: 0,
             told_bytes: 0,
-            has_text: false,
+            ends_in_text: false,
             has_call: false,
+            google_ids: HashSet::new(),
             has_said: false,
             is_blocked: false,
             finish: None,
@@ -233,7 +240,7 @@ impl OutputWriter {
             self.close(ItemStatus::Completed, None, None);
             self.open_message();
         }
-        self.has_text = true;
+        self.ends_in_text = true;
         self.append(text, "response.output_text.delta");
         if let (Some(signature), Some(open)) = (signature, &mut self.open) {
             open.kind = OpenItemKind::Message { signature: Some(signature.to_owned()) };
@@ -246,10 +253,10 @@ impl OutputWriter {
         if let Some(OpenItem { kind: OpenItemKind::Message { signature: free @ None }, .. }) = &mut self.open
         {
             *free = Some(signature.to_owned());
-        } else if self.has_text {
+        } else if self.ends_in_text {
             self.close_signed(Some(block(SignedPart::Text, signature)));
         }
-        // Without a text there is nothing that the signature could return with.
+        // Without a text right before, there is nothing that the signature could return with.
     }
 
     fn open_message(&mut self) {
@@ -377,86 +384,6 @@ impl OutputWriter {
         self.finish_item(raw_of(&item));
     }
 
-    fn add_call(
-        &mut self,
-        google_id: Option<&str>,
-        google_name: &str,
-        args: Option<&RawValue>,
-        signature: Option<&str>,
-        memory: &AnswerMemory,
-    ) {
-        self.has_call = true;
-        let unique = self.seed.item("", self.done.len());
-        let call_id = call_id(CallIdPrefix::Call, google_id, signature, &unique);
-        let arguments = compact(args.map_or("{}", RawValue::get));
-        self.held_bytes += arguments.len() + 2 * call_id.len();
-        // A tool that nobody declared goes to the client as well: it tells the model so.
-        let tool = memory.names.client_tool(google_name);
-        let name = tool.map_or(google_name, |tool| &tool.name);
-        let namespace = tool.and_then(|tool| tool.namespace.as_deref());
-        let (call_id, status) = (call_id.as_str(), ItemStatus::InProgress);
-        if tool.is_some_and(|tool| tool.form == ClientToolForm::Custom) {
-            let id = self.item_id("ctc_");
-            let input = input_of(&arguments);
-            let item = |status, input| {
-                raw_of(&OutputItem::CustomToolCall { id: &id, status, call_id, name, namespace, input })
-            };
-            self.emit_item("response.output_item.added", &item(status, ""));
-            let event = self.place(&id);
-            self.emit(
-                "response.custom_tool_call_input.delta",
-                ResponseEvent { delta: Some(&input), ..event },
-            );
-            let event = self.place(&id);
-            self.emit("response.custom_tool_call_input.done", ResponseEvent { input: Some(&input), ..event });
-            self.finish_item(item(ItemStatus::Completed, &input));
-        } else {
-            let id = self.item_id("fc_");
-            let item = |status, arguments| {
-                raw_of(&OutputItem::FunctionCall { id: &id, status, call_id, name, namespace, arguments })
-            };
-            self.emit_item("response.output_item.added", &item(status, ""));
-            let event = self.place(&id);
-            self.emit(
-                "response.function_call_arguments.delta",
-                ResponseEvent { delta: Some(&arguments), ..event },
-            );
-            let event = self.place(&id);
-            self.emit(
-                "response.function_call_arguments.done",
-                ResponseEvent { arguments: Some(&arguments), ..event },
-            );
-            self.finish_item(item(ItemStatus::Completed, &arguments));
-        }
-    }
-
-    fn add_picture(&mut self, mime_type: &str, base64: &str) {
-        // No other medium was asked for.
-        let Some(output_format) = mime_type.strip_prefix("image/") else { return };
-        self.held_bytes += base64.len();
-        let id = self.item_id("ig_");
-        let item = |status, result| {
-            raw_of(&OutputItem::ImageGenerationCall { id: &id, status, result, output_format })
-        };
-        self.emit_item("response.output_item.added", &item(ItemStatus::InProgress, None));
-        for kind in ["in_progress", "generating", "completed"] {
-            let event = self.place(&id);
-            self.emit(&format!("response.image_generation_call.{kind}"), event);
-        }
-        self.finish_item(item(ItemStatus::Completed, Some(base64)));
-    }
-
-    fn add_search(&mut self, found: &FoundPages) {
-        let id = self.item_id("ws_");
-        let item = |status| raw_of(&OutputItem::WebSearchCall { id: &id, status, action: found.action() });
-        self.emit_item("response.output_item.added", &item(ItemStatus::InProgress));
-        for kind in ["in_progress", "searching", "completed"] {
-            let event = self.place(&id);
-            self.emit(&format!("response.web_search_call.{kind}"), event);
-        }
-        self.finish_item(item(ItemStatus::Completed));
-    }
-
     /// An event of the item that comes next.
     fn place<'s>(&self, id: &'s str) -> ResponseEvent<'s> {
         ResponseEvent { item_id: Some(id), output_index: Some(self.done.len()), ..ResponseEvent::default() }
@@ -475,18 +402,5 @@ impl OutputWriter {
     /// The id of the item that comes next. The response's id can be read from it: `references` does.
     fn item_id(&self, prefix: &str) -> String {
         format!("{}_{}", self.seed.id(prefix), self.done.len())
-    }
-}
-
-/// What a custom tool is called with: the text that was asked for or, where the model has named it otherwise, the only
-/// text there is.
-fn input_of(arguments: &str) -> String {
-    let object: RawObject<'_> = serde_json::from_str(arguments).unwrap_or_default();
-    let text = |value: &RawValue| as_str(value).map(|text| text.to_string());
-    match (object.get("input").and_then(text), &object.0[..]) {
-        (Some(input), _) => input,
-        (None, [(_, only)]) => text(only).unwrap_or_else(|| arguments.to_owned()),
-        (None, []) => String::new(),
-        (None, _) => arguments.to_owned(),
     }
 }

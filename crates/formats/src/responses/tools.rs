@@ -228,10 +228,9 @@ fn custom<'a>(
         if kind.as_deref() == Some("grammar") {
             let (syntax, grammar) = (format.required_text("syntax")?, format.required_text("definition")?);
             // Google cannot hold a model to a grammar, but models can follow one.
-            description = format!(
-                "{description}\n\n`input` has to match this grammar ({syntax}) exactly:\n```\n{grammar}\n```"
-            )
-            .into();
+            let rule = format!("`input` has to match this grammar ({syntax}) exactly:\n```\n{grammar}\n```");
+            description =
+                Cow::Owned(if description.is_empty() { rule } else { format!("{description}\n\n{rule}") });
         }
     }
     Ok(DeclaredTool {
