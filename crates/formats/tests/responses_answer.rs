@@ -345,6 +345,11 @@ fn a_failure_before_anything_is_sent_is_left_to_the_caller() {
     for (chunks, how, may_be_retried) in [
         (vec![misformed.clone()], StreamEnd::Complete, true),
         (vec![ended(&json!([{"text": "half"}]), "MALFORMED_RESPONSE")], StreamEnd::Complete, true),
+        (
+            vec![chunk(&json!([{"text": ""}, {"thoughtSignature": "U0lH"}])), misformed.clone()],
+            StreamEnd::Complete,
+            true,
+        ),
         (vec![json!({}), overloaded.clone()], StreamEnd::Complete, false),
         (vec![], StreamEnd::Complete, false),
         (vec![], StreamEnd::Broken("gone".to_owned()), false),
@@ -365,8 +370,10 @@ fn a_failure_before_anything_is_sent_is_left_to_the_caller() {
 fn a_failure_in_a_stream_is_told_as_a_failed_response() {
     let said = chunk(&json!([{"functionCall": {"name": "f"}}, {"text": "half"}]));
     let thought = chunk(&json!([{"text": "hm", "thought": true}]));
+    let refused = json!({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}});
     let quota = json!({"error": {"code": 429, "message": "quota; try again in 1.5s"}});
     for (chunks, how, code, message) in [
+        (vec![said.clone(), refused], StreamEnd::Complete, "invalid_prompt", "no"),
         (vec![said.clone(), quota], StreamEnd::Complete, "rate_limit_exceeded", "quota; try again in 1.5s"),
         (
             vec![said.clone()],

@@ -126,7 +126,6 @@ fn a_reference_is_found_in_the_chain_or_in_another_response() {
     assert_eq!(page["data"][1]["content"][0]["text"], "b");
 
     // Beside `previous_response_id` it is there already.
-    let mut body = body;
     body["previous_response_id"] = json!("resp_one");
     body["input"].as_array_mut().unwrap().remove(0);
     assert_eq!(contents(&ask(&body, Some(&first), &[]).unwrap()), whole);
@@ -149,7 +148,10 @@ fn input_items_come_in_pages_of_either_order() {
     };
     let all = page(None, ItemOrder::Ascending, None);
     assert_eq!(ids(&all), ["item_one_0", "item_one_1", "msg_mine", "item_one_3", "item_one_4"]);
-    assert_eq!(all["data"][0]["content"], "0");
+    assert_eq!(
+        all["data"][0],
+        json!({"id": "item_one_0", "type": "message", "role": "user", "status": "completed", "content": [{"type": "input_text", "text": "0"}]})
+    );
     assert_eq!((&all["has_more"], &all["object"]), (&json!(false), &json!("list")));
     let last_two = page(Some(2), ItemOrder::Descending, None);
     assert_eq!(ids(&last_two), ["item_one_4", "item_one_3"]);
@@ -166,7 +168,7 @@ fn input_items_come_in_pages_of_either_order() {
         serde_json::from_slice(&text.input_items_body(None, ItemOrder::default(), None)).unwrap();
     assert_eq!(
         page["data"],
-        json!([{"id": "item_two_0", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}])
+        json!([{"id": "item_two_0", "type": "message", "role": "user", "status": "completed", "content": [{"type": "input_text", "text": "hi"}]}])
     );
 }
 

@@ -15,7 +15,7 @@ const ITEM_IDS: [&str; 6] = ["rs_", "msg_", "fc_", "ctc_", "ws_", "ig_"];
 /// Empty for the usual body, which is only searched for the word.
 pub fn referenced_ids(body: &[u8]) -> Vec<String> {
     let mut ids = Vec::new();
-    if !body.windows(b"item_reference".len()).any(|word| word == b"item_reference") {
+    if !mentions(body, "item_reference") {
         return ids;
     }
     let Ok(request) = serde_json::from_slice::<RawObject<'_>>(body) else { return ids };
@@ -33,6 +33,11 @@ pub fn referenced_ids(body: &[u8]) -> Vec<String> {
         }
     }
     ids
+}
+
+/// Whether a body has a word, which is found out faster than the body is read.
+pub(super) fn mentions(body: &[u8], word: &str) -> bool {
+    std::str::from_utf8(body).is_ok_and(|text| text.contains(word))
 }
 
 /// The response that an item of ours belongs to.

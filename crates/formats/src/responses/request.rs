@@ -11,13 +11,15 @@ use super::choice::tool_use;
 use super::echo::echo;
 use super::items::{ItemList, KeptItems};
 use super::reader::{FieldWay, ObjectReader};
+use super::references::mentions;
 use super::state::{ResponseDraft, StoredResponse};
 use super::tools::{ToolCatalog, ToolSource};
+use super::wire::InputText;
 use crate::call::{AnswerMemory, GeminiCall, StickyHint, ThoughtDisplay};
 use crate::conversation::Conversation;
 use crate::error::{FieldPath, TranslationError};
 use crate::gemini::{GenerateRequest, GenerationConfig, ONE_CALL_ONLY, ToolSet};
-use crate::json::{JsonStr, RawObject, as_str, raw_of};
+use crate::json::{RawObject, as_str, raw_of};
 use crate::models::{MappedModel, ModelMap};
 use crate::names::NameTable;
 use crate::schema::answer_schema;
@@ -44,6 +46,9 @@ pub struct CreateCall {
 /// Returns the response that a request goes on from, if it names one. It looks at nothing else, and finds nothing in what
 /// is no JSON.
 pub fn previous_id(body: &[u8]) -> Option<String> {
+    if !mentions(body, "previous_response_id") {
+        return None;
+    }
     let body: RawObject<'_> = serde_json::from_slice(body).ok()?;
     body.get("previous_response_id").and_then(as_str).filter(|id| !id.is_empty()).map(|id| id.to_string())
 }
@@ -192,11 +197,6 @@ impl<'a> AskedRequest<'a> {
             r#type: &'static str,
             role: &'static str,
             content: [InputText<'s>; 1],
-        }
-        #[derive(Serialize)]
-        struct InputText<'s> {
-            r#type: &'static str,
-            text: &'s JsonStr<'s>,
         }
         let text = input.and_then(as_str).map(|text| {
             let content = [InputText { r#type: "input_text", text: &text }];

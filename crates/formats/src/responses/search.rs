@@ -5,7 +5,7 @@ use super::wire::{SearchAction, SearchSource, UrlCitation};
 use crate::gemini::{Grounding, character_offset};
 
 /// The most citations of one text. Google gives a few dozen.
-const MAX_CITATIONS: usize = 1_000;
+const MAX_CITATIONS: usize = 250;
 
 /// Pages that were found, and which stretch of the answer rests on which.
 #[derive(Debug)]

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::items::item_id;
-use super::reader::list_of;
-use crate::json::{RawObject, raw_of};
+use super::reader::{list_of, member_text};
+use super::wire::{InputText, OutputPart};
+use crate::json::{JsonStr, RawObject, as_str, raw_of};
 
 /// The most items that one page of input items has (OpenAI's bound).
 const MAX_PAGE: usize = 100;
@@ -109,7 +110,7 @@ impl StoredResponse {
     /// The response's id.
     pub fn id(&self) -> String {
         let object = RawObject::of(&self.response).unwrap_or_default();
-        super::reader::member_text(&object, "id").unwrap_or_default().to_string()
+        member_text(&object, "id").unwrap_or_default().to_string()
     }
 
     /// The id of the conversation's first item: what all responses of one chain have in common.
@@ -162,11 +163,11 @@ impl StoredResponse {
         let own = own.strip_prefix(super::RESPONSE_ID).unwrap_or(&own);
         let items = list_of(&self.input).unwrap_or_default();
         let identified = items.into_iter().enumerate().map(|(index, item)| match item_id(item) {
-            Some(id) if !id.is_empty() => (id.into_owned(), item.to_owned()),
+            Some(id) if !id.is_empty() => (id.to_string(), listed(item, &id)),
             _ => {
                 let id = format!("item_{own}_{index}");
-                let with_id = with_id(item, &id);
-                (id, with_id)
+                let listed = listed(item, &id);
+                (id, listed)
             }
         });
         identified.collect()
@@ -182,12 +183,35 @@ impl StoredResponse {
     }
 }
 
-/// The item with an id.
-fn with_id(item: &RawValue, id: &str) -> Box<RawValue> {
-    let id = raw_of(id);
+/// An item as lists have it: with an id, a type and a status, a message's content as a list of parts. Requests may leave
+/// these out, but the SDKs' types of what is listed want them.
+fn listed(item: &RawValue, id: &str) -> Box<RawValue> {
     let Some(mut object) = RawObject::of(item) else { return item.to_owned() };
-    object.0.retain(|(name, _)| &**name != "id");
-    object.0.insert(0, (crate::json::JsonStr("id".into()), &id));
+    let kind = member_text(&object, "type").map_or_else(|| "message".to_owned(), |kind| kind.to_string());
+    let is_assistants = member_text(&object, "role").is_some_and(|role| &*role == "assistant");
+    let text = object.get("content").and_then(as_str);
+    let part = text.as_ref().map(|text| {
+        if is_assistants {
+            raw_of(&[OutputPart::OutputText { text, annotations: &[], logprobs: [] }])
+        } else {
+            raw_of(&[InputText { r#type: "input_text", text }])
+        }
+    });
+    let (id, kind_raw, completed) = (raw_of(id), raw_of(&kind), raw_of("completed"));
+    let mut put = |name: &'static str, value| {
+        object.0.retain(|(other, _)| &**other != name);
+        object.0.insert(0, (JsonStr(name.into()), value));
+    };
+    if let Some(part) = part.as_deref() {
+        put("content", part);
+    }
+    put("type", &kind_raw);
+    put("id", &id);
+    let has_status =
+        ["message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"];
+    if has_status.contains(&kind.as_str()) && object.get("status").is_none() {
+        object.0.push((JsonStr("status".into()), &completed));
+    }
     raw_of(&object)
 }
 

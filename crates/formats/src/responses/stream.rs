@@ -9,8 +9,8 @@ use super::answer::response_object;
 use super::error::fault_error;
 use super::output::OutputWriter;
 use super::wire::{ResponseEvent, ResponseStatus};
-use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd};
-use crate::gemini::AnswerChunk;
+use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd, ThoughtDisplay};
+use crate::gemini::{AnswerChunk, AnswerPartKind};
 
 /// Translates Google's events. It holds the answer once, within a bound of 32 MiB, since the last event repeats it.
 #[derive(Debug)]
@@ -59,12 +59,26 @@ impl ResponsesStream {
     fn fail(&mut self, fault: AnswerFault) {
         self.has_ended = true;
         if self.has_begun {
-            let (_, _, code, message) = fault_error(&fault);
-            let status = ResponseStatus::Failed(code.unwrap_or("server_error"), &message);
+            let (status, _, code, message) = fault_error(&fault);
+            // Clients ask again after `server_error`, which helps where the fault is not the request's.
+            let unnamed = if status < 500 { "invalid_prompt" } else { "server_error" };
+            let status = ResponseStatus::Failed(code.unwrap_or(unnamed), &message);
             let response = response_object(&self.output, status, &self.memory);
             self.emit_response("response.failed", &response);
         }
         self.fault = Some(fault);
+    }
+
+    /// Whether a part is something that the client is told. Until one comes, a failure can still be hidden from it.
+    fn is_told(&self, part: &AnswerPartKind<'_>) -> bool {
+        match part {
+            AnswerPartKind::Text(text) => !text.is_empty(),
+            AnswerPartKind::Thought(text) => {
+                !text.is_empty() && self.memory.thoughts == ThoughtDisplay::Shown
+            }
+            AnswerPartKind::Call { .. } | AnswerPartKind::Inline { .. } => true,
+            AnswerPartKind::Bare | AnswerPartKind::Other(_) => false,
+        }
     }
 
     fn take(&mut self, event: &[u8]) -> Result<(), AnswerFault> {
@@ -75,7 +89,7 @@ impl ResponsesStream {
         if let Some(reason) = self.output.is_misformed_by(&chunk) {
             return Err(AnswerFault::Misformed(reason));
         }
-        if !chunk.parts.is_empty() {
+        if chunk.parts.iter().any(|part| self.is_told(&part.kind)) {
             self.begin();
         }
         self.output.take(chunk, &self.memory)

@@ -74,6 +74,13 @@ pub(super) enum OutputPart<'s> {
     SummaryText { text: &'s str },
 }
 
+/// A part of a message that a string stands for.
+#[derive(Debug, Serialize)]
+pub(super) struct InputText<'s> {
+    pub(super) r#type: &'static str,
+    pub(super) text: &'s str,
+}
+
 /// What an annotation says: which stretch of the text rests on which page. Offsets count characters.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct UrlCitation {
