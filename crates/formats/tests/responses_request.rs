@@ -7,6 +7,7 @@ use formats::models::ModelMap;
 use formats::responses::{CreateCall, create, input_tokens, previous_id, refusal_message, refusal_of};
 use formats::signature::{CallIdPrefix, SignedPart, block, call_id};
 use formats::{ThoughtDisplay, TranslationError};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn models() -> ModelMap {
@@ -484,4 +485,91 @@ fn the_same_prefix_is_the_same_bytes_from_step_to_step() {
     let prefix = first.strip_suffix("]}").unwrap();
     assert!(second.starts_with(prefix), "{first}\n{second}");
     assert!(first.contains(r#"{ "z":1,"a":12345678901234567890123}"#), "arguments keep their bytes");
+}
+
+/// One step of a client's history.
+#[derive(Clone, Debug)]
+enum HistoryStep {
+    Says(&'static str, String),
+    Reasons,
+    Calls {
+        is_custom: bool,
+    },
+    /// The result of the so-and-so-manieth call without one.
+    Answers(usize),
+}
+
+fn history_step() -> impl Strategy<Value = HistoryStep> {
+    let role = proptest::sample::select(vec!["user", "assistant", "system", "developer"]);
+    prop_oneof![
+        (role, "[a-z]{0,3}").prop_map(|(role, text)| HistoryStep::Says(role, text)),
+        Just(HistoryStep::Reasons),
+        any::<bool>().prop_map(|is_custom| HistoryStep::Calls { is_custom }),
+        (0_usize..4).prop_map(HistoryStep::Answers),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_items_becomes_a_history_that_google_takes(
+        steps in proptest::collection::vec(history_step(), 0..16),
+        model in proptest::sample::select(vec!["gpt-5", "old"]),
+    ) {
+        let mut items = vec![json!({"role": "user", "content": "hi"})];
+        let (mut calls, mut open) = (0, Vec::new());
+        for step in steps {
+            items.push(match step {
+                HistoryStep::Says(role, text) => json!({"role": role, "content": text}),
+                HistoryStep::Reasons => json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}),
+                HistoryStep::Calls { is_custom } => {
+                    calls += 1;
+                    let id = format!("call_{calls}");
+                    open.push((id.clone(), is_custom));
+                    if is_custom {
+                        json!({"type": "custom_tool_call", "call_id": id, "name": "c", "input": "x"})
+                    } else {
+                        json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"})
+                    }
+                }
+                HistoryStep::Answers(which) => {
+                    if open.is_empty() {
+                        continue;
+                    }
+                    let (id, is_custom) = open.remove(which % open.len());
+                    let kind = if is_custom { "custom_tool_call_output" } else { "function_call_output" };
+                    json!({"type": kind, "call_id": id, "output": "done"})
+                }
+            });
+        }
+        let made = translated(&json!({"model": model, "input": items}));
+        let contents = made["contents"].as_array().unwrap();
+        let mut asked: Vec<(Value, Value)> = Vec::new();
+        let mut told = 0;
+        for (place, content) in contents.iter().enumerate() {
+            let is_user = place % 2 == 0;
+            prop_assert_eq!(&content["role"], if is_user { "user" } else { "model" });
+            let parts = content["parts"].as_array().unwrap();
+            prop_assert!(!parts.is_empty());
+            let named = |kind: &str| -> Vec<(Value, Value)> {
+                let found = parts.iter().filter_map(|part| part.get(kind));
+                found.map(|found| (found["id"].clone(), found["name"].clone())).collect()
+            };
+            if is_user {
+                prop_assert_eq!(&named("functionResponse"), &asked, "each call, once, in order");
+                let first = &parts[..asked.len()];
+                prop_assert!(first.iter().all(|part| part.get("functionResponse").is_some()), "before all else");
+                prop_assert!(named("functionCall").is_empty());
+            } else {
+                asked = named("functionCall");
+                told += asked.len();
+                prop_assert!(named("functionResponse").is_empty());
+                if model == "gpt-5" && let Some(first) = parts.iter().find(|part| part.get("functionCall").is_some()) {
+                    prop_assert!(first.get("thoughtSignature").is_some());
+                }
+            }
+            prop_assert!(parts.iter().all(|part| part.get("text") != Some(&json!(""))));
+        }
+        prop_assert_eq!(told, calls, "no call is lost");
+        prop_assert!(contents.len() % 2 == 1 || asked.is_empty(), "the last calls are answered too");
+    }
 }

@@ -1,12 +1,14 @@
 //! An answer that comes whole, as a response object. All of it is `output`'s machine, whose events nobody hears.
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::echo::repeated;
 use super::output::{OutputEnd, OutputWriter};
 use super::wire::{ResponseObject, ResponseStatus};
 use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, UnaryAnswer};
 use crate::gemini::AnswerChunk;
+use crate::json::raw_of;
 
 /// Translates Google's whole answer. Its body is also what [`ResponseDraft::finish`](super::ResponseDraft::finish) takes.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ impl UnaryAnswer for ResponsesAnswer {
         output.take(chunk, &self.memory)?;
         let end = output.end_of()?;
         output.close_with(end);
-        Ok(Bytes::from(response_object(&output, end.status(), &self.memory)))
+        Ok(bytes_of(response_object(&output, end.status(), &self.memory)))
     }
 }
 
@@ -51,7 +53,7 @@ pub(super) fn response_object(
     output: &OutputWriter,
     status: ResponseStatus<'_>,
     memory: &AnswerMemory,
-) -> Vec<u8> {
+) -> Box<RawValue> {
     let is_over = !matches!(status, ResponseStatus::InProgress);
     let object = ResponseObject {
         id: &output.response_id(),
@@ -62,5 +64,10 @@ pub(super) fn response_object(
         usage: is_over.then(|| output.usage.unwrap_or_default()),
         repeated: repeated(memory.echo.as_ref()),
     };
-    serde_json::to_vec(&object).unwrap_or_default()
+    raw_of(&object)
+}
+
+/// The bytes of a value, without a copy.
+pub(super) fn bytes_of(value: Box<RawValue>) -> Bytes {
+    Bytes::from(String::from(Box::<str>::from(value)))
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::answer::bytes_of;
 use crate::call::AnswerFault;
 use crate::gemini::GoogleFailure;
 use crate::json::raw_of;
@@ -27,6 +28,5 @@ pub fn input_tokens_answer(google: &[u8]) -> Result<Bytes, AnswerFault> {
         return Err(AnswerFault::Google(GoogleFailure::of_body(google).unwrap_or_default()));
     }
     let input_tokens = counted.total_tokens.ok_or(AnswerFault::Unreadable)?;
-    let body = raw_of(&InputTokens { object: "response.input_tokens", input_tokens });
-    Ok(Bytes::copy_from_slice(body.get().as_bytes()))
+    Ok(bytes_of(raw_of(&InputTokens { object: "response.input_tokens", input_tokens })))
 }

@@ -154,7 +154,7 @@ impl StoredResponse {
             last_id: ids.last().map(String::as_str),
             has_more,
         };
-        Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
+        super::answer::bytes_of(raw_of(&body))
     }
 
     /// The items of its own request with ids: the client's, or made of the response's.

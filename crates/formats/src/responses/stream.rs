@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::answer::response_object;
+use super::answer::{bytes_of, response_object};
 use super::error::fault_error;
 use super::output::OutputWriter;
 use super::wire::{ResponseEvent, ResponseStatus};
@@ -51,8 +51,7 @@ impl ResponsesStream {
         }
     }
 
-    fn emit_response(&mut self, kind: &str, response: &[u8]) {
-        let response: &RawValue = serde_json::from_slice(response).unwrap_or(RawValue::NULL);
+    fn emit_response(&mut self, kind: &str, response: &RawValue) {
         self.output.emit(kind, ResponseEvent { response: Some(response), ..ResponseEvent::default() });
     }
 
@@ -100,9 +99,9 @@ impl ResponsesStream {
         let end = self.output.end_of()?;
         self.begin();
         self.output.close_with(end);
-        let response = Bytes::from(response_object(&self.output, end.status(), &self.memory));
+        let response = response_object(&self.output, end.status(), &self.memory);
         self.emit_response(&format!("response.{}", end.status().name()), &response);
-        self.response = Some(response);
+        self.response = Some(bytes_of(response));
         self.has_ended = true;
         Ok(())
     }
