@@ -219,6 +219,16 @@ fn an_agents_history_keeps_what_its_items_say() {
 }
 
 #[test]
+fn a_call_that_the_model_left_without_a_name_does_not_end_the_conversation() {
+    let made = translated(&json!({"model": "gpt-5", "input": [
+        {"role": "user", "content": "hi"},
+        {"type": "function_call", "call_id": "call_1", "name": "", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "call_1", "output": "unsupported call: "}]}));
+    assert_eq!(made["contents"][1]["parts"][0]["functionCall"]["name"], "_");
+    assert_eq!(made["contents"][2]["parts"][0]["functionResponse"]["name"], "_");
+}
+
+#[test]
 fn a_string_is_a_users_message_and_instructions_alone_are_answered() {
     let made = translated(&json!({"model": "gpt-5", "input": "hi"}));
     assert_eq!(

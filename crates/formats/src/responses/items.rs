@@ -274,7 +274,8 @@ fn tell_call<'a>(
     conversation: &mut Conversation<'a>,
     names: &NameTable,
 ) -> Result<(), TranslationError> {
-    let (id, name) = (item.filled_text("call_id")?, item.filled_text("name")?);
+    // A name that the model left empty came here with the call, and must not end the conversation.
+    let (id, name) = (item.filled_text("call_id")?, item.required_text("name")?);
     let namespace = item.text("namespace")?;
     let name = names.google_name(namespace.as_deref(), &name).into_owned();
     conversation.call(id, name, arguments);
