@@ -373,6 +373,12 @@ fn a_failure_in_a_stream_is_told_as_a_failed_response() {
     let refused = json!({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}});
     let quota = json!({"error": {"code": 429, "message": "quota; try again in 1.5s"}});
     for (chunks, how, code, message) in [
+        (
+            vec![said.clone()],
+            StreamEnd::Complete,
+            "server_error",
+            "the upstream's stream ended before the answer did",
+        ),
         (vec![said.clone(), refused], StreamEnd::Complete, "invalid_prompt", "no"),
         (vec![said.clone(), quota], StreamEnd::Complete, "rate_limit_exceeded", "quota; try again in 1.5s"),
         (
@@ -401,6 +407,15 @@ fn a_failure_in_a_stream_is_told_as_a_failed_response() {
         assert!(stream.has_begun() && stream.fault().is_some() && stream.response().is_none());
         assert!(stream.push(b"{}").is_empty() && stream.end(StreamEnd::Complete).is_empty());
     }
+}
+
+#[test]
+fn a_break_after_the_answers_end_is_no_loss() {
+    let mut stream = ResponsesStream::new(memory_of(&asked()), seed());
+    let chunks = [ended(&json!([{"text": "all"}]), "STOP")];
+    let reader = EventReader::hear(&events(&mut stream, &chunks, StreamEnd::Broken("reset".to_owned())));
+    assert_eq!(reader.response["status"], "completed");
+    assert!(unary(&chunk(&json!([{"text": "all"}]))).is_ok(), "what comes whole may lack its reason");
 }
 
 #[test]

@@ -157,9 +157,14 @@ impl OutputWriter {
         Ok(())
     }
 
-    /// How the answer ends, if it is one.
+    /// Whether Google has said how the answer ends.
+    pub(super) fn has_finished(&self) -> bool {
+        self.finish.is_some() || self.is_blocked
+    }
+
+    /// How the answer ends, if it is one. An answer that comes whole may lack its reason, as long as it says something.
     pub(super) fn end_of(&self) -> Result<OutputEnd, AnswerFault> {
-        if self.finish.is_none() && !self.is_blocked && !self.has_said {
+        if !self.has_finished() && !self.has_said {
             return Err(AnswerFault::Broken("the upstream's answer ended before it began".to_owned()));
         }
         let cause = StopCause::of(self.finish.as_ref(), self.is_blocked, self.has_call);

@@ -123,7 +123,11 @@ impl AnswerStream for ResponsesStream {
             return Vec::new();
         }
         let ended = match how {
-            StreamEnd::Complete => self.complete(),
+            // What breaks after Google has said how the answer ends is no loss.
+            _ if self.output.has_finished() => self.complete(),
+            StreamEnd::Complete => {
+                Err(AnswerFault::Broken("the upstream's stream ended before the answer did".to_owned()))
+            }
             StreamEnd::Broken(why) => Err(AnswerFault::Broken(why)),
         };
         if let Err(fault) = ended {
