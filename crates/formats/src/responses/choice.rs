@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::reader::{FieldWay, ObjectReader, list_of, object_at};
+use super::reader::{FieldWay, ObjectReader, object_at};
 use super::tools::{ToolCatalog, is_web_search};
 use crate::error::TranslationError;
 use crate::gemini::{CallingConfig, CallingMode};
@@ -133,12 +133,10 @@ fn read_allowed(
         }
     };
     let way = choice.way.member("tools");
-    let list = choice.raw("tools").and_then(list_of).ok_or_else(|| way.invalid("has to be a list"))?;
+    let list = choice.objects("tools")?.ok_or_else(|| way.invalid("is required"))?;
     let (mut allowed, mut searches) = (Vec::with_capacity(list.len()), false);
-    for (index, tool) in list.into_iter().enumerate() {
-        let way = way.index(index);
-        let object = object_at(tool, way)?;
-        let tool = ObjectReader::new(&object, way);
+    for (index, tool) in list.iter().enumerate() {
+        let tool = ObjectReader::new(tool, way.index(index));
         let kind = tool.required_text("type")?;
         match &*kind {
             // What gives way to functions in `tools` does so here.

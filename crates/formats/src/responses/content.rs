@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::reader::{FieldWay, ObjectReader, list_of, object_at};
+use super::reader::{FieldWay, ObjectReader, objects_of};
 use crate::error::TranslationError;
 use crate::json::as_str;
 use crate::media::{Media, MediaError, mime_type_of};
@@ -29,16 +29,13 @@ pub(super) fn read_content<'a>(
         take(ContentPiece::Text(text.into_inner()));
         return Ok(());
     }
-    let parts = list_of(content).ok_or_else(|| way.invalid("has to be a string or a list of parts"))?;
-    for (index, part) in parts.into_iter().enumerate() {
-        take(read_part(part, way.index(index))?);
+    for (index, part) in objects_of(content, way)?.iter().enumerate() {
+        take(read_part(ObjectReader::new(part, way.index(index)))?);
     }
     Ok(())
 }
 
-fn read_part<'a>(part: &'a RawValue, way: FieldWay<'_>) -> Result<ContentPiece<'a>, TranslationError> {
-    let object = object_at(part, way)?;
-    let part = ObjectReader::new(&object, way);
+fn read_part<'a>(part: ObjectReader<'_, 'a, '_>) -> Result<ContentPiece<'a>, TranslationError> {
     let kind = part.required_text("type")?;
     match &*kind {
         "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text" => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::content::{ContentPiece, read_content};
-use super::reader::{FieldWay, ObjectReader, list_of, member_text, object_at};
+use super::reader::{FieldWay, ObjectReader, member_text, object_at, objects_of};
 use super::state::StoredResponse;
 use super::tools::{ToolCatalog, ToolSource};
 use crate::conversation::Conversation;
@@ -36,7 +36,6 @@ struct ToldItem<'a> {
     place: ItemPlace,
     kind: Cow<'a, str>,
     object: RawObject<'a>,
-    raw: &'a RawValue,
 }
 
 /// Where an item stands.
@@ -82,21 +81,19 @@ impl<'a> ItemList<'a> {
         if let Some(previous) = kept.previous {
             for raw in previous.all_items() {
                 if let Some(object) = RawObject::of(raw) {
-                    list.push(ItemPlace::Earlier, raw, object)?;
+                    list.push(ItemPlace::Earlier, object)?;
                 }
             }
         }
         let way = FieldWay::Root;
         let way = way.member("input");
         let Some(items) = input.filter(|input| as_str(input).is_none()) else { return Ok(list) };
-        let items = list_of(items).ok_or_else(|| way.invalid("has to be a string or a list of items"))?;
         // Most requests have no reference.
         let mut by_id = None;
-        for (index, raw) in items.into_iter().enumerate() {
+        for (index, object) in objects_of(items, way)?.into_iter().enumerate() {
             let way = way.index(index);
-            let object = object_at(raw, way)?;
             if kind_of(&object, way)? != "item_reference" {
-                list.push(ItemPlace::Input(index), raw, object)?;
+                list.push(ItemPlace::Input(index), object)?;
                 continue;
             }
             let id = ObjectReader::new(&object, way).filled_text("id")?;
@@ -104,7 +101,7 @@ impl<'a> ItemList<'a> {
             match by_id.get(&*id) {
                 // It is in the history already.
                 Some((ItemPlace::Earlier, _)) => {}
-                Some((_, raw)) => list.push(ItemPlace::Input(index), raw, object_at(raw, way)?)?,
+                Some((_, raw)) => list.push(ItemPlace::Input(index), object_at(raw, way)?)?,
                 None if id.starts_with(REASONING_ID) => {}
                 None => {
                     let at = way.member("id").path();
@@ -115,19 +112,14 @@ impl<'a> ItemList<'a> {
         Ok(list)
     }
 
-    fn push(
-        &mut self,
-        place: ItemPlace,
-        raw: &'a RawValue,
-        object: RawObject<'a>,
-    ) -> Result<(), TranslationError> {
+    fn push(&mut self, place: ItemPlace, object: RawObject<'a>) -> Result<(), TranslationError> {
         let kind = with_way(place, |way| kind_of(&object, way))?;
         if &*kind == "configuration_update" {
             let update = ObjectReader::new(&object, FieldWay::Root);
             self.reasoning = update.raw("reasoning").or(self.reasoning);
             self.text = update.raw("text").or(self.text);
         }
-        self.items.push(ToldItem { place, kind, object, raw });
+        self.items.push(ToldItem { place, kind, object });
         Ok(())
     }
 
@@ -136,8 +128,8 @@ impl<'a> ItemList<'a> {
         for item in &self.items {
             if matches!(&*item.kind, "additional_tools" | "tool_search_output") {
                 with_way(item.place, |way| {
-                    let list = ObjectReader::new(&item.object, way).list("tools")?.unwrap_or_default();
-                    tools.read(list, way.member("tools"), ToolSource::Item)
+                    let list = ObjectReader::new(&item.object, way).objects("tools")?.unwrap_or_default();
+                    tools.read(&list, way.member("tools"), ToolSource::Item)
                 })?;
             }
         }
@@ -158,9 +150,9 @@ impl<'a> ItemList<'a> {
         })
     }
 
-    /// The items of `input` itself, as JSON objects, references replaced by what they mean.
-    pub(super) fn own_items(&self) -> impl Iterator<Item = &'a RawValue> {
-        self.items.iter().filter(|item| item.place != ItemPlace::Earlier).map(|item| item.raw)
+    /// The items of `input` itself, references replaced by what they mean.
+    pub(super) fn own_items(&self) -> impl Iterator<Item = &RawObject<'a>> {
+        self.items.iter().filter(|item| item.place != ItemPlace::Earlier).map(|item| &item.object)
     }
 }
 

@@ -112,10 +112,11 @@ impl<'o, 'a, 'w> ObjectReader<'o, 'a, 'w> {
         Ok(self.number(name)?.map(count))
     }
 
-    /// A list.
-    pub(super) fn list(&self, name: &str) -> Result<Option<Vec<&'a RawValue>>, TranslationError> {
+    /// A list of objects.
+    pub(super) fn objects(&self, name: &str) -> Result<Option<Vec<RawObject<'a>>>, TranslationError> {
         let Some(value) = self.raw(name) else { return Ok(None) };
-        list_of(value).map(Some).ok_or_else(|| self.invalid(name, "has to be a list"))
+        let way = self.way.member(name);
+        objects_of(value, way).map(Some)
     }
 
     /// An object.
@@ -138,6 +139,21 @@ impl<'o, 'a, 'w> ObjectReader<'o, 'a, 'w> {
 /// The elements of a list; `None` if the value is of another kind.
 pub(super) fn list_of(value: &RawValue) -> Option<Vec<&RawValue>> {
     if value.get().starts_with('[') { serde_json::from_str(value.get()).ok() } else { None }
+}
+
+/// The elements of a list that must be one of objects.
+pub(super) fn objects_of<'a>(
+    value: &'a RawValue,
+    way: FieldWay<'_>,
+) -> Result<Vec<RawObject<'a>>, TranslationError> {
+    // In one pass over the text, which is where the time of a request goes.
+    if value.get().starts_with('[')
+        && let Ok(objects) = serde_json::from_str(value.get())
+    {
+        return Ok(objects);
+    }
+    let elements = list_of(value).ok_or_else(|| way.invalid("has to be a list"))?;
+    elements.into_iter().enumerate().map(|(index, element)| object_at(element, way.index(index))).collect()
 }
 
 /// An object that must be one.

@@ -148,8 +148,8 @@ impl<'a> AskedRequest<'a> {
         let input = reader.raw("input");
         let items = ItemList::read(input, kept)?;
         let mut tools = ToolCatalog::default();
-        let asked_tools = reader.list("tools")?.unwrap_or_default();
-        tools.read(asked_tools, way.member("tools"), ToolSource::Request)?;
+        let asked_tools = reader.objects("tools")?.unwrap_or_default();
+        tools.read(&asked_tools, way.member("tools"), ToolSource::Request)?;
         items.declare_tools(&mut tools)?;
         tools.check_left_out()?;
         let names = tools.names();
@@ -198,11 +198,14 @@ impl<'a> AskedRequest<'a> {
             role: &'static str,
             content: [InputText<'s>; 1],
         }
-        let text = input.and_then(as_str).map(|text| {
-            let content = [InputText { r#type: "input_text", text: &text }];
-            raw_of(&TextMessage { r#type: "message", role: "user", content })
-        });
-        ResponseDraft::new(previous, text.as_deref().into_iter().chain(self.items.own_items()))
+        let own = match input.and_then(as_str) {
+            Some(text) => {
+                let content = [InputText { r#type: "input_text", text: &text }];
+                raw_of(&[TextMessage { r#type: "message", role: "user", content }])
+            }
+            None => raw_of(&self.items.own_items().collect::<Vec<_>>()),
+        };
+        ResponseDraft::new(previous, own)
     }
 }
 

@@ -70,14 +70,10 @@ struct OwnedStored {
 }
 
 impl ResponseDraft {
-    /// A draft of a request's items that goes on from `previous`.
-    pub(super) fn new<'a>(
-        previous: Option<&StoredResponse>,
-        input: impl Iterator<Item = &'a RawValue>,
-    ) -> Self {
+    /// A draft of a request's items, a list, that goes on from `previous`.
+    pub(super) fn new(previous: Option<&StoredResponse>, input: Box<RawValue>) -> Self {
         let history: Vec<&RawValue> = previous.map(StoredResponse::all_items).unwrap_or_default();
-        let input: Vec<&RawValue> = input.collect();
-        Self { history: raw_of(&history), input: raw_of(&input) }
+        Self { history: raw_of(&history), input }
     }
 
     /// What is to be stored once the response object is known: the body that the client gets. `None` if that is no

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::reader::{FieldWay, ObjectReader, object_at};
+use super::reader::{FieldWay, ObjectReader};
 use crate::error::TranslationError;
 use crate::gemini::FunctionDeclaration;
-use crate::json::raw_of;
+use crate::json::{RawObject, raw_of};
 use crate::names::{ClientTool, ClientToolForm, NameTable};
 use crate::schema::{no_arguments, tool_schema};
 
@@ -48,16 +48,12 @@ impl<'a> ToolCatalog<'a> {
     /// Reads a list of tools.
     pub(super) fn read(
         &mut self,
-        tools: Vec<&'a RawValue>,
+        tools: &[RawObject<'a>],
         way: FieldWay<'_>,
         source: ToolSource,
     ) -> Result<(), TranslationError> {
-        for (index, tool) in tools.into_iter().enumerate() {
-            let way = way.index(index);
-            let object = object_at(tool, way)?;
-            self.read_tool(ObjectReader::new(&object, way), source)?;
-        }
-        Ok(())
+        let mut tools = tools.iter().enumerate();
+        tools.try_for_each(|(index, tool)| self.read_tool(ObjectReader::new(tool, way.index(index)), source))
     }
 
     fn read_tool(
@@ -90,10 +86,9 @@ impl<'a> ToolCatalog<'a> {
         let name = namespace.filled_text("name")?;
         let mut about = namespace.text("description")?.filter(|about| !about.is_empty());
         let list = namespace.way.member("tools");
-        for (index, tool) in namespace.list("tools")?.unwrap_or_default().into_iter().enumerate() {
+        for (index, tool) in namespace.objects("tools")?.unwrap_or_default().iter().enumerate() {
             let way = list.index(index);
-            let object = object_at(tool, way)?;
-            let tool = ObjectReader::new(&object, way);
+            let tool = ObjectReader::new(tool, way);
             let kind = tool.required_text("type")?;
             let mut declared = match &*kind {
                 "function" => function(tool, Some(&name))?,
