@@ -51,7 +51,7 @@ impl Caller {
     }
 
     /// Whether it may use this model.
-    pub(crate) fn may_use(&self, model: &str) -> bool {
+    pub fn may_use(&self, model: &str) -> bool {
         self.token.as_ref().is_none_or(|token| token.spec().models.fit(model))
     }
 

@@ -63,8 +63,19 @@ pub struct Detail {
     pub bound_to: Option<Box<str>>,
     /// The client's span that the request belongs to, where traces are made.
     pub trace_parent: Option<TraceParent>,
+    /// What was asked for in a format that is none of Google's, if it was.
+    pub translated: Option<Box<Translated>>,
     /// What the client was told by the gateway, of what was refused before anybody worked on it.
     pub told: Option<Box<str>>,
+}
+
+/// What a client asked for in a format that is none of Google's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translated {
+    /// The word for the format.
+    pub format: &'static str,
+    /// The model that the client named.
+    pub asked_model: Box<str>,
 }
 
 /// A time in which a request could not go on. One that ended with a refusal may have taken none.

@@ -242,6 +242,9 @@ impl Record {
         if trace_parent.is_some() {
             transaction.detail_mut().trace_parent = trace_parent;
         }
+        if job.translated.is_some() {
+            transaction.detail_mut().translated = job.translated;
+        }
         if let Some(name) = progress.binding.name {
             transaction.detail_mut().bound_to = Some(name.into());
         }

@@ -2,7 +2,7 @@
 //! client and the actor never sees actix-web.
 
 use super::upload::BodyStream;
-use crate::{caller::Caller, client_stall::ClientStall, ledger::Holding};
+use crate::{caller::Caller, client_stall::ClientStall, ledger::Holding, transaction::Translated};
 use bytes::Bytes;
 use gemini::path::Target;
 use http::{HeaderMap, Method, StatusCode};
@@ -35,6 +35,10 @@ pub struct Job {
     pub origin: Option<String>,
     /// What becomes of the client's connection, where it is known.
     pub stall: Option<ClientStall>,
+    /// A hash of what the client calls its conversation, whose steps are kept together.
+    pub conversation: Option<u64>,
+    /// What the client asked for in a format that is none of Google's, where this was made of it.
+    pub translated: Option<Box<Translated>>,
     /// When the request arrived.
     pub arrived: Instant,
 }
@@ -59,6 +63,8 @@ impl Job {
             upload: None,
             origin: None,
             stall: None,
+            conversation: None,
+            translated: None,
             arrived: Instant::now(),
         }
     }

@@ -238,11 +238,14 @@ impl Progress {
             tools = tools.with(Tool::UrlContext);
         }
         let input_tokens = input_tokens(job);
-        let prefix =
-            if prefixes { gemini::prefix::fingerprint(job.target.dialect, job.clear_body()) } else { None };
+        let prefix = job.conversation.or_else(|| {
+            if prefixes { gemini::prefix::fingerprint(job.target.dialect, job.clear_body()) } else { None }
+        });
+        let keep_together = job.conversation.is_some();
         let reach = self.binding.reach.clone();
         let among = job.caller.served_by();
-        LeaseRequest { prefix, tools, input_tokens, reach, among, ..LeaseRequest::any(self.model.clone()) }
+        let any = LeaseRequest::any(self.model.clone());
+        LeaseRequest { prefix, keep_together, tools, input_tokens, reach, among, ..any }
     }
 
     /// How the stream's events are framed, if it is one.

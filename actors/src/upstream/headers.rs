@@ -40,6 +40,7 @@ const NOT_UP: &[&str] = &[
     "true-client-ip",
     "via",
     "wl-proxy-client-ip",
+    "x-api-key",
     "x-client-cert",
     "x-client-dn",
     "x-client-ip",

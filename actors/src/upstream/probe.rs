@@ -9,7 +9,7 @@ use crate::key_ring::Key;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use gemini::{dialect::ErrorForm, fault::Kind, path::Surface};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, response::Parts};
 use std::{cell::Cell, sync::Arc, time::Duration};
 use tokio::{
     sync::Semaphore,
@@ -160,6 +160,19 @@ impl Prober {
         }
     }
 
+    /// Asks whether Google knows a model; `None` where it does not say.
+    pub async fn knows_model(&self, key: &Key, model: &str) -> Option<bool> {
+        let _slot = self.slots.acquire().await;
+        sleep_until(self.turn()).await;
+        let asked =
+            timeout(PATIENCE, ask(&self.upstream, key, &format!("{PATH}/{model}"), None)).await.ok()?;
+        match asked.ok()?.0.status.as_u16() {
+            200 => Some(true),
+            404 => Some(false),
+            _ => None,
+        }
+    }
+
     /// Returns when the next question may go out, and keeps those after it apart from it.
     fn turn(&self) -> Instant {
         let now = Instant::now();
@@ -169,18 +182,27 @@ impl Prober {
     }
 }
 
-async fn probe(upstream: &Upstream, key: &Key) -> KeyHealth {
-    let url = upstream.native_url(PATH, Some("pageSize=1"));
+/// Asks for what is at `path`. The error says why Google could not be asked.
+async fn ask(
+    upstream: &Upstream,
+    key: &Key,
+    path: &str,
+    query: Option<&str>,
+) -> Result<(Parts, Body), String> {
+    let url = upstream.native_url(path, query);
     let mut headers = HeaderMap::new();
     let (name, value) = key.provider().credential(Surface::Native, key);
     headers.insert(name, value);
     let sent = upstream.client().send(Method::GET, &url, headers, RequestBody::Whole(Bytes::new()));
-    let response = match sent.await {
-        Ok(response) => response,
-        Err(error) => return KeyHealth::Unreachable { why: error.why() },
+    let (head, body) = sent.await.map_err(|error| error.why())?.into_parts();
+    Ok((head, Body::new(Some(body), PATIENCE)))
+}
+
+async fn probe(upstream: &Upstream, key: &Key) -> KeyHealth {
+    let (head, body) = match ask(upstream, key, PATH, Some("pageSize=1")).await {
+        Ok(asked) => asked,
+        Err(why) => return KeyHealth::Unreachable { why },
     };
-    let (head, body) = response.into_parts();
-    let body = Body::new(Some(body), PATIENCE);
     let status = head.status.as_u16();
     let health = if (400..600).contains(&status) {
         let asked = RequestContext { key, tools: false, has_body: true, form: ErrorForm::Status };

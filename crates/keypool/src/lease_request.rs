@@ -28,6 +28,9 @@ pub struct LeaseRequest {
     pub may_wait: bool,
     /// A hash of its beginning, by which [`Strategy::Prefix`](crate::Strategy::Prefix) keeps it with its like.
     pub prefix: Option<u64>,
+    /// Whether it is kept with its like whatever the strategy is, as a step of a conversation that carries along what was
+    /// said in one project.
+    pub keep_together: bool,
     /// Whether it is another attempt after a fault of the model.
     pub retry: Retry,
     /// The tools it uses that have quotas of their own.

@@ -75,7 +75,8 @@ impl Selector {
     ) -> Option<(KeyIx, Choice)> {
         self.gather(roster, request);
         let prefers = self.prefer(roster, request);
-        let Self { strategy, affinity, candidates, preferred, .. } = self;
+        let strategy = self.strategy_for(request);
+        let Self { affinity, candidates, preferred, .. } = self;
         let mut pick = |among: &FixedBitSet| {
             let may = |key: &usize| {
                 among.contains(*key) && room.has(roster.project(KeyIx::at(*key)), &roster.members)
@@ -99,10 +100,15 @@ impl Selector {
         let chosen = if prefers { pick(preferred) } else { None }.or_else(|| pick(candidates))?;
         let chosen = KeyIx::at(chosen);
         self.fresh = self.fresh.after(chosen);
-        if self.strategy == Strategy::Prefix {
+        if strategy == Strategy::Prefix {
             self.affinity.granted(roster.project(chosen), room.now);
         }
         Some((chosen, self.reason(request)))
+    }
+
+    /// Returns what decides for this request.
+    fn strategy_for(&self, request: &LeaseRequest) -> Strategy {
+        if request.keep_together && request.prefix.is_some() { Strategy::Prefix } else { self.strategy }
     }
 
     /// Returns what decided for the last choice.
@@ -113,7 +119,7 @@ impl Selector {
         if self.candidates.ones().nth(1).is_none() && self.candidates.len() > 1 {
             return Choice::OnlyOne;
         }
-        match self.strategy {
+        match self.strategy_for(request) {
             Strategy::LeastInFlight => Choice::LeastBusy,
             Strategy::Weighted => Choice::Weight,
             Strategy::Prefix if request.prefix.is_some() => Choice::Conversation,
