@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, reason = "a check that fails is to panic")]
 
 mod holdings;
+mod response_book;
 mod usage_book;
 mod vault;
 
@@ -13,6 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{Change, RecordId, Records, Stored};
 pub use holdings::ledger;
+pub use response_book::response_book;
 pub use usage_book::{BookPlace, usage_book};
 pub use vault::{VaultPlace, vault};
 

@@ -1,5 +1,5 @@
 //! What outlives a process. Callers see one narrow trait for each thing that is kept ([`Records`] and [`Ledger`] in one
-//! file, [`UsageBook`] in another, [`Vault`](vault::Vault) in a third; another thing gets a trait of its own beside them, not more methods in these), and two
+//! file, [`UsageBook`] in another, [`ResponseBook`] in a third, [`Vault`](vault::Vault) in a fourth; another thing gets a trait of its own beside them, not more methods in these), and two
 //! implementations of each: [`Sqlite`] and [`UsageFile`], with [`foreign`] the only places in the house with SQL, and [`Memory`] and
 //! [`UsageMemory`]. No async, no threads: every call blocks its caller until it is done or has
 //! failed.
@@ -36,6 +36,7 @@ mod memory;
 mod opened;
 mod private_file;
 mod records;
+mod response_book;
 mod sqlite;
 mod usage_book;
 mod usage_memory;
@@ -50,7 +51,8 @@ pub use memory::Memory;
 pub use opened::{Condition, Opened};
 pub use private_file::PrivateFileError;
 pub use records::{Change, RecordId, Records, Stored};
-pub use sqlite::{Sqlite, UsageFile, foreign};
+pub use response_book::{ResponseBook, ResponseMemory};
+pub use sqlite::{ResponseFile, Sqlite, UsageFile, foreign};
 pub use usage_book::{
     BookAnswer, BookError, BookOverview, FoldReport, JournalRow, Pruned, Retention, UsageBook,
 };
@@ -75,4 +77,13 @@ pub fn open_usage(path: &Path) -> Result<Opened<Box<dyn UsageBook>>, StoreError>
         return Ok(Opened { store, condition: Condition::Fresh, exposed_mode: None, cut_off_bytes: None });
     }
     Ok(UsageFile::open(path)?.map(|book| Box::new(book) as Box<dyn UsageBook>))
+}
+
+/// Opens the response book that `path` names, in the same way.
+pub fn open_responses(path: &Path) -> Result<Opened<Box<dyn ResponseBook>>, StoreError> {
+    if path.as_os_str().is_empty() {
+        let store: Box<dyn ResponseBook> = Box::new(ResponseMemory::default());
+        return Ok(Opened { store, condition: Condition::Fresh, exposed_mode: None, cut_off_bytes: None });
+    }
+    Ok(ResponseFile::open(path)?.map(|book| Box::new(book) as Box<dyn ResponseBook>))
 }

@@ -9,11 +9,13 @@ mod lock;
 mod migrations;
 mod opening;
 mod quarantine;
+mod response_file;
 mod rows;
 mod sidecars;
 mod usage_file;
 mod verdict;
 
+pub use response_file::ResponseFile;
 pub use usage_file::UsageFile;
 
 use std::{
