@@ -27,7 +27,7 @@ pub struct GeminiCall {
 }
 
 /// What of a request its answer's translation needs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AnswerMemory {
     /// The model as the client asked for it: the answer repeats it.
     pub asked_model: String,

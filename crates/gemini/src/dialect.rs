@@ -213,7 +213,7 @@ impl<'a> GatewayError<'a> {
     }
 
     /// The `type` and the `code` that OpenAI's API gives such an error.
-    fn openai_words(&self) -> (&'static str, Option<&'static str>) {
+    pub fn openai_words(&self) -> (&'static str, Option<&'static str>) {
         if let Some(words) = self.openai {
             return words;
         }

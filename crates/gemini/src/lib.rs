@@ -9,6 +9,7 @@ pub mod classify;
 pub mod dialect;
 mod error_body;
 mod error_start;
+pub mod event_data;
 pub mod events;
 pub mod fault;
 mod late_error;

@@ -56,6 +56,7 @@ impl Model {
             ("gemini-3.8-flash", Generate),
             ("gemini-flash-latest", Generate),
             ("gemini-flash-lite-latest", Generate),
+            ("gemini-pro-latest", Generate),
             ("gemini-3-flash-preview", Generate),
             ("gemini-3-pro-preview", Generate),
             ("gemini-2.5-flash-image", Generate),

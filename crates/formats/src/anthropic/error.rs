@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::call::AnswerFault;
 use crate::error::{FieldPath, TranslationError};
-use crate::gemini::{GoogleFailure, PromptTooLong};
+use crate::gemini::{GoogleFailure, PromptTooLong, without_projects};
 
 /// `error.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,25 +171,6 @@ fn too_long(message: &str) -> Option<String> {
     })
 }
 
-/// Strikes out long numbers that follow the word `project`: they are the operator's, not the client's.
-fn without_projects(message: &str) -> String {
-    const LONG: usize = 6;
-    const NEAR: usize = 24;
-    let mut kept = String::with_capacity(message.len());
-    let mut rest = message;
-    while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
-        let (before, from) = rest.split_at(start);
-        let end = from.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(from.len());
-        kept.push_str(before);
-        let near: String = kept.chars().rev().take(NEAR).collect();
-        let is_project = end >= LONG && near.to_ascii_lowercase().contains("tcejorp");
-        kept.push_str(if is_project { "***" } else { &from[..end] });
-        rest = &from[end..];
-    }
-    kept.push_str(rest);
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,18 +218,6 @@ mod tests {
         }
         let large = google_error(400, "Request payload size exceeds the limit: 20971520 bytes.");
         assert_eq!((large.0, large.1), (413, ErrorType::RequestTooLarge));
-    }
-
-    #[test]
-    fn numbers_of_projects_are_struck_out_and_no_others() {
-        let (_, _, message) = google_error(
-            429,
-            "Quota 1234567 exceeded for consumer 'project_number:123456789012' and projects/98765432/x, limit 60",
-        );
-        assert_eq!(
-            message,
-            "Quota 1234567 exceeded for consumer 'project_number:***' and projects/***/x, limit 60"
-        );
     }
 
     #[test]

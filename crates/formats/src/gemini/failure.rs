@@ -84,6 +84,25 @@ impl GoogleFailure {
     }
 }
 
+/// Strikes out long numbers that follow the word `project`: they are the operator's, not the client's.
+pub fn without_projects(message: &str) -> String {
+    const LONG: usize = 6;
+    const NEAR: usize = 24;
+    let mut kept = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let end = from.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(from.len());
+        kept.push_str(before);
+        let near: String = kept.chars().rev().take(NEAR).collect();
+        let is_project = end >= LONG && near.to_ascii_lowercase().contains("tcejorp");
+        kept.push_str(if is_project { "***" } else { &from[..end] });
+        rest = &from[end..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +136,12 @@ mod tests {
             Some(PromptTooLong { tokens: None, most: Some(1_048_576) })
         );
         assert_eq!(of("API key not valid."), None);
+    }
+
+    #[test]
+    fn numbers_of_projects_are_struck_out_and_no_others() {
+        let google = "Quota 1234567 exceeded for consumer 'project_number:123456789012' and projects/98765432/x, limit 60";
+        let told = "Quota 1234567 exceeded for consumer 'project_number:***' and projects/***/x, limit 60";
+        assert_eq!(without_projects(google), told);
     }
 }

@@ -8,7 +8,7 @@ mod part;
 mod request;
 
 pub use chunk::{AnswerChunk, AnswerPart, AnswerPartKind, BadChunk};
-pub use failure::{GoogleFailure, PromptTooLong};
+pub use failure::{GoogleFailure, PromptTooLong, without_projects};
 pub use grounding::{Grounding, GroundingPage, GroundingSupport, character_offset};
 pub use part::{RequestPart, ResultBody, TurnContent, TurnRole};
 pub use request::{

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::call::AnswerFault;
 use crate::error::{FieldPath, TranslationError};
-use crate::gemini::GoogleFailure;
+use crate::gemini::{GoogleFailure, without_projects};
 use crate::json::raw_of;
 
 /// The client's own mistake.
@@ -68,7 +68,7 @@ pub fn refusal_message(error: &TranslationError) -> String {
 }
 
 /// What an error of Google's is to the client: status, type, code, message. `status` is Google's; `message` its words,
-/// without keys and project numbers, which is the caller's duty.
+/// without keys, which is the caller's duty.
 pub fn google_error(status: u16, message: &str) -> (u16, &'static str, Option<&'static str>, String) {
     let failure = GoogleFailure { code: status, message: message.to_owned(), ..GoogleFailure::default() };
     let (status, kind, code) = match status {
@@ -85,7 +85,7 @@ pub fn google_error(status: u16, message: &str) -> (u16, &'static str, Option<&'
         _ => (500, SERVER_ERROR, Some(SERVER_ERROR)),
     };
     let message = if message.is_empty() { "the upstream gave no reason" } else { message };
-    (status, kind, code, message.to_owned())
+    (status, kind, code, without_projects(message))
 }
 
 /// What an answer that failed is to the client: status, type, code, message.
