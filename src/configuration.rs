@@ -5,7 +5,7 @@ use crate::{
     http::{CorsOrigins, Origins},
     logging,
     operator::OperatorAddress,
-    settings::{Settings, SettingsError, Token},
+    settings::{ModelMaps, Settings, SettingsError, Token},
     tls::Certificate,
 };
 use chrono_tz::Tz;
@@ -36,6 +36,8 @@ pub(crate) struct Configuration {
     pub(crate) prices: Prices,
     pub(crate) origins: Arc<Origins>,
     pub(crate) cors: Arc<CorsOrigins>,
+    /// Which model of Google's stands for which name.
+    pub(crate) model_maps: Arc<ModelMaps>,
     /// Where the operator's listener is, and who is let in there.
     pub(crate) operator: Option<(OperatorAddress, Secret)>,
     /// What that listener is served with, if it has TLS.
@@ -58,6 +60,7 @@ impl Configuration {
         let tracing = settings.traces()?;
         let origins = Arc::new(settings.origins()?);
         let cors = Arc::new(settings.cors()?);
+        let model_maps = Arc::new(settings.model_maps()?);
         let level = logging::level_of(&settings.log).map_err(|error| settings.name_source(error))?;
         let operator = settings
             .admin_token()?
@@ -96,6 +99,7 @@ impl Configuration {
             prices,
             origins,
             cors,
+            model_maps,
             operator,
             operator_certificate,
             metrics_token,

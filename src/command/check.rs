@@ -4,14 +4,14 @@
 use super::failure::Failure;
 use crate::{configuration::Configuration, keys::KeySources, printable::Printable, settings::Settings};
 use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 /// Runs the check.
 #[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let configuration = Configuration::of(settings)?;
     let ring = KeySources::read(&configuration)?.ring();
-    let Configuration { settings, tokens, upstream, .. } = configuration;
+    let Configuration { settings, tokens, upstream, model_maps, .. } = configuration;
     println!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
     if tokens.is_empty() {
         println!("warning: no client token is configured, so whoever knows a pool key may call");
@@ -22,7 +22,7 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     println!("upstream: {}", upstream.gemini_base.origin());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let prober = Prober::new(upstream).map_err(|error| settings.upstream_refused(&error))?;
-    let mut all_well = true;
+    let (mut all_well, mut good) = (true, None);
     runtime.block_on(prober.ask_each(ring.keys(), |key, health| {
         let text = match health {
             KeyHealth::Well => "well".to_owned(),
@@ -35,7 +35,22 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
             KeyHealth::Unreachable { ref why } => format!("NOT KNOWN: Google cannot be reached: {why}"),
         };
         all_well &= matches!(health, KeyHealth::Well);
+        if matches!(health, KeyHealth::Well) {
+            good.get_or_insert_with(|| Arc::clone(key));
+        }
         println!("key {}: {text}", Printable(key.id()));
     }));
+    if let Some(key) = good
+        && !settings.formats.enabled.is_empty()
+    {
+        for model in model_maps.targets() {
+            if runtime.block_on(prober.knows_model(&key, model)) == Some(false) {
+                println!(
+                    "warning: formats.models or formats.callers leads to {}, which Google does not know",
+                    Printable(model)
+                );
+            }
+        }
+    }
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

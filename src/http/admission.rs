@@ -24,10 +24,20 @@ pub(super) fn admit(
         (None, _) => ModelShown::None,
     };
     let door = Door { surface: target.surface, model, spends: spends_on != Spending::Nothing };
+    // What is begun here and carried out later says nothing of its size.
+    let is_booked = matches!(spends_on, Spending::PathModel | Spending::BodyModel);
+    open(state, caller, door, is_booked)
+}
+
+/// Lets a request in of which this much is known, or says why not.
+pub(super) fn open(
+    state: &AppState,
+    caller: &Caller,
+    door: Door<'_>,
+    is_booked: bool,
+) -> Result<CallerAccount, GatewayError> {
     // Whoever is let in has shown a token, or a key in the place of one.
     let token = caller.token().ok_or(GatewayError::CredentialUnknown)?;
     let pass = token.admit(door, state.clock.now()).map_err(GatewayError::Denied)?;
-    // What is begun here and carried out later says nothing of its size.
-    let is_booked = matches!(spends_on, Spending::PathModel | Spending::BodyModel);
     Ok(CallerAccount::new(pass, is_booked, state.clock, Rc::clone(&state.prices)))
 }

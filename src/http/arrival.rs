@@ -4,7 +4,8 @@
 use super::{
     AppState,
     auth::{self, Refused},
-    error::GatewayError,
+    error::{AnswerForm, GatewayError},
+    translated::ClientFormat,
 };
 use crate::{
     connections::Connection,
@@ -16,7 +17,7 @@ use gemini::path::{self, CredentialForm};
 use gemini_balance_actors::{
     Caller, ClientStall, Failure,
     trace_parent::TraceParent,
-    transaction::{Detail, End, Transaction},
+    transaction::{Detail, End, Transaction, Translated},
 };
 use std::{
     cell::Cell,
@@ -69,14 +70,43 @@ impl Arrival {
         state: &AppState,
         error: &GatewayError,
     ) -> HttpResponse {
+        self.refuse_as(
+            request,
+            state,
+            error,
+            path::error_form_of(request.uri().path(), self.form).into(),
+            None,
+        )
+    }
+
+    /// The same in another vendor's format.
+    pub(super) fn refuse_in(
+        &self,
+        request: &HttpRequest,
+        state: &AppState,
+        error: &GatewayError,
+        format: ClientFormat,
+    ) -> HttpResponse {
+        let translated = Some(Box::new(format.translated("")));
+        self.refuse_as(request, state, error, AnswerForm::Translated(format), translated)
+    }
+
+    fn refuse_as(
+        &self,
+        request: &HttpRequest,
+        state: &AppState,
+        error: &GatewayError,
+        form: AnswerForm,
+        translated: Option<Box<Translated>>,
+    ) -> HttpResponse {
         if *error == GatewayError::CredentialUnknown {
             note_failure(request, state, self.at);
         }
         // What came to a `ForwardActor` is recorded there, unless it died.
         if !matches!(error, GatewayError::Forward(_)) {
-            state.listeners.end(self.refusal(request, state, error));
+            state.listeners.end(self.refusal(request, state, error, translated));
         }
-        let mut response = error.response(path::error_form_of(request.uri().path(), self.form), &self.id);
+        let mut response = error.response(form, &self.id);
         if state.in_flight.is_draining() {
             response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
         }
@@ -92,10 +122,17 @@ impl Arrival {
         }
     }
 
-    fn refusal(&self, request: &HttpRequest, state: &AppState, error: &GatewayError) -> Transaction {
+    fn refusal(
+        &self,
+        request: &HttpRequest,
+        state: &AppState,
+        error: &GatewayError,
+        translated: Option<Box<Translated>>,
+    ) -> Transaction {
         let parent = || TraceParent::parse(request.headers().get("traceparent")?.to_str().ok()?);
         let detail = Detail {
             told: Some(error.message().into()),
+            translated,
             trace_parent: state.listeners.trace_parent(parent),
             ..Detail::default()
         };

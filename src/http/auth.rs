@@ -138,8 +138,10 @@ fn shown<'a>(
     headers: &'a HeaderMap,
     query: Option<&'a str>,
 ) -> impl Iterator<Item = (CredentialForm, Cow<'a, [u8]>)> {
+    // Anthropic's clients call it by a name of theirs.
     let goog = headers
         .get_all("x-goog-api-key")
+        .chain(headers.get_all("x-api-key"))
         .map(|value| (CredentialForm::GoogHeader, Cow::Borrowed(value.as_bytes().trim_ascii())));
     let bearer = headers
         .get_all("authorization")
@@ -198,6 +200,8 @@ mod tests {
         let gate = gate(&[("alice", "s3cret"), ("bob", "other")]);
         for (pairs, query) in [
             (&[("x-goog-api-key", "s3cret")][..], None),
+            (&[("x-api-key", "s3cret")], None),
+            (&[("x-api-key", "s3cret"), ("authorization", "Bearer ")], None),
             (&[("authorization", "Bearer s3cret")], None),
             (&[("authorization", "bearer  s3cret ")], None),
             (&[], Some("alt=sse&key=s3cret")),

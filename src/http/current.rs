@@ -3,7 +3,10 @@
 //! settings in their place.
 
 use super::{AppState, BodyLog, CorsOrigins, Origins};
-use crate::{reload::ShownSetting, settings};
+use crate::{
+    reload::ShownSetting,
+    settings::{self, FormatName, ModelMaps},
+};
 use actix_http::Extensions;
 use actix_web::web;
 use arc_swap::ArcSwap;
@@ -32,6 +35,10 @@ pub struct CurrentSettings {
     pub upstream: UpstreamSettings,
     /// What tokens cost.
     pub prices: Prices,
+    /// Which formats of other vendors are served.
+    pub formats: Vec<FormatName>,
+    /// Which model of Google's stands for which name in them.
+    pub model_maps: Arc<ModelMaps>,
     /// All settings, as the operator is shown them.
     pub(crate) shown: Arc<Vec<ShownSetting>>,
 }

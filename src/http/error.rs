@@ -1,12 +1,18 @@
 //! The errors that the gateway makes itself, and the only place that chooses their statuses. Each says what to do, in
 //! the caller's dialect. They are listed for operators in `docs/errors.md`; a test holds the two together.
 
-use super::{auth::Refused, body::BodyRefused, denied};
+use super::{
+    auth::Refused,
+    body::BodyRefused,
+    denied,
+    translated::{ClientFormat, ToldError},
+};
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
 };
 use callers::Denial;
+use formats::TranslationError;
 use gemini::{
     dialect::{self, ErrorForm},
     path::PathError,
@@ -39,6 +45,12 @@ pub(super) enum GatewayError {
     Body(BodyRefused, u64),
     /// An upload that nobody here has begun, or that is another caller's.
     NoUpload,
+    /// A path of another vendor's that is not served.
+    NotTranslated(ClientFormat),
+    /// A response that is not kept, or another caller's.
+    NoResponse,
+    /// A request in another vendor's format that cannot be translated.
+    Translation(TranslationError),
     /// No answer to pass on.
     Forward(Failure),
     /// A bug: the actor died.
@@ -83,8 +95,14 @@ impl GatewayError {
             Self::Denied(denial) => status_of_denial(denial),
             Self::MethodNotServed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OriginNotAllowed => StatusCode::FORBIDDEN,
-            Self::Path(PathError::NotServed) | Self::NoUpload => StatusCode::NOT_FOUND,
-            Self::Path(_) | Self::Body(BodyRefused::Broken, _) => StatusCode::BAD_REQUEST,
+            Self::Path(PathError::NotServed)
+            | Self::NoUpload
+            | Self::NotTranslated(_)
+            | Self::NoResponse
+            | Self::Translation(TranslationError::UnknownModel(_)) => StatusCode::NOT_FOUND,
+            Self::Path(_) | Self::Body(BodyRefused::Broken, _) | Self::Translation(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Body(BodyRefused::TooLong, _) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyRefused::TooSlow, _) => StatusCode::REQUEST_TIMEOUT,
             Self::Body(BodyRefused::Busy, _) => StatusCode::SERVICE_UNAVAILABLE,
@@ -144,6 +162,11 @@ impl GatewayError {
             }
             Self::Denied(denial) => denied::message(denial),
             Self::Path(error) => error.to_string().into(),
+            Self::NoResponse => {
+                "No response of yours is kept under this id: it was never stored, is past formats.responses.ttl_h, or was deleted.".into()
+            }
+            Self::NotTranslated(format) => format.what_is_served().into(),
+            Self::Translation(error) => error.to_string().into(),
             Self::Body(BodyRefused::TooLong, limit) => format!(
                 "The request body is over this gateway's limit of {limit} bytes: send less, or upload files first and name them."
             )
@@ -256,10 +279,22 @@ impl GatewayError {
     }
 
     /// Makes the answer, in the caller's format.
-    pub(super) fn response(&self, form: ErrorForm, id: &str) -> HttpResponse {
+    pub(super) fn response(&self, form: impl Into<AnswerForm>, id: &str) -> HttpResponse {
         let told = self.told();
-        let mut response = HttpResponse::build(self.status());
-        response.content_type("application/json; charset=UTF-8").insert_header(("x-request-id", id));
+        let form: AnswerForm = form.into();
+        let (status, body) = match form {
+            AnswerForm::Google(form) => (self.status(), told.body(form)),
+            AnswerForm::Translated(format) => {
+                let ToldError { status, body, .. } = format.gateway_error(self, &told, id);
+                (StatusCode::from_u16(status).unwrap_or(self.status()), body)
+            }
+        };
+        let mut response = HttpResponse::build(status);
+        response.content_type("application/json; charset=UTF-8");
+        match form {
+            AnswerForm::Google(_) => _ = response.insert_header(("x-request-id", id)),
+            AnswerForm::Translated(format) => format.name_request(&mut response, id),
+        }
         if let Some(seconds) = told.retry_after_s() {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
@@ -287,7 +322,22 @@ impl GatewayError {
             // OpenAI's clients try a 429 again but for this.
             response.insert_header(("x-should-retry", "false"));
         }
-        response.body(told.body(form))
+        response.body(body)
+    }
+}
+
+/// The format in which an error is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum AnswerForm {
+    /// One that Google itself speaks.
+    Google(ErrorForm),
+    /// Another vendor's.
+    Translated(ClientFormat),
+}
+
+impl From<ErrorForm> for AnswerForm {
+    fn from(form: ErrorForm) -> Self {
+        Self::Google(form)
     }
 }
 
@@ -360,7 +410,7 @@ mod tests {
         use BodyRefused::{Broken, Busy, TooLong, TooSlow};
         use GatewayError::{
             Body, Crashed, CredentialMissing, CredentialUnknown, Denied, Forward, GuessedTooOften,
-            MethodNotServed, OriginNotAllowed, Path,
+            MethodNotServed, NoResponse, NotTranslated, OriginNotAllowed, Path, Translation,
         };
         use Refusal::{
             AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, RouteDown, WaitedTooLong,
@@ -383,7 +433,11 @@ mod tests {
             Path(PathError::MalformedEscape) => Path(PathError::UnencodedByte(b'"')),
             Path(PathError::UnencodedByte(_)) => Path(PathError::NotServed),
             Path(PathError::NotServed) => GatewayError::NoUpload,
-            GatewayError::NoUpload => Body(TooSlow, limit),
+            GatewayError::NoUpload => NotTranslated(ClientFormat::Messages),
+            NotTranslated(ClientFormat::Messages) => NotTranslated(ClientFormat::Responses),
+            NotTranslated(ClientFormat::Responses) => NoResponse,
+            NoResponse => Translation(TranslationError::UnknownModel("mistral".to_owned())),
+            Translation(_) => Body(TooSlow, limit),
             Body(TooSlow, _) => Body(TooLong, limit),
             Body(TooLong, _) => Body(Broken, limit),
             Body(Broken, _) => Body(Busy, limit),

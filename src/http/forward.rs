@@ -117,6 +117,8 @@ async fn handle(
         upload,
         origin: face.origins.of(request).map(|origin| origin.to_string()),
         stall: stall(request),
+        conversation: None,
+        translated: None,
         arrived: arrival.at,
     };
     let is_told_by_answer = job.target.operation.streaming == Streaming::Unknown;
@@ -156,7 +158,7 @@ fn is_event_stream(headers: &http::HeaderMap) -> bool {
 }
 
 /// The length of the body, if it is known.
-fn announced(request: &HttpRequest) -> Option<u64> {
+pub(super) fn announced(request: &HttpRequest) -> Option<u64> {
     let headers = request.headers();
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
@@ -167,7 +169,7 @@ fn announced(request: &HttpRequest) -> Option<u64> {
     }
 }
 
-async fn read_body(
+pub(super) async fn read_body(
     payload: &mut web::Payload,
     announced: Option<u64>,
     face: &AppState,

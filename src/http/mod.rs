@@ -21,6 +21,7 @@ mod me;
 mod origin;
 mod respond;
 mod routes;
+mod translated;
 mod upload;
 
 pub use around::around;
@@ -35,6 +36,7 @@ pub use guesses::Guesses;
 pub(crate) use health::health_of;
 pub use origin::{Origins, PublicOrigin, TrustedProxies};
 pub use routes::routes;
+pub(crate) use translated::{KeptResponses, RepeatReason, TranslationRepeats};
 
 use crate::{inflight::InFlight, settings};
 #[cfg(debug_assertions)]
@@ -75,6 +77,10 @@ pub struct AppState {
     pub budget: BodyBudget,
     /// Where transactions go.
     pub listeners: Listeners,
+    /// The responses that clients may go on from.
+    pub(crate) responses: KeptResponses,
+    /// How often Google was asked once more for a translated request.
+    pub(crate) repeats: TranslationRepeats,
     /// Where bodies go, if they are logged.
     pub bodies: Option<Arc<BodyLog>>,
     /// Where the gateway is, as clients see it.
@@ -108,6 +114,8 @@ impl AppState {
             in_flight: self.in_flight.clone(),
             budget: self.budget.clone(),
             listeners: self.listeners.clone(),
+            responses: self.responses.clone(),
+            repeats: self.repeats.clone(),
             bodies: settings.bodies.clone(),
             origins: Arc::clone(&settings.origins),
             settings: Arc::clone(&settings.server),

@@ -1,8 +1,8 @@
-//! The whole route table. Everything but health, the API page and the document it shows is forwarded, and nothing is
-//! forwarded for a caller who is not let in.
+//! The whole route table. Health, the API page and the document it shows are the gateway's own; what is in another vendor's
+//! format is translated; everything else is forwarded. Nothing is forwarded for a caller who is not let in.
 
-use super::{docs, forward, health, me};
-use actix_web::web;
+use super::{docs, forward, health, me, translated};
+use actix_web::{guard, web};
 
 /// Registers every route.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -15,6 +15,21 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/health/ready", web::head().to(health::ready))
         .route("/me", web::get().to(me::me))
         .route("/openapi.json", web::get().to(docs::openapi));
+    for path in [
+        "/v1/messages",
+        "/v1/messages/{rest:.*}",
+        "/v1/responses",
+        "/v1/responses/{rest:.*}",
+        "/anthropic/{rest:.*}",
+    ] {
+        config.route(path, web::route().to(translated::serve));
+    }
+    // Three kinds of clients read this path; those of Anthropic's say so.
+    for path in ["/v1/models", "/v1/models/{id}"] {
+        let of_anthropic =
+            guard::fn_guard(|context| context.head().headers().contains_key("anthropic-version"));
+        config.route(path, web::route().guard(guard::Get()).guard(of_anthropic).to(translated::serve));
+    }
     docs::page(config);
     #[cfg(debug_assertions)]
     config

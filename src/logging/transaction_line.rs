@@ -25,7 +25,12 @@ impl fmt::Display for Line<'_> {
             gemini::path::Dialect::Gemini => "gemini",
             gemini::path::Dialect::OpenAi => "openai",
         };
+        let translated = t.detail.as_ref().and_then(|detail| detail.translated.as_deref());
+        let dialect = translated.map_or(dialect, |translated| translated.format);
         write!(f, r#","dialect":"{dialect}","method":"{}""#, t.method)?;
+        if let Some(translated) = translated {
+            write!(f, r#","asked_model":{}"#, JsonText(&translated.asked_model))?;
+        }
         if let Some(verb) = &t.verb {
             write!(f, r#","verb":{}"#, JsonText(verb.as_str()))?;
         }

@@ -126,6 +126,7 @@ mod tests {
             in_flight: RequestKind::ALL.map(|kind| (kind, 0)),
             lines_lost: 0,
             spans_dropped: None,
+            repeats: crate::http::TranslationRepeats::default().by_reason(),
             not_after: None,
             reloads: crate::reload::ReloadState::new(chrono::Utc::now()).report(),
             process: process::Beginning::now().figures(),

@@ -15,7 +15,13 @@ mod service;
 
 pub(crate) use listener::start;
 
-use crate::{http::Gate, inflight::InFlight, logging::Logging, reload::ReloadState, tls::ShownCertificate};
+use crate::{
+    http::{Gate, TranslationRepeats},
+    inflight::InFlight,
+    logging::Logging,
+    reload::ReloadState,
+    tls::ShownCertificate,
+};
 use ::callers::Directory;
 use actix_web::{
     HttpResponse,
@@ -43,6 +49,7 @@ pub(crate) struct Sources {
     pub(crate) certificates: Vec<Arc<ShownCertificate>>,
     pub(crate) reloads: Arc<ReloadState>,
     pub(crate) traces: Traces,
+    pub(crate) repeats: TranslationRepeats,
 }
 
 /// The metrics, for all who ask.

@@ -5,7 +5,7 @@ use super::{
     callers::{self, LimitUse},
     process,
 };
-use crate::{inflight::RequestKind, reload::ReloadReport};
+use crate::{http::RepeatReason, inflight::RequestKind, reload::ReloadReport};
 use gemini_balance_actors::{
     accounting::{AccountingState, Accounts},
     health::Component,
@@ -47,6 +47,8 @@ pub(super) struct Scrape {
     pub(super) lines_lost: u64,
     /// Requests whose spans no collector has, where traces are sent.
     pub(super) spans_dropped: Option<u64>,
+    /// How often Google was asked once more for a translated request.
+    pub(super) repeats: [(RepeatReason, u64); 2],
     pub(super) not_after: Option<i64>,
     pub(super) reloads: ReloadReport,
     pub(super) process: process::Figures,
@@ -70,6 +72,7 @@ pub(super) async fn gather(sources: &Sources, process: &process::Beginning) -> S
         in_flight: sources.in_flight.by_kind(),
         lines_lost: sources.logging.lines_lost(),
         spans_dropped: sources.traces.state().map(|traces| traces.dropped),
+        repeats: sources.repeats.by_reason(),
         not_after: sources.certificates.iter().filter_map(|certificate| certificate.not_after()).min(),
         reloads: sources.reloads.report(),
         process: process.figures(),

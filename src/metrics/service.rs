@@ -25,6 +25,10 @@ pub(super) fn encode(families: &mut Families<'_>, scrape: &Scrape) -> fmt::Resul
         Title::new("component_restarts", "Times that a component has died and was started again"),
         scrape.components.iter().map(|(name, component)| ([("component", *name)], component.restarts)),
     )?;
+    families.counters(
+        Title::new("translation_repeats", "Translated requests for which Google was asked once more, by why"),
+        scrape.repeats.map(|(reason, count)| ([("reason", reason.word())], count)),
+    )?;
     encode_losses(families, scrape)?;
     encode_reloads(families, &scrape.reloads)?;
     if let Some(not_after) = scrape.not_after {

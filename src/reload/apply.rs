@@ -4,7 +4,7 @@
 use super::shown::shown_settings;
 use crate::{
     configuration::Configuration,
-    http::{BodyBudget, BodyLog, CurrentSettings, Gate, Guesses, SharedSettings},
+    http::{BodyBudget, BodyLog, CurrentSettings, Gate, Guesses, KeptResponses, SharedSettings},
     keys::{KeysError, RuntimeKeys},
     logging::Logging,
     metrics::Metrics,
@@ -36,6 +36,7 @@ pub(crate) struct Parts {
     pub(crate) logging: Logging,
     pub(crate) guesses: Arc<Guesses>,
     pub(crate) budget: BodyBudget,
+    pub(crate) responses: KeptResponses,
     /// How often retired keys are checked.
     pub(crate) check_every: watch::Sender<Duration>,
     /// The certificate that clients are shown, if there was one at the start.
@@ -76,6 +77,7 @@ impl Parts {
         self.ledger.set_window(Duration::from_secs(settings.affinity.window_s));
         self.guesses.set_most(settings.server.max_guesses_per_minute);
         self.budget.set_most(settings.server.max_buffered_bytes);
+        self.responses.revise(&settings.formats.responses);
         self.check_every.send_replace(Duration::from_secs(settings.pool.check_retired_s));
         let operator = configuration.operator.as_ref().map(|(_, token)| token);
         if operator.is_none_or(|token| !self.operators_gate.knows(token.expose().as_bytes())) {
@@ -135,6 +137,8 @@ pub(crate) fn current_settings(configuration: &Configuration, keys: &CurrentKeys
         limits: settings.limits(),
         upstream: configuration.upstream.clone(),
         prices: configuration.prices.clone(),
+        formats: settings.formats.enabled.clone(),
+        model_maps: Arc::clone(&configuration.model_maps),
         shown: Arc::new(shown_settings(configuration)),
     }
 }

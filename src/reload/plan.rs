@@ -9,12 +9,17 @@ use std::collections::BTreeSet;
 
 /// Settings, and sections, whose changes hold at once. All else waits for another process: what nobody applies must not be
 /// said to hold.
-const LIVE: [&str; 49] = [
+const LIVE: [&str; 54] = [
     OPERATOR_CERTIFICATE,
     "admin.token",
     "admin.token_file",
     "affinity.window_s",
     "auth.tokens",
+    "formats.callers",
+    "formats.enabled",
+    "formats.models",
+    "formats.responses.max_bytes",
+    "formats.responses.ttl_h",
     "keys",
     "limits",
     "log.debug_body_bytes",
@@ -142,10 +147,11 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 33] = [
+    const RESTART: [&str; 34] = [
         "admin.host",
         "admin.port",
         "admin.public_url",
+        "formats.responses.store",
         "log.dir",
         "log.files",
         "log.format",

@@ -7,7 +7,7 @@ mod serve;
 use crate::{
     command::failure::Failure,
     configuration::Configuration,
-    http::{BodyBudget, Gate, Guesses, told_of},
+    http::{BodyBudget, Gate, Guesses, KeptResponses, TranslationRepeats, told_of},
     inflight::InFlight,
     keys::{KeySources, RuntimeKeys},
     logging::Logging,
@@ -146,6 +146,7 @@ impl Service {
                 RuntimeKeys::new(key_sources, keys.clone(), checker, store.clone(), Arc::clone(&directory));
             let runtime_keys = Arc::new(runtime_keys);
             let certificate = configuration.certificate.as_ref().map(ShownCertificate::new);
+            let repeats = TranslationRepeats::default();
             let operator_certificate = configuration.operator_certificate.as_ref().map(ShownCertificate::new);
             let sources = metrics::Sources {
                 keys: keys.clone(),
@@ -158,6 +159,7 @@ impl Service {
                 certificates: certificate.iter().chain(&operator_certificate).map(Arc::clone).collect(),
                 reloads: Arc::clone(&reloads.state),
                 traces: traces.clone(),
+                repeats: repeats.clone(),
             };
             let metrics = Arc::new(Metrics::new(sources, configuration.metrics_token.as_ref()));
             if let Some(address) = configuration.metrics_listen {
@@ -196,6 +198,7 @@ impl Service {
             log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
             let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
             let budget = BodyBudget::new(settings.server.max_buffered_bytes);
+            let responses = KeptResponses::new(&settings.formats.responses, &settings.responses_file());
             let parts = Parts {
                 current: Arc::clone(&current),
                 pool_keys,
@@ -206,6 +209,7 @@ impl Service {
                 logging: logging.clone(),
                 guesses: Arc::clone(&guesses),
                 budget: budget.clone(),
+                responses: responses.clone(),
                 check_every,
                 certificate: certificate.clone(),
                 operator_certificate,
@@ -226,6 +230,8 @@ impl Service {
                 health,
                 in_flight,
                 budget,
+                responses,
+                repeats,
                 ledger,
                 current,
                 accounts: accounts.clone(),

@@ -4,7 +4,10 @@
 use super::drain::{GOODBYE, drain};
 use crate::{
     command::failure::Failure,
-    http::{AppState, BodyBudget, Gate, Guesses, SharedSettings, WorkerState, told_of},
+    http::{
+        AppState, BodyBudget, Gate, Guesses, KeptResponses, SharedSettings, TranslationRepeats, WorkerState,
+        told_of,
+    },
     inflight::InFlight,
     logging::{TRANSACTION, transaction_line},
     server::{ClientListener, Serving},
@@ -45,6 +48,8 @@ pub(super) struct WorkerParts {
     pub(super) health: Arc<Health>,
     pub(super) in_flight: InFlight,
     pub(super) budget: BodyBudget,
+    pub(super) responses: KeptResponses,
+    pub(super) repeats: TranslationRepeats,
     pub(super) ledger: Ledger,
     pub(super) current: SharedSettings,
     pub(super) accounts: Option<Accounts>,
@@ -81,6 +86,8 @@ impl WorkerParts {
             health: Arc::clone(&self.health),
             in_flight: self.in_flight.clone(),
             budget: self.budget.clone(),
+            responses: self.responses.clone(),
+            repeats: self.repeats.clone(),
             bodies: current.bodies.clone(),
             listeners,
             origins: Arc::clone(&current.origins),

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 const LEFT_OUT: [&str; 6] = ["keys", "auth", "admin.tls", "admin.token", "metrics.token", "server.tls"];
 
 /// Sections whose names are people's own: each is one value.
-const TABLES: [&str; 1] = ["models.fallback"];
+const TABLES: [&str; 3] = ["formats.callers", "formats.models", "models.fallback"];
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod environment;
 mod error;
 mod exposed;
 mod files;
+mod formats;
 mod host;
 mod keys;
 mod listener;
@@ -23,6 +24,7 @@ mod usage_book;
 mod variables;
 mod vault;
 
+pub use formats::{FormatName, Formats, ModelMaps, ResponsesState, ResponsesStore};
 pub use tokens::Token;
 pub(crate) use tokens::{Expiry, client_spec, span};
 #[cfg(test)]
@@ -68,6 +70,8 @@ pub struct Settings {
     pub affinity: Affinity,
     /// `[models]`
     pub models: Models,
+    /// `[formats]`
+    pub formats: Formats,
     /// `[retry]`
     pub retry: Retry,
     /// `[upstream]`

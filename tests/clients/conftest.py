@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -21,6 +22,8 @@ from google.genai import types
 
 TOKEN = "demo-token"
 MODEL = "gemini-2.5-flash"
+# From Gemini 3 on a tool conversation must come back with its signatures.
+SIGNING_MODEL = "gemini-3.7-flash"
 TIMEOUT_S = 15
 POOL = {
     "AIza-simulated-1": "project-a",
@@ -32,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The SDKs read these; a test must say itself where it goes and as whom.
 for _name in list(os.environ):
-    if _name.startswith(("OPENAI_", "GOOGLE_", "GEMINI_API")) or _name.lower() in (
+    if _name.startswith(("ANTHROPIC_", "CLAUDE", "CODEX_", "OPENAI_", "GOOGLE_", "GEMINI_API")) or _name.lower() in (
         "http_proxy",
         "https_proxy",
         "all_proxy",
@@ -81,10 +84,23 @@ class Demo:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
             return json.load(answer)
 
-    def arrived(self) -> list[dict]:
-        """The requests that the simulator has seen."""
-        return self.control("GET", "requests")
+    def arrived(self, since: int = -1) -> list[dict]:
+        """The requests that the simulator has seen, those up to the one with the number `since` left out."""
+        return [request for request in self.control("GET", "requests") if request["seq"] > since]
 
+    def fail(self, status: int, times: int | None = None, **fault):
+        """Makes Google answer the next requests with an error, or all of them."""
+        rule = {"fault": {"kind": "status", "status": status, **fault}}
+        self.control("PUT", "faults", [rule if times is None else {"times": times, **rule}])
+
+    @contextlib.contextmanager
+    def watched(self):
+        """Keeps what Google is asked within, whole: gives a function that returns the bodies so far."""
+        self.control("PUT", "conversations", [{"steps": [{"echo": True}], "then": "repeat"}])
+        try:
+            yield lambda: self.control("GET", "conversations")[0]["seen"]
+        finally:
+            self.control("DELETE", "conversations")
 
     def owners(self, *names: str) -> set[str]:
         """The projects that own these resources."""
@@ -166,6 +182,12 @@ def run(folder: Path):
         yield Demo(**found)
 
 
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
 @contextlib.contextmanager
 def gateway(folder: Path, keys: dict[str, str], simulate: tuple[str, ...] = (), **settings: str):
     """A gateway before a simulator, on these keys (secret to project). Settings are as in the environment, `simulate` is
@@ -210,6 +232,20 @@ def pool(shared_pool):
     before = shared_pool.control("GET", "wrong_owners")
     yield shared_pool
     assert shared_pool.control("GET", "wrong_owners") == before
+
+
+def lost_signatures(pool: Demo) -> dict[str, int]:
+    """What tells that a conversation has lost what Gemini signed, placeholders in its stead included."""
+    counts = pool.control("GET", "stats")["signatures"]
+    return {name: counts[name] for name in ("skipped", "missing", "corrupted", "ids_missing")}
+
+
+@pytest.fixture
+def signed_pool(shared_pool):
+    """A gateway on keys of several projects, through which no conversation may lose a signature."""
+    before = lost_signatures(shared_pool)
+    yield shared_pool
+    assert lost_signatures(shared_pool) == before
 
 
 @pytest.fixture

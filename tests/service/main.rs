@@ -17,6 +17,7 @@
 mod docs;
 mod exposition;
 mod failover;
+mod formats;
 mod forwarding;
 mod headers;
 mod operator_api;

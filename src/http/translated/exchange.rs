@@ -1,0 +1,361 @@
+//! The way of one translated request: its body is taken in and translated, Google is asked, and the answer goes back
+//! through the format's machine. Where Google refuses signatures that another model or project has made, or the model fails
+//! to form an answer, it is asked once more, as long as the client was sent nothing.
+
+use super::{
+    format::{ClientFormat, Prepared, ToldError},
+    google_refusal::GoogleRefusal,
+    limits,
+    repeats::RepeatReason,
+    stream::{TranslatedBody, TranslatedStream},
+};
+use crate::{
+    http::{
+        AppState, admission,
+        arrival::{Arrival, stall},
+        body::Reserved,
+        clear::{clear, is_clear},
+        error::GatewayError,
+        forward::{announced, read_body},
+    },
+    inflight::RequestKind,
+};
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{StatusCode, header},
+    web,
+};
+use bytes::{Bytes, BytesMut};
+use callers::{Denial, Door, ModelShown};
+use formats::{
+    AnswerFault, AnswerSeed, GeminiCall, StickyHint,
+    models::{ModelMap, ModelTraits},
+    placeholders,
+};
+use gemini::path::{self, CredentialForm, Surface};
+use gemini_balance_actors::{
+    Caller, CallerAccount, Job,
+    forward::{Answer, AnswerBody, Piece},
+};
+use http::{HeaderMap, HeaderValue};
+
+/// No answer that is not streamed is longer.
+const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+/// No count of tokens is longer.
+const MAX_COUNT_BYTES: usize = 1024 * 1024;
+
+/// A request on its way.
+pub(super) struct Exchange<'a> {
+    pub(super) request: &'a HttpRequest,
+    pub(super) state: &'a AppState,
+    pub(super) format: ClientFormat,
+    pub(super) caller: Caller,
+}
+
+/// A request's body, and the memory that it takes.
+pub(super) struct TakenBody {
+    pub(super) bytes: Bytes,
+    length: u64,
+    _reserved: (Reserved, Option<Reserved>),
+}
+
+/// What Google said in the end.
+pub(super) enum Outcome {
+    /// An answer that goes through this machine, whole or as it comes.
+    Answer(Answered),
+    /// An error, in the client's words.
+    Refused(ToldError),
+}
+
+/// An answer whose translation has begun.
+pub(super) enum Answered {
+    Whole(Bytes),
+    Stream(Box<TranslatedStream>),
+}
+
+impl Exchange<'_> {
+    /// Returns which model stands for which name, for this caller.
+    pub(super) fn models_map(&self) -> &ModelMap {
+        self.state.current.model_maps.of(&self.caller.name)
+    }
+
+    /// Opens the account at the door: the model is in the body, and looked at when that is read.
+    pub(super) fn open_account(&self, spends: bool) -> Result<CallerAccount, GatewayError> {
+        let surface = match self.format {
+            ClientFormat::Messages => Surface::Native,
+            ClientFormat::Responses => Surface::OpenAi,
+        };
+        let door = Door { surface, model: ModelShown::None, spends };
+        admission::open(self.state, &self.caller, door, spends)
+    }
+
+    /// Takes the body in, in the clear.
+    pub(super) async fn take_body(
+        &self,
+        payload: &mut Option<web::Payload>,
+    ) -> Result<TakenBody, GatewayError> {
+        let payload = payload.as_mut().ok_or(GatewayError::Crashed)?;
+        let (body, reserved) = read_body(payload, announced(self.request), self.state).await?;
+        let (headers, settings) = (self.request.headers(), &self.state.settings);
+        let clear = if is_clear(headers, &body) {
+            None
+        } else {
+            clear(headers, &body, settings.max_body_bytes, &self.state.budget).await
+        };
+        let length = body.len() as u64;
+        let (bytes, clear) = clear.map_or((body, None), |clear| (clear.bytes, clear.reserved));
+        Ok(TakenBody { bytes, length, _reserved: (reserved, clear) })
+    }
+
+    /// Answers: whole, or as a stream.
+    pub(super) async fn answer(
+        &self,
+        payload: &mut Option<web::Payload>,
+        arrival: &mut Arrival,
+    ) -> Result<HttpResponse, GatewayError> {
+        let account = self.open_account(true)?;
+        let body = self.take_body(payload).await?;
+        self.log_body(arrival, &body);
+        let prepared = self.prepare(&body.bytes).await?;
+        let call = prepared.call();
+        if !self.caller.may_use(&call.model) {
+            return Err(GatewayError::Denied(Denial::Model));
+        }
+        if call.streamed {
+            arrival.set_kind(RequestKind::Stream);
+        }
+        let outcome = self.ask(&prepared, account, arrival).await?;
+        drop(body);
+        match outcome {
+            Outcome::Refused(told) => Ok(self.told(&told, arrival)),
+            Outcome::Answer(Answered::Whole(answer)) => {
+                if let Some(keeper) = self.keeper(&prepared) {
+                    keeper.keep(answer.clone()).await;
+                }
+                Ok(self.response(StatusCode::OK, arrival).body(answer))
+            }
+            Outcome::Answer(Answered::Stream(stream)) => {
+                let mut response = self.response(StatusCode::OK, arrival);
+                response.insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"));
+                response.insert_header((header::CACHE_CONTROL, "no-cache"));
+                let stream = stream.kept_by(self.keeper(&prepared));
+                let guard = arrival.take_guard(&self.state.in_flight);
+                Ok(response.body(TranslatedBody::new(stream, self.format.ping(), guard)))
+            }
+        }
+    }
+
+    /// Says how many tokens a request has.
+    pub(super) async fn count(
+        &self,
+        payload: &mut Option<web::Payload>,
+        arrival: &Arrival,
+    ) -> Result<HttpResponse, GatewayError> {
+        let account = self.open_account(false)?;
+        let body = self.take_body(payload).await?;
+        self.log_body(arrival, &body);
+        let call = self.format.count(&body.bytes, self.models_map()).map_err(GatewayError::Translation)?;
+        if !self.caller.may_use(&call.model) {
+            return Err(GatewayError::Denied(Denial::Model));
+        }
+        let job = self.job(
+            "POST",
+            &format!("/v1beta/models/{}:countTokens", call.model),
+            None,
+            call.body.clone(),
+            arrival,
+        )?;
+        let job = Job { translated: Some(Box::new(self.format.translated(&call.memory.asked_model))), ..job };
+        let answer = self.start(job, account).await?;
+        if answer.status.as_u16() >= 400 {
+            return Ok(self.refused(answer, arrival).await);
+        }
+        let google = collect(answer.body, MAX_COUNT_BYTES).await.unwrap_or_default();
+        match self.format.count_answer(&google) {
+            Ok(body) => Ok(self.response(StatusCode::OK, arrival).body(body)),
+            Err(fault) => Ok(self.told(&self.format.fault(&fault, &arrival.id), arrival)),
+        }
+    }
+
+    /// Asks Google, once more where that may help.
+    async fn ask(
+        &self,
+        prepared: &Prepared,
+        account: CallerAccount,
+        arrival: &Arrival,
+    ) -> Result<Outcome, GatewayError> {
+        let call = prepared.call();
+        let mut body = call.body.clone();
+        let mut account = Some(account);
+        let mut is_first = true;
+        loop {
+            let may_repeat = std::mem::take(&mut is_first);
+            let account = match account.take() {
+                Some(account) => account,
+                None => self.open_account(true)?,
+            };
+            let answer = self.start(self.generate(call, body.clone(), arrival)?, account).await?;
+            if answer.status.as_u16() >= 400 {
+                let refusal = GoogleRefusal::read(answer).await;
+                if refusal.is_about_signatures()
+                    && may_repeat
+                    && let Some(without) =
+                        placeholders::without_signatures(&body, ModelTraits::of(&call.model))
+                {
+                    log::info!(target: "formats", "{}: Google refused the signatures of a conversation; it is asked without them", arrival.id);
+                    self.state.repeats.count(RepeatReason::Signatures);
+                    body = without;
+                    continue;
+                }
+                return Ok(Outcome::Refused(refusal.told(self.format, &arrival.id)));
+            }
+            let seed = AnswerSeed::new(&format!("{}{:08x}", arrival.id, fastrand::u32(..)), now_s());
+            let fault = if call.streamed {
+                let mut stream = TranslatedStream::new(answer.body, prepared.stream(seed));
+                match stream.begin().await {
+                    Ok(()) => return Ok(Outcome::Answer(Answered::Stream(Box::new(stream)))),
+                    Err(fault) => fault,
+                }
+            } else {
+                let machine = prepared.whole(seed);
+                let translated = match collect(answer.body, MAX_ANSWER_BYTES).await {
+                    Some(google) => machine.translate(&google),
+                    None => Err(AnswerFault::Broken(
+                        "the Gemini API broke off before its answer was whole".to_owned(),
+                    )),
+                };
+                match translated {
+                    Ok(answer) => return Ok(Outcome::Answer(Answered::Whole(answer))),
+                    Err(fault) => fault,
+                }
+            };
+            if !may_repeat || !fault.may_be_retried() {
+                return Ok(Outcome::Refused(self.format.fault(&fault, &arrival.id)));
+            }
+            self.state.repeats.count(RepeatReason::Answer);
+        }
+    }
+
+    pub(super) async fn start(&self, job: Job, account: CallerAccount) -> Result<Answer, GatewayError> {
+        match self.state.forwarder.start(job, account).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(failure)) => Err(GatewayError::Forward(failure)),
+            Err(_) => Err(GatewayError::Crashed),
+        }
+    }
+
+    /// Tells an error of Google's.
+    pub(super) async fn refused(&self, answer: Answer, arrival: &Arrival) -> HttpResponse {
+        let refusal = GoogleRefusal::read(answer).await;
+        self.told(&refusal.told(self.format, &arrival.id), arrival)
+    }
+
+    fn generate(&self, call: &GeminiCall, body: Bytes, arrival: &Arrival) -> Result<Job, GatewayError> {
+        let (verb, query) = if call.streamed {
+            ("streamGenerateContent", Some("alt=sse"))
+        } else {
+            ("generateContent", None)
+        };
+        let job = self.job("POST", &format!("/v1beta/models/{}:{verb}", call.model), query, body, arrival)?;
+        Ok(Job {
+            conversation: call.sticky.map(StickyHint::get),
+            translated: Some(Box::new(self.format.translated(&call.memory.asked_model))),
+            ..job
+        })
+    }
+
+    /// A request of the gateway's own making, in the name of the caller.
+    pub(super) fn job(
+        &self,
+        method: &str,
+        path: &str,
+        query: Option<&str>,
+        body: Bytes,
+        arrival: &Arrival,
+    ) -> Result<Job, GatewayError> {
+        let target =
+            path::parse(method, path, query, CredentialForm::GoogHeader).map_err(GatewayError::Path)?;
+        let mut headers = HeaderMap::with_capacity(2);
+        if !body.is_empty() {
+            headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        // Events are read as they come.
+        headers.insert(http::header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Ok(Job {
+            id: arrival.id.clone(),
+            caller: self.caller.clone(),
+            method: http::Method::from_bytes(method.as_bytes()).unwrap_or_default(),
+            target,
+            headers,
+            body,
+            clear: None,
+            stream: None,
+            upload: None,
+            origin: None,
+            stall: stall(self.request),
+            conversation: None,
+            translated: None,
+            arrived: arrival.at,
+        })
+    }
+
+    /// Begins an answer.
+    pub(super) fn response(&self, status: StatusCode, arrival: &Arrival) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(status);
+        response.content_type("application/json");
+        self.format.name_request(&mut response, &arrival.id);
+        if let Some(token) = self.caller.token()
+            && (token.spec().limits.rpm.is_some() || token.spec().limits.tpm.is_some())
+        {
+            let now = self.state.clock.now();
+            limits::write(self.format, &token.read(now), now.wall, &mut response);
+        }
+        if self.state.in_flight.is_draining() {
+            response.force_close();
+        }
+        response
+    }
+
+    /// An error in the client's words.
+    pub(super) fn told(&self, told: &ToldError, arrival: &Arrival) -> HttpResponse {
+        let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let mut response = self.response(status, arrival);
+        if let Some(seconds) = told.retry_after_s {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        response.body(told.body.clone())
+    }
+
+    fn log_body(&self, arrival: &Arrival, body: &TakenBody) {
+        let _ = body.length;
+        if let Some(bodies) = &self.state.bodies {
+            bodies.request(&arrival.id, "POST", self.request.path(), &body.bytes);
+        }
+    }
+}
+
+/// All of an answer's body; `None` where it broke off or is longer.
+pub(super) async fn collect(body: AnswerBody, most: usize) -> Option<Bytes> {
+    let mut pieces = match body {
+        AnswerBody::Whole(bytes) => return Some(bytes),
+        AnswerBody::Stream { pieces, .. } => pieces,
+    };
+    let mut all = BytesMut::new();
+    loop {
+        let (bytes, is_last) = match pieces.recv().await? {
+            Piece::Chunk(bytes) => (bytes, false),
+            Piece::Last(bytes) => (bytes, true),
+        };
+        if all.len() + bytes.len() > most {
+            return None;
+        }
+        all.extend_from_slice(&bytes);
+        if is_last {
+            return Some(all.freeze());
+        }
+    }
+}
+
+fn now_s() -> u64 {
+    u64::try_from(chrono::Utc::now().timestamp()).unwrap_or_default()
+}

@@ -1,0 +1,117 @@
+//! The responses that are kept for clients that go on from them by an id: each for its caller alone, for a time, and all
+//! within a bound. What is in one is the format's business.
+
+use crate::settings::{ResponsesState, ResponsesStore};
+use gemini_balance_store::{ResponseBook, ResponseMemory, open_responses};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// See the module. Cheap to clone; all workers share one.
+#[derive(Clone)]
+pub(crate) struct KeptResponses(Option<Arc<Mutex<KeptState>>>);
+
+struct KeptState {
+    book: Box<dyn ResponseBook>,
+    ttl: Duration,
+    max_bytes: u64,
+}
+
+impl KeptResponses {
+    /// Begins with what `path` holds, where they are kept in a file. Where that cannot be used they are kept in memory, and
+    /// the log says so.
+    pub(crate) fn new(settings: &ResponsesState, path: &Path) -> Self {
+        let book: Box<dyn ResponseBook> = match settings.store {
+            ResponsesStore::Off => return Self(None),
+            ResponsesStore::Memory => Box::new(ResponseMemory::default()),
+            ResponsesStore::Sqlite => match open_responses(path) {
+                Ok(opened) => {
+                    if let Some(mode) = opened.exposed_mode {
+                        log::warn!(target: "formats", "{} may be read by others (mode {mode:o}): chmod 600 it", path.display());
+                    }
+                    opened.store
+                }
+                Err(error) => {
+                    log::error!(target: "formats", "responses are kept in memory: {error}");
+                    Box::new(ResponseMemory::default())
+                }
+            },
+        };
+        let (ttl, max_bytes) = (settings.ttl(), settings.max_bytes);
+        Self(Some(Arc::new(Mutex::new(KeptState { book, ttl, max_bytes }))))
+    }
+
+    /// Keeps them for another time, and within another bound, from now on.
+    pub(crate) fn revise(&self, settings: &ResponsesState) {
+        if let Some(mut kept) = self.state() {
+            (kept.ttl, kept.max_bytes) = (settings.ttl(), settings.max_bytes);
+        }
+    }
+
+    /// Whether any are kept.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Keeps one for its caller.
+    pub(super) async fn keep(&self, owner: Arc<str>, id: String, body: Vec<u8>) {
+        self.with(move |kept| {
+            let now = now_s();
+            let outcome = kept
+                .book
+                .prune(
+                    now.saturating_sub(kept.ttl.as_secs()),
+                    kept.max_bytes.saturating_sub(body.len() as u64),
+                )
+                .and_then(|()| {
+                    if body.len() as u64 > kept.max_bytes {
+                        Ok(())
+                    } else {
+                        kept.book.keep(&owner, &id, now, &body)
+                    }
+                });
+            if let Err(error) = outcome {
+                log::error!(target: "formats", "a response is not kept: {error}");
+            }
+        })
+        .await;
+    }
+
+    /// Finds one of this caller's.
+    pub(super) async fn find(&self, owner: Arc<str>, id: String) -> Option<Vec<u8>> {
+        self.with(move |kept| {
+            let since = now_s().saturating_sub(kept.ttl.as_secs());
+            kept.book.find(&owner, &id, since).unwrap_or_else(|error| {
+                log::error!(target: "formats", "responses cannot be read: {error}");
+                None
+            })
+        })
+        .await
+        .flatten()
+    }
+
+    /// Forgets one of this caller's; whether there was one.
+    pub(super) async fn forget(&self, owner: Arc<str>, id: String) -> bool {
+        self.with(move |kept| kept.book.forget(&owner, &id).unwrap_or(false)).await.unwrap_or(false)
+    }
+
+    /// Works on them, on a thread that may wait for the disk.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut KeptState) -> T + Send + 'static,
+    ) -> Option<T> {
+        let shared = Arc::clone(self.0.as_ref()?);
+        let work = move || work(&mut shared.lock().unwrap_or_else(PoisonError::into_inner));
+        actix_web::web::block(work).await.ok()
+    }
+
+    fn state(&self) -> Option<MutexGuard<'_, KeptState>> {
+        self.0.as_ref().map(|shared| shared.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn now_s() -> u64 {
+    u64::try_from(chrono::Utc::now().timestamp()).unwrap_or_default()
+}

@@ -1,0 +1,141 @@
+//! Requests in other vendors' formats: each is translated into an ordinary `Job` for Google, and its answer back. What is
+//! translated into what is known to the crate `formats`; everything below speaks Gemini. The routes are in `routes`, the
+//! way of one request in `exchange`.
+
+mod exchange;
+mod format;
+mod google_refusal;
+mod kept;
+mod limits;
+mod listing;
+mod repeats;
+mod state;
+mod stream;
+
+pub(super) use format::{ClientFormat, ToldError};
+pub(crate) use kept::KeptResponses;
+pub(crate) use repeats::{RepeatReason, TranslationRepeats};
+
+use super::{AppState, arrival::Arrival, error::GatewayError, respond::with_unread};
+use actix_web::{HttpRequest, HttpResponse, http::Method, web};
+use exchange::Exchange;
+use futures_util::FutureExt;
+use std::{panic::AssertUnwindSafe, rc::Rc};
+
+/// What a path asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked<'a> {
+    /// `POST /v1/messages`, `POST /v1/responses`: an answer.
+    Answer,
+    /// How many tokens a request has.
+    Count,
+    /// `GET`, `DELETE /v1/responses/ID`: what is kept.
+    Kept(&'a str),
+    /// `GET /v1/responses/ID/input_items`
+    Items(&'a str),
+    /// The models, or one of them.
+    Models(Option<&'a str>),
+}
+
+/// Serves a request whose path belongs to a format of another vendor's.
+pub(super) async fn serve(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<Rc<AppState>>,
+) -> HttpResponse {
+    let format = format_of(request.path());
+    let mut payload = Some(payload);
+    let mut arrival = Arrival::of(&request, &state);
+    // The panic guard: a bug in here costs this request only, and its client is told.
+    let handled = handle(&request, &mut payload, &state, &mut arrival, format);
+    let error = match AssertUnwindSafe(handled).catch_unwind().await {
+        Ok(Ok(response)) => return response,
+        Ok(Err(error)) => error,
+        Err(_) => GatewayError::Crashed,
+    };
+    let response = arrival.refuse_in(&request, &state, &error, format);
+    match payload {
+        Some(payload) => with_unread(response, payload),
+        None => response,
+    }
+}
+
+async fn handle(
+    request: &HttpRequest,
+    payload: &mut Option<web::Payload>,
+    state: &AppState,
+    arrival: &mut Arrival,
+    format: ClientFormat,
+) -> Result<HttpResponse, GatewayError> {
+    let caller = arrival.caller.clone()?;
+    let not_served = GatewayError::NotTranslated(format);
+    if !state.current.formats.contains(&format.name()) {
+        return Err(not_served);
+    }
+    let asked = asked(request.method(), request.path(), format).ok_or(not_served)?;
+    let exchange = Exchange { request, state, format, caller };
+    match asked {
+        Asked::Answer => Box::pin(exchange.answer(payload, arrival)).await,
+        Asked::Count => Box::pin(exchange.count(payload, arrival)).await,
+        Asked::Kept(id) if request.method() == Method::DELETE => exchange.forget(id, arrival).await,
+        Asked::Kept(id) => exchange.show(id, arrival).await,
+        Asked::Items(id) => exchange.items(id, arrival).await,
+        Asked::Models(id) => Box::pin(exchange.models(id, arrival)).await,
+    }
+}
+
+/// The prefix under which all of Anthropic's paths are, for those whose `/v1` is taken.
+const ANTHROPIC: &str = "/anthropic";
+
+fn format_of(path: &str) -> ClientFormat {
+    let is_responses = path.strip_prefix("/v1/responses").is_some();
+    if is_responses { ClientFormat::Responses } else { ClientFormat::Messages }
+}
+
+/// What a method and a path ask for in a format; `None` where nothing is served.
+fn asked<'a>(method: &Method, path: &'a str, format: ClientFormat) -> Option<Asked<'a>> {
+    let path = path.strip_prefix(ANTHROPIC).unwrap_or(path).strip_prefix("/v1/")?.trim_end_matches('/');
+    let steps: Vec<&str> = path.split('/').collect();
+    Some(match (format, method.as_str(), steps.as_slice()) {
+        (ClientFormat::Messages, "POST", ["messages"]) | (ClientFormat::Responses, "POST", ["responses"]) => {
+            Asked::Answer
+        }
+        (ClientFormat::Messages, "POST", ["messages", "count_tokens"])
+        | (ClientFormat::Responses, "POST", ["responses", "input_tokens"]) => Asked::Count,
+        (ClientFormat::Responses, "GET" | "DELETE", ["responses", id]) => Asked::Kept(id),
+        (ClientFormat::Responses, "GET", ["responses", id, "input_items"]) => Asked::Items(id),
+        (ClientFormat::Messages, "GET", ["models"]) => Asked::Models(None),
+        (ClientFormat::Messages, "GET", ["models", id]) => Asked::Models(Some(id)),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_asks_for_one_thing_and_all_others_are_told_so_in_their_format() {
+        for (method, path, expected) in [
+            ("POST", "/v1/messages", Some(Asked::Answer)),
+            ("POST", "/v1/messages/", Some(Asked::Answer)),
+            ("POST", "/anthropic/v1/messages", Some(Asked::Answer)),
+            ("GET", "/v1/messages", None),
+            ("POST", "/v1/messages/count_tokens", Some(Asked::Count)),
+            ("POST", "/v1/messages/batches", None),
+            ("POST", "/anthropic/v1/files", None),
+            ("GET", "/anthropic/v1/models", Some(Asked::Models(None))),
+            ("GET", "/v1/models/gemini-x", Some(Asked::Models(Some("gemini-x")))),
+            ("POST", "/v1/responses", Some(Asked::Answer)),
+            ("POST", "/v1/responses/input_tokens", Some(Asked::Count)),
+            ("GET", "/v1/responses/resp_1", Some(Asked::Kept("resp_1"))),
+            ("DELETE", "/v1/responses/resp_1", Some(Asked::Kept("resp_1"))),
+            ("GET", "/v1/responses/resp_1/input_items", Some(Asked::Items("resp_1"))),
+            ("POST", "/v1/responses/compact", None),
+            ("POST", "/v1/responses/resp_1/cancel", None),
+        ] {
+            let method = method.parse().unwrap();
+            assert_eq!(asked(&method, path, format_of(path)), expected, "{method} {path}");
+        }
+    }
+}
