@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,12 +60,47 @@ def program(name: str, package: str) -> str:
     return found
 
 
-def node_program(name: str) -> str:
-    """Where a program of the npm packages in package.json is: in $NODE_CLIENTS, else beside it."""
+def node_file(name: str) -> Path:
+    """Where a file of the npm packages in package.json is: in $NODE_CLIENTS, else beside it."""
     folder = Path(os.environ.get("NODE_CLIENTS") or Path(__file__).parent)
-    place = folder / "node_modules" / ".bin" / name
-    assert place.exists(), f"{name} is missing: npm ci --prefix tests/clients"
-    return str(place.resolve())
+    place = folder / "node_modules" / name
+    assert place.exists(), f"{name} is missing: npm ci --prefix tests/clients --ignore-scripts"
+    return place.resolve()
+
+
+def node_program(name: str) -> str:
+    """A program of these packages."""
+    return str(node_file(f".bin/{name}"))
+
+
+def home(folder: Path, url: str):
+    """A person's folders for a program that is to talk to the gateway at `url` and to nobody else: gives its home, the
+    folder it works in, and a function that runs it there and gives what it printed."""
+    there, work = folder / "home", folder / "work"
+    for made in (there, work, folder / "tmp"):
+        made.mkdir()
+
+    def run(arguments: list[str], **settings: str) -> subprocess.CompletedProcess:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(there),
+            "TMPDIR": str(folder / "tmp"),
+            # Nobody listens there.
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "NO_PROXY": urllib.parse.urlsplit(url).hostname,
+            **settings,
+        }
+        return subprocess.run(
+            arguments,
+            cwd=work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=8 * TIMEOUT_S,
+        )
+
+    return there, work, run
 
 
 @dataclass
