@@ -118,7 +118,7 @@ pub enum AnswerFault {
 impl AnswerFault {
     /// Whether asking once more is worth it, as long as the client was sent nothing.
     pub fn may_be_retried(&self) -> bool {
-        matches!(self, Self::Misformed(_))
+        matches!(self, Self::Misformed(_) | Self::Broken(_))
     }
 }
 
