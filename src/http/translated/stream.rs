@@ -9,7 +9,8 @@ use formats::{AnswerFault, StreamEnd};
 use gemini::event_data::EventData;
 use gemini_balance_actors::forward::{AnswerBody, Piece};
 use std::{
-    fmt, mem,
+    convert::Infallible,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -28,20 +29,13 @@ pub(super) struct TranslatedStream {
     events: EventData,
     machine: StreamMachine,
     out: BytesMut,
-    state: StreamState,
+    /// Whether all was said. Where the answer broke off, that is the client's last event: what the format has for it. The
+    /// body then ends cleanly all the same, since clients that see their connection break may drop what they have not read.
+    is_over: bool,
     /// Who keeps the answer once it is whole, if it is to be kept.
     keeper: Option<ResponseKeeper>,
     /// The answer being kept: until it is, its last bytes wait, since its client may go on from it at once.
     keeping: Option<Pin<Box<dyn Future<Output = ()>>>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum StreamState {
-    Open,
-    /// All was said.
-    Ended,
-    /// It broke off, and the client was told.
-    Broken,
 }
 
 impl TranslatedStream {
@@ -51,7 +45,7 @@ impl TranslatedStream {
             events: EventData::default(),
             machine,
             out: BytesMut::new(),
-            state: StreamState::Open,
+            is_over: false,
             keeper: None,
             keeping: None,
         }
@@ -64,7 +58,7 @@ impl TranslatedStream {
 
     /// Reads until the client can be sent something, or there is a fault that it can be told with a status.
     pub(super) async fn begin(&mut self) -> Result<(), AnswerFault> {
-        while self.state == StreamState::Open && !self.machine.has_begun() && self.machine.fault().is_none() {
+        while !self.is_over && !self.machine.has_begun() && self.machine.fault().is_none() {
             match &mut self.source {
                 AnswerBody::Whole(bytes) => {
                     let bytes = mem::take(bytes);
@@ -100,13 +94,11 @@ impl TranslatedStream {
             None if is_readable => return,
             None => StreamEnd::Broken("an event of the Gemini API is too long".to_owned()),
         };
-        let broke = matches!(end, StreamEnd::Broken(_));
         self.machine.end(end).iter().for_each(|made| self.out.extend_from_slice(made));
-        let failed = broke || self.machine.fault().is_some();
         if let (Some(keeper), Some(response)) = (self.keeper.take(), self.machine.response()) {
             self.keeping = Some(Box::pin(keeper.keep(response.clone())));
         }
-        self.state = if failed { StreamState::Broken } else { StreamState::Ended };
+        self.is_over = true;
     }
 }
 
@@ -115,38 +107,24 @@ pub(super) struct TranslatedBody {
     stream: TranslatedStream,
     /// The word that the connection lives, and when it is due.
     ping: Option<(&'static [u8], Pin<Box<Sleep>>)>,
-    /// Whether actix-web may hold bytes that it has not written yet: it writes when it is told to wait.
-    unwritten: bool,
     _passage: InFlightGuard,
 }
 
 impl TranslatedBody {
     pub(super) fn new(stream: TranslatedStream, ping: Option<&'static [u8]>, guard: InFlightGuard) -> Self {
         let ping = ping.map(|word| (word, Box::pin(sleep(PING_AFTER))));
-        Self { stream, ping, unwritten: true, _passage: guard }
+        Self { stream, ping, _passage: guard }
     }
 }
-
-/// The answer broke off: actix-web closes the connection without a clean end.
-#[derive(Debug)]
-pub(super) struct BrokenOff;
-
-impl fmt::Display for BrokenOff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the upstream's answer broke off")
-    }
-}
-
-impl std::error::Error for BrokenOff {}
 
 impl MessageBody for TranslatedBody {
-    type Error = BrokenOff;
+    type Error = Infallible;
 
     fn size(&self) -> BodySize {
         BodySize::Stream
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
         loop {
             if let Some(keeping) = &mut this.stream.keeping {
@@ -154,21 +132,13 @@ impl MessageBody for TranslatedBody {
                 this.stream.keeping = None;
             }
             if !this.stream.out.is_empty() {
-                this.unwritten = true;
                 if let Some((_, due)) = &mut this.ping {
                     due.as_mut().reset(Instant::now() + PING_AFTER);
                 }
                 return Poll::Ready(Some(Ok(this.stream.out.split().freeze())));
             }
-            match this.stream.state {
-                StreamState::Open => {}
-                StreamState::Ended => return Poll::Ready(None),
-                // What was said last must be written before the connection is closed.
-                StreamState::Broken if mem::take(&mut this.unwritten) => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                StreamState::Broken => return Poll::Ready(Some(Err(BrokenOff))),
+            if this.stream.is_over {
+                return Poll::Ready(None);
             }
             let piece = match &mut this.stream.source {
                 AnswerBody::Whole(bytes) => Some(Piece::Last(mem::take(bytes))),
@@ -181,7 +151,6 @@ impl MessageBody for TranslatedBody {
                             this.stream.out.extend_from_slice(word);
                             continue;
                         }
-                        this.unwritten = false;
                         return Poll::Pending;
                     }
                 },
