@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -90,15 +91,23 @@ def home(folder: Path, url: str):
             "NO_PROXY": urllib.parse.urlsplit(url).hostname,
             **settings,
         }
-        return subprocess.run(
+        with subprocess.Popen(
             arguments,
             cwd=work,
             env=environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=8 * TIMEOUT_S,
-        )
+            start_new_session=True,
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=4 * TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                # What it has started as well.
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     return there, work, run
 

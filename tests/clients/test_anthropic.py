@@ -601,6 +601,16 @@ def test_a_stream_that_breaks_before_its_first_event_is_not_noticed(fresh_demo, 
     assert len(fresh_demo.arrived()) == 2
 
 
+@pytest.mark.parametrize("kind", ["reset", "truncate"])
+def test_an_answer_that_breaks_off_while_it_is_taken_in_is_asked_for_once_more(fresh_demo, kind):
+    fault = {"kind": "none"}
+    delivery = {"kind": {"reset": "reset", "truncate": "cut"}[kind], "after_bytes": 20}
+    fresh_demo.control("PUT", "faults", [{"times": 1, "fault": fault, "delivery": delivery}])
+    with connect(fresh_demo) as client:
+        assert text_of(ask(client, HELLO)) == "You said: Hello"
+    assert len(fresh_demo.arrived()) == 2
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_error_in_the_middle_of_a_tool_loop_costs_it_nothing(tmp_path, streamed):
     with gateway(tmp_path, POOL, ACCESS_TOKENS=f"tester={TOKEN}") as pool, connect(pool, max_retries=3) as client:

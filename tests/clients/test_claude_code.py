@@ -86,9 +86,10 @@ def test_claude_code_gets_over_an_overloaded_google_in_the_middle(pool, claude):
 
 
 def test_claude_code_shows_a_stream_that_broke_off_as_an_error(pool, claude):
-    pool.control("PUT", "faults", [{"fault": {"kind": "truncate", "after_events": 3}}])
+    pool.control("PUT", "faults", [{"times": 1, "fault": {"kind": "truncate", "after_events": 3}}])
     told = claude("Hello", "--model", MODEL, ends_well=False)
-    assert told["is_error"]
+    assert told["is_error"] and "broke off" in told["result"]
+    assert len(pool.arrived()) == 1, "what it had shown was asked for again"
 
 
 def test_claude_code_names_a_model_that_is_not_there(pool, claude):
