@@ -11,7 +11,7 @@ use std::sync::{
 pub(crate) enum RepeatReason {
     /// It refused the signatures of the conversation.
     Signatures,
-    /// The model failed to form its answer.
+    /// The model failed to form its answer, or it broke off while it was taken in.
     Answer,
 }
 
