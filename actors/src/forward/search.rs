@@ -27,7 +27,7 @@ use gemini::{
     usage::Usage,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use keypool::{LeaseRequest, Tool, Tools};
+use keypool::{LeaseRequest, Refusal, Tool, Tools};
 use std::sync::Arc;
 
 /// What one request has come to so far.
@@ -182,8 +182,24 @@ impl Forwarder {
         let goal = Goal { request, prefer: progress.binding.prefer.clone(), repeat };
         let forwarding = Forwarding { forwarder: self, job, streaming: progress.streaming };
         let found = self.attempts(&progress.record).run(goal, &forwarding).await;
-        found.map_err(|ended| Ended { failure: progress.binding.failure(ended.failure), ..ended })
+        let found =
+            found.map_err(|ended| Ended { failure: progress.binding.failure(ended.failure), ..ended });
+        found.map_err(|ended| if job.translated.is_some() { saying_when(ended) } else { ended })
     }
+}
+
+/// Says in a refusal for want of quota when the pool has a key again, where Google has not. Only clients that read a
+/// translation of it are told, and pause accordingly: everywhere else Google's answer passes as it came.
+fn saying_when(mut ended: Ended<WholeAnswer>) -> Ended<WholeAnswer> {
+    let back_in = ended.refusal.as_ref().and_then(Refusal::back_in);
+    if let (Some(back_in), Some(answer)) = (back_in, &mut ended.answer)
+        && answer.status == StatusCode::TOO_MANY_REQUESTS
+        && !answer.headers.contains_key(header::RETRY_AFTER)
+    {
+        let seconds = u64::try_from(back_in.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1);
+        answer.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    ended
 }
 
 /// Whether a request asks for the list of models.
