@@ -29,15 +29,15 @@ def claude(pool, tmp_path):
     # Where npm ran no scripts of the package's, the launcher is not in its place.
     launcher = [program("node", "nodejs"), str(node_file("@anthropic-ai/claude-code/cli-wrapper.cjs"))]
 
-    def ask(prompt, *flags, ends_well=True):
+    def ask(prompt, *flags, ends_well=True, credential="ANTHROPIC_AUTH_TOKEN"):
         flags = ["--output-format", "json", "--allowedTools", "Bash", "Read", *flags]
         ran = run(
             [*launcher, "-p", prompt.format(work=work), *flags],
             ANTHROPIC_BASE_URL=pool.url,
-            ANTHROPIC_AUTH_TOKEN=TOKEN,
             DISABLE_TELEMETRY="1",
             DISABLE_AUTOUPDATER="1",
             CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+            **{credential: TOKEN},
         )
         assert (ran.returncode == 0) == ends_well, ran.stdout + ran.stderr
         return json.loads(ran.stdout)
@@ -65,6 +65,19 @@ def test_claude_code_calls_its_tools_over_several_turns(pool, claude, model):
     assert len({request["project"] for request in pool.arrived()}) == 1
     assert set(lost_signatures(pool).values()) == {0}
     assert told["usage"]["input_tokens"] > 0 and told["usage"]["output_tokens"] > 0
+
+
+def test_claude_code_sends_its_credential_as_a_key_as_well(claude):
+    told = claude("Please call Bash {{\"command\":\"echo hi\"}}", "--model", "haiku", credential="ANTHROPIC_API_KEY")
+    assert told["subtype"] == "success" and told["num_turns"] == 2
+
+
+def test_claude_code_searches_the_web(pool, claude):
+    """Its tool makes a request of its own, with the server's tool alone."""
+    told = claude('Please call WebSearch {{"query":"who won"}}', "--model", SIGNING_MODEL, "--allowedTools", "WebSearch")
+    assert told["subtype"] == "success" and not told["permission_denials"]
+    assert "https://vertexaisearch.cloud.google.com/grounding-api-redirect/simulated-1" in told["result"]
+    assert set(lost_signatures(pool).values()) == {0}
 
 
 def test_claude_code_goes_on_with_a_session(pool, claude):

@@ -79,6 +79,18 @@ def test_codex_runs_commands_over_several_turns(pool, codex, model):
     assert set(lost_signatures(pool).values()) == {0}
 
 
+def test_codex_patches_files_with_a_tool_of_plain_text(pool, codex):
+    """For names of OpenAI's models it declares a custom tool, whose input is no JSON."""
+    patch = json.dumps({"input": "*** Begin Patch\n*** Add File: new.txt\n+made by a patch\n*** End Patch\n"})
+    prompt = f'Please call apply_patch {patch}, then call exec_command {{"cmd":"cat new.txt"}}'
+    events = codex(prompt, model="gpt-5.5")
+    assert (codex.work / "new.txt").read_text() == "made by a patch\n"
+    (ran,) = done(events, "command_execution")
+    assert ran["aggregated_output"] == "made by a patch\n"
+    assert len(answered(pool)) == 3
+    assert set(lost_signatures(pool).values()) == {0}
+
+
 def test_codex_goes_on_with_a_session(pool, codex):
     first = codex(PROMPT)
     second = codex('Please call exec_command {"cmd":"echo the $((40 + 3))rd"}', "resume", "--last")
