@@ -622,6 +622,18 @@ def test_an_error_in_the_middle_of_a_tool_loop_costs_it_nothing(tmp_path, stream
         assert set(lost_signatures(pool).values()) == {0}
 
 
+def test_a_client_that_leaves_a_stream_ends_it_at_google(tmp_path):
+    settings = {"ACCESS_TOKENS": f"tester={TOKEN}"}
+    with gateway(tmp_path, POOL, simulate=("--interval-ms", "500"), **settings) as pool, connect(pool) as client:
+        with client.messages.stream(model=MODEL, max_tokens=100, messages=HELLO) as stream:
+            next(stream.text_stream)
+        deadline = time.monotonic() + TIMEOUT_S
+        while pool.control("GET", "stats")["clients_left"] == 0:
+            assert time.monotonic() < deadline, "Google goes on with what nobody reads"
+            time.sleep(0.05)
+        assert pool.control("GET", "stats")["open_requests"] == 0
+
+
 def test_a_refused_signature_is_sent_once_more_as_a_placeholder(tmp_path):
     with gateway(tmp_path, POOL, ACCESS_TOKENS=f"tester={TOKEN}") as pool, connect(pool) as client:
         rules = [{"after": 1, "times": 1, "fault": {"kind": "google", "error": "signature_corrupted"}}]
