@@ -1,9 +1,15 @@
 #![expect(clippy::expect_used, reason = "a benchmark may fail loudly")]
 //! What the pure parts of one request cost: reading its path, leasing a key and settling the lease, finding the names
-//! in its body and the token counts in its answer. `cargo bench` compares a run with the one before; what a whole request
+//! in its body and the token counts in its answer, translating from other vendors' formats. `cargo bench` compares a run with the one before; what a whole request
 //! costs beside nginx is in `docs/performance.md`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use formats::{
+    AnswerMemory, AnswerSeed, AnswerStream, StreamEnd,
+    anthropic::{self, MessagesStream},
+    models::ModelMap,
+    responses::{self, ResponsesStream},
+};
 use gemini::{
     names::in_request,
     path::{CredentialForm, parse},
@@ -107,5 +113,75 @@ fn names(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, paths, leases, usage, names);
+/// A request as agents make them: 40 tools with long schemas, and turns up to 100 KiB; and the events of its answer.
+fn translation(criterion: &mut Criterion) {
+    let models =
+        ModelMap::new([("claude-*", "gemini-3.7-flash"), ("gpt-*", "gemini-3.7-flash")]).expect("a map");
+    let property = r##""path":{"type":"string","description":"An absolute path of a file, never a relative one."},"limit":{"type":["integer","null"],"exclusiveMinimum":0},"mode":{"const":"fast"}"##;
+    let schema = format!(
+        r##"{{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{{{property}}},"required":["path"],"additionalProperties":false}}"##
+    );
+    let about =
+        "Reads a file from the disk, as it is, and gives it back with the numbers of its lines. ".repeat(12);
+    let tools = |make: &dyn Fn(usize) -> String| (0..40).map(make).collect::<Vec<_>>().join(",");
+    let text = "Look at this, and then go on with the next of the files that were named. ".repeat(10);
+    let messages = {
+        let tools =
+            tools(&|n| format!(r#"{{"name":"tool_{n}","description":"{about}","input_schema":{schema}}}"#));
+        let turn =
+            format!(r#"{{"role":"user","content":"{text}"}},{{"role":"assistant","content":"{text}"}},"#);
+        let turns = turn.repeat(28);
+        format!(
+            r#"{{"model":"claude-x","max_tokens":1000,"stream":true,"tools":[{tools}],"messages":[{turns}{{"role":"user","content":"go on"}}]}}"#
+        )
+    };
+    let responses = {
+        let tools = tools(&|n| {
+            format!(
+                r#"{{"type":"function","name":"tool_{n}","description":"{about}","parameters":{schema}}}"#
+            )
+        });
+        let turn =
+            format!(r#"{{"role":"user","content":"{text}"}},{{"role":"assistant","content":"{text}"}},"#);
+        let turns = turn.repeat(28);
+        format!(
+            r#"{{"model":"gpt-x","stream":true,"tools":[{tools}],"input":[{turns}{{"role":"user","content":"go on"}}]}}"#
+        )
+    };
+    let mut group = criterion.benchmark_group("translation");
+    group.throughput(Throughput::Bytes(messages.len() as u64));
+    group.bench_function("messages, 40 tools", |bencher| {
+        bencher.iter(|| anthropic::messages(black_box(messages.as_bytes()), &models, &|_| false, None));
+    });
+    group.throughput(Throughput::Bytes(responses.len() as u64));
+    group.bench_function("responses, 40 tools", |bencher| {
+        bencher.iter(|| responses::create(black_box(responses.as_bytes()), &models, &|_| false, None));
+    });
+    let event = r#"{"candidates":[{"content":{"parts":[{"text":"some words of an answer"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":9,"totalTokenCount":16},"modelVersion":"gemini-3.7-flash"}"#;
+    let last = event.replace(r#""index":0"#, r#""finishReason":"STOP","index":0"#);
+    group.throughput(Throughput::Elements(50));
+    let memory = || AnswerMemory { asked_model: "claude-x".to_owned(), ..AnswerMemory::default() };
+    group.bench_function("messages, a stream of 50 events", |bencher| {
+        bencher.iter(|| {
+            let mut stream = MessagesStream::new(memory(), AnswerSeed::new("0123456789abcdef", 1));
+            for _ in 0..49 {
+                black_box(stream.push(black_box(event.as_bytes())));
+            }
+            black_box(stream.push(last.as_bytes()));
+            stream.end(StreamEnd::Complete)
+        });
+    });
+    group.bench_function("responses, a stream of 50 events", |bencher| {
+        bencher.iter(|| {
+            let mut stream = ResponsesStream::new(memory(), AnswerSeed::new("0123456789abcdef", 1));
+            for _ in 0..49 {
+                black_box(stream.push(black_box(event.as_bytes())));
+            }
+            black_box(stream.push(last.as_bytes()));
+            stream.end(StreamEnd::Complete)
+        });
+    });
+}
+
+criterion_group!(benches, paths, leases, usage, names, translation);
 criterion_main!(benches);

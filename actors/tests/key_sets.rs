@@ -138,6 +138,8 @@ impl Stage {
             stream: None,
             upload: None,
             stall: None,
+            conversation: None,
+            translated: None,
             origin: None,
             arrived: std::time::Instant::now(),
         };
