@@ -117,9 +117,9 @@ fn names(criterion: &mut Criterion) {
 fn translation(criterion: &mut Criterion) {
     let models =
         ModelMap::new([("claude-*", "gemini-3.7-flash"), ("gpt-*", "gemini-3.7-flash")]).expect("a map");
-    let property = r##""path":{"type":"string","description":"An absolute path of a file, never a relative one."},"limit":{"type":["integer","null"],"exclusiveMinimum":0},"mode":{"const":"fast"}"##;
+    let property = r#""path":{"type":"string","description":"An absolute path of a file, never a relative one."},"limit":{"type":["integer","null"],"exclusiveMinimum":0},"mode":{"const":"fast"}"#;
     let schema = format!(
-        r##"{{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{{{property}}},"required":["path"],"additionalProperties":false}}"##
+        r#"{{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{{{property}}},"required":["path"],"additionalProperties":false}}"#
     );
     let about =
         "Reads a file from the disk, as it is, and gives it back with the numbers of its lines. ".repeat(12);

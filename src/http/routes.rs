@@ -15,25 +15,29 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/health/ready", web::head().to(health::ready))
         .route("/me", web::get().to(me::me))
         .route("/openapi.json", web::get().to(docs::openapi));
-    for path in [
-        "/v1/messages",
-        "/v1/messages/{rest:.*}",
-        "/v1/responses",
-        "/v1/responses/{rest:.*}",
-        "/anthropic/{rest:.*}",
-    ] {
-        config.route(path, web::route().to(translated::serve));
-    }
-    // Three kinds of clients read this path; those of Anthropic's say so.
-    for path in ["/v1/models", "/v1/models/{id}"] {
-        let of_anthropic =
-            guard::fn_guard(|context| context.head().headers().contains_key("anthropic-version"));
-        config.route(path, web::route().guard(guard::Get()).guard(of_anthropic).to(translated::serve));
-    }
+    translated_routes(config);
     docs::page(config);
     #[cfg(debug_assertions)]
     config
         .route("/debug/panic/key_manager", web::post().to(forward::panic_key_manager))
         .route("/debug/panic/store", web::post().to(forward::panic_store));
     config.default_service(web::to(forward::forward));
+}
+
+/// Registers the routes of other vendors' formats.
+fn translated_routes(config: &mut web::ServiceConfig) {
+    // Three kinds of clients read the models; those of Anthropic's say so.
+    let models = || {
+        let of_anthropic =
+            guard::fn_guard(|context| context.head().headers().contains_key("anthropic-version"));
+        web::route().guard(guard::Get()).guard(of_anthropic).to(translated::serve)
+    };
+    config
+        .route("/v1/messages", web::route().to(translated::serve))
+        .route("/v1/messages/{rest:.*}", web::route().to(translated::serve))
+        .route("/v1/responses", web::route().to(translated::serve))
+        .route("/v1/responses/{rest:.*}", web::route().to(translated::serve))
+        .route("/anthropic/{rest:.*}", web::route().to(translated::serve))
+        .route("/v1/models", models())
+        .route("/v1/models/{id}", models());
 }

@@ -651,10 +651,9 @@ def test_the_models_of_a_token_are_googles(tmp_path):
     with gateway(tmp_path, POOL) as pool, connect(pool) as client:
         assert text_of(ask(client, HELLO, "claude-haiku-4-5")) == "You said: Hello"
         for asking in (ask, lambda *asked: client.messages.count_tokens(model=asked[2], messages=asked[1])):
-            # As Anthropic tells it of a model that an account may not use: clients then name the model.
-            with pytest.raises(anthropic.NotFoundError, match="model") as raised:
+            with pytest.raises(anthropic.PermissionDeniedError, match="model") as raised:
                 asking(client, HELLO, CLAUDE)
-            assert raised.value.type == "not_found_error"
+            assert raised.value.type == "permission_error"
         listed = {model.id for model in client.models.list()}
         assert MODEL in listed and SIGNING_MODEL not in listed
 

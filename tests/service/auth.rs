@@ -34,6 +34,12 @@ const CLOSED: &[(&str, Dialect)] = &[
     ("/v1/embeddings", Dialect::OpenAi),
     ("/v1beta/openai/models", Dialect::OpenAi),
     ("/openai/v1/chat/completions", Dialect::OpenAi),
+    ("/v1/messages", Dialect::Anthropic),
+    ("/v1/messages/count_tokens", Dialect::Anthropic),
+    ("/v1/messages/batches/x", Dialect::Anthropic),
+    ("/anthropic/v1/messages", Dialect::Anthropic),
+    ("/v1/responses", Dialect::OpenAi),
+    ("/v1/responses/resp_1/input_items", Dialect::OpenAi),
     ("/health/", Dialect::Gemini),
     ("//health", Dialect::Gemini),
     ("/health//ready", Dialect::Gemini),
@@ -53,12 +59,25 @@ const CLOSED: &[(&str, Dialect)] = &[
     ("/health%2f", Dialect::Gemini),
 ];
 
+/// The routes of translated formats, as the table has them.
+const TRANSLATED: [&str; 7] = [
+    "/v1/messages",
+    "/v1/messages/{rest:.*}",
+    "/v1/responses",
+    "/v1/responses/{rest:.*}",
+    "/anthropic/{rest:.*}",
+    "/v1/models",
+    "/v1/models/{id}",
+];
+
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "HEAD"];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Dialect {
     Gemini,
     OpenAi,
+    /// By translation.
+    Anthropic,
 }
 
 /// One way to show, or not to show, a credential.
@@ -119,7 +138,7 @@ fn refused() -> Vec<Shown> {
         Shown::headers(&[("Authorization", &format!("Bearer{TOKEN}"))]),
         Shown::headers(&[("Proxy-Authorization", &bearer(TOKEN))]),
         Shown::headers(&[("x_goog_api_key", TOKEN)]),
-        Shown::headers(&[("x-api-key", TOKEN)]),
+        Shown::headers(&[("x-api-key", "wrong")]),
         Shown::headers(&[("Cookie", &format!("key={TOKEN}"))]),
         Shown::headers(&[("x-forwarded-for", "127.0.0.1"), ("x-real-ip", "127.0.0.1")]),
         Shown::query(&format!("access_token={TOKEN}")),
@@ -140,6 +159,8 @@ fn accepted() -> Vec<Shown> {
     vec![
         Shown::headers(&[("x-goog-api-key", TOKEN)]),
         Shown::headers(&[("X-GOOG-API-KEY", TOKEN)]),
+        Shown::headers(&[("x-api-key", TOKEN)]),
+        Shown::headers(&[("x-api-key", TOKEN), ("Authorization", "Bearer ")]),
         Shown::headers(&[("Authorization", &bearer)]),
         Shown::headers(&[("AUTHORIZATION", &format!("bearer {TOKEN}"))]),
         Shown::headers(&[("authorization", &format!("BEARER  {TOKEN} "))]),
@@ -170,6 +191,7 @@ fn every_route_of_the_table_is_listed_here() {
     // `/docs/` is the page with its files, below `/docs` itself.
     listed.remove("/docs/");
     listed.extend(["", "/{_:.*}"]);
+    listed.extend(TRANSLATED);
     assert_eq!(found, listed);
 }
 
@@ -190,6 +212,11 @@ fn assert_refused(answer: &Answer, case: &str, dialect: Dialect, head: bool) {
                 "{case}"
             );
         }
+        Dialect::Anthropic => assert_eq!(
+            (&answer.json()["type"], &error["type"]),
+            (&"error".into(), &"authentication_error".into()),
+            "{case}"
+        ),
         Dialect::OpenAi => assert_eq!(
             (&error["code"], &error["type"]),
             (&"invalid_api_key".into(), &"invalid_request_error".into()),
@@ -209,6 +236,9 @@ fn dialect(path: &str, usual: Dialect, shown: &Shown) -> Dialect {
             _ => false,
         }
     });
+    if usual == Dialect::Anthropic {
+        return usual;
+    }
     let is_bearer = first.is_some_and(|(name, _)| name.eq_ignore_ascii_case("authorization"));
     let ambiguous = matches!(path, "/v1/models" | "/v1/files");
     let native = path.starts_with("/v")

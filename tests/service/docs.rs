@@ -200,6 +200,10 @@ fn add(settings: &mut Vec<(String, String)>, section: &str, fields: Dict) {
             Setting::Bool(_, flag) => flag.to_string(),
             Setting::Array(_, entries) if entries.is_empty() => "[]".to_owned(),
             Setting::Dict(_, entries) if entries.is_empty() => "{}".to_owned(),
+            // The names in it are people's own.
+            Setting::Dict(_, entries) if setting == "formats.models" => {
+                entries.into_keys().collect::<Vec<_>>().join(", ")
+            }
             Setting::Dict(_, fields) => {
                 add(settings, &setting, fields);
                 continue;

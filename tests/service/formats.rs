@@ -446,7 +446,7 @@ async fn a_callers_limits_and_models_hold_and_are_told_in_the_vendors_headers() 
     );
     // The mapped name counts.
     let (status, _, answer) = ask(TOKEN, "/v1/messages", message("claude-sonnet-4-5", "x")).await;
-    assert!(status == 403 || status == 404, "{answer}");
+    assert_eq!((status, answer["error"]["type"].as_str()), (403, Some("permission_error")), "{answer}");
     let (status, headers, _) =
         ask(TOKEN, "/v1/responses", json!({"model": "gemini-2.5-flash", "input": "x"})).await;
     assert_eq!((status, headers["x-ratelimit-limit-requests"].to_str().unwrap()), (200, "3"));

@@ -217,7 +217,6 @@ const OPENAI: &[(&str, &str)] = &[
     ("GET", "batches"),
     ("GET", "batches/b-1"),
     ("POST", "batches/b-1/cancel"),
-    ("POST", "responses"),
     ("POST", "audio/speech"),
     ("POST", "audio/transcriptions"),
     ("GET", "files"),

@@ -569,11 +569,16 @@ async fn check_asks_about_each_key_without_spending_quota() {
     let (status, text) = options().run();
     assert!(status.success(), "{text}");
     assert_eq!(text.matches(": well").count(), 4, "{text}");
+    // Beside the keys, the models that other vendors' names stand for.
+    assert!(!text.contains("does not know"), "{text}");
     for request in simulator.requests() {
-        assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/v1beta/models"));
+        assert_eq!(request.method, "GET");
+        assert!(request.path == "/v1beta/models" || request.path.ends_with("-latest"), "{}", request.path);
     }
     assert_eq!(simulator.stats().by_key.len(), 3);
 
+    let gone = options().set("formats.models", r#"{"claude-x" = "gemini-no-more"}"#).run().1;
+    assert!(gone.contains("gemini-no-more, which Google does not know"), "{gone}");
     simulator.set_key_state(&secret(1), KeyState::Invalid);
     simulator.set_key_state(&secret(2), KeyState::Suspended);
     let (status, text) = options().run();

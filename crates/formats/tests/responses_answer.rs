@@ -351,8 +351,8 @@ fn a_failure_before_anything_is_sent_is_left_to_the_caller() {
             true,
         ),
         (vec![json!({}), overloaded.clone()], StreamEnd::Complete, false),
-        (vec![], StreamEnd::Complete, false),
-        (vec![], StreamEnd::Broken("gone".to_owned()), false),
+        (vec![], StreamEnd::Complete, true),
+        (vec![], StreamEnd::Broken("gone".to_owned()), true),
         (vec![json!(3)], StreamEnd::Complete, false),
     ] {
         let mut stream = ResponsesStream::new(memory_of(&asked()), seed());

@@ -4,7 +4,6 @@
 use crate::{http::error::GatewayError, settings::FormatName};
 use actix_web::HttpResponseBuilder;
 use bytes::Bytes;
-use callers::Denial;
 use formats::{
     AnswerFault, AnswerSeed, AnswerStream, GeminiCall, StreamEnd, TranslationError, UnaryAnswer,
     anthropic::{self, ErrorType, MessagesAnswer, MessagesStream},
@@ -165,7 +164,6 @@ impl ClientFormat {
                         (529, ErrorType::Overloaded)
                     }
                     GatewayError::GuessedTooOften { .. } => (429, ErrorType::RateLimit),
-                    GatewayError::Denied(Denial::Model) => (404, ErrorType::NotFound),
                     _ => {
                         let (status, kind, _) = anthropic::google_error(told.status, &told.message);
                         (status, kind)

@@ -263,6 +263,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
                 ("project", maybe(text())),
                 ("project_number", maybe(text())),
                 ("state", text()),
+                ("since", maybe(time())),
                 ("reason", maybe(text())),
                 ("back_in_s", maybe(count())),
                 ("added", maybe(time())),
