@@ -47,7 +47,7 @@ impl Listeners {
             listener.ended(&transaction);
         }
         if let Some(account) = &self.account {
-            account.leave(transaction);
+            account.leave(&transaction);
         }
     }
 }

@@ -24,20 +24,18 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.default_service(web::to(forward::forward));
 }
 
-/// Registers the routes of other vendors' formats.
+/// Registers the routes of other vendors' formats. As scopes, since a pattern would be tried on every request's path.
 fn translated_routes(config: &mut web::ServiceConfig) {
     // Three kinds of clients read the models; those of Anthropic's say so.
-    let models = || {
-        let of_anthropic =
-            guard::fn_guard(|context| context.head().headers().contains_key("anthropic-version"));
-        web::route().guard(guard::Get()).guard(of_anthropic).to(translated::serve)
-    };
+    let of_anthropic = guard::fn_guard(|context| context.head().headers().contains_key("anthropic-version"));
     config
-        .route("/v1/messages", web::route().to(translated::serve))
-        .route("/v1/messages/{rest:.*}", web::route().to(translated::serve))
-        .route("/v1/responses", web::route().to(translated::serve))
-        .route("/v1/responses/{rest:.*}", web::route().to(translated::serve))
-        .route("/anthropic/{rest:.*}", web::route().to(translated::serve))
-        .route("/v1/models", models())
-        .route("/v1/models/{id}", models());
+        .service(web::scope("/v1/messages").default_service(web::to(translated::serve)))
+        .service(web::scope("/v1/responses").default_service(web::to(translated::serve)))
+        .service(web::scope("/anthropic").default_service(web::to(translated::serve)))
+        .service(
+            web::scope("/v1/models")
+                .guard(guard::Get())
+                .guard(of_anthropic)
+                .default_service(web::to(translated::serve)),
+        );
 }

@@ -60,15 +60,7 @@ const CLOSED: &[(&str, Dialect)] = &[
 ];
 
 /// The routes of translated formats, as the table has them.
-const TRANSLATED: [&str; 7] = [
-    "/v1/messages",
-    "/v1/messages/{rest:.*}",
-    "/v1/responses",
-    "/v1/responses/{rest:.*}",
-    "/anthropic/{rest:.*}",
-    "/v1/models",
-    "/v1/models/{id}",
-];
+const TRANSLATED: [&str; 4] = ["/v1/messages", "/v1/responses", "/anthropic", "/v1/models"];
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "HEAD"];
 

@@ -42,10 +42,10 @@ pub(super) struct AccountRules {
 
 impl Account {
     /// Leaves a transaction to be counted. Never waits longer than it takes the accountant to swap what is there.
-    pub fn leave(&self, transaction: Transaction) {
+    pub fn leave(&self, transaction: &Transaction) {
         let mut left = self.left();
         let LeftTransactions { groups, recent, rules } = &mut *left;
-        if !groups.add(&transaction, MOST_CLASSES, &rules.prompt_bounds, self.status_of) {
+        if !groups.add(transaction, MOST_CLASSES, &rules.prompt_bounds, self.status_of) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         if rules.keeps_recent {

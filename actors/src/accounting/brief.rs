@@ -4,7 +4,12 @@
 
 use crate::transaction::{Attempt, End, Transaction};
 use chrono::{DateTime, Utc};
-use gemini::{fault::Kind, operation::Verb, path::Dialect, usage::Usage};
+use gemini::{
+    fault::Kind,
+    operation::Verb,
+    path::Dialect,
+    usage::{Usage, UsageForm},
+};
 use http::Method;
 use keypool::{Choice, KeyId, Project};
 use std::{str, time::Duration};
@@ -13,43 +18,90 @@ use std::{str, time::Duration};
 const METHODS: [Method; 7] =
     [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
 
-/// What of a transaction is no text.
+/// What of a transaction is no text. Times are microseconds, as exact as the log's; what is beyond any number's room has no
+/// brief form.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Brief {
-    pub(super) ended: DateTime<Utc>,
+    /// Since 1970.
+    ended_us: i64,
+    /// Where the texts begin, and the length of each: id, path, verb, caller, model, key, project. Nothing is not the same as
+    /// empty.
+    start: u32,
+    lengths: [u16; 7],
+    total_us: u32,
+    queued_us: u32,
+    first_byte_us: u32,
+    bytes_in: u32,
+    bytes_out: u32,
+    tokens: [u32; 6],
+    form: Option<UsageForm>,
+    status: u16,
     dialect: Dialect,
     method: u8,
-    verb: Option<&'static str>,
     streamed: bool,
-    attempt: Option<BriefAttempt>,
-    status: u16,
     end: End,
-    first_byte: Option<Duration>,
-    total: Duration,
-    queued: Duration,
-    bytes_in: u64,
-    bytes_out: u64,
-    usage: Option<Usage>,
-    texts: TextPlaces,
+    attempt: Option<BriefAttempt>,
 }
 
 /// The only attempt, which has no detail.
 #[derive(Clone, Copy, Debug)]
 struct BriefAttempt {
+    start_us: u32,
+    took_us: u32,
+    status: Option<u16>,
     choice: Choice,
     is_probe: bool,
-    start: Duration,
-    status: Option<u16>,
     fault: Option<Kind>,
-    took: Duration,
 }
 
-/// Where a transaction's texts begin, and the length of each: id, path, caller, model, key, project. Nothing is not the same
-/// as empty.
-#[derive(Clone, Copy, Debug)]
-struct TextPlaces {
-    start: usize,
-    lengths: [u16; 6],
+impl Brief {
+    /// When the transaction ended.
+    pub(super) fn ended(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.ended_us).unwrap_or_default()
+    }
+}
+
+/// A number that is not there.
+const NO_NUMBER: u32 = u32::MAX;
+
+/// The number where it has room.
+fn small(number: u64) -> Option<u32> {
+    u32::try_from(number).ok().filter(|&number| number != NO_NUMBER)
+}
+
+fn micros(duration: Duration) -> Option<u32> {
+    u32::try_from(duration.as_micros()).ok().filter(|&micros| micros != NO_NUMBER)
+}
+
+fn duration(micros: u32) -> Duration {
+    Duration::from_micros(micros.into())
+}
+
+/// All where each number that is there has room.
+fn tokens(usage: &Usage) -> Option<[u32; 6]> {
+    let Usage {
+        prompt_tokens,
+        output_tokens,
+        thoughts_tokens,
+        cached_tokens,
+        tool_tokens,
+        total_tokens,
+        form: _,
+    } = *usage;
+    let mut all = [NO_NUMBER; 6];
+    let counts = [prompt_tokens, output_tokens, thoughts_tokens, cached_tokens, tool_tokens, total_tokens];
+    for (kept, count) in all.iter_mut().zip(counts) {
+        if let Some(count) = count {
+            *kept = small(count)?;
+        }
+    }
+    Some(all)
+}
+
+fn usage(tokens: [u32; 6], form: UsageForm) -> Usage {
+    let [prompt_tokens, output_tokens, thoughts_tokens, cached_tokens, tool_tokens, total_tokens] =
+        tokens.map(|count| (count != NO_NUMBER).then_some(count.into()));
+    Usage { prompt_tokens, output_tokens, thoughts_tokens, cached_tokens, tool_tokens, total_tokens, form }
 }
 
 /// The length of a text that is not there.
@@ -75,9 +127,18 @@ impl BriefText {
             None => None,
         };
         let method = METHODS.iter().position(|method| *method == transaction.method)?;
+        let (form, counts) = match &transaction.usage {
+            Some(usage) => (Some(usage.form), tokens(usage)?),
+            None => (None, [NO_NUMBER; 6]),
+        };
+        let first_byte_us = match transaction.first_byte {
+            Some(first_byte) => micros(first_byte)?,
+            None => NO_NUMBER,
+        };
         let texts = [
             Some(transaction.id.as_str()),
             Some(&transaction.path),
+            verb,
             transaction.caller.as_deref(),
             transaction.model.as_deref(),
             attempt.map(|attempt| attempt.key.as_str()),
@@ -86,90 +147,77 @@ impl BriefText {
         if texts.iter().flatten().any(|text| text.len() >= usize::from(NONE)) {
             return None;
         }
-        let mut places = TextPlaces { start: self.0.len(), lengths: [NONE; 6] };
-        for (length, text) in places.lengths.iter_mut().zip(texts) {
+        let attempt = match attempt {
+            Some(&Attempt { choice, is_probe, start, status, fault, took, .. }) => {
+                let (start_us, took_us) = (micros(start)?, micros(took)?);
+                Some(BriefAttempt { start_us, took_us, status, choice, is_probe, fault })
+            }
+            None => None,
+        };
+        let &Transaction { dialect, streamed, status, end, .. } = transaction;
+        let mut brief = Brief {
+            ended_us: transaction.ended.timestamp_micros(),
+            start: u32::try_from(self.0.len()).ok()?,
+            lengths: [NONE; 7],
+            total_us: micros(transaction.total)?,
+            queued_us: micros(transaction.queued)?,
+            first_byte_us,
+            bytes_in: small(transaction.bytes_in)?,
+            bytes_out: small(transaction.bytes_out)?,
+            tokens: counts,
+            form,
+            status,
+            dialect,
+            method: u8::try_from(method).ok()?,
+            streamed,
+            end,
+            attempt,
+        };
+        for (length, text) in brief.lengths.iter_mut().zip(texts) {
             if let Some(text) = text {
                 *length = u16::try_from(text.len()).unwrap_or(NONE);
                 self.0.extend_from_slice(text.as_bytes());
             }
         }
-        let &Transaction { dialect, streamed, status, end, first_byte, total, ended, queued, .. } =
-            transaction;
-        let &Transaction { bytes_in, bytes_out, usage, .. } = transaction;
-        let attempt = attempt.map(|attempt| {
-            let &Attempt { choice, is_probe, start, status, fault, took, .. } = attempt;
-            BriefAttempt { choice, is_probe, start, status, fault, took }
-        });
-        let method = u8::try_from(method).ok()?;
-        let texts = places;
-        Some(Brief {
-            ended,
-            dialect,
-            method,
-            verb,
-            streamed,
-            attempt,
-            status,
-            end,
-            first_byte,
-            total,
-            queued,
-            bytes_in,
-            bytes_out,
-            usage,
-            texts,
-        })
+        Some(brief)
     }
 
     /// Makes it whole again.
     pub(super) fn whole(&self, brief: &Brief) -> Transaction {
-        let mut at = brief.texts.start;
-        let texts = brief.texts.lengths.map(|length| {
+        let mut at = brief.start as usize;
+        let texts = brief.lengths.map(|length| {
             let end = at + usize::from(if length == NONE { 0 } else { length });
             let text = str::from_utf8(self.0.get(at..end).unwrap_or_default()).unwrap_or_default();
             at = end;
             (length != NONE).then_some(text)
         });
-        let [id, path, caller, model, key, project] = texts;
-        let &Brief {
-            ended,
-            dialect,
-            streamed,
-            status,
-            end,
-            first_byte,
-            total,
-            queued,
-            bytes_in,
-            bytes_out,
-            usage,
-            ..
-        } = brief;
+        let [id, path, verb, caller, model, key, project] = texts;
         let attempt = brief.attempt.map(|attempt| {
-            let BriefAttempt { choice, is_probe, start, status, fault, took } = attempt;
+            let BriefAttempt { start_us, took_us, status, choice, is_probe, fault } = attempt;
             let (key, project) = (KeyId::from(key.unwrap_or_default()), project.map(Project::from));
+            let (start, took) = (duration(start_us), duration(took_us));
             Attempt { key, project, choice, is_probe, start, status, fault, took, detail: None }
         });
         Transaction {
             id: id.unwrap_or_default().to_owned(),
             caller: caller.map(Into::into),
-            dialect,
+            dialect: brief.dialect,
             method: METHODS.get(usize::from(brief.method)).cloned().unwrap_or_default(),
-            verb: brief.verb.map(Verb::of),
-            streamed,
+            verb: verb.map(Verb::of),
+            streamed: brief.streamed,
             path: path.unwrap_or_default().to_owned(),
             model: model.map(Into::into),
             attempts: attempt.into_iter().collect(),
-            status,
+            status: brief.status,
             failure: None,
-            end,
-            first_byte,
-            total,
-            ended,
-            queued,
-            bytes_in,
-            bytes_out,
-            usage,
+            end: brief.end,
+            first_byte: (brief.first_byte_us != NO_NUMBER).then(|| duration(brief.first_byte_us)),
+            total: duration(brief.total_us),
+            ended: brief.ended(),
+            queued: duration(brief.queued_us),
+            bytes_in: brief.bytes_in.into(),
+            bytes_out: brief.bytes_out.into(),
+            usage: brief.form.map(|form| usage(brief.tokens, form)),
             detail: None,
         }
     }
@@ -183,15 +231,14 @@ impl BriefText {
 mod tests {
     use super::*;
     use crate::{failure::Failure, transaction::Detail};
-    use gemini::usage::UsageForm;
 
     fn transaction() -> Transaction {
         Transaction {
             ended: DateTime::from_timestamp_micros(1_793_484_000_123_456).unwrap(),
             verb: Some(Verb::of("generateContent")),
             bytes_in: 17,
-            bytes_out: u64::MAX,
-            first_byte: Some(Duration::from_nanos(12_345)),
+            bytes_out: 4_000_000_000,
+            first_byte: Some(Duration::from_micros(12_345)),
             total: Duration::from_secs(3),
             queued: Duration::from_millis(7),
             usage: Some(Usage { prompt_tokens: Some(5), form: UsageForm::OpenAi, ..Usage::default() }),
@@ -238,6 +285,9 @@ mod tests {
             changed(|it| it.method = "BREW".parse().unwrap()),
             changed(|it| it.verb = Some(Verb::of("brew"))),
             changed(|it| it.path = "p".repeat(70_000)),
+            changed(|it| it.bytes_out = u64::from(u32::MAX)),
+            changed(|it| it.total = Duration::from_secs(2 * 3_600)),
+            changed(|it| it.usage.as_mut().unwrap().total_tokens = Some(u64::MAX)),
         ] {
             assert!(text.brief(&transaction).is_none(), "{transaction:?}");
         }
@@ -246,6 +296,6 @@ mod tests {
 
     #[test]
     fn a_brief_form_is_small() {
-        assert!(size_of::<Brief>() <= 320, "{}", size_of::<Brief>());
+        assert!(size_of::<Brief>() <= 112, "{}", size_of::<Brief>());
     }
 }

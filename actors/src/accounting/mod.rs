@@ -313,9 +313,9 @@ mod tests {
                 let (accounts, arbiter) = start(path.clone(), CallerNames::Tokens, &health);
                 let (one, other) = (accounts.account(), accounts.account());
                 for life in 1..=3_u64 {
-                    one.leave(transaction("alice"));
+                    one.leave(&transaction("alice"));
                     assert!(accounts.flush(PATIENCE).await);
-                    other.leave(transaction("bob"));
+                    other.leave(&transaction("bob"));
                     accounts.panic();
                     while health.components()["accountant"].restarts < life {
                         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -348,11 +348,11 @@ mod tests {
         actix_rt::System::new().block_on(async {
             let (accounts, arbiter) = start(PathBuf::new(), CallerNames::PoolKeys, &Arc::default());
             let account = accounts.account();
-            account.leave(transaction("key-0123"));
-            account.leave(transaction("key-4567"));
-            account.leave(Transaction { caller: None, attempts: Vec::new(), ..transaction("nobody") });
+            account.leave(&transaction("key-0123"));
+            account.leave(&transaction("key-4567"));
+            account.leave(&Transaction { caller: None, attempts: Vec::new(), ..transaction("nobody") });
             // A token that was made meanwhile is a caller of its own.
-            account.leave(transaction("alice"));
+            account.leave(&transaction("alice"));
             assert!(accounts.flush(PATIENCE).await);
             let counted = [("", 1), ("alice", 1), ("pool", 2)].map(|(name, count)| (name.to_owned(), count));
             assert_eq!(callers(&accounts), counted);
@@ -367,10 +367,10 @@ mod tests {
             let account = accounts.account();
             let settings = &accounts.shared.settings;
             let (retention, prices) = (settings.retention, settings.prices.clone());
-            account.leave(transaction("key-0123"));
+            account.leave(&transaction("key-0123"));
             let callers_now = CallerNames::Tokens;
             accounts.revise(AccountingRules { retention, prices, callers: callers_now, per_key: false });
-            account.leave(transaction("key-0123"));
+            account.leave(&transaction("key-0123"));
             assert!(accounts.flush(PATIENCE).await);
             assert_eq!(callers(&accounts), [("key-0123".to_owned(), 1), ("pool".to_owned(), 1)]);
             arbiter.stop();
@@ -386,15 +386,15 @@ mod tests {
             let asked =
                 |n: usize| Transaction { model: Some(format!("model-{n}").into()), ..transaction("alice") };
             for n in 0..account::MOST_CLASSES + 5 {
-                account.leave(asked(n));
+                account.leave(&asked(n));
             }
-            account.leave(asked(0));
+            account.leave(&asked(0));
             assert_eq!(workers.lost(), 5);
             let mut counting = Counting::new(&accounts.shared.settings);
             let ring = &accounts.shared.keys.ring();
             counting.count(&workers, 1, ring);
             assert_eq!(counting.since_start().requests(), account::MOST_CLASSES as u64 + 1);
-            account.leave(asked(account::MOST_CLASSES));
+            account.leave(&asked(account::MOST_CLASSES));
             counting.count(&workers, 2, ring);
             assert_eq!(
                 (workers.lost(), counting.since_start().requests()),
@@ -415,7 +415,7 @@ mod tests {
             let account = workers.account();
             // A request a second for eight hours, none of which can be written.
             for second in 0..8 * 3_600 {
-                account.leave(transaction("alice"));
+                account.leave(&transaction("alice"));
                 counting.count(&workers, second, ring);
             }
             let (_, unwritten) = counting.unwritten();

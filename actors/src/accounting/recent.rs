@@ -28,7 +28,6 @@ pub(super) struct RecentPart {
 }
 
 /// Nearly all are brief, and lie one after the other: no pointer is followed.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 #[derive(Clone, Copy, Debug)]
 enum Entry {
     Brief(Brief),
@@ -38,14 +37,14 @@ enum Entry {
 
 impl RecentPart {
     /// Writes one down, unless there are too many.
-    pub(super) fn push(&mut self, transaction: Transaction) {
+    pub(super) fn push(&mut self, transaction: &Transaction) {
         if self.entries.len() >= MOST_AT_ONCE {
             return;
         }
-        let entry = if let Some(brief) = self.text.brief(&transaction) {
+        let entry = if let Some(brief) = self.text.brief(transaction) {
             Entry::Brief(brief)
         } else {
-            self.wholes.push(transaction);
+            self.wholes.push(transaction.clone());
             Entry::Whole(self.wholes.len() - 1)
         };
         self.entries.push(entry);
@@ -64,7 +63,7 @@ impl RecentPart {
 
     fn ended(&self, at: usize) -> DateTime<Utc> {
         match &self.entries[at] {
-            Entry::Brief(brief) => brief.ended,
+            Entry::Brief(brief) => brief.ended(),
             Entry::Whole(place) => self.wholes[*place].ended,
         }
     }
@@ -158,7 +157,7 @@ impl RecentTransactions {
             return;
         };
         for (part, at) in slice.in_order() {
-            last.push(slice.parts[part].whole(at));
+            last.push(&slice.parts[part].whole(at));
         }
         for part in slice.parts {
             self.recycle(part);
@@ -189,7 +188,7 @@ impl RecentTransactions {
 fn join(slice: &RecentSlice) -> RecentSlice {
     let mut one = RecentPart::default();
     for (part, at) in slice.in_order() {
-        one.push(slice.parts[part].whole(at));
+        one.push(&slice.parts[part].whole(at));
     }
     RecentSlice { first: slice.first, parts: vec![Arc::new(one)] }
 }
@@ -242,7 +241,7 @@ mod tests {
         let mut part = RecentPart::default();
         for ms in times {
             let ended = DateTime::from_timestamp_millis(ms).unwrap();
-            part.push(Transaction {
+            part.push(&Transaction {
                 ended,
                 id: ms.to_string(),
                 ..crate::testing::transaction("alice", "/p")
