@@ -37,7 +37,7 @@ path** under `/v1`, `/v1beta` or `/v1alpha` (or a version yet to come), `/upload
 the OpenAI layer under `/v1beta/openai`, `/openai/v1` or `/v1`, **is forwarded as well**, with any method. Request and \
 answer bodies pass byte for byte, so Google's own reference holds for every field, and Google's errors come unchanged.
 
-A client shows its gateway token as `x-goog-api-key`, as `Authorization: Bearer` or as `?key=`, on any path. Paths \
+A client shows its gateway token as `x-goog-api-key`, `x-api-key`, `Authorization: Bearer` or `?key=`, on any path. Paths \
 under `/v1` that both formats know (`/v1/models`, `/v1/files`, `/v1/batches`) are OpenAI's for a Bearer token and \
 Google's otherwise.
 
@@ -75,7 +75,7 @@ pub(super) fn page(config: &mut web::ServiceConfig) {
 }
 
 fn document() -> OpenApi {
-    let tags = [Role::Gateway, Role::Caller, Role::Gemini, Role::OpenAi]
+    let tags = [Role::Gateway, Role::Caller, Role::Gemini, Role::OpenAi, Role::Translated]
         .map(|role| TagBuilder::new().name(role.tag()).description(Some(role.about())).build());
     OpenApiBuilder::new()
         .info(
@@ -116,6 +116,7 @@ fn paths() -> Paths {
             Role::Caller => asked(operation),
             Role::Gemini => forwarded(operation, ErrorForm::Status, [GOOG_HEADER, BEARER, QUERY_KEY]),
             Role::OpenAi => forwarded(operation, ErrorForm::OpenAi, [BEARER, GOOG_HEADER, QUERY_KEY]),
+            Role::Translated => translated(operation),
         };
         paths = paths.path(endpoint.path, PathItem::new(endpoint.method, operation));
     }
@@ -159,6 +160,19 @@ fn asked(operation: OperationBuilder) -> Operation {
     ));
     let unknown = response_name(&GatewayError::CredentialUnknown, ErrorForm::Status);
     operation.response("401", Ref::from_response_name(unknown)).build()
+}
+
+/// Any one credential will do. Errors are the vendor's, in its own form.
+fn translated(operation: OperationBuilder) -> Operation {
+    let securities = [BEARER, GOOG_HEADER, QUERY_KEY]
+        .map(|name| SecurityRequirement::new(name, std::iter::empty::<String>()));
+    operation
+        .securities(Some(securities))
+        .response(
+            "default",
+            Response::new("An error, Google's or the gateway's, in the vendor's own words and form."),
+        )
+        .build()
 }
 
 /// Any one credential will do; the first is the format's own. The gateway's errors are named, Google's can be any.

@@ -1,17 +1,10 @@
 //! Events as both vendors frame them: `event:` with the name, which Python's Anthropic SDK insists on, and `data:` with
 //! one line of JSON.
 
-use bytes::Bytes;
 use serde::Serialize;
 
-/// Frames one event. `data` must be of a type whose serialisation cannot fail.
-pub fn event<T: Serialize + ?Sized>(name: &str, data: &T) -> Bytes {
-    let mut frame = Vec::with_capacity(256);
-    append_event(&mut frame, name, data);
-    Bytes::from(frame)
-}
-
-/// Frames one event behind others, so that those of one moment are one piece.
+/// Frames one event behind others, so that those of one moment are one piece. `data` must be of a type whose serialisation
+/// cannot fail.
 pub fn append_event<T: Serialize + ?Sized>(frames: &mut Vec<u8>, name: &str, data: &T) {
     frames.extend_from_slice(b"event: ");
     frames.extend_from_slice(name.as_bytes());
@@ -37,6 +30,8 @@ mod tests {
     #[test]
     fn an_event_is_two_lines_whatever_is_in_it() {
         let raw: &RawValue = serde_json::from_str("{\"a\":\r\n\"b\\n\"}").unwrap();
-        assert_eq!(event("ping", raw), "event: ping\ndata: {\"a\":  \"b\\n\"}\n\n");
+        let mut frames = Vec::new();
+        append_event(&mut frames, "ping", raw);
+        assert_eq!(frames, b"event: ping\ndata: {\"a\":  \"b\\n\"}\n\n");
     }
 }

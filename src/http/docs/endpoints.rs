@@ -17,6 +17,8 @@ pub(super) enum Role {
     Gemini,
     /// Google's OpenAI-compatible layer.
     OpenAi,
+    /// Another vendor's, which the gateway translates.
+    Translated,
 }
 
 impl Role {
@@ -26,6 +28,7 @@ impl Role {
             Self::Caller => "caller",
             Self::Gemini => "Gemini",
             Self::OpenAi => "OpenAI",
+            Self::Translated => "translated",
         }
     }
 
@@ -40,6 +43,11 @@ impl Role {
             Self::OpenAi => {
                 "Google's OpenAI-compatible layer, as OpenAI's SDKs speak it with `base_url` ending in `/v1`. The same \
                  paths work under `/v1beta/openai` and `/openai/v1`."
+            }
+            Self::Translated => {
+                "Anthropic's Messages and OpenAI's Responses, which Google does not offer: the gateway translates them. Names of \
+                 models are mapped (`formats.models`), and errors come in the vendor's own form. `GET /v1/models` with an \
+                 `anthropic-version` header lists the models in Anthropic's; the Messages paths work under `/anthropic/v1` too."
             }
         }
     }
@@ -152,7 +160,7 @@ impl Endpoint {
 
 /// Every endpoint of the document, in its order.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    [gateway(), caller(), gemini(), openai()].into_iter().flatten().collect()
+    [gateway(), caller(), gemini(), openai(), translated()].into_iter().flatten().collect()
 }
 
 fn gateway() -> Vec<Endpoint> {
@@ -258,6 +266,51 @@ fn gemini() -> Vec<Endpoint> {
             .may_have("pageToken", "`nextPageToken` of the page before.")
             .gives(json!({ "models": [model()] })),
         of(GET, "/v1beta/models/{model}", "getModel", "One model").with_model("gemini-2.5-flash").gives(model()),
+    ]
+}
+
+fn translated() -> Vec<Endpoint> {
+    let of = |path, id, summary| Endpoint::new(Role::Translated, POST, path, id, summary);
+    let message = || json!([{ "role": "user", "content": "Say hello." }]);
+    vec![
+        of("/v1/messages", "createMessage", "Anthropic: a message, whole or streamed")
+            .about("Streamed with `\"stream\": true`.")
+            .takes(json!({ "model": "claude-sonnet-5", "max_tokens": 100, "messages": message() }))
+            .gives(json!({
+                "id": "msg_1f", "type": "message", "role": "assistant", "model": "claude-sonnet-5",
+                "content": [{ "type": "text", "text": "Hello!" }], "stop_reason": "end_turn", "stop_sequence": null,
+                "usage": {
+                    "input_tokens": 3, "output_tokens": 2, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0
+                }
+            }))
+            .streams(
+                "event: message_start\ndata: {\"type\":\"message_start\", ...}\n\nevent: message_stop\ndata: \
+                 {\"type\":\"message_stop\"}\n\n",
+            ),
+        of("/v1/messages/count_tokens", "countMessageTokens", "Anthropic: how many tokens a message has")
+            .takes(json!({ "model": "claude-sonnet-5", "messages": message() }))
+            .gives(json!({ "input_tokens": 3 })),
+        of("/v1/responses", "createResponse", "OpenAI: a response, whole or streamed")
+            .about(
+                "Kept for its caller unless `store` is false: `previous_response_id` goes on from it, and \
+                 `/v1/responses/{id}` shows it to GET and forgets it for DELETE.",
+            )
+            .takes(json!({ "model": "gemini-2.5-flash", "input": "Say hello." }))
+            .gives(json!({
+                "id": "resp_1f", "object": "response", "status": "completed", "model": "gemini-2.5-flash",
+                "output": [{
+                    "type": "message", "id": "msg_1f", "status": "completed", "role": "assistant",
+                    "content": [{ "type": "output_text", "text": "Hello!", "annotations": [] }]
+                }],
+                "usage": { "input_tokens": 3, "output_tokens": 2, "total_tokens": 5 }
+            }))
+            .streams(
+                "event: response.created\ndata: {\"type\":\"response.created\", ...}\n\nevent: response.completed\ndata: \
+                 {\"type\":\"response.completed\", ...}\n\n",
+            ),
+        of("/v1/responses/input_tokens", "countResponseTokens", "OpenAI: how many tokens a response's input has")
+            .takes(json!({ "model": "gemini-2.5-flash", "input": "Say hello." }))
+            .gives(json!({ "object": "response.input_tokens", "input_tokens": 3 })),
     ]
 }
 

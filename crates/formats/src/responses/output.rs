@@ -52,7 +52,7 @@ pub(super) struct OutputWriter {
 #[derive(Debug, Default)]
 struct EventLog {
     next_number: u64,
-    frames: Vec<Bytes>,
+    frames: Vec<u8>,
 }
 
 /// An item that more may be added to.
@@ -118,7 +118,11 @@ impl OutputWriter {
 
     /// Takes the events that are to be sent.
     pub(super) fn take_events(&mut self) -> Vec<Bytes> {
-        self.events.as_mut().map(|log| std::mem::take(&mut log.frames)).unwrap_or_default()
+        let Some(log) = self.events.as_mut().filter(|log| !log.frames.is_empty()) else { return Vec::new() };
+        let told = Bytes::copy_from_slice(&log.frames);
+        // Its room serves the next ones.
+        log.frames.clear();
+        vec![told]
     }
 
     /// Writes an event, if anybody hears it.
@@ -126,7 +130,7 @@ impl OutputWriter {
         if let Some(log) = &mut self.events {
             let event = ResponseEvent { r#type: kind, sequence_number: log.next_number, ..event };
             log.next_number += 1;
-            log.frames.push(sse::event(kind, &event));
+            sse::append_event(&mut log.frames, kind, &event);
         }
     }
 
