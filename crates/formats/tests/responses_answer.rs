@@ -42,15 +42,15 @@ fn events(stream: &mut ResponsesStream, chunks: &[Value], how: StreamEnd) -> Vec
         frames.extend(stream.push(chunk.to_string().as_bytes()));
     }
     frames.extend(stream.end(how));
-    let event = |frame: &bytes::Bytes| {
-        let text = std::str::from_utf8(frame).unwrap();
-        let (name, rest) = text.strip_prefix("event: ").unwrap().split_once('\n').unwrap();
+    let text = String::from_utf8(frames.concat()).unwrap();
+    let event = |frame: &str| {
+        let (name, rest) = frame.strip_prefix("event: ").unwrap().split_once('\n').unwrap();
         let event: Value =
             serde_json::from_str(rest.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap()).unwrap();
         assert_eq!(event["type"], name);
         event
     };
-    frames.iter().map(event).collect()
+    text.split_inclusive("\n\n").map(event).collect()
 }
 
 fn streamed(chunks: &[Value]) -> Vec<Value> {
