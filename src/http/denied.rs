@@ -2,7 +2,7 @@
 //! words, the header that names the limit, and what clients decide by. Statuses are chosen by `error`.
 
 use callers::{Denial, LimitName, LimitReached, Opens};
-use gemini::dialect::SpentQuota;
+use gemini::dialect::{SpentQuota, whole_seconds};
 use gemini_balance_actors::caller_cuts::CUT_MESSAGE;
 use std::{borrow::Cow, time::Duration};
 
@@ -31,7 +31,7 @@ pub(super) fn message(denial: &Denial) -> Cow<'static, str> {
 
 fn limit_message(reached: &LimitReached) -> String {
     let limit = limit_in_words(reached);
-    match (reached.name.is_budget(), whole_seconds(reached.opens)) {
+    match (reached.name.is_budget(), whole_seconds(reached.opens.ask_again_in())) {
         (false, seconds) => format!("This token's limit of {limit} is reached: try again in {seconds} s."),
         (true, seconds) if is_spent(reached) => {
             format!(
@@ -75,10 +75,6 @@ pub(super) fn retry_in(denial: &Denial) -> Option<Duration> {
         Denial::Limit(reached) => Some(reached.opens.ask_again_in()),
         _ => None,
     }
-}
-
-fn whole_seconds(opens: Opens) -> u64 {
-    u64::try_from(opens.ask_again_in().as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
 }
 
 /// Returns the budget that is spent, as Google's clients read of a quota.

@@ -14,7 +14,7 @@ use actix_web::{
 use callers::Denial;
 use formats::TranslationError;
 use gemini::{
-    dialect::{self, ErrorForm},
+    dialect::{self, ErrorForm, whole_seconds},
     path::PathError,
 };
 use gemini_balance_actors::{Failure, live::Close};
@@ -359,11 +359,6 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::ModelDown { .. } | Refusal::RetryBudget => "the model fails on every key",
         Refusal::RouteDown { .. } => "the Gemini API cannot be reached",
     }
-}
-
-/// Whole seconds until a key is back, at least one.
-fn whole_seconds(back_in: Duration) -> u64 {
-    u64::try_from(back_in.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
 }
 
 #[cfg(test)]

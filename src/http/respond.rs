@@ -48,10 +48,7 @@ pub(super) fn respond(
         response.force_close();
     }
     let (body, size) = match answer.body {
-        AnswerBody::Whole(bytes) => {
-            let size = BodySize::Sized(bytes.len() as u64);
-            (Source::Whole(bytes), size)
-        }
+        AnswerBody::Whole(bytes) => return response.body(RelayedBody::whole(bytes, guard, copy)),
         AnswerBody::Stream { pieces, length: Some(length) } => {
             (Source::Stream(pieces), BodySize::Sized(length))
         }
@@ -72,7 +69,7 @@ enum Source {
 }
 
 /// The body as actix-web writes it.
-struct RelayedBody {
+pub(super) struct RelayedBody {
     source: Source,
     size: BodySize,
     /// Whether actix-web may hold bytes that it has not written yet: it writes when it is told to wait.
@@ -82,9 +79,18 @@ struct RelayedBody {
     _passage: InFlightGuard,
 }
 
+impl RelayedBody {
+    /// Makes one that is there at once.
+    pub(super) fn whole(bytes: Bytes, guard: InFlightGuard, copy: Option<AnswerCopy>) -> Self {
+        let size = BodySize::Sized(bytes.len() as u64);
+        let copy = copy.map(Box::new);
+        Self { source: Source::Whole(bytes), size, unwritten: true, copy, _passage: guard }
+    }
+}
+
 /// The upstream broke off: actix-web closes the connection without a clean end.
 #[derive(Debug)]
-struct BrokenOff;
+pub(super) struct BrokenOff;
 
 impl fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -28,7 +28,8 @@ impl fmt::Display for Line<'_> {
         let translated = t.detail.as_ref().and_then(|detail| detail.translated.as_deref());
         let dialect = translated.map_or(dialect, |translated| translated.format);
         write!(f, r#","dialect":"{dialect}","method":"{}""#, t.method)?;
-        if let Some(translated) = translated {
+        // Of what was refused before it was read no model is known.
+        if let Some(translated) = translated.filter(|translated| !translated.asked_model.is_empty()) {
             write!(f, r#","asked_model":{}"#, JsonText(&translated.asked_model))?;
         }
         if let Some(verb) = &t.verb {

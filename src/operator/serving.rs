@@ -2,7 +2,7 @@
 //! `api`, `events` and `assets`; `mod.rs` starts it.
 
 use actix_http::{HttpService, Request, error::DispatchError};
-use actix_server::{Server, ServerBuilder};
+use actix_server::Server;
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{
     Error,
@@ -42,35 +42,13 @@ where
 {
     socket.set_nonblocking(true)?;
     let server = Server::build().workers(1).max_concurrent_connections(MOST_CONNECTIONS).disable_signals();
-    Ok(listen(server, socket, tls, app)?.run())
-}
-
-fn listen<A, F, S, B>(
-    server: ServerBuilder,
-    socket: TcpListener,
-    tls: Option<ServerConfig>,
-    app: A,
-) -> io::Result<ServerBuilder>
-where
-    A: Fn() -> F + Clone + Send + 'static,
-    F: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<
-            Request,
-            Config = AppConfig,
-            Response = ServiceResponse<B>,
-            Error = Error,
-            InitError = (),
-        > + 'static,
-    B: MessageBody + 'static,
-{
     let Some(mut tls) = tls else {
-        return server.listen("operator", socket, move || {
-            fn_service(async |socket| Ok(accepted(socket))).and_then(http(app()))
-        });
+        let plain = move || fn_service(async |socket| Ok(accepted(socket))).and_then(http(app()));
+        return Ok(server.listen("operator", socket, plain)?.run());
     };
     tls.alpn_protocols.push(b"http/1.1".to_vec());
     let tls = Arc::new(tls);
-    server.listen("operator", socket, move || {
+    let sealed = move || {
         let acceptor = TlsAcceptor::from(Arc::clone(&tls));
         let shake_hands = move |socket| {
             let acceptor = acceptor.clone();
@@ -83,7 +61,8 @@ where
             }
         };
         fn_service(shake_hands).and_then(http(app()))
-    })
+    };
+    Ok(server.listen("operator", socket, sealed)?.run())
 }
 
 fn accepted(socket: TcpStream) -> (TcpStream, Option<SocketAddr>) {

@@ -51,7 +51,7 @@ pub struct ResponsesState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponsesStore {
-    /// Nowhere.
+    /// Nowhere: `previous_response_id` finds nothing.
     Off,
     /// In memory, until the process ends.
     Memory,

@@ -6,7 +6,7 @@ mod table;
 
 pub(crate) use question::{Question, TABLE_COLUMNS, time};
 use table::write_table;
-pub(crate) use table::{Format, no_formula};
+pub(crate) use table::{COUNTS, Format, no_formula};
 
 use gemini_balance_actors::accounting::Accounts;
 use gemini_balance_store::{BookError, StoreError};

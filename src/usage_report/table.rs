@@ -23,7 +23,7 @@ impl Format {
 }
 
 /// What is counted, after the time and the labels.
-const COUNTS: [&str; 23] = [
+pub(crate) const COUNTS: [&str; 23] = [
     "requests",
     "answered",
     "client_errors",

@@ -68,7 +68,7 @@ const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "
 enum Dialect {
     Gemini,
     OpenAi,
-    /// By translation.
+    /// Anthropic's, which the gateway translates.
     Anthropic,
 }
 

@@ -18,14 +18,14 @@ fn streamed(mut body: Value) -> Value {
     body
 }
 
+/// Posts a body and returns the answer as it begins.
+async fn send(gateway: &Gateway, path: &str, body: &Value) -> reqwest::Response {
+    let request = client().post(gateway.url(path)).header("content-type", "application/json");
+    request.body(body.to_string()).send().await.unwrap()
+}
+
 async fn post(gateway: &Gateway, path: &str, body: &Value) -> (u16, reqwest::header::HeaderMap, Value) {
-    let answer = client()
-        .post(gateway.url(path))
-        .header("content-type", "application/json")
-        .body(body.to_string())
-        .send()
-        .await
-        .unwrap();
+    let answer = send(gateway, path, body).await;
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     let bytes = answer.bytes().await.unwrap();
     let body =
@@ -35,13 +35,7 @@ async fn post(gateway: &Gateway, path: &str, body: &Value) -> (u16, reqwest::hea
 
 /// The events of a stream: name and data; whether it ended cleanly.
 async fn events(gateway: &Gateway, path: &str, body: &Value) -> (Vec<(String, Value)>, bool) {
-    let answer = client()
-        .post(gateway.url(path))
-        .header("content-type", "application/json")
-        .body(body.to_string())
-        .send()
-        .await
-        .unwrap();
+    let answer = send(gateway, path, body).await;
     assert_eq!(answer.status().as_u16(), 200, "{}", answer.text().await.unwrap());
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
     let (mut text, mut clean) = (Vec::new(), true);
@@ -270,13 +264,7 @@ async fn the_first_delta_is_there_when_googles_first_event_is() {
         ("/v1/messages", streamed(message("gemini-2.5-flash", "x"))),
         ("/v1/responses", json!({"model": "gemini-2.5-flash", "input": "x", "stream": true})),
     ] {
-        let answer = client()
-            .post(gateway.url(path))
-            .header("content-type", "application/json")
-            .body(body.to_string())
-            .send()
-            .await
-            .unwrap();
+        let answer = send(&gateway, path, &body).await;
         let mut pieces = answer.bytes_stream();
         let mut text = String::new();
         let begun = Instant::now();
@@ -317,13 +305,7 @@ async fn signatures_that_google_refuses_and_answers_it_failed_to_form_are_asked_
     simulator.set_faults([Rule::new(Fault::google(GoogleError::SignatureCorrupted)).times(1)]);
     for body in [body.clone(), streamed(body.clone())] {
         simulator.set_faults([Rule::new(Fault::google(GoogleError::SignatureCorrupted)).times(1)]);
-        let answer = client()
-            .post(gateway.url("/v1/messages"))
-            .header("content-type", "application/json")
-            .body(body.to_string())
-            .send()
-            .await
-            .unwrap();
+        let answer = send(&gateway, "/v1/messages", &body).await;
         assert_eq!(answer.status().as_u16(), 200, "{}", answer.text().await.unwrap());
         assert!(answer.text().await.unwrap().contains("seen"));
     }
@@ -338,18 +320,10 @@ async fn signatures_that_google_refuses_and_answers_it_failed_to_form_are_asked_
         (json!({"model": "gemini-2.5-flash", "input": "x", "stream": true}), "/v1/responses"),
     ] {
         simulator.set_conversations([ScriptedConversation::new(steps.clone())]);
-        let ask = async || {
-            client()
-                .post(gateway.url(path))
-                .header("content-type", "application/json")
-                .body(body.to_string())
-                .send()
-                .await
-                .unwrap()
-        };
+        let ask = async || send(&gateway, path, &body).await;
         let answer = ask().await;
         assert!(answer.status() == 200 && answer.text().await.unwrap().contains("well"), "{path}");
-        let answer = ask().await;
+        let answer = send(&gateway, path, &body).await;
         assert_eq!(answer.status().as_u16(), 500, "{path}: never an empty success");
     }
 }
@@ -413,6 +387,42 @@ async fn responses_are_kept_for_their_caller_alone_and_gone_on_from() {
             assert_eq!(ask(&gateway, "GET", alice, &path, json!({})).await.0, 404);
         }
     }
+}
+
+#[tokio::test]
+async fn a_streamed_response_is_kept_however_fast_it_came_and_counts_for_those_that_go_on_from_it() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let step = ScriptedStep { together: true, ..ScriptedStep::texts(["Ada, Countess of Lovelace"]) };
+    simulator.set_conversations([ScriptedConversation::new([step]).then(AfterSteps::Repeat)]);
+    let begin = json!({"model": "gemini-2.5-flash", "input": "who wrote the first program", "stream": true});
+    for _ in 0..5 {
+        let (told, _) = events(&gateway, "/v1/responses", &begin).await;
+        let id = told[0].1["response"]["id"].as_str().unwrap();
+        let next = json!({"model": "gemini-2.5-flash", "input": "when", "previous_response_id": id});
+        let (status, _, answer) = post(&gateway, "/v1/responses", &next).await;
+        assert_eq!(status, 200, "{answer}");
+        let count = async |body: &Value| {
+            let (status, _, counted) = post(&gateway, "/v1/responses/input_tokens", body).await;
+            assert_eq!(status, 200, "{counted}");
+            counted["input_tokens"].as_u64().unwrap()
+        };
+        let alone = json!({"model": "gemini-2.5-flash", "input": "when"});
+        assert!(count(&next).await > count(&alone).await, "what it goes on from counts");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_that_stands_against_asking_once_more_is_no_answer_to_the_request() {
+    let simulator = simulator(1).await;
+    let tokens = format!(r#"[{{name="alice",secret="{TOKEN}",rpm=1}}]"#);
+    let gateway = Options::new(&simulator.url(), 1).set("auth.tokens", tokens).without_token().start();
+    let steps = [ScriptedStep::finished("MALFORMED_FUNCTION_CALL")];
+    simulator.set_conversations([ScriptedConversation::new(steps).then(AfterSteps::Repeat)]);
+    let body = message("gemini-2.5-flash", "x").to_string();
+    let request = stranger().post(gateway.url("/v1/messages")).header("x-api-key", TOKEN).body(body);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 500, "{}", answer.text().await.unwrap());
 }
 
 #[tokio::test]

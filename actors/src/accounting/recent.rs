@@ -22,14 +22,14 @@ const MOST_SPARE: usize = 64;
 /// Transactions that one worker has left, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct RecentPart {
-    entries: Vec<Entry>,
+    entries: Vec<RecentEntry>,
     text: BriefText,
     wholes: Vec<Transaction>,
 }
 
 /// Nearly all are brief, and lie one after the other: no pointer is followed.
 #[derive(Clone, Copy, Debug)]
-enum Entry {
+enum RecentEntry {
     Brief(Brief),
     /// What cannot be told briefly, by its place among the wholes.
     Whole(usize),
@@ -42,10 +42,10 @@ impl RecentPart {
             return;
         }
         let entry = if let Some(brief) = self.text.brief(transaction) {
-            Entry::Brief(brief)
+            RecentEntry::Brief(brief)
         } else {
             self.wholes.push(transaction.clone());
-            Entry::Whole(self.wholes.len() - 1)
+            RecentEntry::Whole(self.wholes.len() - 1)
         };
         self.entries.push(entry);
     }
@@ -63,15 +63,15 @@ impl RecentPart {
 
     fn ended(&self, at: usize) -> DateTime<Utc> {
         match &self.entries[at] {
-            Entry::Brief(brief) => brief.ended(),
-            Entry::Whole(place) => self.wholes[*place].ended,
+            RecentEntry::Brief(brief) => brief.ended(),
+            RecentEntry::Whole(place) => self.wholes[*place].ended,
         }
     }
 
     fn whole(&self, at: usize) -> Transaction {
         match &self.entries[at] {
-            Entry::Brief(brief) => self.text.whole(brief),
-            Entry::Whole(place) => self.wholes[*place].clone(),
+            RecentEntry::Brief(brief) => self.text.whole(brief),
+            RecentEntry::Whole(place) => self.wholes[*place].clone(),
         }
     }
 }

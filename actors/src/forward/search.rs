@@ -19,7 +19,7 @@ use crate::{
 use bytes::Bytes;
 use gemini::{
     absent::absence,
-    dialect::StreamForm,
+    dialect::{StreamForm, whole_seconds},
     names::{OwnedName, in_request},
     operation::{Operation, Streaming},
     path::{Surface, Target},
@@ -196,8 +196,7 @@ fn saying_when(mut ended: Ended<WholeAnswer>) -> Ended<WholeAnswer> {
         && answer.status == StatusCode::TOO_MANY_REQUESTS
         && !answer.headers.contains_key(header::RETRY_AFTER)
     {
-        let seconds = u64::try_from(back_in.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1);
-        answer.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        answer.headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(back_in)));
     }
     ended
 }

@@ -61,7 +61,7 @@ impl StickyHint {
         (!conversation.is_empty()).then(|| Self(XxHash3_64::oneshot(conversation.as_bytes())))
     }
 
-    /// The fingerprint.
+    /// Returns the fingerprint, which the pool keeps the conversation's steps together by.
     pub fn get(self) -> u64 {
         self.0
     }
@@ -158,4 +158,9 @@ pub trait AnswerStream: Send {
     /// Why the answer failed, if it did. Before the client was sent anything, the caller answers with the format's
     /// error (or asks again, [`AnswerFault::may_be_retried`]); afterwards the machine has told the client itself.
     fn fault(&self) -> Option<&AnswerFault>;
+
+    /// The whole answer once it has ended well, in the formats whose clients may go on from it by its id.
+    fn response(&self) -> Option<&Bytes> {
+        None
+    }
 }

@@ -10,14 +10,14 @@ pub enum TranslationError {
     NotJson(String),
     /// A field has a value that nothing can be made of.
     Invalid {
-        /// The field.
+        /// The field whose value it is.
         at: FieldPath,
         /// What is wrong with it, as a sentence that follows the field's name.
         why: String,
     },
     /// A field asks for what Google's models cannot do, and what must not be lost silently.
     Unsupported {
-        /// The field.
+        /// The field that asks for it.
         at: FieldPath,
         /// What is not served, as a sentence that follows the field's name.
         why: String,

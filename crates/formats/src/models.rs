@@ -23,7 +23,7 @@ const LONG_CONTEXT: &str = "[1m]";
 #[derive(Clone, Debug, Default)]
 pub struct ModelMap {
     exact: HashMap<Box<str>, Box<str>>,
-    /// Longest first.
+    /// Pattern, its matcher and its target; the longest pattern first.
     globs: Vec<(Box<str>, WildMatch, Box<str>)>,
 }
 
@@ -47,7 +47,7 @@ pub enum ModelMapError {
     BadTarget {
         /// The name on the left.
         name: String,
-        /// The target.
+        /// What it was to stand for.
         target: String,
     },
     /// The same name is there twice.
@@ -170,9 +170,9 @@ fn is_name(name: &str, wild: bool) -> bool {
 /// What of a model decides how it must be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ModelTraits {
-    /// The generation.
+    /// Which rules of Google's hold for it.
     pub generation: ModelGeneration,
-    /// The tier.
+    /// Which limits of thinking hold for it.
     pub tier: ModelTier,
 }
 
@@ -194,7 +194,7 @@ pub enum ModelGeneration {
 pub enum ModelTier {
     /// Pro, and every name that does not say.
     Pro,
-    /// Flash.
+    /// `flash`: may be asked not to think.
     Flash,
     /// Flash-Lite.
     FlashLite,

@@ -23,7 +23,7 @@ const LEAKED: [&str; 2] = ["default_api:", "default_api."];
 pub struct ClientTool {
     /// The namespace it is in (Responses).
     pub namespace: Option<String>,
-    /// Its name.
+    /// Its name as the client declared it.
     pub name: String,
     /// What its calls look like.
     pub form: ClientToolForm,
@@ -32,7 +32,7 @@ pub struct ClientTool {
 /// What a client's tool is called with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientToolForm {
-    /// An object.
+    /// Its arguments are a JSON object.
     Function,
     /// A text (Responses); declared to Google as a function of one string, `input`.
     Custom,

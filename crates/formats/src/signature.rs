@@ -22,7 +22,7 @@ pub enum CallIdPrefix {
 impl CallIdPrefix {
     const ALL: [Self; 2] = [Self::Toolu, Self::Call];
 
-    /// The prefix.
+    /// Returns what ids begin with.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Toolu => "toolu_",

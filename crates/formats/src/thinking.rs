@@ -17,7 +17,7 @@ pub enum ThinkingRequest {
     Tokens(u32),
     /// As much as the model sees fit, within an effort where one is named.
     Adaptive(Option<ThinkingEffort>),
-    /// This effort.
+    /// As hard as a client's word for it says.
     Effort(ThinkingEffort),
 }
 
@@ -26,9 +26,9 @@ pub enum ThinkingRequest {
 pub enum ThinkingEffort {
     /// Next to nothing.
     Minimal,
-    /// Little.
+    /// `low`: 1,024 tokens on 2.5.
     Low,
-    /// Some.
+    /// `medium`: 8,192 tokens on 2.5.
     Medium,
     /// Much: `high`, `xhigh`, `max`.
     High,
@@ -66,13 +66,13 @@ pub struct ThinkingConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThinkingLevel {
-    /// Flash only.
+    /// `minimal`, which only Flash models know.
     Minimal,
     /// The least a Pro model knows.
     Low,
     /// Between the others.
     Medium,
-    /// The most.
+    /// `high`: as much as the model likes.
     High,
 }
 

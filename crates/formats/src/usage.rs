@@ -15,7 +15,7 @@ pub struct TokenUsage {
     pub tool_use_prompt: u64,
     /// The answer without the thoughts.
     pub candidates: u64,
-    /// The thoughts.
+    /// `thoughtsTokenCount`: not part of the candidates' tokens.
     pub thoughts: u64,
 }
 
@@ -64,11 +64,11 @@ pub struct MessagesUsage {
 pub struct ResponsesUsage {
     /// All that was read.
     pub input_tokens: u64,
-    /// Of it.
+    /// What of the input came from a cache.
     pub input_tokens_details: ResponsesInputDetails,
     /// The answer and the thoughts.
     pub output_tokens: u64,
-    /// Of it.
+    /// What of the output were thoughts.
     pub output_tokens_details: ResponsesOutputDetails,
     /// Input and output.
     pub total_tokens: u64,
@@ -86,7 +86,7 @@ pub struct ResponsesInputDetails {
 /// What of the output of [`ResponsesUsage`] was what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ResponsesOutputDetails {
-    /// The thoughts.
+    /// `thoughtsTokenCount`, which is part of the output tokens here.
     pub reasoning_tokens: u64,
 }
 

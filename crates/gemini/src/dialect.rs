@@ -39,6 +39,11 @@ pub enum StreamForm {
     OpenAi,
 }
 
+/// Returns what `Retry-After` says of a wait: whole seconds, rounded up, at least one.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
+}
+
 /// An error that the gateway makes itself.
 #[derive(Clone, Debug)]
 pub struct GatewayError<'a> {
@@ -174,8 +179,7 @@ impl<'a> GatewayError<'a> {
 
     /// What `Retry-After` says: whole seconds, at least one.
     pub fn retry_after_s(&self) -> Option<u64> {
-        let whole = |delay: Duration| u64::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
-        self.retry_in.map(|delay| whole(delay).max(1))
+        self.retry_in.map(whole_seconds)
     }
 
     fn details(&self) -> Vec<Detail<'_>> {

@@ -16,7 +16,7 @@ use crate::snapshot::{KeyState, KeyView, Overview, StateView};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyColumn {
-    /// By id.
+    /// By the keys' ids.
     #[default]
     Id,
     /// The project's label; those without one first.

@@ -168,7 +168,7 @@ pub enum ScriptedPart {
 pub struct ScriptedCall {
     /// The function's name, on offer or not.
     pub name: String,
-    /// Its arguments.
+    /// Its arguments; an empty object where none are named.
     #[serde(default)]
     pub args: Map<String, Value>,
     /// Its id; a new one, where the model gives ids, unless told otherwise.
@@ -185,7 +185,7 @@ pub enum Signing {
     Auto,
     /// The first call; without one the last text itself.
     LastText,
-    /// None.
+    /// No part is signed.
     None,
 }
 
@@ -207,7 +207,7 @@ pub struct ScriptedGrounding {
 pub struct GroundingSource {
     /// Its address; Google gives one of its own that redirects.
     pub uri: String,
-    /// Its title.
+    /// The page's title, as `groundingChunks` tells it.
     pub title: String,
 }
 

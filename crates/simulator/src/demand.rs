@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WantedCall {
     pub(crate) name: String,
-    /// An object.
+    /// The call's arguments, a JSON object.
     pub(crate) args: Value,
 }
 

@@ -5,7 +5,7 @@
 use super::{
     format::{ClientFormat, Prepared, ToldError},
     google_refusal::GoogleRefusal,
-    limits,
+    limits, now_s,
     repeats::RepeatReason,
     stream::{TranslatedBody, TranslatedStream},
 };
@@ -17,6 +17,7 @@ use crate::{
         clear::{clear, is_clear},
         error::GatewayError,
         forward::{announced, read_body},
+        respond::RelayedBody,
     },
     inflight::RequestKind,
 };
@@ -55,22 +56,17 @@ pub(super) struct Exchange<'a> {
 /// A request's body, and the memory that it takes.
 pub(super) struct TakenBody {
     pub(super) bytes: Bytes,
-    length: u64,
     _reserved: (Reserved, Option<Reserved>),
 }
 
-/// What Google said in the end.
-pub(super) enum Outcome {
-    /// An answer that goes through this machine, whole or as it comes.
-    Answer(Answered),
+/// What becomes of a request in the end.
+enum Reply {
+    /// An answer that is whole, in the client's format.
+    Whole(Bytes),
+    /// An answer whose translation has begun.
+    Stream(Box<TranslatedStream>),
     /// An error, in the client's words.
     Refused(ToldError),
-}
-
-/// An answer whose translation has begun.
-pub(super) enum Answered {
-    Whole(Bytes),
-    Stream(Box<TranslatedStream>),
 }
 
 impl Exchange<'_> {
@@ -102,9 +98,8 @@ impl Exchange<'_> {
         } else {
             clear(headers, &body, settings.max_body_bytes, &self.state.budget).await
         };
-        let length = body.len() as u64;
         let (bytes, clear) = clear.map_or((body, None), |clear| (clear.bytes, clear.reserved));
-        Ok(TakenBody { bytes, length, _reserved: (reserved, clear) })
+        Ok(TakenBody { bytes, _reserved: (reserved, clear) })
     }
 
     /// Answers: whole, or as a stream.
@@ -124,23 +119,27 @@ impl Exchange<'_> {
         if call.streamed {
             arrival.set_kind(RequestKind::Stream);
         }
-        let outcome = self.ask(&prepared, account, arrival).await?;
+        let reply = self.ask(&prepared, account, arrival).await?;
         drop(body);
-        match outcome {
-            Outcome::Refused(told) => Ok(self.told(&told, arrival)),
-            Outcome::Answer(Answered::Whole(answer)) => {
+        let copy = || self.state.bodies.as_ref().map(|bodies| bodies.answer(&arrival.id, 200, None));
+        match reply {
+            Reply::Refused(told) => Ok(self.told(&told, arrival)),
+            Reply::Whole(answer) => {
+                let copy = copy();
                 if let Some(keeper) = self.keeper(&prepared) {
                     keeper.keep(answer.clone()).await;
                 }
-                Ok(self.response(StatusCode::OK, arrival).body(answer))
+                let mut response = self.response(StatusCode::OK, arrival);
+                let guard = arrival.take_guard(&self.state.in_flight);
+                Ok(response.body(RelayedBody::whole(answer, guard, copy)))
             }
-            Outcome::Answer(Answered::Stream(stream)) => {
+            Reply::Stream(stream) => {
+                let copy = copy();
                 let mut response = self.response(StatusCode::OK, arrival);
                 response.insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"));
                 response.insert_header((header::CACHE_CONTROL, "no-cache"));
-                let stream = stream.kept_by(self.keeper(&prepared));
                 let guard = arrival.take_guard(&self.state.in_flight);
-                Ok(response.body(TranslatedBody::new(stream, self.format.ping(), guard)))
+                Ok(response.body(TranslatedBody::new(*stream, self.format.ping(), copy, guard)))
             }
         }
     }
@@ -154,7 +153,7 @@ impl Exchange<'_> {
         let account = self.open_account(false)?;
         let body = self.take_body(payload).await?;
         self.log_body(arrival, &body);
-        let call = self.format.count(&body.bytes, self.models_map()).map_err(GatewayError::Translation)?;
+        let call = self.prepare_count(&body.bytes).await?;
         if !self.caller.may_use(&call.model) {
             return Err(GatewayError::Denied(Denial::Model));
         }
@@ -183,57 +182,55 @@ impl Exchange<'_> {
         prepared: &Prepared,
         account: CallerAccount,
         arrival: &Arrival,
-    ) -> Result<Outcome, GatewayError> {
+    ) -> Result<Reply, GatewayError> {
         let call = prepared.call();
-        let mut body = call.body.clone();
-        let mut account = Some(account);
-        let mut is_first = true;
+        let (mut body, mut account, mut is_first) = (call.body.clone(), account, true);
         loop {
             let may_repeat = std::mem::take(&mut is_first);
-            let account = match account.take() {
-                Some(account) => account,
-                None => self.open_account(true)?,
-            };
             let answer = self.start(self.generate(call, body.clone(), arrival)?, account).await?;
-            if answer.status.as_u16() >= 400 {
+            let (refused, reason) = if answer.status.as_u16() >= 400 {
                 let refusal = GoogleRefusal::read(answer).await;
-                if refusal.is_about_signatures()
-                    && may_repeat
-                    && let Some(without) =
-                        placeholders::without_signatures(&body, ModelTraits::of(&call.model))
-                {
-                    log::info!(target: "formats", "{}: Google refused the signatures of a conversation; it is asked without them", arrival.id);
-                    self.state.repeats.count(RepeatReason::Signatures);
-                    body = without;
-                    continue;
-                }
-                return Ok(Outcome::Refused(refusal.told(self.format, &arrival.id)));
-            }
-            let seed = AnswerSeed::new(&format!("{}{:08x}", arrival.id, fastrand::u32(..)), now_s());
-            let fault = if call.streamed {
-                let mut stream = TranslatedStream::new(answer.body, prepared.stream(seed));
-                match stream.begin().await {
-                    Ok(()) => return Ok(Outcome::Answer(Answered::Stream(Box::new(stream)))),
-                    Err(fault) => fault,
-                }
+                let without = || placeholders::without_signatures(&body, ModelTraits::of(&call.model));
+                let without = refusal.is_about_signatures().then(without).flatten();
+                let reason = without.is_some().then_some(RepeatReason::Signatures);
+                body = without.unwrap_or(body);
+                (refusal.told(self.format, &arrival.id), reason)
             } else {
-                let machine = prepared.whole(seed);
-                let translated = match collect(answer.body, MAX_ANSWER_BYTES).await {
-                    Some(google) => machine.translate(&google),
-                    None => Err(AnswerFault::Broken(
-                        "the Gemini API broke off before its answer was whole".to_owned(),
-                    )),
-                };
-                match translated {
-                    Ok(answer) => return Ok(Outcome::Answer(Answered::Whole(answer))),
-                    Err(fault) => fault,
+                match self.translate(prepared, answer, arrival).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(fault) => {
+                        let reason = fault.may_be_retried().then_some(RepeatReason::Answer);
+                        (self.format.fault(&fault, &arrival.id), reason)
+                    }
                 }
             };
-            if !may_repeat || !fault.may_be_retried() {
-                return Ok(Outcome::Refused(self.format.fault(&fault, &arrival.id)));
-            }
-            self.state.repeats.count(RepeatReason::Answer);
+            let Some(reason) = reason.filter(|_| may_repeat) else { return Ok(Reply::Refused(refused)) };
+            // What stands against another request of the caller's is no answer to this one.
+            let Ok(another) = self.open_account(true) else { return Ok(Reply::Refused(refused)) };
+            account = another;
+            log::info!(target: "formats", "{}: Google is asked once more, because of {}", arrival.id, reason.word());
+            self.state.repeats.count(reason);
         }
+    }
+
+    /// Begins to translate an answer. A fault is one of which the client was sent nothing.
+    async fn translate(
+        &self,
+        prepared: &Prepared,
+        answer: Answer,
+        arrival: &Arrival,
+    ) -> Result<Reply, AnswerFault> {
+        let seed = AnswerSeed::new(&format!("{}{:08x}", arrival.id, fastrand::u32(..)), now_s());
+        if prepared.call().streamed {
+            let mut stream = TranslatedStream::new(answer.body, prepared.stream(seed), self.keeper(prepared));
+            stream.begin().await?;
+            return Ok(Reply::Stream(Box::new(stream)));
+        }
+        let Some(google) = collect(answer.body, MAX_ANSWER_BYTES).await else {
+            let why = "the Gemini API broke off before its answer was whole, or the answer is too long";
+            return Err(AnswerFault::Broken(why.to_owned()));
+        };
+        prepared.whole(seed).translate(&google).map(Reply::Whole)
     }
 
     pub(super) async fn start(&self, job: Job, account: CallerAccount) -> Result<Answer, GatewayError> {
@@ -327,7 +324,6 @@ impl Exchange<'_> {
     }
 
     fn log_body(&self, arrival: &Arrival, body: &TakenBody) {
-        let _ = body.length;
         if let Some(bodies) = &self.state.bodies {
             bodies.request(&arrival.id, "POST", self.request.path(), &body.bytes);
         }
@@ -354,8 +350,4 @@ pub(super) async fn collect(body: AnswerBody, most: usize) -> Option<Bytes> {
             return Some(all.freeze());
         }
     }
-}
-
-fn now_s() -> u64 {
-    u64::try_from(chrono::Utc::now().timestamp()).unwrap_or_default()
 }

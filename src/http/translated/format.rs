@@ -5,14 +5,12 @@ use crate::{http::error::GatewayError, settings::FormatName};
 use actix_web::HttpResponseBuilder;
 use bytes::Bytes;
 use formats::{
-    AnswerFault, AnswerSeed, AnswerStream, GeminiCall, StreamEnd, TranslationError, UnaryAnswer,
-    anthropic::{self, ErrorType, MessagesAnswer, MessagesStream},
-    models::ModelMap,
+    AnswerFault, AnswerSeed, AnswerStream, GeminiCall, TranslationError, UnaryAnswer,
+    anthropic::{self, MessagesAnswer, MessagesStream},
     responses::{self, ResponsesAnswer, ResponsesStream},
 };
 use gemini::dialect;
-use gemini_balance_actors::{Failure, transaction::Translated};
-use keypool::Refusal;
+use gemini_balance_actors::transaction::Translated;
 
 /// A format of another vendor's, as a client speaks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +39,6 @@ impl ToldError {
 pub(super) enum Prepared {
     Messages(Box<GeminiCall>),
     Responses(Box<responses::CreateCall>),
-}
-
-/// Translates an answer that comes whole.
-pub(super) enum WholeMachine {
-    Messages(MessagesAnswer),
-    Responses(ResponsesAnswer),
-}
-
-/// Translates an answer that comes in events.
-pub(super) enum StreamMachine {
-    Messages(Box<MessagesStream>),
-    Responses(Box<ResponsesStream>),
 }
 
 impl ClientFormat {
@@ -98,14 +84,6 @@ impl ClientFormat {
         response.insert_header(("x-request-id", id));
         if self == Self::Messages {
             response.insert_header(("request-id", id));
-        }
-    }
-
-    /// Translates a request for the number of its tokens.
-    pub(super) fn count(self, body: &[u8], models: &ModelMap) -> Result<GeminiCall, TranslationError> {
-        match self {
-            Self::Messages => anthropic::count_tokens(body, models, &|_| false),
-            Self::Responses => responses::input_tokens(body, models, &|_| false),
         }
     }
 
@@ -158,17 +136,7 @@ impl ClientFormat {
         }
         match self {
             Self::Messages => {
-                let (status, kind) = match error {
-                    // The client's credential was good: it is the gateway that has to be seen to.
-                    GatewayError::Forward(Failure::NoKey(Refusal::AllRetired)) => {
-                        (529, ErrorType::Overloaded)
-                    }
-                    GatewayError::GuessedTooOften { .. } => (429, ErrorType::RateLimit),
-                    _ => {
-                        let (status, kind, _) = anthropic::google_error(told.status, &told.message);
-                        (status, kind)
-                    }
-                };
+                let (status, kind, _) = anthropic::google_error(told.status, &told.message);
                 ToldError::new(status, anthropic::error_body(kind, &told.message, id, None))
             }
             Self::Responses => {
@@ -204,77 +172,20 @@ impl Prepared {
     }
 
     /// Makes the machine for an answer that comes whole.
-    pub(super) fn whole(&self, seed: AnswerSeed) -> WholeMachine {
+    pub(super) fn whole(&self, seed: AnswerSeed) -> Box<dyn UnaryAnswer> {
+        let memory = self.call().memory.clone();
         match self {
-            Self::Messages(call) => WholeMachine::Messages(MessagesAnswer::new(call.memory.clone(), seed)),
-            Self::Responses(create) => {
-                WholeMachine::Responses(ResponsesAnswer::new(create.call.memory.clone(), seed))
-            }
+            Self::Messages(_) => Box::new(MessagesAnswer::new(memory, seed)),
+            Self::Responses(_) => Box::new(ResponsesAnswer::new(memory, seed)),
         }
     }
 
     /// Makes the machine for an answer that comes in events.
-    pub(super) fn stream(&self, seed: AnswerSeed) -> StreamMachine {
+    pub(super) fn stream(&self, seed: AnswerSeed) -> Box<dyn AnswerStream> {
+        let memory = self.call().memory.clone();
         match self {
-            Self::Messages(call) => {
-                StreamMachine::Messages(Box::new(MessagesStream::new(call.memory.clone(), seed)))
-            }
-            Self::Responses(create) => {
-                StreamMachine::Responses(Box::new(ResponsesStream::new(create.call.memory.clone(), seed)))
-            }
-        }
-    }
-}
-
-impl WholeMachine {
-    /// Translates Google's answer.
-    pub(super) fn translate(&self, google: &[u8]) -> Result<Bytes, AnswerFault> {
-        match self {
-            Self::Messages(machine) => machine.translate(google),
-            Self::Responses(machine) => machine.translate(google),
-        }
-    }
-}
-
-impl StreamMachine {
-    fn machine(&mut self) -> &mut dyn AnswerStream {
-        match self {
-            Self::Messages(machine) => &mut **machine,
-            Self::Responses(machine) => &mut **machine,
-        }
-    }
-
-    /// Takes Google's next event.
-    pub(super) fn push(&mut self, event: &[u8]) -> Vec<Bytes> {
-        self.machine().push(event)
-    }
-
-    /// Ends the answer.
-    pub(super) fn end(&mut self, how: StreamEnd) -> Vec<Bytes> {
-        self.machine().end(how)
-    }
-
-    /// Whether the client was sent anything.
-    pub(super) fn has_begun(&self) -> bool {
-        match self {
-            Self::Messages(machine) => machine.has_begun(),
-            Self::Responses(machine) => machine.has_begun(),
-        }
-    }
-
-    /// Returns why the answer failed, if it did.
-    pub(super) fn fault(&self) -> Option<&AnswerFault> {
-        match self {
-            Self::Messages(machine) => machine.fault(),
-            Self::Responses(machine) => machine.fault(),
-        }
-    }
-
-    /// Returns the whole response once it has ended, where the format has one to be kept.
-    pub(super) fn response(&self) -> Option<&Bytes> {
-        match self {
-            Self::Messages(_) => None,
-            Self::Responses(machine) => machine.response(),
+            Self::Messages(_) => Box::new(MessagesStream::new(memory, seed)),
+            Self::Responses(_) => Box::new(ResponsesStream::new(memory, seed)),
         }
     }
 }

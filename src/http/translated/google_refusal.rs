@@ -10,6 +10,7 @@ use chrono::Utc;
 use formats::{gemini::GoogleFailure, placeholders};
 use gemini::{
     classify::{self, classify},
+    dialect::whole_seconds,
     fault::Wait,
 };
 use gemini_balance_actors::forward::Answer;
@@ -47,10 +48,8 @@ impl GoogleRefusal {
 
     /// Tells it in the client's format.
     pub(super) fn told(&self, format: ClientFormat, id: &str) -> ToldError {
-        let whole =
-            |wait: Duration| u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1);
         let told = format.google_error(self.status.as_u16(), &self.words, id);
-        ToldError { retry_after_s: self.wait().map(whole), ..told }
+        ToldError { retry_after_s: self.wait().map(whole_seconds), ..told }
     }
 
     /// When it is worth coming again, where Google has said so.

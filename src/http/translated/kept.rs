@@ -1,8 +1,9 @@
 //! The responses that are kept for clients that go on from them by an id: each for its caller alone, for a time, and all
 //! within a bound. What is in one is the format's business.
 
+use super::now_s;
 use crate::settings::{ResponsesState, ResponsesStore};
-use gemini_balance_store::{ResponseBook, ResponseMemory, open_responses};
+use gemini_balance_store::{Condition, ResponseBook, ResponseMemory, open_responses};
 use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,6 +29,9 @@ impl KeptResponses {
             ResponsesStore::Memory => Box::new(ResponseMemory::default()),
             ResponsesStore::Sqlite => match open_responses(path) {
                 Ok(opened) => {
+                    if !matches!(opened.condition, Condition::Fresh | Condition::Intact) {
+                        log::error!(target: "formats", "{}", opened.condition);
+                    }
                     if let Some(mode) = opened.exposed_mode {
                         log::warn!(target: "formats", "{} may be read by others (mode {mode:o}): chmod 600 it", path.display());
                     }
@@ -110,8 +114,4 @@ impl KeptResponses {
     fn state(&self) -> Option<MutexGuard<'_, KeptState>> {
         self.0.as_ref().map(|shared| shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn now_s() -> u64 {
-    u64::try_from(chrono::Utc::now().timestamp()).unwrap_or_default()
 }

@@ -24,7 +24,7 @@ use std::{panic::AssertUnwindSafe, rc::Rc};
 
 /// What a path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked<'a> {
+enum TranslatedPath<'a> {
     /// `POST /v1/messages`, `POST /v1/responses`: an answer.
     Answer,
     /// How many tokens a request has.
@@ -72,16 +72,21 @@ async fn handle(
     if !state.current.formats.contains(&format.name()) {
         return Err(not_served);
     }
-    let asked = asked(request.method(), request.path(), format).ok_or(not_served)?;
+    let asked = read_path(request.method(), request.path(), format).ok_or(not_served)?;
     let exchange = Exchange { request, state, format, caller };
     match asked {
-        Asked::Answer => Box::pin(exchange.answer(payload, arrival)).await,
-        Asked::Count => Box::pin(exchange.count(payload, arrival)).await,
-        Asked::Kept(id) if request.method() == Method::DELETE => exchange.forget(id, arrival).await,
-        Asked::Kept(id) => exchange.show(id, arrival).await,
-        Asked::Items(id) => exchange.items(id, arrival).await,
-        Asked::Models(id) => Box::pin(exchange.models(id, arrival)).await,
+        TranslatedPath::Answer => Box::pin(exchange.answer(payload, arrival)).await,
+        TranslatedPath::Count => Box::pin(exchange.count(payload, arrival)).await,
+        TranslatedPath::Kept(id) if request.method() == Method::DELETE => exchange.forget(id, arrival).await,
+        TranslatedPath::Kept(id) => exchange.show(id, arrival).await,
+        TranslatedPath::Items(id) => exchange.items(id, arrival).await,
+        TranslatedPath::Models(id) => Box::pin(exchange.models(id, arrival)).await,
     }
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    u64::try_from(chrono::Utc::now().timestamp()).unwrap_or_default()
 }
 
 /// The prefix under which all of Anthropic's paths are, for those whose `/v1` is taken.
@@ -92,20 +97,20 @@ fn format_of(path: &str) -> ClientFormat {
     if is_responses { ClientFormat::Responses } else { ClientFormat::Messages }
 }
 
-/// What a method and a path ask for in a format; `None` where nothing is served.
-fn asked<'a>(method: &Method, path: &'a str, format: ClientFormat) -> Option<Asked<'a>> {
+/// Reads what a method and a path ask for in a format; `None` where nothing is served.
+fn read_path<'a>(method: &Method, path: &'a str, format: ClientFormat) -> Option<TranslatedPath<'a>> {
     let path = path.strip_prefix(ANTHROPIC).unwrap_or(path).strip_prefix("/v1/")?.trim_end_matches('/');
     let steps: Vec<&str> = path.split('/').collect();
     Some(match (format, method.as_str(), steps.as_slice()) {
         (ClientFormat::Messages, "POST", ["messages"]) | (ClientFormat::Responses, "POST", ["responses"]) => {
-            Asked::Answer
+            TranslatedPath::Answer
         }
         (ClientFormat::Messages, "POST", ["messages", "count_tokens"])
-        | (ClientFormat::Responses, "POST", ["responses", "input_tokens"]) => Asked::Count,
-        (ClientFormat::Responses, "GET" | "DELETE", ["responses", id]) => Asked::Kept(id),
-        (ClientFormat::Responses, "GET", ["responses", id, "input_items"]) => Asked::Items(id),
-        (ClientFormat::Messages, "GET", ["models"]) => Asked::Models(None),
-        (ClientFormat::Messages, "GET", ["models", id]) => Asked::Models(Some(id)),
+        | (ClientFormat::Responses, "POST", ["responses", "input_tokens"]) => TranslatedPath::Count,
+        (ClientFormat::Responses, "GET" | "DELETE", ["responses", id]) => TranslatedPath::Kept(id),
+        (ClientFormat::Responses, "GET", ["responses", id, "input_items"]) => TranslatedPath::Items(id),
+        (ClientFormat::Messages, "GET", ["models"]) => TranslatedPath::Models(None),
+        (ClientFormat::Messages, "GET", ["models", id]) => TranslatedPath::Models(Some(id)),
         _ => return None,
     })
 }
@@ -117,25 +122,25 @@ mod tests {
     #[test]
     fn each_path_asks_for_one_thing_and_all_others_are_told_so_in_their_format() {
         for (method, path, expected) in [
-            ("POST", "/v1/messages", Some(Asked::Answer)),
-            ("POST", "/v1/messages/", Some(Asked::Answer)),
-            ("POST", "/anthropic/v1/messages", Some(Asked::Answer)),
+            ("POST", "/v1/messages", Some(TranslatedPath::Answer)),
+            ("POST", "/v1/messages/", Some(TranslatedPath::Answer)),
+            ("POST", "/anthropic/v1/messages", Some(TranslatedPath::Answer)),
             ("GET", "/v1/messages", None),
-            ("POST", "/v1/messages/count_tokens", Some(Asked::Count)),
+            ("POST", "/v1/messages/count_tokens", Some(TranslatedPath::Count)),
             ("POST", "/v1/messages/batches", None),
             ("POST", "/anthropic/v1/files", None),
-            ("GET", "/anthropic/v1/models", Some(Asked::Models(None))),
-            ("GET", "/v1/models/gemini-x", Some(Asked::Models(Some("gemini-x")))),
-            ("POST", "/v1/responses", Some(Asked::Answer)),
-            ("POST", "/v1/responses/input_tokens", Some(Asked::Count)),
-            ("GET", "/v1/responses/resp_1", Some(Asked::Kept("resp_1"))),
-            ("DELETE", "/v1/responses/resp_1", Some(Asked::Kept("resp_1"))),
-            ("GET", "/v1/responses/resp_1/input_items", Some(Asked::Items("resp_1"))),
+            ("GET", "/anthropic/v1/models", Some(TranslatedPath::Models(None))),
+            ("GET", "/v1/models/gemini-x", Some(TranslatedPath::Models(Some("gemini-x")))),
+            ("POST", "/v1/responses", Some(TranslatedPath::Answer)),
+            ("POST", "/v1/responses/input_tokens", Some(TranslatedPath::Count)),
+            ("GET", "/v1/responses/resp_1", Some(TranslatedPath::Kept("resp_1"))),
+            ("DELETE", "/v1/responses/resp_1", Some(TranslatedPath::Kept("resp_1"))),
+            ("GET", "/v1/responses/resp_1/input_items", Some(TranslatedPath::Items("resp_1"))),
             ("POST", "/v1/responses/compact", None),
             ("POST", "/v1/responses/resp_1/cancel", None),
         ] {
             let method = method.parse().unwrap();
-            assert_eq!(asked(&method, path, format_of(path)), expected, "{method} {path}");
+            assert_eq!(read_path(&method, path, format_of(path)), expected, "{method} {path}");
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::http::{arrival::Arrival, error::GatewayError};
 use actix_web::{HttpResponse, http::StatusCode};
 use bytes::Bytes;
 use formats::{
-    FieldPath, TranslationError, anthropic,
+    FieldPath, GeminiCall, TranslationError, anthropic,
     responses::{self, ItemOrder, ResponseDraft, StoredResponse},
 };
 use std::sync::Arc;
@@ -48,13 +48,7 @@ impl Exchange<'_> {
                 Ok(Prepared::Messages(Box::new(call.map_err(GatewayError::Translation)?)))
             }
             ClientFormat::Responses => {
-                let previous = match responses::previous_id(body) {
-                    Some(id) => Some(self.find(&id).await.ok_or_else(|| {
-                        let at = FieldPath::of("previous_response_id");
-                        GatewayError::Translation(TranslationError::UnknownState { at, id })
-                    })?),
-                    None => None,
-                };
+                let previous = self.previous(body).await?;
                 let mut referenced = Vec::new();
                 for id in responses::referenced_ids(body) {
                     referenced.extend(self.find(&id).await);
@@ -63,6 +57,29 @@ impl Exchange<'_> {
                 Ok(Prepared::Responses(Box::new(create.map_err(GatewayError::Translation)?)))
             }
         }
+    }
+
+    /// Translates a request for the number of its tokens, with those of what it goes on from.
+    pub(super) async fn prepare_count(&self, body: &[u8]) -> Result<GeminiCall, GatewayError> {
+        let models = self.models_map();
+        let call = match self.format {
+            ClientFormat::Messages => anthropic::count_tokens(body, models, &|_| false),
+            ClientFormat::Responses => {
+                let previous = self.previous(body).await?;
+                responses::input_tokens_after(body, models, &|_| false, previous.as_ref())
+            }
+        };
+        call.map_err(GatewayError::Translation)
+    }
+
+    /// Finds the response that a request goes on from, if it names one.
+    async fn previous(&self, body: &[u8]) -> Result<Option<StoredResponse>, GatewayError> {
+        let Some(id) = responses::previous_id(body) else { return Ok(None) };
+        if let Some(previous) = self.find(&id).await {
+            return Ok(Some(previous));
+        }
+        let at = FieldPath::of("previous_response_id");
+        Err(GatewayError::Translation(TranslationError::UnknownState { at, id }))
     }
 
     /// Returns who keeps the answer, if it is to be kept.

@@ -1,11 +1,11 @@
 //! An answer in another vendor's events, made of Google's as they come: what a client reads of a translated stream. It holds
 //! one event of Google's and what it became.
 
-use super::{format::StreamMachine, state::ResponseKeeper};
-use crate::inflight::InFlightGuard;
+use super::state::ResponseKeeper;
+use crate::{http::bodies::AnswerCopy, inflight::InFlightGuard};
 use actix_web::body::{BodySize, MessageBody};
 use bytes::{Bytes, BytesMut};
-use formats::{AnswerFault, StreamEnd};
+use formats::{AnswerFault, AnswerStream, StreamEnd};
 use gemini::event_data::EventData;
 use gemini_balance_actors::forward::{AnswerBody, Piece};
 use std::{
@@ -27,7 +27,7 @@ const BROKEN: &str = "the Gemini API broke off in the middle of the answer";
 pub(super) struct TranslatedStream {
     source: AnswerBody,
     events: EventData,
-    machine: StreamMachine,
+    machine: Box<dyn AnswerStream>,
     out: BytesMut,
     /// Whether all was said. Where the answer broke off, that is the client's last event: what the format has for it. The
     /// body then ends cleanly all the same, since clients that see their connection break may drop what they have not read.
@@ -39,21 +39,21 @@ pub(super) struct TranslatedStream {
 }
 
 impl TranslatedStream {
-    pub(super) fn new(source: AnswerBody, machine: StreamMachine) -> Self {
+    /// Begins one, which `keeper` keeps once it is whole: that may be before its client is sent anything.
+    pub(super) fn new(
+        source: AnswerBody,
+        machine: Box<dyn AnswerStream>,
+        keeper: Option<ResponseKeeper>,
+    ) -> Self {
         Self {
             source,
             events: EventData::default(),
             machine,
             out: BytesMut::new(),
             is_over: false,
-            keeper: None,
+            keeper,
             keeping: None,
         }
-    }
-
-    /// Has the answer kept once it is whole.
-    pub(super) fn kept_by(self, keeper: Option<ResponseKeeper>) -> Self {
-        Self { keeper, ..self }
     }
 
     /// Reads until the client can be sent something, or there is a fault that it can be told with a status.
@@ -76,7 +76,7 @@ impl TranslatedStream {
         }
     }
 
-    /// The machine, once all was said.
+    /// Takes the next piece of Google's, and makes the client's events of it; `None` says that the answer broke off.
     fn take(&mut self, piece: Option<Piece>) {
         let (bytes, end) = match piece {
             Some(Piece::Chunk(bytes)) => (bytes, None),
@@ -107,13 +107,20 @@ pub(super) struct TranslatedBody {
     stream: TranslatedStream,
     /// The word that the connection lives, and when it is due.
     ping: Option<(&'static [u8], Pin<Box<Sleep>>)>,
+    /// Boxed, since hardly anybody asks for one.
+    copy: Option<Box<AnswerCopy>>,
     _passage: InFlightGuard,
 }
 
 impl TranslatedBody {
-    pub(super) fn new(stream: TranslatedStream, ping: Option<&'static [u8]>, guard: InFlightGuard) -> Self {
+    pub(super) fn new(
+        stream: TranslatedStream,
+        ping: Option<&'static [u8]>,
+        copy: Option<AnswerCopy>,
+        guard: InFlightGuard,
+    ) -> Self {
         let ping = ping.map(|word| (word, Box::pin(sleep(PING_AFTER))));
-        Self { stream, ping, _passage: guard }
+        Self { stream, ping, copy: copy.map(Box::new), _passage: guard }
     }
 }
 
@@ -135,7 +142,11 @@ impl MessageBody for TranslatedBody {
                 if let Some((_, due)) = &mut this.ping {
                     due.as_mut().reset(Instant::now() + PING_AFTER);
                 }
-                return Poll::Ready(Some(Ok(this.stream.out.split().freeze())));
+                let told = this.stream.out.split().freeze();
+                if let Some(copy) = &mut this.copy {
+                    copy.see(&told);
+                }
+                return Poll::Ready(Some(Ok(told)));
             }
             if this.stream.is_over {
                 return Poll::Ready(None);

@@ -23,7 +23,7 @@ pub(super) enum Access {
     Operator,
     /// Who has the metrics' token as well.
     Metrics,
-    /// Everybody.
+    /// Answers whoever asks, without a credential.
     Open,
 }
 

@@ -4,6 +4,7 @@ use super::{
     operation::ApiOperation,
     schema::{about, count, flag, known, list, maybe, named, number, object, text, time, word},
 };
+use crate::usage_report::COUNTS;
 use serde_json::Value;
 
 const TAG: &str = "traffic";
@@ -284,29 +285,13 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("project?", text()),
         ("model?", text()),
     ];
-    for name in [
-        "requests",
-        "answered",
-        "client_errors",
-        "refused_caller",
-        "refused_pool",
-        "refused_google",
-        "failed",
-        "left",
-        "broken",
-        "attempts",
-        "retries",
-        "input_tokens",
-        "cached_tokens",
-        "output_tokens",
-        "thoughts_tokens",
-        "tool_tokens",
-    ] {
-        row.push((name, count()));
-    }
-    row.extend([("cost", number()), ("currency", text()), ("unpriced", count())]);
-    for name in ["bytes_in", "bytes_out", "duration_ms", "first_event_ms"] {
-        row.push((name, count()));
-    }
+    row.extend(COUNTS.map(|name| {
+        let value = match name {
+            "cost" => number(),
+            "currency" => text(),
+            _ => count(),
+        };
+        (name, value)
+    }));
     vec![("Request", request), ("UsageRow", object(&row))]
 }

@@ -22,7 +22,7 @@ pub struct ModelEntry {
 }
 
 #[derive(Serialize)]
-struct Entry<'m> {
+struct ListedEntry<'m> {
     r#type: &'static str,
     id: &'m str,
     display_name: &'m str,
@@ -33,8 +33,8 @@ struct Entry<'m> {
 }
 
 impl ModelEntry {
-    fn shown(&self) -> Entry<'_> {
-        Entry {
+    fn shown(&self) -> ListedEntry<'_> {
+        ListedEntry {
             r#type: "model",
             id: &self.id,
             display_name: &self.display_name,
@@ -62,7 +62,7 @@ pub fn model_list(
 ) -> String {
     #[derive(Serialize)]
     struct Page<'m> {
-        data: Vec<Entry<'m>>,
+        data: Vec<ListedEntry<'m>>,
         has_more: bool,
         first_id: Option<&'m str>,
         last_id: Option<&'m str>,
@@ -83,7 +83,7 @@ pub fn model_list(
         }
     }
     has_more |= page.len() > limit;
-    let data: Vec<Entry<'_>> = page.iter().take(limit).map(ModelEntry::shown).collect();
+    let data: Vec<ListedEntry<'_>> = page.iter().take(limit).map(ModelEntry::shown).collect();
     let (first_id, last_id) = (data.first().map(|entry| entry.id), data.last().map(|entry| entry.id));
     crate::json::raw_of(&Page { data, has_more, first_id, last_id }).get().to_owned()
 }

@@ -47,7 +47,7 @@ pub struct AnswerPart<'a> {
 pub enum AnswerPartKind<'a> {
     /// Text for the user; may be empty, mostly with a signature at an answer's end.
     Text(Cow<'a, str>),
-    /// A thought.
+    /// A summary of what the model thought, not meant as answer.
     Thought(Cow<'a, str>),
     /// `functionCall`.
     Call {
@@ -60,7 +60,7 @@ pub enum AnswerPartKind<'a> {
     },
     /// `inlineData`.
     Inline {
-        /// The type.
+        /// Its MIME type.
         mime_type: Cow<'a, str>,
         /// The bytes in base64.
         base64: Cow<'a, str>,

@@ -15,7 +15,7 @@ use crate::media::Media;
 pub enum TurnRole {
     /// The client's user, and its tools' results.
     User,
-    /// The model.
+    /// What the model said before.
     Model,
 }
 
@@ -33,7 +33,7 @@ pub struct TurnContent<'a> {
 pub enum RequestPart<'a> {
     /// `text`.
     Text {
-        /// The text.
+        /// What is said; never empty.
         text: Cow<'a, str>,
         /// `thoughtSignature`.
         signature: Option<Cow<'a, str>>,

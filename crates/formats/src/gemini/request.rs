@@ -73,7 +73,7 @@ pub enum CallingMode {
     Auto,
     /// One at least.
     Any,
-    /// None.
+    /// No function may be called.
     None,
     /// As the model sees fit, but by the schema.
     Validated,
@@ -83,7 +83,7 @@ pub enum CallingMode {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GenerationConfig<'a> {
-    /// Thoughts included.
+    /// The most tokens of the answer, thoughts included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
     /// 0 to 2.

@@ -13,7 +13,7 @@ use crate::json::{JsonStr, RawObject, as_str};
 pub(super) enum FieldWay<'w> {
     /// The request itself.
     Root,
-    /// A member.
+    /// A member of what another way leads to.
     Member(&'w FieldWay<'w>, &'w str),
     /// An element of a list.
     Index(&'w FieldWay<'w>, usize),
@@ -69,7 +69,7 @@ impl<'o, 'a, 'w> ObjectReader<'o, 'a, 'w> {
         self.object.get(name).filter(|value| value.get() != "null")
     }
 
-    /// A string.
+    /// Reads a member that must be a string, if it is there and not null.
     pub(super) fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, TranslationError> {
         let Some(value) = self.raw(name) else { return Ok(None) };
         match as_str(value) {
@@ -99,7 +99,7 @@ impl<'o, 'a, 'w> ObjectReader<'o, 'a, 'w> {
         }
     }
 
-    /// A number.
+    /// Reads a member that must be a number, if it is there and not null.
     pub(super) fn number(&self, name: &str) -> Result<Option<f64>, TranslationError> {
         let Some(value) = self.raw(name) else { return Ok(None) };
         serde_json::from_str(value.get()).map(Some).map_err(|_| self.invalid(name, "has to be a number"))
@@ -119,7 +119,7 @@ impl<'o, 'a, 'w> ObjectReader<'o, 'a, 'w> {
         objects_of(value, way).map(Some)
     }
 
-    /// An object.
+    /// Reads a member that must be an object, if it is there and not null.
     pub(super) fn object(&self, name: &str) -> Result<Option<RawObject<'a>>, TranslationError> {
         let Some(value) = self.raw(name) else { return Ok(None) };
         RawObject::of(value).map(Some).ok_or_else(|| self.invalid(name, "has to be an object"))

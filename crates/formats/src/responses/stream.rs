@@ -35,13 +35,6 @@ impl ResponsesStream {
             response: None,
         }
     }
-
-    /// The response object, once the answer has ended as one: what
-    /// [`ResponseDraft::finish`](super::ResponseDraft::finish) takes. A failed answer leaves none.
-    pub fn response(&self) -> Option<&Bytes> {
-        self.response.as_ref()
-    }
-
     fn begin(&mut self) {
         if !std::mem::replace(&mut self.has_begun, true) {
             let response = response_object(&self.output, ResponseStatus::InProgress, &self.memory);
@@ -142,5 +135,9 @@ impl AnswerStream for ResponsesStream {
 
     fn fault(&self) -> Option<&AnswerFault> {
         self.fault.as_ref()
+    }
+
+    fn response(&self) -> Option<&Bytes> {
+        self.response.as_ref()
     }
 }

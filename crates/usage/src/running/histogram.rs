@@ -56,7 +56,7 @@ impl Histogram {
         Self { buckets, counts: [0; MOST_BUCKETS], sum: Duration::ZERO }
     }
 
-    /// Of these.
+    /// Makes one that has counted these.
     pub fn of(buckets: &'static Buckets, durations: impl IntoIterator<Item = Duration>) -> Self {
         let mut histogram = Self::new(buckets);
         durations.into_iter().for_each(|duration| histogram.count(duration));
