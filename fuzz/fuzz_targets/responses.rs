@@ -3,17 +3,17 @@
 
 #![no_main]
 
+mod told;
+
 use formats::{
-    AnswerMemory, AnswerSeed, AnswerStream, StreamEnd, UnaryAnswer,
+    AnswerMemory, AnswerSeed, UnaryAnswer,
     models::ModelMap,
-    responses::{ResponsesAnswer, ResponsesStream, StoredResponse, create, input_tokens, previous_id, referenced_ids},
+    responses::{
+        ResponsesAnswer, ResponsesStream, StoredResponse, create, input_tokens, previous_id, referenced_ids,
+    },
 };
 use libfuzzer_sys::fuzz_target;
-use serde::de::IgnoredAny;
-
-fn is_json(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
-}
+use told::{ends_in_one_of, is_json};
 
 fuzz_target!(|input: &[u8]| {
     let models = ModelMap::new([("gpt-*", "gemini-3.7-flash")]).unwrap();
@@ -41,19 +41,9 @@ fuzz_target!(|input: &[u8]| {
             assert!(StoredResponse::decode(&stored.encode()).is_some());
         }
     }
-    let mut stream = ResponsesStream::new(memory, seed);
-    let mut told = Vec::new();
-    for event in input.split(|byte| *byte == b'\n') {
-        told.extend(stream.push(event));
-    }
-    told.extend(stream.end(StreamEnd::Complete));
-    let text: Vec<u8> = told.concat();
-    if text.is_empty() {
-        assert!(stream.fault().is_some(), "a stream that says nothing has failed");
-    } else {
-        let text = std::str::from_utf8(&text).unwrap();
-        let last = text.trim_end().rsplit("\n\n").next().unwrap();
-        let ends = ["completed", "incomplete", "failed"];
-        assert!(ends.iter().any(|end| last.starts_with(&format!("event: response.{end}\n"))), "{last}");
-    }
+    ends_in_one_of(
+        &mut ResponsesStream::new(memory, seed),
+        input,
+        &["response.completed", "response.incomplete", "response.failed"],
+    );
 });
