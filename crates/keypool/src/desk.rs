@@ -180,8 +180,8 @@ impl Desk {
                 // A probe's fault that blames another leaves room for the next probe.
                 self.release(report);
                 if let Some(number) = fault.project.as_deref().and_then(ProjectNumber::parse) {
-                    let vacated = self.roster.learn_number(report.key, number, now, &self.settings, effects);
-                    self.leases.forget_bookings(&vacated);
+                    let moved = self.roster.learn_number(report.key, number, now, &self.settings, effects);
+                    self.follow(&moved);
                 }
                 if was_heard(outcome) {
                     self.heard_from_google(Some(report.key), now, effects);

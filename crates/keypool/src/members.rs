@@ -29,11 +29,20 @@ struct Group {
     members: Vec<KeyIx>,
 }
 
-/// A project that has no keys left, and the one that all of them went to.
+/// A project that has no keys left, and the one that its last key went to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dissolved {
     pub project: ProjectIx,
     pub heir: ProjectIx,
+}
+
+/// Which keys have other projects than before.
+#[derive(Debug, Default)]
+pub(crate) struct Regrouped {
+    /// Those keys, by their places, and the projects that they left.
+    pub left: BTreeMap<KeyIx, ProjectIx>,
+    /// The projects that lost their last key by it.
+    pub dissolved: Vec<Dissolved>,
 }
 
 /// The keys and their projects.
@@ -226,14 +235,15 @@ impl Members {
     }
 
     /// Puts each key into the project it belongs to: that of its number; without one, that of the first key with the
-    /// same label that has one; else that of its label; else its own. Returns the projects that lost their last key by it.
-    pub(crate) fn regroup(&mut self) -> Vec<Dissolved> {
+    /// same label that has one; else that of its label; else its own.
+    pub(crate) fn regroup(&mut self) -> Regrouped {
         let mut by_label: HashMap<Project, ProjectNumber> = HashMap::new();
         for key in &self.keys {
             if let (Some(label), Some(number)) = (&key.label, key.number) {
                 by_label.entry(label.clone()).or_insert(number);
             }
         }
+        let mut regrouped = Regrouped::default();
         let mut left_last = BTreeMap::new();
         for ix in (0..self.keys.len()).map(KeyIx::at) {
             let key = self.get(ix);
@@ -253,6 +263,7 @@ impl Members {
             if let Ok(at) = left.binary_search(&ix) {
                 left.remove(at);
             }
+            regrouped.left.insert(ix, from);
             left_last.insert(from, to);
             let members = &mut self.projects[to.position()].members;
             let at = members.partition_point(|member| *member < ix);
@@ -260,7 +271,8 @@ impl Members {
         }
         let is_empty = |project: &ProjectIx| self.of(*project).is_empty();
         let dissolved = left_last.into_iter().filter(|(project, _)| is_empty(project));
-        dissolved.map(|(project, heir)| Dissolved { project, heir }).collect()
+        regrouped.dissolved = dissolved.map(|(project, heir)| Dissolved { project, heir }).collect();
+        regrouped
     }
 
     /// Gives the place of a project that has no keys left to whichever comes next.

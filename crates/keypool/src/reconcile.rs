@@ -12,6 +12,7 @@ use crate::key::KeyId;
 use crate::key_set::{KeySet, Reconciled};
 use crate::lease_request::{LeaseRequest, Reach};
 use crate::moves::Moves;
+use crate::roster::{Moved, Roster};
 use crate::settings::Settings;
 use crate::waiting::Waiting;
 
@@ -29,33 +30,45 @@ impl Desk {
         }
         let moves = self.roster.members.moves_to(&set)?;
         self.roster.expire(now, &self.settings, effects);
-        self.release_probes(&set, &moves);
+        self.release_probes_of_gone(&moves);
         if !waiting.is_empty() {
             let names = Names::between(self, &set, &moves);
             waiting.change(|request| names.apply(request));
         }
-        let (reconciled, vacated) = self.roster.reconcile(set.keys, &moves, now, &self.settings, effects);
+        let (reconciled, moved) = self.roster.reconcile(set.keys, &moves, now, &self.settings, effects);
         self.leases.move_keys(&moves);
-        self.leases.forget_bookings(&vacated);
+        self.follow(&moved);
         self.route.move_keys(&moves);
-        self.selector.reconcile(&self.roster, &moves, &set.identities, &vacated);
+        self.selector.reconcile(&self.roster, &moves, &set.identities, &moved.vacated);
         Ok(reconciled)
     }
 
-    /// Lets others go in place of the probes on keys that go, or that perhaps go to another project: their reports will
-    /// say nothing of where they are awaited.
-    fn release_probes(&mut self, set: &KeySet, moves: &Moves) {
-        let roster = &mut self.roster;
+    /// Lets others go in place of the probes on keys that go: their reports will say nothing of where they are awaited.
+    fn release_probes_of_gone(&mut self, moves: &Moves) {
+        let Roster { members, cooldowns, counters, .. } = &mut self.roster;
         for (order, out) in self.leases.out() {
-            let Some(key) = out.key else { continue };
-            let label = moves.of(key).map(|present| &set.keys[present.position()].project);
-            if label == Some(&roster.members.get(key).label) {
-                continue;
+            if let Some(key) = out.key.filter(|key| moves.of(*key).is_none()) {
+                let model = counters.name(out.model);
+                cooldowns
+                    .change_all(key, model, out.tools, members, |cooldown| cooldown.release_probe(order));
             }
-            let model = roster.counters.name(out.model);
-            roster
-                .cooldowns
-                .change_all(key, model, out.tools, &roster.members, |cooldown| cooldown.release_probe(order));
+        }
+    }
+
+    /// Keys have other projects than before. Others may go in place of the probes that are awaited where their keys no
+    /// longer are; what was counted on a project that is no more is forgotten.
+    pub(crate) fn follow(&mut self, moved: &Moved) {
+        self.leases.forget_bookings(&moved.vacated);
+        if moved.strangers.is_empty() {
+            return;
+        }
+        let Roster { members, cooldowns, counters, .. } = &mut self.roster;
+        for (order, out) in self.leases.out() {
+            if let Some(project) = out.key.and_then(|key| moved.strangers.get(&key)) {
+                let model = counters.name(out.model);
+                cooldowns
+                    .change_on(*project, model, out.tools, members, |cooldown| cooldown.release_probe(order));
+            }
         }
     }
 

@@ -6,8 +6,8 @@ mod stage;
 
 use gemini::fault::{Fault, Kind, Wait};
 use keypool::{
-    Answer, Effect, KeyId, KeySet, KeySpec, KeyState, LeaseRequest, Outcome, PoolError, Reach, Reconciled,
-    Refusal, Role, Subject,
+    Answer, Effect, Grant, KeyId, KeySet, KeySpec, KeyState, LeaseRequest, Outcome, PoolError, Reach,
+    Reconciled, Refusal, Role, Subject,
 };
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, secs, stored};
 
@@ -322,6 +322,44 @@ fn nobody_waits_for_the_word_of_a_probe_that_is_gone() {
     stage.settle(&probe, MODEL, cooling(600));
     stage.settle(&next, MODEL, Outcome::Success);
     assert_eq!(stage.lease(MODEL).role, Role::Ordinary);
+}
+
+#[test]
+fn a_probe_is_still_awaited_where_its_project_has_only_another_label() {
+    for numbered in [false, true] {
+        let mut stage = Stage::new(exact(), vec![labelled("a", "p"), labelled("b", "p")]);
+        if numbered {
+            stage.serve_on("a", of_project("7"));
+        }
+        stage.serve_on("a", cooling(5));
+        stage.pass(secs(5));
+        let Answer::Granted(probe) = stage.ask(&on("a")) else { panic!() };
+        let ticket = stage.wait(MODEL);
+        stage.reconcile(vec![labelled("a", "q"), labelled("b", "q")]);
+        assert!(matches!(stage.ask(&on("b")), Answer::Refused(_)), "one probe at a time");
+        stage.settle(&probe, MODEL, Outcome::Success);
+        assert_eq!(stage.grant_of(ticket).role, Role::Ordinary);
+    }
+}
+
+#[test]
+fn nobody_waits_for_the_word_of_a_probe_whose_key_turns_out_to_be_of_another_project() {
+    let mut stage = Stage::new(exact(), vec![labelled("a", "p"), labelled("b", "p")]);
+    stage.serve_on("a", of_project("7"));
+    let Answer::Granted(early) = stage.ask(&on("b")) else { panic!() };
+    stage.serve_on("a", cooling(5));
+    stage.pass(secs(5));
+    let Answer::Granted(probe) = stage.ask(&on("b")) else { panic!() };
+    assert_eq!(probe.role, Role::Probe);
+    assert!(matches!(stage.ask(&on("a")), Answer::Refused(_)));
+    stage.settle(&early, MODEL, of_project("8"));
+    let Answer::Granted(next) = stage.ask(&on("a")) else { panic!("its project waits for a stranger") };
+    assert_eq!(next.role, Role::Probe);
+    // The stranger's word is of its own project alone.
+    stage.settle(&probe, MODEL, cooling(600));
+    stage.settle(&next, MODEL, Outcome::Success);
+    assert!(matches!(stage.ask(&on("a")), Answer::Granted(Grant { role: Role::Ordinary, .. })));
+    assert!(matches!(stage.ask(&on("b")), Answer::Refused(Refusal::Cooling { .. })));
 }
 
 #[test]

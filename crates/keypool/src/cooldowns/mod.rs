@@ -318,11 +318,27 @@ impl Cooldowns {
         members: &Members,
         mut change: impl FnMut(&mut Cooldown) -> bool,
     ) -> SmallVec<[Site; 3]> {
-        let mut changed = SmallVec::new();
-        let project = members.project(key);
-        if change(&mut self.keys[key.position()]) {
-            changed.push(Site::Key(key));
+        let key_changed = change(&mut self.keys[key.position()]);
+        if key_changed {
+            self.refresh(&Site::Key(key), members);
         }
+        let mut changed = self.change_on(members.project(key), model, tools, members, change);
+        if key_changed {
+            changed.insert(0, Site::Key(key));
+        }
+        changed
+    }
+
+    /// The same without a key's own.
+    pub(crate) fn change_on(
+        &mut self,
+        project: ProjectIx,
+        model: &Model,
+        tools: Tools,
+        members: &Members,
+        mut change: impl FnMut(&mut Cooldown) -> bool,
+    ) -> SmallVec<[Site; 3]> {
+        let mut changed = SmallVec::new();
         if change(&mut self.projects[project.position()]) {
             changed.push(Site::Project(project));
         }

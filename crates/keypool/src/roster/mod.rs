@@ -10,6 +10,8 @@ mod siblings;
 
 use meter::{Clocks, Now};
 
+pub(crate) use siblings::Moved;
+
 use crate::cooldowns::{Cooldown, Cooldowns, Passed};
 use crate::counters::Counters;
 use crate::effect::{Effect, Effects, Event};

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use meter::Now;
 
-use super::Roster;
+use super::{Moved, Roster};
 use crate::effect::{Effect, Effects};
 use crate::ids::{KeyIx, ProjectIx, Site};
 use crate::key::KeySpec;
@@ -16,7 +16,7 @@ use crate::record::{Record, Subject};
 use crate::settings::Settings;
 
 impl Roster {
-    /// Takes these keys in place of those it has. Returns how the set has changed, and the projects that are no more.
+    /// Takes these keys in place of those it has. Returns how the set has changed, and what follows from it for leases.
     pub(crate) fn reconcile(
         &mut self,
         specs: Vec<KeySpec>,
@@ -24,7 +24,7 @@ impl Roster {
         now: Now,
         settings: &Settings,
         effects: &mut Effects,
-    ) -> (Reconciled, Vec<ProjectIx>) {
+    ) -> (Reconciled, Moved) {
         let reconciled = self.compare(&specs, moves);
         let renamed: BTreeSet<KeyIx> = moves
             .from()
@@ -46,7 +46,8 @@ impl Roster {
         self.members.rearrange(specs, moves);
         self.cooldowns.move_keys(moves, &self.members);
         self.counters.move_keys(moves);
-        vacated.extend(self.regroup(now, settings, effects));
+        let mut moved = self.regroup(now, settings, effects);
+        moved.vacated.extend(vacated);
         for (key, from) in moves.from() {
             if renamed.contains(&key) {
                 self.counters.write_anew(key, now.mono);
@@ -60,7 +61,7 @@ impl Roster {
             // At once, since what the store had under the former names is forgotten.
             self.counters.write_out(&self.members, now, effects);
         }
-        (reconciled, vacated)
+        (reconciled, moved)
     }
 
     fn compare(&self, specs: &[KeySpec], moves: &Moves) -> Reconciled {

@@ -1,6 +1,7 @@
 //! Which keys share a project, and what becomes of cooldowns when that is found out. A label is the operator's word; the
 //! number that Google names in a fault is the fact, and wins. Where a key belongs is said by `members`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use meter::Now;
@@ -9,12 +10,21 @@ use super::Roster;
 use crate::effect::{Effect, Effects, Event};
 use crate::ids::{KeyIx, ProjectIx, Site};
 use crate::key::ProjectNumber;
-use crate::members::Dissolved;
+use crate::members::{Dissolved, Regrouped};
 use crate::record::{Record, Subject};
 use crate::settings::Settings;
 
+/// What follows from it for leases when keys have other projects than before.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    /// The projects that are no more.
+    pub vacated: Vec<ProjectIx>,
+    /// By key, the project where its leases may be awaited as probes though it is of another now.
+    pub strangers: BTreeMap<KeyIx, ProjectIx>,
+}
+
 impl Roster {
-    /// A fault named the number of this key's project. Returns the projects that are no more by it.
+    /// A fault named the number of this key's project.
     pub(crate) fn learn_number(
         &mut self,
         key: KeyIx,
@@ -22,9 +32,9 @@ impl Roster {
         now: Now,
         settings: &Settings,
         effects: &mut Effects,
-    ) -> Vec<ProjectIx> {
+    ) -> Moved {
         if self.members.get(key).number == Some(number) {
-            return Vec::new();
+            return Moved::default();
         }
         self.members.set_number(key, number);
         self.tell_of_number(key, number, effects);
@@ -32,9 +42,9 @@ impl Roster {
         self.regroup(now, settings, effects)
     }
 
-    /// Puts each key into the project it belongs to by now. Returns the projects that are no more by it.
-    pub(super) fn regroup(&mut self, now: Now, settings: &Settings, effects: &mut Effects) -> Vec<ProjectIx> {
-        let dissolved = self.members.regroup();
+    /// Puts each key into the project it belongs to by now.
+    pub(super) fn regroup(&mut self, now: Now, settings: &Settings, effects: &mut Effects) -> Moved {
+        let Regrouped { left, dissolved } = self.members.regroup();
         for dissolved in dissolved.iter().copied() {
             let (former, sites) = self.bequeath(dissolved, now.mono, settings);
             for subject in former {
@@ -49,7 +59,13 @@ impl Roster {
             // At once, since what the store had of the former projects is forgotten.
             self.counters.write_out(&self.members, now, effects);
         }
-        dissolved.into_iter().map(|dissolved| dissolved.project).collect()
+        let heirs: BTreeMap<_, _> = dissolved.iter().map(|gone| (gone.project, gone.heir)).collect();
+        let probes_go_to = |project: ProjectIx| heirs.get(&project).copied().unwrap_or(project);
+        let strangers = left.into_iter().map(|(key, from)| (key, probes_go_to(from)));
+        Moved {
+            strangers: strangers.filter(|(key, of)| self.members.project(*key) != *of).collect(),
+            vacated: dissolved.into_iter().map(|dissolved| dissolved.project).collect(),
+        }
     }
 
     /// Takes over the numbers that a former incarnation learnt.
@@ -62,7 +78,7 @@ impl Roster {
         for (key, number) in numbers {
             self.members.set_number(key, number);
         }
-        for dissolved in self.members.regroup() {
+        for dissolved in self.members.regroup().dissolved {
             self.bequeath(dissolved, now, settings);
         }
         self.rebuild();
