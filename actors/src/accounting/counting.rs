@@ -159,18 +159,14 @@ impl Counting {
         let detail = KeyDetail::of(ring.keys().len(), self.models.count());
         let day = self.days.date(now);
         while let Some(group) = self.uncounted.pop_front() {
-            self.lost += group.amounts.requests;
+            self.lost += group.requests();
             let sample = self.sampler.sample(&group, ring, &mut self.prices, day);
             if let Some(last) = sample.tries.last() {
-                self.hour.add(
-                    &last.key,
-                    now.div_euclid(60),
-                    group.amounts.requests.try_into().unwrap_or(u32::MAX),
-                );
+                self.hour.add(&last.key, now.div_euclid(60), group.requests().try_into().unwrap_or(u32::MAX));
             }
             let model = self.current.count(&sample, &mut self.models, detail);
             Arc::make_mut(&mut self.running).count(&sample, &observe(&group.class), &model);
-            self.lost -= group.amounts.requests;
+            self.lost -= group.requests();
         }
     }
 

@@ -1,4 +1,5 @@
-//! Finished requests of one worker, summed by class: a table that the worker adds to and the accountant empties.
+//! Finished requests of one worker, summed by class: a table that the worker adds to and the accountant empties. Where
+//! many callers use many models nearly every class has one request, so that a group of one is kept small.
 
 use super::class::{ClassTraits, RequestClass, overhead, waited};
 use crate::{failure::Failure, transaction::Transaction};
@@ -6,7 +7,7 @@ use chrono::{DateTime, Utc};
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry};
 use std::hash::BuildHasher;
-use usage::{Amounts, billable};
+use usage::{Amounts, RequestAmounts, billable};
 
 /// Requests of one class, and what they sum to.
 #[derive(Clone, Debug)]
@@ -14,8 +15,35 @@ pub(super) struct RequestGroup {
     pub(super) class: RequestClass,
     /// When the first of them ended: of models that are new, the first come are told apart.
     pub(super) since: DateTime<Utc>,
-    pub(super) amounts: Amounts,
+    first: RequestAmounts,
+    /// Of all of them, where there is another than the first.
+    sums: Option<Box<Amounts>>,
 }
+
+impl RequestGroup {
+    /// What they sum to.
+    pub(super) fn amounts(&self) -> Amounts {
+        self.sums.as_deref().copied().unwrap_or_else(|| sum_of(&self.first))
+    }
+
+    /// How many they are.
+    pub(super) fn requests(&self) -> u64 {
+        self.sums.as_ref().map_or(1, |sums| sums.requests)
+    }
+
+    fn add(&mut self, one: &RequestAmounts) {
+        self.sums.get_or_insert_with(|| Box::new(sum_of(&self.first))).add(one);
+    }
+}
+
+fn sum_of(one: &RequestAmounts) -> Amounts {
+    let mut amounts = Amounts::default();
+    amounts.add(one);
+    amounts
+}
+
+// There may be thousands of them in each quarter of a second.
+const _: () = assert!(size_of::<RequestGroup>() <= 320);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -35,35 +63,26 @@ impl RequestGroups {
     ) -> bool {
         let used = transaction.usage.as_ref().map(billable);
         let traits = ClassTraits::of(transaction, used.as_ref(), prompt_bounds, status_of);
+        let one = RequestAmounts {
+            billable: used.unwrap_or_default(),
+            bytes_in: transaction.bytes_in,
+            bytes_out: transaction.bytes_out,
+            duration: transaction.total,
+            first_event: transaction.first_byte,
+            wait: waited(transaction),
+            overhead: overhead(transaction),
+        };
         let hash = hash(&self.hasher, transaction, &traits);
         let is_full = self.table.len() >= most;
         let hasher = &self.hasher;
         let rehash = |group: &RequestGroup| class_hash(hasher, &group.class);
-        let group = match self.table.entry(hash, |group| group.class.has(transaction, &traits), rehash) {
-            Entry::Occupied(entry) => entry.into_mut(),
+        match self.table.entry(hash, |group| group.class.has(transaction, &traits), rehash) {
+            Entry::Occupied(entry) => entry.into_mut().add(&one),
             Entry::Vacant(_) if is_full => return false,
             Entry::Vacant(entry) => {
                 let class = RequestClass::of(transaction, traits);
-                let group = RequestGroup { class, since: transaction.ended, amounts: Amounts::default() };
-                entry.insert(group).into_mut()
+                entry.insert(RequestGroup { class, since: transaction.ended, first: one, sums: None });
             }
-        };
-        let amounts = &mut group.amounts;
-        amounts.requests += 1;
-        if let Some(used) = &used {
-            amounts.billable.merge(used);
-        }
-        amounts.bytes_in = amounts.bytes_in.saturating_add(transaction.bytes_in);
-        amounts.bytes_out = amounts.bytes_out.saturating_add(transaction.bytes_out);
-        amounts.durations.count(transaction.total);
-        if let Some(first) = transaction.first_byte {
-            amounts.first_events.count(first);
-        }
-        if let Some(waited) = waited(transaction) {
-            amounts.waits.count(waited);
-        }
-        if let Some(overhead) = overhead(transaction) {
-            amounts.overheads.count(overhead);
         }
         true
     }

@@ -57,7 +57,7 @@ impl Sampler {
         prices: &mut Prices,
         day: NaiveDate,
     ) -> Sample {
-        let (class, mut amounts) = (&group.class, group.amounts);
+        let (class, mut amounts) = (&group.class, group.amounts());
         let cost = cost(class, &amounts, prices, day);
         if class.traits.charge == Charge::None {
             amounts.billable = Billable::default();
@@ -324,14 +324,14 @@ mod tests {
         let waited = group(&waited);
         let seen = observe(&waited.class);
         assert_eq!((seen.operation, seen.code, seen.streamed), ("generateContent", 504, true));
-        assert_eq!((waited.amounts.waits.sum(), waited.amounts.overheads.sum()), (ms(30), ms(2)));
+        assert_eq!((waited.amounts().waits.sum(), waited.amounts().overheads.sum()), (ms(30), ms(2)));
         assert_eq!(seen.faults, [Some(Kind::Overloaded), None]);
         let mut refused = post("/v1beta/models/m:generateContent");
         (refused.end, refused.attempts) = (End::Refused, Vec::new());
         refused.failure = Some(Failure::Denied(callers::Denial::Model));
         let refused = group(&refused);
         let seen = observe(&refused.class);
-        assert!(refused.amounts.waits.is_empty() && refused.amounts.overheads.is_empty());
+        assert!(refused.amounts().waits.is_empty() && refused.amounts().overheads.is_empty());
         assert_eq!((seen.limit, seen.code), (Some("model"), 504));
     }
 

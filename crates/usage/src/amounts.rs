@@ -29,6 +29,25 @@ pub struct Amounts {
     pub overheads: Histogram,
 }
 
+/// What one finished request adds to the sums: smaller by far than they are.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestAmounts {
+    /// What it used.
+    pub billable: Billable,
+    /// The request body's length.
+    pub bytes_in: u64,
+    /// How much of the answer's body was passed on.
+    pub bytes_out: u64,
+    /// From arrival to the end.
+    pub duration: Duration,
+    /// From arrival to the first byte or event, if it came so far.
+    pub first_event: Option<Duration>,
+    /// Waiting for a key, if it came so far.
+    pub wait: Option<Duration>,
+    /// From arrival to sending up, without waiting, if it came so far.
+    pub overhead: Option<Duration>,
+}
+
 impl Default for Amounts {
     fn default() -> Self {
         Self {
@@ -45,6 +64,23 @@ impl Default for Amounts {
 }
 
 impl Amounts {
+    /// Adds one request.
+    pub fn add(&mut self, one: &RequestAmounts) {
+        let RequestAmounts { billable, bytes_in, bytes_out, duration, first_event, wait, overhead } = one;
+        self.requests += 1;
+        self.billable.merge(billable);
+        self.bytes_in = self.bytes_in.saturating_add(*bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(*bytes_out);
+        self.durations.count(*duration);
+        let times =
+            [(&mut self.first_events, first_event), (&mut self.waits, wait), (&mut self.overheads, overhead)];
+        for (histogram, time) in times {
+            if let Some(time) = time {
+                histogram.count(*time);
+            }
+        }
+    }
+
     /// Of one request that used nothing and took this long, to its first event and as a whole.
     pub fn of_one(duration: Duration, first_event: Option<Duration>) -> Self {
         Self {
