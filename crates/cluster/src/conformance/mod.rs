@@ -1,0 +1,7 @@
+//! What tests of shared state need: the rules that every kind of it keeps, and a Redis of their own to keep them on.
+
+#![allow(clippy::expect_used, reason = "a check that fails is to panic")]
+
+mod server;
+
+pub use server::{RedisServer, free_port};
