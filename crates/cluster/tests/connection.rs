@@ -11,12 +11,12 @@ use std::{
 };
 
 use gemini_balance_cluster::{
-    Away, ClusterAddress, KeyPrefix, Redis, RedisPassword, RedisSettings,
+    Away, ClusterAddress, KeyPrefix, NodeId, Redis, RedisPassword, RedisSettings,
     conformance::{RedisServer, free_port},
 };
 
 fn handle(settings: RedisSettings) -> Redis {
-    Redis::new(Arc::new(settings))
+    Redis::new(Arc::new(settings), NodeId::new("test").unwrap())
 }
 
 fn settings(url: &str) -> RedisSettings {

@@ -2,6 +2,12 @@
 
 #![allow(clippy::expect_used, reason = "a check that fails is to panic")]
 
+mod facts;
+mod members;
+mod place;
 mod server;
 
+pub use facts::facts;
+pub use members::members;
+pub use place::{RedisPlace, SharedPlace};
 pub use server::{RedisServer, free_port};

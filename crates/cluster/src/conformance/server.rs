@@ -16,7 +16,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{ClusterAddress, KeyPrefix, Redis, RedisSettings};
+use crate::{ClusterAddress, KeyPrefix, NodeId, Redis, RedisSettings};
 
 /// How long a server may take until it answers.
 const START: Duration = Duration::from_secs(10);
@@ -68,9 +68,10 @@ impl RedisServer {
             connect_timeout: START,
             ..RedisSettings::new(self.address(), KeyPrefix::new("start").expect("a prefix"))
         });
+        let node = NodeId::new("start").expect("a node's id");
         loop {
             // Any answer will do: one that wants a password has started too.
-            match Redis::new(Arc::clone(&settings)).ping() {
+            match Redis::new(Arc::clone(&settings), node.clone()).ping() {
                 Err(crate::Away::Unreachable { reason }) => {
                     let ended = self.process.try_wait().expect("its state can be asked");
                     assert!(ended.is_none(), "redis-server ended at once ({ended:?}): {reason}");

@@ -19,6 +19,8 @@ const MAX_DETAIL: usize = 200;
 pub(super) struct RedisConnection {
     stream: RedisStream,
     parser: Parser,
+    /// The server's name for this run of itself: another after every restart.
+    run_id: String,
 }
 
 impl RedisConnection {
@@ -36,7 +38,9 @@ impl RedisConnection {
         if settings.address.database != 0 {
             let _: () = connection.ask(cmd("SELECT").arg(settings.address.database))?;
         }
+        let server: String = connection.ask(cmd("INFO").arg("server"))?;
         let replication: String = connection.ask(cmd("INFO").arg("replication"))?;
+        info_field(&server, "run_id").ok_or(Away::Garbled)?.clone_into(&mut connection.run_id);
         // A Sentinel names the old primary for a while; one that is a replica would refuse every write.
         if info_field(&replication, "role") != Some("master") {
             return Err(Away::ReadOnly);
@@ -51,7 +55,7 @@ impl RedisConnection {
         end: Instant,
     ) -> Result<Self, Away> {
         let stream = RedisStream::connect(endpoint, tls, end).map_err(|error| away(&error.into()))?;
-        Ok(Self { stream, parser: Parser::new() })
+        Ok(Self { stream, parser: Parser::new(), run_id: String::new() })
     }
 
     pub(super) fn authenticate(&mut self, username: Option<&str>, password: &str) -> Result<(), Away> {
@@ -64,6 +68,10 @@ impl RedisConnection {
             Away::Refused { code, .. } => Away::Denied { code },
             other => other,
         })
+    }
+
+    pub(super) fn run_id(&self) -> &str {
+        &self.run_id
     }
 
     /// Sets when the calls from now on have to be over.

@@ -1,0 +1,5 @@
+-- KEYS: the claim. ARGV: the node.
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+end
+return 1

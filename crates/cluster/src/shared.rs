@@ -1,0 +1,53 @@
+//! What a node asks of what all nodes share. One call at a time, each blocking and bounded; the actor of the cluster owns
+//! the handles. Two kinds keep it: [`Redis`](crate::Redis), and [`CommonNode`](crate::CommonNode) in memory for tests.
+
+use std::time::Duration;
+
+use crate::{
+    away::Away,
+    fact::{Fact, FactId, KnownFacts, Reading, TellReply},
+    node::{Beat, ClusterMember, ClusterState},
+};
+
+/// A handle on the shared state. After an [`Away`] the next call tries anew; whoever was away first says `hello`.
+pub trait Shared: Send {
+    /// Joins, or comes back: says of which generation the shared state is, begins a new one if it is not what it was, and
+    /// keeps all from taking for a second if nobody was heard for that long.
+    fn hello(&mut self) -> Result<ClusterState, Away>;
+
+    /// Says that this node is there, and how it is. To be called each second.
+    fn beat(&mut self, beat: &Beat) -> Result<ClusterState, Away>;
+
+    /// Returns who was heard in the last ten seconds, this node included, in the order of their ids.
+    fn nodes(&mut self) -> Result<Vec<ClusterMember>, Away>;
+
+    /// Leaves: the others do not see this node any more.
+    fn leave(&mut self) -> Result<(), Away>;
+
+    /// Tells facts in their order; `seen` is the last fact this node has applied. What becomes of each is in the same order.
+    /// A call that failed may be repeated: what was written is written once more and says the same.
+    fn tell(&mut self, facts: &[Fact], seen: FactId) -> Result<Vec<TellReply>, Away>;
+
+    /// Returns all that holds, as of one moment. It may take some seconds: for a start, and after [`Reading::Trimmed`].
+    fn known(&mut self) -> Result<KnownFacts, Away>;
+
+    /// Returns the facts after this one, some hundred at once, and waits at most so long for the first. A node's own are
+    /// among them. For a handle that nobody else waits for.
+    fn facts(&mut self, after: FactId, wait: Duration) -> Result<Reading, Away>;
+
+    /// Claims what only one node is to do, for at most so long: whether this node may do it. Who has it already has it
+    /// again.
+    fn claim(&mut self, site: &str, patience: Duration) -> Result<ClaimReply, Away>;
+
+    /// Gives a claim of this node's up; nothing happens to one that another has.
+    fn release(&mut self, site: &str) -> Result<(), Away>;
+}
+
+/// Whether a claim was won.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimReply {
+    /// It is this node's.
+    Won,
+    /// Another node has it.
+    Taken,
+}

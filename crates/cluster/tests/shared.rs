@@ -1,0 +1,85 @@
+//! Both kinds of shared state against the rules they share, and what only a real server can show.
+
+#![allow(clippy::unwrap_used, reason = "functions that tests call are tests too")]
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use gemini_balance_cluster::{
+    Common, Fact, FactId, NodeId, Reading, Redis, Shared,
+    conformance::{self, RedisPlace, RedisServer},
+};
+
+#[test]
+fn memory_keeps_the_rules_for_members_and_claims() {
+    conformance::members(Common::default);
+}
+
+#[test]
+fn redis_keeps_the_rules_for_members_and_claims() {
+    conformance::members(RedisPlace::new);
+}
+
+#[test]
+fn memory_keeps_the_rules_for_facts() {
+    conformance::facts(Common::default);
+}
+
+#[test]
+fn redis_keeps_the_rules_for_facts() {
+    conformance::facts(RedisPlace::new);
+}
+
+fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+#[test]
+fn a_reader_that_waits_is_woken_by_the_first_fact() {
+    let server = RedisServer::shared();
+    let settings = Arc::new(server.settings());
+    let mut reader = Redis::new(Arc::clone(&settings), id("reader"));
+    let since = Instant::now();
+    let waited = Duration::from_millis(60);
+    assert_eq!(reader.facts(FactId::START, waited), Ok(Reading::Facts(Vec::new())));
+    assert!(since.elapsed() >= waited);
+    let telling = thread::spawn(move || {
+        let mut teller = Redis::new(settings, id("teller"));
+        teller.tell(&[Fact::new("key", 1, "open", id("teller")).unwrap()], FactId::START).unwrap()
+    });
+    let Reading::Facts(facts) = reader.facts(FactId::START, Duration::from_secs(30)).unwrap() else {
+        panic!("nothing was cut off");
+    };
+    assert_eq!((facts.len(), facts[0].fact.body()), (1, "open"));
+    telling.join().unwrap();
+}
+
+#[test]
+fn scripts_are_loaded_again_where_the_server_has_lost_them() {
+    let server = RedisServer::start(&[]);
+    let settings = Arc::new(server.settings());
+    let mut redis = Redis::new(settings, id("one"));
+    let fact = |n: u64| Fact::new("key", n, "open", id("one")).unwrap();
+    redis.tell(&[fact(1)], FactId::START).unwrap();
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port())).unwrap();
+    redis::cmd("SCRIPT").arg("FLUSH").exec(&mut client.get_connection().unwrap()).unwrap();
+    redis.tell(&[fact(2)], FactId::START).unwrap();
+    assert_eq!(redis.known().unwrap().facts.len(), 1);
+}
+
+#[test]
+fn a_server_that_was_restarted_is_a_new_generation() {
+    let server = RedisServer::start(&[]);
+    let (port, settings) = (server.port(), Arc::new(server.settings()));
+    let mut redis = Redis::new(settings, id("one"));
+    let before = redis.hello().unwrap();
+    drop(server);
+    redis.hello().unwrap_err();
+    let _server = RedisServer::start_on(port, &[]);
+    let after = redis.hello().unwrap();
+    assert!(after.generation > before.generation);
+    assert!(!after.hold.is_zero());
+}
