@@ -306,6 +306,8 @@ impl KeyManagerActor {
                         }
                     }
                     Effect::Persist(record) => self.shared.memory.keep(record),
+                    // Only a pool that has joined others says so, and none does yet.
+                    Effect::Tell(_) => {}
                     Effect::WakeAt(at) => self.wake_at(at, ctx),
                     Effect::Log(event) => {
                         self.shared.events.note(&event);

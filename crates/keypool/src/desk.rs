@@ -291,8 +291,19 @@ impl Desk {
     fn succeed(&mut self, report: Report<'_>, now: Now, effects: &mut Effects) {
         let Report { key, model, tools, order } = report;
         let Roster { members, cooldowns, .. } = &mut self.roster;
-        for site in cooldowns.change_all(key, model, tools, members, |cooldown| cooldown.succeed(order)) {
-            effects.push(Effect::Persist(self.roster.record(&site, now)));
+        let mut was_local = false;
+        let opened = cooldowns.change_all(key, model, tools, members, |cooldown| {
+            let local = cooldown.is_local();
+            let opens = cooldown.succeed(order);
+            was_local |= opens && local;
+            opens
+        });
+        for site in opened {
+            if was_local && matches!(site, Site::Key(_)) {
+                effects.push(Effect::Persist(self.roster.record(&site, now)));
+            } else {
+                self.roster.announce(&site, now, effects);
+            }
             effects.log(Event::Back { subject: self.roster.subject(&site) });
         }
     }
@@ -307,8 +318,7 @@ impl Desk {
                 let named = || fault.quotas.iter().find_map(|quota| quota.model.as_deref());
                 let model = model.clone().or_else(|| named().map(Into::into));
                 if matches!(fault.kind, Kind::QuotaMinute | Kind::QuotaDay) {
-                    let Roster { members, counters, .. } = &mut self.roster;
-                    counters.learn_limits(members.project(key), &model, fault, members, now, effects);
+                    self.roster.learn_limits(key, &model, fault, now, effects);
                 }
                 (Site::Model(self.roster.project(key), model), fault.wait)
             }
@@ -369,7 +379,11 @@ impl Desk {
             Struck::Retired => effects.log(Event::Retired { subject, key, reason }),
         }
         self.roster.cooldowns.name_quota(site, NamedQuota::of(fault));
-        effects.push(Effect::Persist(self.roster.record(site, now)));
+        if reason == Reason::Transport {
+            effects.push(Effect::Persist(self.roster.record(site, now)));
+        } else {
+            self.roster.announce(site, now, effects);
+        }
     }
 }
 

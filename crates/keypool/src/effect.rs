@@ -22,6 +22,9 @@ pub enum Effect {
     Refused(Ticket, Refusal),
     /// Keep this, in place of any earlier record of the same subject.
     Persist(Record),
+    /// Tell the other nodes of the cluster, in place of what they were told of the subject before. Only a pool in company says
+    /// so, and only what it found out itself: see [`Pool::heard`](crate::Pool::heard) for what others do with it.
+    Tell(Record),
     /// Call [`Pool::wake`](crate::Pool::wake) at this monotonic time; replaces the alarm set before. Too early or too
     /// often is harmless.
     WakeAt(Duration),
@@ -84,6 +87,22 @@ pub enum Event {
         subject: Subject,
         /// The key whose request met the fault.
         key: KeyId,
+        /// The fault that led to it.
+        reason: Reason,
+    },
+    /// Something is left alone for a while, since another node was refused.
+    CoolingElsewhere {
+        /// What is meant: a key, a project, a model or a tool of one.
+        subject: Subject,
+        /// For how long from now.
+        wait: Duration,
+        /// The fault that led to it.
+        reason: Reason,
+    },
+    /// Something is left alone until the operator resets it, since another node was refused.
+    RetiredElsewhere {
+        /// What is meant: a key, a project, a model or a tool of one.
+        subject: Subject,
         /// The fault that led to it.
         reason: Reason,
     },
@@ -174,6 +193,12 @@ impl fmt::Display for Event {
             Self::Retired { subject, key, reason } => {
                 write!(f, "{subject} is retired until it is reset: {reason}")?;
                 met_by(f, subject, key)
+            }
+            Self::CoolingElsewhere { subject, wait, reason } => {
+                write!(f, "{subject} cools for {:.1} s: {reason} (met by another gateway)", wait.as_secs_f64())
+            }
+            Self::RetiredElsewhere { subject, reason } => {
+                write!(f, "{subject} is retired until it is reset: {reason} (met by another gateway)")
             }
             Self::CooldownOver { subject } => write!(f, "{subject} may be tried again"),
             Self::Back { subject } => write!(f, "{subject} is back"),

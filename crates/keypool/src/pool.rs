@@ -34,8 +34,8 @@ const LOOKED_AT: usize = 64;
 /// A pool of keys.
 #[derive(Debug)]
 pub struct Pool {
-    desk: Desk,
-    waiting: Waiting,
+    pub(crate) desk: Desk,
+    pub(crate) waiting: Waiting,
     /// When the owner was last asked to call `wake`.
     alarm: Option<Duration>,
     /// When somebody who waits may be served by time alone.
@@ -146,9 +146,7 @@ impl Pool {
     /// No key has this name.
     pub fn reset(&mut self, id: &KeyId, now: Now, effects: &mut Effects) -> Result<(), PoolError> {
         let key = self.place(id)?;
-        for site in self.desk.roster.reset(key, now) {
-            effects.push(Effect::Persist(self.desk.roster.record(&site, now)));
-        }
+        self.desk.roster.reset(key, now, effects);
         effects.log(Event::Reset { key: id.clone() });
         self.wake(now, effects);
         Ok(())
@@ -195,7 +193,7 @@ impl Pool {
         let roster = &mut self.desk.roster;
         if roster.cooldowns.is_disabled(key) != disabled {
             roster.cooldowns.disable(key, &roster.members, disabled);
-            effects.push(Effect::Persist(roster.record(&Site::Key(key), now)));
+            roster.announce(&Site::Key(key), now, effects);
             let key = id.clone();
             effects.log(if disabled { Event::Disabled { key } } else { Event::Enabled { key } });
         }

@@ -96,6 +96,15 @@ impl Cooldown {
         Self::Probation { since, probe: None, streak: Streak { steps, from: 1, reason, reset: None } }
     }
 
+    /// Says from which lease on reports are not late.
+    #[must_use]
+    pub(crate) fn with_late_before(mut self, next: Order) -> Self {
+        if let Self::Cooling { streak, .. } | Self::Probation { streak, .. } = &mut self {
+            streak.from = next;
+        }
+        self
+    }
+
     /// Whether a lease may be granted.
     pub(crate) fn admits(&self) -> bool {
         matches!(self, Self::Open | Self::Probation { probe: None, .. })
@@ -103,6 +112,11 @@ impl Cooldown {
 
     pub(crate) fn is_open(&self) -> bool {
         matches!(self, Self::Open)
+    }
+
+    /// Whether it says something of this node's own network and nothing of what it is the cooldown of.
+    pub(crate) fn is_local(&self) -> bool {
+        self.streak().is_some_and(|streak| streak.reason == Reason::Transport)
     }
 
     pub(crate) fn is_retired(&self) -> bool {

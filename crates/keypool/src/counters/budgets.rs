@@ -8,8 +8,9 @@ use gemini::fault::{Fault, Wait};
 use meter::{Amount, Gauge, Now, Second};
 
 use super::Counters;
-use crate::budget::{BELIEVED, Booking, Budget, Spent};
+use crate::budget::{BELIEVED, Booking, Budget, Learnt, Spent};
 use crate::effect::{Effect, Effects, Event};
+use crate::fact::SAME_MOMENT;
 use crate::ids::{Model, ModelIx, ProjectIx};
 use crate::journal::JournalPage;
 use crate::lease_request::LeaseRequest;
@@ -112,7 +113,7 @@ impl Counters {
         made_room
     }
 
-    /// Takes what a refusal says of limits.
+    /// Takes what a refusal says of limits. Returns whether it named one.
     pub(crate) fn learn_limits(
         &mut self,
         project: ProjectIx,
@@ -121,7 +122,8 @@ impl Counters {
         members: &Members,
         now: Now,
         effects: &mut Effects,
-    ) {
+    ) -> bool {
+        let mut named = false;
         let hint = match fault.wait {
             Wait::For(hint) => Some(hint),
             _ => None,
@@ -141,22 +143,94 @@ impl Counters {
                 let subject = Subject::Model { project, model: model.clone() };
                 effects.log(Event::LimitLearnt { subject, gauge, limit });
             }
+            named |= quota.limit.is_some_and(|limit| limit > 0);
             self.note_limits(project, entered, now.mono);
         }
+        named
     }
 
-    /// Forgets what refusals taught of this project's limits. Returns whether there was something to forget.
-    pub(crate) fn forget_limits(&mut self, project: ProjectIx, now: Duration) -> bool {
-        let mut forgot = false;
+    /// Forgets what refusals taught of this project's limits. Returns the models of which something is counted.
+    pub(crate) fn forget_limits(&mut self, project: ProjectIx, now: Duration) -> Vec<Model> {
+        let mut forgotten = Vec::new();
         for state in self.models.iter_mut() {
             let Some(budget) = state.budgets.get_mut(&project) else { continue };
             budget.forget_learnt();
             if !std::mem::replace(&mut budget.dirty, true) {
                 self.journal.note(JournalPage::Limits(project, state.name.clone()), now);
             }
-            forgot = true;
+            forgotten.push(state.name.clone());
         }
-        forgot
+        forgotten
+    }
+
+    /// Takes over what refusals elsewhere taught of a project's limits: of each gauge the newer. Returns whether that is news.
+    pub(crate) fn hear_limits(
+        &mut self,
+        project: ProjectIx,
+        model: &Model,
+        limits: &LimitState,
+        members: &Members,
+        now: Now,
+        effects: &mut Effects,
+    ) -> bool {
+        let caps = self.configured(project, model, members);
+        let entered = self.enter(model, now.mono);
+        let budgets = &mut self.models.get_mut(entered).budgets;
+        let budget = budgets.entry(project).or_insert_with(|| Budget::new(caps));
+        let (before, mut is_news) = (budget.caps(now.mono), false);
+        for (gauge, learnt) in limits.learnt.iter().filter_map(|heard| Learnt::stored(heard, now)) {
+            let own = &mut budget.learnt[gauge as usize];
+            // Of two that were learnt in one moment the facts' order has decided.
+            let is_other = |own: Learnt| learnt.limit != own.limit && !own.is_newer_than(learnt);
+            if own.is_none_or(|own| learnt.is_newer_than(own) || is_other(own)) {
+                *own = Some(learnt);
+                is_news = true;
+            }
+        }
+        for ((gauge, before), after) in Gauge::ALL.into_iter().zip(before).zip(budget.caps(now.mono)) {
+            if let Some(limit) = after.filter(|_| after != before) {
+                let project = members.owner(project).clone();
+                let subject = Subject::Model { project, model: model.clone() };
+                effects.log(Event::LimitLearnt { subject, gauge, limit });
+            }
+        }
+        if is_news {
+            self.note_limits(project, entered, now.mono);
+        }
+        is_news
+    }
+
+    /// Whether more is known of a model's limits on a project, or newer things, than these.
+    pub(crate) fn knows_more_limits(
+        &self,
+        project: ProjectIx,
+        model: &Model,
+        known: &[LearntLimit],
+        now: Now,
+    ) -> bool {
+        let budgets = self.models.find(model).map(|model| &self.models.get(model).budgets);
+        let Some(budget) = budgets.and_then(|budgets| budgets.get(&project)) else { return false };
+        let mut theirs = [None; Gauge::ALL.len()];
+        for (gauge, learnt) in known.iter().filter_map(|known| Learnt::stored(known, now)) {
+            theirs[gauge as usize] = Some(learnt);
+        }
+        let is_more = |(own, theirs): (&Option<Learnt>, Option<Learnt>)| {
+            own.filter(|own| own.until > now.mono)
+                .is_some_and(|own| theirs.is_none_or(|theirs| own.is_newer_than(theirs)))
+        };
+        budget.learnt.iter().zip(theirs).any(is_more)
+    }
+
+    /// Forgets what refusals taught of a model's limits on a project, as another node says. Returns whether that is news.
+    pub(crate) fn hear_no_limits(&mut self, project: ProjectIx, model: &Model, now: Duration) -> bool {
+        let Some(entered) = self.models.find(model) else { return false };
+        let Some(budget) = self.models.get_mut(entered).budgets.get_mut(&project) else { return false };
+        if budget.learnt.iter().all(Option::is_none) {
+            return false;
+        }
+        budget.forget_learnt();
+        self.note_limits(project, entered, now);
+        true
     }
 
     /// Hands the budgets of a dissolved project to its heir. Answers under which names they were kept.
@@ -271,7 +345,14 @@ impl Counters {
         }
     }
 
-    fn limits_record(&self, project: ProjectIx, model: &Model, members: &Members, now: Now) -> Record {
+    /// Returns the record of a model's limits and counts on a project.
+    pub(crate) fn limits_record(
+        &self,
+        project: ProjectIx,
+        model: &Model,
+        members: &Members,
+        now: Now,
+    ) -> Record {
         let owner = members.owner(project).clone();
         let record = Record::clear(Subject::Limits { project: owner, model: model.clone() });
         let budget = self.models.find(model).and_then(|model| self.models.get(model).budgets.get(&project));
@@ -321,10 +402,8 @@ impl Budget {
 
     fn restored(configured: Caps, state: &LimitState, now: Now) -> Self {
         let mut budget = Self::new(configured);
-        for LearntLimit { gauge, limit, until } in &state.learnt {
-            let until = now.mono + now.until(*until).min(BELIEVED);
-            budget.learnt[*gauge as usize] =
-                Some(crate::budget::Learnt { limit: *limit, until }).filter(|learnt| learnt.until > now.mono);
+        for (gauge, learnt) in state.learnt.iter().filter_map(|stored| Learnt::stored(stored, now)) {
+            budget.learnt[gauge as usize] = Some(learnt);
         }
         let second = Second::of(now.mono);
         // Rounded down: a count may last a second longer for it, never less.
@@ -342,5 +421,19 @@ impl Budget {
             }
         }
         budget
+    }
+}
+
+impl Learnt {
+    /// Whether this was learnt after another.
+    fn is_newer_than(self, other: Self) -> bool {
+        self.until > other.until + SAME_MOMENT
+    }
+
+    /// Reads a limit as it was stored, with its gauge. `None` if it is believed no more.
+    fn stored(stored: &LearntLimit, now: Now) -> Option<(Gauge, Self)> {
+        let LearntLimit { gauge, limit, until } = *stored;
+        let left = now.until(until).min(BELIEVED);
+        (!left.is_zero()).then_some((gauge, Self { limit, until: now.mono + left }))
     }
 }

@@ -1,8 +1,9 @@
 //! The pool's state as a whole: who is in it, what cools, and what is counted, each with an owner of its own. The rules
 //! that need more than one of them are here: what the passing of time ends, what is kept and taken over (`records`),
 //! what becomes of a project whose keys turn out to be another's (`siblings`), another set of keys (`reconcile`), and what
-//! keeps keys from a request (`obstacles`).
+//! keeps keys from a request (`obstacles`), and what is told to the pools of other nodes and heard from them (`facts`).
 
+mod facts;
 mod obstacles;
 mod reconcile;
 mod records;
@@ -10,16 +11,19 @@ mod siblings;
 
 use meter::{Clocks, Now};
 
+pub(crate) use facts::Place;
 pub(crate) use siblings::Moved;
 
+use crate::company::Company;
 use crate::cooldowns::{Cooldown, Cooldowns, Passed};
 use crate::counters::Counters;
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
-use crate::ids::{KeyIx, ProjectIx, Site};
+use crate::ids::{KeyIx, ProjectIx};
 use crate::key::{KeyId, KeySpec};
 use crate::limit::Limit;
 use crate::members::Members;
+use crate::record::{Record, Subject};
 use crate::settings::Settings;
 
 #[derive(Debug)]
@@ -27,6 +31,7 @@ pub(crate) struct Roster {
     pub members: Members,
     pub cooldowns: Cooldowns,
     pub counters: Counters,
+    pub company: Company,
     clocks: Clocks,
 }
 
@@ -34,7 +39,7 @@ impl Roster {
     pub(crate) fn new(specs: Vec<KeySpec>, limits: &[Limit]) -> Result<Self, PoolError> {
         let members = Members::new(specs)?;
         let (cooldowns, counters) = (Cooldowns::new(&members), Counters::new(&members, limits));
-        Ok(Self { members, cooldowns, counters, clocks: Clocks::default() })
+        Ok(Self { members, cooldowns, counters, company: Company::None, clocks: Clocks::default() })
     }
 
     pub(crate) fn find(&self, id: &KeyId) -> Option<KeyIx> {
@@ -77,12 +82,20 @@ impl Roster {
     }
 
     /// Forgets all that is held against a key: its cooldowns, those of its project and of all models and tools there, and
-    /// the limits that refusals taught. Returns where something cooled.
-    pub(crate) fn reset(&mut self, key: KeyIx, now: Now) -> Vec<Site> {
-        if self.counters.forget_limits(self.project(key), now.mono) {
+    /// the limits that refusals taught.
+    pub(crate) fn reset(&mut self, key: KeyIx, now: Now, effects: &mut Effects) {
+        let project = self.project(key);
+        let forgotten = self.counters.forget_limits(project, now.mono);
+        if !forgotten.is_empty() {
             self.cooldowns.stir();
         }
         self.counters.losses_mut().set_own(key, 0);
-        self.cooldowns.reset(key, &self.members)
+        for site in self.cooldowns.reset(key, &self.members) {
+            self.announce(&site, now, effects);
+        }
+        for model in forgotten {
+            let project = self.members.owner(project).clone();
+            self.tell(&Record::clear(Subject::Limits { project, model }), effects);
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::record::{CooldownState, Record, Subject};
 use crate::settings::Settings;
 
 /// The most that a stored cooldown is believed to last, beside `long_wait`: the longest day, and some.
-const LONGEST_DAY: Duration = Duration::from_secs(26 * 60 * 60);
+pub(super) const LONGEST_DAY: Duration = Duration::from_secs(26 * 60 * 60);
 
 impl Roster {
     pub(crate) fn subject(&self, site: &Site) -> Subject {
@@ -26,7 +26,7 @@ impl Roster {
     }
 
     /// Where the cooldown of a subject sits, if it has one.
-    fn site(&self, subject: Subject) -> Option<Site> {
+    pub(super) fn site(&self, subject: Subject) -> Option<Site> {
         Some(match subject {
             Subject::Key { key } => Site::Key(self.find(&key)?),
             Subject::Project { project } => Site::Project(self.members.owned_by(&project)?),

@@ -23,6 +23,15 @@ pub(crate) struct Moved {
     pub strangers: BTreeMap<KeyIx, ProjectIx>,
 }
 
+/// Who found out what changes here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// This node, which tells the others.
+    Own,
+    /// Another node, or the configuration, which each node reads for itself.
+    Others,
+}
+
 impl Roster {
     /// A fault named the number of this key's project.
     pub(crate) fn learn_number(
@@ -38,26 +47,57 @@ impl Roster {
         }
         self.members.set_number(key, number);
         self.tell_of_number(key, number, effects);
-        effects.push(Effect::Persist(self.record(&Site::Key(key), now)));
-        self.regroup(now, settings, effects)
+        self.announce(&Site::Key(key), now, effects);
+        self.regroup(Source::Own, now, settings, effects)
+    }
+
+    /// Another node says what the number of this key's project is.
+    pub(crate) fn hear_number(
+        &mut self,
+        key: KeyIx,
+        number: ProjectNumber,
+        now: Now,
+        settings: &Settings,
+        effects: &mut Effects,
+    ) -> Moved {
+        self.members.set_number(key, number);
+        self.tell_of_number(key, number, effects);
+        self.regroup(Source::Others, now, settings, effects)
     }
 
     /// Puts each key into the project it belongs to by now.
-    pub(super) fn regroup(&mut self, now: Now, settings: &Settings, effects: &mut Effects) -> Moved {
+    pub(super) fn regroup(
+        &mut self,
+        source: Source,
+        now: Now,
+        settings: &Settings,
+        effects: &mut Effects,
+    ) -> Moved {
         let Regrouped { left, dissolved } = self.members.regroup();
         for dissolved in dissolved.iter().copied() {
             let (former, sites) = self.bequeath(dissolved, now.mono, settings);
-            for subject in former {
-                effects.push(Effect::Persist(Record::clear(subject)));
+            for record in former.into_iter().map(Record::clear) {
+                if source == Source::Own {
+                    self.tell(&record, effects);
+                }
+                effects.push(Effect::Persist(record));
             }
             for site in sites {
-                effects.push(Effect::Persist(self.record(&site, now)));
+                match source {
+                    Source::Own => self.announce(&site, now, effects),
+                    Source::Others => effects.push(Effect::Persist(self.record(&site, now))),
+                }
             }
         }
         self.rebuild();
         if !dissolved.is_empty() {
             // At once, since what the store had of the former projects is forgotten.
             self.counters.write_out(&self.members, now, effects);
+        }
+        if source == Source::Own {
+            for dissolved in &dissolved {
+                self.tell_limits(dissolved.heir, now, effects);
+            }
         }
         let heirs: BTreeMap<_, _> = dissolved.iter().map(|gone| (gone.project, gone.heir)).collect();
         let probes_go_to = |project: ProjectIx| heirs.get(&project).copied().unwrap_or(project);
