@@ -1,5 +1,5 @@
 //! Finished requests of one worker, summed by class: a table that the worker adds to and the accountant empties. Where
-//! many callers use many models nearly every class has one request, so that a group of one is kept small.
+//! many callers use many models there are thousands of classes with few requests each, so groups are kept small.
 
 use super::class::{ClassTraits, RequestClass, overhead, waited};
 use crate::{failure::Failure, transaction::Transaction};
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry};
 use std::hash::BuildHasher;
-use usage::{Amounts, RequestAmounts, billable};
+use usage::{Amounts, RequestAmounts, SmallAmounts, billable};
 
 /// Requests of one class, and what they sum to.
 #[derive(Clone, Debug)]
@@ -15,35 +15,36 @@ pub(super) struct RequestGroup {
     pub(super) class: RequestClass,
     /// When the first of them ended: of models that are new, the first come are told apart.
     pub(super) since: DateTime<Utc>,
-    first: RequestAmounts,
-    /// Of all of them, where there is another than the first.
-    sums: Option<Box<Amounts>>,
+    amounts: SmallAmounts,
+    /// Where there were more than fit into these.
+    before: Option<Box<Amounts>>,
 }
 
 impl RequestGroup {
     /// What they sum to.
     pub(super) fn amounts(&self) -> Amounts {
-        self.sums.as_deref().copied().unwrap_or_else(|| sum_of(&self.first))
+        let mut amounts = self.before.as_deref().copied().unwrap_or_default();
+        amounts.take_over(&self.amounts);
+        amounts
     }
 
     /// How many they are.
     pub(super) fn requests(&self) -> u64 {
-        self.sums.as_ref().map_or(1, |sums| sums.requests)
+        u64::from(self.amounts.requests()) + self.before.as_ref().map_or(0, |before| before.requests)
     }
 
     fn add(&mut self, one: &RequestAmounts) {
-        self.sums.get_or_insert_with(|| Box::new(sum_of(&self.first))).add(one);
+        if self.amounts.add(one) {
+            return;
+        }
+        self.before.get_or_insert_default().take_over(&self.amounts);
+        self.amounts = SmallAmounts::default();
+        self.amounts.add(one);
     }
 }
 
-fn sum_of(one: &RequestAmounts) -> Amounts {
-    let mut amounts = Amounts::default();
-    amounts.add(one);
-    amounts
-}
-
 // There may be thousands of them in each quarter of a second.
-const _: () = assert!(size_of::<RequestGroup>() <= 320);
+const _: () = assert!(size_of::<RequestGroup>() <= 448);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -76,14 +77,17 @@ impl RequestGroups {
         let is_full = self.table.len() >= most;
         let hasher = &self.hasher;
         let rehash = |group: &RequestGroup| class_hash(hasher, &group.class);
-        match self.table.entry(hash, |group| group.class.has(transaction, &traits), rehash) {
-            Entry::Occupied(entry) => entry.into_mut().add(&one),
+        let group = match self.table.entry(hash, |group| group.class.has(transaction, &traits), rehash) {
+            Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) if is_full => return false,
             Entry::Vacant(entry) => {
                 let class = RequestClass::of(transaction, traits);
-                entry.insert(RequestGroup { class, since: transaction.ended, first: one, sums: None });
+                let amounts = SmallAmounts::default();
+                let group = RequestGroup { class, since: transaction.ended, amounts, before: None };
+                entry.insert(group).into_mut()
             }
-        }
+        };
+        group.add(&one);
         true
     }
 
@@ -102,4 +106,28 @@ fn hash(hasher: &RandomState, transaction: &Transaction, traits: &ClassTraits) -
 fn class_hash(hasher: &RandomState, class: &RequestClass) -> u64 {
     let key = class.tries.last().map(|(key, _)| key);
     hasher.hash_one((class.caller.as_deref(), class.model.as_deref(), key, class.traits.code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn more_requests_than_fit_into_small_sums_are_all_counted() {
+        let mut groups = RequestGroups::default();
+        let transaction = crate::testing::transaction("alice", "/v1beta/models/m:generateContent");
+        for _ in 0..150_000 {
+            assert!(groups.add(
+                &Transaction { total: Duration::from_millis(3), ..transaction.clone() },
+                1,
+                &[],
+                |_| 504
+            ));
+        }
+        let group = groups.drain().next().unwrap();
+        let amounts = group.amounts();
+        assert_eq!((group.requests(), amounts.requests), (150_000, 150_000));
+        assert_eq!(amounts.durations.sum(), Duration::from_secs(450));
+    }
 }

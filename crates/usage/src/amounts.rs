@@ -3,7 +3,7 @@
 
 use crate::{
     billable::Billable,
-    running::{Buckets, Histogram},
+    running::{Buckets, Histogram, SmallHistogram},
 };
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Amounts {
     pub overheads: Histogram,
 }
 
-/// What one finished request adds to the sums: smaller by far than they are.
+/// What one finished request adds to the sums.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestAmounts {
     /// What it used.
@@ -48,6 +48,47 @@ pub struct RequestAmounts {
     pub overhead: Option<Duration>,
 }
 
+/// The sums of some thousand requests at most, in a third of the room: of those there are many at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SmallAmounts {
+    requests: u16,
+    billable: Billable,
+    bytes_in: u64,
+    bytes_out: u64,
+    durations: SmallHistogram,
+    first_events: SmallHistogram,
+    waits: SmallHistogram,
+    overheads: SmallHistogram,
+}
+
+impl SmallAmounts {
+    /// Returns how many requests they are of.
+    pub fn requests(&self) -> u16 {
+        self.requests
+    }
+
+    /// Adds one request, where there is room for it: 65,535 there are at most.
+    pub fn add(&mut self, one: &RequestAmounts) -> bool {
+        let Some(requests) = self.requests.checked_add(1) else { return false };
+        self.requests = requests;
+        let RequestAmounts { billable, bytes_in, bytes_out, duration, first_event, wait, overhead } = one;
+        self.billable.merge(billable);
+        self.bytes_in = self.bytes_in.saturating_add(*bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(*bytes_out);
+        self.durations.count(Buckets::TIMES, *duration);
+        if let Some(time) = first_event {
+            self.first_events.count(Buckets::TIMES, *time);
+        }
+        if let Some(time) = wait {
+            self.waits.count(Buckets::WAITS, *time);
+        }
+        if let Some(time) = overhead {
+            self.overheads.count(Buckets::OVERHEADS, *time);
+        }
+        true
+    }
+}
+
 impl Default for Amounts {
     fn default() -> Self {
         Self {
@@ -64,21 +105,16 @@ impl Default for Amounts {
 }
 
 impl Amounts {
-    /// Adds one request.
-    pub fn add(&mut self, one: &RequestAmounts) {
-        let RequestAmounts { billable, bytes_in, bytes_out, duration, first_event, wait, overhead } = one;
-        self.requests += 1;
-        self.billable.merge(billable);
-        self.bytes_in = self.bytes_in.saturating_add(*bytes_in);
-        self.bytes_out = self.bytes_out.saturating_add(*bytes_out);
-        self.durations.count(*duration);
-        let times =
-            [(&mut self.first_events, first_event), (&mut self.waits, wait), (&mut self.overheads, overhead)];
-        for (histogram, time) in times {
-            if let Some(time) = time {
-                histogram.count(*time);
-            }
-        }
+    /// Adds the sums of more, whose prompts have the same price.
+    pub fn take_over(&mut self, small: &SmallAmounts) {
+        self.requests += u64::from(small.requests);
+        self.billable.merge(&small.billable);
+        self.bytes_in = self.bytes_in.saturating_add(small.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(small.bytes_out);
+        self.durations.take_over(&small.durations);
+        self.first_events.take_over(&small.first_events);
+        self.waits.take_over(&small.waits);
+        self.overheads.take_over(&small.overheads);
     }
 
     /// Of one request that used nothing and took this long, to its first event and as a whole.

@@ -24,7 +24,7 @@ mod sample;
 mod spread;
 mod sums;
 
-pub use amounts::{Amounts, RequestAmounts};
+pub use amounts::{Amounts, RequestAmounts, SmallAmounts};
 pub use billable::{Billable, billable};
 pub use cell::{Cell, Counters, Spreads};
 pub use coding::BadCoding;

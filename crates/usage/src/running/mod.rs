@@ -6,6 +6,7 @@ mod bounded;
 mod histogram;
 mod labels;
 
+pub(crate) use histogram::SmallHistogram;
 pub use histogram::{Buckets, Histogram};
 pub use labels::{DurationLabels, FaultLabels, FirstEventLabels, KeyLabels, RequestLabels};
 
