@@ -145,12 +145,22 @@ pub trait UnaryAnswer: Send {
 
 /// Translates an answer that comes in events. One machine an answer; what it holds is bounded.
 pub trait AnswerStream: Send {
-    /// Takes the JSON of Google's next event and returns the client's events for it, framed and ready to send. It
-    /// returns nothing until it is sure of an answer, so that an error before it still has its own status.
-    fn push(&mut self, event: &[u8]) -> Vec<Bytes>;
+    /// Takes the JSON of Google's next event and writes the client's events for it behind what `into` holds, framed and
+    /// ready to send. It writes nothing until it is sure of an answer, so that an error before it still has its own status.
+    fn push_into(&mut self, event: &[u8], into: &mut Vec<u8>);
 
-    /// Ends the answer: the client's last events, those of a failure included if the client was sent any before.
-    fn end(&mut self, how: StreamEnd) -> Vec<Bytes>;
+    /// Ends the answer: writes the client's last events, those of a failure included if the client was sent any before.
+    fn end_into(&mut self, how: StreamEnd, into: &mut Vec<u8>);
+
+    /// Takes an event as [`AnswerStream::push_into`] does, and returns what it writes: one piece, or none.
+    fn push(&mut self, event: &[u8]) -> Vec<Bytes> {
+        piece_of(|into| self.push_into(event, into))
+    }
+
+    /// Ends the answer as [`AnswerStream::end_into`] does, and returns what it writes: one piece, or none.
+    fn end(&mut self, how: StreamEnd) -> Vec<Bytes> {
+        piece_of(|into| self.end_into(how, into))
+    }
 
     /// Whether the client was sent anything.
     fn has_begun(&self) -> bool;
@@ -163,4 +173,11 @@ pub trait AnswerStream: Send {
     fn response(&self) -> Option<&Bytes> {
         None
     }
+}
+
+/// What is written, if it is anything.
+fn piece_of(write: impl FnOnce(&mut Vec<u8>)) -> Vec<Bytes> {
+    let mut written = Vec::new();
+    write(&mut written);
+    if written.is_empty() { Vec::new() } else { vec![Bytes::from(written)] }
 }

@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -115,6 +116,32 @@ impl Serialize for RawObject<'_> {
     }
 }
 
+/// The first value of a list, if it has one. The others are not read.
+#[derive(Clone, Debug)]
+pub struct FirstOf<T>(pub Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for FirstOf<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+            type Value = FirstOf<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Self::Value, S::Error> {
+                let first = list.next_element()?;
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(FirstOf(first))
+            }
+        }
+
+        deserializer.deserialize_seq(ListVisitor(PhantomData))
+    }
+}
+
 /// Whether a value is an object.
 pub fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
@@ -143,6 +170,11 @@ pub fn object_of_text(text: Cow<'_, str>) -> Option<Cow<'_, RawValue>> {
 /// `{}`.
 pub fn empty_object() -> Box<RawValue> {
     raw_of(&serde_json::Map::new())
+}
+
+/// `""`.
+pub fn empty_text() -> &'static RawValue {
+    serde_json::from_str("\"\"").unwrap_or(RawValue::NULL)
 }
 
 /// Writes a value down.

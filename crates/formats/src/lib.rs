@@ -13,6 +13,7 @@ pub mod error;
 pub mod finish;
 pub mod gemini;
 pub mod json;
+pub mod json_text;
 pub mod media;
 pub mod models;
 pub mod names;

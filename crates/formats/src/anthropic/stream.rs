@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use super::answer::{
@@ -17,14 +16,11 @@ use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd
 use crate::finish::{FinishReason, StopCause};
 use crate::gemini::{AnswerChunk, AnswerPart, AnswerPartKind};
 use crate::json::{empty_object, raw_of};
-use crate::sse::append_event;
+use crate::sse::{EventFrame, append_event};
 use crate::usage::{MessagesUsage, TokenUsage};
 
 /// The event that keeps proxies and clients awake while nothing is said, framed. Only after the answer has begun.
 pub const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
-
-/// About what is framed around the text of one event.
-const FRAMING_BYTES: usize = 256;
 
 /// Translates an answer that comes in events.
 #[derive(Debug)]
@@ -66,15 +62,13 @@ impl MessagesStream {
     }
 
     /// Notes why the answer failed, and tells the client if it was sent anything.
-    fn fail(&mut self, fault: AnswerFault) -> Vec<Bytes> {
-        let mut into = Vec::new();
+    fn fail(&mut self, fault: AnswerFault, into: &mut Vec<u8>) {
         if self.next.is_some() {
             let (_, kind, message) = fault_error(&fault);
             let error = ErrorObject { r#type: kind, message: &message, details: None };
-            write_event(&mut into, &StreamEvent::Error { error });
+            write_event(into, &StreamEvent::Error { error });
         }
         self.fault = Some(fault);
-        framed(into)
     }
 
     /// The blocks, and a sink that writes their steps behind `into`.
@@ -86,15 +80,15 @@ impl MessagesStream {
 }
 
 impl AnswerStream for MessagesStream {
-    fn push(&mut self, event: &[u8]) -> Vec<Bytes> {
+    fn push_into(&mut self, event: &[u8], into: &mut Vec<u8>) {
         if self.fault.is_some() || self.has_ended {
-            return Vec::new();
+            return;
         }
         let Ok(chunk) = AnswerChunk::read(event) else {
-            return self.fail(AnswerFault::Unreadable);
+            return self.fail(AnswerFault::Unreadable, into);
         };
         if let Some(failure) = chunk.error {
-            return self.fail(AnswerFault::Google(failure));
+            return self.fail(AnswerFault::Google(failure), into);
         }
         self.usage = chunk.usage.unwrap_or(self.usage);
         self.blocked = chunk.block_reason.map(Cow::into_owned).or(self.blocked.take());
@@ -105,19 +99,17 @@ impl AnswerStream for MessagesStream {
         let is_call = |part: &AnswerPart<'_>| matches!(part.kind, AnswerPartKind::Call { .. });
         // Before anything of this event is told: one that fails at once can still be asked for again.
         if let StopCause::Misformed(reason) = self.stop(chunk.parts.iter().any(is_call)) {
-            return self.fail(AnswerFault::Misformed(reason));
+            return self.fail(AnswerFault::Misformed(reason), into);
         }
-        let mut into = Vec::with_capacity(event.len() + FRAMING_BYTES);
-        let (blocks, mut sink) = self.sink(&mut into);
+        let (blocks, mut sink) = self.sink(into);
         for part in &chunk.parts {
             blocks.part(part, &sink.memory.names, sink.seed, &mut sink);
         }
-        framed(into)
     }
 
-    fn end(&mut self, how: StreamEnd) -> Vec<Bytes> {
+    fn end_into(&mut self, how: StreamEnd, into: &mut Vec<u8>) {
         if self.fault.is_some() || std::mem::replace(&mut self.has_ended, true) {
-            return Vec::new();
+            return;
         }
         // Google has said why it ended, so that it does not matter how the connection did.
         if self.finish.is_none() && self.blocked.is_none() {
@@ -125,17 +117,15 @@ impl AnswerStream for MessagesStream {
                 StreamEnd::Broken(why) => why,
                 StreamEnd::Complete => "the upstream's stream ended before the answer did".to_owned(),
             };
-            return self.fail(AnswerFault::Broken(why));
+            return self.fail(AnswerFault::Broken(why), into);
         }
-        let mut into = Vec::new();
         let found = std::mem::take(&mut self.found);
-        let (blocks, mut sink) = self.sink(&mut into);
+        let (blocks, mut sink) = self.sink(into);
         sink.begin();
         blocks.finish(&found, sink.seed, &mut sink);
         let delta = MessageEnd::of(&self.stop(false), self.finish.as_ref(), self.blocked.as_deref());
-        write_event(&mut into, &StreamEvent::MessageDelta { delta, usage: self.usage.of_messages() });
-        write_event(&mut into, &StreamEvent::MessageStop);
-        framed(into)
+        write_event(into, &StreamEvent::MessageDelta { delta, usage: self.usage.of_messages() });
+        write_event(into, &StreamEvent::MessageStop);
     }
 
     fn has_begun(&self) -> bool {
@@ -145,10 +135,6 @@ impl AnswerStream for MessagesStream {
     fn fault(&self) -> Option<&AnswerFault> {
         self.fault.as_ref()
     }
-}
-
-fn framed(frames: Vec<u8>) -> Vec<Bytes> {
-    if frames.is_empty() { Vec::new() } else { vec![Bytes::from(frames)] }
 }
 
 /// One event. Its name is its `type`.
@@ -167,10 +153,6 @@ enum StreamEvent<'e> {
 #[derive(Serialize)]
 #[serde(tag = "type")]
 enum BlockDelta<'e> {
-    #[serde(rename = "text_delta")]
-    Text { text: &'e str },
-    #[serde(rename = "thinking_delta")]
-    Thinking { thinking: &'e str },
     #[serde(rename = "signature_delta")]
     Signature { signature: &'e str },
     #[serde(rename = "input_json_delta")]
@@ -224,6 +206,15 @@ impl EventSink<'_> {
         write_event(self.into, &StreamEvent::ContentBlockStart { index, content_block });
     }
 
+    /// Writes more of the open block's text: what most events of a stream are, and no shape of serde's therefore.
+    fn text_delta(&mut self, kind: &str, member: &str, text: &str) {
+        const AROUND: usize = 96;
+        let index = self.begin();
+        let mut frame = EventFrame::begin(self.into, "content_block_delta", AROUND + text.len());
+        frame.value("index", &index).object("delta", kind).text(member, text).end_object();
+        frame.end();
+    }
+
     fn delta(&mut self, delta: BlockDelta<'_>) {
         let index = self.begin();
         write_event(self.into, &StreamEvent::ContentBlockDelta { index, delta });
@@ -241,8 +232,8 @@ impl BlockSink for EventSink<'_> {
         match step {
             BlockStep::Text => self.start(ContentBlock::Text { text: "", citations: &[] }),
             BlockStep::Thinking => self.start(ContentBlock::Thinking { thinking: "", signature: "" }),
-            BlockStep::MoreText(text) => self.delta(BlockDelta::Text { text }),
-            BlockStep::MoreThinking(thinking) => self.delta(BlockDelta::Thinking { thinking }),
+            BlockStep::MoreText(text) => self.text_delta("text_delta", "text", text),
+            BlockStep::MoreThinking(text) => self.text_delta("thinking_delta", "thinking", text),
             BlockStep::Citation(citation) => self.delta(BlockDelta::Citations { citation }),
             BlockStep::Signature(signature) => self.delta(BlockDelta::Signature { signature }),
             BlockStep::End => self.stop(),

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::failure::GoogleFailure;
 use crate::finish::FinishReason;
-use crate::json::JsonStr;
+use crate::json::{FirstOf, JsonStr};
 use crate::usage::TokenUsage;
 
 /// What one `GenerateContentResponse` says.
@@ -83,11 +83,12 @@ impl fmt::Display for BadChunk {
 
 impl std::error::Error for BadChunk {}
 
+/// A response whose parts are read as `P`.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireChunk<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "P: Deserialize<'de>"))]
+struct WireChunk<'a, P> {
     #[serde(borrow)]
-    candidates: Option<Vec<WireCandidate<'a>>>,
+    candidates: Option<FirstOf<WireCandidate<'a, P>>>,
     usage_metadata: Option<TokenUsage>,
     prompt_feedback: Option<WireFeedback<'a>>,
     model_version: Option<JsonStr<'a>>,
@@ -102,19 +103,18 @@ struct WireFeedback<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireCandidate<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "P: Deserialize<'de>"))]
+struct WireCandidate<'a, P> {
+    content: Option<WireContent<P>>,
     #[serde(borrow)]
-    content: Option<WireContent<'a>>,
     finish_reason: Option<JsonStr<'a>>,
     finish_message: Option<JsonStr<'a>>,
     grounding_metadata: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct WireContent<'a> {
-    #[serde(borrow)]
-    parts: Option<Vec<&'a RawValue>>,
+struct WireContent<P> {
+    parts: Option<Vec<P>>,
 }
 
 #[derive(Deserialize)]
@@ -148,14 +148,33 @@ impl<'a> AnswerChunk<'a> {
     /// Reads one response. An error may also come in a list of one, as Google's OpenAI layer and streams without
     /// `alt=sse` have it.
     pub fn read(json: &'a [u8]) -> Result<Self, BadChunk> {
-        let wire: WireChunk<'_> = if json.trim_ascii_start().starts_with(b"[") {
-            let mut list: Vec<WireChunk<'_>> = serde_json::from_slice(json).map_err(|_| BadChunk)?;
+        // In one pass, unless there is a part that only its bytes can tell: an answer has few of those.
+        let (mut chunk, parts) = Self::read_around::<WirePart<'a>>(json)?;
+        chunk.parts.reserve_exact(parts.len());
+        for part in parts {
+            let Some(part) = AnswerPart::known(part) else { return Self::read_raw(json) };
+            chunk.parts.push(part);
+        }
+        Ok(chunk)
+    }
+
+    /// Reads a response whose parts are read each from its own bytes.
+    fn read_raw(json: &'a [u8]) -> Result<Self, BadChunk> {
+        let (mut chunk, parts) = Self::read_around::<&'a RawValue>(json)?;
+        chunk.parts = parts.into_iter().map(AnswerPart::read).collect::<Result<_, _>>()?;
+        Ok(chunk)
+    }
+
+    /// Reads all but the parts, which it returns as they are.
+    fn read_around<P: Deserialize<'a>>(json: &'a [u8]) -> Result<(Self, Vec<P>), BadChunk> {
+        let wire: WireChunk<'a, P> = if json.trim_ascii_start().starts_with(b"[") {
+            let mut list: Vec<WireChunk<'a, P>> = parsed(json)?;
             if list.len() != 1 {
                 return Err(BadChunk);
             }
             list.pop().ok_or(BadChunk)?
         } else {
-            serde_json::from_slice(json).map_err(|_| BadChunk)?
+            parsed(json)?
         };
         let mut chunk = Self {
             usage: wire.usage_metadata,
@@ -167,20 +186,29 @@ impl<'a> AnswerChunk<'a> {
             error: wire.error.map(GoogleFailure::of_value),
             ..Self::default()
         };
-        if let Some(candidate) = wire.candidates.into_iter().flatten().next() {
-            chunk.finish = candidate.finish_reason.map(|word| FinishReason::parse(&word));
-            chunk.finish_message = candidate.finish_message.map(JsonStr::into_inner);
-            chunk.grounding = candidate.grounding_metadata;
-            let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
-            chunk.parts = parts.into_iter().map(AnswerPart::read).collect::<Result<_, _>>()?;
-        }
-        Ok(chunk)
+        let Some(candidate) = wire.candidates.and_then(|candidates| candidates.0) else {
+            return Ok((chunk, Vec::new()));
+        };
+        chunk.finish = candidate.finish_reason.map(|word| FinishReason::parse(&word));
+        chunk.finish_message = candidate.finish_message.map(JsonStr::into_inner);
+        chunk.grounding = candidate.grounding_metadata;
+        Ok((chunk, candidate.content.and_then(|content| content.parts).unwrap_or_default()))
     }
 }
 
+/// Parses a document. Text that is known to be UTF-8 is not looked at again string by string.
+fn parsed<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BadChunk> {
+    match std::str::from_utf8(json) {
+        Ok(text) => serde_json::from_str(text),
+        // It may be in what nobody reads.
+        Err(_) => serde_json::from_slice(json),
+    }
+    .map_err(|_| BadChunk)
+}
+
 impl<'a> AnswerPart<'a> {
-    fn read(raw: &'a RawValue) -> Result<Self, BadChunk> {
-        let part: WirePart<'_> = serde_json::from_str(raw.get()).map_err(|_| BadChunk)?;
+    /// Returns what a part is, if its members that are known tell.
+    fn known(part: WirePart<'a>) -> Option<Self> {
         let kind = if let Some(call) = part.function_call {
             AnswerPartKind::Call {
                 id: call.id.map(JsonStr::into_inner).filter(|id| !id.is_empty()),
@@ -198,18 +226,34 @@ impl<'a> AnswerPart<'a> {
                 mime_type: mime_type.unwrap_or_default().into_inner(),
                 base64: data.into_inner(),
             }
-        } else if part.thought_signature.is_some()
+        } else {
+            return None;
+        };
+        Some(Self { kind, signature: signature_of(part.thought_signature) })
+    }
+
+    /// Reads any part.
+    fn read(raw: &'a RawValue) -> Result<Self, BadChunk> {
+        let part: WirePart<'_> = serde_json::from_str(raw.get()).map_err(|_| BadChunk)?;
+        let signature = part.thought_signature.clone();
+        if let Some(known) = Self::known(part) {
+            return Ok(known);
+        }
+        let kind = if signature.is_some()
             && crate::json::RawObject::of(raw).is_some_and(|part| {
                 part.0.iter().all(|(name, _)| matches!(&**name, "thoughtSignature" | "thought"))
-            })
-        {
+            }) {
             AnswerPartKind::Bare
         } else {
             AnswerPartKind::Other(raw)
         };
-        let signature = part.thought_signature.map(JsonStr::into_inner).filter(|text| !text.is_empty());
-        Ok(Self { kind, signature })
+        Ok(Self { kind, signature: signature_of(signature) })
     }
+}
+
+/// A signature that says something.
+fn signature_of(signature: Option<JsonStr<'_>>) -> Option<Cow<'_, str>> {
+    signature.map(JsonStr::into_inner).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

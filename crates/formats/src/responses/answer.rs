@@ -4,11 +4,11 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::echo::repeated;
+use super::events::EventAudience;
 use super::output::{OutputEnd, OutputWriter};
 use super::wire::{ResponseObject, ResponseStatus};
 use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, UnaryAnswer};
 use crate::gemini::AnswerChunk;
-use crate::json::raw_of;
 
 /// Translates Google's whole answer. Its body is also what [`ResponseDraft::finish`](super::ResponseDraft::finish) takes.
 #[derive(Debug)]
@@ -30,11 +30,11 @@ impl UnaryAnswer for ResponsesAnswer {
         if let Some(failure) = chunk.error {
             return Err(AnswerFault::Google(failure));
         }
-        let mut output = OutputWriter::new(self.seed.clone(), false);
+        let mut output = OutputWriter::new(self.seed.clone(), EventAudience::Nobody);
         output.take(chunk, &self.memory)?;
         let end = output.end_of()?;
         output.close_with(end);
-        Ok(bytes_of(response_object(&output, end.status(), &self.memory)))
+        Ok(Bytes::from(response_object(&output, end.status(), &self.memory)))
     }
 }
 
@@ -53,18 +53,18 @@ pub(super) fn response_object(
     output: &OutputWriter,
     status: ResponseStatus<'_>,
     memory: &AnswerMemory,
-) -> Box<RawValue> {
+) -> Vec<u8> {
     let is_over = !matches!(status, ResponseStatus::InProgress);
     let object = ResponseObject {
         id: &output.response_id(),
         created_s: output.created_s(),
         status,
         model: &memory.asked_model,
-        output: output.done(),
+        output: output.done().json(),
         usage: is_over.then(|| output.usage.unwrap_or_default()),
-        repeated: repeated(memory.echo.as_ref()),
+        repeated: &repeated(memory.echo.as_ref()),
     };
-    raw_of(&object)
+    object.write()
 }
 
 /// The bytes of a value, without a copy.

@@ -1,6 +1,8 @@
 //! The members of a request that its response repeats: every one that the SDKs' type of a response wants and the answer
 //! itself does not say. Made with the request, written by `object`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
@@ -54,12 +56,19 @@ impl Serialize for Repeated<'_, '_> {
     }
 }
 
-/// The members that are repeated, to be written into a response.
-pub(super) fn repeated(echo: Option<&Bytes>) -> RawObject<'_> {
-    if let Some(object) = echo.and_then(|echo| serde_json::from_slice(echo).ok()) {
-        return object;
+/// The members that are repeated, to be written into a response: JSON, with commas between.
+pub(super) fn repeated(echo: Option<&Bytes>) -> Cow<'_, [u8]> {
+    if let Some(members) = echo.and_then(|echo| members(echo)) {
+        return Cow::Borrowed(members);
     }
-    RawObject(REPEATED.iter().map(|(name, unsaid)| (JsonStr((*name).into()), raw(unsaid))).collect())
+    let unsaid = REPEATED.iter().map(|(name, unsaid)| (JsonStr((*name).into()), raw(unsaid)));
+    let object = serde_json::to_vec(&RawObject(unsaid.collect())).unwrap_or_default();
+    Cow::Owned(members(&object).unwrap_or_default().to_vec())
+}
+
+/// What is between the braces of an object that is not empty.
+fn members(object: &[u8]) -> Option<&[u8]> {
+    object.strip_prefix(b"{")?.strip_suffix(b"}").filter(|members| !members.is_empty())
 }
 
 /// A value of the table as JSON.

@@ -8,6 +8,7 @@ mod content;
 mod count;
 mod echo;
 mod error;
+mod events;
 mod items;
 mod output;
 mod reader;

@@ -2,23 +2,25 @@
 //! makes an answer that comes whole, only that nobody hears its events; so both are one answer. It knows items alone:
 //! the response around them is `stream`'s and `answer`'s.
 
+mod done;
 mod whole;
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use self::done::DoneItems;
 use super::RESPONSE_ID;
+use super::events::{EventAudience, EventLog, EventPlace};
 use super::items::REASONING_ID;
 use super::search::FoundPages;
-use super::wire::{ItemStatus, OutputItem, OutputPart, ResponseEvent};
+use super::wire::{ItemStatus, OutputItem, OutputPart};
 use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, ThoughtDisplay};
 use crate::finish::{FinishReason, StopCause};
 use crate::gemini::{AnswerChunk, AnswerPart, AnswerPartKind, Grounding};
-use crate::json::raw_of;
+use crate::json::{as_str, empty_text};
+use crate::json_text::EscapedText;
 use crate::signature::{SignedPart, block};
-use crate::sse;
 use crate::usage::TokenUsage;
 
 /// The most that an answer may hold, in bytes: its last event repeats all of it, so it is kept until then. Twenty times
@@ -29,8 +31,8 @@ pub(super) const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct OutputWriter {
     seed: AnswerSeed,
-    events: Option<EventLog>,
-    done: Vec<Box<RawValue>>,
+    events: EventLog,
+    done: DoneItems,
     open: Option<OpenItem>,
     held_bytes: usize,
     /// Bytes of the texts of messages that are done: Google's offsets count from the first.
@@ -48,18 +50,12 @@ pub(super) struct OutputWriter {
     pub(super) usage: Option<TokenUsage>,
 }
 
-/// The events that are to be sent.
-#[derive(Debug, Default)]
-struct EventLog {
-    next_number: u64,
-    frames: Vec<u8>,
-}
-
 /// An item that more may be added to.
 #[derive(Debug)]
 struct OpenItem {
     id: String,
-    text: String,
+    place: EventPlace,
+    text: EscapedText,
     kind: OpenItemKind,
 }
 
@@ -81,12 +77,12 @@ pub(super) enum OutputEnd {
 }
 
 impl OutputWriter {
-    /// A writer of an answer, with or without events.
-    pub(super) fn new(seed: AnswerSeed, with_events: bool) -> Self {
+    /// A writer of an answer, whose events `audience` hears.
+    pub(super) fn new(seed: AnswerSeed, audience: EventAudience) -> Self {
         Self {
             seed,
-            events: with_events.then(EventLog::default),
-            done: Vec::new(),
+            events: EventLog::new(audience),
+            done: DoneItems::default(),
             open: None,
             held_bytes: 0,
             told_bytes: 0,
@@ -112,26 +108,13 @@ impl OutputWriter {
     }
 
     /// The items that are done.
-    pub(super) fn done(&self) -> &[Box<RawValue>] {
+    pub(super) fn done(&self) -> &DoneItems {
         &self.done
     }
 
-    /// Takes the events that are to be sent.
-    pub(super) fn take_events(&mut self) -> Vec<Bytes> {
-        let Some(log) = self.events.as_mut().filter(|log| !log.frames.is_empty()) else { return Vec::new() };
-        let told = Bytes::copy_from_slice(&log.frames);
-        // Its room serves the next ones.
-        log.frames.clear();
-        vec![told]
-    }
-
-    /// Writes an event, if anybody hears it.
-    pub(super) fn emit(&mut self, kind: &str, event: ResponseEvent<'_>) {
-        if let Some(log) = &mut self.events {
-            let event = ResponseEvent { r#type: kind, sequence_number: log.next_number, ..event };
-            log.next_number += 1;
-            sse::append_event(&mut log.frames, kind, &event);
-        }
+    /// The events, of which the response's own are told by who owns it.
+    pub(super) fn events(&mut self) -> &mut EventLog {
+        &mut self.events
     }
 
     /// Whether a chunk's answer would fail for want of anything said, so that nothing of it is to be sent.
@@ -227,19 +210,14 @@ impl OutputWriter {
             self.close(ItemStatus::Completed, None, None);
             let id = self.item_id(REASONING_ID);
             self.open_reasoning(&id);
-            self.emit(
-                "response.reasoning_summary_part.added",
-                ResponseEvent {
-                    item_id: Some(&id),
-                    output_index: Some(self.done.len()),
-                    summary_index: Some(0),
-                    part: Some(OutputPart::SummaryText { text: "" }),
-                    ..ResponseEvent::default()
-                },
-            );
-            self.open = Some(OpenItem { id, text: String::new(), kind: OpenItemKind::Reasoning });
+            let place = EventPlace::of_part(self.done.count(), &id, "summary_index");
+            self.events.emit_at("response.reasoning_summary_part.added", &place, 64, |event| {
+                event.value("part", &OutputPart::SummaryText { text: empty_text() });
+            });
+            self.open =
+                Some(OpenItem { id, place, text: EscapedText::default(), kind: OpenItemKind::Reasoning });
         }
-        self.append(text, "response.reasoning_summary_text.delta");
+        self.append(text);
     }
 
     fn add_text(&mut self, text: &str, signature: Option<&str>) {
@@ -250,7 +228,7 @@ impl OutputWriter {
             self.open_message();
         }
         self.ends_in_text = true;
-        self.append(text, "response.output_text.delta");
+        self.append(text);
         if let (Some(signature), Some(open)) = (signature, &mut self.open) {
             open.kind = OpenItemKind::Message { signature: Some(signature.to_owned()) };
         }
@@ -272,45 +250,33 @@ impl OutputWriter {
         let id = self.item_id("msg_");
         let item =
             OutputItem::Message { id: &id, status: ItemStatus::InProgress, role: "assistant", content: &[] };
-        self.emit_item("response.output_item.added", &raw_of(&item));
-        self.emit(
-            "response.content_part.added",
-            ResponseEvent {
-                item_id: Some(&id),
-                output_index: Some(self.done.len()),
-                content_index: Some(0),
-                part: Some(OutputPart::OutputText { text: "", annotations: &[], logprobs: [] }),
-                ..ResponseEvent::default()
-            },
-        );
-        self.open =
-            Some(OpenItem { id, text: String::new(), kind: OpenItemKind::Message { signature: None } });
+        self.events.emit_item("response.output_item.added", self.done.count(), &item);
+        let place = EventPlace::of_part(self.done.count(), &id, "content_index");
+        self.events.emit_at("response.content_part.added", &place, 64, |event| {
+            let part = OutputPart::OutputText { text: empty_text(), annotations: &[], logprobs: [] };
+            event.value("part", &part);
+        });
+        let kind = OpenItemKind::Message { signature: None };
+        self.open = Some(OpenItem { id, place, text: EscapedText::default(), kind });
     }
 
     fn open_reasoning(&mut self, id: &str) {
         let item = OutputItem::Reasoning { id, summary: &[], encrypted_content: None };
-        self.emit_item("response.output_item.added", &raw_of(&item));
+        self.events.emit_item("response.output_item.added", self.done.count(), &item);
     }
 
     /// Adds to the open item's text.
-    fn append(&mut self, text: &str, kind: &str) {
+    fn append(&mut self, text: &str) {
         self.held_bytes += text.len();
-        let Some(mut open) = self.open.take() else { return };
-        open.text.push_str(text);
-        let is_message = matches!(open.kind, OpenItemKind::Message { .. });
-        self.emit(
-            kind,
-            ResponseEvent {
-                item_id: Some(&open.id),
-                output_index: Some(self.done.len()),
-                content_index: is_message.then_some(0),
-                summary_index: (!is_message).then_some(0),
-                delta: Some(text),
-                logprobs: is_message.then_some([]),
-                ..ResponseEvent::default()
-            },
-        );
-        self.open = Some(open);
+        let Some(OpenItem { place, text: told, kind, .. }) = &mut self.open else { return };
+        let delta = told.push(text);
+        let (event, behind) = match kind {
+            OpenItemKind::Message { .. } => ("response.output_text.delta", r#","logprobs":[]"#),
+            OpenItemKind::Reasoning => ("response.reasoning_summary_text.delta", ""),
+        };
+        self.events.emit_at(event, place, 32 + delta.len(), |event| {
+            event.escaped("delta", delta).written(behind);
+        });
     }
 
     /// Ends the open item, and lets a reasoning item carry `carrier`: the one that is open, or one without text.
@@ -333,17 +299,19 @@ impl OutputWriter {
         let id = self.item_id(REASONING_ID);
         self.open_reasoning(&id);
         let item = OutputItem::Reasoning { id: &id, summary: &[], encrypted_content: Some(carrier) };
-        self.finish_item(raw_of(&item));
+        self.finish_item(&item, carrier.len());
     }
 
     /// Ends the open item, if there is one. `carrier` is for a reasoning item, `found` for a message.
     fn close(&mut self, status: ItemStatus, carrier: Option<&str>, found: Option<&FoundPages>) {
-        let Some(OpenItem { id, text, kind }) = self.open.take() else { return };
+        let Some(OpenItem { id, place, text, kind }) = self.open.take() else { return };
+        let plain_bytes = text.plain_bytes();
+        let text = text.into_json();
         match kind {
-            OpenItemKind::Reasoning => self.close_reasoning(&id, &text, carrier),
+            OpenItemKind::Reasoning => self.close_reasoning(&id, &place, &text, carrier),
             OpenItemKind::Message { signature } => {
-                self.close_message(&id, &text, status, found);
-                self.told_bytes += text.len();
+                self.close_message(&id, &place, &text, status, found);
+                self.told_bytes += plain_bytes;
                 if let Some(signature) = signature {
                     self.add_carrier(&block(SignedPart::Text, &signature));
                 }
@@ -351,65 +319,56 @@ impl OutputWriter {
         }
     }
 
-    fn close_reasoning(&mut self, id: &str, text: &str, carrier: Option<&str>) {
-        let part = OutputPart::SummaryText { text };
-        let event =
-            || ResponseEvent { item_id: Some(id), summary_index: Some(0), ..ResponseEvent::default() };
-        let output_index = Some(self.done.len());
-        self.emit(
-            "response.reasoning_summary_text.done",
-            ResponseEvent { text: Some(text), output_index, ..event() },
-        );
-        self.emit(
-            "response.reasoning_summary_part.done",
-            ResponseEvent { part: Some(part.clone()), output_index, ..event() },
-        );
+    fn close_reasoning(&mut self, id: &str, place: &EventPlace, text: &RawValue, carrier: Option<&str>) {
+        let (part, room) = (OutputPart::SummaryText { text }, text.get().len());
+        self.events.emit_at("response.reasoning_summary_text.done", place, 16 + room, |event| {
+            event.json("text", text.get().as_bytes());
+        });
+        self.events.emit_at("response.reasoning_summary_part.done", place, 64 + room, |event| {
+            event.value("part", &part);
+        });
         let item = OutputItem::Reasoning { id, summary: &[part], encrypted_content: carrier };
-        self.finish_item(raw_of(&item));
+        self.finish_item(&item, room + carrier.map_or(0, str::len));
     }
 
-    fn close_message(&mut self, id: &str, text: &str, status: ItemStatus, found: Option<&FoundPages>) {
-        let annotations = found.map(|found| found.citations(text, self.told_bytes)).unwrap_or_default();
+    fn close_message(
+        &mut self,
+        id: &str,
+        place: &EventPlace,
+        text: &RawValue,
+        status: ItemStatus,
+        found: Option<&FoundPages>,
+    ) {
+        let citations =
+            |found: &FoundPages| found.citations(&as_str(text).unwrap_or_default(), self.told_bytes);
+        let annotations = found.map(citations).unwrap_or_default();
         let part = OutputPart::OutputText { text, annotations: &annotations, logprobs: [] };
-        let output_index = Some(self.done.len());
-        let event = || ResponseEvent {
-            item_id: Some(id),
-            output_index,
-            content_index: Some(0),
-            ..ResponseEvent::default()
-        };
-        self.emit(
-            "response.output_text.done",
-            ResponseEvent { text: Some(text), logprobs: Some([]), ..event() },
-        );
+        let room = text.get().len();
+        self.events.emit_at("response.output_text.done", place, 32 + room, |event| {
+            event.json("text", text.get().as_bytes()).written(r#","logprobs":[]"#);
+        });
         for (index, annotation) in annotations.iter().enumerate() {
-            self.emit(
-                "response.output_text.annotation.added",
-                ResponseEvent { annotation: Some(annotation), annotation_index: Some(index), ..event() },
-            );
+            self.events.emit_at("response.output_text.annotation.added", place, 256, |event| {
+                event.value("annotation_index", &index).value("annotation", annotation);
+            });
         }
-        self.emit("response.content_part.done", ResponseEvent { part: Some(part.clone()), ..event() });
+        self.events.emit_at("response.content_part.done", place, 96 + room, |event| {
+            event.value("part", &part);
+        });
         let item = OutputItem::Message { id, status, role: "assistant", content: &[part] };
-        self.finish_item(raw_of(&item));
+        self.finish_item(&item, room);
     }
 
-    /// An event of the item that comes next.
-    fn place<'s>(&self, id: &'s str) -> ResponseEvent<'s> {
-        ResponseEvent { item_id: Some(id), output_index: Some(self.done.len()), ..ResponseEvent::default() }
-    }
-
-    fn emit_item(&mut self, kind: &str, item: &RawValue) {
-        let output_index = Some(self.done.len());
-        self.emit(kind, ResponseEvent { output_index, item: Some(item), ..ResponseEvent::default() });
-    }
-
-    fn finish_item(&mut self, item: Box<RawValue>) {
-        self.emit_item("response.output_item.done", &item);
-        self.done.push(item);
+    /// Ends an item, of which `room` bytes are what varies in size.
+    fn finish_item(&mut self, item: &OutputItem<'_>, room: usize) {
+        const AROUND: usize = 256;
+        let output_index = self.done.count();
+        let json = self.done.add(item, AROUND + room);
+        self.events.emit_written_item("response.output_item.done", output_index, json);
     }
 
     /// The id of the item that comes next. The response's id can be read from it: `references` does.
     fn item_id(&self, prefix: &str) -> String {
-        format!("{}_{}", self.seed.id(prefix), self.done.len())
+        format!("{}_{}", self.seed.id(prefix), self.done.count())
     }
 }

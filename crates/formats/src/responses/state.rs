@@ -91,8 +91,12 @@ impl ResponseDraft {
 impl StoredResponse {
     /// Writes it down.
     pub fn encode(&self) -> Vec<u8> {
-        let wire = WireStored { history: &self.history, input: &self.input, response: &self.response };
-        serde_json::to_vec(&wire).unwrap_or_default()
+        let (history, input, response) = (&*self.history, &*self.input, &*self.response);
+        let around = 64 + history.get().len() + input.get().len();
+        let mut encoded = Vec::with_capacity(around + response.get().len());
+        let written = serde_json::to_writer(&mut encoded, &WireStored { history, input, response });
+        debug_assert!(written.is_ok());
+        encoded
     }
 
     /// Reads what [`StoredResponse::encode`] wrote; `None` if it is something else.
@@ -188,7 +192,7 @@ fn listed(item: &RawValue, id: &str) -> Box<RawValue> {
     let text = object.get("content").and_then(as_str);
     let part = text.as_ref().map(|text| {
         if is_assistants {
-            raw_of(&[OutputPart::OutputText { text, annotations: &[], logprobs: [] }])
+            raw_of(&[OutputPart::OutputText { text: &raw_of(text), annotations: &[], logprobs: [] }])
         } else {
             raw_of(&[InputText { r#type: "input_text", text }])
         }

@@ -3,12 +3,12 @@
 //! form that every client understands.
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
-use super::answer::{bytes_of, response_object};
+use super::answer::response_object;
 use super::error::fault_error;
+use super::events::EventAudience;
 use super::output::OutputWriter;
-use super::wire::{ResponseEvent, ResponseStatus};
+use super::wire::ResponseStatus;
 use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd, ThoughtDisplay};
 use crate::gemini::{AnswerChunk, AnswerPartKind};
 
@@ -28,24 +28,21 @@ impl ResponsesStream {
     pub fn new(memory: AnswerMemory, seed: AnswerSeed) -> Self {
         Self {
             memory,
-            output: OutputWriter::new(seed, true),
+            output: OutputWriter::new(seed, EventAudience::Client),
             has_begun: false,
             has_ended: false,
             fault: None,
             response: None,
         }
     }
+
     fn begin(&mut self) {
         if !std::mem::replace(&mut self.has_begun, true) {
             let response = response_object(&self.output, ResponseStatus::InProgress, &self.memory);
             for kind in ["response.created", "response.in_progress"] {
-                self.emit_response(kind, &response);
+                self.output.events().emit_response(kind, &response);
             }
         }
-    }
-
-    fn emit_response(&mut self, kind: &str, response: &RawValue) {
-        self.output.emit(kind, ResponseEvent { response: Some(response), ..ResponseEvent::default() });
     }
 
     fn fail(&mut self, fault: AnswerFault) {
@@ -56,7 +53,7 @@ impl ResponsesStream {
             let unnamed = if status < 500 { "invalid_prompt" } else { "server_error" };
             let status = ResponseStatus::Failed(code.unwrap_or(unnamed), &message);
             let response = response_object(&self.output, status, &self.memory);
-            self.emit_response("response.failed", &response);
+            self.output.events().emit_response("response.failed", &response);
         }
         self.fault = Some(fault);
     }
@@ -93,28 +90,31 @@ impl ResponsesStream {
         self.begin();
         self.output.close_with(end);
         let response = response_object(&self.output, end.status(), &self.memory);
-        self.emit_response(&format!("response.{}", end.status().name()), &response);
-        self.response = Some(bytes_of(response));
+        let kind = format!("response.{}", end.status().name());
+        self.output.events().emit_response(&kind, &response);
+        self.response = Some(Bytes::from(response));
         self.has_ended = true;
         Ok(())
     }
 }
 
 impl AnswerStream for ResponsesStream {
-    fn push(&mut self, event: &[u8]) -> Vec<Bytes> {
+    fn push_into(&mut self, event: &[u8], into: &mut Vec<u8>) {
         if self.has_ended {
-            return Vec::new();
+            return;
         }
+        self.output.events().swap_frames(into);
         if let Err(fault) = self.take(event) {
             self.fail(fault);
         }
-        self.output.take_events()
+        self.output.events().swap_frames(into);
     }
 
-    fn end(&mut self, how: StreamEnd) -> Vec<Bytes> {
+    fn end_into(&mut self, how: StreamEnd, into: &mut Vec<u8>) {
         if self.has_ended {
-            return Vec::new();
+            return;
         }
+        self.output.events().swap_frames(into);
         let ended = match how {
             // What breaks after Google has said how the answer ends is no loss.
             _ if self.output.has_finished() => self.complete(),
@@ -126,7 +126,7 @@ impl AnswerStream for ResponsesStream {
         if let Err(fault) = ended {
             self.fail(fault);
         }
-        self.output.take_events()
+        self.output.events().swap_frames(into);
     }
 
     fn has_begun(&self) -> bool {

@@ -1,13 +1,11 @@
-//! The shapes of a response as OpenAI writes it: output items, the response object, events. Only shapes: `output` knows
-//! when which is written.
+//! The shapes of a response as OpenAI writes it: output items, the response object. Only shapes: `output` knows when which
+//! is written, `events` how it is told.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use crate::json::RawObject;
 use crate::usage::TokenUsage;
 
 /// The `status` of an item.
@@ -66,12 +64,12 @@ pub(super) enum OutputItem<'s> {
     },
 }
 
-/// A part of a message or of a reasoning item.
+/// A part of a message or of a reasoning item. Its text is a JSON string, since it is told several times.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum OutputPart<'s> {
-    OutputText { text: &'s str, annotations: &'s [UrlCitation], logprobs: [(); 0] },
-    SummaryText { text: &'s str },
+    OutputText { text: &'s RawValue, annotations: &'s [UrlCitation], logprobs: [(); 0] },
+    SummaryText { text: &'s RawValue },
 }
 
 /// A part of a message that a string stands for.
@@ -137,14 +135,16 @@ pub(super) struct ResponseObject<'s> {
     pub(super) created_s: u64,
     pub(super) status: ResponseStatus<'s>,
     pub(super) model: &'s str,
-    pub(super) output: &'s [Box<RawValue>],
+    /// The items of its output as JSON, with commas between.
+    pub(super) output: &'s [u8],
     pub(super) usage: Option<TokenUsage>,
-    /// What of the request is repeated.
-    pub(super) repeated: RawObject<'s>,
+    /// What of the request is repeated: the members as JSON, with commas between.
+    pub(super) repeated: &'s [u8],
 }
 
-impl Serialize for ResponseObject<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl ResponseObject<'_> {
+    /// Writes it down.
+    pub(super) fn write(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct ResponseFailure<'s> {
             code: &'s str,
@@ -154,63 +154,51 @@ impl Serialize for ResponseObject<'_> {
         struct IncompleteDetails<'s> {
             reason: &'s str,
         }
-        let (incomplete, error) = match self.status {
+        #[derive(Serialize)]
+        struct ResponseHead<'s> {
+            id: &'s str,
+            object: &'static str,
+            created_at: u64,
+            status: &'static str,
+            error: Option<ResponseFailure<'s>>,
+            incomplete_details: Option<IncompleteDetails<'s>>,
+            model: &'s str,
+        }
+        const HEAD_BYTES: usize = 640;
+
+        let (incomplete_details, error) = match self.status {
             ResponseStatus::InProgress | ResponseStatus::Completed => (None, None),
             ResponseStatus::Incomplete(reason) => (Some(IncompleteDetails { reason }), None),
             ResponseStatus::Failed(code, message) => (None, Some(ResponseFailure { code, message })),
         };
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("id", self.id)?;
-        map.serialize_entry("object", "response")?;
-        map.serialize_entry("created_at", &self.created_s)?;
-        map.serialize_entry("status", self.status.name())?;
-        map.serialize_entry("error", &error)?;
-        map.serialize_entry("incomplete_details", &incomplete)?;
-        map.serialize_entry("model", self.model)?;
-        map.serialize_entry("output", self.output)?;
-        map.serialize_entry("usage", &self.usage.map(TokenUsage::of_responses))?;
-        for (name, value) in &self.repeated.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
+        let head = ResponseHead {
+            id: self.id,
+            object: "response",
+            created_at: self.created_s,
+            status: self.status.name(),
+            error,
+            incomplete_details,
+            model: self.model,
+        };
+        let mut json = Vec::with_capacity(HEAD_BYTES + self.output.len() + self.repeated.len());
+        append_json(&mut json, &head);
+        // The brace that ends the head: the rest of the members follow.
+        json.pop();
+        json.extend_from_slice(br#","output":["#);
+        json.extend_from_slice(self.output);
+        json.extend_from_slice(br#"],"usage":"#);
+        append_json(&mut json, &self.usage.map(TokenUsage::of_responses));
+        json.push(b',');
+        json.extend_from_slice(self.repeated);
+        json.push(b'}');
+        json
     }
 }
 
-/// One event. Which members it has depends on its type.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct ResponseEvent<'s> {
-    /// `response.…`
-    pub(super) r#type: &'s str,
-    /// From 0, without gaps.
-    pub(super) sequence_number: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) response: Option<&'s RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) output_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) item_id: Option<&'s str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) content_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) summary_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) annotation_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) item: Option<&'s RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) part: Option<OutputPart<'s>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) delta: Option<&'s str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) text: Option<&'s str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) arguments: Option<&'s str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) input: Option<&'s str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) annotation: Option<&'s UrlCitation>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) logprobs: Option<[(); 0]>,
+/// Appends a value of a type whose serialisation cannot fail.
+fn append_json(into: &mut Vec<u8>, value: &impl Serialize) {
+    let written = serde_json::to_writer(into, value);
+    debug_assert!(written.is_ok());
 }
 
 /// Arguments without the spaces and line breaks that Google's indented answers have between their tokens.

@@ -5,10 +5,11 @@ use serde_json::value::RawValue;
 
 use super::OutputWriter;
 use crate::call::AnswerMemory;
-use crate::json::{RawObject, as_str, raw_of};
+use crate::json::{RawObject, as_str};
 use crate::names::ClientToolForm;
+use crate::responses::events::EventPlace;
 use crate::responses::search::FoundPages;
-use crate::responses::wire::{ItemStatus, OutputItem, ResponseEvent, compact};
+use crate::responses::wire::{ItemStatus, OutputItem, compact};
 use crate::signature::{CallIdPrefix, call_id};
 
 impl OutputWriter {
@@ -22,7 +23,7 @@ impl OutputWriter {
         memory: &AnswerMemory,
     ) {
         (self.has_call, self.ends_in_text) = (true, false);
-        let unique = self.seed.item("", self.done.len());
+        let unique = self.seed.item("", self.done.count());
         let google_id = google_id.map(|id| self.distinct(id));
         let call_id = call_id(CallIdPrefix::Call, google_id.as_deref(), signature, &unique);
         let arguments = compact(args.map_or("{}", RawValue::get));
@@ -35,36 +36,48 @@ impl OutputWriter {
         if tool.is_some_and(|tool| tool.form == ClientToolForm::Custom) {
             let id = self.item_id("ctc_");
             let input = input_of(&arguments);
-            let item = |status, input| {
-                raw_of(&OutputItem::CustomToolCall { id: &id, status, call_id, name, namespace, input })
+            let item = |status, input| OutputItem::CustomToolCall {
+                id: &id,
+                status,
+                call_id,
+                name,
+                namespace,
+                input,
             };
-            self.emit_item("response.output_item.added", &item(status, ""));
-            let event = self.place(&id);
-            self.emit(
-                "response.custom_tool_call_input.delta",
-                ResponseEvent { delta: Some(&input), ..event },
-            );
-            let event = self.place(&id);
-            self.emit("response.custom_tool_call_input.done", ResponseEvent { input: Some(&input), ..event });
-            self.finish_item(item(ItemStatus::Completed, &input));
+            let place = self.begin_whole(&id, &item(status, ""));
+            self.events.emit_at("response.custom_tool_call_input.delta", &place, 16 + input.len(), |event| {
+                event.text("delta", &input);
+            });
+            self.events.emit_at("response.custom_tool_call_input.done", &place, 16 + input.len(), |event| {
+                event.text("input", &input);
+            });
+            self.finish_item(&item(ItemStatus::Completed, &input), call_id.len() + input.len());
         } else {
             let id = self.item_id("fc_");
-            let item = |status, arguments| {
-                raw_of(&OutputItem::FunctionCall { id: &id, status, call_id, name, namespace, arguments })
+            let item = |status, arguments| OutputItem::FunctionCall {
+                id: &id,
+                status,
+                call_id,
+                name,
+                namespace,
+                arguments,
             };
-            self.emit_item("response.output_item.added", &item(status, ""));
-            let event = self.place(&id);
-            self.emit(
-                "response.function_call_arguments.delta",
-                ResponseEvent { delta: Some(&arguments), ..event },
-            );
-            let event = self.place(&id);
-            self.emit(
-                "response.function_call_arguments.done",
-                ResponseEvent { arguments: Some(&arguments), ..event },
-            );
-            self.finish_item(item(ItemStatus::Completed, &arguments));
+            let place = self.begin_whole(&id, &item(status, ""));
+            let room = 32 + arguments.len();
+            self.events.emit_at("response.function_call_arguments.delta", &place, room, |event| {
+                event.text("delta", &arguments);
+            });
+            self.events.emit_at("response.function_call_arguments.done", &place, room, |event| {
+                event.text("arguments", &arguments);
+            });
+            self.finish_item(&item(ItemStatus::Completed, &arguments), call_id.len() + arguments.len());
         }
+    }
+
+    /// Begins an item, and returns its place.
+    fn begin_whole(&mut self, id: &str, item: &OutputItem<'_>) -> EventPlace {
+        self.events.emit_item("response.output_item.added", self.done.count(), item);
+        EventPlace::of_item(self.done.count(), id)
     }
 
     /// An id that no other call of this answer has: clients tell parallel calls apart by it.
@@ -83,27 +96,24 @@ impl OutputWriter {
         self.held_bytes += base64.len();
         self.ends_in_text = false;
         let id = self.item_id("ig_");
-        let item = |status, result| {
-            raw_of(&OutputItem::ImageGenerationCall { id: &id, status, result, output_format })
-        };
-        self.emit_item("response.output_item.added", &item(ItemStatus::InProgress, None));
+        let item =
+            |status, result| OutputItem::ImageGenerationCall { id: &id, status, result, output_format };
+        let place = self.begin_whole(&id, &item(ItemStatus::InProgress, None));
         for kind in ["in_progress", "generating", "completed"] {
-            let event = self.place(&id);
-            self.emit(&format!("response.image_generation_call.{kind}"), event);
+            self.events.emit_at(&format!("response.image_generation_call.{kind}"), &place, 0, |_| {});
         }
-        self.finish_item(item(ItemStatus::Completed, Some(base64)));
+        self.finish_item(&item(ItemStatus::Completed, Some(base64)), base64.len());
     }
 
     /// Adds the search that the answer rests on.
     pub(super) fn add_search(&mut self, found: &FoundPages) {
         let id = self.item_id("ws_");
-        let item = |status| raw_of(&OutputItem::WebSearchCall { id: &id, status, action: found.action() });
-        self.emit_item("response.output_item.added", &item(ItemStatus::InProgress));
+        let item = |status| OutputItem::WebSearchCall { id: &id, status, action: found.action() };
+        let place = self.begin_whole(&id, &item(ItemStatus::InProgress));
         for kind in ["in_progress", "searching", "completed"] {
-            let event = self.place(&id);
-            self.emit(&format!("response.web_search_call.{kind}"), event);
+            self.events.emit_at(&format!("response.web_search_call.{kind}"), &place, 0, |_| {});
         }
-        self.finish_item(item(ItemStatus::Completed));
+        self.finish_item(&item(ItemStatus::Completed), 0);
     }
 }
 
