@@ -12,7 +12,21 @@ use std::{
 
 /// See the module. Cheap to clone; all workers share one.
 #[derive(Clone)]
-pub(crate) struct KeptResponses(Option<Arc<Mutex<KeptState>>>);
+pub(crate) struct KeptResponses(Option<KeptBook>);
+
+#[derive(Clone)]
+struct KeptBook {
+    medium: BookMedium,
+    state: Arc<Mutex<KeptState>>,
+}
+
+/// What a book is written on, which decides whether to wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BookMedium {
+    /// Memory: nothing to wait for, and another thread would cost more than the work.
+    Memory,
+    Disk,
+}
 
 struct KeptState {
     book: Box<dyn ResponseBook>,
@@ -20,13 +34,22 @@ struct KeptState {
     max_bytes: u64,
 }
 
+impl KeptBook {
+    fn state(&self) -> MutexGuard<'_, KeptState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl KeptResponses {
     /// Begins with what `path` holds, where they are kept in a file. Where that cannot be used they are kept in memory, and
     /// the log says so.
     pub(crate) fn new(settings: &ResponsesState, path: &Path) -> Self {
-        let book: Box<dyn ResponseBook> = match settings.store {
+        let in_memory = || -> (Box<dyn ResponseBook>, BookMedium) {
+            (Box::new(ResponseMemory::default()), BookMedium::Memory)
+        };
+        let (book, medium) = match settings.store {
             ResponsesStore::Off => return Self(None),
-            ResponsesStore::Memory => Box::new(ResponseMemory::default()),
+            ResponsesStore::Memory => in_memory(),
             ResponsesStore::Sqlite => match open_responses(path) {
                 Ok(opened) => {
                     if !matches!(opened.condition, Condition::Fresh | Condition::Intact) {
@@ -35,21 +58,22 @@ impl KeptResponses {
                     if let Some(mode) = opened.exposed_mode {
                         log::warn!(target: "formats", "{} may be read by others (mode {mode:o}): chmod 600 it", path.display());
                     }
-                    opened.store
+                    (opened.store, BookMedium::Disk)
                 }
                 Err(error) => {
                     log::error!(target: "formats", "responses are kept in memory: {error}");
-                    Box::new(ResponseMemory::default())
+                    in_memory()
                 }
             },
         };
         let (ttl, max_bytes) = (settings.ttl(), settings.max_bytes);
-        Self(Some(Arc::new(Mutex::new(KeptState { book, ttl, max_bytes }))))
+        let state = Arc::new(Mutex::new(KeptState { book, ttl, max_bytes }));
+        Self(Some(KeptBook { medium, state }))
     }
 
     /// Keeps them for another time, and within another bound, from now on.
     pub(crate) fn revise(&self, settings: &ResponsesState) {
-        if let Some(mut kept) = self.state() {
+        if let Some(mut kept) = self.0.as_ref().map(KeptBook::state) {
             (kept.ttl, kept.max_bytes) = (settings.ttl(), settings.max_bytes);
         }
     }
@@ -101,17 +125,18 @@ impl KeptResponses {
         self.with(move |kept| kept.book.forget(&owner, &id).unwrap_or(false)).await.unwrap_or(false)
     }
 
-    /// Works on them, on a thread that may wait for the disk.
+    /// Works on them, on a thread that may wait for the disk if they are there.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut KeptState) -> T + Send + 'static,
     ) -> Option<T> {
-        let shared = Arc::clone(self.0.as_ref()?);
-        let work = move || work(&mut shared.lock().unwrap_or_else(PoisonError::into_inner));
-        actix_web::web::block(work).await.ok()
-    }
-
-    fn state(&self) -> Option<MutexGuard<'_, KeptState>> {
-        self.0.as_ref().map(|shared| shared.lock().unwrap_or_else(PoisonError::into_inner))
+        let kept = self.0.as_ref()?;
+        match kept.medium {
+            BookMedium::Memory => Some(work(&mut kept.state())),
+            BookMedium::Disk => {
+                let kept = kept.clone();
+                actix_web::web::block(move || work(&mut kept.state())).await.ok()
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 use super::state::ResponseKeeper;
 use crate::{http::bodies::AnswerCopy, inflight::InFlightGuard};
 use actix_web::body::{BodySize, MessageBody};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use formats::{AnswerFault, AnswerStream, StreamEnd};
 use gemini::event_data::EventData;
 use gemini_balance_actors::forward::{AnswerBody, Piece};
@@ -23,12 +23,15 @@ const PING_AFTER: Duration = Duration::from_secs(15);
 /// What is said of a stream that broke off.
 const BROKEN: &str = "the Gemini API broke off in the middle of the answer";
 
+/// No more is set aside for what a piece of Google's becomes before it is known.
+const MAX_RESERVED_BYTES: usize = 64 * 1024;
+
 /// Google's events, with the machine that they go through.
 pub(super) struct TranslatedStream {
     source: AnswerBody,
     events: EventData,
     machine: Box<dyn AnswerStream>,
-    out: BytesMut,
+    out: Vec<u8>,
     /// Whether all was said. Where the answer broke off, that is the client's last event: what the format has for it. The
     /// body then ends cleanly all the same, since clients that see their connection break may drop what they have not read.
     is_over: bool,
@@ -49,7 +52,7 @@ impl TranslatedStream {
             source,
             events: EventData::default(),
             machine,
-            out: BytesMut::new(),
+            out: Vec::new(),
             is_over: false,
             keeper,
             keeping: None,
@@ -84,7 +87,9 @@ impl TranslatedStream {
             None => (Bytes::new(), Some(StreamEnd::Broken(BROKEN.to_owned()))),
         };
         let Self { events, machine, out, .. } = self;
-        let mut push = |event: &[u8]| machine.push(event).iter().for_each(|made| out.extend_from_slice(made));
+        // What it becomes is about as long.
+        out.reserve(bytes.len().min(MAX_RESERVED_BYTES));
+        let mut push = |event: &[u8]| machine.push_into(event, out);
         let is_readable = events.push(&bytes, &mut push).is_ok();
         let end = match end {
             Some(end) => {
@@ -94,7 +99,7 @@ impl TranslatedStream {
             None if is_readable => return,
             None => StreamEnd::Broken("an event of the Gemini API is too long".to_owned()),
         };
-        self.machine.end(end).iter().for_each(|made| self.out.extend_from_slice(made));
+        self.machine.end_into(end, &mut self.out);
         if let (Some(keeper), Some(response)) = (self.keeper.take(), self.machine.response()) {
             self.keeping = Some(Box::pin(keeper.keep(response.clone())));
         }
@@ -142,7 +147,7 @@ impl MessageBody for TranslatedBody {
                 if let Some((_, due)) = &mut this.ping {
                     due.as_mut().reset(Instant::now() + PING_AFTER);
                 }
-                let told = this.stream.out.split().freeze();
+                let told = Bytes::from(mem::take(&mut this.stream.out));
                 if let Some(copy) = &mut this.copy {
                     copy.see(&told);
                 }
