@@ -2,13 +2,13 @@
 //! account is opened on which its use is booked.
 
 use super::{AppState, error::GatewayError};
-use callers::{Door, ModelShown};
+use callers::{Door, ModelShown, Registered};
 use gemini::{
     path::Target,
     spending::{Spending, spending},
 };
 use gemini_balance_actors::{Caller, CallerAccount};
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 /// Lets a request in, or says why not.
 pub(super) fn admit(
@@ -36,8 +36,17 @@ pub(super) fn open(
     door: Door<'_>,
     is_booked: bool,
 ) -> Result<CallerAccount, GatewayError> {
-    // Whoever is let in has shown a token, or a key in the place of one.
-    let token = caller.token().ok_or(GatewayError::CredentialUnknown)?;
-    let pass = token.admit(door, state.clock.now()).map_err(GatewayError::Denied)?;
+    let pass = token(caller)?.admit(door, state.clock.now()).map_err(GatewayError::Denied)?;
     Ok(CallerAccount::new(pass, is_booked, state.clock, Rc::clone(&state.prices)))
+}
+
+/// Lets a request go on for which Google is asked once more: what it spends is booked anew, and it counts once.
+pub(super) fn open_again(state: &AppState, caller: &Caller) -> Result<CallerAccount, GatewayError> {
+    let pass = token(caller)?.admit_again(true, state.clock.now()).map_err(GatewayError::Denied)?;
+    Ok(CallerAccount::new(pass, true, state.clock, Rc::clone(&state.prices)))
+}
+
+/// Returns the caller's token: whoever is let in has shown one, or a key in its place.
+fn token(caller: &Caller) -> Result<&Arc<Registered>, GatewayError> {
+    caller.token().ok_or(GatewayError::CredentialUnknown)
 }

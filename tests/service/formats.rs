@@ -415,7 +415,7 @@ async fn a_streamed_response_is_kept_however_fast_it_came_and_counts_for_those_t
 #[tokio::test]
 async fn a_limit_that_stands_against_asking_once_more_is_no_answer_to_the_request() {
     let simulator = simulator(1).await;
-    let tokens = format!(r#"[{{name="alice",secret="{TOKEN}",rpm=1}}]"#);
+    let tokens = format!(r#"[{{name="alice",secret="{TOKEN}",budget={{tokens_day=1}}}}]"#);
     let gateway = Options::new(&simulator.url(), 1).set("auth.tokens", tokens).without_token().start();
     let steps = [ScriptedStep::finished("MALFORMED_FUNCTION_CALL")];
     simulator.set_conversations([ScriptedConversation::new(steps).then(AfterSteps::Repeat)]);
@@ -423,6 +423,28 @@ async fn a_limit_that_stands_against_asking_once_more_is_no_answer_to_the_reques
     let request = stranger().post(gateway.url("/v1/messages")).header("x-api-key", TOKEN).body(body);
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 500, "{}", answer.text().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_request_that_google_is_asked_twice_for_counts_once_against_its_caller() {
+    let simulator = simulator(1).await;
+    let tokens = format!(r#"[{{name="alice",secret="{TOKEN}",rpm=2,rpd=2,concurrent=1}}]"#);
+    let gateway = Options::new(&simulator.url(), 1).set("auth.tokens", tokens).without_token().start();
+    let steps = [ScriptedStep::finished("MALFORMED_FUNCTION_CALL"), ScriptedStep::texts(["well"])];
+    let ask = async |path: &str, body: Value| {
+        simulator.set_conversations([ScriptedConversation::new(steps.clone())]);
+        let request = stranger().post(gateway.url(path)).header("x-api-key", TOKEN).body(body.to_string());
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.headers().clone(), answer.text().await.unwrap())
+    };
+    let (status, headers, answer) = ask("/v1/messages", message("gemini-2.5-flash", "x")).await;
+    assert!(status == 200 && answer.contains("well"), "{answer}");
+    assert_eq!(headers["anthropic-ratelimit-requests-remaining"], "1");
+    let body = json!({"model": "gemini-2.5-flash", "input": "x", "stream": true});
+    let (status, headers, answer) = ask("/v1/responses", body.clone()).await;
+    assert!(status == 200 && answer.contains("well"), "{answer}");
+    assert_eq!(headers["x-ratelimit-remaining-requests"], "0");
+    assert_eq!(ask("/v1/responses", body).await.0, 429);
 }
 
 #[tokio::test]

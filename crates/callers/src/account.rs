@@ -106,6 +106,14 @@ impl Registered {
         Ok(Pass { caller: Arc::clone(self), booking, is_over: false })
     }
 
+    /// Lets a request of this caller go on that was let in and has ended, for another try of the gateway's own: no limit
+    /// on requests counts it twice. `spends` tells whether it uses tokens.
+    pub fn admit_again(self: &Arc<Self>, spends: bool, now: Now) -> Result<Pass, Denial> {
+        let booking = self.account.lock().enter_again(&self.spec.limits, spends, now);
+        let booking = booking.map_err(Denial::Limit)?;
+        Ok(Pass { caller: Arc::clone(self), booking, is_over: false })
+    }
+
     /// What it has used, and how its limits stand.
     pub fn read(&self, now: Now) -> AccountReading {
         self.account.lock().read(&self.spec.limits, now)

@@ -59,8 +59,8 @@ pub enum Ending {
 /// What stands for one request until it ends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Booking {
-    /// When it was let in. Monotonic.
-    entered: Duration,
+    /// When it was let in and counted. Monotonic. `None` for the repeat of a request that counts already.
+    entered: Option<Duration>,
     /// When its estimate was booked. Monotonic.
     at: Duration,
     /// What is booked of its estimate, and what of that is input.
@@ -179,7 +179,22 @@ impl Counts {
             minute.add(second, second, Amount { requests: 1, tokens: 0 });
         }
         self.add(Used { requests: 1, ..Used::default() });
-        Ok(Booking { entered: now.mono, at: now.mono, ..Booking::default() })
+        Ok(Booking { entered: Some(now.mono), at: now.mono, ..Booking::default() })
+    }
+
+    /// Lets a request go on that was let in and has ended, since the gateway itself asks once more: it counts as one. What
+    /// it spends counts for both, so it is refused where nothing is left to spend.
+    pub(crate) fn enter_again(
+        &mut self,
+        limits: &CallerLimits,
+        spends: bool,
+        now: Now,
+    ) -> Result<Booking, LimitReached> {
+        self.advance(now);
+        let names: &[LimitName] = if spends { &SPENDING } else { &[] };
+        self.room(limits, names, Used { requests: 0, tokens: 1, money: 1 }, now)?;
+        self.in_flight += 1;
+        Ok(Booking { entered: None, at: now.mono, ..Booking::default() })
     }
 
     /// Books what a request is thought to use, if there is room for that.
@@ -230,10 +245,11 @@ impl Counts {
         match ending {
             Ending::GivenBack => {
                 self.replace(booking.at, booking.booked, Spent::default(), now);
-                self.day.take_back_request(booking.entered);
-                self.month.take_back_request(booking.entered);
+                let Some(entered) = booking.entered else { return };
+                self.day.take_back_request(entered);
+                self.month.take_back_request(entered);
                 if let Some(minute) = &mut self.minute {
-                    let (at, now) = (Second::of(booking.entered), Second::of(now.mono));
+                    let (at, now) = (Second::of(entered), Second::of(now.mono));
                     minute.take_back(at, now, Amount { requests: 1, tokens: 0 });
                 }
             }

@@ -179,6 +179,27 @@ fn what_google_refused_costs_nothing_and_what_the_gateway_refused_does_not_count
 }
 
 #[test]
+fn a_request_that_the_gateway_repeats_counts_once_and_spends_each_time() {
+    let requests =
+        CallerLimits { rpm: Some(2), rpd: Some(2), concurrent: Some(1), ..CallerLimits::default() };
+    let caller = caller(CallerLimits { tokens_day: Some(600), ..requests });
+    ask(&caller, at(1)).unwrap().settle(Ending::Spent(spent(INPUT + OUTPUT)), at(2));
+    assert!(ask(&caller, at(2)).is_err(), "there is no room for another request");
+    let day = |now| caller.read(now).day.0;
+    let again = caller.admit_again(true, at(3)).unwrap();
+    assert_eq!((caller.read(at(3)).in_flight, day(at(3)).requests), (1, 2));
+    again.settle(Ending::GivenBack, at(4));
+    assert_eq!((caller.read(at(4)).in_flight, day(at(4)).requests, day(at(4)).tokens), (0, 2, 300));
+    caller.admit_again(true, at(5)).unwrap().settle(Ending::Spent(spent(300)), at(6));
+    assert_eq!((day(at(6)).requests, day(at(6)).tokens), (2, 600));
+    let Err(Denial::Limit(reached)) = caller.admit_again(true, at(7)) else {
+        panic!("nothing is left to spend")
+    };
+    assert_eq!(reached.name, LimitName::TokensDay);
+    assert!(caller.admit_again(false, at(7)).is_ok(), "what spends nothing goes on");
+}
+
+#[test]
 fn a_session_that_goes_on_counts_when_it_uses() {
     let limits = CallerLimits { tokens_day: Some(2_000), tpm: Some(1_000), ..CallerLimits::default() };
     let caller = caller(limits);

@@ -35,7 +35,7 @@ use formats::{
 };
 use gemini::path::{self, CredentialForm, Surface};
 use gemini_balance_actors::{
-    Caller, CallerAccount, Job,
+    Caller, CallerAccount, Failure, Job,
     forward::{Answer, AnswerBody, Piece},
 };
 use http::{HeaderMap, HeaderValue};
@@ -184,10 +184,19 @@ impl Exchange<'_> {
         arrival: &Arrival,
     ) -> Result<Reply, GatewayError> {
         let call = prepared.call();
-        let (mut body, mut account, mut is_first) = (call.body.clone(), account, true);
+        let (mut body, mut account) = (call.body.clone(), account);
+        // What the client is told if it cannot be asked once more.
+        let mut earlier: Option<ToldError> = None;
         loop {
-            let may_repeat = std::mem::take(&mut is_first);
-            let answer = self.start(self.generate(call, body.clone(), arrival)?, account).await?;
+            let may_repeat = earlier.is_none();
+            let started = self.start(self.generate(call, body.clone(), arrival)?, account).await;
+            let answer = match (started, earlier.take()) {
+                // What stands against more of the caller's spending is no answer to this request.
+                (Err(GatewayError::Forward(Failure::Denied(_))), Some(refused)) => {
+                    return Ok(Reply::Refused(refused));
+                }
+                (started, _) => started?,
+            };
             let (refused, reason) = if answer.status.as_u16() >= 400 {
                 let refusal = GoogleRefusal::read(answer).await;
                 let without = || placeholders::without_signatures(&body, ModelTraits::of(&call.model));
@@ -205,9 +214,10 @@ impl Exchange<'_> {
                 }
             };
             let Some(reason) = reason.filter(|_| may_repeat) else { return Ok(Reply::Refused(refused)) };
-            // What stands against another request of the caller's is no answer to this one.
-            let Ok(another) = self.open_account(true) else { return Ok(Reply::Refused(refused)) };
-            account = another;
+            let Ok(again) = admission::open_again(self.state, &self.caller) else {
+                return Ok(Reply::Refused(refused));
+            };
+            (account, earlier) = (again, Some(refused));
             log::info!(target: "formats", "{}: Google is asked once more, because of {}", arrival.id, reason.word());
             self.state.repeats.count(reason);
         }
