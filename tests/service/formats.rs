@@ -448,6 +448,35 @@ async fn a_request_that_google_is_asked_twice_for_counts_once_against_its_caller
 }
 
 #[tokio::test]
+async fn slashes_too_many_lead_to_the_formats_as_they_do_everywhere() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let body = message("gemini-2.5-flash", "hello");
+    for path in ["//v1/messages", "/v1//messages", "/v1///messages/", "/anthropic//v1/messages"] {
+        let (status, _, answer) = post(&gateway, path, &body).await;
+        assert_eq!((status, &answer["type"]), (200, &json!("message")), "{path}: {answer}");
+    }
+    for path in ["//v1/messages/count_tokens", "/v1/messages//count_tokens"] {
+        let (status, _, answer) = post(&gateway, path, &body).await;
+        assert!(status == 200 && answer["input_tokens"].is_u64(), "{path}: {answer}");
+    }
+    let asked = json!({"model": "gemini-2.5-flash", "input": "hello"});
+    let (status, _, answer) = post(&gateway, "//v1//responses", &asked).await;
+    assert_eq!((status, &answer["object"]), (200, &json!("response")), "{answer}");
+    let kept = format!("//v1/responses//{}", answer["id"].as_str().unwrap());
+    let get = async |path: &str, header: &str| {
+        let answer = client().get(gateway.url(path)).header(header, "2023-06-01").send().await.unwrap();
+        serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap()
+    };
+    assert_eq!(get(&kept, "x-other").await["id"], answer["id"]);
+    assert_eq!(get("//v1/models", "anthropic-version").await["data"][0]["type"], "model");
+    let others = get("//v1/models", "x-other").await;
+    assert!(others["data"][0]["type"].is_null(), "{others}");
+    let (status, _, answer) = post(&gateway, "//v1/messages/batches", &body).await;
+    assert_eq!((status, &answer["error"]["type"]), (404, &json!("not_found_error")), "{answer}");
+}
+
+#[tokio::test]
 async fn a_callers_limits_and_models_hold_and_are_told_in_the_vendors_headers() {
     let simulator = simulator(1).await;
     let tokens = format!(

@@ -125,7 +125,7 @@ pub fn parse(
     check::path(&plain)?;
     raw_query.map_or(Ok(()), check::query)?;
 
-    let folded = fold(&plain);
+    let folded = folded(&plain);
     let route = Route::of(&folded, form).ok_or(PathError::NotServed)?;
     let operation = route.operation(method, raw_query).ok_or(PathError::NotServed)?;
     Ok(Target {
@@ -139,7 +139,7 @@ pub fn parse(
 
 /// The dialect in which to answer a caller, whether or not its path can be accepted.
 pub fn dialect_of(raw_path: &str, form: CredentialForm) -> Dialect {
-    match Route::of(&fold(raw_path), form) {
+    match Route::of(&folded(raw_path), form) {
         Some(route) => route.dialect(),
         None if form == CredentialForm::Bearer => Dialect::OpenAi,
         None => Dialect::Gemini,
@@ -148,7 +148,7 @@ pub fn dialect_of(raw_path: &str, form: CredentialForm) -> Dialect {
 
 /// The form in which a caller reads errors, whether or not its path can be accepted.
 pub fn error_form_of(raw_path: &str, form: CredentialForm) -> ErrorForm {
-    match Route::of(&fold(raw_path), form) {
+    match Route::of(&folded(raw_path), form) {
         Some(route) if route.dialect() == Dialect::OpenAi => ErrorForm::OpenAi,
         Some(route) if route.is_worded() => ErrorForm::Worded,
         None if form == CredentialForm::Bearer => ErrorForm::OpenAi,
@@ -156,18 +156,18 @@ pub fn error_form_of(raw_path: &str, form: CredentialForm) -> ErrorForm {
     }
 }
 
-/// `//` as `/`: SDKs make it where a base URL ends in a slash.
-fn fold(path: &str) -> Cow<'_, str> {
+/// Returns a path with `//` as `/`: SDKs make it where a base URL ends in a slash.
+pub fn folded(path: &str) -> Cow<'_, str> {
     if memchr::memmem::find(path.as_bytes(), b"//").is_none() {
         return Cow::Borrowed(path);
     }
-    let mut folded = String::with_capacity(path.len());
+    let mut once = String::with_capacity(path.len());
     for character in path.chars() {
-        if !(character == '/' && folded.ends_with('/')) {
-            folded.push(character);
+        if !(character == '/' && once.ends_with('/')) {
+            once.push(character);
         }
     }
-    Cow::Owned(folded)
+    Cow::Owned(once)
 }
 
 /// `models/models%2Fx` as `models/x`, and so with batches and files. Google's ids of these are their full names, and

@@ -20,6 +20,7 @@ use super::{AppState, arrival::Arrival, error::GatewayError, respond::with_unrea
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use exchange::Exchange;
 use futures_util::FutureExt;
+use gemini::path::folded;
 use std::{panic::AssertUnwindSafe, rc::Rc};
 
 /// What a path asks for.
@@ -43,7 +44,7 @@ pub(super) async fn serve(
     payload: web::Payload,
     state: web::Data<Rc<AppState>>,
 ) -> HttpResponse {
-    let format = format_of(request.path());
+    let format = format_of(&folded(request.path()));
     let mut payload = Some(payload);
     let mut arrival = Arrival::of(&request, &state);
     // The panic guard: a bug in here costs this request only, and its client is told.
@@ -72,7 +73,8 @@ async fn handle(
     if !state.current.formats.contains(&format.name()) {
         return Err(not_served);
     }
-    let asked = read_path(request.method(), request.path(), format).ok_or(not_served)?;
+    let path = folded(request.path());
+    let asked = read_path(request.method(), &path, format).ok_or(not_served)?;
     let exchange = Exchange { request, state, format, caller };
     match asked {
         TranslatedPath::Answer => Box::pin(exchange.answer(payload, arrival)).await,
@@ -92,6 +94,7 @@ fn now_s() -> u64 {
 /// The prefix under which all of Anthropic's paths are, for those whose `/v1` is taken.
 const ANTHROPIC: &str = "/anthropic";
 
+/// Returns the format that a path belongs to. Like all of a path that is read here, it is folded.
 fn format_of(path: &str) -> ClientFormat {
     let is_responses = path.strip_prefix("/v1/responses").is_some();
     if is_responses { ClientFormat::Responses } else { ClientFormat::Messages }
