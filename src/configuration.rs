@@ -12,6 +12,7 @@ use chrono_tz::Tz;
 use gemini_balance_actors::{
     Secret,
     accounting::AccountingSettings,
+    cluster::ClusterSettings,
     exporter::TraceSettings,
     key_ring::KeyRing,
     upstream::{UpstreamSettings, probe::Prober},
@@ -32,6 +33,8 @@ pub(crate) struct Configuration {
     pub(crate) accounting: Option<AccountingSettings>,
     /// Where traces go, if any are made.
     pub(crate) tracing: Option<TraceSettings>,
+    /// How this gateway finds those that it shares the pool with, if there are any.
+    pub(crate) cluster: Option<ClusterSettings>,
     pub(crate) zone: Tz,
     pub(crate) prices: Prices,
     pub(crate) origins: Arc<Origins>,
@@ -58,6 +61,7 @@ impl Configuration {
         let certificate = settings.certificate()?;
         let accounting = settings.accounting()?;
         let tracing = settings.traces()?;
+        let cluster = settings.cluster()?;
         let origins = Arc::new(settings.origins()?);
         let cors = Arc::new(settings.cors()?);
         let model_maps = Arc::new(settings.model_maps()?);
@@ -95,6 +99,7 @@ impl Configuration {
             certificate,
             accounting,
             tracing,
+            cluster,
             zone,
             prices,
             origins,

@@ -10,6 +10,7 @@ pub mod caller_account;
 pub mod caller_cuts;
 pub mod client_stall;
 pub mod clock;
+pub mod cluster;
 pub mod current_keys;
 pub mod exporter;
 pub mod failure;

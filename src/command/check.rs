@@ -11,7 +11,7 @@ use std::{process::ExitCode, sync::Arc};
 pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let configuration = Configuration::of(settings)?;
     let ring = KeySources::read(&configuration)?.ring();
-    let Configuration { settings, tokens, upstream, model_maps, .. } = configuration;
+    let Configuration { settings, tokens, upstream, model_maps, cluster, .. } = configuration;
     println!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
     if tokens.is_empty() {
         println!("warning: no client token is configured, so whoever knows a pool key may call");
@@ -19,10 +19,23 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     for line in settings.exposed_files() {
         println!("warning: {}", Printable(line));
     }
+    if let Some(line) = settings.cluster_warning() {
+        println!("warning: {line}");
+    }
+    let mut all_well = true;
+    if let Some(cluster) = &cluster {
+        match cluster.look() {
+            Ok(gateways) => println!("cluster: Redis answers; {gateways} gateways are there"),
+            Err(why) => {
+                all_well = false;
+                println!("cluster: NOT WELL: {why}");
+            }
+        }
+    }
     println!("upstream: {}", upstream.gemini_base.origin());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let prober = Prober::new(upstream).map_err(|error| settings.upstream_refused(&error))?;
-    let (mut all_well, mut good) = (true, None);
+    let mut good = None;
     runtime.block_on(prober.ask_each(ring.keys(), |key, health| {
         let text = match health {
             KeyHealth::Well => "well".to_owned(),

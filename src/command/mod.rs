@@ -2,6 +2,7 @@
 //! way to fail ends in one line on standard error and a non-zero exit.
 
 mod check;
+mod cluster;
 mod consent;
 mod demo;
 mod explain;
@@ -75,6 +76,8 @@ enum Command {
     Reload(reload::Flags),
     /// Make a configuration of what another gateway has: snailyp's gemini-balance, gpt-load, LiteLLM, or any list of keys
     Import(import::Flags),
+    /// List the gateways that share the pool of a running one, and say whether they agree
+    Cluster,
     /// Check the configuration, and ask Google about each key without spending quota
     Check,
     /// Ask the gateway that runs on this machine with the same configuration whether it can serve
@@ -118,6 +121,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Explain { id } => explain::run(&settings_of(arguments.config.as_deref())?, &id),
         Command::Reload(flags) => reload::run(&settings_of(arguments.config.as_deref())?, flags),
         Command::Import(flags) => import::run(&flags),
+        Command::Cluster => cluster::run(&settings_of(arguments.config.as_deref())?),
         Command::Check => check::run(settings_of(arguments.config.as_deref())?),
         Command::Health => health::run(&settings_of(arguments.config.as_deref())?.server),
     }

@@ -1,7 +1,7 @@
 //! How a scrape is written down: which families there are, in which order, and in the form that was asked for. What a
-//! family tells is its own file's matter (`requests`, `callers`, `pool`, `service`, `process`).
+//! family tells is its own file's matter (`requests`, `callers`, `pool`, `service`, `cluster`, `process`).
 
-use super::{ExpositionFormat, callers, family::Families, pool, requests, scrape::Scrape, service};
+use super::{ExpositionFormat, callers, cluster, family::Families, pool, requests, scrape::Scrape, service};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, prometheus_text, text},
@@ -44,7 +44,8 @@ impl Collector for Scrape {
         }
         callers::encode_limits(&mut families, &self.caller_limits)?;
         pool::encode(&mut families, self)?;
-        service::encode(&mut families, self)
+        service::encode(&mut families, self)?;
+        cluster::encode(&mut families, self)
     }
 }
 
@@ -127,6 +128,7 @@ mod tests {
             lines_lost: 0,
             spans_dropped: None,
             repeats: crate::http::TranslationRepeats::default().by_reason(),
+            cluster: None,
             not_after: None,
             reloads: crate::reload::ReloadState::new(chrono::Utc::now()).report(),
             process: process::Beginning::now().figures(),

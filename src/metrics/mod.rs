@@ -4,6 +4,7 @@
 //! listener and by `listener`.
 
 mod callers;
+mod cluster;
 mod exposition;
 mod family;
 mod listener;
@@ -29,7 +30,8 @@ use actix_web::{
     web,
 };
 use gemini_balance_actors::{
-    KeyManager, Secret, accounting::Accounts, clock::Clock, exporter::Traces, health::Health,
+    KeyManager, Secret, accounting::Accounts, clock::Clock, cluster::Cluster, exporter::Traces,
+    health::Health,
 };
 use prometheus_client::encoding::prometheus_text;
 use std::{sync::Arc, time::Instant};
@@ -50,6 +52,7 @@ pub(crate) struct Sources {
     pub(crate) reloads: Arc<ReloadState>,
     pub(crate) traces: Traces,
     pub(crate) repeats: TranslationRepeats,
+    pub(crate) cluster: Option<Cluster>,
 }
 
 /// The metrics, for all who ask.

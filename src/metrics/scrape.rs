@@ -8,6 +8,7 @@ use super::{
 use crate::{http::RepeatReason, inflight::RequestKind, reload::ReloadReport};
 use gemini_balance_actors::{
     accounting::{AccountingState, Accounts},
+    cluster::{Cluster, ClusterView},
     health::Component,
     key_manager::PoolEventCounts,
 };
@@ -49,6 +50,8 @@ pub(super) struct Scrape {
     pub(super) spans_dropped: Option<u64>,
     /// How often Google was asked once more for a translated request.
     pub(super) repeats: [(RepeatReason, u64); 2],
+    /// Who else is there, where this gateway is one of several.
+    pub(super) cluster: Option<ClusterView>,
     pub(super) not_after: Option<i64>,
     pub(super) reloads: ReloadReport,
     pub(super) process: process::Figures,
@@ -73,6 +76,7 @@ pub(super) async fn gather(sources: &Sources, process: &process::Beginning) -> S
         lines_lost: sources.logging.lines_lost(),
         spans_dropped: sources.traces.state().map(|traces| traces.dropped),
         repeats: sources.repeats.by_reason(),
+        cluster: sources.cluster.as_ref().map(Cluster::view),
         not_after: sources.certificates.iter().filter_map(|certificate| certificate.not_after()).min(),
         reloads: sources.reloads.report(),
         process: process.figures(),

@@ -30,7 +30,7 @@ use crate::{
 };
 use actix_web::{App, middleware::from_fn, web};
 use events::Listeners;
-use gemini_balance_actors::{KeyManager, accounting::Accounts, health::Health};
+use gemini_balance_actors::{KeyManager, accounting::Accounts, cluster::Cluster, health::Health};
 use host::OwnNames;
 use rustls::ServerConfig;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
@@ -50,6 +50,8 @@ pub(crate) struct Operated {
     pub(crate) accounts: Option<Accounts>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) prices: Arc<RuntimePrices>,
+    /// Those that share the pool, if there are any.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) reloads: Reloads,
     pub(crate) current: SharedSettings,
     pub(crate) sessions: Arc<Sessions>,

@@ -1,7 +1,7 @@
 //! Puts another configuration to use: each part of the service is given what is its own, without a stop. What refuses a
 //! change comes first, so that nothing is done by halves.
 
-use super::shown::shown_settings;
+use super::{flat::FlatConfiguration, print::settings_print, shown::shown_settings};
 use crate::{
     configuration::Configuration,
     http::{BodyBudget, BodyLog, CurrentSettings, Gate, Guesses, KeptResponses, SharedSettings},
@@ -17,6 +17,7 @@ use crate::{
 use gemini_balance_actors::{
     CurrentKeys,
     accounting::{AccountingRules, Accounts},
+    cluster::Cluster,
     exporter::Traces,
     ledger::Ledger,
 };
@@ -49,6 +50,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) prices: Arc<RuntimePrices>,
     pub(crate) traces: Traces,
+    pub(crate) cluster: Option<Cluster>,
 }
 
 impl Parts {
@@ -73,6 +75,9 @@ impl Parts {
                 callers: self.tokens.caller_names(),
                 per_key: accounting.per_key,
             });
+        }
+        if let Some(cluster) = &self.cluster {
+            cluster.revise(settings_print(&FlatConfiguration::of(configuration)));
         }
         self.ledger.set_window(Duration::from_secs(settings.affinity.window_s));
         self.guesses.set_most(settings.server.max_guesses_per_minute);

@@ -1,7 +1,7 @@
 //! A configuration as names and values that can be compared: the settings, and by their own names the keys, the tokens, the
 //! certificate and the operator's token. A secret is compared by its digest, and never shown.
 
-use crate::{configuration::Configuration, printable::bounded};
+use crate::{configuration::Configuration, printable::bounded, settings::REDIS_VARIABLE};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -69,8 +69,10 @@ impl FlatConfiguration {
     pub(crate) fn of(configuration: &Configuration) -> Self {
         let settings = &configuration.settings;
         let shown = |name: &str, text: &str| match name {
-            // It may hold a password.
-            "upstream.proxy" => FlatValue::secret([text.as_bytes()]),
+            // They may hold a password.
+            "upstream.proxy" | "cluster.url" if !text.is_empty() && text != "\"\"" => {
+                FlatValue::secret([text.as_bytes()])
+            }
             // The file may be another one under the same name.
             "upstream.ca_file" => {
                 let roots = configuration.upstream.extra_roots.iter().map(Vec::as_slice);
@@ -120,6 +122,9 @@ impl FlatConfiguration {
         }
         for (name, text) in settings.trace_variables() {
             all.insert(name.to_owned(), FlatValue::secret([text.as_bytes()]));
+        }
+        if let Some(password) = settings.redis_variable() {
+            all.insert(REDIS_VARIABLE.to_owned(), FlatValue::secret([password.as_bytes()]));
         }
         for (name, text) in settings.environment().of_libraries() {
             all.insert(name.to_owned(), FlatValue::secret([text.as_bytes()]));

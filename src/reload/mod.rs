@@ -5,18 +5,20 @@
 mod apply;
 mod flat;
 mod plan;
+mod print;
 mod shown;
 mod state;
 mod watch;
 
 pub(crate) use apply::{Parts, current_settings};
+pub(crate) use flat::FlatConfiguration;
 pub(crate) use plan::Change;
+pub(crate) use print::settings_print;
 pub(crate) use shown::ShownSetting;
 pub(crate) use state::{ReloadReport, ReloadState};
 
 use crate::{configuration::Configuration, printable::Printable, settings::Settings};
 use chrono::Utc;
-use flat::FlatConfiguration;
 use futures_util::FutureExt;
 use plan::ReloadPlan;
 use std::{fs, os::unix::fs::FileTypeExt, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};

@@ -147,10 +147,11 @@ mod tests {
     use crate::settings::{self, Environment};
 
     /// Those that need another process.
-    const RESTART: [&str; 34] = [
+    const RESTART: [&str; 36] = [
         "admin.host",
         "admin.port",
         "admin.public_url",
+        "cluster",
         "formats.responses.store",
         "log.dir",
         "log.files",
@@ -182,6 +183,7 @@ mod tests {
         "NO_PROXY",
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
+        "REDIS_PASSWORD",
     ];
 
     fn flat(values: &[(&str, &str)]) -> FlatConfiguration {

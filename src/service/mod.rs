@@ -14,7 +14,7 @@ use crate::{
     metrics::{self, Metrics},
     operator::{self, PageCaller, Sessions},
     prices::RuntimePrices,
-    reload::{Parts, Reloader, Reloads, current_settings},
+    reload::{FlatConfiguration, Parts, Reloader, Reloads, current_settings, settings_print},
     seeding,
     settings::Settings,
     signals::Signals,
@@ -27,6 +27,7 @@ use gemini_balance_actors::{
     accounting::Accounts,
     caller_cuts::CallerCuts,
     clock::Clock,
+    cluster::{Cluster, ClusterParts},
     exporter::Traces,
     health::Health,
     key_checker::KeyCheckerActor,
@@ -44,6 +45,9 @@ use tokio::sync::watch;
 
 /// How long the store may take for its last write.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long it may take to tell the other gateways the last words.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long a collector may take for the last traces.
 const LAST_TRACES: Duration = Duration::from_secs(2);
@@ -65,6 +69,9 @@ impl Service {
         let settings = &configuration.settings;
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
         for line in settings.exposed_files() {
+            log::warn!(target: "service", "{line}");
+        }
+        if let Some(line) = settings.cluster_warning() {
             log::warn!(target: "service", "{line}");
         }
         let enrolment = Enrolment::new(&configuration, &pool_keys.ring())?;
@@ -123,6 +130,7 @@ impl Service {
             let directory = Arc::clone(&enrolment.directory);
             let cuts = CallerCuts::default();
             let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock, cuts.clone()));
+            let known = Arc::clone(&memory);
             let keys = KeyManager::start(
                 &arbiter.handle(),
                 pool_keys.clone(),
@@ -131,6 +139,19 @@ impl Service {
                 intensity,
                 Arc::clone(&health),
             )?;
+            let says = actix_rt::Arbiter::new();
+            let hears = actix_rt::Arbiter::new();
+            let cluster = configuration.cluster.clone().map(|found| {
+                let parts = ClusterParts {
+                    keys: pool_keys.clone(),
+                    manager: keys.clone(),
+                    memory: known,
+                    print: settings_print(&FlatConfiguration::of(&configuration)),
+                    version: env!("CARGO_PKG_VERSION"),
+                };
+                let on = (&says.handle(), &hears.handle());
+                Cluster::start(on, found, parts, intensity, Arc::clone(&health))
+            });
             let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
             // An arbiter of its own: to make its client takes a while, and the key manager is not to wait for that.
             let checks = actix_rt::Arbiter::new();
@@ -160,6 +181,7 @@ impl Service {
                 reloads: Arc::clone(&reloads.state),
                 traces: traces.clone(),
                 repeats: repeats.clone(),
+                cluster: cluster.clone(),
             };
             let metrics = Arc::new(Metrics::new(sources, configuration.metrics_token.as_ref()));
             if let Some(address) = configuration.metrics_listen {
@@ -191,6 +213,7 @@ impl Service {
                     audit_log: settings.log.dir.join("audit.log"),
                     metrics: Arc::clone(&metrics),
                     prices: Arc::clone(&prices),
+                    cluster: cluster.clone(),
                 };
                 let tls = operator_certificate.as_ref().map(ShownCertificate::server_config).transpose()?;
                 operator::start(place.clone(), tls, Arc::clone(&operators_gate), operated)?;
@@ -218,6 +241,7 @@ impl Service {
                 metrics,
                 prices,
                 traces: traces.clone(),
+                cluster: cluster.clone(),
             };
             actix_rt::spawn(Reloader::new(parts, &reloads, &configuration).run(reload_inbox));
             let parts = WorkerParts {
@@ -251,6 +275,11 @@ impl Service {
                 log::error!(target: "accountant", "the last second of the usage could not be written");
             }
             traces.flush(LAST_TRACES).await;
+            if let Some(cluster) = &cluster {
+                cluster.leave(FAREWELL).await;
+            }
+            says.stop();
+            hears.stop();
             posts.stop();
             books.stop();
             let _ = books.join();

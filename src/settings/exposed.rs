@@ -14,7 +14,8 @@ impl Settings {
         let has_secrets = self.keys.iter().any(|entry| !entry.secret.is_empty())
             || self.auth.tokens.iter().any(|entry| !entry.secret.is_empty())
             || !self.admin.token.is_empty()
-            || !self.metrics.token.is_empty();
+            || !self.metrics.token.is_empty()
+            || self.cluster_url_has_password();
         if let Some(file) = self.file.as_deref().filter(|_| has_secrets) {
             files.push(("--config".to_owned(), file));
         }

@@ -13,7 +13,7 @@ impl Settings {
         }
         files.extend(self.files_with_secrets().into_iter().map(|(_, path)| path.to_owned()));
         let certs = [&self.server.tls, &self.admin.tls].map(|tls| tls.cert_file.trim());
-        let named = certs.into_iter().chain([self.upstream.ca_file.trim()]);
+        let named = certs.into_iter().chain([self.upstream.ca_file.trim(), self.cluster.ca_file.trim()]);
         files.extend(named.filter(|path| !path.is_empty()).map(PathBuf::from));
         files
     }
@@ -26,6 +26,7 @@ impl Settings {
             ("metrics.token_file", &self.metrics.token_file),
             ("store.master_key_file", &self.store.master_key_file),
             ("traces.headers_file", &self.traces.headers_file),
+            ("cluster.password_file", &self.cluster.password_file),
             ("server.tls.key_file", &self.server.tls.key_file),
             ("admin.tls.key_file", &self.admin.tls.key_file),
         ];

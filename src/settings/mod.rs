@@ -3,6 +3,7 @@
 //! given its own section, never the whole.
 
 mod admin;
+mod cluster;
 mod dotenv;
 mod dotenv_file;
 mod effective;
@@ -24,6 +25,8 @@ mod usage_book;
 mod variables;
 mod vault;
 
+pub use cluster::Cluster;
+pub(crate) use cluster::REDIS_VARIABLE;
 pub use formats::{FormatName, Formats, ModelMaps, ResponsesState, ResponsesStore};
 pub use tokens::Token;
 pub(crate) use tokens::{Expiry, client_spec, span};
@@ -87,6 +90,8 @@ pub struct Settings {
     pub prices: Vec<usage::PriceEntry>,
     /// `[traces]`
     pub traces: Traces,
+    /// `[cluster]`
+    pub cluster: Cluster,
     /// `[admin]`
     pub admin: Admin,
     /// `[metrics]`

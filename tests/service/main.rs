@@ -39,6 +39,7 @@ mod base_urls;
 mod binary;
 mod bounds;
 mod callers;
+mod cluster;
 mod compose;
 mod compressed;
 mod cors;

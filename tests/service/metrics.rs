@@ -18,6 +18,7 @@ use crate::{
     },
     wire::{exchange, request},
 };
+use gemini_balance_cluster::conformance::RedisServer;
 use gemini_simulator::{Fault, KeyState, Rule, Simulator};
 use std::{
     collections::BTreeSet,
@@ -126,8 +127,9 @@ pub(crate) fn overloaded() -> Rule {
     Rule::new(overloaded).on_model("gemini-2.5-pro")
 }
 
-/// Of a gateway that has limits, retired and cooling keys, and a caller whose limit refuses.
+/// Of a gateway that has limits, retired and cooling keys, a caller whose limit refuses, and a cluster.
 async fn eventful() -> (Simulator, Gateway, Ports, u32) {
+    let redis = RedisServer::shared();
     let simulator = simulator_with(4, |config| {
         config.faults = vec![overloaded(), Rule::new(exhausted()).on_key(secret(2))];
     })
@@ -142,6 +144,8 @@ async fn eventful() -> (Simulator, Gateway, Ports, u32) {
         .set("auth.tokens", tokens)
         .set("limits", "[{model=\"gemini-2.5-flash\",rpm=100,rpd=1000}]")
         .set("metrics.per_key", true)
+        .set("cluster.url", format!("redis://127.0.0.1:{}", redis.port()))
+        .set("cluster.prefix", format!("metrics-{}", ports.metrics))
         .start();
     let mut requests = load(&gateway).await;
     for _ in 0..2 {

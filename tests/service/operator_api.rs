@@ -152,6 +152,7 @@ async fn the_document_says_what_is_answered() {
     }
     for path in [
         "/api/keys",
+        "/api/cluster",
         "/api/overview",
         "/api/projects",
         "/api/models",

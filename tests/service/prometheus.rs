@@ -6,6 +6,7 @@ use crate::{
     metrics::{METRICS, load, options, overloaded, scrape_after},
     support::{exhausted, free_port, secret, simulator_with, stranger},
 };
+use gemini_balance_cluster::conformance::RedisServer;
 use gemini_simulator::Rule;
 use serde_json::Value;
 use std::{
@@ -170,6 +171,8 @@ async fn prometheus_scrapes_the_gateway_and_every_query_of_alerts_and_dashboard_
     })
     .await;
     let (options, ports) = options(&simulator, 3);
+    let redis = RedisServer::start(&[]);
+    let options = options.set("cluster.url", format!("redis://127.0.0.1:{}", redis.port()));
     let gateway = options.set("limits", "[{model=\"gemini-2.5-flash\",rpm=100,rpd=1000}]").start();
     let requests = load(&gateway).await;
     scrape_after(ports, f64::from(requests)).await;

@@ -64,6 +64,12 @@ impl Options {
         self
     }
 
+    /// What a setting was set to.
+    pub(crate) fn setting(&self, setting: &str) -> &str {
+        let found = self.settings.iter().rev().find(|(name, _)| name == setting);
+        found.map_or_else(|| panic!("{setting} was not set"), |(_, value)| value.as_str())
+    }
+
     /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));

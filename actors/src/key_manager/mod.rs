@@ -2,6 +2,7 @@
 //! pool's rules ask for. Its handlers are synchronous and never wait for I/O. The rules live in `keypool`, the secrets
 //! in the [`KeyRing`], which the pool never sees.
 
+mod company;
 mod event_counts;
 mod inbox;
 mod lease;
@@ -10,6 +11,7 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use company::HeardFact;
 pub use event_counts::PoolEventCounts;
 pub(crate) use lease::WithoutKey;
 pub use lease::{Lease, LeaseError, WaitingLease};
@@ -20,6 +22,7 @@ pub use reconcile::ReconcileError;
 
 use crate::{
     clock::Clock,
+    cluster::Outbox,
     current_keys::CurrentKeys,
     health::Health,
     key_ring::{Key, KeyRing},
@@ -32,8 +35,8 @@ use event_counts::EventCounts;
 use inbox::{Inbox, Note};
 pub use keypool::Reconciled;
 use keypool::{
-    Answer, Effect, Effects, Event, Grant, KeyId, KeyPage, LeaseRequest, PageRequest, Pool, PoolError,
-    PoolReading, ProjectView, Refusal, Settings, Snapshot, Ticket,
+    Answer, Company, Effect, Effects, Event, Grant, KeyId, KeyPage, LeaseRequest, PageRequest, Pool,
+    PoolError, PoolReading, ProjectView, Refusal, Settings, Snapshot, Ticket,
 };
 use std::{
     collections::HashMap,
@@ -81,6 +84,9 @@ struct KeyManagerState {
     inbox: Arc<Inbox>,
     memory: Arc<Memory>,
     events: EventCounts,
+    /// What other gateways are to know, where there are any.
+    outbox: Arc<Outbox>,
+    company: ArcSwap<Company>,
 }
 
 fn log_event(event: &Event) {
@@ -118,6 +124,8 @@ impl KeyManager {
             inbox: Arc::new(Inbox::default()),
             memory,
             events: EventCounts::default(),
+            outbox: Arc::default(),
+            company: ArcSwap::from_pointee(Company::None),
         });
         let factory = {
             let shared = Arc::clone(&shared);
@@ -306,8 +314,7 @@ impl KeyManagerActor {
                         }
                     }
                     Effect::Persist(record) => self.shared.memory.keep(record),
-                    // Only a pool that has joined others says so, and none does yet.
-                    Effect::Tell(_) => {}
+                    Effect::Tell(record) => self.shared.outbox.tell(record),
                     Effect::WakeAt(at) => self.wake_at(at, ctx),
                     Effect::Log(event) => {
                         self.shared.events.note(&event);
@@ -348,6 +355,7 @@ impl Actor for KeyManagerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.stand_as(**self.shared.company.load());
         // Reports made while no life was running, and timers the last one had set.
         self.take_reports();
         self.pool.wake(self.shared.clock.now(), &mut self.effects);

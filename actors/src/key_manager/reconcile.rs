@@ -49,6 +49,10 @@ impl Handler<Reconcile> for KeyManagerActor {
             self.pool.set_rules(rules.clone(), now, &mut self.effects)?;
             self.shared.rules.store(Arc::new(rules));
         }
+        if !reconciled.added.is_empty() {
+            // Of those the others may know something.
+            self.shared.outbox.want_all();
+        }
         if !reconciled.is_empty() {
             log::info!(target: "pool", "{}", Told(&reconciled));
         }

@@ -4,6 +4,7 @@
 mod add;
 
 use super::{
+    cluster::tell_reach,
     failure::Failure,
     operator::{aligned, ask, ask_for_text, ask_patiently, time},
 };
@@ -120,9 +121,9 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
             return Ok(ExitCode::SUCCESS);
         }
         Action::Remove { id } => ask(settings, "DELETE", &path(&id, ""), "")?,
-        Action::Enable { id } => verb(&id, "/enable")?,
-        Action::Disable { id } => verb(&id, "/disable")?,
-        Action::Reset { id } => verb(&id, "/reset")?,
+        Action::Enable { id } => return said("enabled", &verb(&id, "/enable")?),
+        Action::Disable { id } => return said("disabled", &verb(&id, "/disable")?),
+        Action::Reset { id } => return said("reset", &verb(&id, "/reset")?),
         Action::Label { id, label } => change(&id, "/label", json!({ "label": label }))?,
         Action::Project { id, project } => change(&id, "/project", json!({ "project": project }))?,
         Action::Weight { id, weight } => change(&id, "/weight", json!({ "weight": weight }))?,
@@ -130,6 +131,12 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     println!("done");
     kept(&answer)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells of a word that all gateways are to hear.
+fn said(done: &str, answer: &Value) -> Result<ExitCode, Failure> {
+    kept(answer)?;
+    Ok(tell_reach(done, answer))
 }
 
 /// Fails where what was done is not written down.

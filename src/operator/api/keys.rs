@@ -6,7 +6,7 @@ mod listing;
 
 pub(super) use listing::state_of;
 
-use super::{Desk, PATIENCE, RouteTable, gate::answer};
+use super::{Desk, PATIENCE, RouteTable, cluster::with_reach, gate::answer};
 use crate::{
     keys::{Added, KeyChange, KeysError, Paste},
     operator::audit,
@@ -277,15 +277,15 @@ async fn act(
     match verb.as_str() {
         "enable" => {
             note(&request, &desk, "keys enable", &id);
-            done(keys.verb(VerbKind::Enable, id).await)
+            done_everywhere(&desk, keys.verb(VerbKind::Enable, id).await).await
         }
         "disable" => {
             note(&request, &desk, "keys disable", &id);
-            done(keys.verb(VerbKind::Disable, id).await)
+            done_everywhere(&desk, keys.verb(VerbKind::Disable, id).await).await
         }
         "reset" => {
             note(&request, &desk, "keys reset", &id);
-            done(keys.verb(VerbKind::Reset, id).await)
+            done_everywhere(&desk, keys.verb(VerbKind::Reset, id).await).await
         }
         "check" => {
             note(&request, &desk, "keys check", &id);
@@ -344,6 +344,16 @@ fn change_of(verb: &str, body: &[u8]) -> Result<KeyChange, &'static str> {
 fn done(result: Result<Done<()>, KeysError>) -> HttpResponse {
     match result {
         Ok(Done { is_kept, .. }) => HttpResponse::Ok().json(json!({ "status": "ok", "kept": is_kept })),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The same for a word that holds on all gateways.
+async fn done_everywhere(desk: &Desk, result: Result<Done<()>, KeysError>) -> HttpResponse {
+    match result {
+        Ok(Done { is_kept, .. }) => {
+            HttpResponse::Ok().json(with_reach(desk, json!({ "status": "ok", "kept": is_kept })).await)
+        }
         Err(error) => failed(&error),
     }
 }

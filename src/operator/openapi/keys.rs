@@ -108,12 +108,32 @@ fn verb(path: &'static str) -> ApiOperation {
                 ("kept?", flag()),
                 ("id?", text()),
                 ("check?", known("KeyCheck")),
+                (
+                    "gateways?",
+                    about(reach(), "Of a cluster, for `enable`, `disable` and `reset`: where it is done by now."),
+                ),
             ]),
         )
         .fails(400, "The body does not go with the verb, or what it says cannot be used.")
         .fails(404, "No key has this id, or there is no such verb.")
         .fails(409, "The label, project or weight is the configuration's, or the label is taken.")
         .fails(503, "The change cannot be written down, or the key manager does not answer.")
+}
+
+/// Where an operator's word was done.
+fn reach() -> Value {
+    object(&[
+        ("done", about(count(), "On how many gateways.")),
+        ("of", count()),
+        (
+            "silent",
+            about(
+                list(text()),
+                "Those that have not said so in two seconds; they hear of it when they are back.",
+            ),
+        ),
+        ("alone", maybe(about(text(), "Why it is done on this gateway alone, until Redis is back."))),
+    ])
 }
 
 /// What a change answers that has nothing else to say.

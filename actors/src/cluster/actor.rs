@@ -1,0 +1,271 @@
+//! The `ClusterActor`: says what this gateway has to say. Each turn it beats if a second has passed, tells the facts that lie in
+//! the outbox; a word in the outbox makes a turn at once. Calls block its thread, one at a time,
+//! so nothing can pile up.
+
+use super::{
+    ClusterShared, NAME, Presence,
+    agreement::{self, Agreement},
+};
+use crate::{
+    health::{Health, State},
+    key_manager::HeardFact,
+    supervisor::{Child, Intensity, Link, supervise},
+};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
+use gemini_balance_cluster::{Away, Beat, ClusterState, Shared, TellReply};
+use keypool::Company;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+/// How often there is a turn, and how often Redis is looked for while it is away.
+const TURN_EVERY: Duration = Duration::from_millis(250);
+/// How often this gateway says that it is there.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// And how often at most, when somebody waits for it.
+const BEAT_SOON: Duration = Duration::from_millis(50);
+/// How many facts go into a call.
+const AT_ONCE: usize = 100;
+/// How many calls a turn makes at most for facts: a storm is told over several turns.
+const CALLS: usize = 10;
+
+/// See the module.
+pub struct ClusterActor {
+    cluster: Arc<ClusterShared>,
+    shared: Box<dyn Shared>,
+    /// When it tried to join last.
+    tried_at: Option<Instant>,
+    beat_at: Option<Instant>,
+    /// Whether others wait to see how far this gateway has read.
+    is_watched: bool,
+    has_left: bool,
+}
+
+/// Something lies in the outbox.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Turn;
+
+/// Somebody waits to see how far all have read.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Look;
+
+/// The service ends.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Leave;
+
+pub(super) fn start(
+    arbiter: &actix_rt::ArbiterHandle,
+    cluster: &Arc<ClusterShared>,
+    intensity: Intensity,
+    health: &Arc<Health>,
+) -> Link<ClusterActor> {
+    let cluster = Arc::clone(cluster);
+    let factory = move || {
+        // What a former life was telling may not have arrived.
+        cluster.outbox.give_back();
+        ClusterActor {
+            shared: (cluster.connect)(),
+            cluster: Arc::clone(&cluster),
+            tried_at: None,
+            beat_at: None,
+            is_watched: false,
+            has_left: false,
+        }
+    };
+    supervise(arbiter, Child { name: NAME, mailbox: 16, intensity, factory }, Arc::clone(health))
+}
+
+impl ClusterActor {
+    fn turn(&mut self) {
+        if self.has_left {
+            return;
+        }
+        if let Err(away) = self.try_turn() {
+            self.cluster.outbox.give_back();
+            self.go_alone(&away);
+        }
+    }
+
+    fn try_turn(&mut self) -> Result<(), Away> {
+        if !self.cluster.is_together() {
+            if self.tried_at.is_some_and(|at| at.elapsed() < TURN_EVERY) {
+                return Ok(());
+            }
+            self.tried_at = Some(Instant::now());
+            let state = self.shared.hello()?;
+            self.join(state);
+        }
+        let due = if self.is_watched { BEAT_SOON } else { BEAT_EVERY };
+        if self.beat_at.is_none_or(|at| at.elapsed() >= due) {
+            self.beat()?;
+        }
+        self.tell()
+    }
+
+    /// Redis has answered.
+    fn join(&mut self, state: ClusterState) {
+        self.beat_at = None;
+        self.cluster.set_clock(state.at_ms);
+        // What was told meanwhile by others, and what they have not heard of, is found out by reading all that holds.
+        self.cluster.outbox.want_all();
+        let mut company = self.cluster.company();
+        let was_away = matches!(company.presence, Presence::Alone { why: Some(_), .. });
+        company.presence = Presence::Together { since: Instant::now() };
+        company.generation = state.generation;
+        drop(company);
+        self.cluster.manager.keep_company(Company::Together);
+        if was_away {
+            self.cluster.health.set(NAME, State::Up, None);
+        }
+        log::info!(target: NAME, "{} has joined the cluster", self.cluster.name);
+    }
+
+    fn go_alone(&mut self, away: &Away) {
+        self.cluster.note_failure(away);
+        let mut company = self.cluster.company();
+        let why = away.to_string();
+        let is_news = match &company.presence {
+            Presence::Together { .. } => true,
+            Presence::Alone { why: before, .. } => before.as_ref() != Some(&why),
+        };
+        if !is_news {
+            return;
+        }
+        let since = match company.presence {
+            Presence::Alone { since, .. } => since,
+            Presence::Together { .. } => Instant::now(),
+        };
+        company.presence = Presence::Alone { since, why: Some(why.clone()) };
+        (company.differs_since, company.complaint) = (None, None);
+        drop(company);
+        self.cluster.manager.keep_company(Company::Alone);
+        let reason = format!("{why}; this gateway goes on alone");
+        self.cluster.health.set(NAME, State::Degraded, Some(reason));
+    }
+
+    fn beat(&mut self) -> Result<(), Away> {
+        let beat = Beat {
+            name: self.cluster.name.clone(),
+            version: self.cluster.version.to_owned(),
+            settings: self.cluster.print.load().to_string(),
+            since_ms: self.cluster.since_ms,
+            applied: self.cluster.applied(),
+            load: String::new(),
+        };
+        let state = self.shared.beat(&beat)?;
+        self.cluster.set_clock(state.at_ms);
+        let members = self.shared.nodes()?;
+        self.beat_at = Some(Instant::now());
+        self.is_watched = false;
+        let mut company = self.cluster.company();
+        company.generation = state.generation;
+        company.members = members;
+        company.read_at = Some(Instant::now());
+        let agreement = agreement::look(&mut company, &self.cluster.node);
+        drop(company);
+        match agreement {
+            None => {}
+            Some(Agreement::Lost(reason)) => self.cluster.health.set(NAME, State::Degraded, Some(reason)),
+            Some(Agreement::Back) => self.cluster.health.set(NAME, State::Up, None),
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self) -> Result<(), Away> {
+        for _ in 0..CALLS {
+            let records = self.cluster.outbox.take(AT_ONCE);
+            if records.is_empty() {
+                return Ok(());
+            }
+            let ring = self.cluster.keys.ring();
+            let seen = self.cluster.applied();
+            let (mut said, mut facts) = (Vec::new(), Vec::new());
+            for record in &records {
+                match self.cluster.naming(&ring).fact_of(record) {
+                    Some(fact) => {
+                        said.push(record);
+                        facts.push(fact);
+                    }
+                    // Of a key that is gone nobody needs to know.
+                    None => self.cluster.outbox.told(&record.subject, seen),
+                }
+            }
+            let replies = self.shared.tell(&facts, seen)?;
+            self.cluster.told.fetch_add(facts.len() as u64, Ordering::Relaxed);
+            let mut adopted = Vec::new();
+            for (record, reply) in said.into_iter().zip(replies) {
+                match reply {
+                    TellReply::Written(at) => self.cluster.outbox.told(&record.subject, at),
+                    TellReply::Overruled(placed) => {
+                        self.cluster.outbox.told(&record.subject, placed.id);
+                        let holds = self.cluster.naming(&ring).heard(&placed);
+                        adopted
+                            .extend(holds.map(|fact| HeardFact { instead_of: Some(record.clone()), ..fact }));
+                    }
+                }
+            }
+            if !adopted.is_empty() && !self.cluster.manager.hear_soon(adopted) {
+                // They are met again among all that holds.
+                self.cluster.outbox.want_all();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Actor for ClusterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.turn();
+        ctx.run_interval(TURN_EVERY, |actor, _| actor.turn());
+    }
+}
+
+impl Handler<Turn> for ClusterActor {
+    type Result = ();
+
+    fn handle(&mut self, Turn: Turn, _: &mut Self::Context) {
+        self.turn();
+    }
+}
+
+impl Handler<Look> for ClusterActor {
+    type Result = ();
+
+    fn handle(&mut self, Look: Look, _: &mut Self::Context) {
+        self.is_watched = true;
+        self.turn();
+    }
+}
+
+impl Handler<Leave> for ClusterActor {
+    type Result = ();
+
+    fn handle(&mut self, Leave: Leave, _: &mut Self::Context) {
+        self.turn();
+        if self.cluster.is_together() && self.shared.leave().is_ok() {
+            log::info!(target: NAME, "{} has left the cluster", self.cluster.name);
+        }
+        self.has_left = true;
+    }
+}
+
+/// Makes the actor panic.
+#[cfg(debug_assertions)]
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Panic;
+
+#[cfg(debug_assertions)]
+impl Handler<Panic> for ClusterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("a test asked for this panic");
+    }
+}

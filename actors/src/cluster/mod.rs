@@ -1,0 +1,278 @@
+//! The cluster: what makes several gateways one pool. Two actors, each on a thread of its own that may wait for Redis: the
+//! [`ClusterActor`] says what this gateway has to say (it beats, tells facts, claims probes), the [`FactReaderActor`] hears what
+//! the others say. Nothing else knows that there are others: the key manager leaves words in the `outbox` and takes facts as
+//! messages. No handler of the key manager and no request ever waits for either.
+//!
+//! Whatever Redis does, this gateway serves: a call that fails makes it *alone*, which is said on the health board, and it
+//! looks for the others again every quarter of a second.
+
+mod actor;
+mod agreement;
+mod naming;
+mod outbox;
+mod reader;
+mod view;
+
+pub use actor::ClusterActor;
+pub use agreement::SettingsPrint;
+use naming::Naming;
+pub(crate) use outbox::Outbox;
+pub use reader::FactReaderActor;
+pub use view::{ClusterView, GatewayView, Presence, WordReach};
+
+use crate::{
+    current_keys::CurrentKeys,
+    health::Health,
+    key_manager::KeyManager,
+    key_ring::KeyRing,
+    store::Memory,
+    supervisor::{Intensity, Link},
+};
+use arc_swap::ArcSwap;
+use chrono::{TimeDelta, Utc};
+use gemini_balance_cluster::{Away, ClusterMember, FactId, Generation, NodeId, RedisSettings, Shared};
+use keypool::Company;
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Its name on the health board and in the log.
+const NAME: &str = "cluster";
+/// How often an operator's word is looked after while somebody waits for it.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// How this gateway finds the others.
+#[derive(Clone, Debug)]
+pub struct ClusterSettings {
+    /// Where Redis is.
+    pub redis: RedisSettings,
+    /// What this gateway is called: letters, digits, `-`, `_` and `.`, 48 at most.
+    pub node: String,
+    /// How many gateways share the limits, for one that cannot know.
+    pub replicas: NonZeroU32,
+}
+
+impl ClusterSettings {
+    /// Asks Redis once who is there, and changes nothing. Blocks for some hundred milliseconds at most.
+    pub fn look(&self) -> Result<usize, Away> {
+        let mut redis = gemini_balance_cluster::Redis::new(Arc::new(self.redis.clone()), node_id(&self.node));
+        Ok(redis.nodes()?.iter().filter(|member| member.is_there()).count())
+    }
+}
+
+/// Makes a handle on what is shared, for this life of the gateway.
+pub(crate) type Connect = dyn Fn() -> Box<dyn Shared> + Send + Sync;
+
+/// What the parts of the service hand to the cluster.
+pub struct ClusterParts {
+    /// The keys as they are.
+    pub keys: CurrentKeys,
+    /// Who takes the others' facts.
+    pub manager: KeyManager,
+    /// What this gateway knows.
+    pub memory: Arc<Memory>,
+    /// What the settings say, in a few letters.
+    pub print: SettingsPrint,
+    /// The version of the program.
+    pub version: &'static str,
+}
+
+/// A handle to the cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    shared: Arc<ClusterShared>,
+    link: Link<ClusterActor>,
+}
+
+/// What outlives the actors.
+struct ClusterShared {
+    name: String,
+    node: NodeId,
+    version: &'static str,
+    since_ms: u64,
+    keys: CurrentKeys,
+    manager: KeyManager,
+    memory: Arc<Memory>,
+    outbox: Arc<Outbox>,
+    print: ArcSwap<SettingsPrint>,
+    health: Arc<Health>,
+    connect: Box<Connect>,
+    company: Mutex<KnownCompany>,
+    /// The last fact that the pool has taken over.
+    applied: Mutex<FactId>,
+    /// By how many milliseconds this machine's clock is before the shared one.
+    clock_ahead_ms: AtomicI64,
+    /// Facts told and heard, calls that failed: for meters.
+    told: AtomicU64,
+    heard: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Who else is there, as far as is known.
+struct KnownCompany {
+    presence: Presence,
+    members: Vec<ClusterMember>,
+    /// When `members` was read.
+    read_at: Option<Instant>,
+    generation: Generation,
+    /// Since when somebody's settings differ.
+    differs_since: Option<Instant>,
+    /// What was said of that last.
+    complaint: Option<String>,
+}
+
+impl ClusterShared {
+    fn company(&self) -> MutexGuard<'_, KnownCompany> {
+        self.company.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn applied(&self) -> FactId {
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pool has taken over all facts up to there.
+    fn has_applied(&self, to: FactId) {
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        self.outbox.has_read(to);
+    }
+
+    /// The shared clock shows this now.
+    fn set_clock(&self, at_ms: u64) {
+        let shared = i64::try_from(at_ms).unwrap_or_default();
+        self.clock_ahead_ms.store(Utc::now().timestamp_millis() - shared, Ordering::Relaxed);
+    }
+
+    /// What the gateways call things, by this one's keys and clock.
+    fn naming<'a>(&'a self, ring: &'a KeyRing) -> Naming<'a> {
+        let ahead = TimeDelta::milliseconds(self.clock_ahead_ms.load(Ordering::Relaxed));
+        Naming { ring, node: &self.node, ahead }
+    }
+
+    fn is_together(&self) -> bool {
+        matches!(self.company().presence, Presence::Together { .. })
+    }
+
+    fn note_failure(&self, _: &Away) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Cluster {
+    /// Starts both actors, each on an arbiter whose thread may wait.
+    pub fn start(
+        (says, hears): (&actix_rt::ArbiterHandle, &actix_rt::ArbiterHandle),
+        settings: ClusterSettings,
+        parts: ClusterParts,
+        intensity: Intensity,
+        health: Arc<Health>,
+    ) -> Self {
+        let node = node_id(&settings.node);
+        let (redis, id) = (Arc::new(settings.redis), node.clone());
+        let connect = Box::new(move || -> Box<dyn Shared> {
+            Box::new(gemini_balance_cluster::Redis::new(Arc::clone(&redis), id.clone()))
+        });
+        Self::start_with((says, hears), settings.node, node, connect, parts, intensity, health)
+    }
+
+    pub(crate) fn start_with(
+        (says, hears): (&actix_rt::ArbiterHandle, &actix_rt::ArbiterHandle),
+        name: String,
+        node: NodeId,
+        connect: Box<Connect>,
+        parts: ClusterParts,
+        intensity: Intensity,
+        health: Arc<Health>,
+    ) -> Self {
+        let ClusterParts { keys, manager, memory, print, version } = parts;
+        let shared = Arc::new(ClusterShared {
+            name,
+            node,
+            version,
+            since_ms: u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default(),
+            keys,
+            outbox: manager.outbox(),
+            manager,
+            memory,
+            print: ArcSwap::from_pointee(print),
+            health: Arc::clone(&health),
+            connect,
+            company: Mutex::new(KnownCompany {
+                presence: Presence::Alone { since: Instant::now(), why: None },
+                members: Vec::new(),
+                read_at: None,
+                generation: Generation::default(),
+                differs_since: None,
+                complaint: None,
+            }),
+            applied: Mutex::new(FactId::START),
+            clock_ahead_ms: AtomicI64::new(0),
+            told: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        });
+        shared.manager.keep_company(Company::Alone);
+        shared.outbox.want_all();
+        let link = actor::start(says, &shared, intensity, &health);
+        reader::start(hears, &shared, link.clone(), intensity, health);
+        let nudged = link.clone();
+        shared.outbox.connect(Box::new(move || {
+            nudged.nudge(actor::Turn);
+        }));
+        Self { shared, link }
+    }
+
+    /// Tells the others that the settings are these from now on.
+    pub fn revise(&self, print: SettingsPrint) {
+        self.shared.print.store(Arc::new(print));
+    }
+
+    /// Returns who is there, and how they are.
+    pub fn view(&self) -> ClusterView {
+        view::of(&self.shared)
+    }
+
+    /// Waits until all gateways have done what this one has said, for so long at most.
+    pub async fn word(&self, at_most: Duration) -> WordReach {
+        let deadline = tokio::time::Instant::now() + at_most;
+        loop {
+            let reach = view::reach(&self.shared);
+            if reach.is_everywhere() || reach.alone.is_some() || tokio::time::Instant::now() >= deadline {
+                return reach;
+            }
+            self.link.nudge(actor::Look);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Tells what is untold, and leaves. Called when the service ends.
+    pub async fn leave(&self, at_most: Duration) {
+        let deadline = tokio::time::Instant::now() + at_most;
+        let _ = tokio::time::timeout_at(deadline, self.link.send(actor::Leave, deadline)).await;
+    }
+
+    /// Makes the actor panic, for the tests of its supervision.
+    #[cfg(debug_assertions)]
+    pub fn panic(&self) {
+        self.link.nudge(actor::Panic);
+    }
+}
+
+/// This life of the gateway, by its name and what no other life has.
+fn node_id(name: &str) -> NodeId {
+    let id = format!("{name}.{:08x}", fastrand::u32(..));
+    #[expect(
+        clippy::expect_used,
+        reason = "a dot and eight digits behind a name that was checked with the settings"
+    )]
+    NodeId::new(&id).expect("a name that fits")
+}
+
+/// Returns what the operator calls a gateway, by its id.
+fn name_of(node: &NodeId) -> &str {
+    node.as_str().rsplit_once('.').map_or(node.as_str(), |(name, _)| name)
+}

@@ -1,0 +1,169 @@
+//! What this gateway has to say to the others, and what of it is on its way. The key manager leaves it here, at the moment
+//! at which its pool changes, and the cluster's actor takes it; so it lies outside both and outlives them. Of each subject
+//! only the newest word lies here, so that its size is bounded by the pool's.
+//!
+//! It also knows which facts of the others are not to be taken over: those of a subject of which this gateway has said
+//! something since, or is about to. What then holds is decided by the order of the facts, and its own word is answered with
+//! that.
+
+use gemini_balance_cluster::FactId;
+use keypool::{Record, Subject};
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Tells the cluster's actor that something lies here.
+type Nudge = Box<dyn Fn() + Send + Sync>;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    words: Mutex<Words>,
+    nudge: OnceLock<Nudge>,
+    /// Whether all that holds is to be read anew.
+    wants_all: AtomicBool,
+}
+
+#[derive(Default)]
+struct Words {
+    /// Not told yet.
+    waiting: HashMap<Subject, Record>,
+    /// Being told.
+    under_way: HashMap<Subject, Record>,
+    /// Where what was told last of a subject stands in the order of facts, until this gateway has read so far.
+    told: HashMap<Subject, FactId>,
+    /// The last of all that was told.
+    last: FactId,
+}
+
+impl Outbox {
+    /// Takes the way to the actor. Called once, by the code that starts it.
+    pub(super) fn connect(&self, nudge: Nudge) {
+        let _ = self.nudge.set(nudge);
+    }
+
+    fn words(&self) -> MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nudge(&self) {
+        if let Some(nudge) = self.nudge.get() {
+            nudge();
+        }
+    }
+
+    /// The others are to know this.
+    pub(crate) fn tell(&self, record: Record) {
+        self.words().waiting.insert(record.subject.clone(), record);
+        self.nudge();
+    }
+
+    /// All that holds is to be read anew: there are keys of which this gateway has not heard, or facts that it may have missed.
+    pub(crate) fn want_all(&self) {
+        self.wants_all.store(true, Ordering::Release);
+    }
+
+    pub(super) fn takes_all(&self) -> bool {
+        self.wants_all.swap(false, Ordering::AcqRel)
+    }
+
+    /// Tells whether a fact that stands there is to be set aside, since this gateway has a newer word on its subject.
+    pub(crate) fn outruns(&self, subject: &Subject, at: FactId) -> bool {
+        let words = self.words();
+        words.waiting.contains_key(subject)
+            || words.under_way.contains_key(subject)
+            || words.told.get(subject).is_some_and(|told| *told > at)
+    }
+
+    /// Takes some of what waits to be told. It is under way until it is [told](Self::told) or [given back](Self::give_back).
+    pub(super) fn take(&self, at_most: usize) -> Vec<Record> {
+        let mut words = self.words();
+        let subjects: Vec<_> = words.waiting.keys().take(at_most).cloned().collect();
+        let taken: Vec<_> = subjects.iter().filter_map(|subject| words.waiting.remove(subject)).collect();
+        words.under_way.extend(taken.iter().map(|record| (record.subject.clone(), record.clone())));
+        taken
+    }
+
+    /// What was said of this subject holds, and stands there in the order; or it does not, and what stands there holds.
+    pub(super) fn told(&self, subject: &Subject, at: FactId) {
+        let mut words = self.words();
+        words.under_way.remove(subject);
+        words.told.insert(subject.clone(), at);
+        words.last = words.last.max(at);
+    }
+
+    /// What is under way has not arrived, as far as is known. Where there is a newer word on its subject, that one counts.
+    pub(super) fn give_back(&self) {
+        let mut words = self.words();
+        for (subject, record) in std::mem::take(&mut words.under_way) {
+            words.waiting.entry(subject).or_insert(record);
+        }
+    }
+
+    /// This gateway has read so far: facts that stand before come no more.
+    pub(super) fn has_read(&self, to: FactId) {
+        self.words().told.retain(|_, at| *at > to);
+    }
+
+    /// How much is not told yet.
+    pub(super) fn untold(&self) -> usize {
+        let words = self.words();
+        words.waiting.len() + words.under_way.len()
+    }
+
+    /// The last fact of this gateway's own.
+    pub(super) fn last_told(&self) -> FactId {
+        self.words().last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(key: &str, disabled: bool) -> Record {
+        Record { disabled, ..Record::clear(Subject::Key { key: key.into() }) }
+    }
+
+    fn at(ms: u64) -> FactId {
+        FactId { ms, seq: 0 }
+    }
+
+    #[test]
+    fn of_each_subject_the_newest_word_is_told_and_nothing_is_lost_on_the_way() {
+        let outbox = Outbox::default();
+        outbox.tell(word("a", true));
+        outbox.tell(word("a", false));
+        outbox.tell(word("b", true));
+        assert_eq!(outbox.take(10).len(), 2);
+        assert_eq!(outbox.take(10), [], "what is under way is not told twice");
+        outbox.tell(word("b", false));
+        outbox.give_back();
+        let mut again = outbox.take(10);
+        again.sort_by_key(|record| record.subject.to_string());
+        assert_eq!(again, [word("a", false), word("b", false)]);
+        for record in &again {
+            outbox.told(&record.subject, at(5));
+        }
+        assert_eq!((outbox.untold(), outbox.last_told()), (0, at(5)));
+    }
+
+    #[test]
+    fn an_older_fact_does_not_undo_a_newer_word() {
+        let outbox = Outbox::default();
+        let subject = word("a", true).subject;
+        assert!(!outbox.outruns(&subject, at(1)));
+        outbox.tell(word("a", true));
+        assert!(outbox.outruns(&subject, at(9)), "the order is not known yet");
+        outbox.take(1);
+        assert!(outbox.outruns(&subject, at(9)));
+        outbox.told(&subject, at(5));
+        assert!(outbox.outruns(&subject, at(4)) && !outbox.outruns(&subject, at(5)));
+        outbox.has_read(at(5));
+        assert!(!outbox.outruns(&subject, at(4)), "none that is older comes any more");
+    }
+}

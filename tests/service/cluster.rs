@@ -1,0 +1,214 @@
+//! Several gateways, one pool: three processes, a real Redis, and what each knows of what the others have found out.
+
+use crate::support::{
+    Gateway, Options, client, exhausted, fingerprint, free_port, prompt, secret, simulator,
+};
+use gemini_balance_cluster::conformance::RedisServer;
+use gemini_simulator::{KeyState, Rule, Simulator};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+const MODEL: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
+const ADMIN: &str = "operator-token-5b1e";
+
+/// Some gateways on one Redis.
+struct Gateways {
+    redis: RedisServer,
+    all: Vec<(Options, Gateway)>,
+}
+
+impl Gateways {
+    async fn start(simulator: &Simulator, keys: usize, count: usize) -> Self {
+        Self::start_on(RedisServer::start(&[]), simulator, keys, count).await
+    }
+
+    async fn start_on(redis: RedisServer, simulator: &Simulator, keys: usize, count: usize) -> Self {
+        let url = format!("redis://127.0.0.1:{}", redis.port());
+        let start = |n: usize| {
+            let options = Options::new(&simulator.url(), keys)
+                .env("ADMIN_TOKEN", ADMIN)
+                .set("admin.port", free_port())
+                .set("cluster.url", &url)
+                .set("cluster.node", format!("gw-{n}"));
+            let gateway = options.start();
+            (options, gateway)
+        };
+        let gateways = Self { redis, all: (1..=count).map(start).collect() };
+        for n in 0..count {
+            let all_there = format!("gw-{n} sees all");
+            gateways
+                .until(&all_there, async |it| {
+                    it.cluster(n).await["gateways"].as_array().map(Vec::len) == Some(count)
+                })
+                .await;
+        }
+        gateways
+    }
+
+    fn gateway(&self, n: usize) -> &Gateway {
+        &self.all[n].1
+    }
+
+    async fn send(&self, n: usize) -> u16 {
+        client().post(self.gateway(n).url(MODEL)).body(prompt("x")).send().await.unwrap().status().as_u16()
+    }
+
+    /// Runs a command on the machine of one of them: its exit status, and what it printed.
+    fn command(&self, n: usize, arguments: &[&str]) -> (i32, String) {
+        let (options, gateway) = &self.all[n];
+        let output = options.command(&gateway.folder()).args(arguments).output().unwrap();
+        let text =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(!text.contains("Canary") && !text.contains(ADMIN), "a secret: {text}");
+        (output.status.code().unwrap(), text)
+    }
+
+    async fn ask(&self, n: usize, path: &str) -> Value {
+        let (options, _) = &self.all[n];
+        let port = options.setting("admin.port");
+        let answer = client().get(format!("http://127.0.0.1:{port}{path}")).bearer_auth(ADMIN).send().await;
+        serde_json::from_slice(&answer.unwrap().bytes().await.unwrap()).unwrap()
+    }
+
+    async fn cluster(&self, n: usize) -> Value {
+        self.ask(n, "/api/cluster").await
+    }
+
+    /// How a key stands, as one of them sees it.
+    async fn key(&self, n: usize, key: usize) -> Value {
+        let keys = self.ask(n, "/keys").await;
+        let keys = keys["keys"].as_array().unwrap().clone();
+        keys.into_iter().find(|view| view["id"] == fingerprint(key)).unwrap()
+    }
+
+    /// Waits until it is so; returns how long that took.
+    async fn until(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) -> Duration {
+        let since = Instant::now();
+        while !is_so(self).await {
+            assert!(since.elapsed() < Duration::from_secs(10), "not within ten seconds: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        since.elapsed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_gateway_finds_out_all_know() {
+    let simulator = simulator(4).await;
+    simulator.set_key_state(&secret(0), KeyState::Invalid);
+    let gateways = Gateways::start(&simulator, 4, 3).await;
+    // The first one meets the key that is none, and a project that is spent for an hour.
+    simulator.set_faults([Rule::new(exhausted()).on_key(secret(1))]);
+    gateways
+        .until("the first has tried all keys", async |it| {
+            it.send(0).await;
+            it.key(0, 0).await["state"] == "retired" && it.key(0, 1).await["models"][0]["state"] == "cooling"
+        })
+        .await;
+    for n in 1..3 {
+        let took = gateways
+            .until("the others know of it", async |it| {
+                it.key(n, 0).await["state"] == "retired"
+                    && it.key(n, 1).await["models"][0]["state"] == "cooling"
+            })
+            .await;
+        assert!(took < Duration::from_secs(1), "within a second: {took:?}");
+        let back_in = gateways.key(n, 1).await["models"][0]["back_in_ms"].as_u64().unwrap();
+        // A second of jitter may be added.
+        assert!((3_590_000..=3_601_500).contains(&back_in), "{back_in}");
+    }
+    let before = simulator.stats().by_key;
+    for n in [1, 2, 1, 2, 1, 2] {
+        assert_eq!(gateways.send(n).await, 200);
+    }
+    let after = simulator.stats().by_key;
+    for key in [0, 1] {
+        assert_eq!(before.get(&secret(key)), after.get(&secret(key)), "nobody tries it again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operators_word_is_done_on_all_gateways() {
+    let simulator = simulator(2).await;
+    let gateways = Gateways::start(&simulator, 2, 3).await;
+    let key = fingerprint(0);
+    assert_eq!(
+        gateways.command(0, &["keys", "disable", &key]),
+        (0, "disabled on 3 of 3 gateways\n".to_owned())
+    );
+    for n in 0..3 {
+        assert_eq!(gateways.key(n, 0).await["state"], "disabled");
+    }
+    assert_eq!(
+        gateways.command(2, &["keys", "enable", &key]),
+        (0, "enabled on 3 of 3 gateways\n".to_owned())
+    );
+    for n in 0..3 {
+        assert_eq!(gateways.key(n, 0).await["state"], "available");
+    }
+    let (status, text) = gateways.command(1, &["cluster"]);
+    assert_eq!(status, 0, "{text}");
+    let lines: Vec<_> = text.lines().collect();
+    assert!(
+        lines.len() == 4 && lines[2].starts_with("gw-2 (this one)") && text.matches("agree").count() == 3,
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_nothing_fails_and_what_is_said_meanwhile_is_heard_when_it_is_back() {
+    let simulator = simulator(3).await;
+    let gateways = Gateways::start(&simulator, 3, 3).await;
+    let (port, key) = (gateways.redis.port(), fingerprint(0));
+    let Gateways { redis, all } = gateways;
+    drop(redis);
+    let gateways = Gateways { redis: RedisServer::start_on(free_port(), &[]), all };
+    for n in [0, 1, 2] {
+        for _ in 0..20 {
+            assert_eq!(gateways.send(n).await, 200);
+        }
+        gateways
+            .until("it knows that it is alone", async |it| it.cluster(n).await["alone"].is_string())
+            .await;
+    }
+    let (status, text) = gateways.command(0, &["keys", "disable", &key]);
+    assert_eq!(status, 2, "{text}");
+    assert!(
+        text.starts_with("disabled here alone; the other gateways hear of it when Redis is back"),
+        "{text}"
+    );
+    assert_eq!(gateways.key(1, 0).await["state"], "available");
+    let (status, text) = gateways.command(1, &["cluster"]);
+    assert!(status == 2 && text.contains("alone for"), "{status} {text}");
+    // It comes back and has forgotten everything.
+    let gateways = Gateways { redis: RedisServer::start_on(port, &[]), ..gateways };
+    let took = gateways
+        .until("all have heard", async |it| {
+            it.key(1, 0).await["state"] == "disabled" && it.key(2, 0).await["state"] == "disabled"
+        })
+        .await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(
+        gateways.command(2, &["keys", "enable", &key]),
+        (0, "enabled on 3 of 3 gateways\n".to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_stops_is_missed_and_one_that_ends_is_not() {
+    let simulator = simulator(1).await;
+    let mut gateways = Gateways::start(&simulator, 1, 3).await;
+    gateways.gateway(2).signal("STOP");
+    let (status, text) = gateways.command(0, &["keys", "disable", &fingerprint(0)]);
+    gateways.gateway(2).signal("CONT");
+    assert_eq!((status, text.as_str()), (2, "disabled on 2 of 3 gateways; gw-3 has not answered\n"));
+    gateways
+        .until("it hears of it when it is back", async |it| it.key(2, 0).await["state"] == "disabled")
+        .await;
+    let (_, mut leaving) = gateways.all.remove(2);
+    leaving.signal("TERM");
+    assert!(leaving.wait(Duration::from_secs(10)).success());
+    let two = |it: &Value| it["gateways"].as_array().map(Vec::len) == Some(2);
+    let took = gateways.until("it is listed no more", async |it| two(&it.cluster(0).await)).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
