@@ -1,10 +1,11 @@
 //! The rules every implementation of [`Records`] and [`Ledger`](crate::Ledger) keeps, as checks that panic. An
-//! implementation's tests give a [`Place`] and call [`records`] and [`ledger`]; each rule gets an empty place of its own.
+//! implementation's tests give a [`Place`] and call [`records`], [`ledger`] and [`upkeep`]; each rule gets an empty place of its own.
 
 #![allow(clippy::expect_used, reason = "a check that fails is to panic")]
 
 mod holdings;
 mod response_book;
+mod upkeep;
 mod usage_book;
 mod vault;
 
@@ -13,8 +14,9 @@ use std::thread;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{Change, RecordId, Records, Stored};
-pub use holdings::ledger;
+pub use holdings::{LedgerPlace, ledger};
 pub use response_book::response_book;
+pub use upkeep::upkeep;
 pub use usage_book::{BookPlace, usage_book};
 pub use vault::{VaultPlace, vault};
 

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{Records, StoreError};
 
-/// Keeps holdings, tens of millions if need be: nothing but `newest` reads more than it is asked for. Not for sharing: one
-/// owner calls it, and each call blocks.
+/// Keeps holdings, tens of millions if need be: nothing reads more than it is asked for. Not for sharing: one owner calls
+/// it, and each call blocks.
 pub trait Ledger: Send {
     /// In the order asked; `None` for what is not there, has expired by `now`, or is damaged. A damaged holding is removed
     /// at the next `record`. All of them are from the state after some whole batch.
@@ -17,7 +17,10 @@ pub trait Ledger: Send {
     /// Carries out the changes in their order: all of them, or, on an error, none. A later `find` on this or any other
     /// handle sees them, and so does the next process. [`Records::sync`] makes them survive the machine's sudden end too.
     fn record(&mut self, batch: &[LedgerChange]) -> Result<(), StoreError>;
+}
 
+/// What a ledger needs that does not drop by itself what has expired, and is a process's own: nobody else fills it.
+pub trait Upkeep: Ledger {
     /// Removes at most `at_most` of the holdings that have expired by `now`, those that expired first before others; how
     /// many it removed.
     fn expire(&mut self, now: DateTime<Utc>, at_most: usize) -> Result<usize, StoreError>;
@@ -28,9 +31,9 @@ pub trait Ledger: Send {
 }
 
 /// Records and ledger in one place.
-pub trait Store: Records + Ledger {}
+pub trait Store: Records + Upkeep {}
 
-impl<T: Records + Ledger> Store for T {}
+impl<T: Records + Upkeep> Store for T {}
 
 /// One resource that a project owns. Times are kept to the microsecond.
 #[derive(Clone, PartialEq, Eq)]

@@ -46,7 +46,7 @@ pub mod vault;
 pub mod conformance;
 
 pub use error::StoreError;
-pub use ledger::{Holding, Ledger, LedgerChange, Store};
+pub use ledger::{Holding, Ledger, LedgerChange, Store, Upkeep};
 pub use memory::Memory;
 pub use opened::{Condition, Opened};
 pub use private_file::PrivateFileError;

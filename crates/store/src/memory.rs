@@ -9,7 +9,7 @@ use std::{
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-use crate::{Change, Holding, Ledger, LedgerChange, RecordId, Records, StoreError, Stored};
+use crate::{Change, Holding, Ledger, LedgerChange, RecordId, Records, StoreError, Stored, Upkeep};
 
 /// Records and a ledger in memory. A clone is a second handle on the same ones.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +61,9 @@ impl Ledger for Memory {
         }
         Ok(())
     }
+}
 
+impl Upkeep for Memory {
     fn expire(&mut self, now: DateTime<Utc>, at_most: usize) -> Result<usize, StoreError> {
         let mut holdings = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
         let due = holdings.by_expiry.iter().take_while(|(expires, _)| *expires <= now).take(at_most);

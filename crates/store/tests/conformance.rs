@@ -49,3 +49,13 @@ fn sqlite_keeps_the_rules_for_a_ledger() {
 fn memory_keeps_the_rules_for_a_ledger() {
     conformance::ledger(|| SharedStore(Memory::default()));
 }
+
+#[test]
+fn sqlite_keeps_the_rules_for_the_upkeep_of_a_ledger() {
+    conformance::upkeep(|| File(tempfile::tempdir().unwrap()));
+}
+
+#[test]
+fn memory_keeps_the_rules_for_the_upkeep_of_a_ledger() {
+    conformance::upkeep(|| SharedStore(Memory::default()));
+}

@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use gemini_balance_store::{
-    Change, Condition, Holding, Ledger, LedgerChange, RecordId, Records, Sqlite, StoreError, Stored,
+    Change, Condition, Holding, Ledger, LedgerChange, RecordId, Records, Sqlite, StoreError, Stored, Upkeep,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;

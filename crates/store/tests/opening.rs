@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use gemini_balance_store::{
     Change, Condition, Holding, Ledger, LedgerChange, Opened, RecordId, Records, Sqlite, StoreError, Stored,
-    open,
+    Upkeep, open,
 };
 use rusqlite::Connection;
 

@@ -7,7 +7,7 @@ use super::{
     Sqlite,
     holdings::{self, Lookup},
 };
-use crate::{Holding, Ledger, LedgerChange, StoreError};
+use crate::{Holding, Ledger, LedgerChange, StoreError, Upkeep};
 
 /// How many names of damaged rows are remembered, at most. Rows beyond count as not there all the same.
 const DAMAGED_AT_MOST: usize = 1_000;
@@ -28,7 +28,9 @@ impl Ledger for Sqlite {
         self.damaged.clear();
         Ok(())
     }
+}
 
+impl Upkeep for Sqlite {
     fn expire(&mut self, now: DateTime<Utc>, at_most: usize) -> Result<usize, StoreError> {
         expire(&mut self.connection, now, at_most).map_err(|e| self.failed(&e))
     }
