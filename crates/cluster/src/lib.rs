@@ -21,7 +21,7 @@ pub use common::{Common, CommonNode, Trouble};
 pub use fact::{BadFact, Fact, FactId, KnownFacts, PlacedFact, Reading, TellReply};
 pub use node::{BadNodeId, Beat, ClusterMember, ClusterState, Generation, NodeId};
 pub use password::RedisPassword;
-pub use server::Redis;
+pub use server::{Redis, RedisLedger};
 pub use settings::{BadPrefix, KeyPrefix, RedisSettings};
 pub use shared::{ClaimReply, Shared};
 

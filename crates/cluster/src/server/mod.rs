@@ -3,6 +3,7 @@
 
 mod connection;
 mod facts;
+mod ledger;
 mod members;
 mod names;
 mod opening;
@@ -24,6 +25,8 @@ use crate::{
     settings::RedisSettings,
     shared::{ClaimReply, Shared},
 };
+pub use ledger::RedisLedger;
+
 use connection::RedisConnection;
 use names::KeyNames;
 use opening::Opener;
@@ -84,10 +87,13 @@ impl Redis {
             opened
         };
         connection.set_end(Instant::now() + self.opener.settings().call_timeout + wait);
-        // After any error the next call connects anew: an answer may still be on its way, and the primary may be another.
-        let answer = call(self, &mut connection)?;
-        self.connection = Some(connection);
-        Ok(answer)
+        let answer = call(self, &mut connection);
+        // After most errors the next call connects anew: an answer may still be on its way, or the primary be another. A
+        // server that is full, or forbids one thing, is still the one to ask for others.
+        if matches!(answer, Ok(_) | Err(Away::Full | Away::Denied { .. })) {
+            self.connection = Some(connection);
+        }
+        answer
     }
 }
 

@@ -43,6 +43,11 @@ impl KeyNames {
         self.cluster(&format!("pr:{site}"))
     }
 
+    /// Who made the resource of this name. What is a secret itself is called by its hash.
+    pub(super) fn holding(&self, name: &str) -> String {
+        format!("{}:h:{name}", self.prefix)
+    }
+
     fn cluster(&self, name: &str) -> String {
         format!("{}:{{c}}:{name}", self.prefix)
     }
