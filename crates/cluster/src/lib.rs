@@ -4,6 +4,7 @@
 
 mod address;
 mod away;
+mod bucket;
 mod common;
 mod fact;
 mod node;
@@ -17,6 +18,9 @@ pub mod conformance;
 
 pub use address::{AddressError, ClusterAddress};
 pub use away::Away;
+pub use bucket::{
+    AnyDraw, AnyDrawn, BadBucketName, BucketLimits, BucketName, BucketUnits, Draw, Drawn, SpendReport,
+};
 pub use common::{Common, CommonNode, Trouble};
 pub use fact::{BadFact, Fact, FactId, KnownFacts, PlacedFact, Reading, TellReply};
 pub use node::{BadNodeId, Beat, ClusterMember, ClusterState, Generation, NodeId};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::{
     away::Away,
+    bucket::{AnyDraw, AnyDrawn, BucketName, Draw, Drawn},
     fact::{Fact, FactId, KnownFacts, Reading, TellReply},
     node::{Beat, ClusterMember, ClusterState},
 };
@@ -41,6 +42,19 @@ pub trait Shared: Send {
 
     /// Gives a claim of this node's up; nothing happens to one that another has.
     fn release(&mut self, site: &str) -> Result<(), Away>;
+
+    /// Reports what was used and asks for slices, each draw by itself and in their order. A call that failed may have been
+    /// carried out: what it reported is then counted twice if it is reported again, which gives too little for a minute and
+    /// never too much.
+    fn take(&mut self, draws: &[Draw]) -> Result<Vec<Drawn>, Away>;
+
+    /// Asks for slices of whichever buckets of a model have room. At most 24 are asked. Buckets are known from draws of the
+    /// last 90 seconds; others are to be drawn from by name.
+    fn take_any(&mut self, draw: &AnyDraw) -> Result<AnyDrawn, Away>;
+
+    /// Gives nothing from a bucket for so long, since its owner was refused. A refusal that ends later stays; no time at all
+    /// opens it again.
+    fn close(&mut self, bucket: &BucketName, time: Duration) -> Result<(), Away>;
 }
 
 /// Whether a claim was won.

@@ -33,6 +33,16 @@ fn redis_keeps_the_rules_for_facts() {
     conformance::facts(RedisPlace::new);
 }
 
+#[test]
+fn memory_keeps_the_rules_for_buckets() {
+    conformance::buckets(Common::default);
+}
+
+#[test]
+fn redis_keeps_the_rules_for_buckets() {
+    conformance::buckets(RedisPlace::new);
+}
+
 fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }

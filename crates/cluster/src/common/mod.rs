@@ -1,6 +1,8 @@
 //! What is shared, in memory: for tests in which several nodes live in one process and time is driven by hand. It keeps the
 //! same rules as Redis, and can lose what a Redis loses: answers, connections, itself.
 
+mod bucket;
+mod buckets;
 mod facts;
 mod members;
 
@@ -13,10 +15,12 @@ use std::{
 use crate::{
     SCHEMA,
     away::Away,
+    bucket::{AnyDraw, AnyDrawn, BucketName, Draw, Drawn},
     fact::{Fact, FactId, KnownFacts, PlacedFact, Reading, TellReply},
     node::{Beat, ClusterMember, ClusterState, Generation, NodeId},
     shared::{ClaimReply, Shared},
 };
+use bucket::CommonBucket;
 
 /// When a new one's clock begins: 2026, in milliseconds since 1970.
 const BEGINNING_MS: u64 = 1_767_225_600_000;
@@ -49,6 +53,9 @@ struct CommonState {
     facts: BTreeMap<FactId, Fact>,
     /// The last fact that was cut off.
     cut_off: FactId,
+    buckets: HashMap<BucketName, CommonBucket>,
+    /// By model and owner when there is room: zero for now.
+    open: HashMap<Box<str>, HashMap<Box<str>, i64>>,
     cut: BTreeSet<NodeId>,
     losing: BTreeSet<NodeId>,
 }
@@ -74,6 +81,8 @@ impl Default for CommonState {
             rec: BTreeMap::new(),
             facts: BTreeMap::new(),
             cut_off: FactId::START,
+            buckets: HashMap::new(),
+            open: HashMap::new(),
             cut: BTreeSet::new(),
             losing: BTreeSet::new(),
         }
@@ -224,6 +233,21 @@ impl Shared for CommonNode {
             if state.claims.get(site).is_some_and(|(holder, _)| holder == node) {
                 state.claims.remove(site);
             }
+            Ok(())
+        })
+    }
+
+    fn take(&mut self, draws: &[Draw]) -> Result<Vec<Drawn>, Away> {
+        self.call(|state, node| Ok(draws.iter().map(|draw| state.take(node, draw)).collect()))
+    }
+
+    fn take_any(&mut self, draw: &AnyDraw) -> Result<AnyDrawn, Away> {
+        self.call(|state, node| Ok(state.take_any(node, draw)))
+    }
+
+    fn close(&mut self, bucket: &BucketName, time: Duration) -> Result<(), Away> {
+        self.call(|state, _| {
+            state.close(bucket, time);
             Ok(())
         })
     }

@@ -2,11 +2,13 @@
 
 #![allow(clippy::expect_used, reason = "a check that fails is to panic")]
 
+mod buckets;
 mod facts;
 mod members;
 mod place;
 mod server;
 
+pub use buckets::buckets;
 pub use facts::facts;
 pub use members::members;
 pub use place::{RedisPlace, SharedPlace};

@@ -3,12 +3,6 @@
 -- How long nothing is given once a generation begins or nobody was heard, so that all report first.
 local HOLD_MS = 1000
 
--- Returns the generation and until when nothing is given; 0 as the generation if there is none.
-local function generation(meta)
-  local is = redis.call('HMGET', meta, 'gen', 'hold_until')
-  return tonumber(is[1] or 0), tonumber(is[2] or 0)
-end
-
 -- Notes that somebody was heard, and begins a generation if the server is not the one, or not as full, as it was. Returns
 -- what a node is told, or the schema if that is newer than the one it knows: then nothing is written.
 local function greet(meta, run_id, known_schema, now)
@@ -29,4 +23,13 @@ local function greet(meta, run_id, known_schema, now)
   hold_until = math.min(hold_until, now + HOLD_MS)
   redis.call('HSET', meta, 'schema', known_schema, 'run_id', run_id, 'gen', gen, 'hold_until', hold_until, 'heard', now)
   return { 'ok', now, gen, math.max(0, hold_until - now) }
+end
+
+-- Returns the generation (0: there is none) and until when nothing is given, and notes that somebody was heard.
+local function run_of(meta, now)
+  local is = redis.call('HMGET', meta, 'gen', 'hold_until', 'heard')
+  if is[1] and now - tonumber(is[3] or 0) > 200 then
+    redis.call('HSET', meta, 'heard', now)
+  end
+  return tonumber(is[1] or 0), tonumber(is[2] or 0)
 end

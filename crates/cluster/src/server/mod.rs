@@ -1,6 +1,7 @@
 //! What is shared, on a Redis: a handle with one connection, its calls one at a time. The names of Redis' commands appear
 //! in this module and in `lua/` only.
 
+mod buckets;
 mod connection;
 mod facts;
 mod ledger;
@@ -20,6 +21,7 @@ use redis::cmd;
 
 use crate::{
     away::Away,
+    bucket::{AnyDraw, AnyDrawn, BucketName, Draw, Drawn},
     fact::{Fact, FactId, KnownFacts, Reading, TellReply},
     node::{Beat, ClusterMember, ClusterState, NodeId},
     settings::RedisSettings,
@@ -60,7 +62,7 @@ impl Redis {
     }
 
     fn with_scripts(settings: Arc<RedisSettings>, node: NodeId, scripts: Scripts) -> Self {
-        let names = KeyNames::new(settings.prefix.clone());
+        let names = KeyNames::new(settings.prefix.clone(), settings.shards);
         Self { node, names, scripts, opener: Opener::new(settings), connection: None }
     }
 
@@ -137,5 +139,17 @@ impl Shared for Redis {
 
     fn release(&mut self, site: &str) -> Result<(), Away> {
         self.call(Duration::ZERO, |redis, connection| redis.drop_claim(connection, site))
+    }
+
+    fn take(&mut self, draws: &[Draw]) -> Result<Vec<Drawn>, Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.draw(connection, draws))
+    }
+
+    fn take_any(&mut self, draw: &AnyDraw) -> Result<AnyDrawn, Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.draw_any(connection, draw))
+    }
+
+    fn close(&mut self, bucket: &BucketName, time: Duration) -> Result<(), Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.close_bucket(connection, bucket, time))
     }
 }

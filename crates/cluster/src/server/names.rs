@@ -1,16 +1,24 @@
 //! How the keys are called. A part in braces is what a Redis Cluster places a key by: all keys of one script share it.
 
-use crate::{node::NodeId, settings::KeyPrefix};
+use std::num::NonZeroU16;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::{bucket::BucketName, node::NodeId, settings::KeyPrefix};
+
+/// What would end the part in braces, or look like its end.
+const IN_BRACES: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b':').add(b'%');
 
 /// Makes the names of keys under one prefix.
 #[derive(Clone, Debug)]
 pub(super) struct KeyNames {
     prefix: KeyPrefix,
+    shards: NonZeroU16,
 }
 
 impl KeyNames {
-    pub(super) fn new(prefix: KeyPrefix) -> Self {
-        Self { prefix }
+    pub(super) fn new(prefix: KeyPrefix, shards: NonZeroU16) -> Self {
+        Self { prefix, shards }
     }
 
     /// The run of the shared state.
@@ -48,7 +56,59 @@ impl KeyNames {
         format!("{}:h:{name}", self.prefix)
     }
 
+    /// A bucket.
+    pub(super) fn bucket(&self, bucket: &BucketName) -> String {
+        let start = self.buckets(bucket.model(), self.shard(bucket.owner()));
+        format!("{start}{}", bucket.owner())
+    }
+
+    /// What the names of a shard's buckets begin with; their owners follow.
+    pub(super) fn buckets(&self, model: &str, shard: u16) -> String {
+        format!("{}:{{{}:{shard}}}:b:", self.prefix, utf8_percent_encode(model, IN_BRACES))
+    }
+
+    /// Which buckets of a shard have room, or when.
+    pub(super) fn open(&self, model: &str, shard: u16) -> String {
+        format!("{}:{{{}:{shard}}}:open", self.prefix, utf8_percent_encode(model, IN_BRACES))
+    }
+
+    /// Returns the shard in which an owner's buckets are.
+    pub(super) fn shard(&self, owner: &str) -> u16 {
+        // FNV-1a: the same on every node and in every version.
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let hash = owner.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+        u16::try_from(hash % u64::from(self.shards.get())).unwrap_or_default()
+    }
+
+    pub(super) fn shards(&self) -> u16 {
+        self.shards.get()
+    }
+
     fn cluster(&self, name: &str) -> String {
         format!("{}:{{c}}:{name}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_one_script_lie_in_one_slot_whatever_the_names() {
+        let names = KeyNames::new(KeyPrefix::new("gb1").unwrap(), NonZeroU16::new(64).unwrap());
+        let tag = |key: &str| {
+            let (start, end) = (key.find('{').unwrap(), key.find('}').unwrap());
+            key[start..=end].to_owned()
+        };
+        for (owner, model) in [("p-1", "gemini-2.5-flash"), ("}{", "a:0}:b:{x}"), ("ä", "models/ü%7D")] {
+            let bucket = BucketName::new(owner, model).unwrap();
+            let shard = names.shard(owner);
+            let key = names.bucket(&bucket);
+            assert_eq!(tag(&key), tag(&names.open(model, shard)));
+            assert!(key.starts_with(&names.buckets(model, shard)) && key.ends_with(owner));
+        }
+        assert_eq!(names.shard("p-1"), names.shard("p-1"));
+        let used: std::collections::BTreeSet<_> = (0..2_000).map(|n| names.shard(&n.to_string())).collect();
+        assert_eq!((used.len(), used.last()), (64, Some(&63)));
     }
 }

@@ -19,6 +19,9 @@ pub(super) struct Scripts {
     pub(super) facts: LuaScript,
     pub(super) claim: LuaScript,
     pub(super) release: LuaScript,
+    pub(super) take: LuaScript,
+    pub(super) any: LuaScript,
+    pub(super) close: LuaScript,
 }
 
 impl Scripts {
@@ -29,7 +32,9 @@ impl Scripts {
 
     /// Returns the scripts, by the clock whose Lua this is.
     pub(super) fn on_clock(clock: &str) -> Self {
-        let script = |body: &str| LuaScript::new(&[clock, include_str!("../lua/meta.lua"), body]);
+        let meta = include_str!("../lua/meta.lua");
+        let script = |body: &str| LuaScript::new(&[clock, meta, body]);
+        let of_buckets = |body: &str| LuaScript::new(&[clock, meta, include_str!("../lua/bucket.lua"), body]);
         Self {
             hello: script(include_str!("../lua/hello.lua")),
             beat: script(include_str!("../lua/beat.lua")),
@@ -39,6 +44,9 @@ impl Scripts {
             facts: script(include_str!("../lua/facts.lua")),
             claim: script(include_str!("../lua/claim.lua")),
             release: script(include_str!("../lua/release.lua")),
+            take: of_buckets(include_str!("../lua/take.lua")),
+            any: of_buckets(include_str!("../lua/any.lua")),
+            close: of_buckets(include_str!("../lua/close.lua")),
         }
     }
 }
