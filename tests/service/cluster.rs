@@ -4,7 +4,7 @@ use crate::support::{
     Gateway, Options, client, exhausted, fingerprint, free_port, prompt, secret, simulator,
 };
 use gemini_balance_cluster::conformance::RedisServer;
-use gemini_simulator::{KeyState, Rule, Simulator};
+use gemini_simulator::{Fault, KeyState, Rule, Simulator};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -211,4 +211,45 @@ async fn a_gateway_that_stops_is_missed_and_one_that_ends_is_not() {
     let two = |it: &Value| it["gateways"].as_array().map(Vec::len) == Some(2);
     let took = gateways.until("it is listed no more", async |it| two(&it.cluster(0).await)).await;
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// A 429 that asks for so many seconds.
+fn asks_for(seconds: u64) -> Fault {
+    let body = serde_json::json!({"error": {
+        "code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": format!("{seconds}s")}],
+    }});
+    Fault::Status { status: 429, headers: [].into(), body: Some(body) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_gateway_probes_for_all() {
+    let simulator = simulator(2).await;
+    let gateways = Gateways::start(&simulator, 2, 3).await;
+    simulator.set_faults([Rule::new(asks_for(2)).on_key(secret(0))]);
+    let since = Instant::now();
+    let mut sent = 0;
+    while since.elapsed() < Duration::from_secs(8) {
+        for n in 0..3 {
+            assert_eq!(gateways.send(n).await, 200);
+            sent += 1;
+        }
+    }
+    // Each cooldown takes two to three seconds: of each the first one told, and one gateway found out how it ended.
+    let tried = simulator.stats().by_key[&secret(0)];
+    assert!((3..=5).contains(&tried), "{tried} times, with {sent} requests");
+    // It is back, and all know it from the one that has tried.
+    simulator.set_faults([]);
+    let all_use_it = async |it: &Gateways| {
+        for n in 0..3 {
+            it.send(n).await;
+        }
+        for n in 0..3 {
+            if it.key(n, 0).await["models"].as_array().is_some_and(|models| !models.is_empty()) {
+                return false;
+            }
+        }
+        true
+    };
+    gateways.until("all use it again", all_use_it).await;
 }

@@ -1,5 +1,5 @@
 //! The `ClusterActor`: says what this gateway has to say. Each turn it beats if a second has passed, tells the facts that lie in
-//! the outbox; a word in the outbox makes a turn at once. Calls block its thread, one at a time,
+//! the outbox, and asks for the claims there; a word in the outbox makes a turn at once. Calls block its thread, one at a time,
 //! so nothing can pile up.
 
 use super::{
@@ -12,7 +12,7 @@ use crate::{
     supervisor::{Child, Intensity, Link, supervise},
 };
 use actix::{Actor, AsyncContext, Context, Handler, Message};
-use gemini_balance_cluster::{Away, Beat, ClusterState, Shared, TellReply};
+use gemini_balance_cluster::{Away, Beat, ClaimReply, ClusterState, Shared, TellReply};
 use keypool::Company;
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -103,7 +103,8 @@ impl ClusterActor {
         if self.beat_at.is_none_or(|at| at.elapsed() >= due) {
             self.beat()?;
         }
-        self.tell()
+        self.tell()?;
+        self.claim()
     }
 
     /// Redis has answered.
@@ -212,6 +213,26 @@ impl ClusterActor {
                 // They are met again among all that holds.
                 self.cluster.outbox.want_all();
             }
+        }
+        Ok(())
+    }
+
+    /// Asks for what only one gateway is to do. What was told of it goes before.
+    fn claim(&mut self) -> Result<(), Away> {
+        for subject in self.cluster.outbox.take_releases() {
+            let ring = self.cluster.keys.ring();
+            if let Some(site) = self.cluster.naming(&ring).site_of(&subject) {
+                self.shared.release(&site)?;
+            }
+        }
+        for (subject, patience) in self.cluster.outbox.take_claims() {
+            // Of a key that is gone nothing is probed.
+            let ring = self.cluster.keys.ring();
+            let Some(site) = self.cluster.naming(&ring).site_of(&subject) else { continue };
+            let reply = self.shared.claim(&site, patience);
+            let won = matches!(reply, Ok(ClaimReply::Won));
+            self.cluster.manager.claimed(subject, won);
+            reply?;
         }
         Ok(())
     }

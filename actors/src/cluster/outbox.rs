@@ -14,6 +14,7 @@ use std::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 /// Tells the cluster's actor that something lies here.
@@ -38,6 +39,8 @@ struct Words {
     told: HashMap<Subject, FactId>,
     /// The last of all that was told.
     last: FactId,
+    claims: Vec<(Subject, Duration)>,
+    releases: Vec<Subject>,
 }
 
 impl Outbox {
@@ -60,6 +63,28 @@ impl Outbox {
     pub(crate) fn tell(&self, record: Record) {
         self.words().waiting.insert(record.subject.clone(), record);
         self.nudge();
+    }
+
+    /// This gateway wants to be the one that probes this, for so long at most.
+    pub(crate) fn claim(&self, subject: Subject, patience: Duration) {
+        self.words().claims.push((subject, patience));
+        self.nudge();
+    }
+
+    /// It wants it no more.
+    pub(crate) fn release(&self, subject: Subject) {
+        self.words().releases.push(subject);
+        self.nudge();
+    }
+
+    /// Takes what is to be claimed.
+    pub(super) fn take_claims(&self) -> Vec<(Subject, Duration)> {
+        std::mem::take(&mut self.words().claims)
+    }
+
+    /// Takes what is to be given up.
+    pub(super) fn take_releases(&self) -> Vec<Subject> {
+        std::mem::take(&mut self.words().releases)
     }
 
     /// All that holds is to be read anew: there are keys of which this gateway has not heard, or facts that it may have missed.

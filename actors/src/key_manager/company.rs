@@ -6,7 +6,7 @@ use super::{KeyManager, KeyManagerActor};
 use crate::cluster::Outbox;
 use actix::{Context, Handler, Message};
 use gemini_balance_cluster::FactId;
-use keypool::{Company, Record};
+use keypool::{Company, Record, Subject};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -32,6 +32,14 @@ pub(super) struct Hear(Arc<[HeardFact]>);
 #[rtype(result = "()")]
 pub(super) struct KeepCompany(Company);
 
+/// The answer to a claim.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(super) struct Claimed {
+    subject: Subject,
+    won: bool,
+}
+
 impl KeyManager {
     /// What other gateways are to know.
     pub(crate) fn outbox(&self) -> Arc<Outbox> {
@@ -43,6 +51,12 @@ impl KeyManager {
         // A life that begins looks at this first, so that it does not matter which of them takes the message.
         self.shared.company.store(Arc::new(company));
         self.link.nudge(KeepCompany(company));
+    }
+
+    /// Tells the pool whether this gateway is the one that probes this.
+    pub(crate) fn claimed(&self, subject: Subject, won: bool) {
+        // One that finds no room is asked for again.
+        self.link.nudge(Claimed { subject, won });
     }
 
     /// Has the pool take facts over; whether it has.
@@ -74,6 +88,16 @@ impl Handler<KeepCompany> for KeyManagerActor {
     fn handle(&mut self, KeepCompany(company): KeepCompany, ctx: &mut Context<Self>) {
         self.take_reports();
         self.stand_as(company);
+        self.perform(ctx);
+    }
+}
+
+impl Handler<Claimed> for KeyManagerActor {
+    type Result = ();
+
+    fn handle(&mut self, Claimed { subject, won }: Claimed, ctx: &mut Context<Self>) {
+        self.take_reports();
+        self.pool.claimed(subject, won, self.shared.clock.now(), &mut self.effects);
         self.perform(ctx);
     }
 }

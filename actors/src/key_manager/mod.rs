@@ -315,6 +315,8 @@ impl KeyManagerActor {
                     }
                     Effect::Persist(record) => self.shared.memory.keep(record),
                     Effect::Tell(record) => self.shared.outbox.tell(record),
+                    Effect::Claim(subject, patience) => self.shared.outbox.claim(subject, patience),
+                    Effect::Release(subject) => self.shared.outbox.release(subject),
                     Effect::WakeAt(at) => self.wake_at(at, ctx),
                     Effect::Log(event) => {
                         self.shared.events.note(&event);

@@ -25,6 +25,11 @@ pub enum Effect {
     /// Tell the other nodes of the cluster, in place of what they were told of the subject before. Only a pool in company says
     /// so, and only what it found out itself: see [`Pool::heard`](crate::Pool::heard) for what others do with it.
     Tell(Record),
+    /// Ask the cluster for the probe of this, which is to end after so long by itself; the answer goes to
+    /// [`Pool::claimed`](crate::Pool::claimed). Only a pool in company says so.
+    Claim(Subject, Duration),
+    /// Give back what was claimed, if this node still has it; what was told before is to be told first.
+    Release(Subject),
     /// Call [`Pool::wake`](crate::Pool::wake) at this monotonic time; replaces the alarm set before. Too early or too
     /// often is harmless.
     WakeAt(Duration),

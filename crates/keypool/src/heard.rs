@@ -8,7 +8,7 @@ use crate::effect::{Effect, Effects};
 use crate::ids::Site;
 use crate::pool::Pool;
 use crate::record::{Record, Subject};
-use crate::roster::Place;
+use crate::roster::{Place, Roster};
 
 impl Pool {
     /// Shares this pool's projects with other nodes from now on, which hear and answer.
@@ -28,9 +28,24 @@ impl Pool {
     }
 
     fn keep_company(&mut self, company: Company, now: Now, effects: &mut Effects) {
-        if self.desk.roster.company != company {
-            self.desk.roster.company = company;
+        let Self { desk, .. } = self;
+        if desk.roster.company != company {
+            desk.roster.expire(now, &desk.settings, effects);
+            desk.roster.company = company;
+            let Roster { members, cooldowns, .. } = &mut desk.roster;
+            cooldowns.keep_company(company, now.mono, members, &desk.settings);
         }
+        self.wake(now, effects);
+    }
+
+    /// Takes the cluster's answer to [`Effect::Claim`], which is expected within a second and asked for again after that; whoever
+    /// has a claim wins it again. Won, the next lease is the probe, whose report ends the claim with
+    /// [`Effect::Release`]; so does its not being used within two seconds. Lost, another node probes: this one asks again after
+    /// the claim's patience, unless a fact says before how it went.
+    pub fn claimed(&mut self, subject: Subject, won: bool, now: Now, effects: &mut Effects) {
+        let Self { desk, .. } = self;
+        desk.roster.expire(now, &desk.settings, effects);
+        desk.roster.answer_claim(subject, won, now, &desk.settings, effects);
         self.wake(now, effects);
     }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::answer::Refusal;
+use crate::company::Company;
 use crate::cooldowns::Cooldown;
 use crate::ids::{KeyIx, ProjectIx};
 use crate::lease_request::{LeaseRequest, Reach};
@@ -31,6 +32,8 @@ pub(crate) struct Hope {
     pub project: ProjectIx,
     /// The next time at which one of its keys may be back by time alone.
     pub next: Option<Duration>,
+    /// A key that only a probe keeps away which nobody has claimed.
+    pub claim: Option<KeyIx>,
 }
 
 /// What a request is told that gets no key now, when the first may be back then.
@@ -69,6 +72,7 @@ impl Roster {
     ) -> Outlook {
         let Self { members, cooldowns, counters, .. } = self;
         let room = counters.headroom(counters.model(&request.model), request, now);
+        let together = self.company == Company::Together;
         let mut outlook = Outlook::AllRetired;
         for ix in keys {
             let key = members.get(ix);
@@ -96,12 +100,17 @@ impl Roster {
                 }
                 (Some(back), outlook) => {
                     let next = Some(back).filter(|back| *back > now);
+                    // It is looked for where there may be one, and no further than the first.
+                    let known = matches!(outlook, Outlook::Back(Hope { claim: Some(_), .. }));
+                    let may_claim = together && !known && room.opens(project) <= now;
+                    let claim = may_claim.then(|| self.claimable(ix, request)).flatten().map(|_| ix);
                     Outlook::Back(match outlook {
                         Outlook::Back(hope) => {
-                            let first = if back < hope.back { Hope { back, project, next } } else { hope };
-                            Hope { next: hope.next.into_iter().chain(next).min(), ..first }
+                            let first = if back < hope.back { Hope { back, project, ..hope } } else { hope };
+                            let next = hope.next.into_iter().chain(next).min();
+                            Hope { next, claim: hope.claim.or(claim), ..first }
                         }
-                        _ => Hope { back, project, next },
+                        _ => Hope { back, project, next, claim },
                     })
                 }
             };

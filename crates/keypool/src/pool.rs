@@ -53,7 +53,8 @@ impl Pool {
     pub fn new(settings: Settings, keys: impl Into<KeySet>, seed: u64) -> Result<Self, PoolError> {
         settings.check()?;
         let KeySet { keys, identities, .. } = keys.into();
-        let roster = Roster::new(keys, &settings.limits)?;
+        let mut roster = Roster::new(keys, &settings.limits)?;
+        roster.cooldowns.seed_pauses(seed);
         let selector = Selector::new(settings.strategy, &roster, &identities);
         let rng = fastrand::Rng::with_seed(seed);
         Ok(Self {
@@ -75,7 +76,12 @@ impl Pool {
     pub fn lease(&mut self, request: &LeaseRequest, now: Now, effects: &mut Effects) -> Answer {
         self.begin(now, effects);
         let answer = match self.desk.ask(request, now) {
-            DeskAnswer::Granted(grant) => Answer::Granted(grant),
+            DeskAnswer::Granted(grant) => {
+                if self.desk.roster.cooldowns.unclaimed() > 0 {
+                    self.desk.roster.claim_along(request, now, &self.desk.settings);
+                }
+                Answer::Granted(grant)
+            }
             DeskAnswer::Refused(refusal) => Answer::Refused(refusal),
             DeskAnswer::NoKey => self.wait_or_refuse(request, now),
         };
@@ -262,13 +268,16 @@ impl Pool {
     }
 
     fn wait_or_refuse(&mut self, request: &LeaseRequest, now: Now) -> Answer {
-        let settings = &self.desk.settings;
         let hope = match self.desk.roster.outlook(request, now.mono) {
             Outlook::Back(hope) => hope,
             Outlook::NoneLeft => return Answer::Refused(Refusal::NoneLeft),
             Outlook::AllRetired => return Answer::Refused(Refusal::AllRetired),
         };
-        let Hope { back, next, .. } = hope;
+        let Hope { back, next, claim, .. } = hope;
+        if let Some(key) = claim {
+            self.desk.roster.claim_for(key, request, now, &self.desk.settings);
+        }
+        let settings = &self.desk.settings;
         let may_wait = settings.max_wait.saturating_sub(request.waited);
         if !request.may_wait || may_wait.is_zero() || back > now.mono + may_wait {
             return Answer::Refused(self.desk.roster.cooling(request, hope, now.mono));
@@ -302,6 +311,9 @@ impl Pool {
     fn end(&mut self, now: Now, effects: &mut Effects) {
         let roster = &mut self.desk.roster;
         roster.write_up(now, effects);
+        if roster.company.is_shared() {
+            roster.tell_of_claims(&self.desk.settings, effects);
+        }
         let (deadline, opening) =
             if self.waiting.is_empty() { (None, None) } else { (self.waiting.next_deadline(), self.opening) };
         let sooner = |one: Option<Duration>, other: Option<Duration>| match (one, other) {
@@ -339,7 +351,14 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
             }
         }
         let (_, outlook) = known.get_or_insert_with(|| (request.clone(), None));
-        match *outlook.get_or_insert_with(|| desk.roster.outlook(request, now.mono)) {
+        let outlook = *outlook.get_or_insert_with(|| {
+            let outlook = desk.roster.outlook(request, now.mono);
+            if let Outlook::Back(Hope { claim: Some(key), .. }) = outlook {
+                desk.roster.claim_for(key, request, now, &desk.settings);
+            }
+            outlook
+        });
+        match outlook {
             // Of those whose time is up, this is not the place to tell.
             Outlook::Back(hope) if hope.back <= waiter.deadline || waiter.deadline <= now.mono => {
                 opening = opening.into_iter().chain(hope.next).min();

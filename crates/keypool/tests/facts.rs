@@ -3,38 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
+mod cluster;
 mod stage;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use cluster::{Cluster, hear, together, told};
 use gemini::fault::{Fault, Kind, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, CooldownState, Effect, Gauge, KeyId, KeySpec, LeaseRequest, Outcome, Owner, Reach, Reason,
-    Record, Refusal, Subject,
+    Answer, CooldownState, Gauge, KeyId, KeySpec, LeaseRequest, Outcome, Owner, Reach, Reason, Record,
+    Refusal, Subject,
 };
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, over, secs};
-
-fn together(keys: Vec<KeySpec>) -> Stage {
-    let mut stage = Stage::new(exact(), keys);
-    stage.pool.join(stage.now, &mut stage.effects);
-    stage.take();
-    stage
-}
-
-/// What a pool has told so far.
-fn told(stage: &Stage) -> Vec<Record> {
-    let tells = stage.said.iter().filter_map(|(_, effect)| match effect {
-        Effect::Tell(fact) => Some(fact.clone()),
-        _ => None,
-    });
-    tells.collect()
-}
-
-fn hear(stage: &mut Stage, fact: &Record) {
-    stage.pool.heard(fact.clone(), stage.now, &mut stage.effects);
-    stage.take();
-}
 
 /// Has one pool hear all that the other told, by way of JSON.
 fn hear_all(from: &Stage, to: &mut Stage) {
@@ -206,9 +187,7 @@ fn a_number_joins_the_same_keys_on_every_node_and_their_cooldowns() {
         let Answer::Granted(grant) = one.ask(&LeaseRequest { reach, ..LeaseRequest::any(model("n")) }) else {
             panic!("no grant of {id}")
         };
-        let naming =
-            Fault { kind: Kind::Client, wait: Wait::None, quotas: Vec::new(), project: Some("7".into()) };
-        one.settle(&grant, "n", Outcome::Fault(naming));
+        one.settle(&grant, "n", naming("7"));
     }
     let of_other = told(&other);
     hear_all(&one, &mut other);
@@ -299,130 +278,61 @@ fn view(stage: &Stage) -> BTreeMap<String, String> {
     stage.pool.facts(stage.now).into_iter().map(tell).collect()
 }
 
-/// The one stream, and what holds: the slow and simple account of what Redis does.
-#[derive(Default)]
-struct Stream {
-    facts: Vec<(usize, Record)>,
-    holds: HashMap<Subject, (usize, usize, Record)>,
-}
-
-/// A node of the cluster: what it has applied, and how far it has read.
-struct Node {
-    stage: Stage,
-    read: usize,
-    newest: HashMap<Subject, usize>,
-    looked_at: usize,
-}
-
-struct Cluster {
-    stream: Stream,
-    nodes: Vec<Node>,
-}
-
-impl Cluster {
-    fn new(nodes: usize, specs: &[KeySpec]) -> Self {
-        let node =
-            |_| Node { stage: together(specs.to_vec()), read: 0, newest: HashMap::new(), looked_at: 0 };
-        Self { stream: Stream::default(), nodes: (0..nodes).map(node).collect() }
-    }
-
-    /// Tells what a node has to tell: it holds, unless something newer than the node has heard, of no lower rank, does.
-    fn tell(&mut self, at: usize) {
-        let Self { stream, nodes } = self;
-        let node = &mut nodes[at];
-        while node.looked_at < node.stage.said.len() {
-            let (_, effect) = node.stage.said[node.looked_at].clone();
-            node.looked_at += 1;
-            let Effect::Tell(fact) = effect else { continue };
-            let holds = stream.holds.get(&fact.subject).cloned();
-            if let Some((id, by, other)) = holds
-                && id > node.read.max(node.newest.get(&fact.subject).copied().unwrap_or(0))
-                && by != at
-                && other.rank() >= fact.rank()
-            {
-                node.newest.insert(fact.subject.clone(), id);
-                node.stage.pool.overruled(&fact, other, node.stage.now, &mut node.stage.effects);
-                node.stage.take();
-                continue;
-            }
-            let id = stream.facts.len() + 1;
-            node.newest.insert(fact.subject.clone(), id);
-            stream.holds.insert(fact.subject.clone(), (id, at, fact.clone()));
-            stream.facts.push((at, fact));
-        }
-    }
-
-    /// Lets a node read so many facts.
-    fn read(&mut self, at: usize, count: usize) {
-        for _ in 0..count {
-            let node = &mut self.nodes[at];
-            let Some((by, fact)) = self.stream.facts.get(node.read).cloned() else { return };
-            node.read += 1;
-            let newest = node.newest.entry(fact.subject.clone()).or_default();
-            if by == at || *newest >= node.read {
-                continue;
-            }
-            *newest = node.read;
-            hear(&mut node.stage, &fact);
-            self.tell(at);
-        }
-    }
-
-    fn read_all(&mut self) {
-        while self.nodes.iter().any(|node| node.read < self.stream.facts.len()) {
-            (0..self.nodes.len()).for_each(|at| self.read(at, usize::MAX));
-        }
-    }
-
-    fn step(&mut self, step: &Step) {
-        let count = self.nodes.len();
-        match step {
-            Step::Serve { node, key, model: name, outcome } => {
-                let node = node % count;
-                let stage = &mut self.nodes[node].stage;
-                let reach = Reach::Only(format!("k{key}").as_str().into());
-                let request = LeaseRequest { reach, may_wait: false, ..LeaseRequest::any(model(name)) };
+/// One step of a history.
+fn run(cluster: &mut Cluster, step: &Step) {
+    let count = cluster.nodes.len();
+    match step {
+        Step::Serve { node, key, model: name, outcome } => {
+            let node = node % count;
+            let reach = Reach::Only(format!("k{key}").as_str().into());
+            let request = LeaseRequest { reach, may_wait: false, ..LeaseRequest::any(model(name)) };
+            // A probe has to be claimed; of key, project and model each.
+            for _ in 0..4 {
+                let stage = &mut cluster.nodes[node].stage;
                 if let Answer::Granted(grant) = stage.ask(&request) {
                     stage.settle(&grant, name, outcome.clone());
+                    break;
                 }
-                self.tell(node);
+                cluster.tell(node);
+                cluster.answer(node);
             }
-            Step::Word { node, key, word } => {
-                let (node, id) = (node % count, format!("k{key}"));
-                let stage = &mut self.nodes[node].stage;
-                match word {
-                    0 => stage.disable(&id),
-                    1 => stage.enable(&id),
-                    _ => stage.reset(&id),
-                }
-                self.tell(node);
+            cluster.tell(node);
+        }
+        Step::Word { node, key, word } => {
+            let (node, id) = (node % count, format!("k{key}"));
+            let stage = &mut cluster.nodes[node].stage;
+            match word {
+                0 => stage.disable(&id),
+                1 => stage.enable(&id),
+                _ => stage.reset(&id),
             }
-            Step::Pass { ms } => {
-                for node in &mut self.nodes {
-                    node.stage.pass(std::time::Duration::from_millis(*ms));
-                }
-            }
-            Step::Read { node, count: facts } => self.read(node % count, *facts),
-            Step::Number { node, key, number } => {
-                // A number that is learnt while words under the former names are on their way has a test of its own.
-                self.read_all();
-                let naming = Fault {
-                    kind: Kind::Client,
-                    wait: Wait::None,
-                    quotas: Vec::new(),
-                    project: Some(number.to_string().into()),
-                };
-                let step = Step::Serve {
-                    node: *node,
-                    key: *key,
-                    model: "unknown".into(),
-                    outcome: Outcome::Fault(naming),
-                };
-                self.step(&step);
-                self.read_all();
-            }
+            cluster.tell(node);
+        }
+        Step::Pass { ms } => cluster.pass(std::time::Duration::from_millis(*ms)),
+        Step::Read { node, count: facts } => cluster.read(node % count, *facts),
+        Step::Number { node, key, number } => {
+            // A number that is learnt while words under the former names are on their way has a test of its own.
+            cluster.read_all();
+            let step = Step::Serve {
+                node: *node,
+                key: *key,
+                model: "unknown".into(),
+                outcome: naming(&number.to_string()),
+            };
+            run(cluster, &step);
+            cluster.read_all();
         }
     }
+}
+
+/// A fault that blames nobody and names a project.
+fn naming(project: &str) -> Outcome {
+    Outcome::Fault(Fault {
+        kind: Kind::Client,
+        wait: Wait::None,
+        quotas: Vec::new(),
+        project: Some(project.into()),
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -477,7 +387,7 @@ proptest! {
         let specs = [labelled("k0", "p"), labelled("k1", "p"), KeySpec::new("k2"), KeySpec::new("k3")];
         let mut cluster = Cluster::new(nodes, &specs);
         for step in &steps {
-cluster.step(step);
+run(&mut cluster, step);
 }
         cluster.read_all();
         let first = view(&cluster.nodes[0].stage);
@@ -487,7 +397,7 @@ cluster.step(step);
         // Who comes later and reads what holds comes to the same view.
         let mut late = together(specs.to_vec());
         late.now = cluster.nodes[0].stage.now;
-        let mut holds: Vec<_> = cluster.stream.holds.into_values().collect();
+        let mut holds: Vec<_> = cluster.store.holds.into_values().collect();
         holds.sort_by_key(|(id, ..)| *id);
         let has_number = |(_, _, fact): &(usize, usize, Record)| fact.number.is_none();
         holds.sort_by_key(has_number);

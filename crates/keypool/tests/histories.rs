@@ -388,7 +388,9 @@ impl Account {
                     self.closed.insert(subject, Duration::MAX);
                 }
                 Effect::Persist(_) | Effect::Log(_) | Effect::WakeAt(_) => {}
-                effect @ Effect::Tell(_) => panic!("there are no other nodes: {effect:?}"),
+                effect @ (Effect::Tell(_) | Effect::Claim(..) | Effect::Release(_)) => {
+                    panic!("there are no other nodes: {effect:?}")
+                }
             }
         }
         self.heard = self.stage.said.len();

@@ -8,6 +8,8 @@ use fastrand::Rng;
 use gemini::fault::Wait;
 use meter::{Now, Parted, daily_reset};
 
+use super::probe_turn::ProbeTurn;
+use crate::company::Company;
 use crate::ids::Order;
 use crate::reason::Reason;
 use crate::settings::Settings;
@@ -28,7 +30,7 @@ pub(crate) enum Cooldown {
     /// Left alone until then.
     Cooling { until: Duration, daily: bool, streak: Streak },
     /// The wait is over. One lease at a time is let through, until one succeeds.
-    Probation { since: Duration, probe: Option<Probe>, streak: Streak },
+    Probation { since: Duration, probe: ProbeTurn, streak: Streak },
     /// Left alone until the operator resets it.
     Retired { reason: Reason },
 }
@@ -43,12 +45,6 @@ pub(crate) struct Streak {
     pub reason: Reason,
     /// When the last daily reset of this streak was.
     reset: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Probe {
-    lease: Order,
-    until: Duration,
 }
 
 /// A fault that blames what this is the cooldown of.
@@ -78,8 +74,8 @@ pub(crate) enum Passed {
     Over {
         forget_at: Duration,
     },
-    /// The probe was too long in coming back; another one may go.
-    ProbeGivenUp,
+    /// The probe was too long in coming back, or whoever's turn it was did not use it: another one may go.
+    TurnOver,
     /// Nobody tried for so long that the streak is forgotten.
     Forgotten,
 }
@@ -93,7 +89,8 @@ impl Cooldown {
 
     /// A cooldown that ended while nobody was there to see it.
     pub(crate) fn restored_over(since: Duration, steps: u32, reason: Reason) -> Self {
-        Self::Probation { since, probe: None, streak: Streak { steps, from: 1, reason, reset: None } }
+        let streak = Streak { steps, from: 1, reason, reset: None };
+        Self::Probation { since, probe: ProbeTurn::Next, streak }
     }
 
     /// Says from which lease on reports are not late.
@@ -107,7 +104,11 @@ impl Cooldown {
 
     /// Whether a lease may be granted.
     pub(crate) fn admits(&self) -> bool {
-        matches!(self, Self::Open | Self::Probation { probe: None, .. })
+        match self {
+            Self::Open => true,
+            Self::Probation { probe, .. } => probe.admits(),
+            Self::Cooling { .. } | Self::Retired { .. } => false,
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -143,7 +144,7 @@ impl Cooldown {
         // Which of the two would be back later.
         let rank = |cooldown: &Self| match cooldown {
             Self::Open => (0, Duration::ZERO),
-            Self::Probation { probe, .. } => (1, probe.map_or(Duration::ZERO, |probe| probe.until)),
+            Self::Probation { probe, .. } => (1, probe.ends_at().unwrap_or_default()),
             Self::Cooling { until, .. } => (2, *until),
             Self::Retired { .. } => (3, Duration::ZERO),
         };
@@ -153,7 +154,8 @@ impl Cooldown {
     /// When this may let a lease through. `None` for never.
     pub(crate) fn back_at(&self, now: Duration) -> Option<Duration> {
         match self {
-            Self::Open | Self::Probation { .. } => Some(now),
+            Self::Open => Some(now),
+            Self::Probation { probe, .. } => Some(probe.back_at(now)),
             Self::Cooling { until, .. } => Some(*until),
             Self::Retired { .. } => None,
         }
@@ -164,33 +166,67 @@ impl Cooldown {
         match self {
             Self::Open | Self::Retired { .. } => None,
             Self::Cooling { until, .. } => Some(*until),
-            Self::Probation { probe: Some(probe), .. } => Some(probe.until),
-            Self::Probation { since, .. } => Some(*since + settings.cooldown_max),
+            Self::Probation { since, probe, .. } => {
+                Some(probe.ends_at().unwrap_or(*since + settings.cooldown_max))
+            }
         }
     }
 
-    /// Lets time pass.
-    pub(crate) fn pass(&mut self, now: Duration, settings: &Settings) -> Passed {
+    /// Lets time pass. `pause` is how long a node waits that cannot ask the others who probes.
+    pub(crate) fn pass(
+        &mut self,
+        now: Duration,
+        settings: &Settings,
+        company: Company,
+        pause: Duration,
+    ) -> Passed {
+        let is_local = self.is_local();
         match self {
             Self::Cooling { until, daily, streak } if *until <= now => {
                 let since = *until;
                 let reset = if *daily { Some(since) } else { streak.reset };
-                *self = Self::Probation { since, probe: None, streak: Streak { reset, ..*streak } };
+                let company = if is_local { Company::None } else { company };
+                let probe = ProbeTurn::first(company, now, pause);
+                *self = Self::Probation { since, probe, streak: Streak { reset, ..*streak } };
                 // From now, not from the end: a wake that comes late must not forget what it just learnt.
                 Passed::Over { forget_at: now + settings.cooldown_max }
             }
-            Self::Probation { probe: probe @ Some(Probe { .. }), .. }
-                if probe.is_some_and(|probe| probe.until <= now) =>
-            {
-                *probe = None;
-                Passed::ProbeGivenUp
+            Self::Probation { probe, .. } if probe.ends_at().is_some_and(|ends| ends <= now) => {
+                *probe = probe.after();
+                Passed::TurnOver
             }
-            Self::Probation { since, probe: None, .. } if *since + settings.cooldown_max <= now => {
+            Self::Probation { since, probe: ProbeTurn::Next | ProbeTurn::Unclaimed, .. }
+                if *since + settings.cooldown_max <= now =>
+            {
                 *self = Self::Open;
                 Passed::Forgotten
             }
             _ => Passed::Nothing,
         }
+    }
+
+    /// Changes whose turn to probe it is, where that is the question and not this node's own matter.
+    pub(crate) fn turn_mut(&mut self) -> Option<&mut ProbeTurn> {
+        if self.is_local() {
+            return None;
+        }
+        match self {
+            Self::Probation { probe, .. } => Some(probe),
+            Self::Open | Self::Cooling { .. } | Self::Retired { .. } => None,
+        }
+    }
+
+    /// Returns whose turn to probe it is, where that is the question.
+    pub(crate) fn turn(&self) -> Option<ProbeTurn> {
+        match self {
+            Self::Probation { probe, .. } => Some(*probe),
+            Self::Open | Self::Cooling { .. } | Self::Retired { .. } => None,
+        }
+    }
+
+    /// Whether nobody has claimed the probe yet.
+    pub(crate) fn is_unclaimed(&self) -> bool {
+        self.turn() == Some(ProbeTurn::Unclaimed)
     }
 
     /// Moves the end of a day to where the wall clock shows it now, and returns it.
@@ -203,8 +239,8 @@ impl Cooldown {
     /// Makes this lease the probe, whose report is awaited until then. Whether one was wanted.
     pub(crate) fn take_probe(&mut self, lease: Order, until: Duration) -> bool {
         match self {
-            Self::Probation { probe: probe @ None, .. } => {
-                *probe = Some(Probe { lease, until });
+            Self::Probation { probe, .. } if probe.admits() => {
+                *probe = ProbeTurn::Out { lease, until, claimed: probe.is_claimed_here() };
                 true
             }
             _ => false,
@@ -214,8 +250,9 @@ impl Cooldown {
     /// The lease came back without saying anything about this cooldown. Whether it was the probe.
     pub(crate) fn release_probe(&mut self, lease: Order) -> bool {
         match self {
-            Self::Probation { probe, .. } if probe.is_some_and(|probe| probe.lease == lease) => {
-                *probe = None;
+            Self::Probation { probe, .. } if matches!(*probe, ProbeTurn::Out { lease: out, .. } if out == lease) =>
+            {
+                *probe = probe.after();
                 true
             }
             _ => false,

@@ -3,7 +3,9 @@
 //! choosing among a thousand keys reads a few words; nobody else may change a bit. What a fault or a success means is the
 //! desk's to judge, and who belongs to which project is told by `members`.
 
+mod claims;
 mod cooldown;
+mod probe_turn;
 mod standing;
 mod trouble;
 
@@ -17,10 +19,14 @@ use fixedbitset::FixedBitSet;
 use meter::{Now, Parted};
 use smallvec::SmallVec;
 
+pub(crate) use claims::ClaimWord;
+use claims::Claims;
 pub(crate) use cooldown::{Cooldown, Passed, Penalty, Struck};
+pub(crate) use probe_turn::ProbeTurn;
 use standing::Standing;
 use trouble::Trouble;
 
+use crate::company::Company;
 use crate::ids::{KeyIx, Model, ProjectIx, Site};
 use crate::members::Members;
 use crate::moves::Moves;
@@ -69,6 +75,7 @@ pub(crate) struct Cooldowns {
     ready: FixedBitSet,
     timers: BinaryHeap<Reverse<Timer>>,
     stirred: bool,
+    claims: Claims,
 }
 
 impl Cooldowns {
@@ -90,6 +97,7 @@ impl Cooldowns {
             ready,
             timers: BinaryHeap::new(),
             stirred: false,
+            claims: Claims::default(),
         }
     }
 
@@ -212,6 +220,12 @@ impl Cooldowns {
         models.chain(tools)
     }
 
+    /// Returns all sites: each key, each project, and where models and tools cool.
+    fn sites(&self, members: &Members) -> Vec<Site> {
+        let keys = members.iter().map(|(key, _)| Site::Key(key));
+        keys.chain(members.projects().map(Site::Project)).chain(self.parts()).collect()
+    }
+
     /// Returns where a model cools.
     pub(crate) fn sites_of_model(&self, model: &Model) -> Vec<Site> {
         let projects = self.troubles.get(model).into_iter().flat_map(|trouble| trouble.cooldowns.keys());
@@ -254,6 +268,7 @@ impl Cooldowns {
         now: Duration,
         settings: &Settings,
         members: &Members,
+        company: Company,
     ) -> Option<(Site, Passed)> {
         while self.next_timer().is_some_and(|at| at <= now) {
             let Reverse(Timer { site, .. }) = self.timers.pop()?;
@@ -266,11 +281,19 @@ impl Cooldowns {
                 Site::Tool(project, tool) => self.tools[*tool as usize].cooldowns.get_mut(project),
             };
             let Some(cooldown) = cooldown else { continue };
-            let passed = cooldown.pass(now, settings);
-            match passed {
-                Passed::Nothing => continue,
-                Passed::Over { forget_at } => self.set_timer(forget_at, site.clone()),
-                Passed::ProbeGivenUp | Passed::Forgotten => {}
+            let pause = self.claims.pause(company);
+            let passed = cooldown.pass(now, settings, company, pause);
+            if passed == Passed::Nothing {
+                continue;
+            }
+            // When others share what cooled, the turn to probe may go around until somebody comes.
+            let changes_at =
+                if company.is_shared() { cooldown.changes_at(settings).map(|at| at.max(now)) } else { None };
+            if let Passed::Over { forget_at } = passed {
+                self.set_timer(forget_at, site.clone());
+            }
+            if let Some(at) = changes_at {
+                self.set_timer(at, site.clone());
             }
             self.refresh(&site, members);
             return Some((site, passed));
@@ -365,9 +388,7 @@ impl Cooldowns {
     /// Moves the ends of days to where the wall clock shows them now, since it has parted from the monotonic one. Returns
     /// what was moved.
     pub(crate) fn follow_wall(&mut self, parted: Parted, now: Now, members: &Members) -> Vec<Site> {
-        let keys = members.iter().map(|(key, _)| Site::Key(key));
-        let mut sites: Vec<_> =
-            keys.chain(members.projects().map(Site::Project)).chain(self.parts()).collect();
+        let mut sites = self.sites(members);
         sites.retain(|site| {
             let ends = self.change(site, members, |cooldown| cooldown.follow_wall(parted, now));
             if let Some(ends) = ends {
@@ -486,6 +507,10 @@ impl Cooldowns {
         for trouble in self.troubles.values_mut().chain(&mut self.tools) {
             trouble.blocked = FixedBitSet::with_capacity(keys);
         }
+        self.move_claims(|site| match site {
+            Site::Key(key) => moves.of(*key).map(Site::Key),
+            _ => None,
+        });
         let timers =
             std::mem::take(&mut self.timers).into_iter().filter_map(|Reverse(Timer { at, site })| {
                 let site = match site {
@@ -501,10 +526,8 @@ impl Cooldowns {
 
     /// Sets a timer for each cooldown, since the settings by which they end have changed.
     pub(crate) fn set_timers(&mut self, members: &Members, settings: &Settings) {
-        let keys = members.iter().map(|(key, _)| Site::Key(key));
-        let sites: Vec<_> = keys.chain(members.projects().map(Site::Project)).chain(self.parts()).collect();
         self.timers.clear();
-        for site in sites {
+        for site in self.sites(members) {
             if let Some(at) = self.get(&site).and_then(|cooldown| cooldown.changes_at(settings)) {
                 self.set_timer(at, site);
             }
@@ -521,6 +544,7 @@ impl Cooldowns {
         for trouble in self.troubles.values_mut().chain(&mut self.tools) {
             trouble.rebuild(members);
         }
+        self.note_unclaimed_anew(members);
     }
 
     /// Makes room for projects that have come.
@@ -532,6 +556,9 @@ impl Cooldowns {
     /// Brings the bits in line with the cooldown at this site.
     fn refresh(&mut self, site: &Site, members: &Members) {
         self.stirred = true;
+        if self.get(site).is_some_and(Cooldown::is_unclaimed) {
+            self.claims.note_unclaimed(site.clone());
+        }
         match site {
             Site::Key(key) => {
                 self.key_standings[key.position()].look(&self.keys[key.position()], self.wall);

@@ -1,12 +1,14 @@
 //! What the pools of other nodes are told, and what becomes of what they tell. What a record says to others at all is in
 //! `fact`; that a fact holds against what is known here was decided by its order, before it came.
 
+use std::time::Duration;
+
 use gemini::fault::Fault;
 use meter::Now;
 
 use super::Roster;
 use super::records::LONGEST_DAY;
-use crate::cooldowns::Cooldown;
+use crate::cooldowns::{Cooldown, ProbeTurn};
 use crate::effect::{Effect, Effects, Event};
 use crate::fact::SAME_MOMENT;
 use crate::ids::{KeyIx, Model, Order, ProjectIx, Site};
@@ -115,7 +117,10 @@ impl Roster {
     ) -> bool {
         let (Place::Present(site) | Place::Former(site)) = place;
         let present = self.cooldowns.get(site).cloned().unwrap_or_default();
-        let Some(heard) = heard(&present, &fact.state, next, now, settings) else { return false };
+        let Some(mut heard) = heard(&present, &fact.state, next, now, settings) else { return false };
+        if let Some(turn) = heard.turn_mut() {
+            turn.keep_company(self.company, now.mono, Duration::ZERO);
+        }
         if matches!(place, Place::Former(_)) && (heard.is_open() || present.is_retired()) {
             return false;
         }
@@ -200,12 +205,12 @@ fn heard(
     let past = now.since(until);
     let since = now.mono.saturating_sub(past);
     match present {
-        Cooldown::Cooling { .. } => None,
+        // It runs on, or somebody is out to see already.
+        Cooldown::Cooling { .. }
+        | Cooldown::Probation { probe: ProbeTurn::Out { .. } | ProbeTurn::Won { .. }, .. } => None,
         Cooldown::Open | Cooldown::Probation { .. } if past >= settings.cooldown_max => None,
         Cooldown::Retired { .. } if past >= settings.cooldown_max => Some(Cooldown::Open),
         Cooldown::Probation { since: own, .. } if since <= own.saturating_add(SAME_MOMENT) => None,
-        // Somebody is out to see already.
-        Cooldown::Probation { .. } if !present.admits() => None,
         Cooldown::Open | Cooldown::Probation { .. } | Cooldown::Retired { .. } => {
             Some(Cooldown::restored_over(since, steps, reason).with_late_before(next))
         }

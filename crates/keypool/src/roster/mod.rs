@@ -3,6 +3,7 @@
 //! what becomes of a project whose keys turn out to be another's (`siblings`), another set of keys (`reconcile`), and what
 //! keeps keys from a request (`obstacles`), and what is told to the pools of other nodes and heard from them (`facts`).
 
+mod claims;
 mod facts;
 mod obstacles;
 mod reconcile;
@@ -59,13 +60,15 @@ impl Roster {
                 effects.push(Effect::Persist(self.record(&site, now)));
             }
         }
-        while let Some((site, passed)) = self.cooldowns.pass_next(now.mono, settings, &self.members) {
+        while let Some((site, passed)) =
+            self.cooldowns.pass_next(now.mono, settings, &self.members, self.company)
+        {
             match passed {
                 Passed::Over { .. } => {
                     effects.log(Event::CooldownOver { subject: self.subject(&site) });
                 }
                 Passed::Forgotten => effects.push(Effect::Persist(self.record(&site, now))),
-                Passed::ProbeGivenUp | Passed::Nothing => {}
+                Passed::TurnOver | Passed::Nothing => {}
             }
         }
     }

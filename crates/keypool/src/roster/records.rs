@@ -27,11 +27,12 @@ impl Roster {
 
     /// Where the cooldown of a subject sits, if it has one.
     pub(super) fn site(&self, subject: Subject) -> Option<Site> {
+        let members = &self.members;
         Some(match subject {
-            Subject::Key { key } => Site::Key(self.find(&key)?),
-            Subject::Project { project } => Site::Project(self.members.owned_by(&project)?),
-            Subject::Model { project, model } => Site::Model(self.members.owned_by(&project)?, model),
-            Subject::Tool { project, tool } => Site::Tool(self.members.owned_by(&project)?, tool),
+            Subject::Key { key } => Site::Key(members.find(&key)?),
+            Subject::Project { project } => Site::Project(members.owned_by(&project)?),
+            Subject::Model { project, model } => Site::Model(members.owned_by(&project)?, model),
+            Subject::Tool { project, tool } => Site::Tool(members.owned_by(&project)?, tool),
             Subject::Limits { .. } | Subject::Usage { .. } | Subject::ModelUsage { .. } => return None,
         })
     }
