@@ -241,10 +241,14 @@ impl GatewayError {
     fn retry_in(&self) -> Option<Duration> {
         match self {
             Self::Forward(Failure::NoKey(refusal)) => refusal.back_in(),
-            // The way to Google is tried once a second while it fails.
+            // The way to Google is tried once a second while it fails, that to the ledger more often.
             Self::Body(BodyRefused::Busy, _)
             | Self::Forward(
-                Failure::Unreachable | Failure::HeadLost | Failure::BodyLost | Failure::NotGoogle(_),
+                Failure::LedgerSilent
+                | Failure::Unreachable
+                | Failure::HeadLost
+                | Failure::BodyLost
+                | Failure::NotGoogle(_),
             ) => Some(Duration::from_secs(1)),
             Self::GuessedTooOften { wait } => Some(*wait),
             _ => self.denial().and_then(denied::retry_in),
@@ -524,7 +528,7 @@ mod tests {
         let waits = all().filter_map(|error| retry_after(&error)).collect::<Vec<_>>();
         // Those of a token: eight limits, and what others have set aside; then a body, the pool's, and the faults of the way.
         let of_token = [["34"; 8].as_slice(), &["1"]].concat();
-        assert_eq!(waits, [&["34"], &*of_token, &["1", "34", "34", "34", "34", "1"], &["1"; 4]].concat());
+        assert_eq!(waits, [&["34"], &*of_token, &["1", "34", "34", "34", "34", "1"], &["1"; 5]].concat());
         let short = Refusal::Cooling { back_in: Duration::from_millis(1), quota: None };
         assert_eq!(retry_after(&GatewayError::Forward(Failure::NoKey(short))).as_deref(), Some("1"));
     }

@@ -27,12 +27,12 @@ use gemini_balance_actors::{
     accounting::Accounts,
     caller_cuts::CallerCuts,
     clock::Clock,
-    cluster::{Cluster, ClusterParts},
+    cluster::{Cluster, ClusterArbiters, ClusterParts},
     exporter::Traces,
     health::Health,
     key_checker::KeyCheckerActor,
     ledger::Ledger,
-    store::{KeptPrices, Memory, Store},
+    store::{KeptPrices, Memory, Store, WriteBehind},
 };
 use serve::{WorkerParts, serve};
 use std::{
@@ -96,19 +96,17 @@ impl Service {
             let ledger = Ledger::new(pool_keys.clone(), Duration::from_secs(settings.affinity.window_s));
             let memory = Arc::new(Memory::new(pool_keys.clone()));
             let kept_prices = Arc::new(KeptPrices::default());
-            let store = Store::start(
-                &disk.handle(),
-                settings.store.path.clone(),
-                vec![
-                    Arc::clone(&memory) as _,
-                    Arc::new(ledger.clone()),
-                    Arc::clone(&enrolment.kept) as _,
-                    Arc::clone(&kept_prices) as _,
-                ],
-                intensity,
-                Arc::clone(&health),
-            );
-            ledger.connect(store.clone());
+            let mut written: Vec<Arc<dyn WriteBehind>> =
+                vec![Arc::clone(&memory) as _, Arc::clone(&enrolment.kept) as _, Arc::clone(&kept_prices) as _];
+            // That of a cluster is shared, and not this machine's.
+            if configuration.cluster.is_none() {
+                written.push(Arc::new(ledger.clone()));
+            }
+            let (path, board) = (settings.store.path.clone(), Arc::clone(&health));
+            let store = Store::start(&disk.handle(), path, written, intensity, board);
+            if configuration.cluster.is_none() {
+                ledger.connect(store.clone());
+            }
             tell_who_is_let_in(&enrolment.directory, configuration.tokens.len());
             // Its own too: it waits for another file.
             let books = actix_rt::Arbiter::new();
@@ -139,17 +137,17 @@ impl Service {
                 intensity,
                 Arc::clone(&health),
             )?;
-            let says = actix_rt::Arbiter::new();
-            let hears = actix_rt::Arbiter::new();
-            let cluster = configuration.cluster.clone().map(|found| {
+            let cluster_on = configuration.cluster.as_ref().map(|_| ClusterArbiters::start());
+            let cluster = configuration.cluster.clone().zip(cluster_on.as_ref()).map(|(found, on)| {
                 let parts = ClusterParts {
                     keys: pool_keys.clone(),
                     manager: keys.clone(),
                     memory: known,
+                    ledger: ledger.clone(),
+                    store: store.clone(),
                     print: settings_print(&FlatConfiguration::of(&configuration)),
                     version: env!("CARGO_PKG_VERSION"),
                 };
-                let on = (&says.handle(), &hears.handle());
                 Cluster::start(on, found, parts, intensity, Arc::clone(&health))
             });
             let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
@@ -278,8 +276,9 @@ impl Service {
             if let Some(cluster) = &cluster {
                 cluster.leave(FAREWELL).await;
             }
-            says.stop();
-            hears.stop();
+            if let Some(on) = cluster_on {
+                on.stop();
+            }
             posts.stop();
             books.stop();
             let _ = books.join();

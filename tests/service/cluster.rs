@@ -1,5 +1,7 @@
 //! Several gateways, one pool: three processes, a real Redis, and what each knows of what the others have found out.
 
+mod ledger;
+
 use crate::support::{
     Gateway, Options, client, exhausted, fingerprint, free_port, prompt, secret, simulator,
 };
@@ -19,10 +21,16 @@ struct Gateways {
 
 impl Gateways {
     async fn start(simulator: &Simulator, keys: usize, count: usize) -> Self {
-        Self::start_on(RedisServer::start(&[]), simulator, keys, count).await
+        Self::start_with(simulator, keys, count, |options| options).await
     }
 
-    async fn start_on(redis: RedisServer, simulator: &Simulator, keys: usize, count: usize) -> Self {
+    async fn start_with(
+        simulator: &Simulator,
+        keys: usize,
+        count: usize,
+        set: impl Fn(Options) -> Options,
+    ) -> Self {
+        let redis = RedisServer::start(&[]);
         let url = format!("redis://127.0.0.1:{}", redis.port());
         let start = |n: usize| {
             let options = Options::new(&simulator.url(), keys)
@@ -30,6 +38,7 @@ impl Gateways {
                 .set("admin.port", free_port())
                 .set("cluster.url", &url)
                 .set("cluster.node", format!("gw-{n}"));
+            let options = set(options);
             let gateway = options.start();
             (options, gateway)
         };

@@ -95,6 +95,26 @@ impl Session {
         }
     }
 
+    /// A new session's first resumption handle.
+    pub(crate) async fn handle_of(gateway: &Gateway, token: &str) -> String {
+        let mut session = Self::open_as(gateway, token).await;
+        session.say(&resumable(None)).await;
+        assert_eq!(session.json().await, json!({"setupComplete": {}}));
+        handle(&mut session).await
+    }
+
+    /// Whether a session goes on from this handle.
+    pub(crate) async fn resumes(gateway: &Gateway, token: &str, known: &str) -> bool {
+        let mut session = Self::open_as(gateway, token).await;
+        session.say(&resumable(Some(known))).await;
+        match session.message().await {
+            Message::Binary(bytes) => {
+                bytes.starts_with(b"{") && String::from_utf8_lossy(&bytes).contains("setupComplete")
+            }
+            _ => false,
+        }
+    }
+
     /// The status of an upgrade that is refused.
     pub(crate) async fn upgrade_as(gateway: &Gateway, token: &str) -> Result<(), u16> {
         upgrade(gateway.authority(), LIVE, &[("x-goog-api-key", token)]).await.map(|_| ())

@@ -104,6 +104,7 @@ impl ClusterActor {
             self.beat()?;
         }
         self.tell()?;
+        self.tell_notes()?;
         self.claim()
     }
 
@@ -212,6 +213,21 @@ impl ClusterActor {
             if !adopted.is_empty() && !self.cluster.manager.hear_soon(adopted) {
                 // They are met again among all that holds.
                 self.cluster.outbox.want_all();
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_notes(&mut self) -> Result<(), Away> {
+        for _ in 0..CALLS {
+            let notes = self.cluster.outbox.take_notes(AT_ONCE);
+            if notes.is_empty() {
+                return Ok(());
+            }
+            let facts: Vec<_> = notes.iter().filter_map(|note| note.fact(&self.cluster.node)).collect();
+            if let Err(away) = self.shared.tell(&facts, self.cluster.applied()) {
+                self.cluster.outbox.give_notes_back(notes);
+                return Err(away);
             }
         }
         Ok(())

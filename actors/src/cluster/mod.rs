@@ -9,8 +9,10 @@
 mod actor;
 mod agreement;
 mod naming;
+mod note;
 mod outbox;
 mod reader;
+mod shared_ledger;
 mod view;
 
 pub use actor::ClusterActor;
@@ -18,6 +20,8 @@ pub use agreement::SettingsPrint;
 use naming::Naming;
 pub(crate) use outbox::Outbox;
 pub use reader::FactReaderActor;
+pub(crate) use shared_ledger::SharedLedger;
+pub use shared_ledger::SharedLedgerActor;
 pub use view::{ClusterView, GatewayView, Presence, WordReach};
 
 use crate::{
@@ -25,12 +29,15 @@ use crate::{
     health::Health,
     key_manager::KeyManager,
     key_ring::KeyRing,
-    store::Memory,
+    ledger::Ledger,
+    store::{Memory, Store},
     supervisor::{Intensity, Link},
 };
 use arc_swap::ArcSwap;
 use chrono::{TimeDelta, Utc};
-use gemini_balance_cluster::{Away, ClusterMember, FactId, Generation, NodeId, RedisSettings, Shared};
+use gemini_balance_cluster::{
+    Away, ClusterMember, FactId, Generation, NodeId, RedisLedger, RedisSettings, Shared,
+};
 use keypool::Company;
 use std::{
     num::NonZeroU32,
@@ -76,10 +83,39 @@ pub struct ClusterParts {
     pub manager: KeyManager,
     /// What this gateway knows.
     pub memory: Arc<Memory>,
+    /// What it holds, which is one with what the others do from now on.
+    pub ledger: Ledger,
+    /// Where what it held before is.
+    pub store: Store,
     /// What the settings say, in a few letters.
     pub print: SettingsPrint,
     /// The version of the program.
     pub version: &'static str,
+}
+
+/// The threads that may wait for Redis.
+pub struct ClusterArbiters {
+    says: actix_rt::Arbiter,
+    hears: actix_rt::Arbiter,
+    holds: actix_rt::Arbiter,
+}
+
+impl ClusterArbiters {
+    /// Starts them.
+    pub fn start() -> Self {
+        Self {
+            says: actix_rt::Arbiter::new(),
+            hears: actix_rt::Arbiter::new(),
+            holds: actix_rt::Arbiter::new(),
+        }
+    }
+
+    /// Ends them, once they have done what they are at.
+    pub fn stop(&self) {
+        for arbiter in [&self.says, &self.hears, &self.holds] {
+            arbiter.stop();
+        }
+    }
 }
 
 /// A handle to the cluster. Cheap to clone.
@@ -98,6 +134,7 @@ struct ClusterShared {
     keys: CurrentKeys,
     manager: KeyManager,
     memory: Arc<Memory>,
+    ledger: Ledger,
     outbox: Arc<Outbox>,
     print: ArcSwap<SettingsPrint>,
     health: Arc<Health>,
@@ -147,6 +184,12 @@ impl ClusterShared {
         self.clock_ahead_ms.store(Utc::now().timestamp_millis() - shared, Ordering::Relaxed);
     }
 
+    /// How long ago that was.
+    fn age_of(&self, fact: FactId) -> Duration {
+        let now = Utc::now().timestamp_millis() - self.clock_ahead_ms.load(Ordering::Relaxed);
+        Duration::from_millis(u64::try_from(now).unwrap_or_default().saturating_sub(fact.ms))
+    }
+
     /// What the gateways call things, by this one's keys and clock.
     fn naming<'a>(&'a self, ring: &'a KeyRing) -> Naming<'a> {
         let ahead = TimeDelta::milliseconds(self.clock_ahead_ms.load(Ordering::Relaxed));
@@ -163,9 +206,9 @@ impl ClusterShared {
 }
 
 impl Cluster {
-    /// Starts both actors, each on an arbiter whose thread may wait.
+    /// Starts its actors, each on an arbiter whose thread may wait.
     pub fn start(
-        (says, hears): (&actix_rt::ArbiterHandle, &actix_rt::ArbiterHandle),
+        on: &ClusterArbiters,
         settings: ClusterSettings,
         parts: ClusterParts,
         intensity: Intensity,
@@ -173,22 +216,28 @@ impl Cluster {
     ) -> Self {
         let node = node_id(&settings.node);
         let (redis, id) = (Arc::new(settings.redis), node.clone());
+        let of_ledger = Arc::clone(&redis);
         let connect = Box::new(move || -> Box<dyn Shared> {
             Box::new(gemini_balance_cluster::Redis::new(Arc::clone(&redis), id.clone()))
         });
-        Self::start_with((says, hears), settings.node, node, connect, parts, intensity, health)
-    }
-
-    pub(crate) fn start_with(
-        (says, hears): (&actix_rt::ArbiterHandle, &actix_rt::ArbiterHandle),
-        name: String,
-        node: NodeId,
-        connect: Box<Connect>,
-        parts: ClusterParts,
-        intensity: Intensity,
-        health: Arc<Health>,
-    ) -> Self {
-        let ClusterParts { keys, manager, memory, print, version } = parts;
+        let name = settings.node;
+        let ClusterParts { keys, manager, memory, ledger, store, print, version } = parts;
+        let open = {
+            let node = node.clone();
+            Box::new(move || -> Box<dyn gemini_balance_store::Ledger> {
+                Box::new(RedisLedger::new(Arc::clone(&of_ledger), node.clone()))
+            })
+        };
+        let held = ledger.clone();
+        let shared_ledger = SharedLedger::start(
+            &on.holds.handle(),
+            held,
+            open,
+            manager.outbox(),
+            intensity,
+            Arc::clone(&health),
+        );
+        ledger.share(shared_ledger, store);
         let shared = Arc::new(ClusterShared {
             name,
             node,
@@ -198,6 +247,7 @@ impl Cluster {
             outbox: manager.outbox(),
             manager,
             memory,
+            ledger,
             print: ArcSwap::from_pointee(print),
             health: Arc::clone(&health),
             connect,
@@ -217,8 +267,8 @@ impl Cluster {
         });
         shared.manager.keep_company(Company::Alone);
         shared.outbox.want_all();
-        let link = actor::start(says, &shared, intensity, &health);
-        reader::start(hears, &shared, link.clone(), intensity, health);
+        let link = actor::start(&on.says.handle(), &shared, intensity, &health);
+        reader::start(&on.hears.handle(), &shared, link.clone(), intensity, health);
         let nudged = link.clone();
         shared.outbox.connect(Box::new(move || {
             nudged.nudge(actor::Turn);

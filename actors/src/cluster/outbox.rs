@@ -6,6 +6,7 @@
 //! something since, or is about to. What then holds is decided by the order of the facts, and its own word is answered with
 //! that.
 
+use super::note::Note;
 use gemini_balance_cluster::FactId;
 use keypool::{Record, Subject};
 use std::{
@@ -16,6 +17,9 @@ use std::{
     },
     time::Duration,
 };
+
+/// How many notes may wait.
+const MOST_NOTES: usize = 10_000;
 
 /// Tells the cluster's actor that something lies here.
 type Nudge = Box<dyn Fn() + Send + Sync>;
@@ -39,6 +43,8 @@ struct Words {
     told: HashMap<Subject, FactId>,
     /// The last of all that was told.
     last: FactId,
+    /// By their subjects.
+    notes: HashMap<String, Note>,
     claims: Vec<(Subject, Duration)>,
     releases: Vec<Subject>,
 }
@@ -63,6 +69,33 @@ impl Outbox {
     pub(crate) fn tell(&self, record: Record) {
         self.words().waiting.insert(record.subject.clone(), record);
         self.nudge();
+    }
+
+    /// The others are to know this of the ledger.
+    pub(crate) fn note(&self, note: Note) {
+        let mut words = self.words();
+        let subject = note.subject();
+        // Beyond it they go by what they know, and find out.
+        if words.notes.len() < MOST_NOTES || words.notes.contains_key(&subject) {
+            words.notes.insert(subject, note);
+        }
+        drop(words);
+        self.nudge();
+    }
+
+    /// Takes some of these.
+    pub(super) fn take_notes(&self, at_most: usize) -> Vec<Note> {
+        let mut words = self.words();
+        let subjects: Vec<_> = words.notes.keys().take(at_most).cloned().collect();
+        subjects.iter().filter_map(|subject| words.notes.remove(subject)).collect()
+    }
+
+    /// They have not arrived, as far as is known.
+    pub(super) fn give_notes_back(&self, notes: Vec<Note>) {
+        let mut words = self.words();
+        for note in notes {
+            words.notes.entry(note.subject()).or_insert(note);
+        }
     }
 
     /// This gateway wants to be the one that probes this, for so long at most.

@@ -5,6 +5,7 @@
 use super::{
     ClusterShared,
     actor::{ClusterActor, Look},
+    note::Note,
 };
 use crate::{
     health::Health,
@@ -109,6 +110,15 @@ async fn read(
 async fn hear(cluster: &ClusterShared, facts: Vec<PlacedFact>) -> bool {
     let ring = cluster.keys.ring();
     let naming = cluster.naming(&ring);
+    for placed in &facts {
+        match Note::of(&placed.fact) {
+            None => {}
+            Some(Note::Moved(name)) => cluster.ledger.look_up_anew(&name),
+            Some(Note::Creation { caller, key }) => {
+                cluster.ledger.created_elsewhere(&caller, &key, cluster.age_of(placed.id));
+            }
+        }
+    }
     let heard: Vec<_> = facts.iter().filter_map(|placed| naming.heard(placed)).collect();
     cluster.heard.fetch_add(facts.len() as u64, Ordering::Relaxed);
     heard.is_empty() || cluster.manager.hear(heard, tokio::time::Instant::now() + PATIENCE).await

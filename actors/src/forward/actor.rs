@@ -143,6 +143,9 @@ impl Forwarder {
             // Boxed, so that its memory is given back before the answer streams.
             Box::pin(learner.head(status, &mut headers)).await;
             observer.teach(learner);
+            if observer.has_learnt() {
+                Box::pin(observer.let_others_know()).await;
+            }
         }
         record.answered(status);
         record.transaction.bytes_out = begun.len() as u64;
@@ -150,6 +153,9 @@ impl Forwarder {
         let Some(rest) = rest else {
             let whole = Answer { status, headers, body: AnswerBody::Whole(begun) };
             record.transaction.usage = observer.end().usage;
+            if observer.has_learnt() {
+                Box::pin(observer.let_others_know()).await;
+            }
             lease.settle(Outcome::Success, record.transaction.usage.as_ref());
             record.transaction.end =
                 if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };

@@ -93,6 +93,11 @@ impl Learner {
         }
     }
 
+    /// Waits, for a short while, until the other gateways know it.
+    pub(super) async fn let_others_know(&self) {
+        self.ledger.let_others_know().await;
+    }
+
     /// Puts a token in the place of Google's upload id. Whether there was one.
     fn cover_upload(&self, headers: &mut HeaderMap) -> bool {
         let mut covered: Option<Covered> = None;

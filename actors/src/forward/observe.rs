@@ -119,6 +119,8 @@ pub(super) struct Observer {
     key: Arc<Key>,
     /// Takes the names that are found, where there is something to learn.
     learner: Option<Box<Learner>>,
+    /// Whether it has taken some of which other gateways may not know yet.
+    has_learnt: bool,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the observer is boxed, and plain is the common case")]
@@ -150,7 +152,7 @@ impl Observer {
             Coding::Gzip => Decoding::Gzip(Box::new(MultiGzDecoder::new(watch))),
             Coding::Other => Decoding::Closed,
         };
-        Self { decoding, key, learner: None }
+        Self { decoding, key, learner: None, has_learnt: false }
     }
 
     /// Hands the names found so far, and all that come, to `learner`.
@@ -189,14 +191,29 @@ impl Observer {
     }
 
     fn tell_names(&mut self, found: fn(&mut AnswerNames) -> Vec<Learnt>) {
-        let Self { decoding, learner: Some(learner), .. } = self else { return };
+        let Self { decoding, learner: Some(learner), has_learnt, .. } = self else { return };
         let names = match decoding {
             Decoding::Plain(watch) => &mut watch.names,
             Decoding::Gzip(decoder) => &mut decoder.get_mut().names,
             Decoding::Closed => return,
         };
         if let Some(names) = names {
-            learner.keep(found(names));
+            let found = found(names);
+            *has_learnt |= !found.is_empty();
+            learner.keep(found);
+        }
+    }
+
+    /// Tells whether names have come of which others should know before the client has them.
+    pub(super) fn has_learnt(&self) -> bool {
+        self.has_learnt
+    }
+
+    /// Waits, for a short while, until they know.
+    pub(super) async fn let_others_know(&mut self) {
+        self.has_learnt = false;
+        if let Some(learner) = &self.learner {
+            learner.let_others_know().await;
         }
     }
 

@@ -123,6 +123,10 @@ pub(super) async fn relay(
         observer.let_document_pass();
         // Before the client can name in its next request what the end brings.
         let mut at_end = matches!(state, Ready::End | Ready::Broken).then(|| observer.end());
+        if observer.has_learnt() {
+            // Boxed, since nearly no stream has its memory in use.
+            Box::pin(observer.let_others_know()).await;
+        }
         let mut piece = joined.into_bytes();
         if observer.mentions_error() {
             let mut joined = Joined::default();

@@ -75,6 +75,16 @@ impl Holdings {
         self.change(name.to_owned(), None);
     }
 
+    /// Leaves a name out that is to be asked for again; what is to be written of it stays.
+    pub(super) fn leave_out(&mut self, name: &str) {
+        self.young.remove(name);
+        self.old.remove(name);
+    }
+
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
     fn change(&mut self, name: String, holding: Option<Holding>) {
         if self.unwritten.len() >= MAX_UNWRITTEN
             && !self.unwritten.contains_key(&name)

@@ -4,8 +4,10 @@
 
 mod holdings;
 mod recent;
+mod source;
 
 use crate::{
+    cluster::SharedLedger,
     current_keys::CurrentKeys,
     key_ring::Key,
     store::{Store, WriteBehind},
@@ -17,6 +19,7 @@ use holdings::{Holdings, Seen};
 use keypool::KeyId;
 use recent::Recent;
 use sha2::{Digest, Sha256};
+use source::{Found, LedgerSource};
 use std::{
     borrow::Cow,
     collections::HashMap,
@@ -25,11 +28,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the store may take to look a name up.
-const LOOK_UP: Duration = Duration::from_secs(2);
-
 /// How many holdings of a former process are looked at when this one starts.
 const WARM: usize = 1_000;
+
+/// How many changes are written at once.
+const AT_ONCE: usize = 1_000;
+
+/// How long an answer waits until the other gateways know what it names.
+const LET_KNOW: Duration = Duration::from_millis(50);
 
 /// How long a holding outlives the resource itself: a name that is forgotten too early would be taken for one that was
 /// made outside the gateway, and so for anybody's.
@@ -51,7 +57,7 @@ struct LedgerState {
     recent: Mutex<Recent>,
     /// Names that are being asked for, so that each is asked for once at a time.
     asking: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
-    store: OnceLock<Store>,
+    source: OnceLock<LedgerSource>,
 }
 
 impl Ledger {
@@ -63,14 +69,31 @@ impl Ledger {
                 holdings: Mutex::default(),
                 recent: Mutex::new(Recent::new(window)),
                 asking: Mutex::default(),
-                store: OnceLock::new(),
+                source: OnceLock::new(),
             }),
         }
     }
 
     /// From now on what is not in memory is asked of `store`.
     pub fn connect(&self, store: Store) {
-        let _ = self.shared.store.set(store);
+        let _ = self.shared.source.set(LedgerSource::Own(store));
+    }
+
+    /// From now on it is one ledger with those of other gateways. What is in `own` of this one's is still found.
+    pub(crate) fn share(&self, shared: SharedLedger, own: Store) {
+        let _ = self.shared.source.set(LedgerSource::Shared(shared, own));
+    }
+
+    fn source(&self) -> Option<&LedgerSource> {
+        self.shared.source.get()
+    }
+
+    /// What the other gateways are told, where there are any.
+    fn others(&self) -> Option<&SharedLedger> {
+        match self.source()? {
+            LedgerSource::Shared(shared, _) => Some(shared),
+            LedgerSource::Own(_) => None,
+        }
     }
 
     /// Changes how long after a creation the same caller's next one goes to the same project.
@@ -120,11 +143,14 @@ impl Ledger {
     }
 
     async fn ask_store(&self, names: Vec<String>) -> Result<Vec<Option<Holding>>, LedgerSilent> {
-        let Some(store) = self.shared.store.get() else { return Ok(vec![None; names.len()]) };
-        let found = store.find(names, LOOK_UP).await.ok_or(LedgerSilent)?;
+        let Some(source) = self.source() else { return Ok(vec![None; names.len()]) };
+        let Found { holdings: found, unshared } = source.find(names).await.ok_or(LedgerSilent)?;
         let mut holdings = self.holdings();
         for holding in found.iter().flatten() {
             holdings.remember(holding.clone());
+        }
+        for holding in unshared {
+            holdings.put(holding);
         }
         Ok(found)
     }
@@ -162,9 +188,10 @@ impl Ledger {
         {
             return;
         }
+        let moves = before.as_ref().is_some_and(|before| before.key != key.fingerprint());
         let (caller, made) = before.map_or((maker.map(str::to_owned), now), |it| (it.caller, it.made));
         holdings.put(Holding {
-            name,
+            name: name.clone(),
             key: key.fingerprint().to_owned(),
             project: key.project().map(str::to_owned),
             caller,
@@ -172,23 +199,85 @@ impl Ledger {
             address: None,
             made,
         });
+        drop(holdings);
+        if let Some(source) = self.source() {
+            source.nudge();
+        }
+        if moves && let Some(others) = self.others() {
+            others.tell_moved(&name);
+        }
     }
 
     /// Remembers an upload session, and writes it before long; see [`Ledger::settle`].
     pub fn hold(&self, holding: Holding) {
         self.holdings().put(holding);
+        if let Some(source) = self.source() {
+            source.nudge();
+        }
     }
 
     /// Waits, for a short while, until what was changed is written. For what its maker cannot do without.
     pub async fn settle(&self, at_most: Duration) {
-        if let Some(store) = self.shared.store.get() {
-            store.flush(at_most).await;
+        if let Some(source) = self.source() {
+            source.flush(at_most).await;
+        }
+    }
+
+    /// Waits, for a short while, until the other gateways know what was learnt: a client may ask any of them next.
+    pub(crate) async fn let_others_know(&self) {
+        if let Some(source) = self.source()
+            && source.is_shared()
+            && self.has_unwritten()
+        {
+            source.flush(LET_KNOW).await;
+        }
+    }
+
+    /// Tells whether something is to be written.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.holdings().has_unwritten()
+    }
+
+    /// Writes what has changed. What an error kept from being written still waits.
+    pub(crate) fn write_to<S: gemini_balance_store::Ledger + ?Sized>(
+        &self,
+        store: &mut S,
+    ) -> Result<(), StoreError> {
+        let mut changes = self.holdings().take_unwritten();
+        while !changes.is_empty() {
+            let rest = changes.split_off(changes.len().min(AT_ONCE));
+            if let Err(error) = store.record(&changes) {
+                let mut holdings = self.holdings();
+                holdings.give_back(changes);
+                holdings.give_back(rest);
+                return Err(error);
+            }
+            changes = rest;
+        }
+        Ok(())
+    }
+
+    /// Another gateway says that this is gone, or somebody else's: it is to be looked up again.
+    pub(crate) fn look_up_anew(&self, name: &str) {
+        self.holdings().leave_out(name);
+    }
+
+    /// Another gateway says that `caller` made something on this key, so long ago.
+    pub(crate) fn created_elsewhere(&self, caller: &str, fingerprint: &str, ago: Duration) {
+        let ring = self.shared.keys.ring();
+        if let (Some(key), Some(then)) = (ring.with_fingerprint(fingerprint), Instant::now().checked_sub(ago))
+        {
+            self.recent().heard(&Arc::from(caller), key.id().clone(), then);
         }
     }
 
     /// It was deleted.
     pub fn forget(&self, name: &str) {
         self.holdings().forget(name);
+        if let Some(others) = self.others() {
+            others.nudge();
+            others.tell_moved(name);
+        }
     }
 
     /// Where `caller` has made something lately.
@@ -198,7 +287,11 @@ impl Ledger {
 
     /// `caller` has just made something on this key.
     pub fn created(&self, caller: &Arc<str>, key: KeyId) {
-        self.recent().made(caller, key, Instant::now());
+        let is_news = self.recent().made(caller, key.clone(), Instant::now());
+        if is_news && let Some(others) = self.others() {
+            let ring = self.shared.keys.ring();
+            others.tell_creation(caller, ring.find(&key).map_or("", |key| key.fingerprint()));
+        }
     }
 
     /// Whether every project was asked for `name` a moment ago, and none has it.
@@ -230,7 +323,7 @@ impl Ledger {
             if let (Some(caller), Some(key)) = (&holding.caller, self.owner(&holding)) {
                 let age = (now - holding.made).to_std().unwrap_or_default();
                 if let Some(then) = Instant::now().checked_sub(age) {
-                    self.recent().made(&Arc::from(caller.as_str()), key, then);
+                    self.recent().heard(&Arc::from(caller.as_str()), key, then);
                 }
             }
             self.holdings().remember(holding);
@@ -249,8 +342,7 @@ impl WriteBehind for Ledger {
     }
 
     fn write(&self, store: &mut dyn gemini_balance_store::Store) -> Result<(), StoreError> {
-        let changes = self.holdings().take_unwritten();
-        store.record(&changes).inspect_err(|_| self.holdings().give_back(changes))
+        self.write_to(store)
     }
 }
 

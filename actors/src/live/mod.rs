@@ -200,10 +200,11 @@ impl Live {
         let key = Arc::clone(lease.key());
         let mut scanner = MessageScanner::new(&key);
         let model = record.transaction.model.clone();
-        let seen = |message: Message| {
+        let seen = async |message: Message| {
             if let Some(handle) = scanner.handle(&message) {
                 let name = ledger::entry(&handle_name(&handle)).into_owned();
                 self.forwarder.ledger.learn(name, &key, Some(&job.caller.name), None);
+                self.forwarder.ledger.let_others_know().await;
             }
             if let Some(turn) = scanner.turn.take() {
                 account.spend(model.as_ref(), &turn);

@@ -59,7 +59,7 @@ pub(super) async fn relay<C, U>(
     begun: Begun,
     passed: &Passed,
     may_pass: impl AsyncFn(&Message) -> Result<(), EndedBy>,
-    mut seen: impl FnMut(Message) -> Message,
+    mut seen: impl AsyncFnMut(Message) -> Message,
     going_down: impl Future<Output = ()>,
 ) -> EndedBy
 where
@@ -95,7 +95,7 @@ where
         loop {
             match message {
                 Ok(message) => {
-                    let message = seen(message);
+                    let message = seen(message).await;
                     add(&passed.down, &message);
                     if let Err(leaving) = client.speaker.say(message).await {
                         sleep(LAST_WORD).await;
@@ -158,7 +158,7 @@ mod tests {
             Begun { held: None, first: Message::binary("first") },
             &passed,
             async |_: &Message| Ok(()),
-            |message| message,
+            async |message| message,
             pending(),
         );
         let peers = async { tokio::join!(client(client_peer), upstream(upstream_peer)) };

@@ -1,0 +1,68 @@
+//! What the gateways tell each other that is not of the pool: that a name the ledger knows has changed hands or is gone, and where
+//! a caller makes things. They travel as facts do; nothing depends on which of two came first.
+
+use gemini_balance_cluster::{Fact, NodeId};
+
+const MOVED: &str = "moved/";
+const CREATION: &str = "creation/";
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Note {
+    /// What was known of this name of the ledger's is true no more.
+    Moved(String),
+    /// A caller makes things on this key, by its fingerprint.
+    Creation {
+        /// The caller's name.
+        caller: String,
+        /// The key's fingerprint.
+        key: String,
+    },
+}
+
+impl Note {
+    /// Returns what it is about: of two of one subject the later counts.
+    pub(super) fn subject(&self) -> String {
+        match self {
+            Self::Moved(name) => format!("{MOVED}{name}"),
+            Self::Creation { caller, .. } => format!("{CREATION}{caller}"),
+        }
+    }
+
+    /// Makes a fact of it. The first is kept for an hour, the second until the caller goes elsewhere. `None` where it is too long.
+    pub(super) fn fact(&self, origin: &NodeId) -> Option<Fact> {
+        let body = match self {
+            Self::Moved(_) => "",
+            Self::Creation { key, .. } => key,
+        };
+        Fact::new(&self.subject(), 0, body, origin.clone()).ok()
+    }
+
+    /// Reads one of a fact that is one.
+    pub(super) fn of(fact: &Fact) -> Option<Self> {
+        if let Some(name) = fact.subject().strip_prefix(MOVED) {
+            return Some(Self::Moved(name.to_owned()));
+        }
+        let caller = fact.subject().strip_prefix(CREATION)?.to_owned();
+        Some(Self::Creation { caller, key: fact.body().to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_the_same_after_its_way() {
+        let node = NodeId::new("gw-1.0").unwrap();
+        for note in [
+            Note::Moved("files/abc".to_owned()),
+            Note::Creation { caller: "alice/x".to_owned(), key: "key-0123".to_owned() },
+        ] {
+            assert_eq!(Note::of(&note.fact(&node).unwrap()), Some(note));
+        }
+        let of_pool = Fact::new("{\"subject\":\"key\"}", 1, "", node.clone()).unwrap();
+        assert_eq!(Note::of(&of_pool), None);
+        assert_eq!(Note::Moved("x".repeat(2_000)).fact(&node), None);
+    }
+}
