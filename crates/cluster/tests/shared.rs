@@ -9,7 +9,7 @@ use std::{
 };
 
 use gemini_balance_cluster::{
-    Common, Fact, FactId, NodeId, Reading, Redis, Shared,
+    BucketLimits, BucketName, BucketUnits, Common, Draw, Fact, FactId, NodeId, Reading, Redis, Shared,
     conformance::{self, RedisPlace, RedisServer},
 };
 
@@ -92,4 +92,33 @@ fn a_server_that_was_restarted_is_a_new_generation() {
     let after = redis.hello().unwrap();
     assert!(after.generation > before.generation);
     assert!(!after.hold.is_zero());
+}
+
+#[test]
+fn a_bucket_goes_by_the_servers_clock_and_ends_after_its_last_touch() {
+    let server = RedisServer::shared();
+    let settings = Arc::new(server.settings());
+    let mut node = Redis::new(Arc::clone(&settings), id("one"));
+    node.hello().unwrap();
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port())).unwrap();
+    let mut raw = client.get_connection().unwrap();
+    // Nothing is given for a second at first, and that need not be waited for here.
+    let meta = format!("{}:{{c}}:meta", settings.prefix);
+    redis::cmd("HSET").arg(meta).arg("hold_until").arg(0).exec(&mut raw).unwrap();
+    let mut left = |owner: &str, day_ends_ms| {
+        let bucket = BucketName::new(owner, "model").unwrap();
+        let limits = BucketLimits { rpm: Some(5), tpm: None, rpd: Some(100) };
+        let want = BucketUnits { requests: 2, tokens: 0 };
+        let drawn = node.take(&[Draw { want, day_ends_ms, ..Draw::new(bucket, limits) }]).unwrap();
+        assert_eq!(drawn[0].given.requests, 2);
+        let key = format!("{}:{{model:0}}:b:{owner}", settings.prefix);
+        let left: u64 = redis::cmd("PTTL").arg(key).query(&mut raw).unwrap();
+        (left, drawn[0].at_ms)
+    };
+    let (minute, now) = left("minute", None);
+    assert!((80_000..=90_000).contains(&minute), "{minute}");
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(now.abs_diff(u64::try_from(wall.as_millis()).unwrap()) < 10_000);
+    let (day, _) = left("day", Some(now + 3_600_000));
+    assert!((3_590_000..=3_600_000).contains(&day), "{day}");
 }

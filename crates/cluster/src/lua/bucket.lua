@@ -1,13 +1,14 @@
 -- What one project may still use of one model: a hash. All times are milliseconds of the server's clock; a second counts
--- until a whole minute after its end, so 61 of them are kept.
+-- until a whole minute after its end, so 61 of them are kept. Few fields, since each is looked for one by one:
 --
---   g        the generation it was counted in
---   l        the last second seen; u, ut: requests and tokens of the window up to it
+--   a        g l hd c o: the generation it was counted in; the last second seen; no slice ends earlier; closed until then;
+--            1 if the index says that it has room
+--   b        u ut hr ht hn f: requests and tokens of the window up to `l`, and of all slices; the number of slices; nothing
+--            was used in an earlier second of the window
+--   d        d dk de ds: requests of the day that lasts from ds until de; what this generation's nodes have said of them
+--   r        R T D: the limits of the last draw, a minute and a day (-1: none)
 --   s<sec>   "requests tokens" of a second
---   n:<node> "requests tokens deadline" that a node holds; hr, ht: their sums; hn: their number; hd: no deadline is earlier
---   d        requests of the day, since ds until de; dk: what this generation's nodes have said of them
---   c        closed until then, by a refusal
---   R, T, D  the limits of the last draw
+--   n:<node> "requests tokens deadline" of a node's slice
 
 local SPAN = 61            -- seconds
 local GUARD = 500          -- Google counts a request when it arrives
@@ -20,24 +21,28 @@ local function pair(text)
   return tonumber(requests), tonumber(tokens)
 end
 
+-- Reads the numbers of a field; those that are missing are as in `none`.
+local function numbers(text, none)
+  if not text then return none, none, none, none, none, none end
+  local a, b, c, d, e, f = string.match(text, '^(%S+) (%S+) (%S+) ?(%S*) ?(%S*) ?(%S*)')
+  return tonumber(a), tonumber(b), tonumber(c), tonumber(d), tonumber(e), tonumber(f)
+end
+
 local function load_bucket(key, node)
-  local is = redis.call('HMGET', key, 'g', 'l', 'u', 'ut', 'hr', 'ht', 'hn', 'hd', 'd', 'dk', 'de', 'ds', 'c', 'R', 'T', 'D', 'n:' .. node)
-  local function number(at) return tonumber(is[at] or 0) end
-  return {
-    key = key,
-    g = number(1), l = number(2), u = number(3), ut = number(4),
-    hr = number(5), ht = number(6), hn = number(7), hd = number(8),
-    d = number(9), dk = number(10), de = number(11), ds = number(12), c = number(13),
-    R = tonumber(is[14] or -1), T = tonumber(is[15] or -1), D = tonumber(is[16] or -1),
-    mine = is[17], booked = {},
-  }
+  local is = redis.call('HMGET', key, 'a', 'b', 'd', 'r', 'n:' .. node)
+  local b = { key = key, node = node, mine = is[5], booked = {} }
+  b.g, b.l, b.hd, b.c, b.o = numbers(is[1], 0)
+  b.u, b.ut, b.hr, b.ht, b.hn, b.f = numbers(is[2], 0)
+  b.d, b.dk, b.de, b.ds = numbers(is[3], 0)
+  b.R, b.T, b.D = numbers(is[4], -1)
+  return b
 end
 
 -- Forgets what was counted in another generation; the day's count and a refusal are kept.
 local function renew(b, generation)
   if b.g == generation then return end
   redis.call('DEL', b.key)
-  b.g, b.l, b.u, b.ut, b.hr, b.ht, b.hn, b.hd, b.dk, b.mine = generation, 0, 0, 0, 0, 0, 0, 0, 0, false
+  b.g, b.l, b.u, b.ut, b.hr, b.ht, b.hn, b.hd, b.dk, b.f, b.mine = generation, 0, 0, 0, 0, 0, 0, 0, 0, 0, false
 end
 
 -- Puts use down, to be written at the end. What is older than the window is not counted.
@@ -47,6 +52,7 @@ local function book(b, at, requests, tokens)
   local is = b.booked[second] or { 0, 0 }
   b.booked[second] = { is[1] + requests, is[2] + tokens }
   b.u, b.ut = b.u + requests, b.ut + tokens
+  if b.f == 0 or second < b.f then b.f = second end
 end
 
 -- The server's clock was set back: all that is counted counts as of now, and no slice lasts longer than one can.
@@ -62,18 +68,20 @@ local function set_back(b, now, second)
       redis.call('HSET', b.key, name, requests .. ' ' .. tokens .. ' ' .. string.format('%.0f', deadline))
     end
   end
-  b.l, b.hd = second, math.min(b.hd, now)
+  b.l, b.hd, b.f = second, math.min(b.hd, now), second
   b.booked[second] = { b.u, b.ut }
 end
 
 -- Lets the window move on to now.
 local function move_on(b, now)
   local second = math.floor(now / 1000)
+  b.has_moved = second ~= b.l
   if b.l == 0 then b.l = second end
   if second < b.l then return set_back(b, now, second) end
   local gone = {}
   for s = b.l - SPAN + 1, math.min(second - SPAN, b.l + 1) do gone[#gone + 1] = 's' .. s end
   b.l = second
+  if b.f > 0 then b.f = math.max(b.f, second - SPAN + 1) end
   if #gone == 0 then return end
   local found = false
   for _, is in ipairs(redis.call('HMGET', b.key, unpack(gone))) do
@@ -94,7 +102,9 @@ local function end_slices(b, now)
     if string.sub(fields[at], 1, 2) == 'n:' then
       local requests, tokens = pair(fields[at + 1])
       local deadline = tonumber(string.match(fields[at + 1], '(%d+)$'))
-      if deadline <= now then
+      if fields[at] == 'n:' .. b.node then
+        -- It is what this draw replaces.
+      elseif deadline <= now then
         redis.call('HDEL', b.key, fields[at])
         b.hr, b.ht, b.hn = b.hr - requests, b.ht - tokens, b.hn - 1
         book(b, deadline + GUARD, requests, tokens)
@@ -111,6 +121,7 @@ local function turn_day(b, now, day_end)
     b.d, b.dk, b.ds, b.de = 0, 0, b.de, 0
   end
   if b.de == 0 and day_end > now then
+    b.has_moved = true
     b.de = math.min(day_end, now + 90000000)
     if b.ds == 0 then b.ds = b.de - 86400000 end
   end
@@ -138,18 +149,34 @@ local function part(want, left, shared)
   return math.min(want, left)
 end
 
+local function sums(b)
+  return string.format('%.0f %.0f %.0f %.0f %.0f %.0f', b.u, b.ut, b.hr, b.ht, b.hn, b.f)
+end
+
 -- Returns the moment at which enough seconds have left the window for there to be room; now if there is.
 local function leaving(b, now)
   local requests, tokens = b.u, b.ut
   local function has_room() return rest(b.R, requests, b.hr) ~= 0 and rest(b.T, tokens, b.ht) ~= 0 end
   if has_room() then return now end
-  local names = {}
-  for s = b.l - SPAN + 1, b.l + 1 do names[#names + 1] = 's' .. s end
-  for place, is in ipairs(redis.call('HMGET', b.key, unpack(names))) do
-    if is then
-      local r, t = pair(is)
-      requests, tokens = requests - r, tokens - t
-      if has_room() then return (b.l + place) * 1000 end
+  if b.f == 0 then return now + SOON end
+  local found = false
+  for first = b.f, b.l + 1, 8 do
+    local names = {}
+    for s = first, math.min(first + 7, b.l + 1) do names[#names + 1] = 's' .. s end
+    for place, is in ipairs(redis.call('HMGET', b.key, unpack(names))) do
+      if is then
+        if not found then
+          found = true
+          -- The next one need not look where nothing is.
+          if place > 1 or first > b.f then
+            b.f = first + place - 1
+            redis.call('HSET', b.key, 'b', sums(b))
+          end
+        end
+        local r, t = pair(is)
+        requests, tokens = requests - r, tokens - t
+        if has_room() then return (first + place - 1 + SPAN) * 1000 end
+      end
     end
   end
   return now + SOON
@@ -169,8 +196,12 @@ end
 local function store(b, now)
   local names = {}
   for second in pairs(b.booked) do names[#names + 1] = 's' .. second end
-  local set = { 'g', b.g, 'l', b.l, 'u', b.u, 'ut', b.ut, 'hr', b.hr, 'ht', b.ht, 'hn', b.hn, 'hd', b.hd,
-    'd', b.d, 'dk', b.dk, 'de', b.de, 'ds', b.ds, 'c', b.c, 'R', b.R, 'T', b.T, 'D', b.D }
+  local set = {
+    'a', string.format('%.0f %.0f %.0f %.0f %.0f', b.g, b.l, b.hd, b.c, b.o),
+    'b', sums(b),
+    'd', string.format('%.0f %.0f %.0f %.0f', b.d, b.dk, b.de, b.ds),
+    'r', string.format('%.0f %.0f %.0f', b.R, b.T, b.D),
+  }
   if #names > 0 then
     for place, is in ipairs(redis.call('HMGET', b.key, unpack(names))) do
       local second = tonumber(string.sub(names[place], 2))
@@ -180,12 +211,16 @@ local function store(b, now)
       set[#set + 1] = (requests + b.booked[second][1]) .. ' ' .. (tokens + b.booked[second][2])
     end
   end
+  if b.slice then
+    set[#set + 1] = b.slice[1]
+    set[#set + 1] = b.slice[2]
+  end
   redis.call('HSET', b.key, unpack(set))
-  b.booked = {}
-  redis.call('PEXPIRE', b.key, math.max(KEPT, b.de - now, b.c - now))
+  -- Within one second nothing that ends it has changed.
+  if b.has_moved then redis.call('PEXPIRE', b.key, math.max(KEPT, b.de - now, b.c - now)) end
 end
 
--- Keeps the index of what has room in step.
+-- Says in the index of what has room when this bucket does: 0 for now.
 local function index(open, owner, at)
   redis.call('ZADD', open, at, owner)
   redis.call('PEXPIRE', open, KEPT)
@@ -197,7 +232,6 @@ local function draw(b, open, now, generation, hold_until, ask)
   renew(b, generation)
   move_on(b, now)
   local believed_r, believed_t = take_out(b)
-  if b.mine then redis.call('HDEL', b.key, 'n:' .. ask.node) end
   end_slices(b, now)
   turn_day(b, now, ask.day_end)
   for at = ask.from, ask.to, 3 do
@@ -228,18 +262,23 @@ local function draw(b, open, now, generation, hold_until, ask)
   local own_r, own_t = have_r + give_r, b.T < 0 and 0 or have_t + give_t
   if own_r > 0 or own_t > 0 then
     local deadline = now + math.min(ask.ttl, LONGEST_SLICE)
-    redis.call('HSET', b.key, 'n:' .. ask.node, own_r .. ' ' .. own_t .. ' ' .. string.format('%.0f', deadline))
+    b.slice = { 'n:' .. ask.node, own_r .. ' ' .. own_t .. ' ' .. string.format('%.0f', deadline) }
     b.hr, b.ht, b.hn = b.hr + own_r, b.ht + own_t, b.hn + 1
     if b.hd == 0 or deadline < b.hd then b.hd = deadline end
+  elseif b.mine then
+    redis.call('HDEL', b.key, 'n:' .. ask.node)
   end
+  left_r, left_t = left_r and left_r - give_r, left_t and left_t - give_t
+  local has_room = left_r ~= 0 and left_t ~= 0 and b.c <= now and hold_until <= now
+  local is_known = has_room and b.o == 1 and not b.has_moved
+  b.o = has_room and 1 or 0
   store(b, now)
 
-  left_r, left_t = left_r and left_r - give_r, left_t and left_t - give_t
   local at = 0
   if left_r == 0 or left_t == 0 then at = opening(b, now, own_r, own_t) end
   if b.c > now then at = math.max(at, b.c) end
   if hold_until > now then at = math.max(at, hold_until) end
-  index(open, ask.owner, at)
+  if not is_known then index(open, ask.owner, at) end
   return { give_r, give_t, left_r or -1, left_t or -1, left_d and left_d - give_r or -1, math.max(0, at - now),
     math.max(0, b.c - now), b.R, b.T, b.D }
 end

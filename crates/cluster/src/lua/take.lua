@@ -4,6 +4,8 @@
 local now = now_ms()
 local generation, hold_until = run_of(KEYS[3], now)
 local b = load_bucket(KEYS[1], ARGV[1])
+-- One whose limits were not known may have been struck from the index.
+if b.R < 0 and b.T < 0 and b.D < 0 then b.o = 0 end
 b.R, b.T, b.D = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 return { now, generation, draw(b, KEYS[2], now, generation, hold_until, {
   node = ARGV[1], owner = ARGV[2],
