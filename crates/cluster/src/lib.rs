@@ -12,6 +12,7 @@ mod password;
 mod server;
 mod settings;
 mod shared;
+mod sums;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -28,6 +29,7 @@ pub use password::RedisPassword;
 pub use server::{Redis, RedisLedger};
 pub use settings::{BadPrefix, KeyPrefix, RedisSettings};
 pub use shared::{ClaimReply, Shared};
+pub use sums::{AddReply, Addition, BadAddition};
 
 /// The version of what is written. One that is higher than this was written by a gateway that this one does not understand;
 /// fields that are added do not raise it.

@@ -1,13 +1,14 @@
 //! What a node asks of what all nodes share. One call at a time, each blocking and bounded; the actor of the cluster owns
 //! the handles. Two kinds keep it: [`Redis`](crate::Redis), and [`CommonNode`](crate::CommonNode) in memory for tests.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     away::Away,
     bucket::{AnyDraw, AnyDrawn, BucketName, Draw, Drawn},
     fact::{Fact, FactId, KnownFacts, Reading, TellReply},
     node::{Beat, ClusterMember, ClusterState},
+    sums::{AddReply, Addition},
 };
 
 /// A handle on the shared state. After an [`Away`] the next call tries anew; whoever was away first says `hello`.
@@ -55,6 +56,19 @@ pub trait Shared: Send {
     /// Gives nothing from a bucket for so long, since its owner was refused. A refusal that ends later stays; no time at all
     /// opens it again.
     fn close(&mut self, bucket: &BucketName, time: Duration) -> Result<(), Away>;
+
+    /// Adds to sums, all of it at once, and says what its fields come to over all nodes. One whose answer was lost is made
+    /// again under its number, and adds once.
+    fn add(&mut self, addition: &Addition) -> Result<AddReply, Away>;
+
+    /// Returns the sums of this name by field; none if there are none.
+    fn sums(&mut self, name: &str) -> Result<BTreeMap<String, i64>, Away>;
+
+    /// Notes for so long on which key, named by its fingerprint, a caller has made something last.
+    fn note_creation(&mut self, caller: &str, key: &str, window: Duration) -> Result<(), Away>;
+
+    /// Returns on which key a caller has made something last, on whichever node.
+    fn last_creation(&mut self, caller: &str) -> Result<Option<String>, Away>;
 }
 
 /// Whether a claim was won.

@@ -43,6 +43,16 @@ fn redis_keeps_the_rules_for_buckets() {
     conformance::buckets(RedisPlace::new);
 }
 
+#[test]
+fn memory_keeps_the_rules_for_sums() {
+    conformance::sums(Common::default);
+}
+
+#[test]
+fn redis_keeps_the_rules_for_sums() {
+    conformance::sums(RedisPlace::new);
+}
+
 fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }

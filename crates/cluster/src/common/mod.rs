@@ -5,6 +5,7 @@ mod bucket;
 mod buckets;
 mod facts;
 mod members;
+mod sums;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,8 +20,10 @@ use crate::{
     fact::{Fact, FactId, KnownFacts, PlacedFact, Reading, TellReply},
     node::{Beat, ClusterMember, ClusterState, Generation, NodeId},
     shared::{ClaimReply, Shared},
+    sums::{AddReply, Addition},
 };
 use bucket::CommonBucket;
+use sums::CommonSums;
 
 /// When a new one's clock begins: 2026, in milliseconds since 1970.
 const BEGINNING_MS: u64 = 1_767_225_600_000;
@@ -56,6 +59,9 @@ struct CommonState {
     buckets: HashMap<BucketName, CommonBucket>,
     /// By model and owner when there is room: zero for now.
     open: HashMap<Box<str>, HashMap<Box<str>, i64>>,
+    sums: HashMap<String, CommonSums>,
+    /// By caller: the key, and until when it is of interest.
+    creations: HashMap<String, (String, u64)>,
     cut: BTreeSet<NodeId>,
     losing: BTreeSet<NodeId>,
 }
@@ -83,6 +89,8 @@ impl Default for CommonState {
             cut_off: FactId::START,
             buckets: HashMap::new(),
             open: HashMap::new(),
+            sums: HashMap::new(),
+            creations: HashMap::new(),
             cut: BTreeSet::new(),
             losing: BTreeSet::new(),
         }
@@ -250,5 +258,24 @@ impl Shared for CommonNode {
             state.close(bucket, time);
             Ok(())
         })
+    }
+
+    fn add(&mut self, addition: &Addition) -> Result<AddReply, Away> {
+        self.call(|state, node| Ok(state.add(node, addition)))
+    }
+
+    fn sums(&mut self, name: &str) -> Result<BTreeMap<String, i64>, Away> {
+        self.call(|state, _| Ok(state.sums(name)))
+    }
+
+    fn note_creation(&mut self, caller: &str, key: &str, window: Duration) -> Result<(), Away> {
+        self.call(|state, _| {
+            state.note_creation(caller, key, window);
+            Ok(())
+        })
+    }
+
+    fn last_creation(&mut self, caller: &str) -> Result<Option<String>, Away> {
+        self.call(|state, _| Ok(state.last_creation(caller)))
     }
 }

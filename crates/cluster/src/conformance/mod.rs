@@ -7,9 +7,11 @@ mod facts;
 mod members;
 mod place;
 mod server;
+mod sums;
 
 pub use buckets::buckets;
 pub use facts::facts;
 pub use members::members;
 pub use place::{RedisPlace, SharedPlace};
 pub use server::{RedisServer, free_port};
+pub use sums::sums;

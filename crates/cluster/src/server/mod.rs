@@ -10,9 +10,11 @@ mod names;
 mod opening;
 mod script;
 mod stream;
+mod sums;
 mod tls;
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +28,7 @@ use crate::{
     node::{Beat, ClusterMember, ClusterState, NodeId},
     settings::RedisSettings,
     shared::{ClaimReply, Shared},
+    sums::{AddReply, Addition},
 };
 pub use ledger::RedisLedger;
 
@@ -151,5 +154,21 @@ impl Shared for Redis {
 
     fn close(&mut self, bucket: &BucketName, time: Duration) -> Result<(), Away> {
         self.call(Duration::ZERO, |redis, connection| redis.close_bucket(connection, bucket, time))
+    }
+
+    fn add(&mut self, addition: &Addition) -> Result<AddReply, Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.add_up(connection, addition))
+    }
+
+    fn sums(&mut self, name: &str) -> Result<BTreeMap<String, i64>, Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.read_sums(connection, name))
+    }
+
+    fn note_creation(&mut self, caller: &str, key: &str, window: Duration) -> Result<(), Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.write_creation(connection, caller, key, window))
+    }
+
+    fn last_creation(&mut self, caller: &str) -> Result<Option<String>, Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.read_creation(connection, caller))
     }
 }

@@ -84,6 +84,16 @@ impl KeyNames {
         self.shards.get()
     }
 
+    /// Sums of this name.
+    pub(super) fn sums(&self, name: &str) -> String {
+        format!("{}:u:{name}", self.prefix)
+    }
+
+    /// On which key a caller has made something last.
+    pub(super) fn creation(&self, caller: &str) -> String {
+        format!("{}:rc:{caller}", self.prefix)
+    }
+
     fn cluster(&self, name: &str) -> String {
         format!("{}:{{c}}:{name}", self.prefix)
     }

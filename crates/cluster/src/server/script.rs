@@ -22,6 +22,7 @@ pub(super) struct Scripts {
     pub(super) take: LuaScript,
     pub(super) any: LuaScript,
     pub(super) close: LuaScript,
+    pub(super) add: LuaScript,
 }
 
 impl Scripts {
@@ -47,6 +48,7 @@ impl Scripts {
             take: of_buckets(include_str!("../lua/take.lua")),
             any: of_buckets(include_str!("../lua/any.lua")),
             close: of_buckets(include_str!("../lua/close.lua")),
+            add: script(include_str!("../lua/add.lua")),
         }
     }
 }
