@@ -15,11 +15,20 @@ const MAX_TOKENS: u64 = 1 << 32;
 /// How many reports one draw carries, at most.
 const MAX_REPORTS: usize = 512;
 
-/// Which bucket: a model, and whose limit on it.
+/// Which bucket: whose limit, and on what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketName {
     owner: Box<str>,
-    model: Box<str>,
+    scope: BucketScope,
+}
+
+/// What a bucket limits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BucketScope {
+    /// What a project uses of this model.
+    Model(Box<str>),
+    /// All that a client's token uses.
+    Token,
 }
 
 /// An owner or model is empty or longer than 256 bytes.
@@ -35,12 +44,18 @@ impl fmt::Display for BadBucketName {
 impl error::Error for BadBucketName {}
 
 impl BucketName {
-    /// Names a bucket.
+    /// Names the bucket of a model on a project.
     pub fn new(owner: &str, model: &str) -> Result<Self, BadBucketName> {
-        if [owner, model].iter().any(|name| name.is_empty() || name.len() > MAX_NAME) {
-            return Err(BadBucketName);
-        }
-        Ok(Self { owner: owner.into(), model: model.into() })
+        Self::checked(owner, BucketScope::Model(checked(model)?))
+    }
+
+    /// Names the bucket of a client's token: its name, never the secret.
+    pub fn of_token(token: &str) -> Result<Self, BadBucketName> {
+        Self::checked(token, BucketScope::Token)
+    }
+
+    fn checked(owner: &str, scope: BucketScope) -> Result<Self, BadBucketName> {
+        Ok(Self { owner: checked(owner)?, scope })
     }
 
     /// Returns whose limit it is.
@@ -49,9 +64,13 @@ impl BucketName {
     }
 
     /// Returns what it limits.
-    pub fn model(&self) -> &str {
-        &self.model
+    pub fn scope(&self) -> &BucketScope {
+        &self.scope
     }
+}
+
+fn checked(name: &str) -> Result<Box<str>, BadBucketName> {
+    if name.is_empty() || name.len() > MAX_NAME { Err(BadBucketName) } else { Ok(name.into()) }
 }
 
 /// The limits of a bucket; one that is missing limits nothing.

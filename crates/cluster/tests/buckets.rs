@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use gemini_balance_cluster::{
-    AnyDraw, BucketLimits, BucketName, BucketUnits, Common, Draw, Drawn, NodeId, Shared, SpendReport,
+    AnyDraw, BucketLimits, BucketName, BucketScope, BucketUnits, Common, Draw, Drawn, NodeId, Shared,
+    SpendReport,
     conformance::{RedisPlace, SharedPlace},
 };
 
@@ -143,8 +144,9 @@ fn same_answers_to_random_calls(calls: usize, seed: u64, met: &mut Met) {
                 }
             }
             14..40 => {
+                let BucketScope::Model(model) = bucket.scope() else { panic!("{bucket:?}") };
                 let draw = AnyDraw {
-                    model: bucket.model().into(),
+                    model: model.clone(),
                     want: BucketUnits { requests: random.u64(1..8), ..units(&mut random) },
                     lives: Duration::from_millis(random.u64(..12_000)),
                     except: (0..random.u8(..3)).map(|n| format!("owner {n}").into()).collect(),

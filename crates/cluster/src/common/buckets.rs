@@ -7,7 +7,7 @@ use super::{
     bucket::{Asked, Run},
 };
 use crate::{
-    bucket::{AnyDraw, AnyDrawn, BucketName, Draw, Drawn},
+    bucket::{AnyDraw, AnyDrawn, BucketName, BucketScope, Draw, Drawn},
     node::NodeId,
 };
 
@@ -38,7 +38,8 @@ impl CommonState {
         let (want, want_tokens) = (draw.want.counted().0.max(1), draw.want.counted().1);
         let mut drawn = Vec::new();
         let mut rest = want;
-        for owner in self.with_room(&draw.model, run.now, draw.start) {
+        let scope = BucketScope::Model(draw.model.clone());
+        for owner in self.with_room(&scope, run.now, draw.start) {
             if rest <= 0 {
                 break;
             }
@@ -48,7 +49,7 @@ impl CommonState {
             let Ok(name) = BucketName::new(&owner, &draw.model) else { continue };
             let known = self.buckets.get_mut(&name).filter(|bucket| bucket.limits != [-1; 3]);
             let Some(bucket) = known else {
-                self.open.entry(draw.model.clone()).or_default().remove(&owner);
+                self.open.entry(scope.clone()).or_default().remove(&owner);
                 continue;
             };
             let asked = Asked {
@@ -65,7 +66,7 @@ impl CommonState {
             self.index(&name, run.now, counted.opens_in);
             drawn.push(counted.drawn(name, self.now_ms, self.meta.generation));
         }
-        let opening = self.open.get(&draw.model).into_iter().flat_map(|open| open.values());
+        let opening = self.open.get(&scope).into_iter().flat_map(|open| open.values());
         let opens = opening.filter(|at| **at > run.now).min();
         AnyDrawn { drawn, opens_in: opens.map(|at| Duration::from_millis((at - run.now).unsigned_abs())) }
     }
@@ -75,14 +76,14 @@ impl CommonState {
         let bucket = self.buckets.entry(name.clone()).or_default();
         bucket.closed_until = if time.is_zero() { 0 } else { bucket.closed_until.max(now + millis(time)) };
         let at = bucket.closed_until;
-        self.open.entry(name.model().into()).or_default().insert(name.owner().into(), at);
+        self.open.entry(name.scope().clone()).or_default().insert(name.owner().into(), at);
     }
 
     /// Owners with room, from somewhere on.
-    fn with_room(&self, model: &str, now: i64, start: u32) -> Vec<Box<str>> {
+    fn with_room(&self, scope: &BucketScope, now: i64, start: u32) -> Vec<Box<str>> {
         let mut open: Vec<_> = self
             .open
-            .get(model)
+            .get(scope)
             .into_iter()
             .flatten()
             .filter(|(_, at)| **at <= now)
@@ -96,7 +97,7 @@ impl CommonState {
 
     fn index(&mut self, bucket: &BucketName, now: i64, opens_in: i64) {
         let at = if opens_in > 0 { now + opens_in } else { 0 };
-        self.open.entry(bucket.model().into()).or_default().insert(bucket.owner().into(), at);
+        self.open.entry(bucket.scope().clone()).or_default().insert(bucket.owner().into(), at);
     }
 
     fn run_of(&mut self) -> Run {

@@ -16,7 +16,7 @@ use std::{
 use crate::{
     SCHEMA,
     away::Away,
-    bucket::{AnyDraw, AnyDrawn, BucketName, Draw, Drawn},
+    bucket::{AnyDraw, AnyDrawn, BucketName, BucketScope, Draw, Drawn},
     fact::{Fact, FactId, KnownFacts, PlacedFact, Reading, TellReply},
     node::{Beat, ClusterMember, ClusterState, Generation, NodeId},
     shared::{ClaimReply, Shared},
@@ -57,8 +57,8 @@ struct CommonState {
     /// The last fact that was cut off.
     cut_off: FactId,
     buckets: HashMap<BucketName, CommonBucket>,
-    /// By model and owner when there is room: zero for now.
-    open: HashMap<Box<str>, HashMap<Box<str>, i64>>,
+    /// By what is limited and whose it is, when there is room: zero for now.
+    open: HashMap<BucketScope, HashMap<Box<str>, i64>>,
     sums: HashMap<String, CommonSums>,
     /// By caller: the key, and until when it is of interest.
     creations: HashMap<String, (String, u64)>,

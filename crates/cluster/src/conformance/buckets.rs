@@ -7,7 +7,7 @@ use crate::{AnyDraw, AnyDrawn, BucketLimits, BucketName, BucketUnits, Draw, Draw
 
 /// Holds shared state against every rule for buckets.
 pub fn buckets<P: SharedPlace>(new_place: impl Fn() -> P) {
-    let rules: [fn(&P); 16] = [
+    let rules: [fn(&P); 17] = [
         a_fresh_bucket_gives_what_is_wanted_up_to_its_limits,
         what_is_not_limited_is_given_as_wanted,
         nothing_is_given_while_all_are_to_report,
@@ -18,6 +18,7 @@ pub fn buckets<P: SharedPlace>(new_place: impl Fn() -> P) {
         what_is_taken_back_makes_room,
         what_a_node_has_replaces_what_it_was_believed_to_have,
         what_a_silent_node_holds_counts_as_used_for_the_minute_and_not_for_the_day,
+        a_tokens_bucket_is_its_own,
         requests_are_of_no_use_without_tokens,
         a_refusal_closes_a_bucket_for_its_time,
         a_day_counts_until_its_end,
@@ -218,6 +219,19 @@ fn what_a_silent_node_holds_counts_as_used_for_the_minute_and_not_for_the_day(pl
     let late = Draw { reports: vec![report(64 * SECOND, 2, 100)], ..draw(limits) };
     let late = take(&mut one, &late);
     assert_eq!((late.left_requests, late.left_of_day), (Some(10), Some(98)));
+}
+
+fn a_tokens_bucket_is_its_own(place: &impl SharedPlace) {
+    let mut one = ready(place, "one");
+    let token = BucketName::of_token("owner").expect("a bucket's name");
+    take(&mut one, &wish(rpm(10), 9, 0));
+    let drawn = take(&mut one, &Draw { bucket: token.clone(), ..wish(rpm(5), 3, 0) });
+    assert_eq!((drawn.bucket, drawn.given.requests, drawn.left_requests), (token.clone(), 3, Some(2)));
+    one.close(&token, SECOND).expect("it is closed");
+    assert_eq!(take(&mut one, &draw(rpm(10))).closed_for, Duration::ZERO);
+    place.pass(2 * SECOND);
+    let any = any(&mut one, units(9, 0), &[], 0);
+    assert_eq!(any.drawn.len(), 1, "a token has no model");
 }
 
 fn requests_are_of_no_use_without_tokens(place: &impl SharedPlace) {

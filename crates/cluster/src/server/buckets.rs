@@ -26,12 +26,9 @@ impl Redis {
     }
 
     fn draw_command(&self, draw: &Draw) -> Cmd {
-        let (owner, model) = (draw.bucket.owner(), draw.bucket.model());
-        let keys = [
-            self.names.bucket(&draw.bucket),
-            self.names.open(model, self.names.shard(owner)),
-            self.names.meta(),
-        ];
+        let owner = draw.bucket.owner();
+        let [bucket, open] = self.names.bucket(&draw.bucket);
+        let keys = [bucket, open, self.names.meta()];
         let (have, want) = (draw.have.counted(), draw.want.counted());
         let mut command = self.scripts.take.on(&keys);
         command.arg(self.node.as_str()).arg(owner);
@@ -77,9 +74,8 @@ impl Redis {
         bucket: &BucketName,
         time: Duration,
     ) -> Result<(), Away> {
-        let open = self.names.open(bucket.model(), self.names.shard(bucket.owner()));
         let time = if time.is_zero() { 0 } else { millis(time) };
-        self.scripts.close.run(connection, &[self.names.bucket(bucket), open], &(bucket.owner(), time))
+        self.scripts.close.run(connection, &self.names.bucket(bucket), &(bucket.owner(), time))
     }
 }
 

@@ -4,7 +4,11 @@ use std::num::NonZeroU16;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{bucket::BucketName, node::NodeId, settings::KeyPrefix};
+use crate::{
+    bucket::{BucketName, BucketScope},
+    node::NodeId,
+    settings::KeyPrefix,
+};
 
 /// What would end the part in braces, or look like its end.
 const IN_BRACES: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b':').add(b'%');
@@ -56,10 +60,19 @@ impl KeyNames {
         format!("{}:h:{name}", self.prefix)
     }
 
-    /// A bucket.
-    pub(super) fn bucket(&self, bucket: &BucketName) -> String {
-        let start = self.buckets(bucket.model(), self.shard(bucket.owner()));
-        format!("{start}{}", bucket.owner())
+    /// A bucket, and the index that says when it has room.
+    pub(super) fn bucket(&self, bucket: &BucketName) -> [String; 2] {
+        let owner = bucket.owner();
+        match bucket.scope() {
+            BucketScope::Model(model) => {
+                let shard = self.shard(owner);
+                [format!("{}{owner}", self.buckets(model, shard)), self.open(model, shard)]
+            }
+            BucketScope::Token => {
+                let token = utf8_percent_encode(owner, IN_BRACES);
+                ["b", "open"].map(|end| format!("{}:t:{{{token}}}:{end}", self.prefix))
+            }
+        }
     }
 
     /// What the names of a shard's buckets begin with; their owners follow.
@@ -111,11 +124,13 @@ mod tests {
             key[start..=end].to_owned()
         };
         for (owner, model) in [("p-1", "gemini-2.5-flash"), ("}{", "a:0}:b:{x}"), ("ä", "models/ü%7D")] {
-            let bucket = BucketName::new(owner, model).unwrap();
             let shard = names.shard(owner);
-            let key = names.bucket(&bucket);
-            assert_eq!(tag(&key), tag(&names.open(model, shard)));
+            let [key, open] = names.bucket(&BucketName::new(owner, model).unwrap());
+            assert_eq!((tag(&key), &open), (tag(&open), &names.open(model, shard)));
             assert!(key.starts_with(&names.buckets(model, shard)) && key.ends_with(owner));
+            let [key, open] = names.bucket(&BucketName::of_token(owner).unwrap());
+            assert_eq!(tag(&key), tag(&open));
+            assert_ne!(key, open);
         }
         assert_eq!(names.shard("p-1"), names.shard("p-1"));
         let used: std::collections::BTreeSet<_> = (0..2_000).map(|n| names.shard(&n.to_string())).collect();
