@@ -1,4 +1,29 @@
-//! What the gateways of a cluster share.
+//! What the gateways of a cluster share: who is there, facts, claims, slices of limits, sums, and the ledger of resources.
+//! [`Shared`] is what a node asks; [`Redis`] and, for tests with several nodes in one process, [`Common`] answer it, and
+//! [`RedisLedger`] is the store's [`Ledger`](gemini_balance_store::Ledger) on the same server. No async, no threads: every
+//! call blocks its caller, for a bounded time. What facts mean, who owns a bucket and when to ask for what is decided above;
+//! no secret comes here. Redis' words are in this crate only.
+//!
+//! # The protocol
+//!
+//! - **Runs.** A connection begins with a hello. Where the server is another one than before, or empty, a new
+//!   [`Generation`] begins: buckets are empty, and nothing is given for a second, so that all nodes report first. The same
+//!   second is kept when nobody was heard for as long. All moments are the server's clock's; a node's own clock only
+//!   measures how long ago something was.
+//! - **Facts.** One that is told replaces what holds of its subject and goes into one ordered stream that each node reads,
+//!   unless its teller had not heard of what holds and that has the same rank or a higher one: then the teller gets it
+//!   instead. A reader that was away for longer than the stream remembers reads all that holds.
+//! - **Slices.** A node draws ahead of need from a bucket, spends in memory, and reports with its next draw. What it says it
+//!   has replaces what it was believed to have, so a lost answer does no harm. Slices that are not renewed count as spent
+//!   when they end. What is left is never more than the limit less what was used and what all hold.
+//! - **Claims** are won by the first, and end by themselves. **Additions** to sums have running numbers, so that each counts
+//!   once.
+//!
+//! # The keys
+//!
+//! `docs/cluster.md` lists them; `server/names.rs` makes their names, and the scripts in `lua/` say what is in them. All
+//! keys of one script share the part in braces. The schema's number, [`SCHEMA`], is in `PREFIX:{c}:meta`: a node that knows
+//! a lower one writes nothing.
 
 #![allow(clippy::doc_markdown, reason = "Redis' names are names, not items")]
 

@@ -9,9 +9,11 @@ use std::{
 };
 
 use gemini_balance_cluster::{
-    BucketLimits, BucketName, BucketUnits, Common, Draw, Fact, FactId, NodeId, Reading, Redis, Shared,
+    Addition, AnyDraw, Away, Beat, BucketLimits, BucketName, BucketUnits, Common, Draw, Fact, FactId,
+    KeyPrefix, NodeId, Reading, Redis, RedisLedger, RedisPassword, RedisSettings, Shared, SpendReport,
     conformance::{self, RedisPlace, RedisServer},
 };
+use gemini_balance_store::{Ledger, LedgerChange};
 
 #[test]
 fn memory_keeps_the_rules_for_members_and_claims() {
@@ -131,4 +133,67 @@ fn a_bucket_goes_by_the_servers_clock_and_ends_after_its_last_touch() {
     assert!(now.abs_diff(u64::try_from(wall.as_millis()).unwrap()) < 10_000);
     let (day, _) = left("day", Some(now + 3_600_000));
     assert!((3_590_000..=3_600_000).contains(&day), "{day}");
+}
+
+/// What docs/cluster.md tells an operator to allow.
+fn documented_rights() -> String {
+    let page = include_str!("../../../docs/cluster.md");
+    let line = page.lines().find(|line| line.contains("ACL SETUSER")).unwrap();
+    line.trim().strip_prefix("ACL SETUSER ").unwrap().to_owned()
+}
+
+#[test]
+fn the_documented_rights_are_enough_for_all_that_a_gateway_does() {
+    let rights = documented_rights();
+    let mut words = rights.split(' ');
+    let user = words.next().unwrap();
+    let server = RedisServer::start(&[]);
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port())).unwrap();
+    let mut setting = redis::cmd("ACL");
+    setting.arg("SETUSER").arg(user);
+    let mut prefix = None;
+    for word in words {
+        prefix = prefix.or_else(|| word.strip_prefix('~')?.strip_suffix(":*"));
+        setting.arg(if word.starts_with('>') { ">secret" } else { word });
+    }
+    setting.exec(&mut client.get_connection().unwrap()).unwrap();
+    let settings = Arc::new(RedisSettings {
+        prefix: KeyPrefix::new(prefix.unwrap()).unwrap(),
+        username: Some(user.to_owned()),
+        password: Some(RedisPassword::new("secret".to_owned())),
+        ..server.settings()
+    });
+    let mut node = Redis::new(Arc::clone(&settings), id("one"));
+    node.ping().unwrap();
+    node.hello().unwrap();
+    node.beat(&Beat::default()).unwrap();
+    assert_eq!(node.nodes().unwrap().len(), 1);
+    node.tell(&[Fact::new("key", 1, "open", id("one")).unwrap()], FactId::START).unwrap();
+    let known = node.known().unwrap();
+    assert_eq!(node.facts(known.end, Duration::from_millis(5)), Ok(Reading::Facts(Vec::new())));
+    node.claim("site", Duration::from_secs(1)).unwrap();
+    node.release("site").unwrap();
+    let bucket = BucketName::new("owner", "model").unwrap();
+    let limits = BucketLimits { rpm: Some(5), tpm: Some(100), rpd: Some(100) };
+    let want = BucketUnits { requests: 9, tokens: 100 };
+    let reports = vec![SpendReport { age: Duration::from_secs(1), requests: 5, tokens: 1 }];
+    let draw = Draw { reports, want, day_ends_ms: Some(u64::MAX), ..Draw::new(bucket.clone(), limits) };
+    node.take(&[draw.clone(), draw]).unwrap();
+    let any =
+        AnyDraw { model: "model".into(), want, lives: Duration::from_secs(1), except: Vec::new(), start: 0 };
+    node.take_any(&any).unwrap();
+    node.close(&bucket, Duration::from_secs(1)).unwrap();
+    let addition = Addition::new("day", 1, vec![("a".into(), 1)], Duration::from_secs(9)).unwrap();
+    node.add(&addition).unwrap();
+    node.sums("day").unwrap();
+    node.note_creation("alice", "k-1", Duration::from_secs(9)).unwrap();
+    node.last_creation("alice").unwrap();
+    node.leave().unwrap();
+    let mut ledger = RedisLedger::new(Arc::clone(&settings), id("one"));
+    ledger.record(&[LedgerChange::Forget("files/a".to_owned())]).unwrap();
+    ledger.find(&["files/a"], chrono::Utc::now()).unwrap();
+    // And no more than that.
+    let other = RedisSettings { prefix: KeyPrefix::new("another").unwrap(), ..(*settings).clone() };
+    let denied = Redis::new(Arc::new(other), id("one")).ping().unwrap_err();
+    assert!(matches!(denied, Away::Denied { .. }), "{denied:?}");
 }
