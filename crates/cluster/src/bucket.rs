@@ -1,7 +1,7 @@
 //! Buckets: what one owner may still use of one model in a minute and a day, and the slices that nodes take of it ahead of
 //! need. Who the owners are, what a request costs, and when to ask for how much is the callers' affair.
 
-use std::{error, fmt, time::Duration};
+use std::{collections::BTreeMap, error, fmt, time::Duration};
 
 use crate::node::Generation;
 
@@ -12,8 +12,10 @@ const MAX_LIMIT: u64 = 1 << 40;
 /// The most that one draw can ask for.
 const MAX_REQUESTS: u64 = 1 << 20;
 const MAX_TOKENS: u64 = 1 << 32;
-/// How many reports one draw carries, at most.
+/// How many reports one draw carries one by one. More are put together by seconds.
 const MAX_REPORTS: usize = 512;
+/// From this age on, in seconds, what is reported is in no minute any more.
+const OLD: i64 = 90;
 
 /// Which bucket: whose limit, and on what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,7 +147,7 @@ pub struct Draw {
     pub bucket: BucketName,
     /// Its limits, as this node knows them.
     pub limits: BucketLimits,
-    /// What this node has used since it last said so; at most 512, what is more is for the next draw.
+    /// What this node has used since it last said so.
     pub reports: Vec<SpendReport>,
     /// What it has left of its slice. In place of what it is believed to have: an answer that was lost does no harm.
     pub have: BucketUnits,
@@ -175,8 +177,19 @@ impl Draw {
         }
     }
 
-    pub(crate) fn reports(&self) -> impl Iterator<Item = (i64, i64, i64)> {
-        self.reports.iter().take(MAX_REPORTS).map(|report| report.counted())
+    /// Returns age in milliseconds, requests and tokens of what is reported, in a list of bounded length.
+    pub(crate) fn reports(&self) -> Vec<(i64, i64, i64)> {
+        let reports = self.reports.iter().map(|report| report.counted());
+        if self.reports.len() <= MAX_REPORTS {
+            return reports.collect();
+        }
+        let mut seconds = BTreeMap::<i64, (i64, i64, i64)>::new();
+        for (age, requests, tokens) in reports {
+            // The youngest age holds for all of a second: they are counted for too long rather than too short.
+            let second = seconds.entry((age / 1_000).min(OLD)).or_insert((age, 0, 0));
+            *second = (second.0.min(age), second.1 + requests, second.2 + tokens);
+        }
+        seconds.into_values().collect()
     }
 }
 

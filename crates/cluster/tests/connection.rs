@@ -11,7 +11,7 @@ use std::{
 };
 
 use gemini_balance_cluster::{
-    Away, ClusterAddress, KeyPrefix, NodeId, Redis, RedisPassword, RedisSettings,
+    Away, ClusterAddress, KeyPrefix, NodeId, Redis, RedisPassword, RedisSettings, Shared,
     conformance::{RedisServer, free_port},
 };
 
@@ -132,6 +132,14 @@ fn a_replica_is_not_taken_for_a_primary() {
     assert_eq!(handle(replica.settings()).ping(), Err(Away::ReadOnly));
 }
 
+/// How many connections the handles have made, without those of the test itself.
+fn connections(server: &RedisServer) -> usize {
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port())).unwrap();
+    let clients: String =
+        redis::cmd("CLIENT").arg("LIST").query(&mut client.get_connection().unwrap()).unwrap();
+    clients.lines().count() - 1
+}
+
 #[test]
 fn a_certificate_is_trusted_if_the_operator_names_its_authority() {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -146,15 +154,23 @@ fn a_certificate_is_trusted_if_the_operator_names_its_authority() {
     let tls = port.to_string();
     let options =
         ["--tls-port", &tls, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-auth-clients", "no"];
-    let _server = RedisServer::start(&options);
+    let server = RedisServer::start(&options);
     let trusting =
         |url: &str| RedisSettings { extra_roots: vec![made.cert.pem().into_bytes()], ..patient(url) };
     let url = format!("rediss://127.0.0.1:{port}");
-    handle(trusting(&url)).ping().unwrap();
+    let mut redis = handle(trusting(&url));
+    for _ in 0..5 {
+        redis.ping().unwrap();
+    }
+    assert_eq!(connections(&server), 1, "one connection is enough for five calls");
     let away = handle(patient(&url)).ping().unwrap_err();
     assert!(away.to_string().contains("certificate"), "{away}");
     let away = handle(trusting(&format!("rediss://localhost:{port}"))).ping().unwrap_err();
     assert!(away.to_string().contains("certificate"), "{away}");
+    let plain = server.port();
+    drop(server);
+    let _server = RedisServer::start_on(plain, &options);
+    redis.ping().unwrap();
 }
 
 #[test]
@@ -176,7 +192,7 @@ fn sentinels_are_asked_anew_after_a_failed_call() {
     // The first one named is not there.
     let url = format!("redis+sentinel://127.0.0.1:{},127.0.0.1:{}/pool", free_port(), sentinel.port());
     let mut redis = handle(patient(&url));
-    redis.ping().unwrap();
+    let before = redis.hello().unwrap().generation;
     assert_eq!(handle(patient(&url.replace("/pool", "/other"))).ping(), Err(Away::NoPrimary));
     // The Sentinel must have heard of the replica, or there is nothing to fail over to.
     let since = Instant::now();
@@ -193,4 +209,42 @@ fn sentinels_are_asked_anew_after_a_failed_call() {
         thread::sleep(Duration::from_millis(50));
     }
     assert!(log().contains(&second.port().to_string()));
+    assert!(redis.hello().unwrap().generation > before);
+}
+
+#[test]
+fn a_server_that_stops_costs_each_call_its_time_and_all_report_when_it_goes_on() {
+    let server = RedisServer::start(&[]);
+    let settings = server.settings();
+    let quick = RedisSettings::new(settings.address.clone(), settings.prefix.clone());
+    let mut redis = handle(settings);
+    redis.hello().unwrap();
+    let mut hasty = handle(quick);
+    hasty.ping().unwrap();
+    let process = rustix::process::Pid::from_raw(server.pid().try_into().unwrap()).unwrap();
+    let stopped = Instant::now();
+    rustix::process::kill_process(process, rustix::process::Signal::STOP).unwrap();
+    // The first call waits for its answer, those after it for a connection.
+    for _ in 0..5 {
+        let since = Instant::now();
+        assert_eq!(hasty.ping(), Err(Away::TimedOut));
+        assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    }
+    thread::sleep(Duration::from_millis(1_100).saturating_sub(stopped.elapsed()));
+    rustix::process::kill_process(process, rustix::process::Signal::CONT).unwrap();
+    assert!(!redis.hello().unwrap().hold.is_zero(), "nobody was heard for a second");
+}
+
+#[test]
+fn a_primary_that_has_lost_its_replicas_takes_no_writes() {
+    let server = RedisServer::start(&["--min-replicas-to-write", "1"]);
+    let away = handle(server.settings()).ping().unwrap_err();
+    assert!(matches!(&away, Away::Refused { code, .. } if code == "NOREPLICAS"), "{away:?}");
+}
+
+#[test]
+fn a_redis_cluster_is_told_as_what_it_is() {
+    let server = RedisServer::start(&["--cluster-enabled", "yes"]);
+    let away = handle(server.settings()).ping().unwrap_err();
+    assert!(away.to_string().contains("it is a Redis Cluster"), "{away}");
 }

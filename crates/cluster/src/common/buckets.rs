@@ -26,7 +26,7 @@ impl CommonState {
             lives_ms: millis(draw.lives),
             day_ends: draw.day_ends_ms.map_or(0, |ends| i64::try_from(ends).unwrap_or(i64::MAX)),
             day_used: draw.day_used.map(|used| i64::try_from(used).unwrap_or(i64::MAX)),
-            reports: draw.reports().collect(),
+            reports: draw.reports(),
         };
         let counted = bucket.draw(run, &asked);
         self.index(&draw.bucket, run.now, counted.opens_in);

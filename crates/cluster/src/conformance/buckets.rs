@@ -7,7 +7,7 @@ use crate::{AnyDraw, AnyDrawn, BucketLimits, BucketName, BucketUnits, Draw, Draw
 
 /// Holds shared state against every rule for buckets.
 pub fn buckets<P: SharedPlace>(new_place: impl Fn() -> P) {
-    let rules: [fn(&P); 17] = [
+    let rules: [fn(&P); 18] = [
         a_fresh_bucket_gives_what_is_wanted_up_to_its_limits,
         what_is_not_limited_is_given_as_wanted,
         nothing_is_given_while_all_are_to_report,
@@ -15,6 +15,7 @@ pub fn buckets<P: SharedPlace>(new_place: impl Fn() -> P) {
         racing_nodes_get_all_of_a_limit_and_no_more,
         what_was_used_comes_back_a_minute_after_its_second,
         what_is_reported_late_counts_from_when_it_was,
+        many_reports_are_all_counted,
         what_is_taken_back_makes_room,
         what_a_node_has_replaces_what_it_was_believed_to_have,
         what_a_silent_node_holds_counts_as_used_for_the_minute_and_not_for_the_day,
@@ -167,6 +168,19 @@ fn what_is_reported_late_counts_from_when_it_was(place: &impl SharedPlace) {
     assert_eq!(take(&mut one, &draw(rpm(10))).left_requests, Some(7));
     place.pass(45 * SECOND);
     assert_eq!(take(&mut one, &draw(rpm(10))).left_requests, Some(10));
+}
+
+fn many_reports_are_all_counted(place: &impl SharedPlace) {
+    let mut one = ready(place, "one");
+    let reports = (0..5_000).map(|n| report(Duration::from_millis(n * 2), 1, 3)).collect();
+    let limits = BucketLimits { rpm: Some(9_000), tpm: Some(90_000), rpd: Some(50_000) };
+    let day_ends_ms = Some(one.hello().expect("a hello").at_ms + 3_600_000);
+    let drawn = take(&mut one, &Draw { reports, day_ends_ms, ..draw(limits) });
+    assert_eq!((drawn.left_requests, drawn.left_tokens), (Some(4_000), Some(75_000)));
+    assert_eq!(drawn.left_of_day, Some(45_000));
+    place.pass(56 * SECOND);
+    let later = take(&mut one, &draw(limits)).left_requests.expect("it is limited");
+    assert!((6_000..8_000).contains(&later), "half of it has left the window: {later}");
 }
 
 fn what_is_taken_back_makes_room(place: &impl SharedPlace) {

@@ -80,7 +80,7 @@ impl RedisConnection {
     }
 
     /// Returns whether it is known to be of no use any more.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&mut self) -> bool {
         self.stream.has_ended()
     }
 
@@ -120,6 +120,11 @@ fn away(error: &RedisError) -> Away {
         ErrorKind::Io => Away::Unreachable { reason: error.to_string() },
         ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => Away::Denied { code },
         ErrorKind::Server(ServerErrorKind::ReadOnly) => Away::ReadOnly,
+        ErrorKind::Server(
+            ServerErrorKind::Moved | ServerErrorKind::ClusterDown | ServerErrorKind::CrossSlot,
+        ) => {
+            Away::Refused { code, detail: "it is a Redis Cluster, which cannot be used, not yet".to_owned() }
+        }
         ErrorKind::Server(_) | ErrorKind::Extension => match code.as_str() {
             "NOAUTH" | "WRONGPASS" => Away::Denied { code },
             "OOM" => Away::Full,

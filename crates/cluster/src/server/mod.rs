@@ -83,8 +83,8 @@ impl Redis {
         call: impl FnOnce(&Self, &mut RedisConnection) -> Result<T, Away>,
     ) -> Result<T, Away> {
         // A server that was restarted, or that closes what is idle, has said so already: that is no failed call.
-        let kept = self.connection.take().filter(|kept| !kept.has_ended());
-        let mut connection = if let Some(connection) = kept {
+        let mut kept = self.connection.take();
+        let mut connection = if let Some(connection) = kept.take_if(|kept| !kept.has_ended()) {
             connection
         } else {
             let mut opened = self.opener.open()?;

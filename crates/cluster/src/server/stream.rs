@@ -60,16 +60,37 @@ impl RedisStream {
         }
     }
 
-    /// Returns whether the other side has closed, as far as this one has heard. What the other side says unasked (an error
-    /// before it closes) counts as that.
-    pub(super) fn has_ended(&self) -> bool {
-        let socket = match self {
+    /// Returns whether the other side has closed, as far as this one has heard. What it says unasked (an error before it
+    /// closes) counts as that.
+    pub(super) fn has_ended(&mut self) -> bool {
+        let ended = self.socket().set_nonblocking(true).is_err() || self.hears_something();
+        self.socket().set_nonblocking(false).is_err() || ended
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
             Self::Plain(socket) => &socket.socket,
             Self::Tls(stream) => &stream.sock.socket,
+        }
+    }
+
+    /// On a socket that does not block. Under TLS the other side may say something of the session, which is nothing.
+    fn hears_something(&mut self) -> bool {
+        let heard = match self {
+            Self::Plain(socket) => socket.socket.peek(&mut [0]),
+            Self::Tls(stream) => loop {
+                match stream.conn.read_tls(&mut &stream.sock.socket) {
+                    Ok(length) if length > 0 => {
+                        let Ok(state) = stream.conn.process_new_packets() else { return true };
+                        if state.peer_has_closed() || state.plaintext_bytes_to_read() > 0 {
+                            return true;
+                        }
+                    }
+                    ended => break ended,
+                }
+            },
         };
-        let heard = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
-        let restored = socket.set_nonblocking(false).is_ok();
-        !(restored && heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock))
+        !heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
