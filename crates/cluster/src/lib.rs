@@ -8,7 +8,7 @@
 //!
 //! - **Runs.** A connection begins with a hello. Where the server is another one than before, or empty, a new
 //!   [`Generation`] begins: buckets are empty, and nothing is given for a second, so that all nodes report first. The same
-//!   second is kept when nobody was heard for as long. All moments are the server's clock's; a node's own clock only
+//!   second is kept by whoever comes back when nobody was heard for two. All moments are the server's clock's; a node's own clock only
 //!   measures how long ago something was.
 //! - **Facts.** One that is told replaces what holds of its subject and goes into one ordered stream that each node reads,
 //!   unless its teller had not heard of what holds and that has the same rank or a higher one: then the teller gets it

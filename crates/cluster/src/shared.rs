@@ -14,7 +14,7 @@ use crate::{
 /// A handle on the shared state. After an [`Away`] the next call tries anew; whoever was away first says `hello`.
 pub trait Shared: Send {
     /// Joins, or comes back: says of which generation the shared state is, begins a new one if it is not what it was, and
-    /// keeps all from taking for a second if nobody was heard for that long.
+    /// keeps all from taking for a second if nobody was heard for two. Every new connection begins with it.
     fn hello(&mut self) -> Result<ClusterState, Away>;
 
     /// Says that this node is there, and how it is. To be called each second.

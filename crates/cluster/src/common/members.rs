@@ -14,7 +14,7 @@ const LISTED_MS: u64 = 10_000;
 
 impl CommonState {
     pub(super) fn beat(&mut self, node: &NodeId, beat: &Beat) -> Result<ClusterState, Away> {
-        let state = self.greet()?;
+        let state = self.greet(false)?;
         self.members.insert(node.clone(), (self.now_ms, beat.clone()));
         Ok(state)
     }

@@ -158,8 +158,9 @@ impl Common {
 
 impl CommonState {
     /// What `greet` of the scripts does.
-    fn greet(&mut self) -> Result<ClusterState, Away> {
+    fn greet(&mut self, comes_back: bool) -> Result<ClusterState, Away> {
         const HOLD_MS: u64 = 1_000;
+        const SILENT_MS: u64 = 2_000;
         if self.schema > SCHEMA {
             return Err(Away::Newer { found: self.schema, known: SCHEMA });
         }
@@ -168,7 +169,7 @@ impl CommonState {
             meta.run = self.run;
             meta.generation = (meta.generation + 1).max(now);
             meta.hold_until = now + HOLD_MS;
-        } else if now.saturating_sub(meta.heard) > HOLD_MS {
+        } else if comes_back && now.saturating_sub(meta.heard) > SILENT_MS {
             meta.hold_until = now + HOLD_MS;
         }
         meta.hold_until = meta.hold_until.min(now + HOLD_MS);
@@ -202,7 +203,7 @@ impl CommonNode {
 
 impl Shared for CommonNode {
     fn hello(&mut self) -> Result<ClusterState, Away> {
-        self.call(|state, _| state.greet())
+        self.call(|state, _| state.greet(true))
     }
 
     fn beat(&mut self, beat: &Beat) -> Result<ClusterState, Away> {

@@ -90,11 +90,14 @@ fn all_are_kept_from_taking_when_nobody_was_heard(place: &impl SharedPlace) {
     let (mut one, mut other) = (place.node(&id("one")), place.node(&id("other")));
     let generation = one.hello().expect("a hello").generation;
     for _ in 0..3 {
-        place.pass(SECOND);
-        assert_eq!(one.beat(&beat("one")).expect("a beat").hold, Duration::ZERO, "one is heard each second");
+        place.pass(SECOND * 3 / 2);
+        assert_eq!(one.beat(&beat("one")).expect("a beat").hold, Duration::ZERO, "one is heard, if late");
     }
+    place.pass(SECOND * 3 / 2);
     assert_eq!(other.hello().expect("a hello").hold, Duration::ZERO, "a newcomer need not wait");
-    place.pass(SECOND + Duration::from_millis(1));
+    place.pass(SECOND * 9);
+    assert_eq!(one.beat(&beat("one")).expect("a beat").hold, Duration::ZERO, "one never was away");
+    place.pass(SECOND * 2 + Duration::from_millis(1));
     let back = other.hello().expect("a hello");
     assert_eq!((back.hold, back.generation), (SECOND, generation), "all were away");
 }

@@ -2,10 +2,13 @@
 
 -- How long nothing is given once a generation begins or nobody was heard, so that all report first.
 local HOLD_MS = 1000
+-- Nodes that are well are heard each second, and somewhat later when they are busy.
+local SILENT_MS = 2000
 
 -- Notes that somebody was heard, and begins a generation if the server is not the one, or not as full, as it was. Returns
--- what a node is told, or the schema if that is newer than the one it knows: then nothing is written.
-local function greet(meta, run_id, known_schema, now)
+-- what a node is told, or the schema if that is newer than the one it knows: then nothing is written. A node that
+-- `comes_back` may be the first of many that were away.
+local function greet(meta, run_id, known_schema, now, comes_back)
   local is = redis.call('HMGET', meta, 'schema', 'run_id', 'gen', 'hold_until', 'heard')
   local schema = tonumber(is[1] or known_schema)
   if schema > tonumber(known_schema) then
@@ -16,7 +19,7 @@ local function greet(meta, run_id, known_schema, now)
     -- By the clock, so that a server that came back empty does not begin with a number that was there before.
     gen = math.max(gen + 1, now)
     hold_until = now + HOLD_MS
-  elseif now - heard > HOLD_MS then
+  elseif comes_back and now - heard > SILENT_MS then
     hold_until = math.max(hold_until, now + HOLD_MS)
   end
   -- A clock that was set back is not to hold for hours.
