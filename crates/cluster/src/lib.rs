@@ -32,6 +32,7 @@ mod away;
 mod bucket;
 mod common;
 mod fact;
+mod millis;
 mod node;
 mod password;
 mod server;

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     bucket::{AnyDraw, AnyDrawn, BucketName, BucketScope, Draw, Drawn},
+    millis::millis,
     node::NodeId,
 };
 
@@ -23,7 +24,7 @@ impl CommonState {
             node,
             have: Some(draw.have.counted()),
             want: draw.want.counted(),
-            lives_ms: millis(draw.lives),
+            lives_ms: counted_millis(draw.lives),
             day_ends: draw.day_ends_ms.map_or(0, |ends| i64::try_from(ends).unwrap_or(i64::MAX)),
             day_used: draw.day_used.map(|used| i64::try_from(used).unwrap_or(i64::MAX)),
             reports: draw.reports(),
@@ -56,7 +57,7 @@ impl CommonState {
                 node,
                 have: None,
                 want: (rest, (want_tokens * rest + want - 1) / want),
-                lives_ms: millis(draw.lives),
+                lives_ms: counted_millis(draw.lives),
                 day_ends: 0,
                 day_used: None,
                 reports: Vec::new(),
@@ -74,7 +75,8 @@ impl CommonState {
     pub(super) fn close(&mut self, name: &BucketName, time: Duration) {
         let now = i64::try_from(self.now_ms).unwrap_or(i64::MAX);
         let bucket = self.buckets.entry(name.clone()).or_default();
-        bucket.closed_until = if time.is_zero() { 0 } else { bucket.closed_until.max(now + millis(time)) };
+        bucket.closed_until =
+            if time.is_zero() { 0 } else { bucket.closed_until.max(now + counted_millis(time)) };
         let at = bucket.closed_until;
         self.open.entry(name.scope().clone()).or_default().insert(name.owner().into(), at);
     }
@@ -113,6 +115,6 @@ impl CommonState {
     }
 }
 
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX).clamp(1, 366 * 86_400_000)
+fn counted_millis(time: Duration) -> i64 {
+    i64::try_from(millis(time)).unwrap_or(i64::MAX)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::CommonState;
 use crate::{
     away::Away,
+    millis::millis,
     node::{Beat, ClusterMember, ClusterState, NodeId},
     shared::ClaimReply,
 };
@@ -36,7 +37,7 @@ impl CommonState {
         if self.claims.get(site).is_some_and(|(holder, _)| holder != node) {
             return ClaimReply::Taken;
         }
-        let until = now + u64::try_from(patience.as_millis()).unwrap_or(u64::MAX / 2);
+        let until = now + millis(patience);
         self.claims.insert(site.to_owned(), (node.clone(), until));
         ClaimReply::Won
     }

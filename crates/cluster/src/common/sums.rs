@@ -7,6 +7,7 @@ use std::{
 
 use super::CommonState;
 use crate::{
+    millis::millis,
     node::NodeId,
     sums::{AddReply, Addition},
 };
@@ -52,8 +53,4 @@ impl CommonState {
         let (key, until) = self.creations.get(caller)?;
         (*until > self.now_ms).then(|| key.clone())
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 366 * 86_400_000)
 }

@@ -7,11 +7,11 @@ use redis::{Cmd, Value};
 use super::{
     Redis,
     connection::{RedisConnection, read},
-    members::millis,
 };
 use crate::{
     away::Away,
     bucket::{AnyDraw, AnyDrawn, BucketName, Counted, Draw, Drawn},
+    millis::millis,
 };
 
 impl Redis {

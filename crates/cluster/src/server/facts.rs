@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use redis::{Value, cmd};
 
-use super::{Redis, connection::RedisConnection, members::millis};
+use super::{Redis, connection::RedisConnection};
 use crate::{
     away::Away,
     fact::{Fact, FactId, KnownFacts, PlacedFact, Reading, TellReply},
+    millis::millis,
     node::NodeId,
 };
 

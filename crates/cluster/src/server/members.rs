@@ -11,6 +11,7 @@ use super::{
 use crate::{
     SCHEMA,
     away::Away,
+    millis::millis,
     node::{Beat, ClusterMember, ClusterState, Generation, NodeId},
     shared::ClaimReply,
 };
@@ -96,11 +97,6 @@ impl Redis {
     pub(super) fn drop_claim(&self, connection: &mut RedisConnection, site: &str) -> Result<(), Away> {
         self.scripts.release.run(connection, &[self.names.claim(site)], &self.node.as_str())
     }
-}
-
-/// Returns a time as the server takes it: at least one millisecond, at most a year.
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 366 * 86_400_000)
 }
 
 /// Reads what `greet` answers.

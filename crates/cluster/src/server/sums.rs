@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use redis::cmd;
 
-use super::{Redis, connection::RedisConnection, members::millis};
+use super::{Redis, connection::RedisConnection};
 use crate::{
     away::Away,
+    millis::millis,
     sums::{AddReply, Addition},
 };
 
