@@ -3,7 +3,7 @@
 
 use super::{
     job::Job,
-    upload::{path_of, upload_id},
+    upload::{path_of, seal, upload_id},
 };
 use crate::{
     binding::{Binding, Maker, ledger_name},
@@ -117,13 +117,15 @@ impl Learner {
         }
         let (Some(Covered { id, path }), Some(token)) = (covered, fresh) else { return false };
         let now = Utc::now();
+        // One that cannot be sealed cannot be kept: its client begins the upload again.
+        let address = seal(&format!("{path}?upload_id={id}"), &token);
         self.ledger.hold(Holding {
             name: sealed("uploads", &token),
             key: self.key.fingerprint().to_owned(),
             project: self.key.project().map(str::to_owned),
             caller: Some(self.caller.to_string()),
             expires: Some(now + UPLOAD_LIFE),
-            address: Some(format!("{path}?upload_id={id}")),
+            address,
             made: now,
         });
         true

@@ -49,7 +49,7 @@ pub struct Holding {
     pub caller: Option<String>,
     /// From then on it is gone; `None`: it is there for as long as Google keeps it.
     pub expires: Option<DateTime<Utc>>,
-    /// Of an upload session: where it goes upstream, path and query without a key. Google lets in whoever knows it.
+    /// Of an upload session: where it goes upstream, sealed, since Google lets in whoever knows it.
     pub address: Option<String>,
     /// When it was made, or became known.
     pub made: DateTime<Utc>,

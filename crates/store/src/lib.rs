@@ -5,8 +5,8 @@
 //! failed.
 //!
 //! Secrets stay out of all but the vault, which has its own file and its own rules: a record or a holding names keys and callers by their ids, and a caller never puts a key, a token, or
-//! a part of one into an id, a body or a name. The one exception is the address of an upload session, with which Google
-//! lets anyone go on with that upload; it is of use as long as the upload. The databases are not encrypted.
+//! a part of one into an id, a body or a name; the address of an upload session, with which Google
+//! lets anyone go on with that upload, it seals. The databases are not encrypted.
 //!
 //! # What can be lost
 //!

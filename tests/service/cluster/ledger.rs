@@ -62,7 +62,7 @@ async fn a_file_made_through_one_gateway_is_used_listed_and_deleted_through_othe
         for n in 0..3 {
             assert_eq!(
                 gateways.caller(n, "alice").send("GET", &path, &Value::Null).await.status,
-                404,
+                403,
                 "deleted"
             );
         }

@@ -3,9 +3,11 @@
 
 mod address;
 mod body_stream;
+mod sealing;
 mod session;
 
 pub(super) use address::{path_of, upload_id};
 pub use body_stream::{BodyStream, BrokenOff};
+pub(super) use sealing::seal;
 pub use session::is_under_way;
 pub(super) use session::session;

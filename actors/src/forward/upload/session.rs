@@ -1,6 +1,9 @@
 //! The session of an upload that is under way, found by the token in the address that its client was given.
 
-use super::address::{path_of, upload_id, upload_id_in};
+use super::{
+    address::{path_of, upload_id, upload_id_in},
+    sealing::open,
+};
 use crate::ledger::{Holding, Ledger, LedgerSilent, sealed};
 use gemini::path::{Surface, Target};
 
@@ -21,12 +24,14 @@ pub(in crate::forward) async fn session(
 ) -> Result<Option<Holding>, LedgerSilent> {
     let Some(token) = token(target) else { return Ok(None) };
     let Some(holding) = ledger.find(&sealed("uploads", token)).await? else { return Ok(None) };
-    let Some(address) = holding.address.as_deref() else { return Ok(None) };
+    let Some(address) = holding.address.as_deref().and_then(|kept| open(kept, token)) else {
+        return Ok(None);
+    };
     // A proxy may have taken a prefix off the path that the client was given.
-    if !path_of(address).ends_with(&target.path) {
+    if !path_of(&address).ends_with(&target.path) {
         return Ok(None);
     }
-    let Some(id) = upload_id(address) else { return Ok(None) };
+    let Some(id) = upload_id(&address) else { return Ok(None) };
     let token = token.to_owned();
     target.query = target.query.as_ref().map(|query| query.replacen(&token, id, 1));
     Ok(Some(holding))
