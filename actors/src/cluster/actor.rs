@@ -5,6 +5,7 @@
 use super::{
     ClusterShared, NAME, Presence,
     agreement::{self, Agreement},
+    slices::{self, DaysTold},
 };
 use crate::{
     health::{Health, State},
@@ -12,7 +13,7 @@ use crate::{
     supervisor::{Child, Intensity, Link, supervise},
 };
 use actix::{Actor, AsyncContext, Context, Handler, Message};
-use gemini_balance_cluster::{Away, Beat, ClaimReply, ClusterState, Shared, TellReply};
+use gemini_balance_cluster::{Away, Beat, ClaimReply, ClusterState, Generation, Shared, TellReply};
 use keypool::Company;
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -40,6 +41,9 @@ pub struct ClusterActor {
     /// Whether others wait to see how far this gateway has read.
     is_watched: bool,
     has_left: bool,
+    /// In which generation it has drawn last.
+    drew_in: Option<Generation>,
+    days: DaysTold,
 }
 
 /// Something lies in the outbox.
@@ -67,6 +71,7 @@ pub(super) fn start(
     let factory = move || {
         // What a former life was telling may not have arrived.
         cluster.outbox.give_back();
+        cluster.outbox.has_drawn();
         ClusterActor {
             shared: (cluster.connect)(),
             cluster: Arc::clone(&cluster),
@@ -74,6 +79,8 @@ pub(super) fn start(
             beat_at: None,
             is_watched: false,
             has_left: false,
+            drew_in: None,
+            days: DaysTold::default(),
         }
     };
     supervise(arbiter, Child { name: NAME, mailbox: 16, intensity, factory }, Arc::clone(health))
@@ -86,6 +93,7 @@ impl ClusterActor {
         }
         if let Err(away) = self.try_turn() {
             self.cluster.outbox.give_back();
+            self.cluster.outbox.has_drawn();
             self.go_alone(&away);
         }
     }
@@ -103,6 +111,8 @@ impl ClusterActor {
         if self.beat_at.is_none_or(|at| at.elapsed() >= due) {
             self.beat()?;
         }
+        // First, since requests wait for it.
+        self.draw()?;
         self.tell()?;
         self.tell_notes()?;
         self.claim()
@@ -120,6 +130,7 @@ impl ClusterActor {
         company.generation = state.generation;
         drop(company);
         self.cluster.manager.keep_company(Company::Together);
+        self.see(state.generation);
         if was_away {
             self.cluster.health.set(NAME, State::Up, None);
         }
@@ -156,7 +167,7 @@ impl ClusterActor {
             settings: self.cluster.print.load().to_string(),
             since_ms: self.cluster.since_ms,
             applied: self.cluster.applied(),
-            load: String::new(),
+            load: slices::told_loads(self.cluster.outbox.loads()),
         };
         let state = self.shared.beat(&beat)?;
         self.cluster.set_clock(state.at_ms);
@@ -168,12 +179,69 @@ impl ClusterActor {
         company.members = members;
         company.read_at = Some(Instant::now());
         let agreement = agreement::look(&mut company, &self.cluster.node);
+        let there = company.members.iter().filter(|member| member.is_there()).count().max(1);
+        let weights = slices::weights(&self.cluster.outbox.loads(), &company.members);
         drop(company);
+        self.cluster.manager.weigh(u32::try_from(there).unwrap_or(u32::MAX), weights);
+        self.see(state.generation);
         match agreement {
             None => {}
             Some(Agreement::Lost(reason)) => self.cluster.health.set(NAME, State::Degraded, Some(reason)),
             Some(Agreement::Back) => self.cluster.health.set(NAME, State::Up, None),
         }
+        Ok(())
+    }
+
+    /// The shared state is of this generation. Another than before knows nothing of what was held and used.
+    fn see(&mut self, generation: Generation) {
+        let before = self.drew_in.replace(generation);
+        if before.is_some_and(|before| before != generation) && !self.cluster.manager.begins_anew() {
+            // It had no room for that now, and is told with the next answer.
+            self.drew_in = before;
+        }
+    }
+
+    /// Reports what was used of limits, and takes what is lent of them.
+    fn draw(&mut self) -> Result<(), Away> {
+        let draws = self.cluster.outbox.take_draws();
+        if draws.is_empty() {
+            return Ok(());
+        }
+        let ring = self.cluster.keys.ring();
+        let naming = self.cluster.naming(&ring);
+        let generation = self.drew_in.unwrap_or_default();
+        let named: Vec<_> = draws.iter().filter_map(|draw| Some((draw, naming.bucket_of(draw)?))).collect();
+        for (draw, bucket) in &named {
+            if let Some(full_for) = draw.full_for {
+                self.shared.close(bucket, full_for)?;
+            }
+        }
+        let asked: Vec<_> = named
+            .iter()
+            .map(|(draw, bucket)| naming.draw_of(draw, bucket.clone(), generation, &mut self.days))
+            .collect();
+        if asked.is_empty() {
+            self.cluster.outbox.has_drawn();
+            return Ok(());
+        }
+        let answers = match self.shared.take(&asked) {
+            Ok(answers) => answers,
+            Err(away) => {
+                self.days.forget(&asked);
+                return Err(away);
+            }
+        };
+        let newest = answers.iter().map(|answer| answer.generation).max();
+        let drawn: Vec<_> =
+            named.iter().zip(&answers).map(|((draw, _), answer)| slices::drawn_of(draw, answer)).collect();
+        if let Some(newest) = newest.filter(|newest| *newest != generation) {
+            // What was just said is not all that the new one has to know; what it gave is told again as held by nobody.
+            self.see(newest);
+            self.days.forget(&asked);
+        } else {
+            self.cluster.manager.drawn(drawn);
+        }
+        self.cluster.outbox.has_drawn();
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod note;
 mod outbox;
 mod reader;
 mod shared_ledger;
+mod slices;
 mod view;
 
 pub use actor::ClusterActor;
@@ -266,6 +267,7 @@ impl Cluster {
             failed: AtomicU64::new(0),
         });
         shared.manager.keep_company(Company::Alone);
+        shared.manager.weigh(settings.replicas.get(), Vec::new());
         shared.outbox.want_all();
         let link = actor::start(&on.says.handle(), &shared, intensity, &health);
         reader::start(&on.hears.handle(), &shared, link.clone(), intensity, health);

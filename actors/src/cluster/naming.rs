@@ -51,6 +51,14 @@ impl Naming<'_> {
         subject_text(&renamed(subject, |id| self.fingerprint(id))?)
     }
 
+    /// Returns what all gateways call a project, if its key is known.
+    pub(super) fn owner(&self, owner: &Owner) -> Option<Owner> {
+        match owner {
+            Owner::Key(key) => self.fingerprint(key).map(Owner::Key),
+            Owner::Project(_) | Owner::Number(_) => Some(owner.clone()),
+        }
+    }
+
     fn fingerprint(&self, id: &KeyId) -> Option<KeyId> {
         self.ring.find(id).map(|key| KeyId::from(key.fingerprint()))
     }

@@ -8,16 +8,18 @@
 
 use super::note::Note;
 use gemini_balance_cluster::FactId;
-use keypool::{Record, Subject};
+use keypool::{Draw, ModelLoad, Record, Subject};
 use std::{
     collections::HashMap,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+/// For how long what is said of the load holds.
+const LOADS_HOLD: Duration = Duration::from_secs(1);
 /// How many notes may wait.
 const MOST_NOTES: usize = 10_000;
 
@@ -31,6 +33,18 @@ pub(crate) struct Outbox {
     nudge: OnceLock<Nudge>,
     /// Whether all that holds is to be read anew.
     wants_all: AtomicBool,
+    /// Whether something is drawn, or waits to be.
+    is_drawing: AtomicBool,
+    drawing: Mutex<Drawing>,
+}
+
+/// What is to be drawn of limits, and what this gateway says of its load.
+#[derive(Default)]
+struct Drawing {
+    draws: Vec<Draw>,
+    loads: Vec<ModelLoad>,
+    /// When these were made.
+    loads_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -96,6 +110,45 @@ impl Outbox {
         for note in notes {
             words.notes.entry(note.subject()).or_insert(note);
         }
+    }
+
+    /// Tells whether something may be drawn: one call at a time.
+    pub(crate) fn may_draw(&self) -> bool {
+        !self.is_drawing.load(Ordering::Acquire)
+    }
+
+    /// This is to be drawn. `loads` is asked where what was said of it last is old.
+    pub(crate) fn draw(&self, draws: Vec<Draw>, loads: impl FnOnce() -> Vec<ModelLoad>) {
+        let has_any = !draws.is_empty();
+        let mut drawing = self.drawing();
+        if drawing.loads_at.is_none_or(|at| at.elapsed() >= LOADS_HOLD) {
+            (drawing.loads, drawing.loads_at) = (loads(), Some(Instant::now()));
+        }
+        drawing.draws = draws;
+        drop(drawing);
+        if has_any {
+            self.is_drawing.store(true, Ordering::Release);
+            self.nudge();
+        }
+    }
+
+    /// Takes what is to be drawn. Nothing more comes until it is [over](Self::has_drawn).
+    pub(super) fn take_draws(&self) -> Vec<Draw> {
+        std::mem::take(&mut self.drawing().draws)
+    }
+
+    /// What was drawn is answered, or will not be.
+    pub(super) fn has_drawn(&self) {
+        self.is_drawing.store(false, Ordering::Release);
+    }
+
+    /// What this gateway says of its load.
+    pub(super) fn loads(&self) -> Vec<ModelLoad> {
+        self.drawing().loads.clone()
+    }
+
+    fn drawing(&self) -> MutexGuard<'_, Drawing> {
+        self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This gateway wants to be the one that probes this, for so long at most.

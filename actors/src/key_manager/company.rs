@@ -6,7 +6,7 @@ use super::{KeyManager, KeyManagerActor};
 use crate::cluster::Outbox;
 use actix::{Context, Handler, Message};
 use gemini_balance_cluster::FactId;
-use keypool::{Company, Record, Subject};
+use keypool::{Company, Drawn, ModelWeight, Record, Subject};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -40,6 +40,21 @@ pub(super) struct Claimed {
     won: bool,
 }
 
+/// What the cluster has answered to what was drawn.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(super) struct TakeDrawn(Vec<Drawn>);
+
+/// The store of slices knows nothing any more.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(super) struct NewGeneration;
+
+/// How many gateways there are, and how the load is spread over them.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(super) struct Weigh(u32, Vec<ModelWeight>);
+
 impl KeyManager {
     /// What other gateways are to know.
     pub(crate) fn outbox(&self) -> Arc<Outbox> {
@@ -57,6 +72,22 @@ impl KeyManager {
     pub(crate) fn claimed(&self, subject: Subject, won: bool) {
         // One that finds no room is asked for again.
         self.link.nudge(Claimed { subject, won });
+    }
+
+    /// Gives the pool what was drawn. Whether there was room for it: what finds none is held for lost.
+    pub(crate) fn drawn(&self, replies: Vec<Drawn>) -> bool {
+        self.link.nudge(TakeDrawn(replies))
+    }
+
+    /// Tells the pool that what was shared of limits is counted anew. Whether there was room for it.
+    pub(crate) fn begins_anew(&self) -> bool {
+        self.link.nudge(NewGeneration)
+    }
+
+    /// Tells the pool how many gateways there are, and what its part is.
+    pub(crate) fn weigh(&self, gateways: u32, weights: Vec<ModelWeight>) {
+        // It is said again each second.
+        self.link.nudge(Weigh(gateways, weights));
     }
 
     /// Has the pool take facts over; whether it has.
@@ -80,6 +111,16 @@ impl KeyManagerActor {
             Company::Alone => self.pool.alone(now, &mut self.effects),
         }
     }
+
+    /// Leaves in the outbox what is to be drawn, unless something is being drawn already.
+    pub(super) fn draw(&mut self) {
+        if self.pool.company() != Company::Together || !self.shared.outbox.may_draw() {
+            return;
+        }
+        let now = self.shared.clock.now();
+        let draws = self.pool.draws(now);
+        self.shared.outbox.draw(draws, || self.pool.loads(now));
+    }
 }
 
 impl Handler<KeepCompany> for KeyManagerActor {
@@ -89,6 +130,34 @@ impl Handler<KeepCompany> for KeyManagerActor {
         self.take_reports();
         self.stand_as(company);
         self.perform(ctx);
+    }
+}
+
+impl Handler<TakeDrawn> for KeyManagerActor {
+    type Result = ();
+
+    fn handle(&mut self, TakeDrawn(replies): TakeDrawn, ctx: &mut Context<Self>) {
+        self.take_reports();
+        self.pool.drawn(replies, self.shared.clock.now(), &mut self.effects);
+        self.perform(ctx);
+    }
+}
+
+impl Handler<NewGeneration> for KeyManagerActor {
+    type Result = ();
+
+    fn handle(&mut self, NewGeneration: NewGeneration, ctx: &mut Context<Self>) {
+        self.take_reports();
+        self.pool.new_generation(self.shared.clock.now(), &mut self.effects);
+        self.perform(ctx);
+    }
+}
+
+impl Handler<Weigh> for KeyManagerActor {
+    type Result = ();
+
+    fn handle(&mut self, Weigh(gateways, weights): Weigh, _: &mut Context<Self>) {
+        self.pool.weigh(gateways, &weights);
     }
 }
 

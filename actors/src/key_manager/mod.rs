@@ -317,6 +317,7 @@ impl KeyManagerActor {
                     Effect::Tell(record) => self.shared.outbox.tell(record),
                     Effect::Claim(subject, patience) => self.shared.outbox.claim(subject, patience),
                     Effect::Release(subject) => self.shared.outbox.release(subject),
+                    Effect::Draw => self.draw(),
                     Effect::WakeAt(at) => self.wake_at(at, ctx),
                     Effect::Log(event) => {
                         self.shared.events.note(&event);
@@ -366,6 +367,7 @@ impl Actor for KeyManagerActor {
         ctx.run_interval(BOOK_EVERY, |actor, ctx| {
             actor.take_reports();
             actor.perform(ctx);
+            actor.draw();
         });
     }
 }

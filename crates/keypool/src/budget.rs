@@ -7,6 +7,7 @@ use gemini::fault::Quota;
 use meter::{Amount, Gauge, Minute, Now, Parted, Second, daily_reset, opening};
 
 use crate::limit::{Caps, gauge_of};
+use crate::slice::Share;
 
 /// How long a limit is believed that no refusal has confirmed: tiers change. No request goes out beyond a known limit,
 /// so nothing but time can show that it was raised.
@@ -21,6 +22,8 @@ pub(crate) struct Budget {
     pub learnt: [Option<Learnt>; Gauge::ALL.len()],
     pub minute: Box<Minute>,
     pub day: Day,
+    /// This node's part in it, where other nodes have one.
+    pub share: Option<Box<Share>>,
     /// Whether something changed since it was last kept.
     pub dirty: bool,
 }
@@ -64,6 +67,7 @@ impl Budget {
             learnt: [None; Gauge::ALL.len()],
             minute: Box::new(Minute::new()),
             day: Day::default(),
+            share: None,
             dirty: false,
         }
     }
@@ -103,6 +107,9 @@ impl Budget {
         self.minute.add(second, second, Amount { requests: 1, tokens });
         self.begin_day(now);
         self.day.requests += 1;
+        if let Some(share) = &mut self.share {
+            share.book(tokens, now.mono);
+        }
         Booking { at: now.mono, tokens }
     }
 
@@ -110,24 +117,27 @@ impl Budget {
     pub(crate) fn settle(&mut self, booking: Booking, spent: Spent, now: Duration) -> bool {
         let Booking { at, tokens } = booking;
         let (second, now) = (Second::of(at), Second::of(now));
-        match spent {
-            Spent::Nothing => {
-                self.minute.take_back(second, now, Amount { requests: 1, tokens });
-                if self.day.began <= at {
-                    self.day.requests = self.day.requests.saturating_sub(1);
-                }
-                true
-            }
-            Spent::Tokens(Some(actual)) if actual > tokens => {
-                self.minute.add(second, now, Amount { requests: 0, tokens: actual - tokens });
-                false
-            }
-            Spent::Tokens(Some(actual)) if actual < tokens => {
-                self.minute.take_back(second, now, Amount { requests: 0, tokens: tokens - actual });
-                true
-            }
-            Spent::Tokens(_) => false,
+        let nothing = Amount::default();
+        let (more, less) = match spent {
+            Spent::Nothing => (nothing, Amount { requests: 1, tokens }),
+            Spent::Tokens(Some(actual)) => (
+                Amount { requests: 0, tokens: actual.saturating_sub(tokens) },
+                Amount { requests: 0, tokens: tokens.saturating_sub(actual) },
+            ),
+            Spent::Tokens(None) => return false,
+        };
+        let less_of_day = if self.day.began <= at { less.requests } else { 0 };
+        if more != nothing {
+            self.minute.add(second, now, more);
         }
+        if less != nothing {
+            self.minute.take_back(second, now, less);
+        }
+        self.day.requests = self.day.requests.saturating_sub(less_of_day);
+        if let Some(share) = &mut self.share {
+            share.correct(at, more, less, less_of_day);
+        }
+        less != nothing
     }
 
     /// Takes what a refusal says of a limit: that it is used up, and perhaps what it is. `hint` is when there will be
@@ -142,6 +152,17 @@ impl Budget {
             self.learnt[gauge as usize] = Some(Learnt { limit, until: now.mono + BELIEVED });
         }
         let limit = self.caps(now.mono)[gauge as usize]?;
+        if let Some(share) = &mut self.share {
+            // The store counts for all nodes, and is told that it has counted too little.
+            let until = match gauge {
+                Gauge::Rpd if daily_reset::since_last(now.wall) >= RESET_GRACE => {
+                    daily_reset::end_of_day(now)
+                }
+                _ => now.mono + hint.unwrap_or_default(),
+            };
+            share.is_full(until);
+            return news;
+        }
         let second = Second::of(now.mono);
         let used = self.minute.total(second);
         // Somebody else uses the project too. What they used ends to count when Google says that there is room.

@@ -61,8 +61,8 @@ struct Report<'a> {
 }
 
 impl Desk {
-    /// A key for this request, if it may have one and one may be leased now.
-    pub(crate) fn ask(&mut self, request: &LeaseRequest, now: Now) -> DeskAnswer {
+    /// A key for this request, which has waited so long, if it may have one and one may be leased now.
+    pub(crate) fn ask(&mut self, request: &LeaseRequest, waited: Duration, now: Now) -> DeskAnswer {
         if let Some(back_in) = self.route.refuses(now.mono) {
             return DeskAnswer::Refused(Refusal::RouteDown { back_in });
         }
@@ -72,7 +72,7 @@ impl Desk {
         if let Some(refusal) = breaker.and_then(|breaker| breaker.refuses(request.retry, now.mono)) {
             return DeskAnswer::Refused(refusal);
         }
-        let room = counters.headroom(model, request, now.mono);
+        let room = counters.headroom(model, request, waited, now.mono);
         let rotation = model.map_or_else(|| self.selector.fresh(), |model| counters.rotation(model));
         match self.selector.choose(&self.roster, request, room, rotation) {
             Some((key, choice)) => {

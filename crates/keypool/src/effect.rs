@@ -30,6 +30,9 @@ pub enum Effect {
     Claim(Subject, Duration),
     /// Give back what was claimed, if this node still has it; what was told before is to be told first.
     Release(Subject),
+    /// Somebody waits for a slice: make a call to the store with [`Pool::draws`](crate::Pool::draws) now, or when the one that is
+    /// under way is answered. Only a pool in company says so.
+    Draw,
     /// Call [`Pool::wake`](crate::Pool::wake) at this monotonic time; replaces the alarm set before. Too early or too
     /// often is harmless.
     WakeAt(Duration),

@@ -34,6 +34,9 @@ impl Pool {
             desk.roster.company = company;
             let Roster { members, cooldowns, .. } = &mut desk.roster;
             cooldowns.keep_company(company, now.mono, members, &desk.settings);
+            desk.roster.counters.keep_company(company, now.mono);
+            // Other rules say who may have what.
+            desk.roster.cooldowns.stir();
         }
         self.wake(now, effects);
     }

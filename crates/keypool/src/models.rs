@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::breaker::Breaker;
 use crate::budget::Budget;
+use crate::demand::Demand;
+use crate::habit::Part;
 use crate::ids::{KeyIx, Model, ModelIx, ProjectIx};
 use crate::journal::{Journal, JournalPage};
 use crate::moves::Moves;
@@ -29,6 +31,10 @@ pub(crate) struct ModelState {
     unserved: Option<u64>,
     /// Where a limit is known.
     pub budgets: BTreeMap<ProjectIx, Budget>,
+    /// How much it is asked for, where other nodes share its budgets.
+    pub demand: Demand,
+    /// This node's part in it, where it was told.
+    pub part: Option<Part>,
 }
 
 /// What became of a key's leases for a model.
@@ -105,6 +111,8 @@ impl Models {
             breaker: Breaker::default(),
             rotation: Rotation::default(),
             budgets: BTreeMap::new(),
+            demand: Demand::default(),
+            part: None,
         };
         let model = if let Some(model) = self.free.pop() {
             self.states[model.position()] = state;
@@ -214,7 +222,8 @@ impl Models {
         for state in &mut self.states {
             let name = &state.name;
             state.budgets.retain(|project, budget| {
-                let keep = !budget.is_idle(now);
+                let shares = budget.share.as_ref().is_some_and(|share| share.is_in_use(now));
+                let keep = shares || !budget.is_idle(now);
                 if !keep && !budget.dirty {
                     journal.note(JournalPage::Limits(*project, name.clone()), now);
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::answer::Refusal;
 use crate::company::Company;
 use crate::cooldowns::Cooldown;
+use crate::counters::Headroom;
 use crate::ids::{KeyIx, ProjectIx};
 use crate::lease_request::{LeaseRequest, Reach};
 use crate::roster::Roster;
@@ -34,6 +35,8 @@ pub(crate) struct Hope {
     pub next: Option<Duration>,
     /// A key that only a probe keeps away which nobody has claimed.
     pub claim: Option<KeyIx>,
+    /// Whether a call to the store that gives out slices may bring one.
+    pub draw: bool,
 }
 
 /// What a request is told that gets no key now, when the first may be back then.
@@ -51,16 +54,17 @@ impl Roster {
         Refusal::Cooling { back_in: back_in(hope.back, now), quota }
     }
 
-    /// When this request may hope for a key, if none can be leased now.
-    pub(crate) fn outlook(&self, request: &LeaseRequest, now: Duration) -> Outlook {
+    /// When this request, which has waited so long, may hope for a key, if none can be leased now.
+    pub(crate) fn outlook(&self, request: &LeaseRequest, waited: Duration, now: Duration) -> Outlook {
+        let room = self.counters.headroom(self.counters.model(&request.model), request, waited, now);
         match &request.reach {
-            Reach::Any => self.outlook_among(self.members.iter().map(|(key, _)| key), request, now),
+            Reach::Any => self.outlook_among(self.members.iter().map(|(key, _)| key), request, room),
             Reach::ProjectOf(key) => self.find(key).map_or(Outlook::NoneLeft, |key| {
-                self.outlook_among(self.members.of(self.project(key)).iter().copied(), request, now)
+                self.outlook_among(self.members.of(self.project(key)).iter().copied(), request, room)
             }),
             Reach::Only(key) => self
                 .find(key)
-                .map_or(Outlook::NoneLeft, |key| self.outlook_among(std::iter::once(key), request, now)),
+                .map_or(Outlook::NoneLeft, |key| self.outlook_among(std::iter::once(key), request, room)),
         }
     }
 
@@ -68,10 +72,10 @@ impl Roster {
         &self,
         keys: impl Iterator<Item = KeyIx>,
         request: &LeaseRequest,
-        now: Duration,
+        room: Headroom<'_>,
     ) -> Outlook {
-        let Self { members, cooldowns, counters, .. } = self;
-        let room = counters.headroom(counters.model(&request.model), request, now);
+        let Self { members, cooldowns, .. } = self;
+        let now = room.now;
         let together = self.company == Company::Together;
         let mut outlook = Outlook::AllRetired;
         for ix in keys {
@@ -86,7 +90,7 @@ impl Roster {
                 .into_iter()
                 .chain(request.tools.iter().map(|tool| cooldowns.of_tool(project, tool)))
                 .flatten()
-                .try_fold(room.opens(project), |back, cooldown: &Cooldown| {
+                .try_fold(room.opens(project, members), |back, cooldown: &Cooldown| {
                     Some(back.max(cooldown.back_at(now)?))
                 });
             outlook = match (back, outlook) {
@@ -102,15 +106,20 @@ impl Roster {
                     let next = Some(back).filter(|back| *back > now);
                     // It is looked for where there may be one, and no further than the first.
                     let known = matches!(outlook, Outlook::Back(Hope { claim: Some(_), .. }));
-                    let may_claim = together && !known && room.opens(project) <= now;
+                    let may_claim = together && !known && room.opens(project, members) <= now;
                     let claim = may_claim.then(|| self.claimable(ix, request)).flatten().map(|_| ix);
+                    let admits = || {
+                        let of_tools = request.tools.iter().map(|tool| cooldowns.of_tool(project, tool));
+                        standing.into_iter().chain(of_tools).flatten().all(Cooldown::admits)
+                    };
+                    let draw = together && admits() && room.draws_from(project, members);
                     Outlook::Back(match outlook {
                         Outlook::Back(hope) => {
                             let first = if back < hope.back { Hope { back, project, ..hope } } else { hope };
                             let next = hope.next.into_iter().chain(next).min();
-                            Hope { next, claim: hope.claim.or(claim), ..first }
+                            Hope { next, claim: hope.claim.or(claim), draw: hope.draw || draw, ..first }
                         }
-                        _ => Hope { back, project, next, claim },
+                        _ => Hope { back, project, next, claim, draw },
                     })
                 }
             };

@@ -25,6 +25,7 @@ use crate::roster::Roster;
 use crate::route::Route;
 use crate::select::Selector;
 use crate::settings::Settings;
+use crate::slice::DRAW_HOPE;
 use crate::snapshot::Snapshot;
 use crate::waiting::{Reply, Waiting};
 
@@ -55,6 +56,7 @@ impl Pool {
         let KeySet { keys, identities, .. } = keys.into();
         let mut roster = Roster::new(keys, &settings.limits)?;
         roster.cooldowns.seed_pauses(seed);
+        roster.counters.seed_sharing(seed);
         let selector = Selector::new(settings.strategy, &roster, &identities);
         let rng = fastrand::Rng::with_seed(seed);
         Ok(Self {
@@ -75,7 +77,7 @@ impl Pool {
     /// Asks for a key.
     pub fn lease(&mut self, request: &LeaseRequest, now: Now, effects: &mut Effects) -> Answer {
         self.begin(now, effects);
-        let answer = match self.desk.ask(request, now) {
+        let answer = match self.desk.ask(request, request.waited, now) {
             DeskAnswer::Granted(grant) => {
                 if self.desk.roster.cooldowns.unclaimed() > 0 {
                     self.desk.roster.claim_along(request, now, &self.desk.settings);
@@ -268,25 +270,30 @@ impl Pool {
     }
 
     fn wait_or_refuse(&mut self, request: &LeaseRequest, now: Now) -> Answer {
-        let hope = match self.desk.roster.outlook(request, now.mono) {
+        let hope = match self.desk.roster.outlook(request, request.waited, now.mono) {
             Outlook::Back(hope) => hope,
             Outlook::NoneLeft => return Answer::Refused(Refusal::NoneLeft),
             Outlook::AllRetired => return Answer::Refused(Refusal::AllRetired),
         };
-        let Hope { back, next, claim, .. } = hope;
+        let Hope { back, next, claim, draw, .. } = hope;
         if let Some(key) = claim {
             self.desk.roster.claim_for(key, request, now, &self.desk.settings);
         }
+        if draw {
+            self.desk.roster.counters.want_draw(now.mono);
+        }
         let settings = &self.desk.settings;
-        let may_wait = settings.max_wait.saturating_sub(request.waited);
-        if !request.may_wait || may_wait.is_zero() || back > now.mono + may_wait {
+        // That something is drawn is worth a moment for whoever would rather not wait.
+        let longest = if draw && !request.may_wait { DRAW_HOPE } else { settings.max_wait };
+        let may_wait = longest.saturating_sub(request.waited);
+        if !(request.may_wait || draw) || may_wait.is_zero() || back > now.mono + may_wait {
             return Answer::Refused(self.desk.roster.cooling(request, hope, now.mono));
         }
         if self.waiting.len() >= settings.max_waiting {
             return Answer::Refused(Refusal::QueueFull { back_in: back_in(back, now.mono) });
         }
         self.opening = self.opening.into_iter().chain(next).min();
-        Answer::Waiting(self.waiting.join(request.clone(), now.mono + may_wait))
+        Answer::Waiting(self.waiting.join(request.clone(), now.mono, now.mono + may_wait))
     }
 
     /// Lets time pass, and serves those who wait.
@@ -298,7 +305,10 @@ impl Pool {
             *opening = attend(desk, waiting, now, effects);
         }
         while let Some((ticket, waiter)) = waiting.overdue(now.mono) {
-            let refusal = match desk.roster.outlook(&waiter.request, now.mono) {
+            let request = &waiter.request;
+            let waited = now.mono.saturating_sub(waiter.since);
+            let refusal = match desk.roster.outlook(request, waited, now.mono) {
+                Outlook::Back(hope) if !request.may_wait => desk.roster.cooling(request, hope, now.mono),
                 Outlook::Back(hope) => Refusal::WaitedTooLong { back_in: back_in(hope.back, now.mono) },
                 Outlook::NoneLeft => Refusal::NoneLeft,
                 Outlook::AllRetired => Refusal::AllRetired,
@@ -313,6 +323,9 @@ impl Pool {
         roster.write_up(now, effects);
         if roster.company.is_shared() {
             roster.tell_of_claims(&self.desk.settings, effects);
+            if !self.waiting.is_empty() && roster.counters.take_draw_wish(now.mono) {
+                effects.push(Effect::Draw);
+            }
         }
         let (deadline, opening) =
             if self.waiting.is_empty() { (None, None) } else { (self.waiting.next_deadline(), self.opening) };
@@ -338,8 +351,9 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
     let mut opening: Option<Duration> = None;
     waiting.attend(effects, |waiter| {
         let request = &waiter.request;
+        let waited = now.mono.saturating_sub(waiter.since);
         if !known.as_ref().is_some_and(|(like, _)| like.wants_the_same(request)) {
-            match desk.ask(request, now) {
+            match desk.ask(request, waited, now) {
                 DeskAnswer::Granted(grant) => {
                     if let Some((_, outlook)) = &mut known {
                         *outlook = None;
@@ -352,9 +366,14 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
         }
         let (_, outlook) = known.get_or_insert_with(|| (request.clone(), None));
         let outlook = *outlook.get_or_insert_with(|| {
-            let outlook = desk.roster.outlook(request, now.mono);
-            if let Outlook::Back(Hope { claim: Some(key), .. }) = outlook {
-                desk.roster.claim_for(key, request, now, &desk.settings);
+            let outlook = desk.roster.outlook(request, waited, now.mono);
+            if let Outlook::Back(Hope { claim, draw, .. }) = outlook {
+                if let Some(key) = claim {
+                    desk.roster.claim_for(key, request, now, &desk.settings);
+                }
+                if draw {
+                    desk.roster.counters.want_draw(now.mono);
+                }
             }
             outlook
         });

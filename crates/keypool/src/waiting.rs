@@ -23,7 +23,8 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub request: LeaseRequest,
-    /// Monotonic.
+    /// Since when it waits, its earlier attempts counted in. Monotonic, as is `deadline`.
+    pub since: Duration,
     pub deadline: Duration,
 }
 
@@ -47,10 +48,11 @@ impl Waiting {
         self.waiters.is_empty()
     }
 
-    pub(crate) fn join(&mut self, request: LeaseRequest, deadline: Duration) -> Ticket {
+    pub(crate) fn join(&mut self, request: LeaseRequest, now: Duration, deadline: Duration) -> Ticket {
         let number = self.next;
         self.next += 1;
-        self.waiters.insert(number, Waiter { request, deadline });
+        let since = now.saturating_sub(request.waited);
+        self.waiters.insert(number, Waiter { request, since, deadline });
         self.deadlines.push(Reverse((deadline, number)));
         Ticket { epoch: self.epoch, number }
     }
@@ -70,6 +72,11 @@ impl Waiting {
                 false
             }
         });
+    }
+
+    /// Returns what those who wait want, in the order of arrival.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = &LeaseRequest> {
+        self.waiters.values().map(|waiter| &waiter.request)
     }
 
     /// Changes what each of those who wait wants.

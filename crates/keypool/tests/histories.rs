@@ -388,7 +388,7 @@ impl Account {
                     self.closed.insert(subject, Duration::MAX);
                 }
                 Effect::Persist(_) | Effect::Log(_) | Effect::WakeAt(_) => {}
-                effect @ (Effect::Tell(_) | Effect::Claim(..) | Effect::Release(_)) => {
+                effect @ (Effect::Tell(_) | Effect::Claim(..) | Effect::Release(_) | Effect::Draw) => {
                     panic!("there are no other nodes: {effect:?}")
                 }
             }

@@ -8,6 +8,7 @@ use gemini::fault::{Fault, Wait};
 use meter::{Amount, Gauge, Now, Second};
 
 use super::Counters;
+use super::sharing::SharedView;
 use crate::budget::{BELIEVED, Booking, Budget, Learnt, Spent};
 use crate::effect::{Effect, Effects, Event};
 use crate::fact::SAME_MOMENT;
@@ -32,6 +33,8 @@ pub(crate) struct Headroom<'a> {
     /// A limit of input tokens that the request alone exceeds, and its model.
     exceeds: Option<(u64, &'a Model)>,
     limits: &'a [Limit],
+    /// Where other nodes share the budgets.
+    shared: Option<SharedView<'a>>,
     pub now: Duration,
 }
 
@@ -49,27 +52,40 @@ impl Headroom<'_> {
     }
 
     /// Returns when the project has room: now, or later.
-    pub(crate) fn opens(&self, project: ProjectIx) -> Duration {
+    pub(crate) fn opens(&self, project: ProjectIx, members: &Members) -> Duration {
         let budget = self.budgets.and_then(|budgets| budgets.get(&project));
-        budget.map_or(self.now, |budget| budget.opens(self.tokens, self.now))
+        match &self.shared {
+            None => budget.map_or(self.now, |budget| budget.opens(self.tokens, self.now)),
+            Some(shared) => shared.opens(budget, members.label(project), self.limits, self.tokens, self.now),
+        }
+    }
+
+    /// Says whether a project that has no room now may have some by a call to the store that gives out slices.
+    pub(crate) fn draws_from(&self, project: ProjectIx, members: &Members) -> bool {
+        let budget = self.budgets.and_then(|budgets| budgets.get(&project));
+        let draws = self.shared.as_ref().is_some_and(|shared| shared.draws_from(budget, self.now));
+        draws && self.opens(project, members) > self.now
     }
 
     pub(crate) fn has(&self, project: ProjectIx, members: &Members) -> bool {
-        self.may_hold(project, members) && self.opens(project) <= self.now
+        self.may_hold(project, members) && self.opens(project, members) <= self.now
     }
 }
 
 impl Counters {
+    /// Returns which projects have room for a request that has waited so long.
     pub(crate) fn headroom<'a>(
         &'a self,
         model: Option<ModelIx>,
         request: &'a LeaseRequest,
+        waited: Duration,
         now: Duration,
     ) -> Headroom<'a> {
         let budgets =
             model.map(|model| &self.models.get(model).budgets).filter(|budgets| !budgets.is_empty());
         let exceeds = request.exceeds.map(|limit| (limit, &request.model));
-        Headroom { budgets, tokens: request.input_tokens, exceeds, limits: &self.limits, now }
+        let shared = self.shared_view(model, request, waited, now);
+        Headroom { budgets, tokens: request.input_tokens, exceeds, limits: &self.limits, shared, now }
     }
 
     /// Counts a request where a limit is known.
@@ -90,9 +106,15 @@ impl Counters {
             if caps == Caps::default() {
                 return None;
             }
-            self.models.get_mut(model).budgets.insert(project, Budget::new(caps));
+            let budget = self.new_budget(caps, now.mono);
+            self.models.get_mut(model).budgets.insert(project, budget);
         }
-        let booking = self.models.get_mut(model).budgets.get_mut(&project)?.book(tokens, now);
+        let state = self.models.get_mut(model);
+        let budget = state.budgets.get_mut(&project)?;
+        if budget.share.is_some() {
+            state.demand.note(tokens);
+        }
+        let booking = budget.book(tokens, now);
         self.note_limits(project, model, now.mono);
         Some((project, booking))
     }
@@ -136,8 +158,11 @@ impl Counters {
             }
             let entered = self.enter(model, now.mono);
             let caps = self.configured(project, model, members);
-            let budgets = &mut self.models.get_mut(entered).budgets;
-            let budget = budgets.entry(project).or_insert_with(|| Budget::new(caps));
+            if !known {
+                let budget = self.new_budget(caps, now.mono);
+                self.models.get_mut(entered).budgets.insert(project, budget);
+            }
+            let Some(budget) = self.models.get_mut(entered).budgets.get_mut(&project) else { continue };
             if let Some((gauge, limit)) = budget.learn(quota, hint, now) {
                 let project = members.owner(project).clone();
                 let subject = Subject::Model { project, model: model.clone() };
@@ -175,8 +200,9 @@ impl Counters {
     ) -> bool {
         let caps = self.configured(project, model, members);
         let entered = self.enter(model, now.mono);
+        let fresh = self.new_budget(caps, now.mono);
         let budgets = &mut self.models.get_mut(entered).budgets;
-        let budget = budgets.entry(project).or_insert_with(|| Budget::new(caps));
+        let budget = budgets.entry(project).or_insert(fresh);
         let (before, mut is_news) = (budget.caps(now.mono), false);
         for (gauge, learnt) in limits.learnt.iter().filter_map(|heard| Learnt::stored(heard, now)) {
             let own = &mut budget.learnt[gauge as usize];
@@ -243,11 +269,16 @@ impl Counters {
     ) -> Vec<Subject> {
         let owner = members.owner(from);
         let mut former = Vec::new();
+        let fresh = self.new_budget(Caps::default(), now);
         for state in self.models.iter_mut() {
             let Some(budget) = state.budgets.remove(&from) else { continue };
             former.push(Subject::Limits { project: owner.clone(), model: state.name.clone() });
-            let heir = state.budgets.entry(to).or_insert_with(|| Budget::new(budget.configured));
+            let heir = state
+                .budgets
+                .entry(to)
+                .or_insert_with(|| Budget { configured: budget.configured, ..fresh.clone() });
             heir.merge(&budget, now);
+            heir.report_ring_of(&budget, now);
             if !std::mem::replace(&mut heir.dirty, true) {
                 self.journal.note(JournalPage::Limits(to, state.name.clone()), now);
             }

@@ -2,6 +2,8 @@
 //! as a whole. Decides nothing about keys; what cools is in `cooldowns`. The desk counts, the selector asks for headroom.
 
 mod budgets;
+mod draws;
+mod sharing;
 mod usage;
 
 use std::time::Duration;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use meter::{Now, Parted};
 
 pub(crate) use budgets::Headroom;
+pub(crate) use draws::Wants;
+use sharing::Sharing;
 
 use crate::breaker::{Breaker, Turn};
 use crate::budget::Budget;
@@ -43,6 +47,7 @@ pub(crate) struct Counters {
     journal: Journal,
     /// When budgets with nothing to say were last cleared away.
     tidied: Duration,
+    sharing: Sharing,
 }
 
 impl Counters {
@@ -54,6 +59,7 @@ impl Counters {
             limits: limits.into(),
             journal: Journal::default(),
             tidied: Duration::ZERO,
+            sharing: Sharing::default(),
         }
     }
 

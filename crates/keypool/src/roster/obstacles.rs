@@ -46,7 +46,8 @@ impl Roster {
         // Nearly always there is none, which must cost nothing.
         let mut keys = keys.peekable();
         keys.peek()?;
-        let room = self.counters.headroom(self.counters.model(&request.model), request, now);
+        let model = self.counters.model(&request.model);
+        let room = self.counters.headroom(model, request, request.waited, now);
         let mut passed = PassedOver::default();
         for key in keys.by_ref().take(most) {
             if let Some(found) = self.obstacle(key, request, room, now) {
@@ -115,7 +116,7 @@ impl Roster {
         if !room.may_hold(key.project, members) {
             return plain(Obstacle::TooSmall);
         }
-        let opens = room.opens(key.project);
+        let opens = room.opens(key.project, members);
         if opens > now {
             let back_in = Some(opens.saturating_sub(now));
             return Some(Found { obstacle: Obstacle::Full, reason: None, back_in });

@@ -1,0 +1,124 @@
+//! What a node may use of a shared budget while it cannot ask the others: in any minute what it used in the last one, what it
+//! holds, and its part of what was left when it was last told. Over all nodes that is hardly ever more than the limit. What goes
+//! beyond it is a chance that a request may take once; whether it may is told by how full the model's limits were.
+
+use std::time::Duration;
+
+use meter::Amount;
+
+use crate::limit::Caps;
+use crate::slice::{Left, Units};
+
+/// How old what was left may be to be counted on.
+const LEFT_COUNTS_FOR: Duration = Duration::from_secs(3);
+/// How long a request waits before it goes beyond habit, where limits were as full as `FULL`.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Up to how full limits had to be for a request to go beyond habit at once, and from when on it waits longest.
+const HALF_EMPTY: f64 = 0.5;
+const FULL: f64 = 0.9;
+
+/// What may be used: of a minute in any minute, of the day as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Habit {
+    pub minute: Amount,
+    /// Up to which count of this node's own requests of the day.
+    pub day: u64,
+}
+
+/// A node's part in what it shares.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Part {
+    /// Its part of the load of this model, from 0 to 1.
+    pub part: f64,
+    /// How full the limits of the model are over all nodes, 1 when they are spent.
+    pub full: f64,
+}
+
+impl Habit {
+    /// Returns what a node may use that has used so much in the last minute and today, holds a slice, and was told what was left.
+    pub(crate) fn of(
+        used: Amount,
+        today: u64,
+        held: Units,
+        left: Option<Left>,
+        part: f64,
+        now: Duration,
+    ) -> Self {
+        let fresh = left.filter(|left| now < left.at + LEFT_COUNTS_FOR).unwrap_or(Left::NOTHING);
+        let of_day = left.map_or(0, |left| left.units.day);
+        Self {
+            minute: Amount {
+                requests: used.requests + held.requests + share_of(fresh.units.requests, part),
+                tokens: used.tokens + held.tokens + share_of(fresh.units.tokens, part),
+            },
+            day: today + held.day + share_of(of_day, part),
+        }
+    }
+
+    /// Returns what a node may use that was never told anything: its part of the limits, by how many nodes there are.
+    pub(crate) fn by_number([rpm, tpm, rpd]: Caps, nodes: u32) -> Self {
+        let part = |limit: Option<u64>| limit.map_or(u64::MAX, |limit| limit / u64::from(nodes.max(1)));
+        Self { minute: Amount { requests: part(rpm), tokens: part(tpm) }, day: part(rpd) }
+    }
+
+    /// Returns of each figure the larger.
+    pub(crate) fn or_more(self, other: Self) -> Self {
+        Self {
+            minute: Amount {
+                requests: self.minute.requests.max(other.minute.requests),
+                tokens: self.minute.tokens.max(other.minute.tokens),
+            },
+            day: self.day.max(other.day),
+        }
+    }
+}
+
+impl Left {
+    const NOTHING: Self = Self { units: Units { requests: 0, tokens: 0, day: 0 }, at: Duration::ZERO };
+}
+
+impl Part {
+    /// Returns the part of a node of which nothing is known but how many there are: limits are taken to be full.
+    pub(crate) fn by_number(nodes: u32) -> Self {
+        Self { part: 1.0 / f64::from(nodes.max(1)), full: 1.0 }
+    }
+
+    /// Returns how long a request has to wait before it may go beyond habit.
+    pub(crate) fn wait_beyond(self) -> Duration {
+        let full = (self.full - HALF_EMPTY) / (FULL - HALF_EMPTY);
+        LONGEST_WAIT.mul_f64(full.clamp(0.0, 1.0))
+    }
+}
+
+/// The whole units in a part of so many.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a part of a limit, rounded down"
+)]
+pub(crate) fn share_of(units: u64, part: f64) -> u64 {
+    (units as f64 * part.clamp(0.0, 1.0)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_beyond_habit_waits_the_longer_the_fuller_the_limits_were() {
+        let wait = |full| Part { part: 1.0, full }.wait_beyond().as_millis();
+        assert_eq!([0.0, 0.5, 0.7, 0.9, 1.3].map(wait), [0, 0, 1_000, 2_000, 2_000]);
+    }
+
+    #[test]
+    fn what_was_left_counts_for_three_seconds_and_for_the_day_longer() {
+        let used = Amount { requests: 5, tokens: 50 };
+        let units = Units { requests: 10, tokens: 101, day: 8 };
+        let left = Some(Left { units, at: Duration::from_secs(10) });
+        let held = Units { requests: 1, tokens: 2, day: 3 };
+        let habit = |now| Habit::of(used, 20, held, left, 0.5, Duration::from_secs(now));
+        assert_eq!(habit(12), Habit { minute: Amount { requests: 11, tokens: 102 }, day: 27 });
+        assert_eq!(habit(13), Habit { minute: Amount { requests: 6, tokens: 52 }, day: 27 });
+    }
+}

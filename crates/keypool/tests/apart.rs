@@ -1,0 +1,281 @@
+//! Pools that cannot ask: that they serve on by habit, that Google hardly notices, and that they come together again.
+
+#![allow(clippy::unwrap_used, reason = "a test's set-up may panic")]
+
+mod buckets;
+mod stage;
+mod world;
+
+use std::time::Duration;
+
+use buckets::Buckets;
+use gemini::fault::{Kind, QuotaUnit, QuotaWindow, Wait};
+use keypool::{Answer, Effect, KeyId, LeaseRequest, Limit, ModelWeight, Outcome, Settings, Ticket, Tried};
+use stage::{MODEL, Stage, exact, keys, model, over};
+use world::{Setup, Trouble, World, mixed, ms, percent, rpm, secs, usable};
+
+/// A pool with one key for each limit, among so many nodes.
+fn pool(limit: &Limit, nodes: u32) -> Stage {
+    let mut stage = Stage::new(Settings { limits: vec![limit.clone()], ..exact() }, keys(1));
+    stage.pool.weigh(nodes, &[]);
+    stage
+}
+
+fn join(stage: &mut Stage) {
+    stage.pool.join(stage.now, &mut stage.effects);
+    stage.take();
+}
+
+fn alone(stage: &mut Stage) {
+    stage.pool.alone(stage.now, &mut stage.effects);
+    stage.take();
+}
+
+/// Makes a call to the store, and says how many buckets it spoke of.
+fn draw(stage: &mut Stage, store: &mut Buckets) -> usize {
+    let draws = stage.pool.draws(stage.now);
+    let replies: Vec<_> = draws.iter().map(|draw| store.take(0, draw, stage.now.mono)).collect();
+    stage.pool.drawn(replies, stage.now, &mut stage.effects);
+    stage.take();
+    draws.len()
+}
+
+fn is_granted(stage: &Stage, ticket: Ticket) -> bool {
+    stage.answers().iter().any(|(_, to, answer)| *to == ticket && answer.is_ok())
+}
+
+/// Leases as many as there are without waiting.
+fn lease_all(stage: &mut Stage) -> usize {
+    let request = LeaseRequest { may_wait: false, ..LeaseRequest::any(model(MODEL)) };
+    (0..1_000).take_while(|_| matches!(stage.ask(&request), Answer::Granted(_))).count()
+}
+
+#[test]
+fn one_that_may_not_wait_waits_for_a_slice_and_no_longer() {
+    let mut stage = pool(&rpm(5), 1);
+    join(&mut stage);
+    let request = LeaseRequest { may_wait: false, ..LeaseRequest::any(model(MODEL)) };
+    let Answer::Waiting(ticket) = stage.ask(&request) else { panic!("nothing was drawn yet") };
+    assert!(stage.said.iter().any(|(_, effect)| *effect == Effect::Draw));
+    assert_eq!(draw(&mut stage, &mut Buckets::default()), 1);
+    assert!(is_granted(&stage, ticket));
+
+    let mut stage = pool(&rpm(5), 1);
+    join(&mut stage);
+    let Answer::Waiting(ticket) = stage.ask(&request) else { panic!("nothing was drawn yet") };
+    stage.pass(ms(100));
+    let (at, to, answer) = stage.answers().remove(0);
+    assert_eq!((at, to, answer.is_err()), (secs(100) + ms(100), ticket, true), "the store does not answer");
+}
+
+#[test]
+fn only_one_call_is_asked_for_at_a_time() {
+    let mut stage = pool(&rpm(5), 1);
+    join(&mut stage);
+    let tickets = [stage.wait(MODEL), stage.wait(MODEL), stage.wait(MODEL)];
+    let asked = |stage: &Stage| stage.said.iter().filter(|(_, effect)| *effect == Effect::Draw).count();
+    assert_eq!(asked(&stage), 1);
+    draw(&mut stage, &mut Buckets::default());
+    assert!(tickets.iter().all(|ticket| is_granted(&stage, *ticket)), "one call for all who wait");
+    assert_eq!(asked(&stage), 1);
+}
+
+#[test]
+fn what_is_spent_is_reported_and_what_is_held_is_renewed_and_given_back() {
+    let mut stage = pool(&rpm(6_000), 1);
+    join(&mut stage);
+    let mut store = Buckets::default();
+    for _ in 0..20 {
+        (0..10).for_each(|_| {
+            stage.wait_or_lease();
+        });
+        draw(&mut stage, &mut store);
+        stage.pass(ms(250));
+    }
+    stage.pass(secs(1));
+    let draws = stage.pool.draws(stage.now);
+    assert!(draws[0].have.requests > 0, "for the load ahead: {draws:?}");
+    let replies = draws.iter().map(|draw| store.take(0, draw, stage.now.mono)).collect();
+    stage.pool.drawn(replies, stage.now, &mut stage.effects);
+    // Nobody comes any more: after some seconds nothing is held.
+    for _ in 0..40 {
+        stage.pass(ms(250));
+        draw(&mut stage, &mut store);
+    }
+    stage.pass(secs(1));
+    assert_eq!(stage.pool.draws(stage.now), [], "nothing is held, and nothing to say");
+}
+
+#[test]
+fn one_that_begins_alone_uses_its_part_of_the_limits_by_number() {
+    let mut stage = pool(&rpm(20), 4);
+    alone(&mut stage);
+    assert_eq!(lease_all(&mut stage), 5);
+    assert_eq!(stage.back_in(MODEL), secs(2), "then it may go beyond");
+}
+
+#[test]
+fn one_that_is_alone_uses_what_it_used_and_held_and_its_part_of_what_was_left() {
+    let mut stage = pool(&rpm(100), 2);
+    join(&mut stage);
+    let mut store = Buckets::default();
+    for _ in 0..10 {
+        stage.wait_or_lease();
+        draw(&mut stage, &mut store);
+    }
+    let load = stage.pool.loads(stage.now).remove(0);
+    assert_eq!((load.used, load.limit), (10, 100));
+    let weight = ModelWeight { model: model(MODEL), part: 0.25, full: 0.95 };
+    stage.pool.weigh(2, &[weight]);
+    alone(&mut stage);
+    let held = 90 - 88;
+    let more = lease_all(&mut stage);
+    assert!((22..=22 + held).contains(&more), "a quarter of what was left, and what it holds: {more}");
+    // In the next minute the same as in the last, and no more.
+    stage.pass(secs(61));
+    assert_eq!(lease_all(&mut stage), 10 + more);
+    assert_eq!(stage.pool.draws(stage.now), [], "and nothing is asked");
+    join(&mut stage);
+    let draws = stage.pool.draws(stage.now);
+    let spent: i64 = draws[0].spent.iter().map(|spend| spend.day).sum();
+    assert!(spent >= i64::try_from(10 + 2 * more - 10).unwrap(), "all that was spent alone: {draws:?}");
+}
+
+#[test]
+fn beyond_habit_a_request_goes_once_and_the_sooner_the_emptier_the_limits_were() {
+    for (full, wait) in [(0.4, 0), (0.7, 1_000), (1.0, 2_000)] {
+        let mut stage = pool(&rpm(20), 20);
+        join(&mut stage);
+        stage.wait_or_lease();
+        draw(&mut stage, &mut Buckets::default());
+        stage.pass(secs(5));
+        let weight = ModelWeight { model: model(MODEL), part: 0.0, full };
+        stage.pool.weigh(20, &[weight]);
+        alone(&mut stage);
+        let first = LeaseRequest::any(model(MODEL));
+        let retry = LeaseRequest { failed_on: Some(KeyId::from("k0")), ..first.clone() };
+        let Answer::Refused(_) = stage.ask(&LeaseRequest { may_wait: false, ..retry }) else {
+            panic!("a retry stays within habit")
+        };
+        let asked_at = stage.now.mono;
+        match stage.ask(&first) {
+            Answer::Granted(_) => assert_eq!(wait, 0),
+            Answer::Waiting(ticket) => {
+                stage.pass(secs(3));
+                let (at, to, answer) = stage.answers().pop().unwrap();
+                assert_eq!((to, answer.is_ok()), (ticket, true));
+                let waited = at.checked_sub(asked_at).unwrap();
+                assert!(waited.abs_diff(ms(wait)) < ms(1), "{waited:?}");
+            }
+            other @ Answer::Refused(_) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_refusal_closes_the_bucket_of_one_that_is_alone() {
+    let mut stage = pool(&rpm(20), 4);
+    alone(&mut stage);
+    let grant = stage.lease(MODEL);
+    let quota = [(QuotaUnit::Requests, QuotaWindow::Minute, Some(20))];
+    stage.settle(&grant, MODEL, over(Kind::QuotaMinute, Wait::For(secs(25)), &quota));
+    let request = LeaseRequest { may_wait: false, tried: Tried::new(), ..LeaseRequest::any(model(MODEL)) };
+    let Answer::Refused(refusal) = stage.ask(&request) else { panic!("it is full") };
+    assert!(refusal.back_in().unwrap() >= secs(25));
+}
+
+#[test]
+fn a_day_is_shared_by_what_was_left_of_it() {
+    let mut stage = pool(&Limit { rpd: Some(50), ..Limit::default() }, 2);
+    join(&mut stage);
+    let mut store = Buckets::default();
+    for _ in 0..10 {
+        stage.wait_or_lease();
+        draw(&mut stage, &mut store);
+    }
+    let weight = ModelWeight { model: model(MODEL), part: 0.5, full: 1.0 };
+    stage.pool.weigh(2, &[weight]);
+    stage.pass(secs(10));
+    alone(&mut stage);
+    let more = lease_all(&mut stage);
+    assert!((18..=20).contains(&more), "half of what was left: {more}");
+    stage.pass(secs(600));
+    assert_eq!(lease_all(&mut stage), 0, "for the whole day");
+}
+
+#[test]
+fn a_store_that_knows_nothing_is_told_the_whole_minute_once() {
+    let mut stage = pool(&rpm(100), 1);
+    join(&mut stage);
+    let mut store = Buckets::default();
+    for _ in 0..10 {
+        stage.wait_or_lease();
+        draw(&mut stage, &mut store);
+        stage.pass(secs(1));
+    }
+    stage.pool.new_generation(stage.now, &mut stage.effects);
+    stage.take();
+    let spent = |stage: &mut Stage| {
+        let draws = stage.pool.draws(stage.now);
+        draws.iter().flat_map(|draw| &draw.spent).map(|spend| spend.requests).sum::<i64>()
+    };
+    let draws = stage.pool.draws(stage.now);
+    assert_eq!(draws[0].have, keypool::Units::default());
+    let all: i64 = draws[0].spent.iter().map(|spend| spend.requests).sum();
+    assert_eq!(all, 10);
+    let replies = draws.iter().map(|draw| Buckets::default().take(0, draw, stage.now.mono)).collect();
+    stage.pool.drawn(replies, stage.now, &mut stage.effects);
+    stage.take();
+    assert_eq!(spent(&mut stage), 0);
+}
+
+impl Stage {
+    /// Asks for a key, and gives it back served when there is one at once.
+    fn wait_or_lease(&mut self) {
+        let answer = self.ask(&LeaseRequest::any(model(MODEL)));
+        if let Answer::Granted(grant) = answer {
+            self.settle(&grant, MODEL, Outcome::Success);
+        }
+    }
+}
+
+/// What came of a fault, and what came of the same time without one.
+fn with_and_without(trouble: Trouble, nodes: usize, load: f64) -> (World, World) {
+    let setup = Setup { bound: 0.02, ..Setup::of(mixed(40, 3), nodes, load) };
+    let world = World::new(Setup { fault: Some(trouble), ..setup.clone() }).run();
+    (world, World::new(setup).run())
+}
+
+#[track_caller]
+fn assert_hardly_noticed(trouble: Trouble, nodes: usize, load: f64, most_refused: f64, most_over: f64) {
+    let (with, without) = with_and_without(trouble, nodes, load);
+    let sums = with.in_trouble;
+    let usual = percent(without.sums.refused, without.sums.asked);
+    let refused = percent(sums.refused, sums.asked) - usual;
+    let over = percent(sums.over, sums.asked);
+    assert!(refused <= most_refused, "{refused:.2} % refused: {sums:?}");
+    assert!(over <= most_over, "{over:.2} % over: {sums:?}");
+    assert!(percent(sums.failed, sums.asked) <= 0.1, "{sums:?}");
+    assert_eq!(without.sums.over, 0);
+    assert!(usable(&without) - usable(&with) < 1.0);
+}
+
+const AWAY: Trouble = Trouble::Away { from: secs(100), lasts: secs(60), forgets: false };
+
+#[test]
+fn a_minute_without_the_store_is_hardly_noticed() {
+    assert_hardly_noticed(AWAY, 3, 0.9, 1.0, 10.0);
+    assert_hardly_noticed(AWAY, 3, 0.2, 0.1, 10.0);
+}
+
+#[test]
+fn a_store_that_comes_back_empty_is_told_what_was_spent() {
+    let failover = Trouble::Away { from: secs(100), lasts: Duration::from_millis(2_200), forgets: true };
+    assert_hardly_noticed(failover, 5, 0.9, 0.5, 0.5);
+}
+
+#[test]
+fn a_third_of_the_nodes_can_be_cut_off() {
+    let cut = Trouble::Cut { from: secs(100), lasts: secs(60), nodes: 2 };
+    assert_hardly_noticed(cut, 6, 0.9, 1.0, 5.0);
+}

@@ -1,0 +1,101 @@
+//! Slices of shared budgets: that no limit is passed while the store is heard, and that next to nothing is left unused.
+
+#![allow(clippy::unwrap_used, reason = "a test's set-up may panic")]
+
+mod buckets;
+mod world;
+
+use keypool::Limit;
+use proptest::prelude::*;
+use world::{Setup, Trouble, World, mixed, ms, percent, rpm, secs, usable};
+
+#[test]
+fn three_nodes_use_what_there_is_and_no_more() {
+    let world = World::new(Setup { bound: 0.0, ..Setup::of(mixed(20, 3), 3, 0.9) }).run();
+    let sums = world.sums;
+    assert_eq!(sums.over, 0, "{sums:?}");
+    assert!(usable(&world) > 99.0, "{sums:?}");
+    assert!(percent(sums.at_once, sums.asked) > 90.0, "{sums:?}");
+}
+
+#[test]
+fn fifty_unequal_nodes_use_nearly_all_of_few_limits() {
+    let world = World::new(Setup::of(mixed(10, 3), 50, 0.9)).run();
+    let sums = world.sums;
+    assert_eq!(sums.over, 0, "{sums:?}");
+    assert!(percent(sums.stranded, sums.asked) < 1.0, "{sums:?}");
+    assert!(usable(&world) > 98.0, "{sums:?}");
+}
+
+/// What the larger clusters use: `cargo test -p keypool --test sharing -- --ignored --nocapture`, better with
+/// `--config 'profile.dev.opt-level=2'`; a minute then.
+#[test]
+#[ignore = "large: see its doc"]
+fn large_clusters_use_nearly_all() {
+    let small = |projects: u64| (0..projects).map(|at| rpm(5 + at * 7 % 11)).collect::<Vec<_>>();
+    for (name, limits, nodes, load, least) in [
+        ("50 nodes on 1,000 limits", mixed(1_000, 3), 50, 0.9, 99.0),
+        ("50 nodes on 100 limits", mixed(100, 3), 50, 0.9, 98.5),
+        ("50 nodes on 100 small limits", small(100), 50, 0.9, 97.0),
+        ("50 nodes on 10 limits, 120 %", mixed(10, 3), 50, 1.2, 97.0),
+        ("3 nodes on 100 limits", mixed(100, 3), 3, 0.9, 98.0),
+    ] {
+        let world = World::new(Setup::of(limits, nodes, load)).run();
+        let sums = world.sums;
+        let at_once = percent(sums.at_once, sums.asked);
+        println!("{name}: {:.2} % usable, {at_once:.2} % at once, {sums:?}", usable(&world));
+        assert_eq!(sums.over, 0, "{name}");
+        assert!(usable(&world) >= least, "{name}");
+    }
+}
+
+fn limit() -> impl Strategy<Value = Limit> {
+    let requests = 1_u64..60;
+    prop_oneof![
+        4 => requests.clone().prop_map(rpm),
+        1 => (requests.clone(), 500_u64..5_000)
+            .prop_map(|(requests, tokens)| Limit { tpm: Some(tokens), ..rpm(requests) }),
+        1 => (requests, 5_u64..200).prop_map(|(requests, day)| Limit { rpd: Some(day), ..rpm(requests) }),
+        1 => (500_u64..5_000).prop_map(|tokens| Limit { tpm: Some(tokens), ..Limit::default() }),
+    ]
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let rates = (0.1_f64..1.6, 0.0_f64..1.5, 0.0_f64..0.3);
+    let answers = (0.0_f64..0.1, 0.0_f64..0.2);
+    (any::<u32>(), 2..6_usize, prop::collection::vec(limit(), 1..7), rates, answers).prop_map(
+        |(seed, nodes, limits, (load, uneven, bound), (lost, late))| Setup {
+            seed: seed.into(),
+            uneven,
+            bound,
+            tokens: 200,
+            lost,
+            late,
+            time: secs(150),
+            warm: secs(0),
+            ..Setup::of(limits, nodes, load)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever the load, and whatever answers of the store are lost or late.
+    #[test]
+    fn no_limit_is_passed_while_the_store_is_heard(setup in setup()) {
+        let sums = World::new(setup).run().sums;
+        prop_assert_eq!(sums.over, 0, "{:?}", sums);
+    }
+
+    /// What a node held that dies counts as spent; what it had not reported of a day is lost with it.
+    #[test]
+    fn no_minute_is_passed_when_a_node_dies(setup in setup(), at in 5_000..100_000_u64) {
+        let mut setup = Setup { fault: Some(Trouble::Kill { at: ms(at) }), ..setup };
+        for limit in &mut setup.limits {
+            limit.rpd = None;
+        }
+        let sums = World::new(setup).run().sums;
+        prop_assert_eq!(sums.over, 0, "{:?}", sums);
+    }
+}

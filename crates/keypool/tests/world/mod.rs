@@ -1,0 +1,687 @@
+//! Several pools on the same limits, with a store between them that gives out slices, and Google as the judge of all: a
+//! simulation by events, on the pool itself. What must come of it is for the tests to say.
+#![allow(dead_code, reason = "each test file uses its own part of the world")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::unchecked_time_subtraction,
+    reason = "loads and times of a simulation"
+)]
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::buckets::Buckets;
+use chrono::{DateTime, Utc};
+use gemini::fault::{Fault, Kind, Quota, QuotaUnit, QuotaWindow, Wait};
+use keypool::{
+    Answer, Draw, Drawn, Effect, Effects, Grant, KeyId, KeySpec, LeaseRequest, Limit, ModelWeight, Now,
+    Outcome, Pool, Reach, Record, Settings, Settlement, Subject, Ticket,
+};
+
+const MODEL: &str = "m";
+/// A call to the store that is not answered in this time has failed.
+const TIMEOUT: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(250);
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+pub(crate) const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+pub(crate) const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) nodes: usize,
+    /// Of each project.
+    pub(crate) limits: Vec<Limit>,
+    /// Requests of all nodes in a second.
+    pub(crate) rate: f64,
+    /// How unequal the nodes' loads are: 0 for equal.
+    pub(crate) uneven: f64,
+    /// Which part of the requests must go to a certain project.
+    pub(crate) bound: f64,
+    /// Input tokens of a request, at most.
+    pub(crate) tokens: u64,
+    /// Which part of the store's answers are lost, and which come late.
+    pub(crate) lost: f64,
+    pub(crate) late: f64,
+    pub(crate) time: Duration,
+    /// Before this nothing is measured.
+    pub(crate) warm: Duration,
+    pub(crate) fault: Option<Trouble>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Trouble {
+    /// The store is away from then on, so long; and has forgotten all when it is back.
+    Away { from: Duration, lasts: Duration, forgets: bool },
+    /// Some nodes do not reach it.
+    Cut { from: Duration, lasts: Duration, nodes: usize },
+    /// The first node dies.
+    Kill { at: Duration },
+}
+
+#[derive(Debug)]
+enum What {
+    Arrive { node: usize },
+    AtGoogle { node: usize, grant: Grant, request: LeaseRequest, tries: u32 },
+    AtStore { node: usize, draws: Vec<Draw>, sent: Duration, answer_takes: Duration, is_lost: bool },
+    Reply { node: usize, call: u64, replies: Vec<Drawn> },
+    Failed { node: usize, call: u64 },
+    Tick { node: usize },
+    Wake { node: usize },
+    Hear { node: usize, fact: Box<Record> },
+    Claimed { node: usize, subject: Subject, won: bool },
+    Weigh,
+    Begin(Trouble),
+    End(Trouble),
+}
+
+struct Event {
+    at: Duration,
+    order: u64,
+    what: What,
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+impl Eq for Event {}
+impl PartialOrd for Event {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Event {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// Google's own counts of one project: a true sliding minute by arrival, and the day.
+#[derive(Default)]
+struct Judge {
+    seen: VecDeque<(Duration, u64)>,
+    day: u64,
+}
+
+impl Judge {
+    /// `None` if the request is served, else the quota that is spent and how long it is until there is room.
+    fn ask(
+        &mut self,
+        limit: &Limit,
+        tokens: u64,
+        now: Duration,
+    ) -> Option<(QuotaUnit, QuotaWindow, Duration)> {
+        while self.seen.front().is_some_and(|(at, _)| *at + secs(60) <= now) {
+            self.seen.pop_front();
+        }
+        let used: u64 = self.seen.iter().map(|(_, tokens)| tokens).sum();
+        let opens = self.seen.front().map_or(secs(1), |(at, _)| *at + secs(60) - now);
+        if limit.rpm.is_some_and(|rpm| self.seen.len() as u64 >= rpm) {
+            return Some((QuotaUnit::Requests, QuotaWindow::Minute, opens));
+        }
+        if limit.tpm.is_some_and(|tpm| used + tokens > tpm) {
+            return Some((QuotaUnit::InputTokens, QuotaWindow::Minute, opens));
+        }
+        if limit.rpd.is_some_and(|rpd| self.day >= rpd) {
+            return Some((QuotaUnit::Requests, QuotaWindow::Day, secs(3600)));
+        }
+        self.seen.push_back((now, tokens));
+        self.day += 1;
+        None
+    }
+
+    fn has_room(&self, limit: &Limit, now: Duration) -> bool {
+        let counts = self.seen.iter().filter(|(at, _)| *at + secs(60) > now).count() as u64;
+        limit.rpm.is_none_or(|rpm| counts < rpm) && limit.rpd.is_none_or(|rpd| self.day < rpd)
+    }
+}
+
+struct Node {
+    pool: Pool,
+    effects: Effects,
+    /// What its monotonic clock shows more than the world's.
+    ahead: Duration,
+    alive: bool,
+    cut: bool,
+    alone: bool,
+    generation: u64,
+    /// The call under way.
+    call: Option<u64>,
+    draw_again: bool,
+    alarm: Option<Duration>,
+    waiting: HashMap<Ticket, (LeaseRequest, u32, Duration)>,
+    weight: f64,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) asked: u64,
+    pub(crate) served: u64,
+    /// Requests that Google refused.
+    pub(crate) over: u64,
+    /// Requests that the pools refused, and of these those for which there was room.
+    pub(crate) refused: u64,
+    pub(crate) stranded: u64,
+    /// Requests that Google refused as often as they may be tried.
+    pub(crate) failed: u64,
+    /// Leases that were granted at once.
+    pub(crate) at_once: u64,
+    pub(crate) calls: u64,
+    pub(crate) buckets: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) setup: Setup,
+    now: Duration,
+    order: u64,
+    events: BinaryHeap<Reverse<Event>>,
+    rng: fastrand::Rng,
+    store: Buckets,
+    generation: u64,
+    store_away: bool,
+    claims: HashMap<Subject, (usize, Duration)>,
+    google: Vec<Judge>,
+    nodes: Vec<Node>,
+    pub(crate) sums: Sums,
+    pub(crate) in_trouble: Sums,
+}
+
+fn wall() -> DateTime<Utc> {
+    "2026-07-15T09:00:00Z".parse().unwrap()
+}
+
+impl World {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let limits = setup.limits.iter().enumerate();
+        let limits: Vec<Limit> = limits
+            .map(|(at, limit)| Limit { project: Some(format!("p{at}").into()), ..limit.clone() })
+            .collect();
+        let specs: Vec<_> = (0..limits.len())
+            .map(|at| KeySpec { project: Some(format!("p{at}").into()), ..KeySpec::new(format!("k{at}")) })
+            .collect();
+        let rules = Settings { limits, max_wait: MAX_WAIT, max_waiting: 10_000, ..Settings::default() };
+        let mut rng = fastrand::Rng::with_seed(setup.seed);
+        let nodes = (0..setup.nodes).map(|at| Node {
+            pool: Pool::new(rules.clone(), specs.clone(), setup.seed * 1_000 + at as u64).unwrap(),
+            effects: Effects::new(),
+            ahead: secs(100) + ms(rng.u64(0..5_000)),
+            alive: true,
+            cut: false,
+            alone: false,
+            generation: 0,
+            call: None,
+            draw_again: false,
+            alarm: None,
+            waiting: HashMap::new(),
+            weight: 1.0 / (at as f64 + 1.0).powf(setup.uneven),
+        });
+        let mut nodes: Vec<_> = nodes.collect();
+        let all: f64 = nodes.iter().map(|node| node.weight).sum();
+        for node in &mut nodes {
+            node.weight /= all;
+        }
+        let google = setup.limits.iter().map(|_| Judge::default()).collect();
+        let mut world = Self {
+            now: Duration::ZERO,
+            order: 0,
+            events: BinaryHeap::new(),
+            rng,
+            store: Buckets::default(),
+            generation: 0,
+            store_away: false,
+            claims: HashMap::new(),
+            google,
+            nodes,
+            sums: Sums::default(),
+            in_trouble: Sums::default(),
+            setup,
+        };
+        for node in 0..world.nodes.len() {
+            let now = world.clock(node);
+            let Node { pool, effects, .. } = &mut world.nodes[node];
+            pool.weigh(world.setup.nodes as u32, &[]);
+            pool.join(now, effects);
+            let first = ms(world.rng.u64(0..250));
+            world.schedule(first, What::Tick { node });
+            world.schedule(first, What::Arrive { node });
+        }
+        world.schedule(secs(1), What::Weigh);
+        match world.setup.fault {
+            Some(trouble @ (Trouble::Away { from, lasts, .. } | Trouble::Cut { from, lasts, .. })) => {
+                world.schedule(from, What::Begin(trouble));
+                world.schedule(from + lasts, What::End(trouble));
+            }
+            Some(trouble @ Trouble::Kill { at }) => world.schedule(at, What::Begin(trouble)),
+            None => {}
+        }
+        world
+    }
+
+    fn clock(&self, node: usize) -> Now {
+        Now { mono: self.now + self.nodes[node].ahead, wall: wall() + self.now }
+    }
+
+    fn schedule(&mut self, at: Duration, what: What) {
+        self.order += 1;
+        self.events.push(Reverse(Event { at, order: self.order, what }));
+    }
+
+    fn count(&mut self, count: impl Fn(&mut Sums)) {
+        if self.now >= self.setup.warm {
+            count(&mut self.sums);
+        }
+        let (from, lasts) = match self.setup.fault {
+            Some(Trouble::Away { from, lasts, .. } | Trouble::Cut { from, lasts, .. }) => (from, lasts),
+            Some(Trouble::Kill { at }) => (at, secs(0)),
+            None => return,
+        };
+        if (from..from + lasts + secs(70)).contains(&self.now) {
+            count(&mut self.in_trouble);
+        }
+    }
+
+    pub(crate) fn run(mut self) -> Self {
+        while let Some(Reverse(Event { at, what, .. })) = self.events.pop() {
+            if at > self.setup.time {
+                break;
+            }
+            self.now = at;
+            self.happen(what);
+        }
+        self
+    }
+
+    fn exponential(&mut self, rate: f64) -> Duration {
+        Duration::from_secs_f64((-(1.0 - self.rng.f64()).ln() / rate.max(1e-6)).min(1e6))
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Arrive { node } => self.arrive(node),
+            What::AtGoogle { node, grant, request, tries } => self.at_google(node, &grant, request, tries),
+            What::AtStore { node, draws, sent, answer_takes, is_lost } => {
+                if self.store_away || self.nodes[node].cut {
+                    return;
+                }
+                self.count(|sums| sums.calls += 1);
+                self.count(|sums| sums.buckets += draws.len() as u64);
+                let replies = draws.iter().map(|draw| self.store.take(node, draw, self.now)).collect();
+                if !is_lost {
+                    let call = draws[0].call;
+                    self.schedule(sent.max(self.now) + answer_takes, What::Reply { node, call, replies });
+                }
+            }
+            What::Reply { node, call, replies } => {
+                let now = self.clock(node);
+                let state = &mut self.nodes[node];
+                if state.call == Some(call) {
+                    state.call = None;
+                }
+                state.pool.drawn(replies, now, &mut state.effects);
+                self.perform(node);
+                if std::mem::take(&mut self.nodes[node].draw_again) {
+                    self.draw(node);
+                }
+            }
+            What::Failed { node, call } if self.nodes[node].call == Some(call) => {
+                let now = self.clock(node);
+                let away = self.store_away || self.nodes[node].cut;
+                let state = &mut self.nodes[node];
+                state.call = None;
+                if away {
+                    state.alone = true;
+                    state.pool.alone(now, &mut state.effects);
+                    self.perform(node);
+                }
+            }
+            What::Tick { node } if self.nodes[node].alive => {
+                self.schedule(self.now + TICK, What::Tick { node });
+                if self.nodes[node].alone {
+                    self.come_back(node);
+                }
+                if !self.nodes[node].alone {
+                    self.draw(node);
+                }
+            }
+            What::Wake { node } if self.nodes[node].alive => {
+                let now = self.clock(node);
+                let Node { pool, effects, alarm, .. } = &mut self.nodes[node];
+                if alarm.is_some_and(|alarm| alarm <= now.mono) {
+                    *alarm = None;
+                    pool.wake(now, effects);
+                    self.perform(node);
+                }
+            }
+            What::Hear { node, fact } => {
+                let now = self.clock(node);
+                let Node { pool, effects, .. } = &mut self.nodes[node];
+                pool.heard(*fact, now, effects);
+                self.perform(node);
+            }
+            What::Claimed { node, subject, won } => {
+                let now = self.clock(node);
+                let Node { pool, effects, .. } = &mut self.nodes[node];
+                pool.claimed(subject, won, now, effects);
+                self.perform(node);
+            }
+            What::Weigh => self.weigh(),
+            What::Begin(Trouble::Away { .. }) => self.store_away = true,
+            What::End(Trouble::Away { forgets, .. }) => {
+                self.store_away = false;
+                // Nobody was heard for a second: all report before anybody draws.
+                self.store.hold_until = self.now + secs(1);
+                if forgets {
+                    self.generation += 1;
+                    self.store.lose(self.now + secs(1));
+                }
+            }
+            What::Begin(Trouble::Cut { nodes, .. }) => {
+                for node in self.nodes.iter_mut().take(nodes) {
+                    node.cut = true;
+                }
+            }
+            What::End(Trouble::Cut { .. }) => {
+                for node in &mut self.nodes {
+                    node.cut = false;
+                }
+            }
+            What::Begin(Trouble::Kill { .. }) => {
+                self.nodes[0].alive = false;
+                self.nodes[0].waiting.clear();
+                // The balancer gives its load to the others.
+                let left = 1.0 - self.nodes[0].weight;
+                self.nodes[0].weight = 0.0;
+                for node in &mut self.nodes {
+                    node.weight /= left;
+                }
+            }
+            What::Failed { .. } | What::Tick { .. } | What::Wake { .. } | What::End(Trouble::Kill { .. }) => {
+            }
+        }
+    }
+
+    /// What the members' beats tell each of them: its part of the load, and how full the limits are.
+    fn weigh(&mut self) {
+        self.schedule(self.now + secs(1), What::Weigh);
+        if self.store_away {
+            return;
+        }
+        let mut loads = Vec::new();
+        for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].alive) {
+            let now = self.clock(node);
+            loads.push((node, self.nodes[node].pool.loads(now).into_iter().next()));
+        }
+        let all: f64 = loads.iter().flat_map(|(_, load)| load).map(|load| load.per_second).sum();
+        let used: u64 = loads.iter().flat_map(|(_, load)| load).map(|load| load.used).sum();
+        let count = loads.len() as u32;
+        for (node, load) in loads {
+            let Some(load) = load.filter(|_| !self.nodes[node].cut) else { continue };
+            let part = load.per_second / all.max(1e-9);
+            let full = used as f64 / load.limit.max(1) as f64;
+            let weight = ModelWeight { model: load.model, part, full };
+            self.nodes[node].pool.weigh(count, &[weight]);
+        }
+    }
+
+    fn arrive(&mut self, node: usize) {
+        if !self.nodes[node].alive {
+            return;
+        }
+        let next = self.exponential(self.setup.rate * self.nodes[node].weight);
+        self.schedule(self.now + next, What::Arrive { node });
+        self.count(|sums| sums.asked += 1);
+        let input_tokens = if self.setup.tokens > 0 { self.rng.u64(1..=self.setup.tokens) } else { 0 };
+        let mut request = LeaseRequest { input_tokens, ..LeaseRequest::any(Some(MODEL.into())) };
+        if self.rng.f64() < self.setup.bound {
+            // As many to each as it can bear.
+            let all: u64 = self.setup.limits.iter().map(Setup::weight).sum();
+            let mut place = self.rng.u64(..all);
+            let chosen = self.setup.limits.iter().position(|limit| {
+                let weight = Setup::weight(limit);
+                let found = place < weight;
+                place = place.saturating_sub(weight);
+                found
+            });
+            let key = chosen.unwrap_or_default();
+            request.reach = Reach::ProjectOf(KeyId::from(format!("k{key}").as_str()));
+        }
+        self.ask(node, request, 1);
+    }
+
+    fn ask(&mut self, node: usize, request: LeaseRequest, tries: u32) {
+        let now = self.clock(node);
+        let Node { pool, effects, .. } = &mut self.nodes[node];
+        match pool.lease(&request, now, effects) {
+            Answer::Granted(grant) => {
+                self.count(|sums| sums.at_once += 1);
+                self.send(node, grant, request, tries);
+            }
+            Answer::Waiting(ticket) => {
+                let since = self.now;
+                self.nodes[node].waiting.insert(ticket, (request, tries, since));
+            }
+            Answer::Refused(_) => self.refused(&request),
+        }
+        self.perform(node);
+    }
+
+    fn refused(&mut self, request: &LeaseRequest) {
+        self.count(|sums| sums.refused += 1);
+        let now = self.now;
+        let limits = self.setup.limits.iter().zip(&self.google).enumerate();
+        let reaches = |at: usize| match &request.reach {
+            Reach::ProjectOf(key) => key.as_str() == format!("k{at}"),
+            _ => true,
+        };
+        let room = limits.into_iter().any(|(at, (limit, judge))| reaches(at) && judge.has_room(limit, now));
+        if room {
+            self.count(|sums| sums.stranded += 1);
+        }
+    }
+
+    fn send(&mut self, node: usize, grant: Grant, request: LeaseRequest, tries: u32) {
+        let at = self.now + ms(self.rng.u64(0..300));
+        self.schedule(at, What::AtGoogle { node, grant, request, tries });
+    }
+
+    fn at_google(&mut self, node: usize, grant: &Grant, mut request: LeaseRequest, tries: u32) {
+        let project: usize = grant.key.as_str()[1..].parse().unwrap();
+        // What a request has is at most what it was thought to have.
+        let tokens = request.input_tokens - request.input_tokens / 5;
+        let refused = self.google[project].ask(&self.setup.limits[project], tokens, self.now);
+        let now = self.clock(node);
+        let outcome = match refused {
+            None => Outcome::Success,
+            Some((unit, window, wait)) => {
+                let quota = Quota { id: "".into(), unit, window, limit: None, model: None };
+                let (kind, wait) = match window {
+                    QuotaWindow::Day => (Kind::QuotaDay, Wait::DailyReset),
+                    _ => (Kind::QuotaMinute, Wait::For(wait)),
+                };
+                Outcome::Fault(Fault { kind, wait, quotas: vec![quota], project: None })
+            }
+        };
+        self.count(|sums| if refused.is_some() { sums.over += 1 } else { sums.served += 1 });
+        if !self.nodes[node].alive {
+            return;
+        }
+        let Node { pool, effects, .. } = &mut self.nodes[node];
+        let settlement = Settlement {
+            lease: grant.lease,
+            key: grant.key.clone(),
+            model: request.model.clone(),
+            input_tokens: refused.is_none().then_some(tokens),
+            output_tokens: None,
+            outcome: outcome.clone(),
+        };
+        pool.settle(&settlement, now, effects);
+        self.perform(node);
+        if let Outcome::Fault(fault) = outcome {
+            if tries >= 3 {
+                return self.count(|sums| sums.failed += 1);
+            }
+            request.tried.insert(grant.key.clone());
+            request.heed(&grant.key, &fault);
+            if request.reach != Reach::Any {
+                request.tried = keypool::Tried::new();
+            }
+            self.ask(node, request, tries + 1);
+        }
+    }
+
+    /// Makes a call to the store, if none is under way.
+    fn draw(&mut self, node: usize) {
+        let now = self.clock(node);
+        if self.nodes[node].call.is_some() {
+            self.nodes[node].draw_again = true;
+            return;
+        }
+        if self.nodes[node].generation != self.generation && !self.store_away && !self.nodes[node].cut {
+            self.nodes[node].generation = self.generation;
+            let Node { pool, effects, .. } = &mut self.nodes[node];
+            pool.new_generation(now, effects);
+            self.perform(node);
+            if self.nodes[node].call.is_some() {
+                // Somebody waited, and a call was made.
+                return;
+            }
+        }
+        let draws = self.nodes[node].pool.draws(now);
+        let Some(call) = draws.first().map(|draw| draw.call) else { return };
+        self.nodes[node].call = Some(call);
+        let trip =
+            if self.rng.f64() < 0.01 { ms(5) } else { Duration::from_micros(300 + self.rng.u64(0..400)) };
+        let is_lost = self.rng.f64() < self.setup.lost;
+        // Late, but within what the node waits; or after it has given the call up.
+        let answer_takes = if self.rng.f64() < self.setup.late { ms(self.rng.u64(1..400)) } else { trip / 2 };
+        let sent = self.now;
+        self.schedule(sent + trip / 2, What::AtStore { node, draws, sent, answer_takes, is_lost });
+        self.schedule(sent + TIMEOUT, What::Failed { node, call });
+    }
+
+    /// Looks whether the store is back, and if so, reports before anything is drawn.
+    fn come_back(&mut self, node: usize) {
+        if self.store_away || self.nodes[node].cut {
+            return;
+        }
+        let now = self.clock(node);
+        let state = &mut self.nodes[node];
+        state.alone = false;
+        state.pool.join(now, &mut state.effects);
+        self.perform(node);
+    }
+
+    fn perform(&mut self, node: usize) {
+        let effects: Vec<_> = self.nodes[node].effects.drain().collect();
+        for effect in effects {
+            match effect {
+                Effect::Granted(ticket, grant) => {
+                    let Some((request, tries, since)) = self.nodes[node].waiting.remove(&ticket) else {
+                        continue;
+                    };
+                    if self.now == since {
+                        self.count(|sums| sums.at_once += 1);
+                    }
+                    self.send(node, grant, request, tries);
+                }
+                Effect::Refused(ticket, _) => {
+                    if let Some((request, ..)) = self.nodes[node].waiting.remove(&ticket) {
+                        self.refused(&request);
+                    }
+                }
+                Effect::WakeAt(at) => {
+                    self.nodes[node].alarm = Some(at);
+                    let at = at.saturating_sub(self.nodes[node].ahead).max(self.now);
+                    self.schedule(at, What::Wake { node });
+                }
+                Effect::Draw => self.draw(node),
+                Effect::Tell(fact) if !self.store_away && !self.nodes[node].cut => {
+                    for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                        if !self.nodes[other].cut {
+                            let fact = Box::new(fact.clone());
+                            self.schedule(self.now + ms(10), What::Hear { node: other, fact });
+                        }
+                    }
+                }
+                Effect::Claim(subject, patience) => {
+                    let held = self.claims.get(&subject).filter(|(_, until)| self.now < *until);
+                    let won = held.is_none_or(|(by, _)| *by == node);
+                    if won {
+                        self.claims.insert(subject.clone(), (node, self.now + patience));
+                    }
+                    self.schedule(self.now + ms(1), What::Claimed { node, subject, won });
+                }
+                Effect::Release(subject) => {
+                    self.claims.retain(|of, (by, _)| *of != subject || *by != node);
+                }
+                Effect::Tell(_) | Effect::Persist(_) | Effect::Log(_) => {}
+            }
+        }
+    }
+}
+
+pub(crate) fn rpm(rpm: u64) -> Limit {
+    Limit { rpm: Some(rpm), ..Limit::default() }
+}
+
+impl Setup {
+    /// What a limit allows in a minute.
+    pub(crate) fn weight(limit: &Limit) -> u64 {
+        limit.rpm.or(limit.tpm.map(|tpm| tpm / 100)).unwrap_or(10)
+    }
+
+    pub(crate) fn of(limits: Vec<Limit>, nodes: usize, load: f64) -> Self {
+        let all: u64 = limits.iter().map(Self::weight).sum();
+        Self {
+            seed: 1,
+            nodes,
+            rate: load * all as f64 / 60.0,
+            limits,
+            uneven: 1.0,
+            bound: 0.05,
+            tokens: 0,
+            lost: 0.0,
+            late: 0.0,
+            time: secs(200),
+            warm: secs(80),
+            fault: None,
+        }
+    }
+}
+
+/// Limits as pools have them: many small, some middling, a few large.
+pub(crate) fn mixed(projects: usize, seed: u64) -> Vec<Limit> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let limit = |_| {
+        rpm(match rng.f64() {
+            part if part < 0.4 => rng.u64(5..=15),
+            part if part < 0.8 => rng.u64(60..=150),
+            _ => rng.u64(300..=1_000),
+        })
+    };
+    (0..projects).map(limit).collect()
+}
+
+pub(crate) fn percent(part: u64, of: u64) -> f64 {
+    100.0 * part as f64 / of.max(1) as f64
+}
+
+/// Held against the limits: what was served of what was asked, where there was so much.
+pub(crate) fn usable(world: &World) -> f64 {
+    let minutes = (world.setup.time - world.setup.warm).as_secs_f64() / 60.0;
+    let all = world.setup.limits.iter().map(Setup::weight).sum::<u64>() as f64 * minutes;
+    percent(world.sums.served, world.sums.asked.min(all as u64))
+}
