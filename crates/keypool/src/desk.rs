@@ -74,7 +74,7 @@ impl Desk {
         }
         let room = counters.headroom(model, request, waited, now.mono);
         let rotation = model.map_or_else(|| self.selector.fresh(), |model| counters.rotation(model));
-        match self.selector.choose(&self.roster, request, room, rotation) {
+        match self.selector.choose(&self.roster, request, &room, rotation) {
             Some((key, choice)) => {
                 let passed = self.selector.passed_over(rotation, key);
                 let passed_over = self.roster.obstacles(passed, LOOKED_AT_IN_TURN, request, now.mono);
@@ -293,6 +293,10 @@ impl Desk {
         let Roster { members, cooldowns, .. } = &mut self.roster;
         let mut was_local = false;
         let opened = cooldowns.change_all(key, model, tools, members, |cooldown| {
+            // Nearly all are.
+            if cooldown.is_open() {
+                return false;
+            }
             let local = cooldown.is_local();
             let opens = cooldown.succeed(order);
             was_local |= opens && local;

@@ -58,13 +58,13 @@ impl Roster {
     pub(crate) fn outlook(&self, request: &LeaseRequest, waited: Duration, now: Duration) -> Outlook {
         let room = self.counters.headroom(self.counters.model(&request.model), request, waited, now);
         match &request.reach {
-            Reach::Any => self.outlook_among(self.members.iter().map(|(key, _)| key), request, room),
+            Reach::Any => self.outlook_among(self.members.iter().map(|(key, _)| key), request, &room),
             Reach::ProjectOf(key) => self.find(key).map_or(Outlook::NoneLeft, |key| {
-                self.outlook_among(self.members.of(self.project(key)).iter().copied(), request, room)
+                self.outlook_among(self.members.of(self.project(key)).iter().copied(), request, &room)
             }),
             Reach::Only(key) => self
                 .find(key)
-                .map_or(Outlook::NoneLeft, |key| self.outlook_among(std::iter::once(key), request, room)),
+                .map_or(Outlook::NoneLeft, |key| self.outlook_among(std::iter::once(key), request, &room)),
         }
     }
 
@@ -72,7 +72,7 @@ impl Roster {
         &self,
         keys: impl Iterator<Item = KeyIx>,
         request: &LeaseRequest,
-        room: Headroom<'_>,
+        room: &Headroom<'_>,
     ) -> Outlook {
         let Self { members, cooldowns, .. } = self;
         let now = room.now;

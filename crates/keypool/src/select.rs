@@ -70,7 +70,7 @@ impl Selector {
         &mut self,
         roster: &Roster,
         request: &LeaseRequest,
-        room: Headroom<'_>,
+        room: &Headroom<'_>,
         rotation: Rotation,
     ) -> Option<(KeyIx, Choice)> {
         self.gather(roster, request);

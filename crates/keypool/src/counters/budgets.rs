@@ -84,7 +84,8 @@ impl Counters {
         let budgets =
             model.map(|model| &self.models.get(model).budgets).filter(|budgets| !budgets.is_empty());
         let exceeds = request.exceeds.map(|limit| (limit, &request.model));
-        let shared = self.shared_view(model, request, waited, now);
+        let is_shared = self.sharing.company.is_shared();
+        let shared = is_shared.then(|| self.shared_view(model, request, waited, now));
         Headroom { budgets, tokens: request.input_tokens, exceeds, limits: &self.limits, shared, now }
     }
 

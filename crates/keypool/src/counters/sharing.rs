@@ -154,16 +154,13 @@ impl Counters {
         request: &'a LeaseRequest,
         waited: Duration,
         now: Duration,
-    ) -> Option<SharedView<'a>> {
+    ) -> SharedView<'a> {
         let Sharing { company, nodes, heard, .. } = self.sharing;
-        if !company.is_shared() {
-            return None;
-        }
         let is_first = request.tried.is_empty() && request.failed_on.is_none() && request.retry == Retry::No;
         let part = model.and_then(|model| self.models.get(model).part).unwrap_or(Part::by_number(nodes));
         let beyond =
             (company == Company::Alone && is_first).then(|| now.saturating_sub(waited) + part.wait_beyond());
-        Some(SharedView { company, nodes: (!heard).then_some(nodes), beyond, model: &request.model })
+        SharedView { company, nodes: (!heard).then_some(nodes), beyond, model: &request.model }
     }
 
     /// Makes a budget, with a share in it if others have one.

@@ -50,7 +50,7 @@ impl Roster {
         let room = self.counters.headroom(model, request, request.waited, now);
         let mut passed = PassedOver::default();
         for key in keys.by_ref().take(most) {
-            if let Some(found) = self.obstacle(key, request, room, now) {
+            if let Some(found) = self.obstacle(key, request, &room, now) {
                 passed.add(found, &self.members.get(key).id);
             }
         }
@@ -79,7 +79,7 @@ impl Roster {
         &self,
         ix: KeyIx,
         request: &LeaseRequest,
-        room: Headroom<'_>,
+        room: &Headroom<'_>,
         now: Duration,
     ) -> Option<Found> {
         let Self { members, cooldowns, .. } = self;
