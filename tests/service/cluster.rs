@@ -1,6 +1,7 @@
 //! Several gateways, one pool: three processes, a real Redis, and what each knows of what the others have found out.
 
 mod ledger;
+mod limits;
 
 use crate::support::{
     Gateway, Options, client, exhausted, fingerprint, free_port, prompt, secret, simulator,

@@ -180,7 +180,7 @@ impl ClusterActor {
         company.read_at = Some(Instant::now());
         let agreement = agreement::look(&mut company, &self.cluster.node);
         let there = company.members.iter().filter(|member| member.is_there()).count().max(1);
-        let weights = slices::weights(&self.cluster.outbox.loads(), &company.members);
+        let weights = slices::weights(&self.cluster.outbox.loads(), &self.cluster.node, &company.members);
         drop(company);
         self.cluster.manager.weigh(u32::try_from(there).unwrap_or(u32::MAX), weights);
         self.see(state.generation);

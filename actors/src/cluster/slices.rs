@@ -5,7 +5,7 @@
 use super::naming::Naming;
 use gemini_balance_cluster::{
     BucketLimits, BucketName, BucketUnits, ClusterMember, Draw as BucketDraw, Drawn as BucketDrawn,
-    Generation, SpendReport,
+    Generation, NodeId, SpendReport,
 };
 use keypool::{Draw, Drawn, ModelLoad, ModelWeight, Owner, Units};
 use serde::{Deserialize, Serialize};
@@ -151,26 +151,29 @@ pub(super) fn told_loads(mut loads: Vec<ModelLoad>) -> String {
     serde_json::to_string(&told.collect::<Vec<_>>()).unwrap_or_default()
 }
 
-/// Returns this gateway's part in each of its models, by what all say.
-pub(super) fn weights(own: &[ModelLoad], members: &[ClusterMember]) -> Vec<ModelWeight> {
-    let mut sums: BTreeMap<Option<String>, (f64, u64, u64)> = BTreeMap::new();
-    for member in members.iter().filter(|member| member.is_there()) {
+/// Returns this gateway's part in each of its models, by what it knows of itself and the others say.
+pub(super) fn weights(own: &[ModelLoad], me: &NodeId, members: &[ClusterMember]) -> Vec<ModelWeight> {
+    let others = members.iter().filter(|member| member.is_there() && member.node != *me);
+    let mut sums: BTreeMap<Option<String>, (f64, u64)> = BTreeMap::new();
+    let mut gateways = 1.0;
+    for member in others {
+        gateways += 1.0;
         // One of a version that tells it otherwise tells nothing.
         let told: Vec<ToldLoad> = serde_json::from_str(&member.beat.load).unwrap_or_default();
         for load in told {
             let sum = sums.entry(load.model).or_default();
             sum.0 += load.per_second.max(0.0);
             sum.1 = sum.1.saturating_add(load.used);
-            sum.2 = sum.2.max(load.limit);
         }
     }
     let weight = |load: &ModelLoad| {
         let name = load.model.as_deref().map(|model| shortened(model.to_owned()));
-        let (per_second, used, limit) = sums.get(&name).copied().unwrap_or_default();
-        let part = if per_second > 0.0 { (load.per_second / per_second).clamp(0.0, 1.0) } else { 0.0 };
+        let (per_second, used) = sums.get(&name).copied().unwrap_or_default();
+        let (all, used) = (per_second + load.per_second, used.saturating_add(load.used));
+        let part = if all > 0.0 { load.per_second / all } else { 1.0 / gateways };
         #[expect(clippy::cast_precision_loss, reason = "a ratio of requests of a minute")]
-        let full = if limit == 0 { 1.0 } else { used as f64 / limit as f64 };
-        ModelWeight { model: load.model.clone(), part, full }
+        let full = if load.limit == 0 { 1.0 } else { used as f64 / load.limit as f64 };
+        ModelWeight { model: load.model.clone(), part: part.clamp(0.0, 1.0), full }
     };
     own.iter().map(weight).collect()
 }
@@ -180,7 +183,7 @@ mod tests {
     use super::*;
     use crate::{Secret, key_ring::KeyRing};
     use chrono::TimeDelta;
-    use gemini_balance_cluster::{Beat, NodeId};
+    use gemini_balance_cluster::Beat;
     use keypool::KeySpec;
     use std::{sync::Arc, time::Duration};
 
@@ -208,9 +211,9 @@ mod tests {
                 ..member("new", Vec::new())
             },
         ];
-        let found = weights(&own, &members);
+        let found = weights(&own, &members[0].node, &members);
         assert_eq!((found[0].part, found[0].full), (0.75, 0.5));
-        assert_eq!((found[1].part, found[1].full), (0.0, 0.0));
+        assert_eq!((found[1].part, found[1].full), (1.0 / 3.0, 0.0), "nobody is asked for it");
     }
 
     #[test]

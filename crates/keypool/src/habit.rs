@@ -46,12 +46,15 @@ impl Habit {
     ) -> Self {
         let fresh = left.filter(|left| now < left.at + LEFT_COUNTS_FOR).unwrap_or(Left::NOTHING);
         let of_day = left.map_or(0, |left| left.units.day);
+        // Of what has no limit there is as much left as can be.
+        let sum =
+            |used: u64, held: u64, left: u64| used.saturating_add(held).saturating_add(share_of(left, part));
         Self {
             minute: Amount {
-                requests: used.requests + held.requests + share_of(fresh.units.requests, part),
-                tokens: used.tokens + held.tokens + share_of(fresh.units.tokens, part),
+                requests: sum(used.requests, held.requests, fresh.units.requests),
+                tokens: sum(used.tokens, held.tokens, fresh.units.tokens),
             },
-            day: today + held.day + share_of(of_day, part),
+            day: sum(today, held.day, of_day),
         }
     }
 
@@ -119,6 +122,10 @@ mod tests {
         let held = Units { requests: 1, tokens: 2, day: 3 };
         let habit = |now| Habit::of(used, 20, held, left, 0.5, Duration::from_secs(now));
         assert_eq!(habit(12), Habit { minute: Amount { requests: 11, tokens: 102 }, day: 27 });
+        let unlimited = Units { tokens: u64::MAX, day: u64::MAX, ..units };
+        let left = Some(Left { units: unlimited, at: Duration::from_secs(10) });
+        let habit_of = Habit::of(used, 20, held, left, 1.0, Duration::from_secs(11));
+        assert_eq!((habit_of.minute.tokens, habit_of.day), (u64::MAX, u64::MAX));
         assert_eq!(habit(13), Habit { minute: Amount { requests: 6, tokens: 52 }, day: 27 });
     }
 }
