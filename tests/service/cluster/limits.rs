@@ -57,10 +57,12 @@ impl Gateways {
         for n in 0..count {
             next.tick().await;
             let at = n % self.all.len();
-            let status = self.send(at).await;
+            let answer = client().post(self.gateway(at).url(MODEL)).body(prompt("x")).send().await.unwrap();
+            let status = answer.status().as_u16();
             if status != 200 {
-                let log = self.gateway(at).transactions(1);
-                eprintln!("REFUSED at {n} by {at}: {}", log.last().unwrap());
+                let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                eprintln!("REFUSED {n} at {at}: {}", self.command(at, &["explain", &id]).1);
             }
             *found.entry(status).or_default() += 1;
         }
