@@ -76,7 +76,7 @@ impl Desk {
         let rotation = model.map_or_else(|| self.selector.fresh(), |model| counters.rotation(model));
         match self.selector.choose(&self.roster, request, &room, rotation) {
             Some((key, choice)) => {
-                let passed = self.selector.passed_over(rotation, key);
+                let passed = self.selector.passed_over(rotation, key, &room);
                 let passed_over = self.roster.obstacles(passed, LOOKED_AT_IN_TURN, request, now.mono);
                 let grant = self.grant(key, model, rotation.after(key), request, now);
                 DeskAnswer::Granted(Grant { choice, passed_over, ..grant })

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fixedbitset::FixedBitSet;
+
 use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::demand::Demand;
@@ -35,6 +37,9 @@ pub(crate) struct ModelState {
     pub demand: Demand,
     /// This node's part in it, where it was told.
     pub part: Option<Part>,
+    /// The keys on whose projects this node holds something, or nothing is limited, where other nodes share its budgets and
+    /// there are so many projects that looking at each would be dear. Some may be used up by now; none is missing for long.
+    pub roomy: Option<FixedBitSet>,
 }
 
 /// What became of a key's leases for a model.
@@ -113,6 +118,7 @@ impl Models {
             budgets: BTreeMap::new(),
             demand: Demand::default(),
             part: None,
+            roomy: None,
         };
         let model = if let Some(model) = self.free.pop() {
             self.states[model.position()] = state;

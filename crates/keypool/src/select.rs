@@ -73,7 +73,7 @@ impl Selector {
         room: &Headroom<'_>,
         rotation: Rotation,
     ) -> Option<(KeyIx, Choice)> {
-        self.gather(roster, request);
+        self.gather(roster, request, room);
         let prefers = self.prefer(roster, request);
         let strategy = self.strategy_for(request);
         let Self { affinity, candidates, preferred, .. } = self;
@@ -128,17 +128,25 @@ impl Selector {
     }
 
     /// Returns the keys whose turn was before the chosen one's, and which could not be leased, or had better not.
-    pub(crate) fn passed_over(&self, rotation: Rotation, chosen: KeyIx) -> impl Iterator<Item = KeyIx> + '_ {
+    pub(crate) fn passed_over<'a>(
+        &'a self,
+        rotation: Rotation,
+        chosen: KeyIx,
+        room: &Headroom<'a>,
+    ) -> impl Iterator<Item = KeyIx> + 'a {
+        let roomy = room.roomy();
         // Where something else than the turn decides, those that could be leased were not passed over.
         let in_turn = self.strategy == Strategy::RoundRobin;
         rotation
             .before(chosen, self.candidates.len())
             .filter(move |place| in_turn || !self.candidates.contains(*place))
+            // Of what nothing was drawn for now, it is nobody's turn.
+            .filter(move |place| roomy.is_none_or(|roomy| roomy.contains(*place)))
             .map(KeyIx::at)
     }
 
     /// Sets the candidates: what may be leased, within reach, by this caller, and not tried yet.
-    fn gather(&mut self, roster: &Roster, request: &LeaseRequest) {
+    fn gather(&mut self, roster: &Roster, request: &LeaseRequest, room: &Headroom<'_>) {
         let candidates = &mut self.candidates;
         match &request.reach {
             Reach::Any => candidates.clone_from(roster.cooldowns.ready()),
@@ -155,6 +163,9 @@ impl Selector {
                     candidates.set(key.position(), roster.cooldowns.ready().contains(key.position()));
                 }
             }
+        }
+        if let Some(roomy) = room.roomy() {
+            candidates.intersect_with(roomy);
         }
         if let Some(blocked) = roster.cooldowns.blocked(&request.model) {
             candidates.difference_with(blocked);

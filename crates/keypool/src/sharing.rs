@@ -33,6 +33,10 @@ impl Pool {
             };
             wants.entry(request.model.clone()).or_default().add(bound, request.input_tokens);
         }
+        if !waiting.is_empty() {
+            // Limits may have ended.
+            roster.cooldowns.stir();
+        }
         roster.counters.draws(&wants, &roster.members, &roster.cooldowns, now)
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fixedbitset::FixedBitSet;
 use gemini::fault::{Fault, Wait};
 use meter::{Amount, Gauge, Now, Second};
 
@@ -38,7 +39,12 @@ pub(crate) struct Headroom<'a> {
     pub now: Duration,
 }
 
-impl Headroom<'_> {
+impl<'a> Headroom<'a> {
+    /// Returns the only keys that may have room, where that is known.
+    pub(crate) fn roomy(&self) -> Option<&'a FixedBitSet> {
+        self.shared.as_ref()?.roomy
+    }
+
     /// Says whether the project may hold the request at all: its limit of input tokens is not known to be one that the
     /// request exceeds.
     pub(crate) fn may_hold(&self, project: ProjectIx, members: &Members) -> bool {
@@ -181,6 +187,7 @@ impl Counters {
         for state in self.models.iter_mut() {
             let Some(budget) = state.budgets.get_mut(&project) else { continue };
             budget.forget_learnt();
+            state.roomy = None;
             if !std::mem::replace(&mut budget.dirty, true) {
                 self.journal.note(JournalPage::Limits(project, state.name.clone()), now);
             }
@@ -251,6 +258,7 @@ impl Counters {
     /// Forgets what refusals taught of a model's limits on a project, as another node says. Returns whether that is news.
     pub(crate) fn hear_no_limits(&mut self, project: ProjectIx, model: &Model, now: Duration) -> bool {
         let Some(entered) = self.models.find(model) else { return false };
+        self.models.get_mut(entered).roomy = None;
         let Some(budget) = self.models.get_mut(entered).budgets.get_mut(&project) else { return false };
         if budget.learnt.iter().all(Option::is_none) {
             return false;
@@ -314,6 +322,7 @@ impl Counters {
     pub(crate) fn reconfigure_budgets(&mut self, members: &Members) {
         let labels: Vec<_> = members.projects().map(|project| members.label(project)).collect();
         for state in self.models.iter_mut() {
+            state.roomy = None;
             for (project, budget) in &mut state.budgets {
                 let label = labels[project.position()];
                 budget.configured = configured(&self.limits, label, state.name.as_deref());

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use fixedbitset::FixedBitSet;
 use meter::{Gauge, Now, Second, daily_reset};
 
 use super::Counters;
@@ -28,6 +29,9 @@ const RENEWED: Duration = Duration::from_secs(1);
 const ASKED: usize = 24;
 /// What part of a bucket is asked for at once.
 const AT_ONCE: f64 = 1.0 / 8.0;
+
+/// From how many keys on those that may have room are taken down: of fewer each is looked at.
+const MANY: usize = 16;
 
 /// What those who wait for a model need.
 #[derive(Clone, Debug, Default)]
@@ -118,9 +122,11 @@ impl Counters {
         let has_to_say =
             |budget: &Budget| budget.share.as_ref().is_some_and(|share| share.has_to_say(RENEWED, now.mono));
         if !waits && state.demand.is_idle() && !state.budgets.values().any(has_to_say) {
+            state.roomy = None;
             return;
         }
-        let candidates = self.candidates(model, members, cooldowns, now.mono);
+        let (candidates, roomy) = self.candidates(model, members, cooldowns, now.mono);
+        self.models.get_mut(model).roomy = Some(roomy).filter(|_| members.len() >= MANY);
         let (target, held) =
             (self.target(model, &candidates), candidates.iter().map(|one| one.held).sum::<u64>());
         let bound: u64 = wants.bound.values().map(|need| need.requests).sum();
@@ -170,14 +176,14 @@ impl Counters {
         }
     }
 
-    /// Returns the projects that limit a model, the preferred first.
+    /// Returns the projects that limit a model, the preferred first, and the keys that may have room.
     fn candidates(
         &self,
         model: ModelIx,
         members: &Members,
         cooldowns: &Cooldowns,
         now: Duration,
-    ) -> Vec<Candidate> {
+    ) -> (Vec<Candidate>, FixedBitSet) {
         let state = self.models.get(model);
         let tokens = state.demand.tokens();
         let blocked = cooldowns.blocked(&state.name);
@@ -187,13 +193,17 @@ impl Counters {
                     && blocked.is_none_or(|blocked| !blocked.contains(key.position()))
             })
         };
+        let mut roomy = FixedBitSet::with_capacity(members.len());
         let candidate = |project: ProjectIx| {
             let budget = state.budgets.get(&project);
             let caps = caps_of(budget, &self.limits, project, &state.name, members, now);
+            let share = budget.and_then(|budget| budget.share.as_ref());
+            if caps == Caps::default() || share.is_some_and(|share| !share.held(now).is_zero()) {
+                roomy.extend(members.of(project).iter().map(|key| key.position()));
+            }
             if caps == Caps::default() || members.of(project).is_empty() {
                 return None;
             }
-            let share = budget.and_then(|budget| budget.share.as_ref());
             Some(Candidate {
                 project,
                 caps,
@@ -205,7 +215,7 @@ impl Counters {
         };
         let mut candidates: Vec<_> = members.projects().filter_map(candidate).collect();
         candidates.sort_by_cached_key(|one| preference(self.sharing.seed, one.project));
-        candidates
+        (candidates, roomy)
     }
 
     /// Returns for how many requests of a model slices should be held.
@@ -301,7 +311,11 @@ impl Counters {
             let Some(project) = members.owned_by(&project) else { continue };
             let Some(model) = self.models.find(&model) else { continue };
             let spread = self.sharing.rng.f64();
-            let budget = self.models.get_mut(model).budgets.get_mut(&project);
+            let state = self.models.get_mut(model);
+            if let Some(roomy) = &mut state.roomy {
+                roomy.extend(members.of(project).iter().map(|key| key.position()));
+            }
+            let budget = state.budgets.get_mut(&project);
             if let Some(share) = budget.and_then(|budget| budget.share.as_mut()) {
                 share.take(Given { call, units: given, left, opens_in, closed_for }, now, spread);
             }

@@ -184,6 +184,7 @@ impl Counters {
         moves.carry(&mut self.keys);
         self.losses.move_keys(moves);
         self.models.move_keys(moves);
+        self.models.iter_mut().for_each(|state| state.roomy = None);
         self.journal.move_keys(moves);
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fixedbitset::FixedBitSet;
 use meter::{Gauge, Now, Second, opening};
 
 use super::Counters;
@@ -61,6 +62,8 @@ pub(crate) struct SharedView<'a> {
     /// When the request may go beyond habit, if it may.
     beyond: Option<Duration>,
     model: &'a Model,
+    /// The only keys that may have room, where that is known.
+    pub roomy: Option<&'a FixedBitSet>,
 }
 
 impl SharedView<'_> {
@@ -149,7 +152,7 @@ impl Counters {
 
     /// Returns how a request is judged that has waited so long, where several nodes share budgets.
     pub(super) fn shared_view<'a>(
-        &self,
+        &'a self,
         model: Option<ModelIx>,
         request: &'a LeaseRequest,
         waited: Duration,
@@ -157,10 +160,12 @@ impl Counters {
     ) -> SharedView<'a> {
         let Sharing { company, nodes, heard, .. } = self.sharing;
         let is_first = request.tried.is_empty() && request.failed_on.is_none() && request.retry == Retry::No;
-        let part = model.and_then(|model| self.models.get(model).part).unwrap_or(Part::by_number(nodes));
+        let state = model.map(|model| self.models.get(model));
+        let part = state.and_then(|state| state.part).unwrap_or(Part::by_number(nodes));
         let beyond =
             (company == Company::Alone && is_first).then(|| now.saturating_sub(waited) + part.wait_beyond());
-        SharedView { company, nodes: (!heard).then_some(nodes), beyond, model: &request.model }
+        let roomy = state.and_then(|state| state.roomy.as_ref());
+        SharedView { company, nodes: (!heard).then_some(nodes), beyond, model: &request.model, roomy }
     }
 
     /// Makes a budget, with a share in it if others have one.
@@ -177,6 +182,7 @@ impl Counters {
         (sharing.under_way, sharing.wanted) = (None, false);
         for state in models.iter_mut() {
             let part = state.part;
+            state.roomy = None;
             for budget in state.budgets.values_mut() {
                 sharing.take_part(budget, part, now);
             }

@@ -118,6 +118,10 @@ impl Roster {
         }
         let opens = room.opens(key.project, members);
         if opens > now {
+            // Where other nodes share it, it is not full: nothing of it was drawn.
+            if room.draws_from(key.project, members) {
+                return None;
+            }
             let back_in = Some(opens.saturating_sub(now));
             return Some(Found { obstacle: Obstacle::Full, reason: None, back_in });
         }
