@@ -85,6 +85,7 @@ impl Budget {
 
     /// When there is room for a request of so many tokens: at once or later. One that is larger than a whole minute's
     /// limit has room when nothing else is counted, since its size is an estimate.
+    #[inline]
     pub(crate) fn opens(&self, tokens: u64, now: Duration) -> Duration {
         let [rpm, tpm, rpd] = self.caps(now);
         let second = self.minute.opens(Second::of(now), |used| {

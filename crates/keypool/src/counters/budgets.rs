@@ -80,6 +80,7 @@ impl<'a> Headroom<'a> {
 
 impl Counters {
     /// Returns which projects have room for a request that has waited so long.
+    #[inline]
     pub(crate) fn headroom<'a>(
         &'a self,
         model: Option<ModelIx>,

@@ -68,6 +68,8 @@ pub(crate) struct SharedView<'a> {
 
 impl SharedView<'_> {
     /// Returns when a project has room: now, soon, or later.
+    // Most pools share nothing, and should not pay for this.
+    #[inline(never)]
     pub(super) fn opens(
         &self,
         budget: Option<&Budget>,
@@ -151,6 +153,7 @@ impl Counters {
     }
 
     /// Returns how a request is judged that has waited so long, where several nodes share budgets.
+    #[inline(never)]
     pub(super) fn shared_view<'a>(
         &'a self,
         model: Option<ModelIx>,
