@@ -1,6 +1,7 @@
 //! Limits: what the operator says that a project may use of a model, in the three gauges in which all limits are
 //! counted. What is used, and what Google's refusals teach, is in `budget`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use gemini::fault::{Quota, QuotaUnit, QuotaWindow};
@@ -59,8 +60,46 @@ impl Limit {
     }
 }
 
-/// What is configured for a project with this label and this model.
-pub(crate) fn configured(limits: &[Limit], project: Option<&Project>, model: Option<&str>) -> Caps {
+/// The configured limits, found by project: there may be one for each of a thousand.
+#[derive(Debug, Default)]
+pub(crate) struct ConfiguredLimits {
+    by_project: HashMap<Project, Vec<Limit>>,
+    /// Those for each project.
+    general: Vec<Limit>,
+}
+
+impl ConfiguredLimits {
+    pub(crate) fn new(limits: &[Limit]) -> Self {
+        let mut sorted = Self::default();
+        for limit in limits {
+            let of_project = match &limit.project {
+                Some(project) => sorted.by_project.entry(project.clone()).or_default(),
+                None => &mut sorted.general,
+            };
+            of_project.push(limit.clone());
+        }
+        sorted
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_project.is_empty() && self.general.is_empty()
+    }
+
+    /// Returns what is configured for a project with this label and this model.
+    pub(crate) fn of(&self, project: Option<&Project>, model: Option<&str>) -> Caps {
+        let own = project.and_then(|project| self.by_project.get(project));
+        // What names the project fits more closely than what does not, wherever it stands.
+        configured(own.into_iter().flatten().chain(&self.general), project, model)
+    }
+}
+
+/// Takes each figure from the limit that fits most closely.
+fn configured<'a>(
+    limits: impl IntoIterator<Item = &'a Limit>,
+    project: Option<&Project>,
+    model: Option<&str>,
+) -> Caps {
     let mut caps = Caps::default();
     let mut fits = [None; Gauge::ALL.len()];
     for limit in limits {

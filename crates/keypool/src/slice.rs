@@ -310,9 +310,13 @@ impl Share {
         }
     }
 
-    /// Begins anew with a store that knows nothing: nothing is held, and all that counts is reported.
-    pub(crate) fn begin_anew(&mut self, spends: Spends) {
-        *self = Self { spent: spends, habit: self.habit, left: self.left, ..Self::default() };
+    /// Begins anew with a store that knows nothing: nothing is held, and all that counts of the minute is reported. Of the day
+    /// what was not reported yet, since the store has kept the rest, or is told it.
+    pub(crate) fn begin_anew(&mut self, mut minute: Spends, now: Duration) {
+        self.take_back_sent();
+        let day = self.spent.0.iter().map(|then| then.day).fold(0, i64::saturating_add);
+        minute.add(now, 0, 0, day);
+        *self = Self { spent: minute, habit: self.habit, left: self.left, ..Self::default() };
     }
 
     /// Reports so much in addition, which was reported under another name before.

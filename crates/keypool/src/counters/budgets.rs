@@ -5,18 +5,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fixedbitset::FixedBitSet;
-use gemini::fault::{Fault, Wait};
 use meter::{Amount, Gauge, Now, Second};
 
 use super::Counters;
 use super::sharing::SharedView;
-use crate::budget::{BELIEVED, Booking, Budget, Learnt, Spent};
-use crate::effect::{Effect, Effects, Event};
-use crate::fact::SAME_MOMENT;
+use crate::budget::{Booking, Budget, Learnt, Spent};
+use crate::effect::{Effect, Effects};
 use crate::ids::{Model, ModelIx, ProjectIx};
 use crate::journal::JournalPage;
 use crate::lease_request::LeaseRequest;
-use crate::limit::{Caps, Limit, configured, gauge_of};
+use crate::limit::{Caps, ConfiguredLimits, Limit};
 use crate::members::Members;
 use crate::record::{LearntLimit, LimitState, Record, SecondUsed, Subject};
 
@@ -33,7 +31,7 @@ pub(crate) struct Headroom<'a> {
     tokens: u64,
     /// A limit of input tokens that the request alone exceeds, and its model.
     exceeds: Option<(u64, &'a Model)>,
-    limits: &'a [Limit],
+    limits: &'a ConfiguredLimits,
     /// Where other nodes share the budgets.
     shared: Option<SharedView<'a>>,
     pub now: Duration,
@@ -52,7 +50,7 @@ impl<'a> Headroom<'a> {
         let budget = self.budgets.and_then(|budgets| budgets.get(&project));
         let caps = match budget {
             Some(budget) => budget.caps(self.now),
-            None => configured(self.limits, members.label(project), model.as_deref()),
+            None => self.limits.of(members.label(project), model.as_deref()),
         };
         caps[Gauge::Tpm as usize].is_none_or(|limit| limit > exceeds)
     }
@@ -143,45 +141,6 @@ impl Counters {
         made_room
     }
 
-    /// Takes what a refusal says of limits. Returns whether it named one.
-    pub(crate) fn learn_limits(
-        &mut self,
-        project: ProjectIx,
-        model: &Model,
-        fault: &Fault,
-        members: &Members,
-        now: Now,
-        effects: &mut Effects,
-    ) -> bool {
-        let mut named = false;
-        let hint = match fault.wait {
-            Wait::For(hint) => Some(hint),
-            _ => None,
-        };
-        for quota in fault.quotas.iter().filter(|quota| gauge_of(quota).is_some()) {
-            let known =
-                self.models.find(model).is_some_and(|m| self.models.get(m).budgets.contains_key(&project));
-            if !known && quota.limit.is_none_or(|limit| limit == 0) {
-                continue;
-            }
-            let entered = self.enter(model, now.mono);
-            let caps = self.configured(project, model, members);
-            if !known {
-                let budget = self.new_budget(caps, now.mono);
-                self.models.get_mut(entered).budgets.insert(project, budget);
-            }
-            let Some(budget) = self.models.get_mut(entered).budgets.get_mut(&project) else { continue };
-            if let Some((gauge, limit)) = budget.learn(quota, hint, now) {
-                let project = members.owner(project).clone();
-                let subject = Subject::Model { project, model: model.clone() };
-                effects.log(Event::LimitLearnt { subject, gauge, limit });
-            }
-            named |= quota.limit.is_some_and(|limit| limit > 0);
-            self.note_limits(project, entered, now.mono);
-        }
-        named
-    }
-
     /// Forgets what refusals taught of this project's limits. Returns the models of which something is counted.
     pub(crate) fn forget_limits(&mut self, project: ProjectIx, now: Duration) -> Vec<Model> {
         let mut forgotten = Vec::new();
@@ -195,78 +154,6 @@ impl Counters {
             forgotten.push(state.name.clone());
         }
         forgotten
-    }
-
-    /// Takes over what refusals elsewhere taught of a project's limits: of each gauge the newer. Returns whether that is news.
-    pub(crate) fn hear_limits(
-        &mut self,
-        project: ProjectIx,
-        model: &Model,
-        limits: &LimitState,
-        members: &Members,
-        now: Now,
-        effects: &mut Effects,
-    ) -> bool {
-        let caps = self.configured(project, model, members);
-        let entered = self.enter(model, now.mono);
-        let fresh = self.new_budget(caps, now.mono);
-        let budgets = &mut self.models.get_mut(entered).budgets;
-        let budget = budgets.entry(project).or_insert(fresh);
-        let (before, mut is_news) = (budget.caps(now.mono), false);
-        for (gauge, learnt) in limits.learnt.iter().filter_map(|heard| Learnt::stored(heard, now)) {
-            let own = &mut budget.learnt[gauge as usize];
-            // Of two that were learnt in one moment the facts' order has decided.
-            let is_other = |own: Learnt| learnt.limit != own.limit && !own.is_newer_than(learnt);
-            if own.is_none_or(|own| learnt.is_newer_than(own) || is_other(own)) {
-                *own = Some(learnt);
-                is_news = true;
-            }
-        }
-        for ((gauge, before), after) in Gauge::ALL.into_iter().zip(before).zip(budget.caps(now.mono)) {
-            if let Some(limit) = after.filter(|_| after != before) {
-                let project = members.owner(project).clone();
-                let subject = Subject::Model { project, model: model.clone() };
-                effects.log(Event::LimitLearnt { subject, gauge, limit });
-            }
-        }
-        if is_news {
-            self.note_limits(project, entered, now.mono);
-        }
-        is_news
-    }
-
-    /// Whether more is known of a model's limits on a project, or newer things, than these.
-    pub(crate) fn knows_more_limits(
-        &self,
-        project: ProjectIx,
-        model: &Model,
-        known: &[LearntLimit],
-        now: Now,
-    ) -> bool {
-        let budgets = self.models.find(model).map(|model| &self.models.get(model).budgets);
-        let Some(budget) = budgets.and_then(|budgets| budgets.get(&project)) else { return false };
-        let mut theirs = [None; Gauge::ALL.len()];
-        for (gauge, learnt) in known.iter().filter_map(|known| Learnt::stored(known, now)) {
-            theirs[gauge as usize] = Some(learnt);
-        }
-        let is_more = |(own, theirs): (&Option<Learnt>, Option<Learnt>)| {
-            own.filter(|own| own.until > now.mono)
-                .is_some_and(|own| theirs.is_none_or(|theirs| own.is_newer_than(theirs)))
-        };
-        budget.learnt.iter().zip(theirs).any(is_more)
-    }
-
-    /// Forgets what refusals taught of a model's limits on a project, as another node says. Returns whether that is news.
-    pub(crate) fn hear_no_limits(&mut self, project: ProjectIx, model: &Model, now: Duration) -> bool {
-        let Some(entered) = self.models.find(model) else { return false };
-        self.models.get_mut(entered).roomy = None;
-        let Some(budget) = self.models.get_mut(entered).budgets.get_mut(&project) else { return false };
-        if budget.learnt.iter().all(Option::is_none) {
-            return false;
-        }
-        budget.forget_learnt();
-        self.note_limits(project, entered, now);
-        true
     }
 
     /// Hands the budgets of a dissolved project to its heir. Answers under which names they were kept.
@@ -315,7 +202,7 @@ impl Counters {
 
     /// Takes other limits. What is counted stays.
     pub(crate) fn set_limits(&mut self, limits: &[Limit], members: &Members) {
-        self.limits = limits.into();
+        self.limits = ConfiguredLimits::new(limits);
         self.reconfigure_budgets(members);
     }
 
@@ -326,16 +213,16 @@ impl Counters {
             state.roomy = None;
             for (project, budget) in &mut state.budgets {
                 let label = labels[project.position()];
-                budget.configured = configured(&self.limits, label, state.name.as_deref());
+                budget.configured = self.limits.of(label, state.name.as_deref());
             }
         }
     }
 
-    fn configured(&self, project: ProjectIx, model: &Model, members: &Members) -> Caps {
-        configured(&self.limits, members.label(project), model.as_deref())
+    pub(super) fn configured(&self, project: ProjectIx, model: &Model, members: &Members) -> Caps {
+        self.limits.of(members.label(project), model.as_deref())
     }
 
-    fn note_limits(&mut self, project: ProjectIx, model: ModelIx, now: Duration) {
+    pub(super) fn note_limits(&mut self, project: ProjectIx, model: ModelIx, now: Duration) {
         let state = self.models.get_mut(model);
         if let Some(budget) = state.budgets.get_mut(&project)
             && !std::mem::replace(&mut budget.dirty, true)
@@ -463,19 +350,5 @@ impl Budget {
             }
         }
         budget
-    }
-}
-
-impl Learnt {
-    /// Whether this was learnt after another.
-    fn is_newer_than(self, other: Self) -> bool {
-        self.until > other.until + SAME_MOMENT
-    }
-
-    /// Reads a limit as it was stored, with its gauge. `None` if it is believed no more.
-    fn stored(stored: &LearntLimit, now: Now) -> Option<(Gauge, Self)> {
-        let LearntLimit { gauge, limit, until } = *stored;
-        let left = now.until(until).min(BELIEVED);
-        (!left.is_zero()).then_some((gauge, Self { limit, until: now.mono + left }))
     }
 }

@@ -3,6 +3,7 @@
 
 mod budgets;
 mod draws;
+mod learnt;
 mod sharing;
 mod usage;
 
@@ -19,7 +20,7 @@ use crate::budget::Budget;
 use crate::ids::{KeyIx, Model, ModelIx, Order, ProjectIx};
 use crate::journal::{Journal, JournalPage};
 use crate::lease_request::Retry;
-use crate::limit::Limit;
+use crate::limit::{ConfiguredLimits, Limit};
 use crate::losses::Losses;
 use crate::members::Members;
 use crate::models::Models;
@@ -43,7 +44,7 @@ pub(crate) struct Counters {
     losses: Losses,
     models: Models,
     /// The limits of the configuration.
-    limits: Box<[Limit]>,
+    limits: ConfiguredLimits,
     journal: Journal,
     /// When budgets with nothing to say were last cleared away.
     tidied: Duration,
@@ -56,7 +57,7 @@ impl Counters {
             keys: vec![KeyCount::default(); members.len()],
             losses: Losses::new(members.len()),
             models: Models::new(),
-            limits: limits.into(),
+            limits: ConfiguredLimits::new(limits),
             journal: Journal::default(),
             tidied: Duration::ZERO,
             sharing: Sharing::default(),

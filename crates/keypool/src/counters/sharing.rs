@@ -12,7 +12,7 @@ use crate::company::Company;
 use crate::habit::{Habit, Part};
 use crate::ids::{Model, ModelIx, ProjectIx};
 use crate::lease_request::{LeaseRequest, Retry};
-use crate::limit::{Caps, Limit, configured};
+use crate::limit::{Caps, ConfiguredLimits};
 use crate::members::Members;
 use crate::slice::{DRAW_HOPE, Share, Spends};
 
@@ -74,7 +74,7 @@ impl SharedView<'_> {
         &self,
         budget: Option<&Budget>,
         label: Option<&crate::key::Project>,
-        limits: &[Limit],
+        limits: &ConfiguredLimits,
         tokens: u64,
         now: Duration,
     ) -> Duration {
@@ -93,7 +93,7 @@ impl SharedView<'_> {
                 }
             };
         }
-        let caps = configured(limits, label, self.model.as_deref());
+        let caps = limits.of(label, self.model.as_deref());
         if caps == Caps::default() {
             return now;
         }
@@ -225,7 +225,7 @@ impl Counters {
         for budget in self.models.iter_mut().flat_map(|state| state.budgets.values_mut()) {
             let spends = budget.ring(now.mono);
             if let Some(share) = &mut budget.share {
-                share.begin_anew(spends);
+                share.begin_anew(spends, now.mono);
             }
         }
     }
@@ -295,7 +295,7 @@ pub(super) fn preference(seed: u64, project: ProjectIx) -> u64 {
 /// Looks up what is known of a project's limits for a model.
 pub(super) fn caps_of(
     budget: Option<&Budget>,
-    limits: &[Limit],
+    limits: &ConfiguredLimits,
     project: ProjectIx,
     model: &Model,
     members: &Members,
@@ -303,6 +303,6 @@ pub(super) fn caps_of(
 ) -> Caps {
     match budget {
         Some(budget) => budget.caps(now),
-        None => configured(limits, members.label(project), model.as_deref()),
+        None => limits.of(members.label(project), model.as_deref()),
     }
 }

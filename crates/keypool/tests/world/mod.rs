@@ -679,9 +679,13 @@ pub(crate) fn percent(part: u64, of: u64) -> f64 {
     100.0 * part as f64 / of.max(1) as f64
 }
 
-/// Held against the limits: what was served of what was asked, where there was so much.
+/// What was served of what a pool that knows all could have: of what was asked, but for requests that were refused when there was
+/// no room anywhere for them, and no more than all limits allow.
 pub(crate) fn usable(world: &World) -> f64 {
-    let minutes = (world.setup.time - world.setup.warm).as_secs_f64() / 60.0;
-    let all = world.setup.limits.iter().map(Setup::weight).sum::<u64>() as f64 * minutes;
-    percent(world.sums.served, world.sums.asked.min(all as u64))
+    let Setup { time, warm, limits, .. } = &world.setup;
+    let minutes = (*time - *warm).as_secs_f64() / 60.0;
+    let all = limits.iter().map(Setup::weight).sum::<u64>() as f64 * minutes;
+    let Sums { asked, served, refused, stranded, .. } = world.sums;
+    let hopeless = refused - stranded;
+    percent(served, (asked - hopeless).min(all as u64))
 }
