@@ -124,7 +124,10 @@ impl Actor for KeyCheckerActor {
         ctx.spawn(
             async move {
                 while has_passed(&mut every).await {
-                    check(&keys, &prober).await;
+                    // What one gateway of a cluster finds out, all know.
+                    if keys.is_on_duty() {
+                        check(&keys, &prober).await;
+                    }
                 }
             }
             .into_actor(self),

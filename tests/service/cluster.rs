@@ -264,3 +264,29 @@ async fn one_gateway_probes_for_all() {
     };
     gateways.until("all use it again", all_use_it).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_gateway_asks_google_about_retired_keys_for_all() {
+    let simulator = simulator(2).await;
+    simulator.set_key_state(&secret(0), KeyState::Suspended);
+    let gateways =
+        Gateways::start_with(&simulator, 2, 3, |options| options.set("pool.check_retired_s", 1)).await;
+    gateways
+        .until("all know that it is retired", async |it| {
+            it.send(1).await;
+            it.key(0, 0).await["state"] == "retired" && it.key(2, 0).await["state"] == "retired"
+        })
+        .await;
+    let before = simulator.stats().by_key[&secret(0)];
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let asked = simulator.stats().by_key[&secret(0)] - before;
+    assert!((2..=6).contains(&asked), "{asked} times in four seconds, once a second and not by each");
+    simulator.set_key_state(&secret(0), KeyState::Valid);
+    gateways
+        .until("all use it again", async |it| {
+            it.key(0, 0).await["state"] == "available"
+                && it.key(1, 0).await["state"] == "available"
+                && it.key(2, 0).await["state"] == "available"
+        })
+        .await;
+}

@@ -155,6 +155,7 @@ impl ClusterActor {
         company.presence = Presence::Alone { since, why: Some(why.clone()) };
         (company.differs_since, company.complaint) = (None, None);
         drop(company);
+        self.cluster.outbox.set_duty(true);
         self.cluster.manager.keep_company(Company::Alone);
         let reason = format!("{why}; this gateway goes on alone");
         self.cluster.health.set(NAME, State::Degraded, Some(reason));
@@ -180,6 +181,10 @@ impl ClusterActor {
         company.read_at = Some(Instant::now());
         let agreement = agreement::look(&mut company, &self.cluster.node);
         let there = company.members.iter().filter(|member| member.is_there()).count().max(1);
+        // The one that has been there longest.
+        let first = company.members.iter().filter(|member| member.is_there());
+        let first = first.min_by_key(|member| (member.beat.since_ms, &member.node));
+        self.cluster.outbox.set_duty(first.is_none_or(|first| first.node == self.cluster.node));
         let weights = slices::weights(&self.cluster.outbox.loads(), &self.cluster.node, &company.members);
         drop(company);
         self.cluster.manager.weigh(u32::try_from(there).unwrap_or(u32::MAX), weights);

@@ -33,6 +33,8 @@ pub(crate) struct Outbox {
     nudge: OnceLock<Nudge>,
     /// Whether all that holds is to be read anew.
     wants_all: AtomicBool,
+    /// Whether another gateway does what only one is to do.
+    is_off_duty: AtomicBool,
     /// Whether something is drawn, or waits to be.
     is_drawing: AtomicBool,
     drawing: Mutex<Drawing>,
@@ -110,6 +112,16 @@ impl Outbox {
         for note in notes {
             words.notes.entry(note.subject()).or_insert(note);
         }
+    }
+
+    /// Says whether this gateway does what only one is to do.
+    pub(super) fn set_duty(&self, is_on_duty: bool) {
+        self.is_off_duty.store(!is_on_duty, Ordering::Relaxed);
+    }
+
+    /// Tells whether it does. One that is alone does everything.
+    pub(crate) fn is_on_duty(&self) -> bool {
+        !self.is_off_duty.load(Ordering::Relaxed)
     }
 
     /// Tells whether something may be drawn: one call at a time.

@@ -61,6 +61,11 @@ impl KeyManager {
         Arc::clone(&self.shared.outbox)
     }
 
+    /// Whether this gateway does what only one of them is to do.
+    pub(crate) fn is_on_duty(&self) -> bool {
+        self.shared.outbox.is_on_duty()
+    }
+
     /// Shares the pool with those of other gateways from now on, which hear and answer, or cannot be asked now.
     pub(crate) fn keep_company(&self, company: Company) {
         // A life that begins looks at this first, so that it does not matter which of them takes the message.
