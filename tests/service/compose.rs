@@ -2,6 +2,8 @@
 //! composition, in Prometheus' configuration, in Grafana's and in the gateway's own. No engine is needed for that; with one
 //! `tests/docker/run` tries it out.
 
+mod cluster;
+
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -23,15 +25,21 @@ fn texts(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().map(|item| item.as_str().unwrap()).collect()
 }
 
+/// A text of Compose's, with the default in the place of each variable.
+fn expanded(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some((before, rest)) = text.split_once("${") {
+        let (variable, behind) = rest.split_once('}').unwrap();
+        let (_, default) = variable.split_once(":-").expect("each variable has a default");
+        text = format!("{before}{default}{behind}");
+    }
+    text
+}
+
 /// A mount: from where, and where to. A variable stands as its default.
 fn mounts(service: &Value) -> Vec<(String, String)> {
     let mounts = texts(&service["volumes"]).into_iter().map(|mount| {
-        let mut mount = mount.to_owned();
-        while let Some((before, rest)) = mount.split_once("${") {
-            let (variable, behind) = rest.split_once('}').unwrap();
-            let (_, default) = variable.split_once(":-").expect("each variable has a default");
-            mount = format!("{before}{default}{behind}");
-        }
+        let mount = expanded(mount);
         let mut parts = mount.split(':');
         (parts.next().unwrap().to_owned(), parts.next().unwrap().to_owned())
     });
