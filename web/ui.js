@@ -4,8 +4,8 @@ import { t, word } from '/assets/i18n.js';
 import { clock, count, moment, short, span, utc } from '/assets/format.js';
 
 const TONES = {
-  available: 'good', up: 'good', active: 'good', probation: 'warn', cooling: 'warn', starting: 'warn', degraded: 'warn', restarting: 'warn',
-  retired: 'bad', down: 'bad', failed: 'bad', expired: 'bad', given_up: 'bad', disabled: 'off', shadowed: 'off', off: 'off',
+  available: 'good', up: 'good', active: 'good', probation: 'warn', cooling: 'warn', starting: 'warn', degraded: 'warn', restarting: 'warn', alone: 'warn',
+  retired: 'bad', down: 'bad', failed: 'bad', expired: 'bad', given_up: 'bad', silent: 'bad', disabled: 'off', shadowed: 'off', off: 'off',
 };
 
 /** How a state is coloured. @param {string} state */

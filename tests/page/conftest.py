@@ -145,6 +145,25 @@ def gateway(folder: Path, keys: dict[str, str], config: str = "", simulate: tupl
             yield Gateway(found["at"], f"http://127.0.0.1:{port}", simulator["at"], process, lines)
 
 
+@contextlib.contextmanager
+def redis(port: int):
+    """A Redis of the test's own, which forgets everything when it ends."""
+    server = shutil.which("redis-server") or shutil.which("valkey-server")
+    if server is None:
+        assert "CI" not in os.environ, "redis-server is missing: apt-get install redis-server"
+        pytest.skip("redis-server is not installed")
+    process = subprocess.Popen(
+        [server, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait(timeout=TIMEOUT_S)
+
+
 @pytest.fixture(scope="session")
 def browser():
     shell = shutil.which("chromium-headless-shell")

@@ -1,6 +1,7 @@
 """The operator's page in a browser: each view filled, empty and failing, in both languages and themes, at three widths, by
 keyboard; who is let in; markup that stays text; ten thousand keys."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from conftest import ADMIN, MARKUP, MODEL, ROOT, TOKEN, axe, gateway, started
+from conftest import ADMIN, MARKUP, MODEL, ROOT, TOKEN, axe, free_port, gateway, redis, started
 
 VIEWS = ["overview", "keys", "callers", "requests", "usage", "errors", "projects", "models", "prices", "playground", "settings"]
 WIDTHS = [360, 1024, 1440]
@@ -349,6 +350,76 @@ def test_a_price_is_set_for_a_model_without_one_and_forgotten(open_site, tmp_pat
             row("my-*").get_by_role("button", name="Really remove").click()
         site.view("prices")
         site.leave()
+
+
+def test_the_gateways_of_a_cluster_are_told_with_what_differs_and_one_that_is_alone_says_why(open_site, empty, tmp_path):
+    port = free_port()
+    keys = {"AIza-page-4": "p"}
+    config = '[cluster]\nurl = "redis://127.0.0.1:{}"\nnode = "{}"\n[pool]\nmax_wait_ms = {}\n'
+    folders = [tmp_path / name for name in ("east", "west")]
+    for folder in folders:
+        folder.mkdir()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(contextlib.ExitStack())
+        server.enter_context(redis(port))
+        east = stack.enter_context(gateway(folders[0], keys, config.format(port, "gw-east", 5000)))
+        stack.enter_context(gateway(folders[1], keys, config.format(port, "gw-west", 6000)))
+        site = open_site(east, color_scheme="dark").log_in()
+        page = site.view("overview")
+        panel = page.locator("section.gateways")
+        row = lambda name: panel.locator("tbody tr", has_text=name)
+        expect(panel.locator("tbody tr")).to_have_count(2)
+        expect(panel.locator("header")).to_contain_text("2 of 2 up")
+        expect(row("gw-east")).to_contain_text("this one")
+        expect(row("gw-east")).to_contain_text("Agree")
+        expect(row("gw-west")).to_contain_text("Differ in rules")
+        expect(row("gw-west")).to_contain_text("just now")
+        versions = {one["version"] for one in east.api("/api/cluster")["gateways"]}
+        assert len(versions) == 1
+        expect(row("gw-west")).to_contain_text(versions.pop())
+        expect(page.locator(".banner")).to_have_count(0)
+        shoot(site, "gateways-dark")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            # The plot follows in a moment.
+            expect(page.locator("html")).to_have_js_property("scrollWidth", width)
+        page.set_viewport_size({"width": 360, "height": 1400})
+        assert not violations(site)
+        # What does not fit is reached by keyboard.
+        table = panel.get_by_role("region")
+        table.focus()
+        page.keyboard.press("ArrowRight")
+        expect(table).not_to_have_js_property("scrollLeft", 0)
+        shoot(site, "gateways-narrow")
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+        server.close()
+        banner = page.locator(".banner[role=status]")
+        expect(banner).to_contain_text("This gateway goes on alone. Redis cannot be reached")
+        expect(row("gw-east")).to_contain_text("Alone")
+        expect(row("gw-west")).to_contain_text("Not known")
+        expect(panel.locator("header")).to_contain_text("alone for")
+        assert east.generate() == 200
+        assert not violations(site)
+        shoot(site, "gateways-alone-dark")
+        page.get_by_role("button", name="中文", exact=True).click()
+        page.get_by_role("button", name="浅色", exact=True).click()
+        expect(banner).to_contain_text("此网关正在单独运行。")
+        expect(row("gw-west")).to_contain_text("不一致：规则")
+        shoot(site, "gateways-alone-zh")
+
+        stack.enter_context(redis(port))
+        expect(banner).to_have_count(0)
+        expect(panel.locator("header")).to_contain_text("2 个中 2 个正常")
+        site.leave()
+    # Where there are no others, nobody asks for them.
+    site = open_site(empty)
+    asked = []
+    site.page.on("request", lambda request: asked.append(request.url))
+    site.log_in()
+    site.view("overview").wait_for_selector(".tiles")
+    expect(site.page.locator("section.gateways")).to_have_count(0)
+    assert not [url for url in asked if url.endswith("/api/cluster")]
 
 
 def test_who_logs_out_sees_nothing_more(open_site, filled):

@@ -6,6 +6,7 @@ import { t, word } from '/assets/i18n.js';
 import { Plot } from '/assets/plot.js';
 import { address } from '/assets/route.js';
 import { Busy, Empty, Failure, State, Status, Time } from '/assets/ui.js';
+import { Alone, Gateways, useCluster } from '/assets/views/gateways.js';
 
 const SHOWN = 12;
 
@@ -31,10 +32,12 @@ function Tile({ name, value, unit, sub }) {
   return html`<div class="tile"><dt>${name}</dt><dd>${value}${unit ? html`<small>${unit}</small>` : null}</dd><dd class="sub" title=${sub}>${sub || ' '}</dd></div>`;
 }
 
-function Hand({ it, days }) {
+function Hand({ it, days, isAlone }) {
   const notes = [];
   for (const [name, part] of Object.entries(it.components)) {
-    if (part.state !== 'up') notes.push(['bad', t('hand.component', { name, state: word('state', part.state) }), part.reason, '#/settings']);
+    // Why a gateway is alone stands above already.
+    const reason = isAlone && name === 'cluster' ? '' : part.reason;
+    if (part.state !== 'up') notes.push(['bad', t('hand.component', { name, state: word('state', part.state) }), reason, '#/settings']);
   }
   if (it.draining) notes.push(['bad', t('hand.draining'), '', '#/overview']);
   if (it.keys.total > 0 && it.keys.available + it.keys.probation === 0) notes.push(['bad', t('hand.nokey'), it.back_in_ms ? t('back.in', { time: span(it.back_in_ms / 1000) }) : '', '#/keys']);
@@ -74,7 +77,18 @@ function minutes(rows) {
   };
 }
 
+/** The overview where this gateway is one of several. Elsewhere nobody asks for others. */
+function Clustered() {
+  const asked = useCluster();
+  return html`<${Whole} asked=${asked} />`;
+}
+
 export default function Overview() {
+  return overview.value?.components.cluster ? html`<${Clustered} />` : html`<${Whole} />`;
+}
+
+/** @param {{asked?: {data: any, error: Error|null, again: () => void}}} props */
+function Whole({ asked }) {
   const it = overview.value;
   const usage = useAsked('/api/usage?step=day&by=&from=-48h', 15000);
   const hour = useAsked('/api/usage?step=minute&by=&from=-60m', 10000);
@@ -89,6 +103,7 @@ export default function Overview() {
   const plot = minutes(hour.data?.rows || []);
   return html`<div class="head"><h1>${t('overview')}</h1></div>
   ${stream.value === 'waiting' ? html`<div class="banner warn" role="status">${t('live.off.long')}</div>` : null}
+  <${Alone} cluster=${asked?.data} />
   <div class="stack">
     <dl class="tiles">
       <${Tile} name=${t('requests.now')} value=${minute ? (minute.per_second < 10 ? minute.per_second.toFixed(1) : count(Math.round(minute.per_second))) : '–'} unit=${t('per.second')} sub=${t('last.minute', { n: count(minute?.requests || 0) })} />
@@ -98,7 +113,8 @@ export default function Overview() {
       <${Tile} name=${t('tokens.today')} value=${short(days.tokens)} sub=${against(days.tokens, before.tokens)} />
       <${Tile} name=${t('cost.today')} value=${money(days.cost, days.currency)} sub=${against(days.cost, before.cost)} />
     </dl>
-    <div class="grid2"><${Hand} it=${it} days=${days} /><${Pool} keys=${it.keys} /></div>
+    <div class="grid2"><${Hand} it=${it} days=${days} isAlone=${Boolean(asked?.data?.alone)} /><${Pool} keys=${it.keys} /></div>
+    ${asked ? html`<${Gateways} asked=${asked} />` : null}
     <section class="panel"><header><h2>${t('last.hour')}</h2><span class="push">${t('by.minute')}</span></header><div class="body">
       <${Failure} error=${hour.error} again=${hour.again} />
       <${Plot} at=${plot.at} series=${plot.series} bars whole height=${190} label=${t('last.hour')} show=${(n) => count(Math.round(n))} />
