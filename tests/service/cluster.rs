@@ -1,5 +1,6 @@
 //! Several gateways, one pool: three processes, a real Redis, and what each knows of what the others have found out.
 
+mod agreement;
 mod faults;
 mod ledger;
 mod limits;

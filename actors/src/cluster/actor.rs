@@ -4,7 +4,7 @@
 
 use super::{
     ClusterShared, NAME, Presence,
-    agreement::{self, Agreement},
+    agreement::{self, Agreement, KeysPrint},
     slices::{self, DaysTold},
 };
 use crate::{
@@ -44,6 +44,7 @@ pub struct ClusterActor {
     /// In which generation it has drawn last.
     drew_in: Option<Generation>,
     days: DaysTold,
+    keys: KeysPrint,
 }
 
 /// Something lies in the outbox.
@@ -81,6 +82,7 @@ pub(super) fn start(
             has_left: false,
             drew_in: None,
             days: DaysTold::default(),
+            keys: KeysPrint::default(),
         }
     };
     supervise(arbiter, Child { name: NAME, mailbox: 16, intensity, factory }, Arc::clone(health))
@@ -165,7 +167,7 @@ impl ClusterActor {
         let beat = Beat {
             name: self.cluster.name.clone(),
             version: self.cluster.version.to_owned(),
-            settings: self.cluster.print.load().to_string(),
+            settings: format!("{} {}", self.cluster.print.load(), self.keys.of(self.cluster.keys.ring())),
             since_ms: self.cluster.since_ms,
             applied: self.cluster.applied(),
             load: slices::told_loads(self.cluster.outbox.loads()),

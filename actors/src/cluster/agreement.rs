@@ -2,10 +2,13 @@
 //! part, so that one that was forgotten in a change is named with what differs; no setting itself is told.
 
 use super::KnownCompany;
+use crate::key_ring::KeyRing;
 use gemini_balance_cluster::{ClusterMember, NodeId};
+use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt::{self, Write as _},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -46,6 +49,39 @@ impl fmt::Display for SettingsPrint {
 /// Names the parts in which a member's settings differ from those of another.
 pub(super) fn differing(one: &ClusterMember, other: &ClusterMember) -> Vec<String> {
     SettingsPrint::parse(&one.beat.settings).differing(&SettingsPrint::parse(&other.beat.settings))
+}
+
+/// What the keys come to, those that were added at runtime included: which they are, and of which projects. What people call
+/// them does not count. Made anew only for another ring, since it is asked for each second.
+#[derive(Default)]
+pub(super) struct KeysPrint {
+    of: Option<(Arc<KeyRing>, String)>,
+}
+
+impl KeysPrint {
+    /// Returns the part of a [`SettingsPrint`] that speaks of the keys.
+    pub(super) fn of(&mut self, ring: Arc<KeyRing>) -> &str {
+        if self.of.as_ref().is_none_or(|(known, _)| !Arc::ptr_eq(known, &ring)) {
+            let keys = ring.keys().iter().map(|key| (key.fingerprint(), key.project().unwrap_or_default()));
+            let print = keys_print(keys.collect());
+            self.of = Some((ring, print));
+        }
+        self.of.as_ref().map_or("", |(_, print)| print)
+    }
+}
+
+/// Takes fingerprints with the labels of their projects, in any order.
+fn keys_print(mut keys: Vec<(&str, &str)>) -> String {
+    keys.sort_unstable();
+    let mut digest = Sha256::new();
+    for (fingerprint, project) in keys {
+        digest.update(format!("{fingerprint}={project};"));
+    }
+    let mut text = String::from("keys:");
+    for byte in &digest.finalize()[..4] {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// How settings agree, where that is news.
@@ -90,6 +126,17 @@ mod tests {
     fn member(name: &str, settings: &str) -> ClusterMember {
         let beat = Beat { name: name.to_owned(), settings: settings.to_owned(), ..Beat::default() };
         ClusterMember { node: NodeId::new(&format!("{name}.0")).unwrap(), silent_for: Duration::ZERO, beat }
+    }
+
+    #[test]
+    fn the_same_keys_come_to_the_same_in_any_order() {
+        let (a, b) = (("key-a", "p"), ("key-b", ""));
+        let print = keys_print(vec![a, b]);
+        assert_eq!(keys_print(vec![b, a]), print);
+        assert!(print.starts_with("keys:") && print.len() == 13, "{print}");
+        for others in [vec![a], vec![a, b, b], vec![a, ("key-b", "q")], vec![]] {
+            assert_ne!(keys_print(others), print);
+        }
     }
 
     #[test]
