@@ -46,7 +46,7 @@ impl Habit {
     ) -> Self {
         let fresh = left.filter(|left| now < left.at + LEFT_COUNTS_FOR).unwrap_or(Left::NOTHING);
         let of_day = left.map_or(0, |left| left.units.day);
-        // Of what has no limit there is as much left as can be.
+        // Of what is not limited, as much is left as can be.
         let sum =
             |used: u64, held: u64, left: u64| used.saturating_add(held).saturating_add(share_of(left, part));
         Self {
@@ -81,6 +81,12 @@ impl Left {
 }
 
 impl Part {
+    /// Takes what was told of a node's part; figures that make no sense stand for no part, and for full limits.
+    pub(crate) fn told(part: f64, full: f64) -> Self {
+        let sensible = |figure: f64, instead: f64| if figure.is_finite() { figure.max(0.0) } else { instead };
+        Self { part: sensible(part, 0.0).min(1.0), full: sensible(full, 1.0) }
+    }
+
     /// Returns the part of a node of which nothing is known but how many there are: limits are taken to be full.
     pub(crate) fn by_number(nodes: u32) -> Self {
         Self { part: 1.0 / f64::from(nodes.max(1)), full: 1.0 }
@@ -112,6 +118,17 @@ mod tests {
     fn what_goes_beyond_habit_waits_the_longer_the_fuller_the_limits_were() {
         let wait = |full| Part { part: 1.0, full }.wait_beyond().as_millis();
         assert_eq!([0.0, 0.5, 0.7, 0.9, 1.3].map(wait), [0, 0, 1_000, 2_000, 2_000]);
+    }
+
+    #[test]
+    fn figures_that_make_no_sense_do_no_harm() {
+        assert_eq!(Part::told(f64::NAN, f64::INFINITY), Part { part: 0.0, full: 1.0 });
+        assert_eq!(Part::told(-1.0, 2.0).wait_beyond(), Duration::from_secs(2));
+        let most = Units { requests: u64::MAX, tokens: u64::MAX, day: u64::MAX };
+        let left = Some(Left { units: most, at: Duration::ZERO });
+        let used = Amount { requests: 5, tokens: 5 };
+        let habit = Habit::of(used, 5, most, left, 1.0, Duration::ZERO);
+        assert_eq!((habit.minute.requests, habit.day), (u64::MAX, u64::MAX));
     }
 
     #[test]

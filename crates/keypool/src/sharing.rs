@@ -63,7 +63,7 @@ impl Pool {
         let counters = &mut self.desk.roster.counters;
         counters.set_nodes(nodes);
         for ModelWeight { model, part, full } in weights {
-            counters.set_part(model, Part { part: *part, full: *full });
+            counters.set_part(model, Part::told(*part, *full));
         }
     }
 

@@ -18,6 +18,8 @@ const SLICE_LASTS: Duration = Duration::from_millis(2_700);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// By how much older than it was a correction is reported.
 const TAKEN_BACK_BEFORE: Duration = Duration::from_millis(250);
+/// The longest that a bucket may be said to have nothing: the longest day, and some.
+const LONGEST_WAIT: Duration = Duration::from_secs(26 * 60 * 60);
 /// For how many seconds what was spent counts in a minute.
 const COUNTED: u64 = 61;
 
@@ -292,6 +294,7 @@ impl Share {
         self.renewed = at;
         self.full = None;
         self.left = Some(Left { units: left, at: now });
+        let (opens_in, closed_for) = (opens_in.min(LONGEST_WAIT), closed_for.min(LONGEST_WAIT));
         let waits = opens_in.max(closed_for);
         self.opens = if units.is_zero() && (!waits.is_zero() || left.is_zero()) {
             now + waits.max(ASK_AGAIN.mul_f64(1.0 + spread))
@@ -359,6 +362,18 @@ mod tests {
         share.book(0, at(1_600));
         share.book(0, at(1_600));
         assert!(!share.has_room(CAPS, 0, at(1_600)));
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_closes_for_a_day_at_most() {
+        let mut share = Share::default();
+        share.send(1, at(0));
+        let most = Units { requests: u64::MAX, tokens: u64::MAX, day: u64::MAX };
+        let long = Duration::MAX;
+        share.take(Given { call: 1, units: most, left: most, opens_in: long, closed_for: long }, at(10), 1.0);
+        share.send(2, at(20));
+        share.take(Given { call: 2, units: most, left: most, opens_in: long, closed_for: long }, at(30), 1.0);
+        assert!(share.opens() <= at(30) + LONGEST_WAIT);
     }
 
     #[test]

@@ -73,6 +73,7 @@ fn setup() -> impl Strategy<Value = Setup> {
             late,
             time: secs(150),
             warm: secs(0),
+            clock_set: seed % 2 == 0,
             ..Setup::of(limits, nodes, load)
         },
     )
@@ -81,7 +82,7 @@ fn setup() -> impl Strategy<Value = Setup> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever the load, and whatever answers of the store are lost or late.
+    /// Whatever the load, whatever answers of the store are lost or late, and whatever wall clocks show.
     #[test]
     fn no_limit_is_passed_while_the_store_is_heard(setup in setup()) {
         let sums = World::new(setup).run().sums;

@@ -127,8 +127,10 @@ impl Counters {
         }
         let (candidates, roomy) = self.candidates(model, members, cooldowns, now.mono);
         self.models.get_mut(model).roomy = Some(roomy).filter(|_| members.len() >= MANY);
-        let (target, held) =
-            (self.target(model, &candidates), candidates.iter().map(|one| one.held).sum::<u64>());
+        let (target, held) = (
+            self.target(model, &candidates),
+            candidates.iter().map(|one| one.held).fold(0, u64::saturating_add),
+        );
         let bound: u64 = wants.bound.values().map(|need| need.requests).sum();
         let mut speaks_of: BTreeSet<_> =
             candidates.iter().filter(|one| one.has_to_say).map(|one| one.project).collect();

@@ -14,7 +14,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::buckets::Buckets;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use gemini::fault::{Fault, Kind, Quota, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
     Answer, Draw, Drawn, Effect, Effects, Grant, KeyId, KeySpec, LeaseRequest, Limit, ModelWeight, Now,
@@ -57,6 +57,8 @@ pub(crate) struct Setup {
     /// Before this nothing is measured.
     pub(crate) warm: Duration,
     pub(crate) fault: Option<Trouble>,
+    /// Whether a node's wall clock is set ahead by an hour on the way.
+    pub(crate) clock_set: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -153,6 +155,8 @@ struct Node {
     effects: Effects,
     /// What its monotonic clock shows more than the world's.
     ahead: Duration,
+    /// What its wall clock shows more, in milliseconds.
+    wall_ahead: i64,
     alive: bool,
     cut: bool,
     alone: bool,
@@ -218,6 +222,7 @@ impl World {
             pool: Pool::new(rules.clone(), specs.clone(), setup.seed * 1_000 + at as u64).unwrap(),
             effects: Effects::new(),
             ahead: secs(100) + ms(rng.u64(0..5_000)),
+            wall_ahead: rng.i64(-2_000..2_000),
             alive: true,
             cut: false,
             alone: false,
@@ -271,7 +276,11 @@ impl World {
     }
 
     fn clock(&self, node: usize) -> Now {
-        Now { mono: self.now + self.nodes[node].ahead, wall: wall() + self.now }
+        let Node { ahead, wall_ahead, .. } = self.nodes[node];
+        // Somebody sets the first node's wall clock.
+        let set = self.setup.clock_set && node == 0 && self.now > secs(70);
+        let wall_ahead = TimeDelta::milliseconds(wall_ahead + if set { 3_600_000 } else { 0 });
+        Now { mono: self.now + ahead, wall: wall() + self.now + wall_ahead }
     }
 
     fn schedule(&mut self, at: Duration, what: What) {
@@ -658,6 +667,7 @@ impl Setup {
             time: secs(200),
             warm: secs(80),
             fault: None,
+            clock_set: false,
         }
     }
 }
