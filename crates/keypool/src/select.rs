@@ -77,6 +77,10 @@ impl Selector {
         let prefers = self.prefer(roster, request);
         let strategy = self.strategy_for(request);
         let Self { affinity, candidates, preferred, .. } = self;
+        let has_or_draws = |key: usize| {
+            let project = roster.project(KeyIx::at(key));
+            room.has(project, &roster.members) || room.draws_from(project, &roster.members)
+        };
         let mut pick = |among: &FixedBitSet| {
             let may = |key: &usize| {
                 among.contains(*key) && room.has(roster.project(KeyIx::at(*key)), &roster.members)
@@ -87,8 +91,9 @@ impl Selector {
                 Strategy::Weighted => weighted(among.ones().filter(may), rotation, roster),
                 Strategy::Prefix => match request.prefix {
                     Some(prefix) => {
-                        let project = affinity
-                            .choose(prefix, roster, room.now, |key| among.contains(key) && may(&key))?;
+                        // Its project stays its project where a slice of it has to be drawn first.
+                        let stands = |key| among.contains(key) && has_or_draws(key);
+                        let project = affinity.choose(prefix, roster, room.now, stands)?;
                         rotation
                             .over(among)
                             .find(|key| roster.project(KeyIx::at(*key)) == project && may(key))
@@ -104,6 +109,24 @@ impl Selector {
             self.affinity.granted(roster.project(chosen), room.now);
         }
         Some((chosen, self.reason(request)))
+    }
+
+    /// Returns the project that a request which waits would go to by its beginning, if that decides.
+    pub(crate) fn awaited(
+        &mut self,
+        roster: &Roster,
+        request: &LeaseRequest,
+        room: &Headroom<'_>,
+    ) -> Option<ProjectIx> {
+        let prefix = request.prefix.filter(|_| self.strategy_for(request) == Strategy::Prefix)?;
+        self.gather(roster, request, room);
+        let Self { affinity, candidates, .. } = self;
+        let stands = |key: usize| {
+            let project = roster.project(KeyIx::at(key));
+            candidates.contains(key)
+                && (room.has(project, &roster.members) || room.draws_from(project, &roster.members))
+        };
+        affinity.choose(prefix, roster, room.now, stands)
     }
 
     /// Returns what decides for this request.
@@ -147,6 +170,7 @@ impl Selector {
 
     /// Sets the candidates: what may be leased, within reach, by this caller, and not tried yet.
     fn gather(&mut self, roster: &Roster, request: &LeaseRequest, room: &Headroom<'_>) {
+        let by_prefix = self.strategy_for(request) == Strategy::Prefix && request.prefix.is_some();
         let candidates = &mut self.candidates;
         match &request.reach {
             Reach::Any => candidates.clone_from(roster.cooldowns.ready()),
@@ -164,7 +188,7 @@ impl Selector {
                 }
             }
         }
-        if let Some(roomy) = room.roomy() {
+        if let Some(roomy) = room.roomy().filter(|_| !by_prefix) {
             candidates.intersect_with(roomy);
         }
         if let Some(blocked) = roster.cooldowns.blocked(&request.model) {

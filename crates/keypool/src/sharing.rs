@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 use meter::Now;
 
 use crate::counters::Wants;
+use crate::desk::Desk;
 use crate::draw::{Draw, Drawn, ModelLoad, ModelWeight};
 use crate::effect::Effects;
 use crate::habit::Part;
 use crate::ids::Model;
 use crate::lease_request::Reach;
 use crate::pool::Pool;
+
+/// For how many of those who wait it is looked where their beginnings lead them: the others come later.
+const LOOKED_AT: usize = 128;
 
 impl Pool {
     /// Returns what to ask and tell with the next call: what was spent since the last that was answered, what is held, and what is
@@ -21,10 +25,16 @@ impl Pool {
     /// lost: a late answer to it is passed by.
     pub fn draws(&mut self, now: Now) -> Vec<Draw> {
         let Self { desk, waiting, .. } = self;
-        let roster = &mut desk.roster;
+        let Desk { roster, selector, .. } = desk;
         let mut wants: BTreeMap<Model, Wants> = BTreeMap::new();
-        for request in waiting.requests() {
+        for (at, request) in waiting.requests().enumerate() {
             let bound = match &request.reach {
+                Reach::Any if at < LOOKED_AT => {
+                    let counters = &roster.counters;
+                    let model = counters.model(&request.model);
+                    let room = counters.headroom(model, request, request.waited, now.mono);
+                    selector.awaited(roster, request, &room)
+                }
                 Reach::Any => None,
                 Reach::Only(key) | Reach::ProjectOf(key) => {
                     let Some(key) = roster.find(key) else { continue };

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use buckets::Buckets;
 use gemini::fault::{Kind, QuotaUnit, QuotaWindow, Wait};
-use keypool::{Answer, Effect, KeyId, LeaseRequest, Limit, ModelWeight, Outcome, Settings, Ticket, Tried};
+use keypool::{
+    Answer, Effect, KeyId, LeaseRequest, Limit, ModelWeight, Outcome, Settings, Strategy, Ticket, Tried,
+};
 use stage::{MODEL, Stage, exact, keys, model, over};
 use world::{Setup, Trouble, World, mixed, ms, percent, rpm, secs, usable};
 
@@ -78,6 +80,33 @@ fn only_one_call_is_asked_for_at_a_time() {
     draw(&mut stage, &mut Buckets::default());
     assert!(tickets.iter().all(|ticket| is_granted(&stage, *ticket)), "one call for all who wait");
     assert_eq!(asked(&stage), 1);
+}
+
+#[test]
+fn conversations_stay_on_their_projects_on_every_node() {
+    let mut store = Buckets::default();
+    let mut used = std::collections::HashMap::new();
+    for node in 0..3 {
+        let rules = Settings { limits: vec![rpm(50)], strategy: Strategy::Prefix, ..exact() };
+        let mut stage = Stage::new(rules.clone(), keys(20));
+        stage.pool = keypool::Pool::new(rules, keys(20), node + 1).unwrap();
+        stage.pool.weigh(3, &[]);
+        join(&mut stage);
+        for turn in 0..40_u64 {
+            let prefix = Some(turn % 8);
+            let request = LeaseRequest { prefix, ..LeaseRequest::any(model(MODEL)) };
+            let grant = match stage.ask(&request) {
+                Answer::Granted(grant) => grant,
+                Answer::Waiting(ticket) => {
+                    draw(&mut stage, &mut store);
+                    stage.grant_of(ticket)
+                }
+                Answer::Refused(refusal) => panic!("{refusal}"),
+            };
+            stage.settle(&grant, MODEL, Outcome::Success);
+            assert_eq!(used.entry(prefix).or_insert(grant.key.clone()), &grant.key);
+        }
+    }
 }
 
 #[test]
@@ -241,7 +270,7 @@ impl Stage {
 
 /// What came of a fault, and what came of the same time without one.
 fn with_and_without(trouble: Trouble, nodes: usize, load: f64) -> (World, World) {
-    let setup = Setup { bound: 0.02, ..Setup::of(mixed(40, 3), nodes, load) };
+    let setup = Setup { bound: 0.02, ..Setup::of(mixed(20, 3), nodes, load) };
     let world = World::new(Setup { fault: Some(trouble), ..setup.clone() }).run();
     (world, World::new(setup).run())
 }

@@ -80,7 +80,7 @@ fn setup() -> impl Strategy<Value = Setup> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Whatever the load, whatever answers of the store are lost or late, and whatever wall clocks show.
     #[test]
