@@ -78,15 +78,13 @@ impl Pool {
     pub fn lease(&mut self, request: &LeaseRequest, now: Now, effects: &mut Effects) -> Answer {
         self.begin(now, effects);
         let answer = match self.desk.ask(request, request.waited, now) {
-            DeskAnswer::Granted(grant) => {
-                if self.desk.roster.cooldowns.unclaimed() > 0 {
-                    self.desk.roster.claim_along(request, now, &self.desk.settings);
-                }
-                Answer::Granted(grant)
-            }
+            DeskAnswer::Granted(grant) => Answer::Granted(grant),
             DeskAnswer::Refused(refusal) => Answer::Refused(refusal),
             DeskAnswer::NoKey => self.wait_or_refuse(request, now),
         };
+        if self.desk.roster.cooldowns.unclaimed() > 0 && matches!(answer, Answer::Granted(_)) {
+            self.desk.roster.claim_along(request, now, &self.desk.settings);
+        }
         self.end(now, effects);
         answer
     }

@@ -170,7 +170,8 @@ impl Selector {
 
     /// Sets the candidates: what may be leased, within reach, by this caller, and not tried yet.
     fn gather(&mut self, roster: &Roster, request: &LeaseRequest, room: &Headroom<'_>) {
-        let by_prefix = self.strategy_for(request) == Strategy::Prefix && request.prefix.is_some();
+        let by_prefix = || self.strategy_for(request) == Strategy::Prefix && request.prefix.is_some();
+        let roomy = room.roomy().filter(|_| !by_prefix());
         let candidates = &mut self.candidates;
         match &request.reach {
             Reach::Any => candidates.clone_from(roster.cooldowns.ready()),
@@ -188,7 +189,7 @@ impl Selector {
                 }
             }
         }
-        if let Some(roomy) = room.roomy().filter(|_| !by_prefix) {
+        if let Some(roomy) = roomy {
             candidates.intersect_with(roomy);
         }
         if let Some(blocked) = roster.cooldowns.blocked(&request.model) {
