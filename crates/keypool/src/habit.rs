@@ -27,7 +27,7 @@ pub(crate) struct Habit {
 
 /// A node's part in what it shares.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Part {
+pub(crate) struct NodePart {
     /// Its part of the load of this model, from 0 to 1.
     pub part: f64,
     /// How full the limits of the model are over all nodes, 1 when they are spent.
@@ -80,7 +80,7 @@ impl Left {
     const NOTHING: Self = Self { units: Units { requests: 0, tokens: 0, day: 0 }, at: Duration::ZERO };
 }
 
-impl Part {
+impl NodePart {
     /// Takes what was told of a node's part; figures that make no sense stand for no part, and for full limits.
     pub(crate) fn told(part: f64, full: f64) -> Self {
         let sensible = |figure: f64, instead: f64| if figure.is_finite() { figure.max(0.0) } else { instead };
@@ -116,14 +116,14 @@ mod tests {
 
     #[test]
     fn what_goes_beyond_habit_waits_the_longer_the_fuller_the_limits_were() {
-        let wait = |full| Part { part: 1.0, full }.wait_beyond().as_millis();
+        let wait = |full| NodePart { part: 1.0, full }.wait_beyond().as_millis();
         assert_eq!([0.0, 0.5, 0.7, 0.9, 1.3].map(wait), [0, 0, 1_000, 2_000, 2_000]);
     }
 
     #[test]
     fn figures_that_make_no_sense_do_no_harm() {
-        assert_eq!(Part::told(f64::NAN, f64::INFINITY), Part { part: 0.0, full: 1.0 });
-        assert_eq!(Part::told(-1.0, 2.0).wait_beyond(), Duration::from_secs(2));
+        assert_eq!(NodePart::told(f64::NAN, f64::INFINITY), NodePart { part: 0.0, full: 1.0 });
+        assert_eq!(NodePart::told(-1.0, 2.0).wait_beyond(), Duration::from_secs(2));
         let most = Units { requests: u64::MAX, tokens: u64::MAX, day: u64::MAX };
         let left = Some(Left { units: most, at: Duration::ZERO });
         let used = Amount { requests: 5, tokens: 5 };

@@ -8,7 +8,7 @@ use crate::effect::{Effect, Effects};
 use crate::ids::Site;
 use crate::pool::Pool;
 use crate::record::{Record, Subject};
-use crate::roster::{Place, Roster};
+use crate::roster::{FactPlace, Roster};
 
 impl Pool {
     /// Shares this pool's projects with other nodes from now on, which hear and answer.
@@ -108,7 +108,7 @@ impl Pool {
         }
         let Some(place) = desk.roster.place_of_fact(fact.subject.clone()) else { return };
         let mut is_news = false;
-        if let Place::Present(Site::Key(key)) = place {
+        if let FactPlace::Present(Site::Key(key)) = place {
             if let Some(number) = fact.number
                 && desk.roster.members.get(key).number != Some(number)
             {
@@ -122,7 +122,7 @@ impl Pool {
         let settings = &desk.settings;
         is_news |= desk.roster.hear_cooldown(&place, fact, next, now, settings, effects);
         if is_news {
-            let (Place::Present(site) | Place::Former(site)) = &place;
+            let (FactPlace::Present(site) | FactPlace::Former(site)) = &place;
             effects.push(Effect::Persist(desk.roster.record(site, now)));
         }
     }

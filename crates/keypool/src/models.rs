@@ -9,7 +9,7 @@ use fixedbitset::FixedBitSet;
 use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::demand::Demand;
-use crate::habit::Part;
+use crate::habit::NodePart;
 use crate::ids::{KeyIx, Model, ModelIx, ProjectIx};
 use crate::journal::{Journal, JournalPage};
 use crate::moves::Moves;
@@ -36,7 +36,7 @@ pub(crate) struct ModelState {
     /// How much it is asked for, where other nodes share its budgets.
     pub demand: Demand,
     /// This node's part in it, where it was told.
-    pub part: Option<Part>,
+    pub part: Option<NodePart>,
     /// The keys on whose projects this node holds something, or nothing is limited, where other nodes share its budgets and
     /// there are so many projects that looking at each would be dear. Some may be used up by now; none is missing for long.
     pub roomy: Option<FixedBitSet>,

@@ -10,7 +10,7 @@ use crate::counters::Wants;
 use crate::desk::Desk;
 use crate::draw::{Draw, Drawn, ModelLoad, ModelWeight};
 use crate::effect::Effects;
-use crate::habit::Part;
+use crate::habit::NodePart;
 use crate::ids::Model;
 use crate::lease_request::Reach;
 use crate::pool::Pool;
@@ -73,7 +73,7 @@ impl Pool {
         let counters = &mut self.desk.roster.counters;
         counters.set_nodes(nodes);
         for ModelWeight { model, part, full } in weights {
-            counters.set_part(model, Part::told(*part, *full));
+            counters.set_part(model, NodePart::told(*part, *full));
         }
     }
 

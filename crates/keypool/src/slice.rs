@@ -159,7 +159,7 @@ impl Spends {
 
 /// A report that is on its way.
 #[derive(Clone, Debug)]
-struct Sent {
+struct SentReport {
     call: u64,
     at: Duration,
     spends: Spends,
@@ -179,7 +179,7 @@ pub(crate) struct Share {
     /// Until when what is held may be spent. Monotonic, as all times here.
     until: Duration,
     spent: Spends,
-    sent: Option<Sent>,
+    sent: Option<SentReport>,
     /// Before this there is nothing to be had.
     opens: Duration,
     /// Until when Google refuses, while the store has not been told.
@@ -279,7 +279,7 @@ impl Share {
         let full_for = self.full.map(|until| until.saturating_sub(now)).filter(|left| !left.is_zero());
         self.full = full_for.and(self.full);
         let sending = Sending { spent: spends.reports(now), have: self.held, full_for };
-        self.sent = Some(Sent { call, at: now, spends });
+        self.sent = Some(SentReport { call, at: now, spends });
         sending
     }
 
@@ -288,7 +288,7 @@ impl Share {
     pub(crate) fn take(&mut self, answer: Given, now: Duration, spread: f64) -> bool {
         let Given { call, units, left, opens_in, closed_for } = answer;
         // A late answer says nothing: what is held was told anew since.
-        let Some(Sent { at, .. }) = self.sent.take_if(|sent| sent.call == call) else { return false };
+        let Some(SentReport { at, .. }) = self.sent.take_if(|sent| sent.call == call) else { return false };
         self.held = self.held.plus(units);
         self.until = at + SLICE_LASTS;
         self.renewed = at;

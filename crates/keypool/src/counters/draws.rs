@@ -13,7 +13,7 @@ use crate::budget::Budget;
 use crate::company::Company;
 use crate::cooldowns::Cooldowns;
 use crate::draw::{Draw, Drawn, ModelLoad};
-use crate::habit::Part;
+use crate::habit::NodePart;
 use crate::ids::{Model, ModelIx, ProjectIx};
 use crate::limit::Caps;
 use crate::members::Members;
@@ -63,7 +63,7 @@ impl Wants {
 
 /// A project's limits for a model, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
-struct Candidate {
+struct DrawCandidate {
     project: ProjectIx,
     caps: Caps,
     /// Requests a minute.
@@ -150,8 +150,8 @@ impl Counters {
         // Who waits though something is held cannot use that.
         let ahead = (target + wants.any.requests).saturating_sub(held);
         let mut need = ahead.max(wants.any.requests);
-        let may_ask = |one: &&Candidate| one.is_open;
-        let (in_use, others): (Vec<&Candidate>, Vec<&Candidate>) = candidates
+        let may_ask = |one: &&DrawCandidate| one.is_open;
+        let (in_use, others): (Vec<&DrawCandidate>, Vec<&DrawCandidate>) = candidates
             .iter()
             .filter(may_ask)
             .partition(|one| one.held > 0 || speaks_of.contains(&one.project));
@@ -185,7 +185,7 @@ impl Counters {
         members: &Members,
         cooldowns: &Cooldowns,
         now: Duration,
-    ) -> (Vec<Candidate>, FixedBitSet) {
+    ) -> (Vec<DrawCandidate>, FixedBitSet) {
         let state = self.models.get(model);
         let tokens = state.demand.tokens();
         let blocked = cooldowns.blocked(&state.name);
@@ -206,7 +206,7 @@ impl Counters {
             if caps == Caps::default() || members.of(project).is_empty() {
                 return None;
             }
-            Some(Candidate {
+            Some(DrawCandidate {
                 project,
                 caps,
                 window: Budget::window(caps, tokens),
@@ -221,10 +221,10 @@ impl Counters {
     }
 
     /// Returns for how many requests of a model slices should be held.
-    fn target(&self, model: ModelIx, candidates: &[Candidate]) -> u64 {
+    fn target(&self, model: ModelIx, candidates: &[DrawCandidate]) -> u64 {
         let state = self.models.get(model);
         let nodes = self.sharing.nodes;
-        let least = Part::by_number(nodes).part;
+        let least = NodePart::by_number(nodes).part;
         let part = state.part.map_or(least, |part| part.part.max(least));
         let window: f64 = candidates.iter().map(|one| one.window).sum();
         whole(state.demand.ahead().min(IDLE * window * part))
@@ -234,7 +234,7 @@ impl Counters {
     fn give_back(
         &mut self,
         model: ModelIx,
-        candidates: &[Candidate],
+        candidates: &[DrawCandidate],
         need: u64,
         held: u64,
         now: Duration,
@@ -263,7 +263,7 @@ impl Counters {
     fn draw(
         &mut self,
         model: ModelIx,
-        of: &Candidate,
+        of: &DrawCandidate,
         ask: Need,
         members: &Members,
         now: Now,

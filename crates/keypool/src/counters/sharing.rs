@@ -9,7 +9,7 @@ use meter::{Gauge, Now, Second, opening};
 use super::Counters;
 use crate::budget::Budget;
 use crate::company::Company;
-use crate::habit::{Habit, Part};
+use crate::habit::{Habit, NodePart};
 use crate::ids::{Model, ModelIx, ProjectIx};
 use crate::lease_request::{LeaseRequest, Retry};
 use crate::limit::{Caps, ConfiguredLimits};
@@ -164,7 +164,7 @@ impl Counters {
         let Sharing { company, nodes, heard, .. } = self.sharing;
         let is_first = request.tried.is_empty() && request.failed_on.is_none() && request.retry == Retry::No;
         let state = model.map(|model| self.models.get(model));
-        let part = state.and_then(|state| state.part).unwrap_or(Part::by_number(nodes));
+        let part = state.and_then(|state| state.part).unwrap_or(NodePart::by_number(nodes));
         let beyond =
             (company == Company::Alone && is_first).then(|| now.saturating_sub(waited) + part.wait_beyond());
         let roomy = state.and_then(|state| state.roomy.as_ref());
@@ -198,7 +198,7 @@ impl Counters {
     }
 
     /// Takes down this node's part in a model, if something is known of it.
-    pub(crate) fn set_part(&mut self, model: &Model, part: Part) {
+    pub(crate) fn set_part(&mut self, model: &Model, part: NodePart) {
         if let Some(model) = self.models.find(model) {
             self.models.get_mut(model).part = Some(part);
         }
@@ -233,7 +233,7 @@ impl Counters {
 
 impl Sharing {
     /// Gives a budget a share, and judges what this node may use of it if it cannot ask.
-    fn take_part(&self, budget: &mut Budget, part: Option<Part>, now: Duration) {
+    fn take_part(&self, budget: &mut Budget, part: Option<NodePart>, now: Duration) {
         if !self.company.is_shared() {
             return;
         }
@@ -243,7 +243,7 @@ impl Sharing {
         let share = budget.share.get_or_insert_default();
         share.take_back_sent();
         share.habit = (self.company == Company::Alone).then(|| {
-            let part = part.unwrap_or(Part::by_number(self.nodes)).part;
+            let part = part.unwrap_or(NodePart::by_number(self.nodes)).part;
             let habit = Habit::of(used, today, share.held(now), share.left(), part, now);
             // Where nothing was ever told, the others know as little.
             if self.heard { habit } else { habit.or_more(Habit::by_number(caps, self.nodes)) }

@@ -18,7 +18,7 @@ use crate::settings::Settings;
 
 /// Where a fact belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum FactPlace {
     /// At the site that bears its name.
     Present(Site),
     /// At the site of what bore its name, as its teller still called it: of two cooldowns there the longer holds.
@@ -66,11 +66,11 @@ impl Roster {
     }
 
     /// Returns where a fact about this subject belongs. `None` where it is of nothing in this pool.
-    pub(crate) fn place_of_fact(&self, subject: Subject) -> Option<Place> {
+    pub(crate) fn place_of_fact(&self, subject: Subject) -> Option<FactPlace> {
         if let Some(site) = self.site(subject.clone()) {
-            return Some(Place::Present(site));
+            return Some(FactPlace::Present(site));
         }
-        Some(Place::Former(match subject {
+        Some(FactPlace::Former(match subject {
             Subject::Project { project } => Site::Project(self.heir_of(&project)?),
             Subject::Model { project, model } => Site::Model(self.heir_of(&project)?, model),
             Subject::Tool { project, tool } => Site::Tool(self.heir_of(&project)?, tool),
@@ -108,20 +108,20 @@ impl Roster {
     /// Hears how a site stands elsewhere. Leases before `next` were granted before that. Returns whether that is news.
     pub(crate) fn hear_cooldown(
         &mut self,
-        place: &Place,
+        place: &FactPlace,
         fact: Record,
         next: Order,
         now: Now,
         settings: &Settings,
         effects: &mut Effects,
     ) -> bool {
-        let (Place::Present(site) | Place::Former(site)) = place;
+        let (FactPlace::Present(site) | FactPlace::Former(site)) = place;
         let present = self.cooldowns.get(site).cloned().unwrap_or_default();
         let Some(mut heard) = heard(&present, &fact.state, next, now, settings) else { return false };
         if let Some(turn) = heard.turn_mut() {
             turn.keep_company(self.company, now.mono, Duration::ZERO);
         }
-        if matches!(place, Place::Former(_)) && (heard.is_open() || present.is_retired()) {
+        if matches!(place, FactPlace::Former(_)) && (heard.is_open() || present.is_retired()) {
             return false;
         }
         let subject = self.subject(site);

@@ -12,7 +12,7 @@ mod siblings;
 
 use meter::{Clocks, Now};
 
-pub(crate) use facts::Place;
+pub(crate) use facts::FactPlace;
 pub(crate) use siblings::Moved;
 
 use crate::company::Company;

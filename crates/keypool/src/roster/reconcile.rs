@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use meter::Now;
 
-use super::siblings::Source;
+use super::siblings::FoundBy;
 use super::{Moved, Roster};
 use crate::effect::{Effect, Effects};
 use crate::ids::{KeyIx, ProjectIx, Site};
@@ -47,7 +47,7 @@ impl Roster {
         self.members.rearrange(specs, moves);
         self.cooldowns.move_keys(moves, &self.members);
         self.counters.move_keys(moves);
-        let mut moved = self.regroup(Source::Others, now, settings, effects);
+        let mut moved = self.regroup(FoundBy::Others, now, settings, effects);
         moved.vacated.extend(vacated);
         for (key, from) in moves.from() {
             if renamed.contains(&key) {

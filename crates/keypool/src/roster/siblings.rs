@@ -25,7 +25,7 @@ pub(crate) struct Moved {
 
 /// Who found out what changes here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum FoundBy {
     /// This node, which tells the others.
     Own,
     /// Another node, or the configuration, which each node reads for itself.
@@ -48,7 +48,7 @@ impl Roster {
         self.members.set_number(key, number);
         self.tell_of_number(key, number, effects);
         self.announce(&Site::Key(key), now, effects);
-        self.regroup(Source::Own, now, settings, effects)
+        self.regroup(FoundBy::Own, now, settings, effects)
     }
 
     /// Another node says what the number of this key's project is.
@@ -62,13 +62,13 @@ impl Roster {
     ) -> Moved {
         self.members.set_number(key, number);
         self.tell_of_number(key, number, effects);
-        self.regroup(Source::Others, now, settings, effects)
+        self.regroup(FoundBy::Others, now, settings, effects)
     }
 
     /// Puts each key into the project it belongs to by now.
     pub(super) fn regroup(
         &mut self,
-        source: Source,
+        source: FoundBy,
         now: Now,
         settings: &Settings,
         effects: &mut Effects,
@@ -77,15 +77,15 @@ impl Roster {
         for dissolved in dissolved.iter().copied() {
             let (former, sites) = self.bequeath(dissolved, now.mono, settings);
             for record in former.into_iter().map(Record::clear) {
-                if source == Source::Own {
+                if source == FoundBy::Own {
                     self.tell(&record, effects);
                 }
                 effects.push(Effect::Persist(record));
             }
             for site in sites {
                 match source {
-                    Source::Own => self.announce(&site, now, effects),
-                    Source::Others => effects.push(Effect::Persist(self.record(&site, now))),
+                    FoundBy::Own => self.announce(&site, now, effects),
+                    FoundBy::Others => effects.push(Effect::Persist(self.record(&site, now))),
                 }
             }
         }
@@ -94,7 +94,7 @@ impl Roster {
             // At once, since what the store had of the former projects is forgotten.
             self.counters.write_out(&self.members, now, effects);
         }
-        if source == Source::Own {
+        if source == FoundBy::Own {
             for dissolved in &dissolved {
                 self.tell_limits(dissolved.heir, now, effects);
             }
