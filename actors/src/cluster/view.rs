@@ -2,7 +2,7 @@
 //! has arrived.
 
 use super::{ClusterShared, agreement};
-use gemini_balance_cluster::FactId;
+use gemini_balance_cluster::{Beat, FactId};
 use std::{
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -114,7 +114,7 @@ pub(super) fn of(shared: &ClusterShared) -> ClusterView {
         version: member.beat.version.clone(),
         since_ms: member.beat.since_ms,
         silent_for: member.silent_for + since_read,
-        behind_ms: newest.ms.saturating_sub(member.beat.applied.ms),
+        behind_ms: behind_ms(newest, &member.beat),
         differs_in: own.map(|own| agreement::differing(own, member)).unwrap_or_default(),
     });
     ClusterView {
@@ -127,6 +127,12 @@ pub(super) fn of(shared: &ClusterShared) -> ClusterView {
         untold: shared.outbox.untold(),
         failed: shared.failed.load(Ordering::Relaxed),
     }
+}
+
+/// Returns by how much a gateway is behind the fact that is the newest anybody has read. One that has just started has read
+/// nothing yet, and is behind for as long as it is there.
+fn behind_ms(newest: FactId, beat: &Beat) -> u64 {
+    newest.ms.saturating_sub(beat.applied.ms.max(beat.since_ms))
 }
 
 /// Returns who has read all that this gateway has told so far.
@@ -147,4 +153,21 @@ pub(super) fn reach(shared: &ClusterShared) -> WordReach {
         .collect();
     let of = others.count() + 1;
     WordReach { done: of - silent.len(), of, silent, alone }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_behind_for_longer_than_it_is_there() {
+        let newest = FactId { ms: 10_000, seq: 0 };
+        for (applied, since_ms, behind) in
+            [(10_000, 1_000, 0), (9_960, 1_000, 40), (0, 9_000, 1_000), (0, 11_000, 0)]
+        {
+            let applied = FactId { ms: applied, seq: 0 };
+            let beat = Beat { applied, since_ms, ..Beat::default() };
+            assert_eq!(behind_ms(newest, &beat), behind, "{beat:?}");
+        }
+    }
 }
