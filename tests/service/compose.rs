@@ -1,6 +1,6 @@
 //! The files of `docker/` beside each other: what Compose mounts is there, and names, ports and paths mean the same in the
 //! composition, in Prometheus' configuration, in Grafana's and in the gateway's own. No engine is needed for that; with one
-//! `tests/docker/run` tries it out.
+//! `tests/docker/run` and `tests/docker/cluster` try it out.
 
 mod cluster;
 
