@@ -202,6 +202,9 @@ impl ClusterActor {
     /// The shared state is of this generation. Another than before knows nothing of what was held and used.
     fn see(&mut self, generation: Generation) {
         let before = self.drew_in.replace(generation);
+        if before.is_some_and(|before| before != generation) {
+            self.cluster.ledger.restore_shared();
+        }
         if before.is_some_and(|before| before != generation) && !self.cluster.manager.begins_anew() {
             // It had no room for that now, and is told with the next answer.
             self.drew_in = before;

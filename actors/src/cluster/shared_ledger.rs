@@ -47,6 +47,11 @@ struct WriteNow;
 #[rtype(result = "Option<Vec<Option<Holding>>>")]
 struct LookUp(Arc<[String]>);
 
+/// Redis may have lost some of what it had.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct WriteLost;
+
 /// A handle to the shared ledger. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct SharedLedger {
@@ -82,6 +87,11 @@ impl SharedLedger {
     /// Says that something is to be written.
     pub(crate) fn nudge(&self) {
         self.link.nudge(Write);
+    }
+
+    /// Says that Redis may have lost some of what it had.
+    pub(crate) fn write_what_is_lost(&self) {
+        self.link.nudge(WriteLost);
     }
 
     /// Writes what is waiting; whether it is written.
@@ -150,6 +160,18 @@ impl Handler<Write> for SharedLedgerActor {
         // After a failure the interval tries again, so that no caller's message does.
         if self.failure.is_none() && self.ledger.has_unwritten() {
             self.write();
+        }
+    }
+}
+
+impl Handler<WriteLost> for SharedLedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, WriteLost: WriteLost, _: &mut Self::Context) {
+        match self.ledger.write_what_is_lost(&mut *self.shared) {
+            Ok(0) => {}
+            Ok(lost) => log::info!(target: NAME, "{lost} names that Redis had lost are written again"),
+            Err(error) => self.fail(&error),
         }
     }
 }

@@ -81,6 +81,11 @@ impl Holdings {
         self.old.remove(name);
     }
 
+    /// Returns what lies in memory and is written, as far as is known.
+    pub(super) fn written(&self) -> Vec<Holding> {
+        self.young.values().chain(self.old.values()).cloned().collect()
+    }
+
     pub(super) fn has_unwritten(&self) -> bool {
         !self.unwritten.is_empty()
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 pub use gemini_balance_store::Holding;
-use gemini_balance_store::StoreError;
+use gemini_balance_store::{LedgerChange, StoreError};
 use holdings::{Holdings, Seen};
 use keypool::KeyId;
 use recent::Recent;
@@ -257,6 +257,31 @@ impl Ledger {
         Ok(())
     }
 
+    /// Writes what lies in memory and is not there any more: the store has lost some of what it had.
+    pub(crate) fn write_what_is_lost<S: gemini_balance_store::Ledger + ?Sized>(
+        &self,
+        store: &mut S,
+    ) -> Result<usize, StoreError> {
+        let (now, mut lost) = (Utc::now(), 0);
+        for held in self.holdings().written().chunks(AT_ONCE) {
+            let names: Vec<&str> = held.iter().map(|holding| holding.name.as_str()).collect();
+            let found = store.find(&names, now)?;
+            let missing =
+                held.iter().zip(found).filter(|(held, found)| found.is_none() && !held.has_expired(now));
+            let changes: Vec<_> = missing.map(|(held, _)| LedgerChange::Put(held.clone())).collect();
+            store.record(&changes)?;
+            lost += changes.len();
+        }
+        Ok(lost)
+    }
+
+    /// The ledger of all gateways may have lost some of what it had: what is known here is written there again.
+    pub(crate) fn restore_shared(&self) {
+        if let Some(others) = self.others() {
+            others.write_what_is_lost();
+        }
+    }
+
     /// Another gateway says that this is gone, or somebody else's: it is to be looked up again.
     pub(crate) fn look_up_anew(&self, name: &str) {
         self.holdings().leave_out(name);
@@ -390,7 +415,6 @@ pub fn sealed(collection: &str, secret: &str) -> String {
 mod tests {
     use super::*;
     use crate::{Secret, key_ring::KeyRing};
-    use gemini_balance_store::LedgerChange;
     use keypool::{KeySpec, Project};
 
     fn ring() -> KeyRing {

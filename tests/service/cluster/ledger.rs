@@ -119,7 +119,11 @@ async fn a_live_session_goes_on_through_another_gateway() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_made_while_redis_was_away_is_known_when_it_is_back_and_nothing_was_lost() {
     let simulator = simulator(3).await;
-    let Gateways { redis, all } = three(&simulator).await;
+    let gateways = three(&simulator).await;
+    // Made before, and not met by the others.
+    let file = gateways.caller(0, "alice").upload_to(FILES, "text/plain", b"hello").await;
+    let earlier = file["file"]["name"].as_str().unwrap().to_owned();
+    let Gateways { redis, all } = gateways;
     let port = redis.port();
     drop(redis);
     let gateways = Gateways { redis: RedisServer::start(&[]), all };
@@ -143,6 +147,7 @@ async fn what_was_made_while_redis_was_away_is_known_when_it_is_back_and_nothing
         assert_eq!((other.status, other.header("retry-after")), (503, Some("1")), "{}", other.text());
     }
     let gateways = Gateways { redis: RedisServer::start_on(port, &[]), all: gateways.all };
+    names.push((0, earlier));
     for (_, name) in &names {
         let path = format!("/v1beta/{name}");
         for n in 0..3 {

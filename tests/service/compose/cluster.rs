@@ -101,7 +101,7 @@ fn the_gateways_of_the_cluster_find_the_sentinels_and_believe_the_balancer_alone
     }
     // All begin with the same primary, and the gateways' own addresses are others than those that are given.
     let primary = address(&services["redis-1"]);
-    for (name, service) in services.iter().filter(|(name, _)| name.contains("-")) {
+    for (name, service) in services.iter().filter(|(name, _)| name.contains('-')) {
         let arguments: Vec<_> = texts(&service["command"]).into_iter().map(expanded).collect();
         let kind = if name.starts_with("redis") { "server" } else { "sentinel" };
         assert_eq!(arguments[..2], [kind.to_owned(), primary.clone()], "{name}");
