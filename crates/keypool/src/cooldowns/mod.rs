@@ -286,9 +286,9 @@ impl Cooldowns {
             if passed == Passed::Nothing {
                 continue;
             }
-            // When others share what cooled, the turn to probe may go around until somebody comes.
-            let changes_at =
-                if company.is_shared() { cooldown.changes_at(settings).map(|at| at.max(now)) } else { None };
+            // A turn that is over leaves what cooled to be forgotten in its time, or to the next turn.
+            let goes_on = company.is_shared() || passed == Passed::TurnOver;
+            let changes_at = cooldown.changes_at(settings).filter(|_| goes_on).map(|at| at.max(now));
             if let Passed::Over { forget_at } = passed {
                 self.set_timer(forget_at, site.clone());
             }
