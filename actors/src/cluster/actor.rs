@@ -5,6 +5,7 @@
 use super::{
     ClusterShared, NAME, Presence,
     agreement::{self, Agreement, KeysPrint},
+    outbox::ProbeAsk,
     slices::{self, DaysTold},
 };
 use crate::{
@@ -313,20 +314,20 @@ impl ClusterActor {
 
     /// Asks for what only one gateway is to do. What was told of it goes before.
     fn claim(&mut self) -> Result<(), Away> {
-        for subject in self.cluster.outbox.take_releases() {
-            let ring = self.cluster.keys.ring();
-            if let Some(site) = self.cluster.naming(&ring).site_of(&subject) {
-                self.shared.release(&site)?;
-            }
-        }
-        for (subject, patience) in self.cluster.outbox.take_claims() {
+        for turn in self.cluster.outbox.take_turns() {
+            let (ProbeAsk::Claim(subject, _) | ProbeAsk::Release(subject)) = &turn;
             // Of a key that is gone nothing is probed.
             let ring = self.cluster.keys.ring();
-            let Some(site) = self.cluster.naming(&ring).site_of(&subject) else { continue };
-            let reply = self.shared.claim(&site, patience);
-            let won = matches!(reply, Ok(ClaimReply::Won));
-            self.cluster.manager.claimed(subject, won);
-            reply?;
+            let Some(site) = self.cluster.naming(&ring).site_of(subject) else { continue };
+            match turn {
+                ProbeAsk::Release(_) => self.shared.release(&site)?,
+                ProbeAsk::Claim(subject, patience) => {
+                    let reply = self.shared.claim(&site, patience);
+                    let won = matches!(reply, Ok(ClaimReply::Won));
+                    self.cluster.manager.claimed(subject, won);
+                    reply?;
+                }
+            }
         }
         Ok(())
     }

@@ -40,6 +40,14 @@ pub(crate) struct Outbox {
     drawing: Mutex<Drawing>,
 }
 
+/// What is said of whose turn it is to probe.
+pub(super) enum ProbeAsk {
+    /// This gateway wants it, for so long at most.
+    Claim(Subject, Duration),
+    /// It wants it no more.
+    Release(Subject),
+}
+
 /// What is to be drawn of limits, and what this gateway says of its load.
 #[derive(Default)]
 struct Drawing {
@@ -61,8 +69,8 @@ struct Words {
     last: FactId,
     /// By their subjects.
     notes: HashMap<String, Note>,
-    claims: Vec<(Subject, Duration)>,
-    releases: Vec<Subject>,
+    /// In the order in which they were said.
+    turns: Vec<ProbeAsk>,
 }
 
 impl Outbox {
@@ -165,24 +173,19 @@ impl Outbox {
 
     /// This gateway wants to be the one that probes this, for so long at most.
     pub(crate) fn claim(&self, subject: Subject, patience: Duration) {
-        self.words().claims.push((subject, patience));
+        self.words().turns.push(ProbeAsk::Claim(subject, patience));
         self.nudge();
     }
 
     /// It wants it no more.
     pub(crate) fn release(&self, subject: Subject) {
-        self.words().releases.push(subject);
+        self.words().turns.push(ProbeAsk::Release(subject));
         self.nudge();
     }
 
-    /// Takes what is to be claimed.
-    pub(super) fn take_claims(&self) -> Vec<(Subject, Duration)> {
-        std::mem::take(&mut self.words().claims)
-    }
-
-    /// Takes what is to be given up.
-    pub(super) fn take_releases(&self) -> Vec<Subject> {
-        std::mem::take(&mut self.words().releases)
+    /// Takes what is to be claimed and given up, in that order.
+    pub(super) fn take_turns(&self) -> Vec<ProbeAsk> {
+        std::mem::take(&mut self.words().turns)
     }
 
     /// All that holds is to be read anew: there are keys of which this gateway has not heard, or facts that it may have missed.
