@@ -99,7 +99,7 @@ impl<Q: AskProject> BindingRule<'_, Q> {
         while let Some(answer) = answers.next().await {
             match answer {
                 Answer::Has(key) => {
-                    self.ledger.learn(held_as.clone(), &key, None, None);
+                    self.ledger.learn(&held_as, &key, None, None);
                     return match self.ledger.find(&held_as).await {
                         Ok(Some(holding)) => Answered::Held(holding),
                         _ => Answered::Nobody,

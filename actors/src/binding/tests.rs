@@ -101,7 +101,7 @@ impl Stage {
     }
 
     fn holds(&self, name: &str, key: &str, maker: Option<&str>) {
-        self.ledger.learn(name.to_owned(), self.keys.ring().find(&key.into()).unwrap(), maker, None);
+        self.ledger.learn(name, self.keys.ring().find(&key.into()).unwrap(), maker, None);
     }
 
     fn rule(&self) -> BindingRule<'_, Projects> {
@@ -273,7 +273,7 @@ fn what_belongs_to_a_key_that_is_gone_is_told_as_such_and_never_by_a_secret() {
             ("continuationTokens/secret", "the continuation token"),
         ] {
             let entry = ledger_name(&OwnedName::parse(name).unwrap());
-            stage.ledger.learn(entry, &others.keys()[0], Some("alice"), None);
+            stage.ledger.learn(&entry, &others.keys()[0], Some("alice"), None);
             let gone = stage.bind(&alice(), "POST", GENERATE, &[name]).await;
             assert!(matches!(gone, Err(Unbound::OwnerGone(name)) if name == told));
             let gone = stage.check(&alice(), "a", &[name]).await;
@@ -402,7 +402,7 @@ fn a_session_that_has_its_key_asks_nobody() {
 fn what_a_caller_makes_goes_where_it_has_made_something_unless_it_is_bound() {
     in_system(async {
         let stage = Stage::new(THREE, |_| Project::HasNot);
-        stage.ledger.created(&"alice".into(), "c".into());
+        stage.ledger.created(&"alice".into(), &"c".into());
         stage.holds(FILE, "b", None);
         let made = stage.bind(&alice(), "POST", "/v1beta/cachedContents", &[]).await.unwrap();
         assert_eq!((made.reach, made.prefer), (Reach::Any, Some("c".into())));

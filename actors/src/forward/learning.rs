@@ -71,7 +71,7 @@ impl Learner {
             return;
         }
         if self.creates {
-            self.ledger.created(&self.caller, self.key.id().clone());
+            self.ledger.created(&self.caller, self.key.id());
         }
         if let Some(name) = &self.deletes {
             self.ledger.forget(name);
@@ -89,7 +89,7 @@ impl Learner {
             let until = expires
                 .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
                 .map(|until| until.with_timezone(&Utc));
-            self.ledger.learn(ledger_name(&name), &self.key, maker, until);
+            self.ledger.learn(&ledger_name(&name), &self.key, maker, until);
         }
     }
 

@@ -165,12 +165,12 @@ impl Ledger {
     }
 
     /// Remembers that `key` has made, or owns, what `name` names. Whoever made it first stays its maker.
-    pub fn learn(&self, name: String, key: &Key, maker: Option<&str>, until: Option<DateTime<Utc>>) {
+    pub fn learn(&self, name: &str, key: &Key, maker: Option<&str>, until: Option<DateTime<Utc>>) {
         let now = Utc::now();
-        let expires = until.map(|until| until + GRACE).or_else(|| lifetime(&name).map(|lives| now + lives));
+        let expires = until.map(|until| until + GRACE).or_else(|| lifetime(name).map(|lives| now + lives));
         let mut holdings = self.holdings();
-        holdings.clear_absence(&name);
-        let before = match holdings.see(&name) {
+        holdings.clear_absence(name);
+        let before = match holdings.see(name) {
             Seen::Held(before) => Some(before),
             Seen::Gone | Seen::NotHere => None,
         };
@@ -191,7 +191,7 @@ impl Ledger {
         let moves = before.as_ref().is_some_and(|before| before.key != key.fingerprint());
         let (caller, made) = before.map_or((maker.map(str::to_owned), now), |it| (it.caller, it.made));
         holdings.put(Holding {
-            name: name.clone(),
+            name: name.to_owned(),
             key: key.fingerprint().to_owned(),
             project: key.project().map(str::to_owned),
             caller,
@@ -204,7 +204,7 @@ impl Ledger {
             source.nudge();
         }
         if moves && let Some(others) = self.others() {
-            others.tell_moved(&name);
+            others.tell_moved(name);
         }
     }
 
@@ -311,11 +311,11 @@ impl Ledger {
     }
 
     /// `caller` has just made something on this key.
-    pub fn created(&self, caller: &Arc<str>, key: KeyId) {
-        let is_news = self.recent().made(caller, key.clone(), Instant::now());
+    pub fn created(&self, caller: &Arc<str>, key: &KeyId) {
+        let is_news = self.recent().made(caller, key, Instant::now());
         if is_news && let Some(others) = self.others() {
             let ring = self.shared.keys.ring();
-            others.tell_creation(caller, ring.find(&key).map_or("", |key| key.fingerprint()));
+            others.tell_creation(caller, ring.find(key).map_or("", |key| key.fingerprint()));
         }
     }
 
@@ -434,7 +434,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_learnt_is_found_with_its_maker() {
         let (ledger, ring) = ledger();
-        ledger.learn("files/x".into(), &ring.keys()[1], Some("alice"), None);
+        ledger.learn("files/x", &ring.keys()[1], Some("alice"), None);
         let held = ledger.find("files/x").await.unwrap().unwrap();
         assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some("b".into())));
         assert_eq!(ledger.find("files/y").await, Ok(None));
@@ -443,9 +443,9 @@ mod tests {
     #[tokio::test]
     async fn a_later_answer_changes_the_expiry_and_not_the_maker() {
         let (ledger, ring) = ledger();
-        ledger.learn("cachedContents/x".into(), &ring.keys()[0], Some("alice"), None);
+        ledger.learn("cachedContents/x", &ring.keys()[0], Some("alice"), None);
         let until = Utc::now() + TimeDelta::days(90);
-        ledger.learn("cachedContents/x".into(), &ring.keys()[0], Some("bob"), Some(until));
+        ledger.learn("cachedContents/x", &ring.keys()[0], Some("bob"), Some(until));
         let held = ledger.find("cachedContents/x").await.unwrap().unwrap();
         assert_eq!((held.caller.as_deref(), held.expires), (Some("alice"), Some(until + GRACE)));
     }
@@ -453,11 +453,11 @@ mod tests {
     #[tokio::test]
     async fn an_id_that_another_takes_in_another_project_stays_with_the_first() {
         let (ledger, ring) = ledger();
-        ledger.learn("agents/x".into(), &ring.keys()[0], Some("alice"), None);
-        ledger.learn("agents/x".into(), &ring.keys()[2], Some("bob"), None);
+        ledger.learn("agents/x", &ring.keys()[0], Some("alice"), None);
+        ledger.learn("agents/x", &ring.keys()[2], Some("bob"), None);
         let held = ledger.find("agents/x").await.unwrap().unwrap();
         assert_eq!((held.caller.as_deref(), ledger.owner(&held)), (Some("alice"), Some("a".into())));
-        ledger.learn("agents/x".into(), &ring.keys()[2], Some("alice"), None);
+        ledger.learn("agents/x", &ring.keys()[2], Some("alice"), None);
         let held = ledger.find("agents/x").await.unwrap().unwrap();
         assert_eq!(ledger.owner(&held), Some("c".into()), "made again by the same caller elsewhere");
     }
@@ -482,7 +482,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_forgotten_is_not_asked_of_the_store_again() {
         let (ledger, ring) = ledger();
-        ledger.learn("files/x".into(), &ring.keys()[0], None, None);
+        ledger.learn("files/x", &ring.keys()[0], None, None);
         ledger.holdings().take_unwritten();
         ledger.forget("files/x");
         assert_eq!(ledger.find("files/x").await, Ok(None));

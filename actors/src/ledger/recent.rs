@@ -35,9 +35,10 @@ impl Recent {
 
     /// Callers are those of the configuration, so the map is bounded. Whether others should hear of it: the key is another, or
     /// a good part of the window is over.
-    pub(super) fn made(&mut self, caller: &Arc<str>, key: KeyId, now: Instant) -> bool {
+    pub(super) fn made(&mut self, caller: &Arc<str>, key: &KeyId, now: Instant) -> bool {
         let before = self.last.insert(Arc::clone(caller), (key.clone(), now));
-        before.is_none_or(|(last, at)| last != key || now.saturating_duration_since(at) > self.window / OFTEN)
+        before
+            .is_none_or(|(last, at)| last != *key || now.saturating_duration_since(at) > self.window / OFTEN)
     }
 
     /// Somebody else says so; of what is known here the later counts.
@@ -58,11 +59,11 @@ mod tests {
         let (alice, start) = (Arc::from("alice"), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(recent.last("alice", start), None);
-        assert!(recent.made(&alice, KeyId::from("c"), start));
-        assert!(!recent.made(&alice, KeyId::from("c"), start), "others know");
+        assert!(recent.made(&alice, &KeyId::from("c"), start));
+        assert!(!recent.made(&alice, &KeyId::from("c"), start), "others know");
         assert_eq!(recent.last("alice", at(599)), Some(KeyId::from("c")));
         assert_eq!(recent.last("bob", at(1)), None);
-        assert!(recent.made(&alice, KeyId::from("c"), at(599)));
+        assert!(recent.made(&alice, &KeyId::from("c"), at(599)));
         assert_eq!(recent.last("alice", at(1_198)), Some(KeyId::from("c")));
         assert_eq!(recent.last("alice", at(1_199)), None);
     }

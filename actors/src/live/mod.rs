@@ -203,7 +203,7 @@ impl Live {
         let seen = async |message: Message| {
             if let Some(handle) = scanner.handle(&message) {
                 let name = ledger::entry(&handle_name(&handle)).into_owned();
-                self.forwarder.ledger.learn(name, &key, Some(&job.caller.name), None);
+                self.forwarder.ledger.learn(&name, &key, Some(&job.caller.name), None);
                 self.forwarder.ledger.let_others_know().await;
             }
             if let Some(turn) = scanner.turn.take() {
