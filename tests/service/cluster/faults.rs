@@ -42,9 +42,9 @@ impl Traffic {
                     let status = client.post(&url).body(prompt("x")).send().await.unwrap().status().as_u16();
                     longest = longest.max(since.elapsed());
                     if status == 200 {
-                        well += 1
+                        well += 1;
                     } else {
-                        failed.push(status)
+                        failed.push(status);
                     }
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
