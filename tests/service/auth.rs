@@ -172,7 +172,14 @@ fn paths_registered_in(source: &str) -> BTreeSet<&str> {
         .iter()
         .flat_map(|call| source.split(call).skip(1))
         .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
+        .chain(paths_named_in(source))
         .collect()
+}
+
+/// Those that stand in a constant.
+fn paths_named_in(source: &str) -> impl Iterator<Item = &str> {
+    let constants = source.lines().filter(|line| line.starts_with("const "));
+    constants.flat_map(|line| line.split('"').skip(1).step_by(2)).filter(|text| text.starts_with('/'))
 }
 
 #[test]

@@ -11,13 +11,18 @@ use crate::{
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
 use chrono::Utc;
 use gemini_balance_store::{Holding, Ledger as LedgerStore, StoreError};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// Its name on the health board and in the log.
 const NAME: &str = "cluster_ledger";
 /// How often what could not be written is tried again.
 const WRITE_EVERY: Duration = Duration::from_millis(250);
+/// How long the gateways may take to write anew what Redis has lost.
+const WRITTEN_ANEW: Duration = Duration::from_millis(1_500);
 /// How long a look-up is tried again, while Redis changes its primary.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
@@ -57,6 +62,8 @@ struct WriteLost;
 pub(crate) struct SharedLedger {
     link: Link<SharedLedgerActor>,
     outbox: Arc<Outbox>,
+    /// Until when a name that is not there may yet come: the gateways write anew what Redis has lost.
+    unsure_until: Arc<Mutex<Option<Instant>>>,
 }
 
 impl SharedLedger {
@@ -71,7 +78,7 @@ impl SharedLedger {
     ) -> Self {
         let factory = move || SharedLedgerActor { ledger: ledger.clone(), shared: open(), failure: None };
         let link = supervise(arbiter, Child { name: NAME, mailbox: 256, intensity, factory }, health);
-        Self { link, outbox }
+        Self { link, outbox, unsure_until: Arc::default() }
     }
 
     /// Tells the others that what they know of this name is true no more.
@@ -91,6 +98,8 @@ impl SharedLedger {
 
     /// Says that Redis may have lost some of what it had.
     pub(crate) fn write_what_is_lost(&self) {
+        *self.unsure_until.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Instant::now() + WRITTEN_ANEW);
         self.link.nudge(WriteLost);
     }
 
@@ -105,7 +114,9 @@ impl SharedLedger {
     pub(crate) async fn find(&self, names: Arc<[String]>, at_most: Duration) -> Option<Vec<Option<Holding>>> {
         let deadline = Instant::now() + at_most;
         loop {
-            if let Ok(Some(found)) = self.link.send(LookUp(Arc::clone(&names)), deadline).await {
+            if let Ok(Some(found)) = self.link.send(LookUp(Arc::clone(&names)), deadline).await
+                && (found.iter().all(Option::is_some) || self.is_sure())
+            {
                 return Some(found);
             }
             if Instant::now() + TRY_AGAIN >= deadline {
@@ -113,6 +124,14 @@ impl SharedLedger {
             }
             tokio::time::sleep(TRY_AGAIN).await;
         }
+    }
+}
+
+impl SharedLedger {
+    /// Whether a name that is not there will not come.
+    fn is_sure(&self) -> bool {
+        let until = *self.unsure_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_none_or(|until| Instant::now() >= until)
     }
 }
 

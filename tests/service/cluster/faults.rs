@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
 };
@@ -214,6 +214,60 @@ impl Way {
 impl Drop for Way {
     fn drop(&mut self) {
         self.carries.abort();
+    }
+}
+
+/// Has all bytes wait for so long on each way.
+async fn delayed(port: u16, by: Duration) -> (u16, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let carries = tokio::spawn(async move {
+        let mut carried = JoinSet::new();
+        while let Ok((here, _)) = listener.accept().await {
+            carried.spawn(async move {
+                let Ok(there) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+                let ((mut from_here, mut to_here), (mut from_there, mut to_there)) =
+                    (here.into_split(), there.into_split());
+                tokio::select! {
+                    () = carry(&mut from_here, &mut to_there, by) => {}
+                    () = carry(&mut from_there, &mut to_here, by) => {}
+                }
+            });
+        }
+    });
+    (own, carries)
+}
+
+async fn carry(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), by: Duration) {
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        tokio::time::sleep(by).await;
+        if to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_slow_counts_as_away_and_one_that_is_a_little_slow_does_not() {
+    let simulator = simulator(3).await;
+    for (ms, is_alone) in [(20, false), (200, true)] {
+        let redis = RedisServer::start(&[]);
+        let (port, way) = delayed(redis.port(), Duration::from_millis(ms) / 2).await;
+        let options = Options::new(&simulator.url(), 3)
+            .env("ADMIN_TOKEN", super::ADMIN)
+            .set("admin.port", free_port())
+            .set("limits", LIMITS)
+            .set("cluster.url", format!("redis://127.0.0.1:{port}"));
+        let gateway = options.start();
+        let gateways = Gateways { redis, all: vec![(options, gateway)] };
+        let traffic = Traffic::on(&gateways, &[0]);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(gateways.is_alone(0).await, is_alone, "{ms} ms a call");
+        let (count, longest) = traffic.end().await;
+        // One draw at a time may be waited for; nothing else is.
+        assert!(count > 30 && longest < Duration::from_secs(2), "{count}, {longest:?}");
+        way.abort();
     }
 }
 
