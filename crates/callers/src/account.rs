@@ -10,6 +10,7 @@ use gemini::path::Surface;
 
 use crate::counts::{AccountReading, Booking, Counts, Ending, Estimate, Seed, Spent};
 use crate::denial::Denial;
+use crate::shared::{UseReply, UseReport};
 use crate::spec::{CallerSpec, ModelShown};
 use meter::Now;
 
@@ -17,8 +18,12 @@ use meter::Now;
 pub(crate) struct Account(Mutex<Counts>);
 
 impl Account {
-    pub(crate) fn new(zone: Tz) -> Self {
-        Self(Mutex::new(Counts::new(zone)))
+    pub(crate) fn new(zone: Tz, is_shared: bool) -> Self {
+        let mut counts = Counts::new(zone);
+        if is_shared {
+            counts.share();
+        }
+        Self(Mutex::new(counts))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -123,6 +128,38 @@ impl Registered {
     pub fn seed(&self, seed: &Seed, now: Now) {
         self.account.lock().seed(seed, now);
     }
+
+    /// Whether it has limits that all gateways of a cluster count together.
+    pub fn is_limited_by_all(&self) -> bool {
+        self.spec.limits.are_shared()
+    }
+
+    /// Whether a request of it cannot be judged before it is heard what the other gateways have used. Without limits, and
+    /// without other gateways, every request can.
+    pub fn is_stale(&self, now: Now) -> bool {
+        self.is_limited_by_all() && self.account.lock().is_stale(now)
+    }
+
+    /// Whether there is something to tell the other gateways of it, or to hear of them.
+    pub fn has_news(&self, now: Now) -> bool {
+        self.is_limited_by_all() && self.account.lock().has_news(&self.spec.limits, now)
+    }
+
+    /// Says what the other gateways are to know of it. `None` where there are none. One report is under way at a time.
+    pub fn report(&self, now: Now) -> Option<UseReport> {
+        self.account.lock().report(&self.spec.limits, now)
+    }
+
+    /// Hears what all have used, now that a report is added to it. To be called after every report, with nothing but the
+    /// default where it is not known what became of it.
+    pub fn hear(&self, report: UseReport, reply: &UseReply, now: Now) {
+        self.account.lock().heard(report, reply, now);
+    }
+
+    /// Tells all of it anew with the next report: what was told may be lost.
+    pub fn tell_anew(&self) {
+        self.account.lock().tell_anew();
+    }
 }
 
 /// The right to serve one request. Dropped without a word it ends as [`Ending::Unknown`], at the newest time that its
@@ -151,6 +188,20 @@ impl Pass {
         }
         let mut counts = self.caller.account.lock();
         counts.book(&spec.limits, &mut self.booking, estimate, now).map_err(Denial::Limit)
+    }
+
+    /// Whether the request has to wait until the others are told of it and heard, lest all gateways together let in more than
+    /// there is room for. Then [`Self::confirm`] judges it.
+    pub fn must_tell(&self, now: Now) -> bool {
+        let limits = &self.caller.spec.limits;
+        limits.are_shared() && self.caller.account.lock().must_tell(limits, now)
+    }
+
+    /// Looks whether there is room for what is booked for the request, now that the others were heard. Where that is denied,
+    /// the request is to be refused, and the pass settled as [`Ending::GivenBack`].
+    pub fn confirm(&self, now: Now) -> Result<(), Denial> {
+        let mut counts = self.caller.account.lock();
+        counts.confirm(&self.caller.spec.limits, &self.booking, now).map_err(Denial::Limit)
     }
 
     /// Counts what a request that goes on has used since the last time.

@@ -2,6 +2,9 @@
 //! let in and put right when it is known what it used, so that requests at the same time cannot all slip through what is
 //! left. Reads no clock and takes no lock: see `account`.
 
+mod room;
+mod together;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +14,9 @@ use crate::denial::{LimitReached, Opens};
 use crate::limits::{CallerLimits, LimitName};
 use crate::output_means::OutputMeans;
 use crate::period::{Period, Used};
+use crate::shared::SharedUse;
 use meter::calendar::CalendarUnit;
-use meter::{Amount, Clocks, Minute, Now, Second, opening};
+use meter::{Amount, Clocks, Minute, Now, Second};
 
 /// The limits on what a request uses, as against those on requests.
 const SPENDING: [LimitName; 5] = [
@@ -68,6 +72,8 @@ pub(crate) struct Booking {
     input: Used,
     /// The model whose answers it is to be counted among.
     model: Option<Arc<str>>,
+    /// Whether it uses tokens.
+    spends: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +88,8 @@ pub(crate) struct Counts {
     month: Period,
     outputs: OutputMeans,
     clocks: Clocks,
+    /// What it uses on other gateways too, in a cluster.
+    shared: Option<Box<SharedUse>>,
     /// The newest time seen: requests that end without a word end then.
     latest: Option<Now>,
 }
@@ -134,22 +142,29 @@ impl Counts {
             month: Period::new(CalendarUnit::Month),
             outputs: OutputMeans::default(),
             clocks: Clocks::default(),
+            shared: None,
             latest: None,
         }
     }
 
-    /// Takes over what a former process counted.
+    /// Takes over what a former process counted. In a cluster that process has told it, as any other gateway has.
     pub(crate) fn seed(&mut self, seed: &Seed, now: Now) {
         self.advance(now);
+        let now_second = Second::of(now.mono);
+        // Whole seconds, the younger where it is between two: what counts must not end to count too early.
+        let seconds = seed.seconds.iter().map(|(age, sums)| {
+            let amount = Amount { requests: sums.requests, tokens: sums.tokens };
+            (now_second.earlier(age.as_secs()), amount)
+        });
+        if let Some(shared) = &mut self.shared {
+            shared.seed(seed.day, seed.month);
+            seconds.for_each(|(at, amount)| shared.seed_second(at, now_second, amount));
+            return;
+        }
         self.day.add(seed.day);
         self.month.add(seed.month);
-        let now_second = Second::of(now.mono);
         let minute = self.minute.get_or_insert_with(|| Box::new(Minute::new()));
-        for (age, sums) in &seed.seconds {
-            // Whole seconds, the younger where it is between two: what counts must not end to count too early.
-            let at = now_second.earlier(age.as_secs());
-            minute.add(at, now_second, Amount { requests: sums.requests, tokens: sums.tokens });
-        }
+        seconds.for_each(|(at, amount)| minute.add(at, now_second, amount));
     }
 
     /// Changes the zone. It holds from the next day and month on.
@@ -166,20 +181,20 @@ impl Counts {
         now: Now,
     ) -> Result<Booking, LimitReached> {
         self.advance(now);
-        let by_minute = limits.rpm.is_some() || limits.tpm.is_some();
-        if by_minute && self.minute.is_none() {
+        self.touch();
+        if limits.count_minutes() && self.minute.is_none() {
             self.minute = Some(Box::new(Minute::new()));
         }
         let names: &[LimitName] =
             if spends { &LimitName::ALL } else { &[LimitName::Rpm, LimitName::Rpd, LimitName::Concurrent] };
-        self.room(limits, names, Used { requests: 1, tokens: 1, money: 1 }, now)?;
+        self.room(limits, names, Used { requests: 1, tokens: 1, money: 1 }, Used::default(), now)?;
         self.in_flight += 1;
         let second = Second::of(now.mono);
         if let Some(minute) = &mut self.minute {
             minute.add(second, second, Amount { requests: 1, tokens: 0 });
         }
         self.add(Used { requests: 1, ..Used::default() });
-        Ok(Booking { entered: Some(now.mono), at: now.mono, ..Booking::default() })
+        Ok(Booking { entered: Some(now.mono), at: now.mono, spends, ..Booking::default() })
     }
 
     /// Lets a request go on that was let in and has ended, since the gateway itself asks once more: it counts as one. What
@@ -191,10 +206,11 @@ impl Counts {
         now: Now,
     ) -> Result<Booking, LimitReached> {
         self.advance(now);
+        self.touch();
         let names: &[LimitName] = if spends { &SPENDING } else { &[] };
-        self.room(limits, names, Used { requests: 0, tokens: 1, money: 1 }, now)?;
+        self.room(limits, names, Used { requests: 0, tokens: 1, money: 1 }, Used::default(), now)?;
         self.in_flight += 1;
-        Ok(Booking { entered: None, at: now.mono, ..Booking::default() })
+        Ok(Booking { entered: None, at: now.mono, spends, ..Booking::default() })
     }
 
     /// Books what a request is thought to use, if there is room for that.
@@ -206,6 +222,7 @@ impl Counts {
         now: Now,
     ) -> Result<(), LimitReached> {
         self.advance(now);
+        self.touch();
         let output = self.outputs.expect(estimate.model.map(|model| &**model));
         let sums = |output: u64| Used {
             requests: 0,
@@ -215,7 +232,7 @@ impl Counts {
         let whole = sums(output);
         // Even what is thought to use nothing finds no room where nothing is left.
         let least = Used { requests: 0, tokens: whole.tokens.max(1), money: whole.money.max(1) };
-        self.room(limits, &SPENDING, least, now)?;
+        self.room(limits, &SPENDING, least, Used::default(), now)?;
         booking.at = now.mono;
         booking.booked = whole;
         booking.input = sums(0);
@@ -232,6 +249,7 @@ impl Counts {
     /// Counts what a request that goes on has used since the last time: first out of its estimate, then beyond it.
     pub(crate) fn spend(&mut self, booking: &mut Booking, spent: Spent, now: Now) {
         self.advance(now);
+        self.touch();
         let covered = Used { requests: 0, tokens: spent.tokens, money: spent.money }.at_most(booking.booked);
         self.replace(booking.at, covered, spent, now);
         booking.booked = booking.booked.minus(covered);
@@ -241,6 +259,7 @@ impl Counts {
     /// Ends a request.
     pub(crate) fn leave(&mut self, booking: &Booking, ending: Ending, now: Now) {
         self.advance(now);
+        self.touch();
         self.in_flight = self.in_flight.saturating_sub(1);
         match ending {
             Ending::GivenBack => {
@@ -271,13 +290,14 @@ impl Counts {
         let least = Used { requests: 1, tokens: 1, money: 1 };
         let reading = |name| {
             let limit = limits.get(name)?;
-            let opens = self.opens(name, limit, least, now);
+            let opens = self.opens(name, limit, least, Used::default(), now);
             Some(LimitReading { name, limit, used: self.used(name, now), opens })
         };
+        let (day, month) = self.periods(now);
         AccountReading {
             in_flight: self.in_flight,
-            day: (self.day.used(self.booked, now), self.day.ends_in(now)),
-            month: (self.month.used(self.booked, now), self.month.ends_in(now)),
+            day: (day, self.day.ends_in(now)),
+            month: (month, self.month.ends_in(now)),
             limits: LimitName::ALL.into_iter().filter_map(reading).collect(),
         }
     }
@@ -294,6 +314,9 @@ impl Counts {
         }
         self.day.advance(self.zone, self.booked, now);
         self.month.advance(self.zone, self.booked, now);
+        if let Some(shared) = &mut self.shared {
+            shared.turn_to(self.day.first(), self.month.first());
+        }
         if self.latest.is_none_or(|latest| latest.mono < now.mono) {
             self.latest = Some(now);
         }
@@ -318,73 +341,5 @@ impl Counts {
         let more = spent.tokens.saturating_sub(booked.tokens);
         minute.take_back(at, now, Amount { requests: 0, tokens: less });
         minute.add(now, now, Amount { requests: 0, tokens: more });
-    }
-
-    /// Whether there is room for so much under each of these limits. Otherwise the one that opens last.
-    fn room(
-        &self,
-        limits: &CallerLimits,
-        names: &[LimitName],
-        more: Used,
-        now: Now,
-    ) -> Result<(), LimitReached> {
-        let reached = names.iter().filter_map(|&name| {
-            let limit = limits.get(name)?;
-            let opens = match self.opens(name, limit, more, now) {
-                Opens::Now => return None,
-                opens => opens,
-            };
-            Some(LimitReached { name, limit, opens })
-        });
-        reached.max_by_key(|reached| reached.opens).map_or(Ok(()), Err)
-    }
-
-    /// When there is room for so much under a limit. What is larger than the whole limit has room when nothing else
-    /// counts, since its size is an estimate.
-    fn opens(&self, name: LimitName, limit: u64, more: Used, now: Now) -> Opens {
-        let fits = |used: u64, more: u64| used.saturating_add(more.min(limit)) <= limit;
-        let by_minute = |fits: &dyn Fn(Amount) -> bool| {
-            let opens = self.minute.as_ref().map(|minute| minute.opens(Second::of(now.mono), fits));
-            Opens::after(
-                opens.map(|second| opening(second, now.mono).saturating_sub(now.mono)).unwrap_or_default(),
-            )
-        };
-        let by_period = |period: &Period, used: u64, booked: u64, more: u64| {
-            if fits(used, more) {
-                Opens::Now
-            } else if fits(used.saturating_sub(booked), more) {
-                Opens::WhenOthersEnd
-            } else {
-                Opens::after(period.ends_in(now))
-            }
-        };
-        let (booked, day, month) =
-            (self.booked, self.day.used(self.booked, now), self.month.used(self.booked, now));
-        match name {
-            LimitName::Rpm => by_minute(&|used| fits(used.requests, more.requests)),
-            LimitName::Tpm => by_minute(&|used| fits(used.tokens, more.tokens)),
-            LimitName::Rpd => by_period(&self.day, day.requests, 0, more.requests),
-            LimitName::Concurrent if fits(self.in_flight, more.requests) => Opens::Now,
-            LimitName::Concurrent => Opens::WhenOthersEnd,
-            LimitName::TokensDay => by_period(&self.day, day.tokens, booked.tokens, more.tokens),
-            LimitName::TokensMonth => by_period(&self.month, month.tokens, booked.tokens, more.tokens),
-            LimitName::MoneyDay => by_period(&self.day, day.money, booked.money, more.money),
-            LimitName::MoneyMonth => by_period(&self.month, month.money, booked.money, more.money),
-        }
-    }
-
-    fn used(&self, name: LimitName, now: Now) -> u64 {
-        let minute =
-            self.minute.as_ref().map(|minute| minute.total(Second::of(now.mono))).unwrap_or_default();
-        match name {
-            LimitName::Rpm => minute.requests,
-            LimitName::Tpm => minute.tokens,
-            LimitName::Rpd => self.day.used(self.booked, now).requests,
-            LimitName::Concurrent => self.in_flight,
-            LimitName::TokensDay => self.day.used(self.booked, now).tokens,
-            LimitName::TokensMonth => self.month.used(self.booked, now).tokens,
-            LimitName::MoneyDay => self.day.used(self.booked, now).money,
-            LimitName::MoneyMonth => self.month.used(self.booked, now).money,
-        }
     }
 }

@@ -55,6 +55,8 @@ struct Sources {
     pool_secrets: Vec<TokenHash>,
     /// Whether a token was ever made while the service ran.
     ever_made: bool,
+    /// Whether other gateways count the same callers.
+    is_shared: bool,
     accounts: HashMap<Arc<str>, Arc<Account>>,
 }
 
@@ -151,6 +153,7 @@ impl Directory {
             pool_keys: [].into(),
             pool_secrets: Vec::new(),
             ever_made: false,
+            is_shared: false,
             accounts: HashMap::new(),
         };
         Self { key, roll: ArcSwap::default(), sources: Mutex::new(sources) }
@@ -212,6 +215,14 @@ impl Directory {
             sources.given = given;
             sources.pool_keys = keys.into();
             sources.pool_secrets = secrets;
+        });
+    }
+
+    /// Counts from now on together with the other gateways of a cluster. To be called before anything is counted.
+    pub fn share(&self) {
+        self.change(|sources| {
+            sources.is_shared = true;
+            sources.accounts.values().for_each(|account| account.lock().share());
         });
     }
 
@@ -431,6 +442,21 @@ impl Directory {
         named.cloned().collect()
     }
 
+    /// Every caller of which there is something to tell the other gateways, or to hear of them.
+    pub fn with_news(&self, now: Now) -> Vec<Arc<Registered>> {
+        let roll = self.roll.load();
+        roll.by_name.values().filter(|caller| caller.has_news(now)).cloned().collect()
+    }
+
+    /// Tells all of every caller anew: what the other gateways were told may be lost.
+    pub fn tell_anew(&self) {
+        let roll = self.roll.load();
+        roll.by_name
+            .values()
+            .filter(|caller| caller.is_limited_by_all())
+            .for_each(|caller| caller.tell_anew());
+    }
+
     fn lock(&self) -> MutexGuard<'_, Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -483,12 +509,12 @@ impl Sources {
         let former = std::mem::take(&mut self.accounts);
         let names: HashSet<Arc<str>> = self.given.iter().map(|(spec, _)| Arc::clone(&spec.name)).collect();
         let secrets: HashSet<TokenHash> = self.given.iter().map(|(_, secret)| *secret).collect();
-        let zone = self.zone;
+        let (zone, is_shared) = (self.zone, self.is_shared);
         let mut accounts = HashMap::<Arc<str>, Arc<Account>>::new();
         let mut register = |spec: CallerSpec, provenance| {
             let name = Arc::clone(&spec.name);
             let account = accounts.entry(name).or_insert_with_key(|name| {
-                former.get(name).map_or_else(|| Arc::new(Account::new(zone)), Arc::clone)
+                former.get(name).map_or_else(|| Arc::new(Account::new(zone, is_shared)), Arc::clone)
             });
             Arc::new(Registered {
                 spec,

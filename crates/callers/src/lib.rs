@@ -5,6 +5,9 @@
 //! The HTTP face asks twice. At the door, [`Directory::identify`] says who shows a token and [`Registered::admit`] lets
 //! the request in, before its body is read; before the lease, [`Pass::reserve`] books what the body is thought to use.
 //! [`Pass::settle`] puts that right when the request ends.
+//!
+//! In a cluster ([`Directory::share`]) what counts is what all gateways use: [`Registered::report`] says what they are to know,
+//! [`Registered::hear`] takes what they have used, and a request waits in between where [`Pass::must_tell`] says so.
 
 mod account;
 mod counts;
@@ -15,6 +18,7 @@ mod kept;
 mod limits;
 mod output_means;
 mod period;
+mod shared;
 mod spec;
 mod surfaces;
 mod token;
@@ -29,6 +33,7 @@ pub use globs::Globs;
 pub use kept::{FormerSecret, KeptToken, TokenChange};
 pub use limits::{CallerLimits, LimitName};
 pub use period::Used;
+pub use shared::{MinuteChange, MinuteReply, PeriodChange, PeriodReply, UseReply, UseReport};
 pub use spec::{
     CallerSpec, MAX_GLOB_BYTES, MAX_GLOBS, MAX_NAME_BYTES, MAX_NOTE_BYTES, ModelShown, SpecError, Visibility,
 };

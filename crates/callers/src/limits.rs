@@ -120,4 +120,21 @@ impl CallerLimits {
             .into_iter()
             .any(|name| (name.is_budget() || name == LimitName::Tpm) && self.get(name).is_some())
     }
+
+    /// Whether anything is limited that is counted over all gateways: all but requests at the same time.
+    pub fn are_shared(&self) -> bool {
+        self.count_minutes() || self.count_days() || self.count_months()
+    }
+
+    pub(crate) fn count_minutes(&self) -> bool {
+        self.rpm.is_some() || self.tpm.is_some()
+    }
+
+    pub(crate) fn count_days(&self) -> bool {
+        self.rpd.is_some() || self.tokens_day.is_some() || self.money_day.is_some()
+    }
+
+    pub(crate) fn count_months(&self) -> bool {
+        self.tokens_month.is_some() || self.money_month.is_some()
+    }
 }

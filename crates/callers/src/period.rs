@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use meter::Now;
 use meter::calendar::{self, CalendarUnit};
@@ -36,6 +36,15 @@ impl Used {
         }
     }
 
+    /// Of each the larger.
+    pub(crate) fn at_least(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.max(other.requests),
+            tokens: self.tokens.max(other.tokens),
+            money: self.money.max(other.money),
+        }
+    }
+
     /// Of each the smaller.
     pub(crate) fn at_most(self, other: Self) -> Self {
         Self {
@@ -55,6 +64,8 @@ pub(crate) struct Period {
     ends: Duration,
     /// What the wall clock is to show at the end.
     closes: DateTime<Utc>,
+    /// Its first day in the zone; `None` before the first one begins.
+    first: Option<NaiveDate>,
 }
 
 impl Period {
@@ -65,6 +76,7 @@ impl Period {
             began: Duration::ZERO,
             ends: Duration::ZERO,
             closes: DateTime::UNIX_EPOCH,
+            first: None,
         }
     }
 
@@ -75,6 +87,7 @@ impl Period {
             self.began = now.mono;
             self.ends = calendar::end_of(self.unit, zone, now);
             self.closes = now.wall_at(self.ends);
+            self.first = Some(calendar::first_day(self.unit, zone, now.wall));
         }
     }
 
@@ -88,6 +101,21 @@ impl Period {
     /// What is used in it, with what is booked for requests under way, which is all there is when it is over.
     pub(crate) fn used(&self, booked: Used, now: Now) -> Used {
         if self.ends <= now.mono { booked } else { self.used }
+    }
+
+    /// What was counted in it, whether it is over or not.
+    pub(crate) fn all_used(&self) -> Used {
+        self.used
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self, now: Now) -> bool {
+        self.ends <= now.mono
+    }
+
+    /// Its first day, by which all gateways know it.
+    pub(crate) fn first(&self) -> Option<NaiveDate> {
+        self.first
     }
 
     /// When it ends. One that is over ends now.

@@ -26,11 +26,22 @@ pub fn until_next(unit: CalendarUnit, zone: Tz, wall: DateTime<Utc>) -> Duration
         .unwrap_or(Duration::from_secs(24 * 60 * 60))
 }
 
-/// Returns when a count of this day or month ends, on the monotonic clock. A minute before the end it is the next one's:
-/// the two clocks may differ a little, and a day must not begin twice.
+/// A minute before the end of a day or month what is counted is the next one's: the two clocks may differ a little, and a day
+/// must not begin twice.
+const CLOSE: Duration = Duration::from_secs(60);
+
+/// Returns when a count of this day or month that begins now ends, on the monotonic clock.
 pub fn end_of(unit: CalendarUnit, zone: Tz, now: crate::Now) -> Duration {
-    const CLOSE: Duration = Duration::from_secs(60);
     now.mono + CLOSE + until_next(unit, zone, now.wall + CLOSE)
+}
+
+/// Returns the first day of the day or month that a count which begins at this moment is of.
+pub fn first_day(unit: CalendarUnit, zone: Tz, wall: DateTime<Utc>) -> NaiveDate {
+    let date = (wall + CLOSE).with_timezone(&zone).date_naive();
+    match unit {
+        CalendarUnit::Day => date,
+        CalendarUnit::Month => date.with_day(1).unwrap_or(date),
+    }
 }
 
 /// The first moment of a date in the zone: midnight, or what comes after it where clocks are put forward at midnight.
@@ -64,6 +75,22 @@ mod tests {
             let zone: Tz = zone.parse().unwrap();
             let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
             assert_eq!(at(from) + until_next(unit, zone, at(from)), at(to), "{unit:?} {zone} {from}");
+        }
+    }
+
+    #[test]
+    fn a_count_that_begins_in_the_last_minute_is_of_the_next_day_and_month() {
+        use CalendarUnit::{Day, Month};
+        for (unit, zone, at, first) in [
+            (Day, "UTC", "2026-07-15T23:58:59Z", "2026-07-15"),
+            (Day, "UTC", "2026-07-15T23:59:00Z", "2026-07-16"),
+            (Day, "Asia/Shanghai", "2026-05-31T16:00:00Z", "2026-06-01"),
+            (Month, "UTC", "2026-07-15T23:59:00Z", "2026-07-01"),
+            (Month, "UTC", "2026-07-31T23:59:00Z", "2026-08-01"),
+            (Month, "America/Santiago", "2026-09-01T03:58:00Z", "2026-08-01"),
+        ] {
+            let (zone, at): (Tz, DateTime<Utc>) = (zone.parse().unwrap(), at.parse().unwrap());
+            assert_eq!(first_day(unit, zone, at).to_string(), first, "{unit:?} {zone} {at}");
         }
     }
 }

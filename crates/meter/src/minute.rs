@@ -159,6 +159,42 @@ impl Minute {
         }
     }
 
+    /// Comes to this total: what is more counts as of now, what is less is taken from the oldest seconds. For what is known by
+    /// its sum alone.
+    pub fn come_to(&mut self, total: Amount, now: Second) {
+        self.advance(now);
+        self.add(now, now, total.minus(self.total));
+        let mut less = self.total.minus(total);
+        for second in self.counting(now) {
+            let bucket = &mut self.buckets[Self::at(second)];
+            let rest = bucket.minus(less);
+            let taken = bucket.minus(rest);
+            *bucket = rest;
+            self.total = self.total.minus(taken);
+            less = less.minus(taken);
+        }
+    }
+
+    /// Returns by how much each second that still counts differs from what it was in a former state of this minute: how many
+    /// seconds ago it was, and how many requests and tokens more, or less.
+    pub fn changes<'a>(
+        &'a self,
+        former: &'a Self,
+        now: Second,
+    ) -> impl Iterator<Item = (u64, i64, i64)> + use<'a> {
+        let signed = |more: u64, less: u64| {
+            let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+            count(more) - count(less)
+        };
+        let change = move |second: Second| {
+            let is = self.buckets[Self::at(second)];
+            let has_it = second <= former.newest && former.newest.since(second) < SPAN;
+            let was = if has_it { former.buckets[Self::at(second)] } else { Amount::default() };
+            (now.since(second), signed(is.requests, was.requests), signed(is.tokens, was.tokens))
+        };
+        self.counting(now).map(change).filter(|(_, requests, tokens)| (*requests, *tokens) != (0, 0))
+    }
+
     /// Returns what each second used that still counts: how many seconds ago it was, and how much.
     pub fn ages(&self, now: Second) -> impl Iterator<Item = (u64, Amount)> + '_ {
         self.counting(now)
@@ -187,6 +223,7 @@ pub fn opening(second: Second, now: Duration) -> Duration {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     const ONE: Amount = Amount { requests: 1, tokens: 10 };
 
@@ -203,6 +240,49 @@ mod tests {
         assert_eq!(minute.opens(second(6), |left| left.requests < 1), second(66));
         minute.take_back(second(5), second(9), ONE);
         assert_eq!(minute.opens(second(9), |left| left.requests < 1), second(9));
+    }
+
+    #[test]
+    fn what_is_known_by_its_sum_alone_counts_from_when_it_was_seen_and_leaves_from_the_oldest() {
+        let amount = |requests| Amount { requests, tokens: requests * 10 };
+        let mut minute = Minute::new();
+        minute.come_to(amount(3), second(5));
+        minute.come_to(amount(7), second(30));
+        assert_eq!(minute.total(second(65)), amount(7));
+        assert_eq!(minute.total(second(66)), amount(4));
+        minute.come_to(amount(5), second(60));
+        assert_eq!((minute.total(second(60)), minute.total(second(66))), (amount(5), amount(4)));
+        assert_eq!(minute.total(second(91)), Amount::default());
+    }
+
+    proptest! {
+        /// Told by its changes alone, a second minute comes to the same.
+        #[test]
+        fn the_changes_of_a_minute_make_its_former_state_the_present_one(
+            steps in prop::collection::vec((0_u64..40, 0_u64..70, 1_u64..100, 0_u8..3), 1..100),
+        ) {
+            let (mut minute, mut told, mut copy) = (Minute::new(), Minute::new(), BTreeMap::new());
+            let mut now = 0;
+            for (pass, age, tokens, what) in steps {
+                now += pass;
+                let (at, amount) = (Second(now + EPOCH).earlier(age), Amount { requests: 1, tokens });
+                match what {
+                    0 => minute.add(at, second(now), amount),
+                    1 => minute.take_back(at, second(now), amount),
+                    _ => {
+                        for (age, requests, tokens) in minute.changes(&told, second(now)) {
+                            let is: &mut (i64, i64) = copy.entry(now + EPOCH - age).or_default();
+                            *is = (is.0 + requests, is.1 + tokens);
+                        }
+                        told = minute.clone();
+                        let counting = copy.range(now + EPOCH + 1 - SPAN..).map(|(_, is)| *is);
+                        let sum = counting.fold((0, 0), |sum, is| (sum.0 + is.0, sum.1 + is.1));
+                        let total = minute.total(second(now));
+                        prop_assert_eq!(sum, (i64::try_from(total.requests).unwrap(), i64::try_from(total.tokens).unwrap()));
+                    }
+                }
+            }
+        }
     }
 
     proptest! {
