@@ -112,6 +112,9 @@ impl Enrolment {
             None => random().map_err(|error| refused(format!("cannot be made: {error}")))?,
         };
         let directory = Arc::new(Directory::new(InstanceKey::new(&key), *zone));
+        if configuration.cluster.is_some() {
+            directory.share();
+        }
         configure(&directory, tokens, ring);
         if found.is_some() {
             // It is made with the first token: though the store may be gone, there was one.

@@ -3,10 +3,11 @@
 
 use crate::{
     clock::Clock,
+    cluster::SharedCallers,
     failure::Failure,
     transaction::{End, Transaction},
 };
-use callers::{Ending, Estimate, Pass, Registered, Spent};
+use callers::{Denial, Ending, Estimate, Pass, Registered, Spent};
 use chrono::NaiveDate;
 use gemini::usage::Usage;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
@@ -25,6 +26,8 @@ pub struct CallerAccount {
     spends: bool,
     clock: Clock,
     prices: SharedPrices,
+    /// Who counts together with this gateway, in a cluster.
+    together: Option<SharedCallers>,
 }
 
 impl Drop for CallerAccount {
@@ -37,7 +40,23 @@ impl CallerAccount {
     /// Takes the pass that the request was let in with. `spends` tells whether it uses what is paid for.
     pub fn new(pass: Pass, spends: bool, clock: Clock, prices: SharedPrices) -> Self {
         let token = Arc::clone(pass.caller());
-        Self { pass: Some(pass), token, is_handed_on: false, spends, clock, prices }
+        Self { pass: Some(pass), token, is_handed_on: false, spends, clock, prices, together: None }
+    }
+
+    /// Counts it together with the other gateways, if there are any: it may wait until they are told, and be refused for what
+    /// they have let in.
+    pub async fn counted_with(mut self, together: Option<&SharedCallers>) -> Result<Self, Denial> {
+        self.together = together.cloned();
+        self.confirm().await?;
+        Ok(self)
+    }
+
+    async fn confirm(&mut self) -> Result<(), Denial> {
+        match (&self.together, &mut self.pass) {
+            // Boxed, as most requests come here without others and all would carry its memory.
+            (Some(together), Some(pass)) => Box::pin(together.confirm(pass)).await,
+            _ => Ok(()),
+        }
     }
 
     /// The request goes on to its actor.
@@ -53,7 +72,7 @@ impl CallerAccount {
     }
 
     /// Books what the request is thought to use, if it uses anything.
-    pub(crate) fn reserve(
+    pub(crate) async fn reserve(
         &mut self,
         model: Option<&Arc<str>>,
         input_tokens: impl FnOnce() -> u64,
@@ -74,7 +93,8 @@ impl CallerAccount {
         };
         let input_tokens = if counts { input_tokens() } else { 0 };
         let estimate = Estimate { model, input_tokens, price: &price };
-        pass.reserve(estimate, now).map_err(Failure::Denied)
+        pass.reserve(estimate, now).map_err(Failure::Denied)?;
+        self.confirm().await.map_err(Failure::Denied)
     }
 
     /// Counts what a session has used in one turn.

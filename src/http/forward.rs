@@ -51,7 +51,7 @@ async fn handle(
         let opener = Box::pin(live::admit(request, face, arrival.caller.clone())).await?;
         let_in(request);
         let payload = payload.take().ok_or(GatewayError::Crashed)?;
-        return live::open(request, payload, face, arrival, opener);
+        return Box::pin(live::open(request, payload, face, arrival, opener)).await;
     }
     let uri = request.uri();
     let target = path::parse(request.method().as_str(), uri.path(), uri.query(), arrival.form);
@@ -65,7 +65,7 @@ async fn handle(
     if arrival.caller.is_err() {
         let_in(request);
     }
-    let account = admission::admit(face, &caller, request.method().as_str(), &target)?;
+    let account = admission::admit(face, &caller, request.method().as_str(), &target).await?;
     let payload = payload.as_mut().ok_or(GatewayError::Crashed)?;
     let announced = announced(request);
     let streams = upload::streams(&target, request.headers(), announced);

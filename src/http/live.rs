@@ -111,7 +111,7 @@ fn ephemeral_token(request: &HttpRequest) -> Option<String> {
 }
 
 /// Answers the upgrade of a caller who was let in, and starts the session.
-pub(super) fn open(
+pub(super) async fn open(
     request: &HttpRequest,
     payload: web::Payload,
     face: &AppState,
@@ -120,7 +120,7 @@ pub(super) fn open(
 ) -> Result<HttpResponse, GatewayError> {
     let Opener { caller, ephemeral } = opener;
     let target = target(request, arrival.form)?;
-    let account = admission::admit(face, &caller, request.method().as_str(), &target)?;
+    let account = admission::admit(face, &caller, request.method().as_str(), &target).await?;
     arrival.set_kind(RequestKind::Live);
     let guard = arrival.take_guard(&face.in_flight);
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);

@@ -50,6 +50,9 @@ pub(super) async fn me(request: HttpRequest, state: web::Data<Rc<AppState>>) -> 
         Ok(token) => token,
         Err(error) => return arrival.refuse(&request, &state, &error),
     };
+    if let Some(together) = &state.together {
+        together.look(token).await;
+    }
     let used = UseView::of(&token.read(state.clock.now()));
     let days = match &state.accounts {
         // Whoever calls on a key of the pool is counted together with all the others.

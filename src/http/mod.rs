@@ -42,8 +42,8 @@ use crate::{inflight::InFlight, settings};
 #[cfg(debug_assertions)]
 use gemini_balance_actors::store::Store;
 use gemini_balance_actors::{
-    KeyManager, SharedPrices, accounting::Accounts, clock::Clock, forward::Forwarder, health::Health,
-    listeners::Listeners, live::Live,
+    KeyManager, SharedPrices, accounting::Accounts, clock::Clock, cluster::SharedCallers, forward::Forwarder,
+    health::Health, listeners::Listeners, live::Live,
 };
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
@@ -59,6 +59,8 @@ pub struct AppState {
     pub accounts: Option<Accounts>,
     /// What tokens cost, for budgets.
     pub prices: SharedPrices,
+    /// Who counts callers together with this gateway, in a cluster.
+    pub together: Option<SharedCallers>,
     /// Who has shown credentials that are not known.
     pub guesses: Arc<Guesses>,
     /// Whose pages may call.
@@ -105,6 +107,7 @@ impl AppState {
             clock: self.clock,
             accounts: self.accounts.clone(),
             prices: Rc::new(RefCell::new(settings.prices.clone())),
+            together: self.together.clone(),
             guesses: Arc::clone(&self.guesses),
             cors: Arc::clone(&settings.cors),
             live: Rc::new(self.live.revised(Rc::clone(&forwarder))),

@@ -145,6 +145,8 @@ impl Service {
                     memory: known,
                     ledger: ledger.clone(),
                     store: store.clone(),
+                    directory: Arc::clone(&directory),
+                    clock,
                     print: settings_print(&FlatConfiguration::of(&configuration)),
                     version: env!("CARGO_PKG_VERSION"),
                 };
@@ -257,6 +259,7 @@ impl Service {
                 ledger,
                 current,
                 accounts: accounts.clone(),
+                together: cluster.as_ref().map(Cluster::callers),
                 traces: traces.clone(),
                 cuts,
             };

@@ -22,6 +22,7 @@ use gemini_balance_actors::{
     accounting::Accounts,
     caller_cuts::CallerCuts,
     clock::Clock,
+    cluster::SharedCallers,
     exporter::Traces,
     forward::Forwarder,
     health::Health,
@@ -53,6 +54,7 @@ pub(super) struct WorkerParts {
     pub(super) ledger: Ledger,
     pub(super) current: SharedSettings,
     pub(super) accounts: Option<Accounts>,
+    pub(super) together: Option<SharedCallers>,
     pub(super) traces: Traces,
     pub(super) cuts: CallerCuts,
 }
@@ -78,6 +80,7 @@ impl WorkerParts {
             clock: self.clock,
             accounts: self.accounts.clone(),
             prices: Rc::new(RefCell::new(current.prices.clone())),
+            together: self.together.clone(),
             guesses: Arc::clone(&self.guesses),
             cors: Arc::clone(&current.cors),
             live: Rc::new(Live::new(Rc::clone(&forwarder))),

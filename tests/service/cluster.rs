@@ -1,6 +1,7 @@
 //! Several gateways, one pool: three processes, a real Redis, and what each knows of what the others have found out.
 
 mod agreement;
+mod callers;
 mod faults;
 mod ledger;
 mod limits;

@@ -1,4 +1,4 @@
-//! The cluster: what makes several gateways one pool. Two actors, each on a thread of its own that may wait for Redis: the
+//! The cluster: what makes several gateways one pool. Actors, each on a thread of its own that may wait for Redis: the
 //! [`ClusterActor`] says what this gateway has to say (it beats, tells facts, claims probes), the [`FactReaderActor`] hears what
 //! the others say. Nothing else knows that there are others: the key manager leaves words in the `outbox` and takes facts as
 //! messages. No handler of the key manager and no request ever waits for either.
@@ -12,6 +12,7 @@ mod naming;
 mod note;
 mod outbox;
 mod reader;
+mod shared_callers;
 mod shared_ledger;
 mod slices;
 mod view;
@@ -21,11 +22,13 @@ pub use agreement::SettingsPrint;
 use naming::Naming;
 pub(crate) use outbox::Outbox;
 pub use reader::FactReaderActor;
+pub use shared_callers::{SharedCallers, SharedCallersActor};
 pub(crate) use shared_ledger::SharedLedger;
 pub use shared_ledger::SharedLedgerActor;
 pub use view::{ClusterView, GatewayView, Presence, WordReach};
 
 use crate::{
+    clock::Clock,
     current_keys::CurrentKeys,
     health::Health,
     key_manager::KeyManager,
@@ -35,6 +38,7 @@ use crate::{
     supervisor::{Intensity, Link},
 };
 use arc_swap::ArcSwap;
+use callers::Directory;
 use chrono::{TimeDelta, Utc};
 use gemini_balance_cluster::{
     Away, ClusterMember, FactId, Generation, NodeId, RedisLedger, RedisSettings, Shared,
@@ -88,6 +92,10 @@ pub struct ClusterParts {
     pub ledger: Ledger,
     /// Where what it held before is.
     pub store: Store,
+    /// Who calls, and what they have used.
+    pub directory: Arc<Directory>,
+    /// The time, for limits.
+    pub clock: Clock,
     /// What the settings say, in a few letters.
     pub print: SettingsPrint,
     /// The version of the program.
@@ -99,6 +107,7 @@ pub struct ClusterArbiters {
     says: actix_rt::Arbiter,
     hears: actix_rt::Arbiter,
     holds: actix_rt::Arbiter,
+    counts: actix_rt::Arbiter,
 }
 
 impl ClusterArbiters {
@@ -108,12 +117,13 @@ impl ClusterArbiters {
             says: actix_rt::Arbiter::new(),
             hears: actix_rt::Arbiter::new(),
             holds: actix_rt::Arbiter::new(),
+            counts: actix_rt::Arbiter::new(),
         }
     }
 
     /// Ends them, once they have done what they are at.
     pub fn stop(&self) {
-        for arbiter in [&self.says, &self.hears, &self.holds] {
+        for arbiter in [&self.says, &self.hears, &self.holds, &self.counts] {
             arbiter.stop();
         }
     }
@@ -124,6 +134,7 @@ impl ClusterArbiters {
 pub struct Cluster {
     shared: Arc<ClusterShared>,
     link: Link<ClusterActor>,
+    callers: SharedCallers,
 }
 
 /// What outlives the actors.
@@ -222,7 +233,7 @@ impl Cluster {
             Box::new(gemini_balance_cluster::Redis::new(Arc::clone(&redis), id.clone()))
         });
         let name = settings.node;
-        let ClusterParts { keys, manager, memory, ledger, store, print, version } = parts;
+        let ClusterParts { keys, manager, memory, ledger, store, directory, clock, print, version } = parts;
         let open = {
             let node = node.clone();
             Box::new(move || -> Box<dyn gemini_balance_store::Ledger> {
@@ -270,12 +281,18 @@ impl Cluster {
         shared.manager.weigh(settings.replicas.get(), Vec::new());
         shared.outbox.want_all();
         let link = actor::start(&on.says.handle(), &shared, intensity, &health);
-        reader::start(&on.hears.handle(), &shared, link.clone(), intensity, health);
+        reader::start(&on.hears.handle(), &shared, link.clone(), intensity, Arc::clone(&health));
+        let callers = SharedCallers::start(&on.counts.handle(), &shared, directory, clock, intensity, health);
         let nudged = link.clone();
         shared.outbox.connect(Box::new(move || {
             nudged.nudge(actor::Turn);
         }));
-        Self { shared, link }
+        Self { shared, link, callers }
+    }
+
+    /// Returns who counts clients' tokens together with this gateway.
+    pub fn callers(&self) -> SharedCallers {
+        self.callers.clone()
     }
 
     /// Tells the others that the settings are these from now on.
@@ -304,6 +321,7 @@ impl Cluster {
     /// Tells what is untold, and leaves. Called when the service ends.
     pub async fn leave(&self, at_most: Duration) {
         let deadline = tokio::time::Instant::now() + at_most;
+        self.callers.flush(deadline).await;
         let _ = tokio::time::timeout_at(deadline, self.link.send(actor::Leave, deadline)).await;
     }
 

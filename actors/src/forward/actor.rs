@@ -82,7 +82,7 @@ impl Forwarder {
         let found = {
             // Boxed, so that its memory is given back before the answer streams.
             let search = Box::pin(async {
-                if let Err(denied) = account.reserve(progress.model.as_ref(), || input_tokens(&job)) {
+                if let Err(denied) = account.reserve(progress.model.as_ref(), || input_tokens(&job)).await {
                     return SearchEnd::Nothing(denied);
                 }
                 match self.bind(&job, &progress.record).await {

@@ -162,7 +162,7 @@ impl Live {
         let model: Option<Arc<str>> = asked.model.as_deref().map(Arc::from);
         record.transaction.model.clone_from(&model);
         let size = || estimate_input_tokens(setup.len() as u64, InlineMedia::find(content(&setup)));
-        account.reserve(model.as_ref(), size).map_err(NoSession::Failure)?;
+        account.reserve(model.as_ref(), size).await.map_err(NoSession::Failure)?;
         let mut bound_to = None;
         let search = async {
             let binding = self.bind(job, content(&setup), &asked, attempts).await?;

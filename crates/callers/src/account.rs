@@ -153,12 +153,12 @@ impl Registered {
     /// Hears what all have used, now that a report is added to it. To be called after every report, with nothing but the
     /// default where it is not known what became of it.
     pub fn hear(&self, report: UseReport, reply: &UseReply, now: Now) {
-        self.account.lock().heard(report, reply, now);
+        self.account.lock().heard(&self.spec.limits, report, reply, now);
     }
 
     /// Tells all of it anew with the next report: what was told may be lost.
-    pub fn tell_anew(&self) {
-        self.account.lock().tell_anew();
+    pub fn tell_anew(&self, now: Now) {
+        self.account.lock().tell_anew(now);
     }
 }
 
@@ -190,15 +190,15 @@ impl Pass {
         counts.book(&spec.limits, &mut self.booking, estimate, now).map_err(Denial::Limit)
     }
 
-    /// Whether the request has to wait until the others are told of it and heard, lest all gateways together let in more than
-    /// there is room for. Then [`Self::confirm`] judges it.
-    pub fn must_tell(&self, now: Now) -> bool {
+    /// Has the request wait until the others are told of it and heard, where all gateways together could let in more than there
+    /// is room for; whether it has to. Then [`Self::confirm`] says what came of it.
+    pub fn wait(&mut self, now: Now) -> bool {
         let limits = &self.caller.spec.limits;
-        limits.are_shared() && self.caller.account.lock().must_tell(limits, now)
+        limits.are_shared() && self.caller.account.lock().wait(limits, &mut self.booking, now)
     }
 
-    /// Looks whether there is room for what is booked for the request, now that the others were heard. Where that is denied,
-    /// the request is to be refused, and the pass settled as [`Ending::GivenBack`].
+    /// Says whether there was room for the request when the others were told of it; where they could not be told, what was
+    /// known before holds. Where that is denied, the request is to be refused, and the pass settled as [`Ending::GivenBack`].
     pub fn confirm(&self, now: Now) -> Result<(), Denial> {
         let mut counts = self.caller.account.lock();
         counts.confirm(&self.caller.spec.limits, &self.booking, now).map_err(Denial::Limit)

@@ -74,6 +74,15 @@ pub(crate) struct Booking {
     model: Option<Arc<str>>,
     /// Whether it uses tokens.
     spends: bool,
+    /// By which it is known while it waits for other gateways.
+    ticket: Option<u64>,
+}
+
+impl Booking {
+    /// What of it is counted.
+    fn counted(&self) -> Used {
+        Used { requests: u64::from(self.entered.is_some()), ..self.booked }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -187,7 +196,7 @@ impl Counts {
         }
         let names: &[LimitName] =
             if spends { &LimitName::ALL } else { &[LimitName::Rpm, LimitName::Rpd, LimitName::Concurrent] };
-        self.room(limits, names, Used { requests: 1, tokens: 1, money: 1 }, Used::default(), now)?;
+        self.room(limits, names, Used { requests: 1, tokens: 1, money: 1 }, now)?;
         self.in_flight += 1;
         let second = Second::of(now.mono);
         if let Some(minute) = &mut self.minute {
@@ -208,7 +217,7 @@ impl Counts {
         self.advance(now);
         self.touch();
         let names: &[LimitName] = if spends { &SPENDING } else { &[] };
-        self.room(limits, names, Used { requests: 0, tokens: 1, money: 1 }, Used::default(), now)?;
+        self.room(limits, names, Used { requests: 0, tokens: 1, money: 1 }, now)?;
         self.in_flight += 1;
         Ok(Booking { entered: None, at: now.mono, spends, ..Booking::default() })
     }
@@ -232,7 +241,7 @@ impl Counts {
         let whole = sums(output);
         // Even what is thought to use nothing finds no room where nothing is left.
         let least = Used { requests: 0, tokens: whole.tokens.max(1), money: whole.money.max(1) };
-        self.room(limits, &SPENDING, least, Used::default(), now)?;
+        self.room(limits, &SPENDING, least, now)?;
         booking.at = now.mono;
         booking.booked = whole;
         booking.input = sums(0);
@@ -261,6 +270,9 @@ impl Counts {
         self.advance(now);
         self.touch();
         self.in_flight = self.in_flight.saturating_sub(1);
+        if let (Some(ticket), Some(shared)) = (booking.ticket, &mut self.shared) {
+            shared.end_wait(ticket);
+        }
         match ending {
             Ending::GivenBack => {
                 self.replace(booking.at, booking.booked, Spent::default(), now);

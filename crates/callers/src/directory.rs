@@ -449,12 +449,12 @@ impl Directory {
     }
 
     /// Tells all of every caller anew: what the other gateways were told may be lost.
-    pub fn tell_anew(&self) {
+    pub fn tell_anew(&self, now: Now) {
         let roll = self.roll.load();
         roll.by_name
             .values()
             .filter(|caller| caller.is_limited_by_all())
-            .for_each(|caller| caller.tell_anew());
+            .for_each(|caller| caller.tell_anew(now));
     }
 
     fn lock(&self) -> MutexGuard<'_, Sources> {

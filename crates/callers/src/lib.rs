@@ -7,7 +7,7 @@
 //! [`Pass::settle`] puts that right when the request ends.
 //!
 //! In a cluster ([`Directory::share`]) what counts is what all gateways use: [`Registered::report`] says what they are to know,
-//! [`Registered::hear`] takes what they have used, and a request waits in between where [`Pass::must_tell`] says so.
+//! [`Registered::hear`] takes what they have used, and a request waits in between where [`Pass::wait`] says so.
 
 mod account;
 mod counts;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::period::Used;
+
 /// One of a token's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LimitName {
@@ -49,6 +51,20 @@ impl LimitName {
             Self::TokensMonth => "tokens_month",
             Self::MoneyDay => "money_day",
             Self::MoneyMonth => "money_month",
+        }
+    }
+
+    /// Whether it limits requests, not what they use.
+    pub(crate) fn is_of_requests(self) -> bool {
+        matches!(self, Self::Rpm | Self::Rpd | Self::Concurrent)
+    }
+
+    /// Returns what of this counts against it.
+    pub(crate) fn of(self, used: Used) -> u64 {
+        match self {
+            Self::Rpm | Self::Rpd | Self::Concurrent => used.requests,
+            Self::Tpm | Self::TokensDay | Self::TokensMonth => used.tokens,
+            Self::MoneyDay | Self::MoneyMonth => used.money,
         }
     }
 

@@ -2,6 +2,7 @@
 //! and how much of its own use this one has told. Reports and replies are values, which the cluster carries; the sums that
 //! they meet in count every gateway's use once. Only `counts` uses it.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -14,6 +15,8 @@ use crate::period::Used;
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// All gateways together may have used one part in so many of a limit without having told.
 const UNTOLD_PARTS: u64 = 50;
+/// How long the others may take to tell anew what was lost.
+const TOLD_ANEW_WITHIN: Duration = Duration::from_secs(2);
 /// By how much the minutes of two gateways may begin apart.
 const APART: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,10 @@ pub struct UseReport {
     /// The second in which it is told.
     at: Second,
     touches: u64,
+    /// The last of the requests that wait for it.
+    ticket: u64,
+    /// What is told of requests that are refused already.
+    refused: Used,
 }
 
 /// What was used in one second beyond what was told of it; below zero where it has turned out to be less.
@@ -100,10 +107,27 @@ pub(crate) struct SharedUse {
     month: SharedPeriod,
     /// When all of it was heard last. Monotonic.
     heard_at: Option<Duration>,
+    /// Until when the others may not have told anew what was lost, so that what was known of them holds. Monotonic.
+    holds_until: Option<Duration>,
     gateways: u64,
+    /// Requests that wait until they are told, the oldest first, and those that have turned out to be too many but are still
+    /// counted.
+    waiting: VecDeque<WaitingRequest>,
+    refused: BTreeMap<u64, (LimitName, Used)>,
+    last_ticket: u64,
     /// How often something has changed, and how often it had when it was told last.
     touches: u64,
     told_touches: u64,
+}
+
+/// A request that was let in by what is known here, and that waits for what the others say.
+#[derive(Clone, Copy, Debug)]
+struct WaitingRequest {
+    ticket: u64,
+    /// What is counted for it.
+    counted: Used,
+    /// Whether it may use tokens and money, so that their limits hold for it.
+    spends: bool,
 }
 
 /// A day or month as it is shared.
@@ -123,6 +147,19 @@ pub(crate) struct OwnUse<'a> {
     pub(crate) month: Used,
 }
 
+impl UseReply {
+    /// What counts against a limit, of all gateways; `None` where it is not said.
+    fn used(&self, name: LimitName) -> Option<u64> {
+        match name {
+            LimitName::Rpm => Some(self.minute?.total.requests),
+            LimitName::Tpm => Some(self.minute?.total.tokens),
+            LimitName::Concurrent => None,
+            LimitName::Rpd | LimitName::TokensDay | LimitName::MoneyDay => Some(name.of(self.day?.total)),
+            LimitName::TokensMonth | LimitName::MoneyMonth => Some(name.of(self.month?.total)),
+        }
+    }
+}
+
 impl SharedUse {
     pub(crate) fn new() -> Self {
         Self {
@@ -132,7 +169,11 @@ impl SharedUse {
             day: SharedPeriod::default(),
             month: SharedPeriod::default(),
             heard_at: None,
+            holds_until: None,
             gateways: 1,
+            waiting: VecDeque::new(),
+            refused: BTreeMap::new(),
+            last_ticket: 0,
             touches: 0,
             told_touches: 0,
         }
@@ -234,6 +275,48 @@ impl SharedUse {
         })
     }
 
+    /// Has a request wait until it is told; returns the ticket by which it is known.
+    pub(crate) fn wait(&mut self, counted: Used, spends: bool) -> u64 {
+        self.last_ticket += 1;
+        self.waiting.push_back(WaitingRequest { ticket: self.last_ticket, counted, spends });
+        self.last_ticket
+    }
+
+    /// Returns the limit under which there was no room for a request that has waited, if there was one. It goes on to be counted
+    /// until it ends.
+    pub(crate) fn refused_by(&mut self, ticket: u64) -> Option<LimitName> {
+        self.waiting.retain(|waiting| waiting.ticket != ticket);
+        self.refused.get(&ticket).map(|(name, _)| *name)
+    }
+
+    /// A request ends.
+    pub(crate) fn end_wait(&mut self, ticket: u64) {
+        self.waiting.retain(|waiting| waiting.ticket != ticket);
+        self.refused.remove(&ticket);
+    }
+
+    /// Judges the requests that were told with a report. Whatever the others tell afterwards is judged there: so that of many
+    /// at the same moment as many are let in as there is room for, it counts in which order they have told. Of one gateway's
+    /// own the oldest go first.
+    fn judge(&mut self, limits: &CallerLimits, report: &UseReport, reply: &UseReply) {
+        let told = self.waiting.iter().take_while(|waiting| waiting.ticket <= report.ticket).count();
+        let told: Vec<_> = self.waiting.drain(..told).collect();
+        let mut gone = report.refused;
+        for request in told.into_iter().rev() {
+            let full = LimitName::ALL.into_iter().find(|&name| {
+                let (Some(limit), Some(total)) = (limits.get(name), reply.used(name)) else { return false };
+                let counted = name.of(request.counted);
+                let is_asked = if name.is_of_requests() { counted > 0 } else { request.spends };
+                let others = total.saturating_sub(name.of(gone)).saturating_sub(counted);
+                is_asked && others.saturating_add(counted.max(1).min(limit)) > limit
+            });
+            if let Some(name) = full {
+                gone = gone.plus(request.counted);
+                self.refused.insert(request.ticket, (name, request.counted));
+            }
+        }
+    }
+
     /// Says what is to be told.
     pub(crate) fn report(&self, limits: &CallerLimits, own: &OwnUse<'_>, now: Now) -> UseReport {
         let second = Second::of(now.mono);
@@ -246,16 +329,33 @@ impl SharedUse {
         });
         let day = limits.count_days().then(|| self.day.change(own.day)).flatten();
         let month = limits.count_months().then(|| self.month.change(own.month)).flatten();
-        UseReport { minute, day, month, told, at: second, touches: self.touches }
+        let refused = self.refused.values().fold(Used::default(), |sum, (_, counted)| sum.plus(*counted));
+        let (touches, ticket) = (self.touches, self.last_ticket);
+        UseReport { minute, day, month, told, at: second, touches, ticket, refused }
     }
 
     /// A report was added to what all use, or in part; what the reply does not say is told again.
-    pub(crate) fn heard(&mut self, report: UseReport, reply: &UseReply, now: Duration) {
+    pub(crate) fn heard(
+        &mut self,
+        limits: &CallerLimits,
+        report: UseReport,
+        reply: &UseReply,
+        now: Duration,
+    ) {
+        self.judge(limits, &report, reply);
+        let holds = self.holds_until.is_some_and(|until| now < until);
         let mut is_whole = true;
         if let Some(told) = report.told {
             let changes = report.minute.unwrap_or_default();
             if let Some(minute) = reply.minute {
-                self.heard_minute(told, &changes, report.at, minute, Second::of(now));
+                let second = Second::of(now);
+                let others = self.heard_minute(told, &changes, report.at, minute, second);
+                let known = if holds { self.others.total(second) } else { Amount::default() };
+                let others = Amount {
+                    requests: others.requests.max(known.requests),
+                    tokens: others.tokens.max(known.tokens),
+                };
+                self.others.come_to(others, second);
             } else {
                 self.unheard_minute(&changes, report.at);
                 is_whole = false;
@@ -266,7 +366,7 @@ impl SharedUse {
         {
             match (told, reply) {
                 (None, _) => {}
-                (Some(told), Some(reply)) => period.heard(&told, reply),
+                (Some(told), Some(reply)) => period.heard(&told, reply, holds),
                 (Some(told), None) => {
                     period.unheard(&told);
                     is_whole = false;
@@ -282,6 +382,7 @@ impl SharedUse {
         }
     }
 
+    /// Returns what the others have used.
     fn heard_minute(
         &mut self,
         told: Box<Minute>,
@@ -289,7 +390,7 @@ impl SharedUse {
         at: Second,
         reply: MinuteReply,
         now: Second,
-    ) {
+    ) -> Amount {
         self.told = if self.run.is_none_or(|run| run == reply.run) {
             told
         } else {
@@ -299,11 +400,10 @@ impl SharedUse {
         };
         self.run = Some(reply.run);
         let own = self.told.total(now);
-        let others = Amount {
+        Amount {
             requests: reply.total.requests.saturating_sub(own.requests),
             tokens: reply.total.tokens.saturating_sub(own.tokens),
-        };
-        self.others.come_to(others, now);
+        }
     }
 
     /// Nobody knows whether this was added. What was more is told again, and may count twice for a minute; what was less is not,
@@ -316,9 +416,10 @@ impl SharedUse {
     }
 
     /// What was told may be lost: all of it is to be told anew.
-    pub(crate) fn tell_anew(&mut self) {
+    pub(crate) fn tell_anew(&mut self, now: Duration) {
         self.touches += 1;
         self.heard_at = None;
+        self.holds_until = Some(now + TOLD_ANEW_WITHIN);
     }
 }
 
@@ -354,12 +455,13 @@ impl SharedPeriod {
 
     /// What is told is what stands there, whatever was sent: an addition that was lost, or counted twice because its answer
     /// was, is put right with the next one.
-    fn heard(&mut self, told: &PeriodChange, reply: PeriodReply) {
+    fn heard(&mut self, told: &PeriodChange, reply: PeriodReply, holds: bool) {
         if self.first != Some(told.first) {
             return;
         }
         self.told = reply.own;
-        self.others = reply.total.minus(reply.own).at_least(self.former);
+        let known = if holds { self.others } else { self.former };
+        self.others = reply.total.minus(reply.own).at_least(self.former).at_least(known);
     }
 
     /// Nobody knows whether this was added. What was less is not taken away again before it is known.

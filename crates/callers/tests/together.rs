@@ -151,7 +151,7 @@ impl Cluster {
     ) -> Result<(), Denial> {
         let now = at(self.now);
         book(pass)?;
-        if pass.must_tell(now) {
+        if pass.wait(now) {
             self.tell(gateway);
             pass.confirm(now)?;
         }
@@ -351,6 +351,41 @@ fn ten_a_minute_on_three_gateways_are_ten_in_all_and_open_on_all_when_it_was_sai
 }
 
 #[test]
+fn of_many_that_tell_at_the_same_moment_as_many_are_let_in_as_there_is_room_for() {
+    let door = Door { surface: Surface::Native, model: ModelShown::None, spends: false };
+    for told in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let mut cluster = Cluster::new(limits_of(10), 3);
+        cluster.tell_all();
+        let now = at(cluster.now);
+        // Each lets in what it may alone, then all tell, and more come before any of them has heard.
+        let mut waiting: Vec<Vec<Pass>> = (0..3).map(|_| Vec::new()).collect();
+        for (gateway, count) in [(0, 4), (1, 9), (2, 3)] {
+            for _ in 0..count {
+                let mut pass = cluster.gateways[gateway].admit(door, now).unwrap();
+                assert!(pass.wait(now));
+                waiting[gateway].push(pass);
+            }
+        }
+        let mut served = 0;
+        for gateway in told {
+            cluster.tell(gateway);
+            for pass in waiting[gateway].drain(..) {
+                if pass.confirm(now).is_ok() {
+                    served += 1;
+                    pass.settle(Ending::Spent(Spent::default()), now);
+                }
+                // Another one comes meanwhile, and is judged when it is told.
+                if let Ok(mut later) = cluster.gateways[gateway].admit(door, now) {
+                    assert!(later.wait(now));
+                    later.settle(Ending::GivenBack, now);
+                }
+            }
+        }
+        assert_eq!(served, 10, "{told:?}");
+    }
+}
+
+#[test]
 fn large_limits_are_spent_mostly_untold_and_passed_by_what_may_be_untold_at_most() {
     let mut cluster = Cluster::new(limits_of(6_000), 3);
     cluster.tell_all();
@@ -358,8 +393,8 @@ fn large_limits_are_spent_mostly_untold_and_passed_by_what_may_be_untold_at_most
     let door = Door { surface: Surface::Native, model: ModelShown::None, spends: false };
     let mut told = 0;
     for _ in 0..1_000 {
-        let pass = caller.admit(door, at(cluster.now)).unwrap();
-        if pass.must_tell(at(cluster.now)) {
+        let mut pass = caller.admit(door, at(cluster.now)).unwrap();
+        if pass.wait(at(cluster.now)) {
             cluster.tell(0);
             told += 1;
         }
@@ -421,8 +456,12 @@ fn what_was_shared_and_is_lost_is_told_anew() {
     }
     cluster.tell_all();
     cluster.place = Place { run: 1, ..Place::default() };
-    cluster.gateways.iter().for_each(|caller| caller.tell_anew());
+    cluster.gateways.iter().for_each(|caller| caller.tell_anew(at(cluster.now)));
     cluster.now += Duration::from_secs(1);
+    // Before the other has told it again, what was known of it holds.
+    cluster.tell(0);
+    let first = cluster.gateways[0].read(at(cluster.now));
+    assert!(first.limits.iter().map(|reading| reading.used).eq([6, 6, 3_600]), "{first:?}");
     assert!(cluster.gateways.iter().all(|caller| caller.has_news(at(cluster.now))));
     cluster.tell_all();
     for caller in &cluster.gateways {
@@ -439,8 +478,8 @@ fn a_token_without_limits_has_nothing_to_tell_and_one_gateway_nobody_to_tell_it(
         let caller = gateway(limits);
         let door = Door { surface: Surface::Native, model: ModelShown::None, spends: true };
         let now = at(Duration::from_secs(1));
-        let pass = caller.admit(door, now).unwrap();
-        assert!(!caller.is_stale(now) && !pass.must_tell(now) && !caller.has_news(now));
+        let mut pass = caller.admit(door, now).unwrap();
+        assert!(!caller.is_stale(now) && !pass.wait(now) && !caller.has_news(now));
         drop(pass);
         assert!(!caller.has_news(now));
     }
@@ -449,6 +488,6 @@ fn a_token_without_limits_has_nothing_to_tell_and_one_gateway_nobody_to_tell_it(
     let now = at(Duration::from_secs(1));
     let caller = directory.identify(b"secret", now.wall).unwrap().caller;
     let door = Door { surface: Surface::Native, model: ModelShown::None, spends: true };
-    let pass = caller.admit(door, now).unwrap();
-    assert!(!caller.is_stale(now) && !pass.must_tell(now) && caller.report(now).is_none());
+    let mut pass = caller.admit(door, now).unwrap();
+    assert!(!caller.is_stale(now) && !pass.wait(now) && caller.report(now).is_none());
 }

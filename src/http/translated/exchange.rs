@@ -76,13 +76,13 @@ impl Exchange<'_> {
     }
 
     /// Opens the account at the door: the model is in the body, and looked at when that is read.
-    pub(super) fn open_account(&self, spends: bool) -> Result<CallerAccount, GatewayError> {
+    pub(super) async fn open_account(&self, spends: bool) -> Result<CallerAccount, GatewayError> {
         let surface = match self.format {
             ClientFormat::Messages => Surface::Native,
             ClientFormat::Responses => Surface::OpenAi,
         };
         let door = Door { surface, model: ModelShown::None, spends };
-        admission::open(self.state, &self.caller, door, spends)
+        admission::open(self.state, &self.caller, door, spends).await
     }
 
     /// Takes the body in, in the clear.
@@ -108,7 +108,7 @@ impl Exchange<'_> {
         payload: &mut Option<web::Payload>,
         arrival: &mut Arrival,
     ) -> Result<HttpResponse, GatewayError> {
-        let account = self.open_account(true)?;
+        let account = self.open_account(true).await?;
         let body = self.take_body(payload).await?;
         self.log_body(arrival, &body);
         let prepared = self.prepare(&body.bytes).await?;
@@ -150,7 +150,7 @@ impl Exchange<'_> {
         payload: &mut Option<web::Payload>,
         arrival: &Arrival,
     ) -> Result<HttpResponse, GatewayError> {
-        let account = self.open_account(false)?;
+        let account = self.open_account(false).await?;
         let body = self.take_body(payload).await?;
         self.log_body(arrival, &body);
         let call = self.prepare_count(&body.bytes).await?;
@@ -214,7 +214,7 @@ impl Exchange<'_> {
                 }
             };
             let Some(reason) = reason.filter(|_| may_repeat) else { return Ok(Reply::Refused(refused)) };
-            let Ok(again) = admission::open_again(self.state, &self.caller) else {
+            let Ok(again) = admission::open_again(self.state, &self.caller).await else {
                 return Ok(Reply::Refused(refused));
             };
             (account, earlier) = (again, Some(refused));

@@ -59,7 +59,7 @@ impl Exchange<'_> {
         id: Option<&str>,
         arrival: &Arrival,
     ) -> Result<HttpResponse, GatewayError> {
-        let account = self.open_account(false)?;
+        let account = self.open_account(false).await?;
         let job = self.job("GET", "/v1beta/models", Some(PAGE), Bytes::new(), arrival)?;
         let answer = self.start(job, account).await?;
         if answer.status.as_u16() >= 400 {

@@ -17,19 +17,17 @@ impl Counts {
         (day.plus(others_of_day), month.plus(of(&self.month, shared.others_of_month())))
     }
 
-    /// Whether there is room for so much under each of these limits, of which so much is counted already. Otherwise the one that
-    /// opens last.
+    /// Whether there is room for so much under each of these limits. Otherwise the one that opens last.
     pub(super) fn room(
         &self,
         limits: &CallerLimits,
         names: &[LimitName],
         more: Used,
-        counted: Used,
         now: Now,
     ) -> Result<(), LimitReached> {
         let reached = names.iter().filter_map(|&name| {
             let limit = limits.get(name)?;
-            let opens = match self.opens(name, limit, more, counted, now) {
+            let opens = match self.opens(name, limit, more, Used::default(), now) {
                 Opens::Now => return None,
                 opens => opens,
             };
@@ -38,7 +36,7 @@ impl Counts {
         reached.max_by_key(|reached| reached.opens).map_or(Ok(()), Err)
     }
 
-    /// When there is room for so much under a limit. What is larger than the whole limit has room when nothing else
+    /// When there is room for so much under a limit, of which so much is counted already. What is larger than the whole limit has room when nothing else
     /// counts, since its size is an estimate.
     pub(super) fn opens(&self, name: LimitName, limit: u64, more: Used, counted: Used, now: Now) -> Opens {
         let fits = |used: u64, counted: u64, more: u64| {

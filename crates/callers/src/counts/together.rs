@@ -1,15 +1,12 @@
 //! An account that is counted on all gateways of a cluster: what it tells of its own use, and how a request is judged once the
 //! others' is known. The sums themselves are in `shared`.
 
-use super::{Booking, Counts, SPENDING};
-use crate::denial::LimitReached;
-use crate::limits::{CallerLimits, LimitName};
+use super::{Booking, Counts};
+use crate::denial::{LimitReached, Opens};
+use crate::limits::CallerLimits;
 use crate::period::Used;
 use crate::shared::{OwnUse, SharedUse, UseReply, UseReport};
 use meter::{Now, Second};
-
-/// The limits on requests that all gateways count together.
-const REQUESTS: [LimitName; 2] = [LimitName::Rpm, LimitName::Rpd];
 
 impl Counts {
     /// Counts from now on together with other gateways.
@@ -22,13 +19,22 @@ impl Counts {
         self.shared.as_ref().is_some_and(|shared| shared.is_stale(now.mono))
     }
 
-    /// Whether a request that was let in has to wait for what other gateways use.
-    pub(crate) fn must_tell(&self, limits: &CallerLimits, now: Now) -> bool {
+    /// Has a request that was let in wait for what other gateways use, if it has to.
+    pub(crate) fn wait(&mut self, limits: &CallerLimits, booking: &mut Booking, now: Now) -> bool {
         let Some(shared) = &self.shared else { return false };
-        shared.is_stale(now.mono) || shared.must_tell(limits, &self.own(), Second::of(now.mono))
+        if !shared.is_stale(now.mono) && !shared.must_tell(limits, &self.own(), Second::of(now.mono)) {
+            return false;
+        }
+        let counted = booking.counted();
+        booking.ticket = self.shared.as_mut().map(|shared| {
+            // It may have waited at the door, for longer than it could.
+            booking.ticket.into_iter().for_each(|ticket| shared.end_wait(ticket));
+            shared.wait(counted, booking.spends)
+        });
+        true
     }
 
-    /// Whether what is booked for a request still has room, now that other gateways' use is known.
+    /// Whether there was room for a request that has waited, when the others were told of it.
     pub(crate) fn confirm(
         &mut self,
         limits: &CallerLimits,
@@ -36,12 +42,16 @@ impl Counts {
         now: Now,
     ) -> Result<(), LimitReached> {
         self.advance(now);
-        let counted = Used { requests: u64::from(booking.entered.is_some()), ..booking.booked };
+        let (Some(ticket), Some(shared)) = (booking.ticket, &mut self.shared) else { return Ok(()) };
+        let Some(name) = shared.refused_by(ticket) else { return Ok(()) };
+        let (limit, counted) = (limits.get(name).unwrap_or_default(), booking.counted());
         let more = Used { tokens: counted.tokens.max(1), money: counted.money.max(1), ..counted };
-        let requests: &[LimitName] = if booking.entered.is_some() { &REQUESTS } else { &[] };
-        let spending: &[LimitName] = if booking.spends { &SPENDING } else { &[] };
-        let names: Vec<LimitName> = requests.iter().chain(spending).copied().collect();
-        self.room(limits, &names, more, counted, now)
+        let opens = match self.opens(name, limit, more, counted, now) {
+            // What was in the way has ended meanwhile.
+            Opens::Now => Opens::WhenOthersEnd,
+            opens => opens,
+        };
+        Err(LimitReached { name, limit, opens })
     }
 
     /// Whether there is something to tell other gateways, or to hear of them.
@@ -57,17 +67,18 @@ impl Counts {
     }
 
     /// Hears what other gateways have used.
-    pub(crate) fn heard(&mut self, report: UseReport, reply: &UseReply, now: Now) {
+    pub(crate) fn heard(&mut self, limits: &CallerLimits, report: UseReport, reply: &UseReply, now: Now) {
         self.advance(now);
         if let Some(shared) = &mut self.shared {
-            shared.heard(report, reply, now.mono);
+            shared.heard(limits, report, reply, now.mono);
         }
     }
 
-    /// What was told is to be told anew.
-    pub(crate) fn tell_anew(&mut self) {
-        if let Some(shared) = &mut self.shared {
-            shared.tell_anew();
+    /// What was told is to be told anew, if anything was used.
+    pub(crate) fn tell_anew(&mut self, now: Now) {
+        let has_used = self.minute.is_some() || self.month.all_used() != Used::default();
+        if let Some(shared) = self.shared.as_mut().filter(|_| has_used) {
+            shared.tell_anew(now.mono);
         }
     }
 

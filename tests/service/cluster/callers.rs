@@ -1,0 +1,264 @@
+//! What a client's token may do on all gateways together: its limits and budgets, and tokens that are made on one of them.
+
+use super::Gateways;
+use crate::support::{free_port, prompt, simulator, stranger};
+use gemini_balance_cluster::conformance::RedisServer;
+use gemini_simulator::Simulator;
+use serde_json::Value;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+const LIMIT: &str = "x-gemini-balance-limit";
+
+/// How a request ended: its status, the limit that was reached, and in how many seconds to come back.
+#[derive(Debug)]
+struct Asked {
+    status: u16,
+    limit: Option<String>,
+    retry_after_s: Option<u64>,
+}
+
+impl Asked {
+    fn is_refused_by(&self, limit: &str) -> bool {
+        self.status == 429 && self.limit.as_deref() == Some(limit)
+    }
+}
+
+impl Gateways {
+    /// One request of a caller at one of them.
+    async fn ask_as(&self, n: usize, name: &str) -> Asked {
+        let secret = format!("{name}-secret-0123456789");
+        self.ask_with(n, &secret).await
+    }
+
+    async fn ask_with(&self, n: usize, token: &str) -> Asked {
+        let request = stranger().post(self.gateway(n).url(super::MODEL)).header("x-goog-api-key", token);
+        let response = request.body(prompt("x")).send().await.unwrap();
+        let header = |name: &str| Some(response.headers().get(name)?.to_str().unwrap().to_owned());
+        let asked = Asked {
+            status: response.status().as_u16(),
+            limit: header(LIMIT),
+            retry_after_s: header("retry-after").map(|seconds| seconds.parse().unwrap()),
+        };
+        response.bytes().await.unwrap();
+        asked
+    }
+
+    /// What is used of a caller's first limit, as one of them knows it.
+    async fn used(&self, n: usize, name: &str) -> f64 {
+        let secret = format!("{name}-secret-0123456789");
+        let request = stranger().get(self.gateway(n).url("/me")).header("x-goog-api-key", secret);
+        let me: Value =
+            serde_json::from_slice(&request.send().await.unwrap().bytes().await.unwrap()).unwrap();
+        me["use"]["limits"][0]["used"].as_f64().unwrap()
+    }
+}
+
+fn entry(name: &str, limits: &str) -> String {
+    format!("{{name=\"{name}\",secret=\"{name}-secret-0123456789\",{limits}}},")
+}
+
+async fn three(simulator: &Simulator, tokens: &[String]) -> Gateways {
+    let tokens = format!("[{}]", tokens.concat());
+    Gateways::start_with(simulator, 3, 3, |options| options.without_token().set("auth.tokens", &tokens)).await
+}
+
+/// Puts another Redis in the place of the one that is there.
+fn without_redis(gateways: Gateways) -> (Gateways, u16) {
+    let port = gateways.redis.port();
+    let Gateways { redis, all } = gateways;
+    drop(redis);
+    (Gateways { redis: RedisServer::start_on(free_port(), &[]), all }, port)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_requests_a_minute_are_ten_on_three_gateways_together() {
+    let simulator = simulator(3).await;
+    let gateways = three(&simulator, &[entry("alice", "rpm=10"), entry("bob", "rpm=10")]).await;
+    // All at once, and at each of them more than it may have alone.
+    let rush = async |name: &str| {
+        let all = (0..45).map(|n| gateways.ask_as(n % 3, name));
+        futures_util::future::join_all(all).await
+    };
+    let asked = rush("alice").await;
+    let served = asked.iter().filter(|asked| asked.status == 200).count();
+    assert_eq!(served, 10, "{asked:?}");
+    assert!(asked.iter().all(|asked| asked.status == 200 || asked.is_refused_by("rpm")), "{asked:?}");
+    for n in 0..3 {
+        let asked = gateways.ask_as(n, "alice").await;
+        assert!(asked.is_refused_by("rpm"), "{asked:?}");
+        assert!((50..=63).contains(&asked.retry_after_s.unwrap()), "{asked:?}");
+    }
+    // One who calls on another's heels has a minute of his own, and one after the other it is ten as well.
+    let mut served = 0;
+    for n in 0..30 {
+        served += usize::from(gateways.ask_as(n % 3, "bob").await.status == 200);
+    }
+    assert_eq!(served, 10);
+    assert_eq!(simulator.requests().len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_that_is_spent_on_one_gateway_is_refused_by_the_others_within_a_second() {
+    let simulator = simulator(3).await;
+    let tokens = [
+        entry("day", "budget={tokens_day=2}"),
+        entry("month", "budget={tokens_month=2}"),
+        entry("money", "budget={money_month=0.000001}"),
+        entry("rpd", "rpd=1"),
+        entry("tpm", "tpm=2"),
+        entry("rich", "budget={tokens_month=10000000}"),
+    ];
+    let gateways = three(&simulator, &tokens).await;
+    let limits = [
+        ("day", "tokens_day"),
+        ("month", "tokens_month"),
+        ("money", "money_month"),
+        ("rpd", "rpd"),
+        ("tpm", "tpm"),
+    ];
+    for (name, limit) in limits {
+        // Two have heard of the caller before, and one has not.
+        assert_eq!(gateways.used(1, name).await, 0.0);
+        assert_eq!(gateways.ask_as(0, name).await.status, 200, "{name}");
+        let since = Instant::now();
+        while !gateways.ask_as(1, name).await.is_refused_by(limit) {
+            assert!(since.elapsed() < Duration::from_secs(1), "{name}");
+        }
+        assert!(gateways.ask_as(2, name).await.is_refused_by(limit), "{name}");
+    }
+    for n in [0, 1, 2, 0] {
+        assert_eq!(gateways.ask_as(n, "rich").await.status, 200, "what others spend is not held against it");
+    }
+    let used = gateways.used(0, "rich").await;
+    assert!(used > 0.0);
+    gateways
+        .until("all count the same", async |it| {
+            it.ask_as(1, "day").await;
+            it.used(1, "rich").await == it.used(2, "rich").await
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_each_goes_by_what_it_knows_and_afterwards_all_count_together_again() {
+    let simulator = simulator(3).await;
+    let tokens = [entry("spent", "rpd=3"), entry("free", "rpd=1000"), entry("new", "rpd=2")];
+    let gateways = three(&simulator, &tokens).await;
+    for n in 0..3 {
+        assert_eq!(gateways.ask_as(n, "spent").await.status, 200);
+    }
+    for n in 0..3 {
+        assert!(gateways.ask_as(n, "spent").await.is_refused_by("rpd"));
+    }
+    let (gateways, port) = without_redis(gateways);
+    let mut slowest = Duration::ZERO;
+    for round in 0..20 {
+        for n in 0..3 {
+            let since = Instant::now();
+            assert_eq!(gateways.ask_as(n, "free").await.status, 200);
+            if round > 0 {
+                slowest = slowest.max(since.elapsed());
+            }
+            assert!(since.elapsed() < Duration::from_secs(1));
+            assert!(gateways.ask_as(n, "spent").await.is_refused_by("rpd"), "it knows that much");
+        }
+    }
+    // One that has not been there before is judged by each alone.
+    assert_eq!(gateways.ask_as(0, "new").await.status, 200);
+    assert_eq!(gateways.ask_as(1, "new").await.status, 200);
+    assert_eq!(gateways.ask_as(0, "new").await.status, 200);
+    assert!(gateways.ask_as(0, "new").await.is_refused_by("rpd"));
+    // It comes back and has forgotten everything: all tell what they know.
+    let gateways = Gateways { redis: RedisServer::start_on(port, &[]), ..gateways };
+    let took = gateways
+        .until("all have told", async |it| {
+            let mut used = Vec::new();
+            for n in 0..3 {
+                it.ask_as(n, "spent").await;
+                used.push([it.used(n, "spent").await, it.used(n, "new").await]);
+            }
+            used.iter().all(|used| *used == [3.0, 3.0])
+        })
+        .await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(gateways.ask_as(2, "new").await.is_refused_by("rpd"), "what was spent alone counts for all");
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_gateway_that_is_killed_has_let_in_counts_on() {
+    let simulator = simulator(3).await;
+    let tokens = [entry("alice", "rpm=4"), entry("bob", "rpd=4")];
+    let mut gateways = three(&simulator, &tokens).await;
+    for name in ["alice", "bob"] {
+        for _ in 0..3 {
+            assert_eq!(gateways.ask_as(2, name).await.status, 200);
+        }
+    }
+    // What was let in untold is told within a quarter of a second; of limits as small as these nothing is let in untold.
+    let (options, mut killed) = gateways.all.pop().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    copy(&killed.folder(), folder.path());
+    killed.signal("KILL");
+    killed.wait(Duration::from_secs(10));
+    for name in ["alice", "bob"] {
+        assert_eq!(gateways.ask_as(0, name).await.status, 200, "{name}");
+        for n in [0, 1] {
+            assert_eq!(gateways.ask_as(n, name).await.status, 429, "{name} at {n}");
+        }
+    }
+    // Its next life, with what it had written, counts nothing twice and forgives nothing.
+    let next = options.start_in(folder.path());
+    gateways.all.push((options, next));
+    gateways
+        .until("it has joined", async |it| {
+            it.cluster(2).await["alone"].is_null() && it.used(2, "bob").await == 4.0
+        })
+        .await;
+    assert!(gateways.ask_as(2, "bob").await.is_refused_by("rpd"));
+    assert_eq!(gateways.used(2, "bob").await, 4.0);
+    assert_eq!(gateways.used(0, "bob").await, 4.0);
+}
+
+/// Copies a folder with the files in it.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        let place = to.join(file.file_name());
+        if file.file_type().unwrap().is_dir() {
+            std::fs::create_dir_all(&place).unwrap();
+            copy(&file.path(), &place);
+        } else {
+            std::fs::copy(file.path(), place).unwrap();
+        }
+    }
+}
+
+/// What a server answers to one command.
+fn redis_says(server: &RedisServer, command: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    write!(stream, "{command}\r\nQUIT\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_token_without_limits_the_others_are_told_nothing() {
+    let simulator = simulator(3).await;
+    let tokens = [entry("free", "models=[\"*\"]"), entry("few", "concurrent=5"), entry("limited", "rpm=50")];
+    let gateways = three(&simulator, &tokens).await;
+    for n in 0..30 {
+        assert_eq!(gateways.ask_as(n % 3, ["free", "few", "limited"][n / 3 % 3]).await.status, 200);
+    }
+    gateways.until("all count the same", async |it| it.used(1, "limited").await == 9.0).await;
+    let keys = |name: &str| redis_says(&gateways.redis, &format!("KEYS *{name}*"));
+    assert!(keys("limited").contains("gb1:t:{limited}:b"), "{}", keys("limited"));
+    for name in ["free", "few"] {
+        assert!(keys(name).starts_with("*0\r\n"), "{}", keys(name));
+    }
+}
