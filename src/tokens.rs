@@ -13,6 +13,7 @@ use gemini_balance_actors::{
     accounting::CallerNames,
     caller_cuts::CallerCuts,
     clock::Clock,
+    cluster::Cluster,
     key_ring::KeyRing,
     store::{KeptTokens, Store},
 };
@@ -49,6 +50,8 @@ pub(crate) struct Tokens {
     store: Store,
     clock: Clock,
     cuts: CallerCuts,
+    /// The other gateways, which are to know.
+    cluster: Option<Cluster>,
 }
 
 /// What becomes of the requests under way of a caller whose token is disabled or removed.
@@ -165,8 +168,14 @@ impl InstanceKeyFile {
 }
 
 impl Tokens {
-    pub(crate) fn new(enrolment: Enrolment, store: Store, clock: Clock, cuts: CallerCuts) -> Self {
-        Self { enrolment, store, clock, cuts }
+    pub(crate) fn new(
+        enrolment: Enrolment,
+        store: Store,
+        clock: Clock,
+        cuts: CallerCuts,
+        cluster: Option<Cluster>,
+    ) -> Self {
+        Self { enrolment, store, clock, cuts, cluster }
     }
 
     /// Takes over another configuration's tokens and keys. Counts go on by name; those who are gone are let in no more.
@@ -231,7 +240,7 @@ impl Tokens {
     ) -> Result<Done<()>, TokensError> {
         let changes = self.enrolment.directory.enable(name, false)?;
         self.end_requests(name, under_way);
-        Ok(Done { result: (), is_kept: self.keep(changes).await })
+        Ok(Done { result: (), is_kept: self.keep_and_end(changes, under_way).await })
     }
 
     /// Changes what a token says of its caller.
@@ -248,7 +257,7 @@ impl Tokens {
     ) -> Result<Done<()>, TokensError> {
         let changes = self.enrolment.directory.remove(name)?;
         self.end_requests(name, under_way);
-        Ok(Done { result: (), is_kept: self.keep(changes).await })
+        Ok(Done { result: (), is_kept: self.keep_and_end(changes, under_way).await })
     }
 
     /// Lists all tokens.
@@ -267,6 +276,14 @@ impl Tokens {
     }
 
     async fn keep(&self, changes: Vec<TokenChange>) -> bool {
+        self.keep_and_end(changes, RequestsUnderWay::GoOn).await
+    }
+
+    /// Has changes written down, and tells the other gateways of them.
+    async fn keep_and_end(&self, changes: Vec<TokenChange>, under_way: RequestsUnderWay) -> bool {
+        if let Some(cluster) = &self.cluster {
+            cluster.tell_tokens(&changes, under_way == RequestsUnderWay::End);
+        }
         self.enrolment.kept.keep(changes);
         self.store.flush(WRITTEN_WITHIN).await
     }

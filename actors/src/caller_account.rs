@@ -94,6 +94,9 @@ impl CallerAccount {
         let input_tokens = if counts { input_tokens() } else { 0 };
         let estimate = Estimate { model, input_tokens, price: &price };
         pass.reserve(estimate, now).map_err(Failure::Denied)?;
+        if !counts {
+            return Ok(());
+        }
         self.confirm().await.map_err(Failure::Denied)
     }
 

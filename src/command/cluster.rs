@@ -63,6 +63,14 @@ pub(super) fn tell_reach(done: &str, answer: &Value) -> ExitCode {
     if is_everywhere { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL) }
 }
 
+/// The same on standard error, where a token and nothing else is on standard output.
+#[expect(clippy::print_stderr, reason = "a command that speaks to a person")]
+pub(super) fn tell_reach_aside(done: &str, answer: &Value) -> ExitCode {
+    let (text, is_everywhere) = reach(done, &answer["gateways"]);
+    eprintln!("{text}");
+    if is_everywhere { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL) }
+}
+
 fn reach(done: &str, gateways: &Value) -> (String, bool) {
     let (Some(reached), Some(of)) = (gateways["done"].as_u64(), gateways["of"].as_u64()) else {
         return (done.to_owned(), true);

@@ -2,6 +2,7 @@
 //! machine.
 
 use super::{
+    cluster::{tell_reach, tell_reach_aside},
     failure::Failure,
     operator::{aligned, ask, time},
 };
@@ -46,6 +47,20 @@ pub(super) enum Action {
         #[arg(long)]
         cut: bool,
     },
+}
+
+impl Action {
+    /// What has happened when it is done.
+    fn done(&self) -> &'static str {
+        match self {
+            Self::List => "listed",
+            Self::Add(_) => "made",
+            Self::Disable { .. } => "disabled",
+            Self::Enable { .. } => "enabled",
+            Self::Rotate { .. } => "rotated",
+            Self::Remove { .. } => "removed",
+        }
+    }
 }
 
 /// A token to be made. What is left out is not limited.
@@ -133,7 +148,9 @@ impl NewToken {
 #[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCode, Failure> {
     let path = |name: &str, verb: &str| format!("/api/tokens/{}{verb}", encoded(name));
-    let answer = match action.unwrap_or(Action::List) {
+    let action = action.unwrap_or(Action::List);
+    let done = action.done();
+    let answer = match action {
         Action::List => ask(settings, "GET", "/api/tokens", "")?,
         Action::Add(token) => ask(settings, "POST", "/api/tokens", &token.body().to_string())?,
         Action::Disable { name, cut } => ask(settings, "POST", &path(&name, "/disable"), removal(cut))?,
@@ -144,10 +161,17 @@ pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
             ask(settings, "POST", &path(&name, "/rotate"), &body)?
         }
     };
+    let is_shared = answer["gateways"].is_object();
+    let mut status = ExitCode::SUCCESS;
     if let Some(tokens) = answer["tokens"].as_array() {
         print!("{}", table(tokens));
     } else if let Some(token) = answer["token"].as_str() {
         println!("{token}");
+        if is_shared {
+            status = tell_reach_aside(done, &answer);
+        }
+    } else if is_shared {
+        status = tell_reach(done, &answer);
     } else {
         println!("done");
     }
@@ -156,7 +180,7 @@ pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
             "it holds now, and is not written down yet: see /health/ready and the store's log lines",
         ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(status)
 }
 
 /// What is said with a removal.

@@ -127,7 +127,6 @@ impl Service {
             traces.put(collector.map_err(|error| settings.upstream_refused(&error))?);
             let directory = Arc::clone(&enrolment.directory);
             let cuts = CallerCuts::default();
-            let tokens_made = Arc::new(Tokens::new(enrolment, store.clone(), clock, cuts.clone()));
             let known = Arc::clone(&memory);
             let keys = KeyManager::start(
                 &arbiter.handle(),
@@ -146,12 +145,17 @@ impl Service {
                     ledger: ledger.clone(),
                     store: store.clone(),
                     directory: Arc::clone(&directory),
+                    kept_tokens: Arc::clone(&enrolment.kept),
+                    cuts: cuts.clone(),
                     clock,
                     print: settings_print(&FlatConfiguration::of(&configuration)),
                     version: env!("CARGO_PKG_VERSION"),
                 };
                 Cluster::start(on, found, parts, intensity, Arc::clone(&health))
             });
+            let tokens_made =
+                Tokens::new(enrolment, store.clone(), clock, cuts.clone(), cluster.clone());
+            let tokens_made = Arc::new(tokens_made);
             let (check_every, every) = watch::channel(Duration::from_secs(settings.pool.check_retired_s));
             // An arbiter of its own: to make its client takes a while, and the key manager is not to wait for that.
             let checks = actix_rt::Arbiter::new();

@@ -5,6 +5,7 @@
 use super::{
     ClusterShared, NAME, Presence,
     agreement::{self, Agreement, KeysPrint},
+    note::Note,
     outbox::ProbeAsk,
     slices::{self, DaysTold},
 };
@@ -168,7 +169,7 @@ impl ClusterActor {
         let beat = Beat {
             name: self.cluster.name.clone(),
             version: self.cluster.version.to_owned(),
-            settings: format!("{} {}", self.cluster.print.load(), self.keys.of(self.cluster.keys.ring())),
+            settings: format!("{} {}", self.cluster.print(), self.keys.of(self.cluster.keys.ring())),
             since_ms: self.cluster.since_ms,
             applied: self.cluster.applied(),
             load: slices::told_loads(self.cluster.outbox.loads()),
@@ -303,10 +304,30 @@ impl ClusterActor {
             if notes.is_empty() {
                 return Ok(());
             }
-            let facts: Vec<_> = notes.iter().filter_map(|note| note.fact(&self.cluster.node)).collect();
-            if let Err(away) = self.shared.tell(&facts, self.cluster.applied()) {
-                self.cluster.outbox.give_notes_back(notes);
-                return Err(away);
+            let seen = self.cluster.applied();
+            let (mut said, mut facts) = (Vec::new(), Vec::new());
+            for note in &notes {
+                match note.fact(&self.cluster.node) {
+                    Some(fact) => {
+                        said.push(note);
+                        facts.push(fact);
+                    }
+                    None => {
+                        if let Note::Token { name, .. } = note {
+                            log::error!(target: NAME, "what is to be told of the token {name} is too long: the other gateways do not know of it");
+                        }
+                        self.cluster.outbox.note_told(note, seen);
+                    }
+                }
+            }
+            for (note, reply) in said.into_iter().zip(self.shared.tell(&facts, seen)?) {
+                match reply {
+                    TellReply::Written(at) => self.cluster.outbox.note_told(note, at),
+                    TellReply::Overruled(placed) => {
+                        self.cluster.outbox.note_told(note, placed.id);
+                        self.cluster.hear_token(&placed);
+                    }
+                }
             }
         }
         Ok(())

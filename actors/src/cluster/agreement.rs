@@ -25,6 +25,13 @@ impl SettingsPrint {
         Self(parts.into_iter().map(|(part, print)| (part.to_owned(), print)).collect())
     }
 
+    /// Returns the same with one part more.
+    pub(super) fn with(&self, part: &str, print: &str) -> Self {
+        let mut parts = self.0.clone();
+        parts.insert(part.to_owned(), print.to_owned());
+        Self(parts)
+    }
+
     fn parse(text: &str) -> Self {
         let parts = text.split(' ').filter_map(|part| part.split_once(':'));
         Self(parts.map(|(part, print)| (part.to_owned(), print.to_owned())).collect())

@@ -15,33 +15,37 @@ mod reader;
 mod shared_callers;
 mod shared_ledger;
 mod slices;
+mod token_fact;
 mod view;
 
 pub use actor::ClusterActor;
 pub use agreement::SettingsPrint;
 use naming::Naming;
+use note::Note;
 pub(crate) use outbox::Outbox;
 pub use reader::FactReaderActor;
 pub use shared_callers::{SharedCallers, SharedCallersActor};
 pub(crate) use shared_ledger::SharedLedger;
 pub use shared_ledger::SharedLedgerActor;
+use token_fact::SharedTokens;
 pub use view::{ClusterView, GatewayView, Presence, WordReach};
 
 use crate::{
+    caller_cuts::CallerCuts,
     clock::Clock,
     current_keys::CurrentKeys,
     health::Health,
     key_manager::KeyManager,
     key_ring::KeyRing,
     ledger::Ledger,
-    store::{Memory, Store},
+    store::{KeptTokens, Memory, Store},
     supervisor::{Intensity, Link},
 };
 use arc_swap::ArcSwap;
-use callers::Directory;
+use callers::{Directory, TokenChange};
 use chrono::{TimeDelta, Utc};
 use gemini_balance_cluster::{
-    Away, ClusterMember, FactId, Generation, NodeId, RedisLedger, RedisSettings, Shared,
+    Away, ClusterMember, FactId, Generation, NodeId, PlacedFact, RedisLedger, RedisSettings, Shared,
 };
 use keypool::Company;
 use std::{
@@ -55,6 +59,8 @@ use std::{
 
 /// Its name on the health board and in the log.
 const NAME: &str = "cluster";
+/// The part of the settings' print that is of the instance key.
+const INSTANCE_PART: &str = "instance_key";
 /// How often an operator's word is looked after while somebody waits for it.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -94,6 +100,10 @@ pub struct ClusterParts {
     pub store: Store,
     /// Who calls, and what they have used.
     pub directory: Arc<Directory>,
+    /// What of that outlives the process.
+    pub kept_tokens: Arc<KeptTokens>,
+    /// What ends a caller's requests.
+    pub cuts: CallerCuts,
     /// The time, for limits.
     pub clock: Clock,
     /// What the settings say, in a few letters.
@@ -148,6 +158,7 @@ struct ClusterShared {
     memory: Arc<Memory>,
     ledger: Ledger,
     outbox: Arc<Outbox>,
+    tokens: SharedTokens,
     print: ArcSwap<SettingsPrint>,
     health: Arc<Health>,
     connect: Box<Connect>,
@@ -208,6 +219,22 @@ impl ClusterShared {
         Naming { ring, node: &self.node, ahead }
     }
 
+    /// What the settings come to, and which instance key the tokens are hashed under.
+    fn print(&self) -> SettingsPrint {
+        let instance = self.tokens.directory.instance().map(String::from);
+        // Eight of its letters tell one key from another.
+        let print = instance.as_deref().and_then(|print| print.get(..8)).unwrap_or("-");
+        self.print.load().with(INSTANCE_PART, print)
+    }
+
+    /// Takes over what another gateway has told of a token, unless this one has said something since.
+    fn hear_token(&self, placed: &PlacedFact) {
+        let Some(Note::Token { name, body, .. }) = Note::of(&placed.fact) else { return };
+        if !self.outbox.outruns_note(placed.fact.subject(), placed.id) {
+            self.tokens.hear(&name, &body, name_of(placed.fact.origin()));
+        }
+    }
+
     fn is_together(&self) -> bool {
         matches!(self.company().presence, Presence::Together { .. })
     }
@@ -233,7 +260,8 @@ impl Cluster {
             Box::new(gemini_balance_cluster::Redis::new(Arc::clone(&redis), id.clone()))
         });
         let name = settings.node;
-        let ClusterParts { keys, manager, memory, ledger, store, directory, clock, print, version } = parts;
+        let ClusterParts { keys, manager, memory, ledger, store, clock, print, version, .. } = parts;
+        let (directory, kept_tokens, cuts) = (parts.directory, parts.kept_tokens, parts.cuts);
         let open = {
             let node = node.clone();
             Box::new(move || -> Box<dyn gemini_balance_store::Ledger> {
@@ -257,6 +285,7 @@ impl Cluster {
             since_ms: u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default(),
             keys,
             outbox: manager.outbox(),
+            tokens: SharedTokens { directory: Arc::clone(&directory), kept: kept_tokens, cuts },
             manager,
             memory,
             ledger,
@@ -300,9 +329,28 @@ impl Cluster {
         self.shared.print.store(Arc::new(print));
     }
 
+    /// Tells the others of tokens that were made or changed here. `cut`: what their callers have under way is to end.
+    pub fn tell_tokens(&self, changes: &[TokenChange], cut: bool) {
+        let notes = changes.iter().filter_map(|change| self.shared.tokens.note(change, cut));
+        notes.for_each(|note| self.shared.outbox.note(note));
+    }
+
     /// Returns who is there, and how they are.
     pub fn view(&self) -> ClusterView {
         view::of(&self.shared)
+    }
+
+    /// The same for what was said of a token: a gateway with another instance key cannot do it.
+    pub async fn word_of_token(&self, at_most: Duration) -> WordReach {
+        let mut reach = self.word(at_most).await;
+        for gateway in view::of(&self.shared).gateways {
+            let differs = gateway.differs_in.iter().any(|part| part == INSTANCE_PART);
+            if differs && !reach.silent.contains(&gateway.name) {
+                reach.done = reach.done.saturating_sub(1);
+                reach.silent.push(gateway.name);
+            }
+        }
+        reach
     }
 
     /// Waits until all gateways have done what this one has said, for so long at most.

@@ -67,8 +67,11 @@ struct Words {
     told: HashMap<Subject, FactId>,
     /// The last of all that was told.
     last: FactId,
-    /// By their subjects.
+    /// By their subjects, as those below.
     notes: HashMap<String, Note>,
+    notes_under_way: HashMap<String, Note>,
+    /// Where what was told last of a token stands, until this gateway has read so far.
+    notes_told: HashMap<String, FactId>,
     /// In the order in which they were said.
     turns: Vec<ProbeAsk>,
 }
@@ -99,9 +102,21 @@ impl Outbox {
     pub(crate) fn note(&self, note: Note) {
         let mut words = self.words();
         let subject = note.subject();
-        // Beyond it they go by what they know, and find out.
-        if words.notes.len() < MOST_NOTES || words.notes.contains_key(&subject) {
+        // Beyond it they go by what they know, and find out. Of tokens all must know.
+        let is_of_token = matches!(note, Note::Token { .. });
+        if is_of_token || words.notes.len() < MOST_NOTES || words.notes.contains_key(&subject) {
             words.notes.insert(subject, note);
+        }
+        drop(words);
+        self.nudge();
+    }
+
+    /// The same of what is told again: a newer word on it goes before.
+    pub(super) fn note_again(&self, note: Note) {
+        let subject = note.subject();
+        let mut words = self.words();
+        if !words.notes_under_way.contains_key(&subject) {
+            words.notes.entry(subject).or_insert(note);
         }
         drop(words);
         self.nudge();
@@ -111,14 +126,19 @@ impl Outbox {
     pub(super) fn take_notes(&self, at_most: usize) -> Vec<Note> {
         let mut words = self.words();
         let subjects: Vec<_> = words.notes.keys().take(at_most).cloned().collect();
-        subjects.iter().filter_map(|subject| words.notes.remove(subject)).collect()
+        let taken: Vec<_> = subjects.iter().filter_map(|subject| words.notes.remove(subject)).collect();
+        words.notes_under_way.extend(taken.iter().map(|note| (note.subject(), note.clone())));
+        taken
     }
 
-    /// They have not arrived, as far as is known.
-    pub(super) fn give_notes_back(&self, notes: Vec<Note>) {
+    /// What a note says of its subject stands there in the order; or something else does, and holds.
+    pub(super) fn note_told(&self, note: &Note, at: FactId) {
         let mut words = self.words();
-        for note in notes {
-            words.notes.entry(note.subject()).or_insert(note);
+        let subject = note.subject();
+        words.notes_under_way.remove(&subject);
+        if matches!(note, Note::Token { .. }) {
+            words.last = words.last.max(at);
+            words.notes_told.insert(subject, at);
         }
     }
 
@@ -169,6 +189,14 @@ impl Outbox {
 
     fn drawing(&self) -> MutexGuard<'_, Drawing> {
         self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a fact that stands there is older than what this gateway says of the same token.
+    pub(super) fn outruns_note(&self, subject: &str, at: FactId) -> bool {
+        let words = self.words();
+        words.notes.contains_key(subject)
+            || words.notes_under_way.contains_key(subject)
+            || words.notes_told.get(subject).is_some_and(|told| *told > at)
     }
 
     /// This gateway wants to be the one that probes this, for so long at most.
@@ -228,17 +256,24 @@ impl Outbox {
         for (subject, record) in std::mem::take(&mut words.under_way) {
             words.waiting.entry(subject).or_insert(record);
         }
+        for (subject, note) in std::mem::take(&mut words.notes_under_way) {
+            words.notes.entry(subject).or_insert(note);
+        }
     }
 
     /// This gateway has read so far: facts that stand before come no more.
     pub(super) fn has_read(&self, to: FactId) {
-        self.words().told.retain(|_, at| *at > to);
+        let mut words = self.words();
+        words.told.retain(|_, at| *at > to);
+        words.notes_told.retain(|_, at| *at > to);
     }
 
     /// How much is not told yet.
     pub(super) fn untold(&self) -> usize {
         let words = self.words();
-        words.waiting.len() + words.under_way.len()
+        let notes = words.notes.values().chain(words.notes_under_way.values());
+        let of_tokens = notes.filter(|note| matches!(note, Note::Token { .. })).count();
+        words.waiting.len() + words.under_way.len() + of_tokens
     }
 
     /// The last fact of this gateway's own.

@@ -117,6 +117,7 @@ async fn hear(cluster: &ClusterShared, facts: Vec<PlacedFact>) -> bool {
             Some(Note::Creation { caller, key }) => {
                 cluster.ledger.created_elsewhere(&caller, &key, cluster.age_of(placed.id));
             }
+            Some(Note::Token { .. }) => cluster.hear_token(placed),
         }
     }
     let heard: Vec<_> = facts.iter().filter_map(|placed| naming.heard(placed)).collect();
@@ -136,5 +137,8 @@ fn tell_what_nobody_knows(cluster: &ClusterShared, told: &HashSet<Box<str>>) {
         if !is_told {
             cluster.outbox.tell(record);
         }
+    }
+    for note in cluster.tokens.all().filter(|note| !told.contains(note.subject().as_str())) {
+        cluster.outbox.note_again(note);
     }
 }

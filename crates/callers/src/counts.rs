@@ -74,6 +74,8 @@ pub(crate) struct Booking {
     model: Option<Arc<str>>,
     /// Whether it uses tokens.
     spends: bool,
+    /// Whether its estimate is booked, so that it was let in at the door.
+    is_reserved: bool,
     /// By which it is known while it waits for other gateways.
     ticket: Option<u64>,
 }
@@ -244,6 +246,7 @@ impl Counts {
         self.room(limits, &SPENDING, least, now)?;
         booking.at = now.mono;
         booking.booked = whole;
+        booking.is_reserved = true;
         booking.input = sums(0);
         booking.model = estimate.model.map(Arc::clone);
         let second = Second::of(now.mono);
@@ -335,6 +338,9 @@ impl Counts {
     }
 
     fn add(&mut self, more: Used) {
+        if let Some(shared) = &mut self.shared {
+            shared.book(more);
+        }
         self.day.add(more);
         self.month.add(more);
     }

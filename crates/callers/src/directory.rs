@@ -231,6 +231,42 @@ impl Directory {
         self.change(|sources| sources.ever_made = true);
     }
 
+    /// Takes over what another gateway has said of a token that was made there: how it is now, or that it is no more. Returns what
+    /// is to be kept; nothing where that was known. Where there are [`MAX_TOKENS`], a further one is left out.
+    pub fn hear(&self, change: TokenChange) -> Vec<TokenChange> {
+        let mut kept = Vec::new();
+        self.change(|sources| {
+            let is_news = match &change {
+                TokenChange::Put(token) => match sources.made.get(&token.spec.name) {
+                    Some(known) => known != &**token,
+                    None => sources.made.len() < MAX_TOKENS,
+                },
+                TokenChange::Forget(name) => sources.made.contains_key(name),
+                TokenChange::EverMade(_) => false,
+            };
+            if !std::mem::replace(&mut sources.ever_made, true) {
+                kept.push(TokenChange::EverMade(self.key.hash(KEY_CHECK)));
+            }
+            if is_news {
+                match &change {
+                    TokenChange::Put(token) => {
+                        sources.made.insert(Arc::clone(&token.spec.name), (**token).clone());
+                    }
+                    TokenChange::Forget(name) => drop(sources.made.remove(name)),
+                    TokenChange::EverMade(_) => {}
+                }
+                kept.push(change);
+            }
+        });
+        kept
+    }
+
+    /// Returns a hash by which gateways tell whether they have the same instance key; `None` while no token was ever made, so
+    /// that none was hashed under it.
+    pub fn instance(&self) -> Option<TokenHash> {
+        self.lock().ever_made.then(|| self.key.hash(KEY_CHECK))
+    }
+
     /// Returns all that is to be kept.
     pub fn kept(&self) -> Vec<TokenChange> {
         let sources = self.lock();

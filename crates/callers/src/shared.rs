@@ -38,6 +38,8 @@ pub struct UseReport {
     ticket: u64,
     /// What is told of requests that are refused already.
     refused: Used,
+    /// What was booked before it.
+    booked: Used,
 }
 
 /// What was used in one second beyond what was told of it; below zero where it has turned out to be less.
@@ -110,6 +112,8 @@ pub(crate) struct SharedUse {
     /// Until when the others may not have told anew what was lost, so that what was known of them holds. Monotonic.
     holds_until: Option<Duration>,
     gateways: u64,
+    /// What was booked since it was last told, whether it was given back or not.
+    booked: Used,
     /// Requests that wait until they are told, the oldest first, and those that have turned out to be too many but are still
     /// counted.
     waiting: VecDeque<WaitingRequest>,
@@ -126,8 +130,14 @@ struct WaitingRequest {
     ticket: u64,
     /// What is counted for it.
     counted: Used,
-    /// Whether it may use tokens and money, so that their limits hold for it.
-    spends: bool,
+    asks: Asks,
+}
+
+/// Which limits a request is held against: those that it was not held against before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asks {
+    pub(crate) requests: bool,
+    pub(crate) spending: bool,
 }
 
 /// A day or month as it is shared.
@@ -171,6 +181,7 @@ impl SharedUse {
             heard_at: None,
             holds_until: None,
             gateways: 1,
+            booked: Used::default(),
             waiting: VecDeque::new(),
             refused: BTreeMap::new(),
             last_ticket: 0,
@@ -204,6 +215,11 @@ impl SharedUse {
     /// Something has been used or asked for.
     pub(crate) fn touch(&mut self) {
         self.touches += 1;
+    }
+
+    /// So much is booked.
+    pub(crate) fn book(&mut self, more: Used) {
+        self.booked = self.booked.plus(more);
     }
 
     pub(crate) fn others_of_day(&self) -> Used {
@@ -265,20 +281,22 @@ impl SharedUse {
                 LimitName::Rpm => minute.requests.saturating_sub(told.requests),
                 LimitName::Tpm => minute.tokens.saturating_sub(told.tokens),
                 LimitName::Rpd => own.day.minus(self.day.told).requests,
-                LimitName::Concurrent => 0,
+                LimitName::Concurrent => return false,
                 LimitName::TokensDay => own.day.minus(self.day.told).tokens,
                 LimitName::TokensMonth => own.month.minus(self.month.told).tokens,
                 LimitName::MoneyDay => own.day.minus(self.day.told).money,
                 LimitName::MoneyMonth => own.month.minus(self.month.told).money,
             };
+            // What was given back meanwhile is not what the others have heard of the rest.
+            let untold = untold.max(name.of(self.booked));
             untold.saturating_mul(UNTOLD_PARTS).saturating_mul(self.gateways) > limit
         })
     }
 
     /// Has a request wait until it is told; returns the ticket by which it is known.
-    pub(crate) fn wait(&mut self, counted: Used, spends: bool) -> u64 {
+    pub(crate) fn wait(&mut self, counted: Used, asks: Asks) -> u64 {
         self.last_ticket += 1;
-        self.waiting.push_back(WaitingRequest { ticket: self.last_ticket, counted, spends });
+        self.waiting.push_back(WaitingRequest { ticket: self.last_ticket, counted, asks });
         self.last_ticket
     }
 
@@ -306,7 +324,8 @@ impl SharedUse {
             let full = LimitName::ALL.into_iter().find(|&name| {
                 let (Some(limit), Some(total)) = (limits.get(name), reply.used(name)) else { return false };
                 let counted = name.of(request.counted);
-                let is_asked = if name.is_of_requests() { counted > 0 } else { request.spends };
+                let is_asked =
+                    if name.is_of_requests() { request.asks.requests } else { request.asks.spending };
                 let others = total.saturating_sub(name.of(gone)).saturating_sub(counted);
                 is_asked && others.saturating_add(counted.max(1).min(limit)) > limit
             });
@@ -331,7 +350,7 @@ impl SharedUse {
         let month = limits.count_months().then(|| self.month.change(own.month)).flatten();
         let refused = self.refused.values().fold(Used::default(), |sum, (_, counted)| sum.plus(*counted));
         let (touches, ticket) = (self.touches, self.last_ticket);
-        UseReport { minute, day, month, told, at: second, touches, ticket, refused }
+        UseReport { minute, day, month, told, at: second, touches, ticket, refused, booked: self.booked }
     }
 
     /// A report was added to what all use, or in part; what the reply does not say is told again.
@@ -378,6 +397,7 @@ impl SharedUse {
         }
         if is_whole {
             self.heard_at = Some(now);
+            self.booked = self.booked.minus(report.booked);
             self.told_touches = self.told_touches.max(report.touches);
         }
     }

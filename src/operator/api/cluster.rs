@@ -3,7 +3,7 @@
 
 use super::{Desk, RouteTable};
 use actix_web::{HttpResponse, web};
-use gemini_balance_actors::cluster::{ClusterView, GatewayView};
+use gemini_balance_actors::cluster::{ClusterView, GatewayView, WordReach};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -52,11 +52,23 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// Adds where a word was done to its answer, once all have done it or their time is over. Nothing where there are no others.
-pub(super) async fn with_reach(desk: &Desk, mut answer: Value) -> Value {
-    if let Some(cluster) = &desk.operated.cluster {
-        let reach = cluster.word(WORD_PATIENCE).await;
-        answer["gateways"] =
-            json!({ "done": reach.done, "of": reach.of, "silent": reach.silent, "alone": reach.alone });
+pub(super) async fn with_reach(desk: &Desk, answer: Value) -> Value {
+    match &desk.operated.cluster {
+        Some(cluster) => with(answer, &cluster.word(WORD_PATIENCE).await),
+        None => answer,
     }
+}
+
+/// The same for a word on a token, which gateways with another instance key cannot do.
+pub(super) async fn with_reach_of_token(desk: &Desk, answer: Value) -> Value {
+    match &desk.operated.cluster {
+        Some(cluster) => with(answer, &cluster.word_of_token(WORD_PATIENCE).await),
+        None => answer,
+    }
+}
+
+fn with(mut answer: Value, reach: &WordReach) -> Value {
+    answer["gateways"] =
+        json!({ "done": reach.done, "of": reach.of, "silent": reach.silent, "alone": reach.alone });
     answer
 }

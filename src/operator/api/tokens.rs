@@ -1,7 +1,7 @@
 //! `/api/tokens`: makes, lists, limits, rotates, disables and removes the clients' tokens. A new token is in the answer that
 //! made it, and nowhere else.
 
-use super::{Desk, RouteTable, audit, gate::answer};
+use super::{Desk, RouteTable, audit, cluster::with_reach_of_token, gate::answer};
 use crate::{
     caller_view::{SpecView, UseView},
     settings::{Expiry, TokenEntry, client_spec, span},
@@ -68,14 +68,6 @@ impl TokenView {
     }
 }
 
-/// A token that was just made. `kept` is whether it is written down: otherwise it ends with the process.
-#[derive(Serialize)]
-struct NewTokenView<'a> {
-    name: &'a str,
-    token: &'a str,
-    kept: bool,
-}
-
 /// What is said with a rotation.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,7 +96,7 @@ async fn add(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -> H
     };
     let name = spec.name.to_string();
     audit::note(&request, "tokens add", Some(&name));
-    shown_once(&name, desk.operated.tokens.add(spec).await)
+    shown_once(&desk, &name, desk.operated.tokens.add(spec).await).await
 }
 
 async fn revise(
@@ -116,7 +108,7 @@ async fn revise(
     let name = path.into_inner();
     note(&request, &desk, "tokens revise", &name);
     match read_spec(&body, Some(&name)) {
-        Ok(spec) => done(desk.operated.tokens.revise(spec).await),
+        Ok(spec) => done(&desk, desk.operated.tokens.revise(spec).await).await,
         Err(why) => answer(400, &why),
     }
 }
@@ -129,7 +121,7 @@ async fn remove(
 ) -> HttpResponse {
     note(&request, &desk, "tokens remove", &path);
     match under_way(&body) {
-        Some(under_way) => done(desk.operated.tokens.remove(&path, under_way).await),
+        Some(under_way) => done(&desk, desk.operated.tokens.remove(&path, under_way).await).await,
         None => answer(400, NO_REMOVAL),
     }
 }
@@ -144,19 +136,21 @@ async fn act(
     match verb.as_str() {
         "enable" => {
             note(&request, &desk, "tokens enable", &name);
-            done(desk.operated.tokens.enable(&name).await)
+            done(&desk, desk.operated.tokens.enable(&name).await).await
         }
         "disable" => {
             note(&request, &desk, "tokens disable", &name);
             match under_way(&body) {
-                Some(under_way) => done(desk.operated.tokens.disable(&name, under_way).await),
+                Some(under_way) => done(&desk, desk.operated.tokens.disable(&name, under_way).await).await,
                 None => answer(400, NO_REMOVAL),
             }
         }
         "rotate" => {
             note(&request, &desk, "tokens rotate", &name);
             match grace(&body) {
-                Some(grace) => shown_once(&name, desk.operated.tokens.rotate(&name, grace).await),
+                Some(grace) => {
+                    shown_once(&desk, &name, desk.operated.tokens.rotate(&name, grace).await).await
+                }
                 None => {
                     answer(400, "grace must be a span such as 24h, or 0s; the body is {\"grace\": \"24h\"}")
                 }
@@ -202,19 +196,23 @@ fn under_way(body: &[u8]) -> Option<RequestsUnderWay> {
     Some(if cut { RequestsUnderWay::End } else { RequestsUnderWay::GoOn })
 }
 
-fn shown_once(name: &str, made: Result<Done<NewToken>, TokensError>) -> HttpResponse {
+async fn shown_once(desk: &Desk, name: &str, made: Result<Done<NewToken>, TokensError>) -> HttpResponse {
     match made {
-        Ok(Done { result, is_kept }) => HttpResponse::Created()
-            .insert_header(("cache-control", "no-store"))
-            .json(NewTokenView { name, token: result.expose(), kept: is_kept }),
+        Ok(Done { result, is_kept }) => {
+            let made = serde_json::json!({ "name": name, "token": result.expose(), "kept": is_kept });
+            HttpResponse::Created()
+                .insert_header(("cache-control", "no-store"))
+                .json(with_reach_of_token(desk, made).await)
+        }
         Err(error) => failed(&error),
     }
 }
 
-fn done(result: Result<Done<()>, TokensError>) -> HttpResponse {
+async fn done(desk: &Desk, result: Result<Done<()>, TokensError>) -> HttpResponse {
     match result {
         Ok(Done { is_kept, .. }) => {
-            HttpResponse::Ok().json(serde_json::json!({ "status": "ok", "kept": is_kept }))
+            let done = serde_json::json!({ "status": "ok", "kept": is_kept });
+            HttpResponse::Ok().json(with_reach_of_token(desk, done).await)
         }
         Err(error) => failed(&error),
     }

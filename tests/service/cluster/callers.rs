@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
     time::{Duration, Instant},
 };
 
@@ -261,4 +262,106 @@ async fn of_a_token_without_limits_the_others_are_told_nothing() {
     for name in ["free", "few"] {
         assert!(keys(name).starts_with("*0\r\n"), "{}", keys(name));
     }
+}
+
+/// Three gateways with one instance key, and tokens that are made while they run.
+async fn three_of_one_key(simulator: &Simulator, folder: &std::path::Path) -> Gateways {
+    let file = folder.join("instance.key");
+    std::fs::write(&file, [7_u8; 32]).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    Gateways::start_with(simulator, 3, 3, |options| {
+        options.without_token().set("store.instance_key_file", format!("{file:?}"))
+    })
+    .await
+}
+
+/// Makes a token on one of them.
+fn made(gateways: &Gateways, n: usize, arguments: &[&str]) -> (String, String) {
+    let (status, text) = gateways.command(n, &[&["tokens"], arguments].concat());
+    assert_eq!(status, 0, "{text}");
+    let (token, reach) = text.trim().split_once('\n').unwrap();
+    assert!(token.starts_with("gbt_"), "{text}");
+    (token.to_owned(), reach.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_made_on_one_gateway_is_let_in_limited_and_removed_on_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulator = simulator(3).await;
+    let gateways = three_of_one_key(&simulator, folder.path()).await;
+    let (token, reach) = made(&gateways, 0, &["add", "alice", "--rpm", "4"]);
+    assert_eq!(reach, "made on 3 of 3 gateways");
+    let all = async |token: &str| {
+        let mut statuses = Vec::new();
+        for n in 0..3 {
+            statuses.push(gateways.ask_with(n, token).await.status);
+        }
+        statuses
+    };
+    assert_eq!(all(&token).await, [200, 200, 200]);
+    assert_eq!(all(&token).await, [200, 429, 429], "its limit holds over all of them");
+    let word = |n: usize, arguments: &[&str]| gateways.command(n, &[&["tokens"], arguments].concat());
+    assert_eq!(word(1, &["disable", "alice"]), (0, "disabled on 3 of 3 gateways\n".to_owned()));
+    assert_eq!(all(&token).await, [401, 401, 401]);
+    assert_eq!(word(2, &["enable", "alice"]), (0, "enabled on 3 of 3 gateways\n".to_owned()));
+    assert_eq!(all(&token).await, [429, 429, 429], "what it has used is not forgotten");
+    let (next, reach) = made(&gateways, 2, &["rotate", "alice", "--grace", "0s"]);
+    assert_eq!(reach, "rotated on 3 of 3 gateways");
+    assert_eq!((all(&token).await, all(&next).await), (vec![401; 3], vec![429; 3]));
+    assert_eq!(word(0, &["remove", "alice"]), (0, "removed on 3 of 3 gateways\n".to_owned()));
+    assert_eq!(all(&next).await, [401, 401, 401]);
+    assert!(!redis_says(&gateways.redis, "HGETALL gb1:{c}:rec").contains(&token[4..]), "no secret is told");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_of_tokens_without_redis_holds_on_all_once_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulator = simulator(3).await;
+    let gateways = three_of_one_key(&simulator, folder.path()).await;
+    let (gone, _) = made(&gateways, 0, &["add", "gone"]);
+    let (gateways, port) = without_redis(gateways);
+    for n in 0..3 {
+        gateways
+            .until("it knows that it is alone", async |it| it.cluster(n).await["alone"].is_string())
+            .await;
+    }
+    let (status, text) = gateways.command(1, &["tokens", "remove", "gone"]);
+    assert!(status == 2 && text.starts_with("removed here alone; the other gateways hear of it"), "{text}");
+    let (status, text) = gateways.command(2, &["tokens", "add", "new"]);
+    assert_eq!(status, 2, "{text}");
+    let new = text.lines().next().unwrap().to_owned();
+    let statuses = async |it: &Gateways| {
+        let mut statuses = Vec::new();
+        for n in 0..3 {
+            statuses.push((it.ask_with(n, &gone).await.status, it.ask_with(n, &new).await.status));
+        }
+        statuses
+    };
+    assert_eq!(statuses(&gateways).await, [(200, 401), (401, 401), (200, 200)]);
+    let gateways = Gateways { redis: RedisServer::start_on(port, &[]), ..gateways };
+    // Strangers are not asked so often: who guesses is told to wait.
+    let names = async |it: &Gateways, n: usize| {
+        let tokens = it.ask(n, "/api/tokens").await;
+        let names = tokens["tokens"].as_array().unwrap().iter().map(|token| token["name"].clone());
+        names.collect::<Vec<_>>()
+    };
+    let took = gateways
+        .until("all know both", async |it| {
+            names(it, 0).await == ["new"] && names(it, 1).await == ["new"] && names(it, 2).await == ["new"]
+        })
+        .await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(statuses(&gateways).await, [(401, 200); 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_with_another_instance_key_is_named() {
+    let simulator = simulator(2).await;
+    let gateways = Gateways::start_with(&simulator, 2, 2, |options| options.without_token()).await;
+    // Each has made one of its own.
+    let (status, text) = gateways.command(0, &["tokens", "add", "alice"]);
+    assert_eq!(status, 2, "{text}");
+    assert!(text.ends_with("made on 1 of 2 gateways; gw-2 has not answered\n"), "{text}");
+    let (status, text) = gateways.command(0, &["cluster"]);
+    assert!(status == 2 && text.contains("differ in instance_key"), "{text}");
 }

@@ -5,7 +5,7 @@ use super::{Booking, Counts};
 use crate::denial::{LimitReached, Opens};
 use crate::limits::CallerLimits;
 use crate::period::Used;
-use crate::shared::{OwnUse, SharedUse, UseReply, UseReport};
+use crate::shared::{Asks, OwnUse, SharedUse, UseReply, UseReport};
 use meter::{Now, Second};
 
 impl Counts {
@@ -26,10 +26,12 @@ impl Counts {
             return false;
         }
         let counted = booking.counted();
+        // What was let in at the door is not to be refused for those who came later.
+        let asks = Asks { requests: counted.requests > 0 && !booking.is_reserved, spending: booking.spends };
         booking.ticket = self.shared.as_mut().map(|shared| {
             // It may have waited at the door, for longer than it could.
             booking.ticket.into_iter().for_each(|ticket| shared.end_wait(ticket));
-            shared.wait(counted, booking.spends)
+            shared.wait(counted, asks)
         });
         true
     }
