@@ -519,9 +519,9 @@ async fn a_place_for_logs_that_cannot_be_written_at_the_start_costs_no_request_a
         let logs = logs_become(&gateway, "degraded").await;
         let reason = logs["reason"].as_str().unwrap();
         assert!(reason.contains(setting) && reason.contains(&path), "{reason}");
-        let said = gateway.output();
+        // The board has it before the line is written.
+        let said = wait_for("the line", || Some(gateway.output()).filter(|said| said.contains(reason)));
         assert_eq!(said.matches("logs is Degraded").count(), 1, "{said}");
-        assert!(said.contains(reason), "{said}");
     }
 
     // What is in the way goes: the log is there, and says what is missing.

@@ -145,7 +145,7 @@ async fn eventful() -> (Simulator, Gateway, Ports, u32) {
         .set("limits", "[{model=\"gemini-2.5-flash\",rpm=100,rpd=1000}]")
         .set("metrics.per_key", true)
         .set("cluster.url", format!("redis://127.0.0.1:{}", redis.port()))
-        .set("cluster.prefix", format!("metrics-{}", ports.metrics))
+        .set("cluster.prefix", redis.settings().prefix)
         .start();
     let mut requests = load(&gateway).await;
     for _ in 0..2 {

@@ -307,18 +307,15 @@ impl ClusterActor {
             let seen = self.cluster.applied();
             let (mut said, mut facts) = (Vec::new(), Vec::new());
             for note in &notes {
-                match note.fact(&self.cluster.node) {
-                    Some(fact) => {
-                        said.push(note);
-                        facts.push(fact);
-                    }
-                    None => {
-                        if let Note::Token { name, .. } = note {
-                            log::error!(target: NAME, "what is to be told of the token {name} is too long: the other gateways do not know of it");
-                        }
-                        self.cluster.outbox.note_told(note, seen);
-                    }
+                if let Some(fact) = note.fact(&self.cluster.node) {
+                    said.push(note);
+                    facts.push(fact);
+                    continue;
                 }
+                if let Note::Token { name, .. } = note {
+                    log::error!(target: NAME, "what is to be told of the token {name} is too long: the other gateways do not know of it");
+                }
+                self.cluster.outbox.note_told(note, seen);
             }
             for (note, reply) in said.into_iter().zip(self.shared.tell(&facts, seen)?) {
                 match reply {

@@ -121,7 +121,7 @@ fn verb(path: &'static str) -> ApiOperation {
 }
 
 /// Where an operator's word was done.
-fn reach() -> Value {
+pub(super) fn reach() -> Value {
     object(&[
         ("done", about(count(), "On how many gateways.")),
         ("of", count()),
@@ -137,7 +137,7 @@ fn reach() -> Value {
 }
 
 /// What a change answers that has nothing else to say.
-pub(super) fn done() -> Value {
+fn done() -> Value {
     object(&[("status", word(&["ok"])), ("kept", flag())])
 }
 

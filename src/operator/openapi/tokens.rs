@@ -1,7 +1,7 @@
 //! The clients' tokens in the document.
 
 use super::{
-    keys::done,
+    keys::reach,
     operation::ApiOperation,
     schema::{about, count, flag, known, list, maybe, number, object, text, time, word},
 };
@@ -60,7 +60,15 @@ fn cut() -> Value {
 }
 
 fn new_token() -> Value {
-    object(&[("name", text()), ("token", text()), ("kept", flag())])
+    object(&[("name", text()), ("token", text()), ("kept", flag()), ("gateways?", gateways())])
+}
+
+fn done() -> Value {
+    object(&[("status", word(&["ok"])), ("kept", flag()), ("gateways?", gateways())])
+}
+
+fn gateways() -> Value {
+    about(reach(), "Of a cluster: where it is done by now.")
 }
 
 /// A token in the words of `[[auth.tokens]]`.
