@@ -225,6 +225,6 @@ proptest! {
         let ends = ["event: response.completed", "event: response.incomplete", "event: response.failed"];
         let is_end = |event: &&&str| ends.contains(*event);
         prop_assert_eq!(events.iter().filter(is_end).count(), usize::from(stream.has_begun()), "{}", text);
-        prop_assert_eq!(events.last().filter(is_end).is_some(), stream.has_begun());
+        prop_assert_eq!(events.last().as_ref().is_some_and(is_end), stream.has_begun());
     }
 }
