@@ -1,7 +1,7 @@
 //! What a client's token may do on all gateways together: its limits and budgets, and tokens that are made on one of them.
 
 use super::Gateways;
-use crate::support::{free_port, prompt, simulator, stranger};
+use crate::support::{Options, free_port, prompt, simulator, stranger};
 use gemini_balance_cluster::conformance::RedisServer;
 use gemini_simulator::Simulator;
 use serde_json::{Value, json};
@@ -357,7 +357,7 @@ async fn what_was_said_of_tokens_without_redis_holds_on_all_once_it_is_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_with_another_instance_key_is_named() {
     let simulator = simulator(2).await;
-    let gateways = Gateways::start_with(&simulator, 2, 2, |options| options.without_token()).await;
+    let gateways = Gateways::start_with(&simulator, 2, 2, Options::without_token).await;
     // Each has made one of its own.
     let (status, text) = gateways.command(0, &["tokens", "add", "alice"]);
     assert_eq!(status, 2, "{text}");
