@@ -239,7 +239,7 @@ impl Tokens {
         under_way: RequestsUnderWay,
     ) -> Result<Done<()>, TokensError> {
         let changes = self.enrolment.directory.enable(name, false)?;
-        self.end_requests(name, under_way);
+        let under_way = self.end_requests(name, under_way);
         Ok(Done { result: (), is_kept: self.keep_and_end(changes, under_way).await })
     }
 
@@ -256,7 +256,7 @@ impl Tokens {
         under_way: RequestsUnderWay,
     ) -> Result<Done<()>, TokensError> {
         let changes = self.enrolment.directory.remove(name)?;
-        self.end_requests(name, under_way);
+        let under_way = self.end_requests(name, under_way);
         Ok(Done { result: (), is_kept: self.keep_and_end(changes, under_way).await })
     }
 
@@ -266,13 +266,15 @@ impl Tokens {
     }
 
     /// Ends a caller's requests, unless somebody of its name may still call: a token of the configuration, which goes before
-    /// one that was made.
-    fn end_requests(&self, name: &str, under_way: RequestsUnderWay) {
+    /// one that was made. Returns what becomes of them.
+    fn end_requests(&self, name: &str, under_way: RequestsUnderWay) -> RequestsUnderWay {
         let of_name = self.enrolment.directory.named(name, self.clock.now().wall);
         let may_call = of_name.is_some_and(|identity| identity.standing.is_ok());
-        if under_way == RequestsUnderWay::End && !may_call {
-            self.cuts.cut(name);
+        if under_way == RequestsUnderWay::GoOn || may_call {
+            return RequestsUnderWay::GoOn;
         }
+        self.cuts.cut(name);
+        RequestsUnderWay::End
     }
 
     async fn keep(&self, changes: Vec<TokenChange>) -> bool {

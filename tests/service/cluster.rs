@@ -292,3 +292,29 @@ async fn one_gateway_asks_google_about_retired_keys_for_all() {
         })
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_tell_how_the_cluster_stands() {
+    let simulator = simulator(1).await;
+    let gateways = Gateways::start(&simulator, 1, 2).await;
+    gateways.command(0, &["keys", "disable", &fingerprint(0)]);
+    let port = gateways.all[0].0.setting("admin.port");
+    let asked =
+        client().get(format!("http://127.0.0.1:{port}/metrics")).bearer_auth(ADMIN).send().await.unwrap();
+    let text = asked.text().await.unwrap();
+    let figure = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(&format!("gemini_balance_cluster_{name} ")));
+        line.unwrap_or_else(|| panic!("no {name}: {text}")).split(' ').nth(1).unwrap().parse::<f64>().unwrap()
+    };
+    for (name, expected) in [
+        ("together", 1.0),
+        ("gateways", 2.0),
+        ("gateways_that_differ", 0.0),
+        ("facts_untold", 0.0),
+        ("lag_seconds", 0.0),
+        ("calls_failed_total", 0.0),
+    ] {
+        assert!((figure(name) - expected).abs() < 0.001, "{name}: {}", figure(name));
+    }
+    assert!(figure("facts_total{way=\"told\"}") >= 1.0);
+}

@@ -18,7 +18,6 @@ use crate::{
     },
     wire::{exchange, request},
 };
-use gemini_balance_cluster::conformance::RedisServer;
 use gemini_simulator::{Fault, KeyState, Rule, Simulator};
 use std::{
     collections::BTreeSet,
@@ -32,7 +31,14 @@ const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
 
 /// What exists only where a certificate, or a collector of traces, does.
-const ELSEWHERE: [&str; 2] = [
+const ELSEWHERE: [&str; 9] = [
+    "gemini_balance_cluster_calls_failed_total",
+    "gemini_balance_cluster_facts_total",
+    "gemini_balance_cluster_facts_untold",
+    "gemini_balance_cluster_gateways",
+    "gemini_balance_cluster_gateways_that_differ",
+    "gemini_balance_cluster_lag_seconds",
+    "gemini_balance_cluster_together",
     "gemini_balance_tls_certificate_not_after_timestamp_seconds",
     "gemini_balance_trace_spans_dropped_total",
 ];
@@ -127,9 +133,8 @@ pub(crate) fn overloaded() -> Rule {
     Rule::new(overloaded).on_model("gemini-2.5-pro")
 }
 
-/// Of a gateway that has limits, retired and cooling keys, a caller whose limit refuses, and a cluster.
+/// Of a gateway that has limits, retired and cooling keys, and a caller whose limit refuses.
 async fn eventful() -> (Simulator, Gateway, Ports, u32) {
-    let redis = RedisServer::shared();
     let simulator = simulator_with(4, |config| {
         config.faults = vec![overloaded(), Rule::new(exhausted()).on_key(secret(2))];
     })
@@ -144,8 +149,6 @@ async fn eventful() -> (Simulator, Gateway, Ports, u32) {
         .set("auth.tokens", tokens)
         .set("limits", "[{model=\"gemini-2.5-flash\",rpm=100,rpd=1000}]")
         .set("metrics.per_key", true)
-        .set("cluster.url", format!("redis://127.0.0.1:{}", redis.port()))
-        .set("cluster.prefix", redis.settings().prefix)
         .start();
     let mut requests = load(&gateway).await;
     for _ in 0..2 {

@@ -327,4 +327,25 @@ mod tests {
         outbox.has_read(at(5));
         assert!(!outbox.outruns(&subject, at(4)), "none that is older comes any more");
     }
+
+    #[test]
+    fn of_a_token_the_newest_word_is_told_and_no_older_fact_undoes_it() {
+        let outbox = Outbox::default();
+        let word = |body: &str| Note::Token { name: "alice".to_owned(), body: body.to_owned(), rank: 1 };
+        let subject = word("").subject();
+        outbox.note(word("1"));
+        outbox.note(word("2"));
+        outbox.note_again(word("0"));
+        assert_eq!(outbox.take_notes(10), [word("2")]);
+        assert!(outbox.outruns_note(&subject, at(9)) && outbox.untold() == 1, "it is on its way");
+        outbox.note_again(word("0"));
+        assert_eq!(outbox.take_notes(10), []);
+        outbox.give_back();
+        assert_eq!(outbox.take_notes(10), [word("2")]);
+        outbox.note_told(&word("2"), at(5));
+        assert_eq!((outbox.untold(), outbox.last_told()), (0, at(5)));
+        assert!(outbox.outruns_note(&subject, at(4)) && !outbox.outruns_note(&subject, at(5)));
+        outbox.has_read(at(5));
+        assert!(!outbox.outruns_note(&subject, at(4)), "none that is older comes any more");
+    }
 }

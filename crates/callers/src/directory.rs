@@ -232,8 +232,16 @@ impl Directory {
     }
 
     /// Takes over what another gateway has said of a token that was made there: how it is now, or that it is no more. Returns what
-    /// is to be kept; nothing where that was known. Where there are [`MAX_TOKENS`], a further one is left out.
+    /// is to be kept; nothing where that was known. Where there are [`MAX_TOKENS`], a further one is left out, and so is one
+    /// that could not have been made here.
     pub fn hear(&self, change: TokenChange) -> Vec<TokenChange> {
+        if let TokenChange::Put(token) = &change
+            && (token.spec.check_name().is_err()
+                || token.spec.check().is_err()
+                || token.former.len() > MAX_FORMER)
+        {
+            return Vec::new();
+        }
         let mut kept = Vec::new();
         self.change(|sources| {
             let is_news = match &change {

@@ -384,3 +384,47 @@ fn a_caller_is_served_by_the_keys_of_its_projects() {
         assert_eq!(served_by().map(|ids| ids.len()), (projects != ["*"]).then_some(0));
     }
 }
+
+#[test]
+fn what_is_done_with_a_token_on_one_gateway_is_done_on_another_that_hears_of_it() {
+    let [here, there] = [7, 7].map(|key| Directory::new(InstanceKey::new(&[key; 32]), Tz::UTC));
+    let strange = Directory::new(InstanceKey::new(&[8; 32]), Tz::UTC);
+    assert!(here.instance().is_none(), "no token was hashed under it");
+    let wall: DateTime<Utc> = "2026-07-15T12:00:00Z".parse().unwrap();
+    let now = Now { mono: Duration::ZERO, wall };
+    let hear = |changes: Vec<TokenChange>| {
+        for directory in [&there, &strange] {
+            for change in changes.clone() {
+                if !matches!(change, TokenChange::EverMade(_)) {
+                    directory.hear(change);
+                }
+            }
+        }
+    };
+    let (token, made) = here.add(CallerSpec::new("alice"), &[1; 32], now).unwrap();
+    hear(made.clone());
+    let standing = |directory: &Directory| {
+        directory.identify(token.expose().as_bytes(), wall).map(|identity| identity.standing.is_ok())
+    };
+    assert_eq!((standing(&there), standing(&strange)), (Some(true), None));
+    assert!(here.instance() == there.instance() && there.instance().is_some());
+    assert_ne!(strange.instance(), there.instance());
+    assert!(made.iter().all(|change| there.hear(change.clone()).is_empty()), "it is no news");
+    hear(here.enable("alice", false).unwrap());
+    assert_eq!(standing(&there), Some(false));
+    hear(here.remove("alice").unwrap());
+    assert_eq!(standing(&there), None);
+    assert!(!there.opens_to_pool_keys());
+    // What could not have been made here is not taken over.
+    let odd =
+        KeptToken { spec: CallerSpec::new(""), made: wall, secret: made_hash(&made), former: Vec::new() };
+    assert!(there.hear(TokenChange::Put(Box::new(odd))).is_empty() && there.list(now).is_empty());
+}
+
+fn made_hash(changes: &[TokenChange]) -> callers::TokenHash {
+    let hash = changes.iter().find_map(|change| match change {
+        TokenChange::Put(token) => Some(token.secret),
+        _ => None,
+    });
+    hash.unwrap()
+}

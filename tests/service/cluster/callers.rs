@@ -191,6 +191,35 @@ async fn without_redis_each_goes_by_what_it_knows_and_afterwards_all_count_toget
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_waits_for_a_redis_that_hangs_longer_than_a_moment() {
+    let simulator = simulator(3).await;
+    let gateways = three(&simulator, &[entry("alice", "rpm=1000"), entry("free", "models=[\"*\"]")]).await;
+    let took = async |name: &str| {
+        let since = Instant::now();
+        assert_eq!(gateways.ask_as(0, name).await.status, 200);
+        since.elapsed()
+    };
+    took("alice").await;
+    took("free").await;
+    let signal = |name: &str| {
+        let pid = gateways.redis.pid().to_string();
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let mut waited = Vec::new();
+    for _ in 0..100 {
+        waited.push(took("alice").await);
+    }
+    signal("-CONT");
+    // At most two look at the same time: one at the door, one before the lease.
+    let slow = waited.iter().filter(|took| **took > Duration::from_millis(90)).count();
+    assert!(slow <= 10, "{slow} of 100 have waited: {waited:?}");
+    assert!(waited.iter().all(|took| *took < Duration::from_secs(1)), "{waited:?}");
+    gateways.until("it has joined again", async |it| it.cluster(0).await["alone"].is_null()).await;
+    took("alice").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_gateway_that_is_killed_has_let_in_counts_on() {
     let simulator = simulator(3).await;
     let tokens = [entry("alice", "rpm=4"), entry("bob", "rpd=4")];
