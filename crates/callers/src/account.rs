@@ -10,8 +10,8 @@ use gemini::path::Surface;
 
 use crate::counts::{AccountReading, Booking, Counts, Ending, Estimate, Seed, Spent};
 use crate::denial::Denial;
-use crate::shared::{UseReply, UseReport};
 use crate::spec::{CallerSpec, ModelShown};
+use crate::use_report::{UseReply, UseReport};
 use meter::Now;
 
 /// The counts of one caller, whatever becomes of its token.

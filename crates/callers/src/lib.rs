@@ -22,6 +22,7 @@ mod shared;
 mod spec;
 mod surfaces;
 mod token;
+mod use_report;
 
 pub use account::{Door, Pass, PoolKey, Provenance, Registered};
 pub use counts::{AccountReading, Ending, Estimate, LimitReading, Seed, Spent};
@@ -33,9 +34,9 @@ pub use globs::Globs;
 pub use kept::{FormerSecret, KeptToken, TokenChange};
 pub use limits::{CallerLimits, LimitName};
 pub use period::Used;
-pub use shared::{MinuteChange, MinuteReply, PeriodChange, PeriodReply, UseReply, UseReport};
 pub use spec::{
     CallerSpec, MAX_GLOB_BYTES, MAX_GLOBS, MAX_NAME_BYTES, MAX_NOTE_BYTES, ModelShown, SpecError, Visibility,
 };
 pub use surfaces::{SurfaceName, Surfaces};
 pub use token::{InstanceKey, NewToken, TOKEN_PREFIX, TokenHash};
+pub use use_report::{MinuteChange, MinuteReply, PeriodChange, PeriodReply, UseReply, UseReport};

@@ -5,7 +5,8 @@ use super::{Booking, Counts};
 use crate::denial::{LimitReached, Opens};
 use crate::limits::CallerLimits;
 use crate::period::Used;
-use crate::shared::{Asks, OwnUse, SharedUse, UseReply, UseReport};
+use crate::shared::{Asks, OwnUse, SharedUse};
+use crate::use_report::{UseReply, UseReport};
 use meter::{Now, Second};
 
 impl Counts {
