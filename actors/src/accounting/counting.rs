@@ -4,11 +4,11 @@
 use super::{
     AccountingRules, AccountingSettings, AccountingState,
     account::{TakenTransactions, WorkerAccounts},
-    groups::RequestGroup,
     recent::{RecentSnapshot, RecentTransactions},
     sampling::{Sampler, observe},
 };
 use crate::key_ring::KeyRing;
+use chrono::{DateTime, Utc};
 use gemini_balance_store::{BookOverview, JournalRow, Retention};
 use std::{
     collections::{HashSet, VecDeque},
@@ -31,8 +31,10 @@ pub(super) struct Counting {
     current: Sums,
     /// Whole seconds that are not written yet, oldest first.
     waiting: VecDeque<JournalRow>,
-    /// What was taken from the workers and is still to be counted.
-    uncounted: VecDeque<RequestGroup>,
+    /// What was taken from the workers.
+    taken: Vec<TakenTransactions>,
+    /// Which groups of that are still to be counted, the first come at last.
+    uncounted: Vec<TakenPlace>,
     /// What was taken before, empty again: it has room for what comes.
     spare: Vec<TakenTransactions>,
     models: ModelNames,
@@ -53,6 +55,15 @@ pub(super) struct Counting {
     rows: u64,
 }
 
+/// A group among what was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TakenPlace {
+    /// When the first of it ended: of models that are new, the first come are told apart.
+    since: DateTime<Utc>,
+    taken: usize,
+    group: usize,
+}
+
 impl Counting {
     pub(super) fn new(settings: &AccountingSettings) -> Self {
         Self {
@@ -60,7 +71,8 @@ impl Counting {
             seq: 1,
             current: Sums::default(),
             waiting: VecDeque::new(),
-            uncounted: VecDeque::new(),
+            taken: Vec::new(),
+            uncounted: Vec::new(),
             spare: Vec::new(),
             models: ModelNames::new(settings.max_models, []),
             max_models: settings.max_models,
@@ -131,25 +143,43 @@ impl Counting {
         self.rows = rows;
     }
 
-    /// Counts what the workers have left, as of this second. What makes counting panic is lost, not counted again and again.
+    /// Counts what the workers have left, as of this second.
     pub(super) fn count(&mut self, workers: &WorkerAccounts, now: i64, ring: &Arc<KeyRing>) {
-        let (mut parts, mut taken) = (Vec::new(), Vec::new());
-        for TakenTransactions { mut groups, recent } in workers.take(&mut self.spare) {
-            taken.extend(groups.drain());
-            parts.push(recent);
-            self.spare.push(TakenTransactions { groups, ..TakenTransactions::default() });
-        }
-        // Groups are large: each is moved once.
-        taken.sort_by_cached_key(|group| group.since);
-        self.uncounted.extend(taken);
-        for (spare, part) in self.spare.iter_mut().zip(self.recent.add(parts)) {
-            spare.recent = part;
-        }
         if self.current.at() != now {
             self.end_second();
             self.current = Sums::new(now);
         }
+        // What a life of the accountant that has died has left, first.
+        self.count_taken(now, ring);
+        self.take(workers);
+        self.count_taken(now, ring);
+    }
+
+    /// Takes what the workers have left.
+    fn take(&mut self, workers: &WorkerAccounts) {
+        let mut parts = Vec::new();
+        for mut taken in workers.take(&mut self.spare) {
+            parts.push(std::mem::take(&mut taken.recent));
+            let (place, groups) = (self.taken.len(), taken.groups.groups());
+            let places = groups.iter().enumerate();
+            self.uncounted.extend(places.map(|(group, it)| TakenPlace {
+                since: it.since,
+                taken: place,
+                group,
+            }));
+            self.taken.push(taken);
+        }
+        // Groups are large, and stay where they are.
+        self.uncounted.sort_unstable_by(|one, other| other.cmp(one));
+        for (taken, part) in self.taken.iter_mut().zip(self.recent.add(parts)) {
+            taken.recent = part;
+        }
+    }
+
+    /// Counts what was taken. What makes it panic is lost, not counted again and again.
+    fn count_taken(&mut self, now: i64, ring: &Arc<KeyRing>) {
         if self.uncounted.is_empty() {
+            self.empty_taken();
             return;
         }
         if self.sampler.follow(ring) {
@@ -158,15 +188,25 @@ impl Counting {
         }
         let detail = KeyDetail::of(ring.keys().len(), self.models.count());
         let day = self.days.date(now);
-        while let Some(group) = self.uncounted.pop_front() {
+        while let Some(place) = self.uncounted.pop() {
+            let group = &self.taken[place.taken].groups.groups()[place.group];
             self.lost += group.requests();
-            let sample = self.sampler.sample(&group, ring, &mut self.prices, day);
+            let sample = self.sampler.sample(group, ring, &mut self.prices, day);
             if let Some(last) = sample.tries.last() {
-                self.hour.add(&last.key, now.div_euclid(60), group.requests().try_into().unwrap_or(u32::MAX));
+                let requests = group.requests().try_into().unwrap_or(u32::MAX);
+                self.hour.add(&last.key, now.div_euclid(60), requests);
             }
             let model = self.current.count(&sample, &mut self.models, detail);
             Arc::make_mut(&mut self.running).count(&sample, &observe(&group.class), &model);
             self.lost -= group.requests();
+        }
+        self.empty_taken();
+    }
+
+    fn empty_taken(&mut self) {
+        for mut taken in self.taken.drain(..) {
+            taken.groups.clear();
+            self.spare.push(taken);
         }
     }
 

@@ -43,13 +43,21 @@ impl RequestGroup {
     }
 }
 
+/// Room for so many groups is kept in any case.
+const KEPT_ROOM: usize = 256;
+/// Room for more than so many times what was in use is given back.
+const SPARE_ROOM: usize = 16;
+
 // There may be thousands of them in each quarter of a second.
 const _: () = assert!(size_of::<RequestGroup>() <= 448);
 
-/// See the module.
+/// See the module. The groups lie one behind the other, in the order in which they began, and a small table finds them: so
+/// memory is written from its beginning to its end, however many classes there are.
 #[derive(Debug, Default)]
 pub(super) struct RequestGroups {
-    table: HashTable<RequestGroup>,
+    groups: Vec<RequestGroup>,
+    /// Places in `groups`.
+    table: HashTable<u32>,
     hasher: RandomState,
 }
 
@@ -74,26 +82,39 @@ impl RequestGroups {
             overhead: overhead(transaction),
         };
         let hash = hash(&self.hasher, transaction, &traits);
-        let is_full = self.table.len() >= most;
-        let hasher = &self.hasher;
-        let rehash = |group: &RequestGroup| class_hash(hasher, &group.class);
-        let group = match self.table.entry(hash, |group| group.class.has(transaction, &traits), rehash) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(_) if is_full => return false,
+        let Self { groups, table, hasher } = self;
+        let is_same = |at: &u32| groups[*at as usize].class.has(transaction, &traits);
+        let rehash = |at: &u32| class_hash(hasher, &groups[*at as usize].class);
+        let at = match table.entry(hash, is_same, rehash) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(_) if groups.len() >= most => return false,
             Entry::Vacant(entry) => {
+                let Ok(at) = u32::try_from(groups.len()) else { return false };
+                entry.insert(at);
                 let class = RequestClass::of(transaction, traits);
                 let amounts = SmallAmounts::default();
-                let group = RequestGroup { class, since: transaction.ended, amounts, before: None };
-                entry.insert(group).into_mut()
+                groups.push(RequestGroup { class, since: transaction.ended, amounts, before: None });
+                at
             }
         };
-        group.add(&one);
+        groups[at as usize].add(&one);
         true
     }
 
-    /// Takes all groups out; the table keeps its room.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = RequestGroup> {
-        self.table.drain()
+    /// Returns the groups, in the order in which they began.
+    pub(super) fn groups(&self) -> &[RequestGroup] {
+        &self.groups
+    }
+
+    /// Begins anew. What room there is stays, as long as a good part of it was in use.
+    pub(super) fn clear(&mut self) {
+        let used = self.groups.len();
+        self.groups.clear();
+        self.table.clear();
+        if self.groups.capacity() / SPARE_ROOM > used.max(KEPT_ROOM) {
+            self.groups.shrink_to(KEPT_ROOM);
+            self.table = HashTable::new();
+        }
     }
 }
 
@@ -125,7 +146,7 @@ mod tests {
                 |_| 504
             ));
         }
-        let group = groups.drain().next().unwrap();
+        let group = &groups.groups()[0];
         let amounts = group.amounts();
         assert_eq!((group.requests(), amounts.requests), (150_000, 150_000));
         assert_eq!(amounts.durations.sum(), Duration::from_secs(450));
