@@ -134,6 +134,19 @@ impl Configured {
         }
     }
 
+    /// Awaits that this revision is in use. What a reload changes can be seen before the reload is done.
+    async fn revision(&self, revision: u64) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let found = self.admin("GET", "/api/reload").await["revision"].as_u64().unwrap();
+            if found == revision {
+                return;
+            }
+            assert!(found < revision && Instant::now() < deadline, "revision {found}, not {revision}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn ready(&self) -> Value {
         let answer = stranger().get(self.gateway.url("/health/ready")).send().await.unwrap();
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()

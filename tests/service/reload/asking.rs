@@ -45,7 +45,7 @@ async fn an_editors_rename_of_the_keys_file_is_seen() {
         assert!(Instant::now() < deadline, "the new file is not seen");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(it.admin("GET", "/api/reload").await["revision"], 3);
+    it.revision(3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,10 +59,12 @@ async fn dotenv_is_read_again_and_the_environment_goes_before_it() {
     )
     .unwrap();
     it.answered("carol-token-CANARY", 200).await;
+    it.revision(2).await;
     assert_eq!(it.status(&key).await, 401);
     assert_eq!(it.admin("GET", "/api/reload").await["restart_needed"], serde_json::json!([]));
     std::fs::write(it.path().join(".env"), "HTTPS_PROXY=http://127.0.0.1:9\n").unwrap();
     it.answered("carol-token-CANARY", 401).await;
+    it.revision(3).await;
     assert_eq!(it.status(&key).await, 200);
     assert_eq!(it.admin("GET", "/api/reload").await["restart_needed"], serde_json::json!(["HTTPS_PROXY"]));
     it.no_secret_is_logged();
@@ -78,6 +80,7 @@ async fn a_refused_file_is_said_once_and_what_it_names_is_awaited() {
     // Mended where only the refused configuration says.
     std::fs::write(it.path().join("to-come"), secret(1)).unwrap();
     it.answered("bob-token-CANARY", 200).await;
+    it.revision(2).await;
     assert_eq!(it.ready().await["keys"]["total"], 2);
     assert_eq!(it.refusals().len(), 1, "{:?}", it.refusals());
 }
