@@ -64,8 +64,8 @@ mod tests {
     use keypool::{Gauge, PoolReading, QuotaReading};
     use std::{collections::BTreeMap, sync::Arc, time::Duration};
     use usage::{
-        Amounts, Billable, Buckets, Cost, Histogram, KeyUse, Observation, RequestOutcome, RunningCounts,
-        Sample,
+        Billable, Buckets, Cost, Counted, Histogram, KeyUse, Observation, RequestOutcome, RunningCounts,
+        Sample, Times, Totals,
     };
 
     /// With every family as full as it can be.
@@ -83,13 +83,28 @@ mod tests {
                 model: Some(Arc::clone(&model)),
                 proven: true,
                 tries: tries.collect(),
-                outcome: RequestOutcome::ALL[n % 9],
-                cost: Cost::Unknown,
-                amounts: Amounts {
-                    billable: Billable { input: 1, cached: 2, output: 3, thoughts: 4, tool: 5, prompt: 6 },
+                counted: Counted {
+                    outcome: RequestOutcome::ALL[n % 9],
+                    cost: Cost::Unknown,
+                    totals: Totals {
+                        billable: Billable {
+                            input: 1,
+                            cached: 2,
+                            output: 3,
+                            thoughts: 4,
+                            tool: 5,
+                            prompt: 6,
+                        },
+                        ..Totals::of_one(
+                            Duration::from_millis(n as u64),
+                            Some(Duration::from_millis(n as u64)),
+                        )
+                    },
+                },
+                times: Times {
                     waits: Histogram::of(Buckets::WAITS, [Duration::from_millis(1)]),
                     overheads: Histogram::of(Buckets::OVERHEADS, [Duration::from_micros(80)]),
-                    ..Amounts::of_one(Duration::from_millis(n as u64), Some(Duration::from_millis(n as u64)))
+                    ..Times::of_one(Duration::from_millis(n as u64), Some(Duration::from_millis(n as u64)))
                 },
             };
             let seen = Observation {

@@ -12,8 +12,8 @@ use std::{
     },
 };
 
-/// How many classes a worker tells apart at most between two visits of the accountant.
-pub(super) const MOST_CLASSES: usize = 16_384;
+/// How many groups of a kind a worker tells apart at most between two visits of the accountant.
+pub(super) const MOST_GROUPS: usize = 16_384;
 
 /// A worker's place to leave its transactions in.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl Account {
     pub fn leave(&self, transaction: &Transaction) {
         let mut left = self.left();
         let LeftTransactions { groups, recent, rules } = &mut *left;
-        if !groups.add(transaction, MOST_CLASSES, &rules.prompt_bounds, self.status_of) {
+        if !groups.add(transaction, MOST_GROUPS, &rules.prompt_bounds, self.status_of) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         if rules.keeps_recent {
@@ -70,7 +70,18 @@ pub(super) struct WorkerAccounts {
 #[derive(Debug, Default)]
 pub(super) struct TakenTransactions {
     pub(super) groups: RequestGroups,
+    /// What the models of those classes count as that are counted already.
+    pub(super) models: Vec<Option<CountedModel>>,
     pub(super) recent: RecentPart,
+}
+
+/// The model of a class that is counted.
+#[derive(Clone, Debug)]
+pub(super) struct CountedModel {
+    /// The name under which it counts.
+    pub(super) model: Arc<str>,
+    /// Whether metrics tell all of the class apart.
+    pub(super) is_named: bool,
 }
 
 impl WorkerAccounts {

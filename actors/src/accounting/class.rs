@@ -1,5 +1,5 @@
-//! What of a finished request decides where it counts: who called, which model, on whose keys it was tried, how it ended,
-//! what it was charged for. Requests of one class add up on their worker, before the accountant sees them.
+//! What of a finished request decides where it counts, beside its caller and its keys: which model, how each try ended, how it
+//! ended itself, what it was charged for. Requests of one class add up on their worker, before the accountant sees them.
 
 use super::operation::operation;
 use crate::{
@@ -7,7 +7,6 @@ use crate::{
     transaction::{End, Refuser, Transaction},
 };
 use gemini::{fault::Kind, path::Dialect};
-use keypool::KeyId;
 use smallvec::SmallVec;
 use std::{sync::Arc, time::Duration};
 use usage::{Billable, Processing, RequestOutcome};
@@ -24,12 +23,10 @@ pub(super) enum Charge {
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct RequestClass {
-    /// Who called; `None` when nobody was let in.
-    pub(super) caller: Option<Arc<str>>,
     /// The model asked for.
     pub(super) model: Option<Arc<str>>,
-    /// The key and the fault of each attempt, in order.
-    pub(super) tries: SmallVec<[(KeyId, Option<Kind>); 1]>,
+    /// The fault of each attempt, in order.
+    pub(super) faults: SmallVec<[Option<Kind>; 2]>,
     pub(super) traits: ClassTraits,
 }
 
@@ -95,26 +92,15 @@ impl ClassTraits {
 impl RequestClass {
     /// The class of a transaction with these traits.
     pub(super) fn of(transaction: &Transaction, traits: ClassTraits) -> Self {
-        let tries = transaction.attempts.iter().map(|attempt| (attempt.key.clone(), attempt.fault));
-        Self {
-            caller: transaction.caller.clone(),
-            model: transaction.model.clone(),
-            tries: tries.collect(),
-            traits,
-        }
+        let faults = transaction.attempts.iter().map(|attempt| attempt.fault);
+        Self { model: transaction.model.clone(), faults: faults.collect(), traits }
     }
 
     /// Whether a transaction with these traits is of this class.
     pub(super) fn has(&self, transaction: &Transaction, traits: &ClassTraits) -> bool {
         self.traits == *traits
-            && self.caller == transaction.caller
             && self.model == transaction.model
-            && self.tries.len() == transaction.attempts.len()
-            && self
-                .tries
-                .iter()
-                .zip(&transaction.attempts)
-                .all(|((key, fault), attempt)| *key == attempt.key && *fault == attempt.fault)
+            && self.faults.iter().copied().eq(transaction.attempts.iter().map(|attempt| attempt.fault))
     }
 }
 

@@ -3,14 +3,16 @@
 
 use super::{
     AccountingRules, AccountingSettings, AccountingState,
-    account::{TakenTransactions, WorkerAccounts},
+    account::{CountedModel, TakenTransactions, WorkerAccounts},
+    groups::ClassGroup,
     recent::{RecentSnapshot, RecentTransactions},
-    sampling::{Sampler, observe},
+    sampling::{Sampler, counted, observe},
 };
 use crate::key_ring::KeyRing;
 use chrono::{DateTime, Utc};
 use gemini_balance_store::{BookOverview, JournalRow, Retention};
 use std::{
+    cmp::Reverse,
     collections::{HashSet, VecDeque},
     sync::Arc,
 };
@@ -55,13 +57,22 @@ pub(super) struct Counting {
     rows: u64,
 }
 
-/// A group among what was taken.
+/// A group among what was taken. What is greater is counted first: classes before callers and keys, whose models' names
+/// they find; and the class that began first before the others, since of models that are new the first come are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct TakenPlace {
-    /// When the first of it ended: of models that are new, the first come are told apart.
-    since: DateTime<Utc>,
+    kind: GroupKind,
+    since: Reverse<DateTime<Utc>>,
     taken: usize,
     group: usize,
+}
+
+/// What a group is told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum GroupKind {
+    Keys,
+    Caller,
+    Class,
 }
 
 impl Counting {
@@ -160,17 +171,20 @@ impl Counting {
         let mut parts = Vec::new();
         for mut taken in workers.take(&mut self.spare) {
             parts.push(std::mem::take(&mut taken.recent));
-            let (place, groups) = (self.taken.len(), taken.groups.groups());
-            let places = groups.iter().enumerate();
-            self.uncounted.extend(places.map(|(group, it)| TakenPlace {
-                since: it.since,
-                taken: place,
-                group,
-            }));
+            let groups = &taken.groups;
+            let whenever = Reverse(DateTime::UNIX_EPOCH);
+            let taken_at = self.taken.len();
+            let place = |kind, since| move |group| TakenPlace { kind, since, taken: taken_at, group };
+            self.uncounted.extend((0..groups.keys().len()).map(place(GroupKind::Keys, whenever)));
+            self.uncounted.extend((0..groups.callers().len()).map(place(GroupKind::Caller, whenever)));
+            let classes = groups.classes().iter().enumerate();
+            self.uncounted
+                .extend(classes.map(|(group, it)| place(GroupKind::Class, Reverse(it.since))(group)));
+            taken.models.resize(groups.classes().len(), None);
             self.taken.push(taken);
         }
         // Groups are large, and stay where they are.
-        self.uncounted.sort_unstable_by(|one, other| other.cmp(one));
+        self.uncounted.sort_unstable();
         for (taken, part) in self.taken.iter_mut().zip(self.recent.add(parts)) {
             taken.recent = part;
         }
@@ -188,17 +202,57 @@ impl Counting {
         }
         let detail = KeyDetail::of(ring.keys().len(), self.models.count());
         let day = self.days.date(now);
-        while let Some(place) = self.uncounted.pop() {
-            let group = &self.taken[place.taken].groups.groups()[place.group];
-            self.lost += group.requests();
-            let sample = self.sampler.sample(group, ring, &mut self.prices, day);
-            if let Some(last) = sample.tries.last() {
-                let requests = group.requests().try_into().unwrap_or(u32::MAX);
-                self.hour.add(&last.key, now.div_euclid(60), requests);
+        while let Some(TakenPlace { kind, taken, group, .. }) = self.uncounted.pop() {
+            let taken = &mut self.taken[taken];
+            let running = Arc::make_mut(&mut self.running);
+            match kind {
+                GroupKind::Class => {
+                    let ClassGroup { class, totals, times, .. } = &taken.groups.classes()[group];
+                    self.lost += totals.requests;
+                    let model = self.models.name(class.model.as_ref(), class.traits.proven);
+                    let counted = counted(class, totals, &mut self.prices, day);
+                    self.current.count_by_model(&model, &counted, class.faults.len(), times);
+                    let is_named = running.count_by_model(&model, &counted, times, &observe(class));
+                    if !is_named {
+                        running.drop_names_of(totals.requests);
+                    }
+                    taken.models[group] = Some(CountedModel { model, is_named });
+                    self.lost -= totals.requests;
+                }
+                GroupKind::Caller => {
+                    let group = &taken.groups.callers()[group];
+                    let class = &taken.groups.classes()[group.class as usize].class;
+                    let Some(of_class) = &taken.models[group.class as usize] else { continue };
+                    self.lost += group.totals.requests;
+                    let caller = self.sampler.caller(group.caller.as_ref(), ring);
+                    let counted = counted(class, &group.totals, &mut self.prices, day);
+                    self.current.count_by_caller(&caller, &of_class.model, &counted, class.faults.len());
+                    let is_named = running.count_by_caller(&caller, &counted, class.traits.limit);
+                    if of_class.is_named && !is_named {
+                        running.drop_names_of(group.totals.requests);
+                    }
+                    self.lost -= group.totals.requests;
+                }
+                GroupKind::Keys => {
+                    let group = &taken.groups.keys()[group];
+                    let class = &taken.groups.classes()[group.class as usize].class;
+                    let Some(of_class) = &taken.models[group.class as usize] else { continue };
+                    let requests = group.totals.requests;
+                    self.lost += requests;
+                    let tries = self.sampler.tries(&group.keys, ring);
+                    if let Some(last) = tries.last() {
+                        let requests = requests.try_into().unwrap_or(u32::MAX);
+                        self.hour.add(&last.key, now.div_euclid(60), requests);
+                    }
+                    let counted = counted(class, &group.totals, &mut self.prices, day);
+                    self.current.count_by_key(&tries, &of_class.model, &counted, detail);
+                    let is_named = running.count_by_key(&tries, &class.faults, requests);
+                    if of_class.is_named && !is_named {
+                        running.drop_names_of(requests);
+                    }
+                    self.lost -= requests;
+                }
             }
-            let model = self.current.count(&sample, &mut self.models, detail);
-            Arc::make_mut(&mut self.running).count(&sample, &observe(&group.class), &model);
-            self.lost -= group.requests();
         }
         self.empty_taken();
     }
@@ -206,6 +260,7 @@ impl Counting {
     fn empty_taken(&mut self) {
         for mut taken in self.taken.drain(..) {
             taken.groups.clear();
+            taken.models.clear();
             self.spare.push(taken);
         }
     }

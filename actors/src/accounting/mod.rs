@@ -378,14 +378,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_too_many_classes_is_lost_and_counted_as_that() {
+    fn what_is_of_too_many_groups_is_lost_and_counted_as_that() {
         actix_rt::System::new().block_on(async {
             let (accounts, arbiter) = start(PathBuf::new(), CallerNames::Tokens, &Arc::default());
             let workers = WorkerAccounts::new(AccountRules::default(), |_| 503);
             let account = workers.account();
             let asked =
                 |n: usize| Transaction { model: Some(format!("model-{n}").into()), ..transaction("alice") };
-            for n in 0..account::MOST_CLASSES + 5 {
+            for n in 0..account::MOST_GROUPS + 5 {
                 account.leave(&asked(n));
             }
             account.leave(&asked(0));
@@ -393,12 +393,12 @@ mod tests {
             let mut counting = Counting::new(&accounts.shared.settings);
             let ring = &accounts.shared.keys.ring();
             counting.count(&workers, 1, ring);
-            assert_eq!(counting.since_start().requests(), account::MOST_CLASSES as u64 + 1);
-            account.leave(&asked(account::MOST_CLASSES));
+            assert_eq!(counting.since_start().requests(), account::MOST_GROUPS as u64 + 1);
+            account.leave(&asked(account::MOST_GROUPS));
             counting.count(&workers, 2, ring);
             assert_eq!(
                 (workers.lost(), counting.since_start().requests()),
-                (5, account::MOST_CLASSES as u64 + 2)
+                (5, account::MOST_GROUPS as u64 + 2)
             );
             arbiter.stop();
         });

@@ -1,22 +1,20 @@
-//! What requests of one class count as: the names of their caller and keys, and what they cost. The accountant makes samples
-//! of what the workers have summed up.
+//! What requests of one class count as: the names of their callers and keys, and what they cost.
 
 use super::{
     CallerNames,
     class::{Charge, RequestClass, UseKind},
-    groups::RequestGroup,
 };
 use crate::key_ring::KeyRing;
 use chrono::NaiveDate;
 use foldhash::HashMap;
 use keypool::KeyId;
 use std::sync::{Arc, Weak};
-use usage::{Amounts, Billable, Cost, KeyUse, NONE, Observation, Prices, Sample};
+use usage::{Billable, Cost, Counted, KeyUse, NONE, Observation, Prices, Totals};
 
 /// The name under which callers on keys of the pool's count.
 const POOL: &str = "pool";
 
-/// Makes samples. Remembers the keys' names, so that they are shared, and their projects.
+/// Knows callers and keys by the names under which they count. Remembers these, so that they are shared, and the keys' projects.
 #[derive(Debug)]
 pub(super) struct Sampler {
     /// The set of keys that is known here.
@@ -49,31 +47,14 @@ impl Sampler {
         true
     }
 
-    /// Makes the sample of requests that ended on this day.
-    pub(super) fn sample(
-        &mut self,
-        group: &RequestGroup,
-        ring: &KeyRing,
-        prices: &mut Prices,
-        day: NaiveDate,
-    ) -> Sample {
-        let (class, mut amounts) = (&group.class, group.amounts());
-        let cost = cost(class, &amounts, prices, day);
-        if class.traits.charge == Charge::None {
-            amounts.billable = Billable::default();
-        }
-        Sample {
-            caller: match &class.caller {
-                Some(caller) => Arc::clone(self.pool_of(caller, ring).unwrap_or(caller)),
-                None => Arc::clone(&self.nobody),
-            },
-            model: class.model.clone(),
-            proven: class.traits.proven,
-            tries: class.tries.iter().map(|(key, _)| self.key_use(key, ring)).collect(),
-            outcome: class.traits.outcome,
-            cost,
-            amounts,
-        }
+    /// Returns the name under which a caller counts; `None` is whoever was not let in.
+    pub(super) fn caller(&self, caller: Option<&Arc<str>>, ring: &KeyRing) -> Arc<str> {
+        Arc::clone(caller.map_or(&self.nobody, |caller| self.pool_of(caller, ring).unwrap_or(caller)))
+    }
+
+    /// Returns the names under which tries on these keys count.
+    pub(super) fn tries(&mut self, keys: &[KeyId], ring: &KeyRing) -> Vec<KeyUse> {
+        keys.iter().map(|key| self.key_use(key, ring)).collect()
     }
 
     /// The name under which this caller counts, if it is a key of the pool's. Tokens may be made at any time.
@@ -100,32 +81,45 @@ impl Sampler {
     }
 }
 
-/// What the requests of a class cost together.
-fn cost(class: &RequestClass, amounts: &Amounts, prices: &mut Prices, day: NaiveDate) -> Cost {
+/// What requests of a class that ended on this day count as.
+pub(super) fn counted(class: &RequestClass, totals: &Totals, prices: &mut Prices, day: NaiveDate) -> Counted {
+    let cost = cost(class, totals, prices, day);
+    let mut totals = *totals;
+    if class.traits.charge == Charge::None {
+        totals.billable = Billable::default();
+    }
+    Counted { outcome: class.traits.outcome, cost, totals }
+}
+
+/// What they cost together.
+fn cost(class: &RequestClass, totals: &Totals, prices: &mut Prices, day: NaiveDate) -> Cost {
     let Charge::Tokens(processing) = class.traits.charge else { return Cost::Free };
-    let used = (class.traits.use_kind != UseKind::Unsaid).then_some(&amounts.billable);
+    let used = (class.traits.use_kind != UseKind::Unsaid).then_some(&totals.billable);
     match &class.model {
         _ if used.is_none() && !class.traits.proven => Cost::Free,
-        Some(model) => prices.cost(model, used, amounts.requests, processing, day),
+        Some(model) => prices.cost(model, used, totals.requests, processing, day),
         None => Cost::Unknown,
     }
 }
 
-/// What metrics tell of the requests of a class beside their sample.
+/// What metrics tell of the requests of a class beside what is counted.
 pub(super) fn observe(class: &RequestClass) -> Observation {
     let traits = &class.traits;
     Observation {
         operation: traits.operation,
         code: traits.code,
         streamed: traits.streamed,
-        faults: class.tries.iter().map(|(_, fault)| *fault).collect(),
+        faults: class.faults.to_vec(),
         limit: traits.limit,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::groups::RequestGroups, *};
+    use super::{
+        super::groups::{ClassGroup, RequestGroups},
+        *,
+    };
     use crate::{
         failure::Failure,
         secret::Secret,
@@ -154,22 +148,51 @@ mod tests {
         }
     }
 
-    fn sampled(transaction: &Transaction) -> Sample {
+    /// What one request counts as.
+    struct Sampled {
+        caller: Arc<str>,
+        tries: Vec<KeyUse>,
+        outcome: RequestOutcome,
+        cost: Cost,
+        billable: Billable,
+    }
+
+    fn sample(sampler: &mut Sampler, transaction: &Transaction, ring: &KeyRing) -> Sampled {
+        let groups = groups(transaction);
+        let class = &groups.classes()[0].class;
+        let mut prices = Prices::new(&[]).unwrap();
+        let mut counted = |totals| counted(class, totals, &mut prices, today());
+        let of_all = counted(&groups.classes()[0].totals);
+        assert_eq!(of_all, counted(&groups.callers()[0].totals));
+        assert_eq!(of_all, counted(&groups.keys()[0].totals));
+        let Counted { outcome, cost, totals } = of_all;
+        Sampled {
+            caller: sampler.caller(groups.callers()[0].caller.as_ref(), ring),
+            tries: sampler.tries(&groups.keys()[0].keys, ring),
+            outcome,
+            cost,
+            billable: totals.billable,
+        }
+    }
+
+    fn sampled(transaction: &Transaction) -> Sampled {
         let key = KeySpec { id: KeyId::from("one"), project: Some(Project::from("p")), weight: 1 };
         let ring = KeyRing::new(vec![(key, Secret::new("secret-of-a-key".to_owned()))]).unwrap();
-        let mut prices = Prices::new(&[]).unwrap();
-        let group = group(transaction);
-        Sampler::new(CallerNames::Tokens).sample(&group, &ring, &mut prices, today())
+        sample(&mut Sampler::new(CallerNames::Tokens), transaction, &ring)
     }
 
     fn today() -> NaiveDate {
         NaiveDate::from_ymd_opt(2026, 11, 27).unwrap()
     }
 
-    fn group(transaction: &Transaction) -> RequestGroup {
+    fn groups(transaction: &Transaction) -> RequestGroups {
         let mut groups = RequestGroups::default();
         assert!(groups.add(transaction, 1, &[200_000], |_| 504));
-        groups.groups()[0].clone()
+        groups
+    }
+
+    fn group(transaction: &Transaction) -> ClassGroup {
+        groups(transaction).classes()[0].clone()
     }
 
     fn post(path: &str) -> Transaction {
@@ -199,12 +222,8 @@ mod tests {
         ] {
             let ring = ring(keys);
             sampler.follow(&ring);
-            let sample = sampler.sample(
-                &group(&post("/v1beta/models/gemini-2.5-flash:generateContent")),
-                &ring,
-                &mut Prices::new(&[]).unwrap(),
-                today(),
-            );
+            let asked = post("/v1beta/models/gemini-2.5-flash:generateContent");
+            let sample = sample(&mut sampler, &asked, &ring);
             assert_eq!((&*sample.tries[0].key, &*sample.tries[0].project), ("one", one));
             assert_eq!(&*sample.caller, caller);
         }
@@ -230,7 +249,7 @@ mod tests {
             let read = transaction(http::Method::GET, path);
             let sample = sampled(&read);
             assert_eq!(
-                (sample.cost, sample.amounts.billable),
+                (sample.cost, sample.billable),
                 (Cost::Free, Billable::default()),
                 "{path} is read again"
             );
@@ -324,14 +343,14 @@ mod tests {
         let waited = group(&waited);
         let seen = observe(&waited.class);
         assert_eq!((seen.operation, seen.code, seen.streamed), ("generateContent", 504, true));
-        assert_eq!((waited.amounts().waits.sum(), waited.amounts().overheads.sum()), (ms(30), ms(2)));
+        assert_eq!((waited.times.waits.sum(), waited.times.overheads.sum()), (ms(30), ms(2)));
         assert_eq!(seen.faults, [Some(Kind::Overloaded), None]);
         let mut refused = post("/v1beta/models/m:generateContent");
         (refused.end, refused.attempts) = (End::Refused, Vec::new());
         refused.failure = Some(Failure::Denied(callers::Denial::Model));
         let refused = group(&refused);
         let seen = observe(&refused.class);
-        assert!(refused.amounts().waits.is_empty() && refused.amounts().overheads.is_empty());
+        assert!(refused.times.waits.is_empty() && refused.times.overheads.is_empty());
         assert_eq!((seen.limit, seen.code), (Some("model"), 504));
     }
 
@@ -367,24 +386,40 @@ mod tests {
         let key = KeySpec { id: KeyId::from("one"), project: Some(Project::from("p")), weight: 1 };
         let ring = KeyRing::new(vec![(key, Secret::new("secret-of-a-key".to_owned()))]).unwrap();
         let (mut sampler, mut prices) = (Sampler::new(CallerNames::Tokens), Prices::new(&[]).unwrap());
-        let mut sums = |groups: Vec<RequestGroup>| {
+        let mut sums = |all: Vec<RequestGroups>| {
             let mut sums = usage::Sums::new(0);
             let mut names = usage::ModelNames::new(9, []);
-            for group in groups {
-                let sample = sampler.sample(&group, &ring, &mut prices, today());
-                sums.count(&sample, &mut names, usage::KeyDetail::Models);
+            for groups in all {
+                let mut models = Vec::new();
+                for ClassGroup { class, totals, times, .. } in groups.classes() {
+                    let model = names.name(class.model.as_ref(), class.traits.proven);
+                    let counted = counted(class, totals, &mut prices, today());
+                    sums.count_by_model(&model, &counted, class.faults.len(), times);
+                    models.push((class, model));
+                }
+                for group in groups.callers() {
+                    let (class, model) = &models[group.class as usize];
+                    let counted = counted(class, &group.totals, &mut prices, today());
+                    let caller = sampler.caller(group.caller.as_ref(), &ring);
+                    sums.count_by_caller(&caller, model, &counted, class.faults.len());
+                }
+                for group in groups.keys() {
+                    let (class, model) = &models[group.class as usize];
+                    let counted = counted(class, &group.totals, &mut prices, today());
+                    let tries = sampler.tries(&group.keys, &ring);
+                    sums.count_by_key(&tries, model, &counted, usage::KeyDetail::Models);
+                }
             }
             sums
         };
         let thrice = || all.iter().cycle().take(3 * all.len());
-        let one_by_one = sums(thrice().map(group).collect());
+        let one_by_one = sums(thrice().map(groups).collect());
         let mut groups = RequestGroups::default();
         for transaction in thrice() {
             assert!(groups.add(transaction, 100, &[200_000], |_| 504));
         }
-        let together: Vec<_> = groups.groups().to_vec();
-        assert!(together.len() < all.len(), "some are alike: {}", together.len());
-        assert_eq!(sums(together), one_by_one);
+        assert!(groups.callers().len() < all.len(), "some are alike: {}", groups.callers().len());
+        assert_eq!(sums(vec![groups]), one_by_one);
         assert_eq!(one_by_one.requests(), 33);
     }
 }

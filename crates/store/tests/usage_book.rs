@@ -18,8 +18,8 @@ use gemini_balance_store::{
 };
 use tempfile::TempDir;
 use usage::{
-    Amounts, Billable, Column, Cost, KeyDetail, KeyUse, ModelNames, Query, QueryStep, RequestOutcome, Sample,
-    Sums,
+    Billable, Column, Cost, Counted, KeyDetail, KeyUse, ModelNames, Query, QueryStep, RequestOutcome, Sample,
+    Sums, Times, Totals,
 };
 
 const FILE: &str = "USAGE_TEST_FILE";
@@ -69,14 +69,17 @@ fn row(node: &str, seq: u64) -> JournalRow {
         model: Some(format!("model-{}", seq % 3).into()),
         proven: true,
         tries: vec![KeyUse { key: format!("key-{}", seq % 7).into(), project: "project".into() }],
-        outcome: RequestOutcome::Answered,
-        cost: Cost::Unknown,
-        amounts: Amounts {
-            billable: Billable { input: 100, ..Billable::default() },
-            bytes_in: 1,
-            bytes_out: 1,
-            ..Amounts::of_one(Duration::from_millis(seq), None)
+        counted: Counted {
+            outcome: RequestOutcome::Answered,
+            cost: Cost::Unknown,
+            totals: Totals {
+                billable: Billable { input: 100, ..Billable::default() },
+                bytes_in: 1,
+                bytes_out: 1,
+                ..Totals::of_one(Duration::from_millis(seq), None)
+            },
         },
+        times: Times::of_one(Duration::from_millis(seq), None),
     };
     sums.count(&sample, &mut ModelNames::new(10, []), KeyDetail::Models);
     JournalRow { node: node.to_owned(), seq, sums }
@@ -291,14 +294,17 @@ fn a_years_traffic_stays_within_the_bound_of_its_steps() {
                     key: format!("key-{}", n / CALLERS / MODELS).into(),
                     project: "project".into(),
                 }],
-                outcome: RequestOutcome::Answered,
-                cost: Cost::Free,
-                amounts: Amounts {
-                    billable: Billable::default(),
-                    bytes_in: 1,
-                    bytes_out: 1,
-                    ..Amounts::of_one(Duration::from_millis(n), None)
+                counted: Counted {
+                    outcome: RequestOutcome::Answered,
+                    cost: Cost::Free,
+                    totals: Totals {
+                        billable: Billable::default(),
+                        bytes_in: 1,
+                        bytes_out: 1,
+                        ..Totals::of_one(Duration::from_millis(n), None)
+                    },
                 },
+                times: Times::of_one(Duration::from_millis(n), None),
             };
             sums.count(&sample, &mut names, KeyDetail::Models);
         }

@@ -24,7 +24,7 @@ mod sample;
 mod spread;
 mod sums;
 
-pub use amounts::{Amounts, RequestAmounts, SmallAmounts};
+pub use amounts::{RequestAmounts, Times, Totals};
 pub use billable::{Billable, billable};
 pub use cell::{Cell, Counters, Spreads};
 pub use coding::BadCoding;
@@ -40,6 +40,6 @@ pub use running::{
     Buckets, CallerCounts, DurationLabels, FaultLabels, FirstEventLabels, Histogram, KeyLabels, MOST_KEYS,
     MOST_SERIES, ModelCounts, Observation, RequestLabels, RunningCounts, TokenCounts,
 };
-pub use sample::{KeyUse, RequestOutcome, Sample};
+pub use sample::{Counted, KeyUse, RequestOutcome, Sample};
 pub use spread::Spread;
 pub use sums::{KeyDetail, Sums};

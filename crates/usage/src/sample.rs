@@ -1,13 +1,13 @@
 //! Finished requests that count in the same places, in the words in which they are counted.
 
 use crate::{
-    amounts::Amounts,
+    amounts::{Times, Totals},
     billable::Billable,
     cell::{Cell, Counters},
     count::MOST,
     prices::Cost,
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// How a request ended. Each ended in exactly one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,31 +71,23 @@ pub struct KeyUse {
     pub project: Arc<str>,
 }
 
-/// Some finished requests, one or more. See the module.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// Who called; [`NONE`](crate::NONE) where nobody was let in.
-    pub caller: Arc<str>,
-    /// The model asked for.
-    pub model: Option<Arc<str>>,
-    /// Whether Google answered with success, which proves that there is such a model.
-    pub proven: bool,
-    /// Each try, in order. A request itself counts under the last one's key.
-    pub tries: Vec<KeyUse>,
-    /// How it ended.
+/// Some finished requests of one model that ended alike, as they count under any one set of labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// How they ended.
     pub outcome: RequestOutcome,
     /// What all of them cost together.
     pub cost: Cost,
     /// How many they are, and what of them adds up.
-    pub amounts: Amounts,
+    pub totals: Totals,
 }
 
-impl Sample {
-    /// What it counts, tries apart.
+impl Counted {
+    /// What they count, tries apart.
     pub(crate) fn cell(&self) -> Cell {
-        let amounts = &self.amounts;
-        let requests = amounts.requests.min(MOST);
-        let Billable { input, cached, output, thoughts, tool, .. } = amounts.billable;
+        let totals = &self.totals;
+        let requests = totals.requests.min(MOST);
+        let Billable { input, cached, output, thoughts, tool, .. } = totals.billable;
         let mut counters = Counters {
             requests,
             input_tokens: input.min(MOST),
@@ -103,10 +95,10 @@ impl Sample {
             output_tokens: output.min(MOST),
             thoughts_tokens: thoughts.min(MOST),
             tool_tokens: tool.min(MOST),
-            bytes_in: amounts.bytes_in.min(MOST),
-            bytes_out: amounts.bytes_out.min(MOST),
-            duration_us: micros(amounts.durations.sum()),
-            first_event_us: micros(amounts.first_events.sum()),
+            bytes_in: totals.bytes_in.min(MOST),
+            bytes_out: totals.bytes_out.min(MOST),
+            duration_us: totals.duration_us.min(MOST),
+            first_event_us: totals.first_event_us.min(MOST),
             ..Counters::default()
         };
         match self.cost {
@@ -127,8 +119,30 @@ impl Sample {
         *outcome = requests;
         Cell { counters, ..Cell::default() }
     }
+
+    /// The same, with so many tries each.
+    pub(crate) fn cell_with_tries(&self, tries: usize) -> Cell {
+        let mut cell = self.cell();
+        let (requests, tries) = (cell.counters.requests, tries as u64);
+        cell.counters.attempts = requests.saturating_mul(tries);
+        cell.counters.retries = requests.saturating_mul(tries.saturating_sub(1));
+        cell
+    }
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(MOST).min(MOST)
+/// Some finished requests of one caller that were tried on the same keys: all that is counted of them.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Who called; [`NONE`](crate::NONE) where nobody was let in.
+    pub caller: Arc<str>,
+    /// The model asked for.
+    pub model: Option<Arc<str>>,
+    /// Whether Google answered with success, which proves that there is such a model.
+    pub proven: bool,
+    /// Each try, in order. A request itself counts under the last one's key.
+    pub tries: Vec<KeyUse>,
+    /// How they ended, and what of them adds up.
+    pub counted: Counted,
+    /// How their times spread.
+    pub times: Times,
 }

@@ -1,10 +1,11 @@
 //! The sums of one second: in which cells a request counts.
 
 use crate::{
+    amounts::Times,
     cell::{Cell, Counters},
     labels::{Labels, NONE},
     model_names::ModelNames,
-    sample::{KeyUse, Sample},
+    sample::{Counted, KeyUse, Sample},
 };
 use foldhash::HashMap;
 use std::sync::Arc;
@@ -70,15 +71,24 @@ impl Sums {
             .sum()
     }
 
-    /// Counts the requests of a sample. Each under the key of its last try, since that one answered; each try itself counts under its own
-    /// key. The name under which their model counts is returned.
+    /// Counts all of a sample. The name under which its model counts is returned.
     pub fn count(&mut self, sample: &Sample, models: &mut ModelNames, detail: KeyDetail) -> Arc<str> {
         let model = models.name(sample.model.as_ref(), sample.proven);
-        let mut cell = sample.cell();
+        let (counted, tries) = (&sample.counted, sample.tries.len());
+        self.count_by_key(&sample.tries, &model, counted, detail);
+        self.count_by_caller(&sample.caller, &model, counted, tries);
+        self.count_by_model(&model, counted, tries, &sample.times);
+        model
+    }
+
+    /// Counts requests by their keys alone: each under the key of its last try, since that one answered; each try itself
+    /// counts under its own key.
+    pub fn count_by_key(&mut self, tries: &[KeyUse], model: &Arc<str>, counted: &Counted, detail: KeyDetail) {
+        let mut cell = counted.cell();
         let by_key = |at: &KeyUse| {
             let labels = Labels::key(Arc::clone(&at.key), Arc::clone(&at.project));
             match detail {
-                KeyDetail::Models => labels.and_model(Arc::clone(&model)),
+                KeyDetail::Models => labels.and_model(Arc::clone(model)),
                 KeyDetail::Alone => labels,
             }
         };
@@ -88,7 +98,7 @@ impl Sums {
             retries: if position > 0 { requests } else { 0 },
             ..Counters::default()
         };
-        if let Some((last, before)) = sample.tries.split_last() {
+        if let Some((last, before)) = tries.split_last() {
             for (position, at) in before.iter().enumerate() {
                 self.merge_cell(by_key(at), &Cell { counters: tried(position), ..Cell::default() });
             }
@@ -97,16 +107,21 @@ impl Sums {
         } else {
             self.merge_cell(by_key(&KeyUse { key: NONE.into(), project: NONE.into() }), &cell);
         }
-        let tries = sample.tries.len() as u64;
-        cell.counters.attempts = requests.saturating_mul(tries);
-        cell.counters.retries = requests.saturating_mul(tries.saturating_sub(1));
-        self.merge_cell(Labels::caller(Arc::clone(&sample.caller)).and_model(Arc::clone(&model)), &cell);
-        let of_model = self.cells.entry(Labels::model(Arc::clone(&model))).or_default();
-        of_model.merge(&cell);
+    }
+
+    /// Counts requests by their caller alone, with so many tries each.
+    pub fn count_by_caller(&mut self, caller: &Arc<str>, model: &Arc<str>, counted: &Counted, tries: usize) {
+        let labels = Labels::caller(Arc::clone(caller)).and_model(Arc::clone(model));
+        self.merge_cell(labels, &counted.cell_with_tries(tries));
+    }
+
+    /// Counts requests by their model alone, with so many tries each.
+    pub fn count_by_model(&mut self, model: &Arc<str>, counted: &Counted, tries: usize, times: &Times) {
+        let of_model = self.cells.entry(Labels::model(Arc::clone(model))).or_default();
+        of_model.merge(&counted.cell_with_tries(tries));
         let spreads = of_model.spreads.get_or_insert_default();
-        spreads.duration.add_all(&sample.amounts.durations);
-        spreads.first_event.add_all(&sample.amounts.first_events);
-        model
+        spreads.duration.add_all(&times.durations);
+        spreads.first_event.add_all(&times.first_events);
     }
 
     /// Adds another second's, or part of one. Its own second stays.

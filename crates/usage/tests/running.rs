@@ -3,8 +3,8 @@
 use gemini::fault::Kind;
 use std::{sync::Arc, time::Duration};
 use usage::{
-    Amounts, Billable, Buckets, Cost, Histogram, KeyUse, MOST_KEYS, MOST_SERIES, Money, Observation,
-    RequestOutcome, RunningCounts, Sample,
+    Billable, Buckets, Cost, Counted, Histogram, KeyUse, MOST_KEYS, MOST_SERIES, Money, Observation,
+    RequestOutcome, RunningCounts, Sample, Times, Totals,
 };
 
 fn sample(caller: &str, key: &str) -> Sample {
@@ -14,13 +14,18 @@ fn sample(caller: &str, key: &str) -> Sample {
         model: None,
         proven: true,
         tries: vec![try_on("first"), try_on(key)],
-        outcome: RequestOutcome::Answered,
-        cost: Cost::Known(Money::from_billionths(7)),
-        amounts: Amounts {
-            billable: Billable { input: 5, cached: 1, output: 2, thoughts: 3, tool: 4, prompt: 6 },
+        counted: Counted {
+            outcome: RequestOutcome::Answered,
+            cost: Cost::Known(Money::from_billionths(7)),
+            totals: Totals {
+                billable: Billable { input: 5, cached: 1, output: 2, thoughts: 3, tool: 4, prompt: 6 },
+                ..Totals::of_one(Duration::from_millis(300), Some(Duration::from_millis(200)))
+            },
+        },
+        times: Times {
             waits: Histogram::of(Buckets::WAITS, [Duration::from_millis(3)]),
             overheads: Histogram::of(Buckets::OVERHEADS, [Duration::from_micros(70)]),
-            ..Amounts::of_one(Duration::from_millis(300), Some(Duration::from_millis(200)))
+            ..Times::of_one(Duration::from_millis(300), Some(Duration::from_millis(200)))
         },
     }
 }
@@ -82,7 +87,7 @@ fn no_family_has_more_series_than_may_be_and_what_finds_no_room_is_counted() {
         seen.faults = vec![Some(kinds[at % 3]), Some(kinds[at / 3 % 3])];
         seen.limit = Some(["rpm", "tpm", "rpd"][at % 3]);
         let mut sample = sample(&format!("caller-{n}"), &format!("key-{n}"));
-        sample.outcome = RequestOutcome::ALL[at % RequestOutcome::ALL.len()];
+        sample.counted.outcome = RequestOutcome::ALL[at % RequestOutcome::ALL.len()];
         counts.count(&sample, &seen, &name(&format!("model-{}", n % 12_000)));
     }
     let histogram = |histograms: usize, series: usize| histograms * series;

@@ -5,9 +5,9 @@
 use proptest::prelude::*;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use usage::{
-    Amounts, Billable, Cell, Column, Cost, Counters, Days, Family, Folded, KeyDetail, KeyUse, Labels,
+    Billable, Cell, Column, Cost, Counted, Counters, Days, Family, Folded, KeyDetail, KeyUse, Labels,
     ModelNames, Money, OTHER, Query, QueryError, QueryStep, Report, RequestOutcome, Sample, StepSize, Sums,
-    fold,
+    Times, Totals, fold,
 };
 
 fn name(text: &str) -> Arc<str> {
@@ -26,14 +26,8 @@ prop_compose! {
             model: (model > 0).then(|| name(&format!("model-{model}"))),
             proven,
             tries: tries.into_iter().map(|key| KeyUse { key: name(&format!("key-{key}")), project: name(&format!("p-{}", key / 2)) }).collect(),
-            outcome: RequestOutcome::ALL[outcome],
-            cost,
-            amounts: Amounts {
-                billable: Billable { input: tokens[0], cached: tokens[1], output: tokens[2], thoughts: tokens[3], tool: tokens[4], prompt: 0 },
-                bytes_in: bytes,
-                bytes_out: bytes * 2,
-                ..Amounts::of_one(Duration::from_millis(duration), first.map(Duration::from_millis))
-            },
+            counted: Counted { outcome: RequestOutcome::ALL[outcome], cost, totals: Totals { billable: Billable { input: tokens[0], cached: tokens[1], output: tokens[2], thoughts: tokens[3], tool: tokens[4], prompt: 0 }, bytes_in: bytes, bytes_out: bytes * 2, ..Totals::of_one(Duration::from_millis(duration), first.map(Duration::from_millis)) } },
+            times: Times::of_one(Duration::from_millis(duration), first.map(Duration::from_millis)),
         }
     }
 }
@@ -91,7 +85,7 @@ proptest! {
         let whole = fold(&seconds(&history, detail), &days);
         let mut shuffled = history.clone();
         // Any order will do.
-        shuffled.sort_by_key(|(at, sample)| at.cast_unsigned().wrapping_mul(order | 1) ^ sample.amounts.bytes_in.rotate_left(7));
+        shuffled.sort_by_key(|(at, sample)| at.cast_unsigned().wrapping_mul(order | 1) ^ sample.counted.totals.bytes_in.rotate_left(7));
         let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(history.len())).collect();
         cuts.extend([0, history.len()]);
         cuts.sort_unstable();
@@ -182,9 +176,12 @@ fn sample(model: &str, proven: bool) -> Sample {
         model: Some(name(model)),
         proven,
         tries: vec![KeyUse { key: name("key"), project: name("p") }],
-        outcome: RequestOutcome::Answered,
-        cost: Cost::Free,
-        amounts: Amounts::of_one(Duration::from_millis(1), None),
+        counted: Counted {
+            outcome: RequestOutcome::Answered,
+            cost: Cost::Free,
+            totals: Totals::of_one(Duration::from_millis(1), None),
+        },
+        times: Times::of_one(Duration::from_millis(1), None),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{thread, time::Duration};
 
 use usage::{
-    Amounts, Billable, Column, Cost, Counters, Days, KeyDetail, KeyUse, ModelNames, Money, Query, QueryError,
-    QueryStep, ReportRow, RequestOutcome, Sample, StepSize, Sums,
+    Billable, Column, Cost, Counted, Counters, Days, KeyDetail, KeyUse, ModelNames, Money, Query, QueryError,
+    QueryStep, ReportRow, RequestOutcome, Sample, StepSize, Sums, Times, Totals,
 };
 
 use crate::{BookError, JournalRow, Retention, UsageBook};
@@ -54,14 +54,17 @@ fn sample(caller: &str, key: &str, model: &str) -> Sample {
         model: Some(model.into()),
         proven: true,
         tries: vec![KeyUse { key: key.into(), project: "project".into() }],
-        outcome: RequestOutcome::Answered,
-        cost: Cost::Known(Money::from_billionths(7)),
-        amounts: Amounts {
-            billable: Billable { input: 10, output: 5, ..Billable::default() },
-            bytes_in: 3,
-            bytes_out: 4,
-            ..Amounts::of_one(Duration::from_millis(20), Some(Duration::from_millis(10)))
+        counted: Counted {
+            outcome: RequestOutcome::Answered,
+            cost: Cost::Known(Money::from_billionths(7)),
+            totals: Totals {
+                billable: Billable { input: 10, output: 5, ..Billable::default() },
+                bytes_in: 3,
+                bytes_out: 4,
+                ..Totals::of_one(Duration::from_millis(20), Some(Duration::from_millis(10)))
+            },
         },
+        times: Times::of_one(Duration::from_millis(20), Some(Duration::from_millis(10))),
     }
 }
 

@@ -49,32 +49,7 @@ pub struct Histogram {
     sum: Duration,
 }
 
-/// Counts of some thousand durations at most, which a [`Histogram`] takes over: a third of its size. Its owner knows the
-/// buckets, and how many it has counted.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SmallHistogram {
-    counts: [u16; MOST_BUCKETS],
-    sum_ns: u64,
-}
-
-impl SmallHistogram {
-    /// Counts one more, of no more than 65,535.
-    pub(crate) fn count(&mut self, buckets: &Buckets, duration: Duration) {
-        self.counts[buckets.place_of(duration)] += 1;
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.sum_ns = self.sum_ns.saturating_add(nanos);
-    }
-}
-
 impl Histogram {
-    /// Adds the counts of a small one, of the same buckets.
-    pub(crate) fn take_over(&mut self, small: &SmallHistogram) {
-        for (mine, more) in self.counts.iter_mut().zip(small.counts) {
-            *mine += u64::from(more);
-        }
-        self.sum = self.sum.saturating_add(Duration::from_nanos(small.sum_ns));
-    }
-
     /// Of nothing yet.
     pub fn new(buckets: &'static Buckets) -> Self {
         const { assert!(Buckets::WAITS.bounds < MOST_BUCKETS && Buckets::OVERHEADS.bounds < MOST_BUCKETS) };

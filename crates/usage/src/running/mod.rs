@@ -6,15 +6,15 @@ mod bounded;
 mod histogram;
 mod labels;
 
-pub(crate) use histogram::SmallHistogram;
 pub use histogram::{Buckets, Histogram};
 pub use labels::{DurationLabels, FaultLabels, FirstEventLabels, KeyLabels, RequestLabels};
 
 use crate::{
+    amounts::Times,
     billable::Billable,
     money::Money,
     prices::Cost,
-    sample::{RequestOutcome, Sample},
+    sample::{Counted, KeyUse, RequestOutcome, Sample},
 };
 use bounded::{BoundedSeries, SeriesLabels};
 use gemini::fault::Kind;
@@ -162,68 +162,99 @@ impl RunningCounts {
         self.keys = per_key.then(|| self.keys.take().unwrap_or_default());
     }
 
-    /// Counts the requests of a sample under the name of their model in the sums.
+    /// Counts all of a sample under the name of its model in the sums.
     pub fn count(&mut self, sample: &Sample, seen: &Observation, model: &Arc<str>) {
+        let counted = &sample.counted;
+        let requests = counted.totals.requests;
+        let mut own = self.count_by_model(model, counted, &sample.times, seen);
+        own &= self.count_by_caller(&sample.caller, counted, seen.limit);
+        own &= self.count_by_key(&sample.tries, &seen.faults, requests);
+        if !own {
+            self.drop_names_of(requests);
+        }
+    }
+
+    /// So many requests count under `other` in some family.
+    pub fn drop_names_of(&mut self, requests: u64) {
+        self.dropped += requests;
+    }
+
+    /// Counts requests in the families that do not tell callers and keys apart; whether under their own names in all of them.
+    pub fn count_by_model(
+        &mut self,
+        model: &Arc<str>,
+        counted: &Counted,
+        times: &Times,
+        seen: &Observation,
+    ) -> bool {
         let mut own = true;
-        let amounts = &sample.amounts;
+        let requests = counted.totals.requests;
         let labels = RequestLabels {
             operation: seen.operation,
             model: Arc::clone(model),
-            outcome: sample.outcome,
+            outcome: counted.outcome,
             code: seen.code,
         };
-        own &= add(&mut self.requests, labels, amounts.requests);
+        own &= add(&mut self.requests, labels, requests);
         let labels = DurationLabels { operation: seen.operation, model: Arc::clone(model) };
-        own &= time(&mut self.durations, labels, Buckets::TIMES, &amounts.durations);
-        if !amounts.first_events.is_empty() {
+        own &= time(&mut self.durations, labels, Buckets::TIMES, &times.durations);
+        if !times.first_events.is_empty() {
             let labels = FirstEventLabels { model: Arc::clone(model), streamed: seen.streamed };
-            own &= time(&mut self.first_events, labels, Buckets::TIMES, &amounts.first_events);
+            own &= time(&mut self.first_events, labels, Buckets::TIMES, &times.first_events);
         }
-        if !amounts.waits.is_empty() {
-            own &= time(&mut self.waits, Arc::clone(model), Buckets::WAITS, &amounts.waits);
+        if !times.waits.is_empty() {
+            own &= time(&mut self.waits, Arc::clone(model), Buckets::WAITS, &times.waits);
         }
-        self.overheads.merge(&amounts.overheads);
-        own &= self.count_tries(sample, seen, model);
-        own &= self.count_use(sample, seen, model);
-        self.dropped += if own { 0 } else { amounts.requests };
-    }
-
-    fn count_tries(&mut self, sample: &Sample, seen: &Observation, model: &Arc<str>) -> bool {
-        let requests = sample.amounts.requests;
-        let mut own = true;
+        self.overheads.merge(&times.overheads);
         let mut before = None;
-        for (position, (at, &fault)) in sample.tries.iter().zip(&seen.faults).enumerate() {
+        for (position, &fault) in seen.faults.iter().enumerate() {
             own &= add(&mut self.attempts, FaultLabels { model: Arc::clone(model), fault }, requests);
             if position > 0 {
                 let labels = FaultLabels { model: Arc::clone(model), fault: before };
                 own &= add(&mut self.retries, labels, requests);
             }
             before = fault;
-            if let Some(keys) = &mut self.keys {
-                let (key, project) = (Arc::clone(&at.key), Arc::clone(&at.project));
-                own &= keys.count(KeyLabels { key, project, fault }, requests);
-            }
+        }
+        let (of_model, is_own) = self.models.place(Arc::clone(model), ModelCounts::default);
+        of_model.tokens.count(&counted.totals.billable);
+        match counted.cost {
+            Cost::Free => {}
+            Cost::Known(money) => of_model.cost = of_model.cost.plus(money),
+            Cost::Unknown => of_model.unpriced += requests,
+        }
+        own & is_own
+    }
+
+    /// Counts requests in the families that tell callers apart; whether under its own name. `limit`: the one of its own that
+    /// refused them.
+    pub fn count_by_caller(
+        &mut self,
+        caller: &Arc<str>,
+        counted: &Counted,
+        limit: Option<&'static str>,
+    ) -> bool {
+        let (caller, own) = self.callers.place(Arc::clone(caller), CallerCounts::default);
+        let requests = counted.totals.requests;
+        if let Some(at) = RequestOutcome::ALL.iter().position(|outcome| *outcome == counted.outcome) {
+            caller.outcomes[at] += requests;
+        }
+        caller.tokens.count(&counted.totals.billable);
+        if let Some(limit) = limit {
+            *caller.refusals.entry(limit).or_default() += requests;
         }
         own
     }
 
-    fn count_use(&mut self, sample: &Sample, seen: &Observation, model: &Arc<str>) -> bool {
-        let (of_model, own_model) = self.models.place(Arc::clone(model), ModelCounts::default);
-        of_model.tokens.count(&sample.amounts.billable);
-        match sample.cost {
-            Cost::Free => {}
-            Cost::Known(money) => of_model.cost = of_model.cost.plus(money),
-            Cost::Unknown => of_model.unpriced += sample.amounts.requests,
+    /// Counts so many requests in the family that tells keys apart, if it is wanted; whether under the names of all of them.
+    /// `faults`: of each try.
+    pub fn count_by_key(&mut self, tries: &[KeyUse], faults: &[Option<Kind>], requests: u64) -> bool {
+        let Some(keys) = &mut self.keys else { return true };
+        let mut own = true;
+        for (at, &fault) in tries.iter().zip(faults) {
+            let (key, project) = (Arc::clone(&at.key), Arc::clone(&at.project));
+            own &= keys.count(KeyLabels { key, project, fault }, requests);
         }
-        let (caller, own_caller) = self.callers.place(Arc::clone(&sample.caller), CallerCounts::default);
-        if let Some(at) = RequestOutcome::ALL.iter().position(|outcome| *outcome == sample.outcome) {
-            caller.outcomes[at] += sample.amounts.requests;
-        }
-        caller.tokens.count(&sample.amounts.billable);
-        if let Some(limit) = seen.limit {
-            *caller.refusals.entry(limit).or_default() += sample.amounts.requests;
-        }
-        own_model && own_caller
+        own
     }
 
     /// Returns how many requests each set of labels has.
