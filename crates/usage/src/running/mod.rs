@@ -307,7 +307,8 @@ impl RunningCounts {
         self.keys.as_ref().map(|keys| keys.series.iter())
     }
 
-    /// Requests that count under `other` in some family, for there was no room.
+    /// Requests that count under `other` in some family, for there was no room; twice, where whoever counts them knows callers and
+    /// keys apart only.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
