@@ -12,8 +12,19 @@ pub(super) struct JsonText<'a>(pub(super) &'a str);
 
 impl fmt::Display for JsonText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_to(f)
+    }
+}
+
+impl JsonText<'_> {
+    /// Writes it where a line is put together: most texts hold nothing odd, and are one piece.
+    pub(super) fn write_to(&self, f: &mut impl fmt::Write) -> fmt::Result {
         f.write_char('"')?;
         let mut rest = self.0;
+        if rest.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+            f.write_str(rest)?;
+            return f.write_char('"');
+        }
         while let Some(at) = rest.find(|sign: char| matches!(sign, '"' | '\\') || acts_on_a_terminal(sign)) {
             f.write_str(&rest[..at])?;
             let odd = rest[at..].chars().next().unwrap_or_default();

@@ -4,7 +4,13 @@
 use super::line::{JsonText, timestamp_of};
 use gemini_balance_actors::transaction::{Attempt, Delay, DelayCause, Transaction};
 use keypool::{Choice, PassedOver};
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
+
+/// What a line of one attempt takes, with room for its names.
+const USUAL_BYTES: usize = 640;
 
 /// What the client was told where the gateway answered itself: the status, and the message.
 pub type Told<'a> = (u16, std::borrow::Cow<'a, str>);
@@ -18,174 +24,202 @@ struct Line<'a>(&'a Transaction, Option<Told<'a>>);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Put together in memory and passed on in one piece: a line has some seventy parts, and a request has a line.
+        let mut line = String::with_capacity(USUAL_BYTES);
+        self.write_to(&mut line)?;
+        f.write_str(&line)
+    }
+}
+
+impl Line<'_> {
+    fn write_to(&self, line: &mut String) -> fmt::Result {
         let Self(t, told) = self;
-        write!(f, r#"{{"time":"{}","id":"{}","caller":"#, timestamp_of(t.ended), t.id)?;
-        text_or_null(f, t.caller.as_deref())?;
+        write!(line, r#"{{"time":"{}","id":""#, timestamp_of(t.ended))?;
+        line.push_str(&t.id);
+        text_or_null(line, r#"","caller":"#, t.caller.as_deref())?;
         let dialect = match t.dialect {
             gemini::path::Dialect::Gemini => "gemini",
             gemini::path::Dialect::OpenAi => "openai",
         };
         let translated = t.detail.as_ref().and_then(|detail| detail.translated.as_deref());
-        let dialect = translated.map_or(dialect, |translated| translated.format);
-        write!(f, r#","dialect":"{dialect}","method":"{}""#, t.method)?;
+        word(line, r#","dialect":"#, translated.map_or(dialect, |translated| translated.format));
+        word(line, r#","method":"#, t.method.as_str());
         // Of what was refused before it was read no model is known.
         if let Some(translated) = translated.filter(|translated| !translated.asked_model.is_empty()) {
-            write!(f, r#","asked_model":{}"#, JsonText(&translated.asked_model))?;
+            text(line, r#","asked_model":"#, &translated.asked_model)?;
         }
         if let Some(verb) = &t.verb {
-            write!(f, r#","verb":{}"#, JsonText(verb.as_str()))?;
+            text(line, r#","verb":"#, verb.as_str())?;
         }
         if t.streamed {
-            f.write_str(r#","streamed":true"#)?;
+            line.push_str(r#","streamed":true"#);
         }
-        write!(f, r#","path":{},"model":"#, JsonText(&t.path))?;
-        text_or_null(f, t.model.as_deref())?;
-        f.write_str(r#","attempts":["#)?;
+        text(line, r#","path":"#, &t.path)?;
+        text_or_null(line, r#","model":"#, t.model.as_deref())?;
+        line.push_str(r#","attempts":["#);
         for (position, attempt) in t.attempts.iter().enumerate() {
             if position > 0 {
-                f.write_char(',')?;
+                line.push(',');
             }
-            write_attempt(f, attempt)?;
+            write_attempt(line, attempt)?;
         }
-        let status = told.as_ref().map_or(t.status, |(status, _)| *status);
-        write!(f, r#"],"status":{status},"end":"{}""#, t.end.as_str())?;
+        number(line, r#"],"status":"#, told.as_ref().map_or(t.status, |(status, _)| *status));
+        word(line, r#","end":"#, t.end.as_str());
         if let Some(refuser) = t.refuser() {
-            write!(f, r#","refused_by":"{}""#, refuser.as_str())?;
+            word(line, r#","refused_by":"#, refuser.as_str());
             if let Some(limit) = refuser.limit() {
-                write!(f, r#","limit":"{limit}""#)?;
+                write!(line, r#","limit":"{limit}""#)?;
             }
         }
         if let Some(first_byte) = t.first_byte {
-            write!(f, r#","first_byte_ms":{}"#, Millis(first_byte))?;
+            milliseconds(line, r#","first_byte_ms":"#, first_byte);
         }
-        write!(
-            f,
-            r#","total_ms":{},"queued_ms":{},"bytes_in":{},"bytes_out":{}"#,
-            Millis(t.total),
-            Millis(t.queued),
-            t.bytes_in,
-            t.bytes_out
-        )?;
+        milliseconds(line, r#","total_ms":"#, t.total);
+        milliseconds(line, r#","queued_ms":"#, t.queued);
+        number(line, r#","bytes_in":"#, t.bytes_in);
+        number(line, r#","bytes_out":"#, t.bytes_out);
         if let Some(usage) = &t.usage {
-            f.write_str(r#","usage":{"#)?;
+            line.push_str(r#","usage":{"#);
             let counts = [
-                ("prompt", usage.prompt_tokens),
-                ("output", usage.output_tokens),
-                ("thoughts", usage.thoughts_tokens),
-                ("cached", usage.cached_tokens),
-                ("total", usage.total_tokens),
+                (r#""prompt":"#, usage.prompt_tokens),
+                (r#""output":"#, usage.output_tokens),
+                (r#""thoughts":"#, usage.thoughts_tokens),
+                (r#""cached":"#, usage.cached_tokens),
+                (r#""total":"#, usage.total_tokens),
             ];
             let mut comma = "";
             for (name, count) in counts {
                 if let Some(count) = count {
-                    write!(f, r#"{comma}"{name}":{count}"#)?;
+                    line.push_str(comma);
+                    number(line, name, count);
                     comma = ",";
                 }
             }
-            f.write_char('}')?;
+            line.push('}');
         }
         if let Some(detail) = &t.detail {
             if let Some(name) = &detail.bound_to {
-                write!(f, r#","bound_to":{}"#, JsonText(name))?;
+                text(line, r#","bound_to":"#, name)?;
             }
             if !detail.delays.is_empty() {
-                f.write_str(r#","delays":["#)?;
+                line.write_str(r#","delays":["#)?;
                 for (position, delay) in detail.delays.iter().enumerate() {
                     if position > 0 {
-                        f.write_char(',')?;
+                        line.write_char(',')?;
                     }
-                    write_delay(f, delay)?;
+                    write_delay(line, delay)?;
                 }
-                f.write_char(']')?;
+                line.write_char(']')?;
             }
         }
         let at_the_door = || t.detail.as_ref()?.told.as_deref();
         if let Some(told) = told.as_ref().map(|(_, told)| &**told).or_else(at_the_door) {
-            write!(f, r#","told":{}"#, JsonText(told))?;
+            text(line, r#","told":"#, told)?;
         }
-        f.write_char('}')
+        line.write_char('}')
     }
 }
 
-fn text_or_null(f: &mut fmt::Formatter<'_>, text: Option<&str>) -> fmt::Result {
+/// Each of these writes a member: its name, as it is written with what stands before it, and its value.
+fn text(line: &mut String, name: &str, text: &str) -> fmt::Result {
+    line.push_str(name);
+    JsonText(text).write_to(line)
+}
+
+fn text_or_null(line: &mut String, name: &str, text: Option<&str>) -> fmt::Result {
+    line.push_str(name);
     match text {
-        Some(text) => write!(f, "{}", JsonText(text)),
-        None => f.write_str("null"),
+        Some(text) => JsonText(text).write_to(line),
+        None => line.write_str("null"),
     }
 }
 
-fn write_attempt(f: &mut fmt::Formatter<'_>, attempt: &Attempt) -> fmt::Result {
-    write!(f, r#"{{"key":{}"#, JsonText(attempt.key.as_str()))?;
-    if let Some(project) = &attempt.project {
-        write!(f, r#","project":{}"#, JsonText(project.as_str()))?;
+/// One of the gateway's own words, in which nothing is to be escaped.
+fn word(line: &mut String, name: &str, word: &str) {
+    for part in [name, "\"", word, "\""] {
+        line.push_str(part);
     }
-    if attempt.choice != Choice::Turn {
-        write!(f, r#","chosen":"{}""#, attempt.choice.as_str())?;
-    }
-    if attempt.is_probe {
-        f.write_str(r#","probe":true"#)?;
-    }
-    let (start, status) = (Millis(attempt.start), attempt.status.unwrap_or(0));
-    write!(f, r#","start_ms":{start},"status":{status}"#)?;
-    if let Some(fault) = attempt.fault {
-        write!(f, r#","fault":"{fault:?}""#)?;
-    }
-    write!(f, r#","ms":{}"#, Millis(attempt.took))?;
-    if let Some(detail) = &attempt.detail {
-        if let Some(words) = &detail.words {
-            write!(f, r#","words":{}"#, JsonText(words))?;
-        }
-        if let Some(passed_over) = &detail.passed_over {
-            write_passed_over(f, passed_over)?;
-        }
-    }
-    f.write_char('}')
 }
 
-fn write_delay(f: &mut fmt::Formatter<'_>, delay: &Delay) -> fmt::Result {
-    write!(f, r#"{{"start_ms":{},"ms":{}"#, Millis(delay.start), Millis(delay.took))?;
-    match &delay.cause {
-        DelayCause::NoKey(passed_over) => {
-            f.write_str(r#","cause":"no_key""#)?;
-            if let Some(passed_over) = passed_over {
-                write_passed_over(f, passed_over)?;
-            }
-        }
-        DelayCause::AfterFault(kind) => write!(f, r#","cause":"pause","after":"{kind:?}""#)?,
-    }
-    if let Some(refusal) = &delay.refusal {
-        write!(f, r#","refusal":{}"#, JsonText(&refusal.to_string()))?;
-    }
-    f.write_char('}')
-}
-
-fn write_passed_over(f: &mut fmt::Formatter<'_>, passed_over: &PassedOver) -> fmt::Result {
-    f.write_str(r#","passed_over":["#)?;
-    for (position, group) in passed_over.groups.iter().enumerate() {
-        let comma = if position > 0 { "," } else { "" };
-        write!(f, r#"{comma}{{"why":"{}","keys":{}"#, group.obstacle, group.keys)?;
-        write!(f, r#","key":{}"#, JsonText(group.first.as_str()))?;
-        if let Some(reason) = group.reason {
-            write!(f, r#","reason":{}"#, JsonText(&reason.to_string()))?;
-        }
-        if let Some(back_in) = group.back_in {
-            write!(f, r#","back_in_ms":{}"#, back_in.as_millis())?;
-        }
-        f.write_char('}')?;
-    }
-    f.write_char(']')?;
-    if passed_over.more > 0 {
-        write!(f, r#","passed_over_more":{}"#, passed_over.more)?;
-    }
-    Ok(())
+fn number(line: &mut String, name: &str, number: impl itoa::Integer) {
+    line.push_str(name);
+    line.push_str(itoa::Buffer::new().format(number));
 }
 
 /// Milliseconds with three decimals.
-struct Millis(std::time::Duration);
+fn milliseconds(line: &mut String, name: &str, time: Duration) {
+    let micros = time.as_micros();
+    number(line, name, u64::try_from(micros / 1000).unwrap_or(u64::MAX));
+    // A leading digit keeps the zeros behind it, and is cut off.
+    let mut decimals = itoa::Buffer::new();
+    line.push('.');
+    line.push_str(&decimals.format(1000 + micros % 1000)[1..]);
+}
 
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.as_micros();
-        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
+fn write_attempt(line: &mut String, attempt: &Attempt) -> fmt::Result {
+    text(line, r#"{"key":"#, attempt.key.as_str())?;
+    if let Some(project) = &attempt.project {
+        text(line, r#","project":"#, project.as_str())?;
     }
+    if attempt.choice != Choice::Turn {
+        word(line, r#","chosen":"#, attempt.choice.as_str());
+    }
+    if attempt.is_probe {
+        line.push_str(r#","probe":true"#);
+    }
+    milliseconds(line, r#","start_ms":"#, attempt.start);
+    number(line, r#","status":"#, attempt.status.unwrap_or(0));
+    if let Some(fault) = attempt.fault {
+        write!(line, r#","fault":"{fault:?}""#)?;
+    }
+    milliseconds(line, r#","ms":"#, attempt.took);
+    if let Some(detail) = &attempt.detail {
+        if let Some(words) = &detail.words {
+            text(line, r#","words":"#, words)?;
+        }
+        if let Some(passed_over) = &detail.passed_over {
+            write_passed_over(line, passed_over)?;
+        }
+    }
+    line.push('}');
+    Ok(())
+}
+
+fn write_delay(line: &mut String, delay: &Delay) -> fmt::Result {
+    milliseconds(line, r#"{"start_ms":"#, delay.start);
+    milliseconds(line, r#","ms":"#, delay.took);
+    match &delay.cause {
+        DelayCause::NoKey(passed_over) => {
+            line.write_str(r#","cause":"no_key""#)?;
+            if let Some(passed_over) = passed_over {
+                write_passed_over(line, passed_over)?;
+            }
+        }
+        DelayCause::AfterFault(kind) => write!(line, r#","cause":"pause","after":"{kind:?}""#)?,
+    }
+    if let Some(refusal) = &delay.refusal {
+        text(line, r#","refusal":"#, &refusal.to_string())?;
+    }
+    line.write_char('}')
+}
+
+fn write_passed_over(line: &mut String, passed_over: &PassedOver) -> fmt::Result {
+    line.write_str(r#","passed_over":["#)?;
+    for (position, group) in passed_over.groups.iter().enumerate() {
+        let comma = if position > 0 { "," } else { "" };
+        write!(line, r#"{comma}{{"why":"{}","keys":{}"#, group.obstacle, group.keys)?;
+        text(line, r#","key":"#, group.first.as_str())?;
+        if let Some(reason) = group.reason {
+            text(line, r#","reason":"#, &reason.to_string())?;
+        }
+        if let Some(back_in) = group.back_in {
+            write!(line, r#","back_in_ms":{}"#, back_in.as_millis())?;
+        }
+        line.write_char('}')?;
+    }
+    line.write_char(']')?;
+    if passed_over.more > 0 {
+        write!(line, r#","passed_over_more":{}"#, passed_over.more)?;
+    }
+    Ok(())
 }
