@@ -49,6 +49,8 @@ pub struct JournalRow {
 /// What is known of a book as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BookOverview {
+    /// What tells this book from all others, for good: sixteen digits.
+    pub id: String,
     /// How days begin.
     pub days: Days,
     /// How many rows there are, the journal's aside.

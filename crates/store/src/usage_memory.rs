@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,12 +21,26 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct UsageMemory(Arc<Mutex<Inner>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    id: String,
     days: Days,
     journal: BTreeMap<(String, u64), Sums>,
     folded: HashMap<String, u64>,
     cells: BTreeMap<(StepSize, i64, Family, Labels), Cell>,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            // Random enough: each is seeded by the system.
+            id: format!("{:016x}", RandomState::new().build_hasher().finish()),
+            days: Days::default(),
+            journal: BTreeMap::new(),
+            folded: HashMap::new(),
+            cells: BTreeMap::new(),
+        }
+    }
 }
 
 impl UsageMemory {
@@ -90,7 +105,7 @@ impl UsageBook for UsageMemory {
             .collect();
         models.sort_unstable();
         models.dedup();
-        Ok(BookOverview { days: inner.days, rows: inner.cells.len() as u64, models })
+        Ok(BookOverview { id: inner.id.clone(), days: inner.days, rows: inner.cells.len() as u64, models })
     }
 
     fn set_days(&mut self, days: &Days, now: i64) -> Result<Days, StoreError> {

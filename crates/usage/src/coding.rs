@@ -101,16 +101,7 @@ impl Sums {
         let mut cells: Vec<_> = self.cells().iter().collect();
         cells.sort_unstable_by_key(|(labels, _)| *labels);
         for (labels, cell) in cells {
-            let parts = [&labels.caller, &labels.key, &labels.project, &labels.model];
-            let told = parts
-                .iter()
-                .enumerate()
-                .fold(0_u8, |told, (at, part)| told | (u8::from(part.is_some()) << at));
-            bytes.push(told);
-            for part in parts.into_iter().flatten() {
-                varint(&mut bytes, part.len() as u64);
-                bytes.extend_from_slice(part.as_bytes());
-            }
+            labels.write(&mut bytes);
             cell.write(&mut bytes);
         }
         bytes
@@ -126,20 +117,52 @@ impl Sums {
         let count = number(&mut rest)?;
         let mut cells = HashMap::default();
         for _ in 0..count {
-            let told = byte(&mut rest)?;
-            let mut parts: [Option<Arc<str>>; 4] = Default::default();
-            for (position, part) in parts.iter_mut().enumerate() {
-                if told & (1 << position) != 0 {
-                    let length = usize::try_from(number(&mut rest)?).map_err(|_| BadCoding)?;
-                    let (text, behind) = rest.split_at_checked(length).ok_or(BadCoding)?;
-                    *part = Some(str::from_utf8(text).map_err(|_| BadCoding)?.into());
-                    rest = behind;
-                }
-            }
-            let [caller, key, project, model] = parts;
-            cells.insert(Labels { caller, key, project, model }, Cell::read(&mut rest)?);
+            let labels = Labels::read(&mut rest)?;
+            cells.insert(labels, Cell::read(&mut rest)?);
         }
         if rest.is_empty() { Ok(Self::from_cells(at, cells)) } else { Err(BadCoding) }
+    }
+}
+
+impl Labels {
+    /// As bytes: the same labels are the same bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(48);
+        self.write(&mut bytes);
+        bytes
+    }
+
+    /// From bytes of which it takes all.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadCoding> {
+        let mut rest = bytes;
+        let labels = Self::read(&mut rest)?;
+        if rest.is_empty() { Ok(labels) } else { Err(BadCoding) }
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        let parts = [&self.caller, &self.key, &self.project, &self.model];
+        let told =
+            parts.iter().enumerate().fold(0_u8, |told, (at, part)| told | (u8::from(part.is_some()) << at));
+        bytes.push(told);
+        for part in parts.into_iter().flatten() {
+            varint(bytes, part.len() as u64);
+            bytes.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    fn read(bytes: &mut &[u8]) -> Result<Self, BadCoding> {
+        let told = byte(bytes)?;
+        let mut parts: [Option<Arc<str>>; 4] = Default::default();
+        for (position, part) in parts.iter_mut().enumerate() {
+            if told & (1 << position) != 0 {
+                let length = usize::try_from(number(bytes)?).map_err(|_| BadCoding)?;
+                let (text, behind) = bytes.split_at_checked(length).ok_or(BadCoding)?;
+                *part = Some(str::from_utf8(text).map_err(|_| BadCoding)?.into());
+                *bytes = behind;
+            }
+        }
+        let [caller, key, project, model] = parts;
+        Ok(Self { caller, key, project, model })
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod amounts;
 mod billable;
+mod breakdown;
 mod cell;
 mod coding;
 mod count;
@@ -26,6 +27,7 @@ mod sums;
 
 pub use amounts::{RequestAmounts, Times, Totals};
 pub use billable::{Billable, billable};
+pub use breakdown::Breakdown;
 pub use cell::{Cell, Counters, Spreads};
 pub use coding::BadCoding;
 pub use days::{BadZone, Days, StepSize};

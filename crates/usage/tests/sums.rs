@@ -5,9 +5,9 @@
 use proptest::prelude::*;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use usage::{
-    Billable, Cell, Column, Cost, Counted, Counters, Days, Family, Folded, KeyDetail, KeyUse, Labels,
-    ModelNames, Money, OTHER, Query, QueryError, QueryStep, Report, RequestOutcome, Sample, StepSize, Sums,
-    Times, Totals, fold,
+    Billable, Breakdown, Cell, Column, Cost, Counted, Counters, Days, Family, Folded, KeyDetail, KeyUse,
+    Labels, ModelNames, Money, OTHER, Query, QueryError, QueryStep, Report, RequestOutcome, Sample, StepSize,
+    Sums, Times, Totals, fold,
 };
 
 fn name(text: &str) -> Arc<str> {
@@ -125,7 +125,12 @@ proptest! {
     fn what_is_written_down_is_read_again(history in histories(), detail in details()) {
         for sums in seconds(&history, detail) {
             prop_assert_eq!(&Sums::decode(&sums.encode()).unwrap(), &sums);
-            for cell in sums.cells().values() {
+            for (labels, cell) in sums.cells() {
+                let bytes = labels.encode();
+                prop_assert_eq!(&Labels::decode(&bytes).unwrap(), labels);
+                for end in 0..bytes.len() {
+                    prop_assert!(Labels::decode(&bytes[..end]).is_err());
+                }
                 let bytes = cell.encode();
                 prop_assert_eq!(&Cell::decode(&bytes).unwrap(), cell);
                 for end in 0..bytes.len() {
@@ -138,11 +143,41 @@ proptest! {
     #[test]
     fn no_bytes_make_reading_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = Cell::decode(&bytes);
+        let _ = Labels::decode(&bytes);
         let _ = Sums::decode(&bytes);
         let mut begun = vec![1];
         begun.extend(bytes);
         let _ = Cell::decode(&begun);
         let _ = Sums::decode(&begun);
+    }
+
+    #[test]
+    fn a_question_is_answered_by_the_rows_of_its_breakdown_as_by_the_sums_themselves(
+        history in histories(), detail in details(),
+        by in proptest::sample::subsequence(vec![Column::Caller, Column::Key, Column::Project, Column::Model], 0..=4),
+        step in prop_oneof![Just(QueryStep::Hour), Just(QueryStep::Day), Just(QueryStep::Month), Just(QueryStep::All)],
+        long: bool, filter in proptest::option::of(Just((Column::Model, "model-1".to_owned()))),
+    ) {
+        let days = Days::of("America/New_York").unwrap();
+        let from = if long { 1_793_000_000 } else { 1_793_484_000 };
+        let filter = filter.into_iter().collect();
+        let query = Query { from, to: 1_793_500_000, step, by, filter, most_rows: Query::MOST_ROWS };
+        let Ok(breakdown) = Breakdown::of(&query) else {
+            prop_assert_eq!(query.families(), Err(QueryError::CallerAndKey));
+            return Ok(());
+        };
+        let sums = seconds(&history, detail);
+        let mut expected = Report::new(query.clone(), days).unwrap();
+        expected.add_unfolded(&sums);
+        let step = if query.stored_step() == StepSize::Hour { QueryStep::Hour } else { QueryStep::Day };
+        let told = Query { step, by: breakdown.columns(), filter: Vec::new(), ..query.clone() };
+        let mut table = Report::new(told, days).unwrap();
+        table.add_unfolded(&sums);
+        let mut found = Report::new(query, days).unwrap();
+        for row in table.rows() {
+            found.add(row.from, &breakdown.labels(&row.labels).unwrap(), &row.cell);
+        }
+        prop_assert_eq!(found.rows(), expected.rows());
     }
 
     #[test]

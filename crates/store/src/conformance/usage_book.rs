@@ -20,8 +20,9 @@ pub trait BookPlace {
 
 /// Holds an implementation against every rule for a usage book.
 pub fn usage_book<P: BookPlace>(new_place: impl Fn() -> P) {
-    let rules: [fn(&P); 13] = [
+    let rules: [fn(&P); 14] = [
         an_empty_book_has_no_rows,
+        a_book_is_told_from_all_others_by_its_id,
         what_is_appended_is_in_every_answer_folded_or_not,
         a_number_is_written_down_once,
         folding_twice_changes_nothing,
@@ -38,6 +39,12 @@ pub fn usage_book<P: BookPlace>(new_place: impl Fn() -> P) {
     for rule in rules {
         rule(&new_place());
     }
+    let id = || id_of(&mut new_place().open());
+    assert_ne!(id(), id(), "each book has its own");
+}
+
+fn id_of(book: &mut dyn UsageBook) -> String {
+    book.overview().expect("an overview").id
 }
 
 /// A Tuesday, at midnight in UTC.
@@ -123,6 +130,16 @@ fn an_empty_book_has_no_rows(place: &impl BookPlace) {
     assert_eq!((pruned.removed, pruned.more), (0, false));
     let overview = book.overview().expect("an overview");
     assert_eq!((overview.rows, overview.days, overview.models), (0, Days::default(), Vec::new()));
+}
+
+fn a_book_is_told_from_all_others_by_its_id(place: &impl BookPlace) {
+    let mut book = place.open();
+    let id = id_of(&mut book);
+    assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    append(&mut book, &row(1, START, &["alice"]));
+    fold(&mut book, START + 60);
+    assert_eq!(id_of(&mut book), id);
+    assert_eq!(id_of(&mut place.open()), id, "another handle");
 }
 
 fn what_is_appended_is_in_every_answer_folded_or_not(place: &impl BookPlace) {

@@ -82,6 +82,8 @@ const LAYOUT: Layout = Layout {
 /// What a former node has folded is forgotten after so many seconds: nobody repeats a write that long.
 const FORGET_NODES_AFTER: i64 = 7 * 86_400;
 
+const READ_ID: &str = "SELECT value FROM meta WHERE name = 'id'";
+
 /// The kinds of names.
 const CALLER: i64 = 1;
 const KEY: i64 = 2;
@@ -102,7 +104,23 @@ pub struct UsageFile {
 impl UsageFile {
     /// Opens the file, and makes it where there is none, as [`Sqlite::open`](crate::Sqlite::open) does.
     pub fn open(path: &Path) -> Result<Opened<Self>, StoreError> {
-        Ok(opening::open(path, &LAYOUT)?.map(|(path, connection)| Self { path, connection }))
+        let mut opened = opening::open(path, &LAYOUT)?.map(|(path, connection)| Self { path, connection });
+        opened.store.be_named()?;
+        Ok(opened)
+    }
+
+    /// Sees to it that the book has an id.
+    fn be_named(&mut self) -> Result<(), StoreError> {
+        let named = self.connection.query_row(READ_ID, [], |_| Ok(())).optional();
+        if named.map_err(|error| self.failed(&error))?.is_some() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            // Another process may have done it meanwhile.
+            let sql =
+                "INSERT INTO meta VALUES ('id', lower(hex(randomblob(8)))) ON CONFLICT (name) DO NOTHING";
+            transaction.execute(sql, []).map(drop)
+        })
     }
 
     /// What an error means to the caller. After damage the next opening looks more closely.
@@ -147,6 +165,7 @@ impl UsageBook for UsageFile {
             let models = statement.query_map([MODEL], |row| row.get::<_, String>(0))?;
             let models = models.filter(|name| name.as_ref().is_ok_and(|name| name != NONE && name != OTHER));
             Ok(BookOverview {
+                id: transaction.query_row(READ_ID, [], |row| row.get(0))?,
                 days: read_days(&transaction)?,
                 rows: u64::try_from(rows).unwrap_or(0),
                 models: models.collect::<Result<_, _>>()?,
