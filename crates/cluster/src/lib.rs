@@ -1,4 +1,4 @@
-//! What the gateways of a cluster share: who is there, facts, claims, slices of limits, sums, and the ledger of resources.
+//! What the gateways of a cluster share: who is there, facts, claims, slices of limits, sums, tables of usage, and the ledger of resources.
 //! [`Shared`] is what a node asks; [`Redis`] and, for tests with several nodes in one process, [`Common`] answer it, and
 //! [`RedisLedger`] is the store's [`Ledger`](gemini_balance_store::Ledger) on the same server. No async, no threads: every
 //! call blocks its caller, for a bounded time. What facts mean, who owns a bucket and when to ask for what is decided above;
@@ -18,6 +18,8 @@
 //!   when they end. What is left is never more than the limit less what was used and what all hold.
 //! - **Claims** are won by the first, and end by themselves. **Additions** to sums have running numbers, so that each counts
 //!   once.
+//! - **Tables** say what a usage book has counted, whole. Who writes one says of which state it is a change; where another
+//!   state is found nothing is written, and the table is read again.
 //!
 //! # The keys
 //!
@@ -39,6 +41,7 @@ mod server;
 mod settings;
 mod shared;
 mod sums;
+mod tables;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -57,6 +60,10 @@ pub use server::{Redis, RedisLedger};
 pub use settings::{BadPrefix, KeyPrefix, RedisSettings};
 pub use shared::{ClaimReply, Shared};
 pub use sums::{AddReply, Addition, BadAddition};
+pub use tables::{
+    BadBookId, BadTableChange, BookId, TableCells, TableChange, TableContent, TableReply, TableStamp,
+    TableStep, UsageTable,
+};
 
 /// The version of what is written. One that is higher than this was written by a gateway that this one does not understand;
 /// fields that are added do not raise it.

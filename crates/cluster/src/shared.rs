@@ -7,8 +7,9 @@ use crate::{
     away::Away,
     bucket::{AnyDraw, AnyDrawn, BucketName, Draw, Drawn},
     fact::{Fact, FactId, KnownFacts, Reading, TellReply},
-    node::{Beat, ClusterMember, ClusterState},
+    node::{Beat, ClusterMember, ClusterState, NodeId},
     sums::{AddReply, Addition},
+    tables::{BookId, TableChange, TableContent, TableReply, TableStep, UsageTable},
 };
 
 /// A handle on the shared state. After an [`Away`] the next call tries anew; whoever was away first says `hello`.
@@ -63,6 +64,22 @@ pub trait Shared: Send {
 
     /// Returns the sums of this name by field; none if there are none.
     fn sums(&mut self, name: &str) -> Result<BTreeMap<String, i64>, Away>;
+
+    /// Notes that this node keeps a usage book, and tells what it says. To be called every few seconds.
+    fn keep_book(&mut self, book: &BookId) -> Result<(), Away>;
+
+    /// Returns the usage books that were kept in the last fifteen seconds, and by whom.
+    fn books(&mut self) -> Result<Vec<(BookId, NodeId)>, Away>;
+
+    /// Changes a table of a usage book, if it is what it is thought to be. A call that failed may be repeated.
+    fn write_table(&mut self, change: &TableChange) -> Result<TableReply, Away>;
+
+    /// Returns of which books there are tables whose time begins from the first second on and before the other, with those
+    /// times, in their order.
+    fn tables(&mut self, step: TableStep, from: i64, to: i64) -> Result<Vec<(i64, BookId)>, Away>;
+
+    /// Returns what is in these tables, in their order.
+    fn read_tables(&mut self, tables: &[UsageTable]) -> Result<Vec<TableContent>, Away>;
 
     /// Notes for so long on which key, named by its fingerprint, a caller has made something last.
     fn note_creation(&mut self, caller: &str, key: &str, window: Duration) -> Result<(), Away>;

@@ -9,11 +9,13 @@ use std::{
 };
 
 use gemini_balance_cluster::{
-    Addition, AnyDraw, Away, Beat, BucketLimits, BucketName, BucketUnits, Common, Draw, Fact, FactId,
+    Addition, AnyDraw, Away, Beat, BookId, BucketLimits, BucketName, BucketUnits, Common, Draw, Fact, FactId,
     KeyPrefix, NodeId, Reading, Redis, RedisLedger, RedisPassword, RedisSettings, Shared, SpendReport,
+    TableChange, TableReply, TableStamp, TableStep, UsageTable,
     conformance::{self, RedisPlace, RedisServer},
 };
 use gemini_balance_store::{Ledger, LedgerChange};
+use usage::Breakdown;
 
 #[test]
 fn memory_keeps_the_rules_for_members_and_claims() {
@@ -53,6 +55,16 @@ fn memory_keeps_the_rules_for_sums() {
 #[test]
 fn redis_keeps_the_rules_for_sums() {
     conformance::sums(RedisPlace::new);
+}
+
+#[test]
+fn memory_keeps_the_rules_for_tables() {
+    conformance::tables(Common::default);
+}
+
+#[test]
+fn redis_keeps_the_rules_for_tables() {
+    conformance::tables(RedisPlace::new);
 }
 
 fn id(name: &str) -> NodeId {
@@ -186,6 +198,22 @@ fn the_documented_rights_are_enough_for_all_that_a_gateway_does() {
     let addition = Addition::new("day", 1, vec![("a".into(), 1)], Duration::from_secs(9)).unwrap();
     node.add(&addition).unwrap();
     node.sums("day").unwrap();
+    let book = BookId::new("b00c").unwrap();
+    node.keep_book(&book).unwrap();
+    assert_eq!(node.books().unwrap().len(), 1);
+    let at = i64::try_from(node.hello().unwrap().at_ms / 1_000).unwrap();
+    let table = UsageTable { book, step: TableStep::Hour, at, by: Breakdown::Models };
+    let mut before = None;
+    for (n, (set, removed)) in
+        [(vec![(vec![1], vec![1])], vec![]), (vec![], vec![vec![1]])].into_iter().enumerate()
+    {
+        let after = TableStamp(n as u64);
+        let change = TableChange::new(table.clone(), before, after, set, removed).unwrap();
+        assert_eq!(node.write_table(&change), Ok(TableReply::Written));
+        before = Some(after);
+    }
+    assert_eq!(node.tables(TableStep::Hour, at, at + 1).unwrap().len(), 1);
+    assert_eq!(node.read_tables(&[table]).unwrap()[0].stamp, before);
     node.note_creation("alice", "k-1", Duration::from_secs(9)).unwrap();
     node.last_creation("alice").unwrap();
     node.leave().unwrap();

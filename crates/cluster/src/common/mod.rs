@@ -6,6 +6,7 @@ mod buckets;
 mod facts;
 mod members;
 mod sums;
+mod tables;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,6 +22,7 @@ use crate::{
     node::{Beat, ClusterMember, ClusterState, Generation, NodeId},
     shared::{ClaimReply, Shared},
     sums::{AddReply, Addition},
+    tables::{BookId, TableChange, TableContent, TableReply, TableStep, UsageTable},
 };
 use bucket::CommonBucket;
 use sums::CommonSums;
@@ -60,6 +62,9 @@ struct CommonState {
     /// By what is limited and whose it is, when there is room: zero for now.
     open: HashMap<BucketScope, HashMap<Box<str>, i64>>,
     sums: HashMap<String, CommonSums>,
+    /// Usage books with who keeps them, and when that was said last.
+    books: BTreeMap<(BookId, NodeId), u64>,
+    tables: HashMap<UsageTable, TableContent>,
     /// By caller: the key, and until when it is of interest.
     creations: HashMap<String, (String, u64)>,
     cut: BTreeSet<NodeId>,
@@ -90,6 +95,8 @@ impl Default for CommonState {
             buckets: HashMap::new(),
             open: HashMap::new(),
             sums: HashMap::new(),
+            books: BTreeMap::new(),
+            tables: HashMap::new(),
             creations: HashMap::new(),
             cut: BTreeSet::new(),
             losing: BTreeSet::new(),
@@ -267,6 +274,29 @@ impl Shared for CommonNode {
 
     fn sums(&mut self, name: &str) -> Result<BTreeMap<String, i64>, Away> {
         self.call(|state, _| Ok(state.sums(name)))
+    }
+
+    fn keep_book(&mut self, book: &BookId) -> Result<(), Away> {
+        self.call(|state, node| {
+            state.keep_book(node, book);
+            Ok(())
+        })
+    }
+
+    fn books(&mut self) -> Result<Vec<(BookId, NodeId)>, Away> {
+        self.call(|state, _| Ok(state.books()))
+    }
+
+    fn write_table(&mut self, change: &TableChange) -> Result<TableReply, Away> {
+        self.call(|state, _| Ok(state.write_table(change)))
+    }
+
+    fn tables(&mut self, step: TableStep, from: i64, to: i64) -> Result<Vec<(i64, BookId)>, Away> {
+        self.call(|state, _| Ok(state.tables(step, from, to)))
+    }
+
+    fn read_tables(&mut self, tables: &[UsageTable]) -> Result<Vec<TableContent>, Away> {
+        self.call(|state, _| Ok(tables.iter().map(|table| state.read_table(table)).collect()))
     }
 
     fn note_creation(&mut self, caller: &str, key: &str, window: Duration) -> Result<(), Away> {

@@ -8,6 +8,7 @@ mod members;
 mod place;
 mod server;
 mod sums;
+mod tables;
 
 pub use buckets::buckets;
 pub use facts::facts;
@@ -15,3 +16,4 @@ pub use members::members;
 pub use place::{RedisPlace, SharedPlace};
 pub use server::{RedisServer, free_port};
 pub use sums::sums;
+pub use tables::tables;

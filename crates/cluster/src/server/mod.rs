@@ -11,6 +11,7 @@ mod opening;
 mod script;
 mod stream;
 mod sums;
+mod tables;
 mod tls;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
     settings::RedisSettings,
     shared::{ClaimReply, Shared},
     sums::{AddReply, Addition},
+    tables::{BookId, TableChange, TableContent, TableReply, TableStep, UsageTable},
 };
 pub use ledger::RedisLedger;
 
@@ -162,6 +164,26 @@ impl Shared for Redis {
 
     fn sums(&mut self, name: &str) -> Result<BTreeMap<String, i64>, Away> {
         self.call(Duration::ZERO, |redis, connection| redis.read_sums(connection, name))
+    }
+
+    fn keep_book(&mut self, book: &BookId) -> Result<(), Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.note_book(connection, book))
+    }
+
+    fn books(&mut self) -> Result<Vec<(BookId, NodeId)>, Away> {
+        self.call(Duration::ZERO, Self::read_books)
+    }
+
+    fn write_table(&mut self, change: &TableChange) -> Result<TableReply, Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.change_table(connection, change))
+    }
+
+    fn tables(&mut self, step: TableStep, from: i64, to: i64) -> Result<Vec<(i64, BookId)>, Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.list_tables(connection, step, from, to))
+    }
+
+    fn read_tables(&mut self, tables: &[UsageTable]) -> Result<Vec<TableContent>, Away> {
+        self.call(Duration::ZERO, |redis, connection| redis.read_contents(connection, tables))
     }
 
     fn note_creation(&mut self, caller: &str, key: &str, window: Duration) -> Result<(), Away> {

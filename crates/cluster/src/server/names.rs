@@ -8,6 +8,7 @@ use crate::{
     bucket::{BucketName, BucketScope},
     node::NodeId,
     settings::KeyPrefix,
+    tables::{TableStep, UsageTable},
 };
 
 /// What would end the part in braces, or look like its end.
@@ -100,6 +101,22 @@ impl KeyNames {
     /// Sums of this name.
     pub(super) fn sums(&self, name: &str) -> String {
         format!("{}:u:{name}", self.prefix)
+    }
+
+    /// Which usage books are kept, and by whom.
+    pub(super) fn books(&self) -> String {
+        format!("{}:{{u}}:books", self.prefix)
+    }
+
+    /// Of which times and books there are tables.
+    pub(super) fn tables(&self, step: TableStep) -> String {
+        format!("{}:{{u}}:{}", self.prefix, step.size().as_str())
+    }
+
+    /// A table of a usage book.
+    pub(super) fn table(&self, table: &UsageTable) -> String {
+        let UsageTable { book, step, at, by } = table;
+        format!("{}:{at}:{book}:{}", self.tables(*step), by.as_str())
     }
 
     /// On which key a caller has made something last.

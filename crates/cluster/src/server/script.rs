@@ -23,6 +23,9 @@ pub(super) struct Scripts {
     pub(super) any: LuaScript,
     pub(super) close: LuaScript,
     pub(super) add: LuaScript,
+    pub(super) book: LuaScript,
+    pub(super) books: LuaScript,
+    pub(super) table: LuaScript,
 }
 
 impl Scripts {
@@ -49,6 +52,9 @@ impl Scripts {
             any: of_buckets(include_str!("../lua/any.lua")),
             close: of_buckets(include_str!("../lua/close.lua")),
             add: script(include_str!("../lua/add.lua")),
+            book: script(include_str!("../lua/book.lua")),
+            books: script(include_str!("../lua/books.lua")),
+            table: script(include_str!("../lua/table.lua")),
         }
     }
 }
