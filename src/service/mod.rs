@@ -147,6 +147,7 @@ impl Service {
                     directory: Arc::clone(&directory),
                     kept_tokens: Arc::clone(&enrolment.kept),
                     cuts: cuts.clone(),
+                    accounts: accounts.clone(),
                     clock,
                     print: settings_print(&FlatConfiguration::of(&configuration)),
                     version: env!("CARGO_PKG_VERSION"),

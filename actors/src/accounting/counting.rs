@@ -29,6 +29,10 @@ pub(super) struct Counting {
     node: String,
     /// The number of the second under way.
     seq: u64,
+    /// The usage book's id, since one was opened first.
+    book: Option<Arc<str>>,
+    /// How often something was counted, or a book opened.
+    marks: u64,
     /// The second under way.
     current: Sums,
     /// Whole seconds that are not written yet, oldest first.
@@ -80,6 +84,8 @@ impl Counting {
         Self {
             node: format!("{:016x}", fastrand::u64(..)),
             seq: 1,
+            book: None,
+            marks: 0,
             current: Sums::default(),
             waiting: VecDeque::new(),
             taken: Vec::new(),
@@ -128,6 +134,18 @@ impl Counting {
         self.models = ModelNames::new(self.max_models, known);
         self.days = days;
         self.rows = overview.rows;
+        self.book = Some(overview.id.into());
+        self.marks += 1;
+    }
+
+    /// The id of the book that was opened last.
+    pub(super) fn book(&self) -> Option<Arc<str>> {
+        self.book.clone()
+    }
+
+    /// Another number whenever something was counted.
+    pub(super) fn marks(&self) -> u64 {
+        self.marks
     }
 
     /// Takes over what the book knows of the last hour, once: after that all is counted here as well.
@@ -196,6 +214,7 @@ impl Counting {
             self.empty_taken();
             return;
         }
+        self.marks += 1;
         if self.sampler.follow(ring) {
             let ids: HashSet<&str> = ring.keys().iter().map(|key| key.id().as_str()).collect();
             self.hour.retain(|key| ids.contains(key));

@@ -34,7 +34,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-use usage::{Days, Prices, Query, ReportRow, RunningCounts, Sums};
+use usage::{Days, Prices, Query, Report, ReportRow, RunningCounts, Sums};
 
 /// How usage is counted and kept.
 #[derive(Clone, Debug)]
@@ -91,6 +91,10 @@ pub struct AccountingState {
     /// Seconds that are counted, but not written down yet.
     pub waiting: usize,
 }
+
+/// Up to where something was counted: another one whenever there is more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CountMark(u64);
 
 /// The handle: made once, shared by all.
 #[derive(Clone)]
@@ -174,6 +178,11 @@ impl Accounts {
 
     /// Answers a question, from the book and from what is not written yet. Blocks on the disk.
     pub fn query(&self, query: &Query) -> Result<Vec<ReportRow>, BookError> {
+        Ok(self.report(query)?.rows())
+    }
+
+    /// The same, for whoever has more to add.
+    pub(crate) fn report(&self, query: &Query) -> Result<Report, BookError> {
         let (node, unwritten) = self.shared.counting().unwritten();
         let mut reader = self.shared.reader();
         let Some(book) = &mut *reader else {
@@ -185,7 +194,17 @@ impl Accounts {
         // What was written since the first line of this is in the book's answer already.
         let rest = unwritten.iter().filter(|(seq, _)| *seq > answer.last_seq).map(|(_, sums)| sums);
         answer.report.add_unfolded(rest);
-        Ok(answer.report.rows())
+        Ok(answer.report)
+    }
+
+    /// Returns what tells the usage book from all others, for good; `None` before one was opened.
+    pub(crate) fn book_id(&self) -> Option<Arc<str>> {
+        self.shared.counting().book()
+    }
+
+    /// Returns up to where something was counted.
+    pub(crate) fn mark(&self) -> CountMark {
+        CountMark(self.shared.counting().marks())
     }
 
     /// Returns the requests of these keys in the last hour: those whose last try was on the key, as in the book.

@@ -14,8 +14,11 @@ mod outbox;
 mod reader;
 mod shared_callers;
 mod shared_ledger;
+mod shared_usage;
 mod slices;
 mod token_fact;
+mod usage_of_others;
+mod usage_tables;
 mod view;
 
 pub use actor::ClusterActor;
@@ -27,10 +30,13 @@ pub use reader::FactReaderActor;
 pub use shared_callers::{SharedCallers, SharedCallersActor};
 pub(crate) use shared_ledger::SharedLedger;
 pub use shared_ledger::SharedLedgerActor;
+pub use shared_usage::{SharedUsage, SharedUsageActor};
 use token_fact::SharedTokens;
+pub use usage_of_others::GatewaysCounted;
 pub use view::{ClusterView, GatewayView, Presence, WordReach};
 
 use crate::{
+    accounting::Accounts,
     caller_cuts::CallerCuts,
     clock::Clock,
     current_keys::CurrentKeys,
@@ -104,6 +110,8 @@ pub struct ClusterParts {
     pub kept_tokens: Arc<KeptTokens>,
     /// What ends a caller's requests.
     pub cuts: CallerCuts,
+    /// What has been used here, where that is counted.
+    pub accounts: Option<Accounts>,
     /// The time, for limits.
     pub clock: Clock,
     /// What the settings say, in a few letters.
@@ -118,6 +126,7 @@ pub struct ClusterArbiters {
     hears: actix_rt::Arbiter,
     holds: actix_rt::Arbiter,
     counts: actix_rt::Arbiter,
+    sums: actix_rt::Arbiter,
 }
 
 impl ClusterArbiters {
@@ -128,12 +137,13 @@ impl ClusterArbiters {
             hears: actix_rt::Arbiter::new(),
             holds: actix_rt::Arbiter::new(),
             counts: actix_rt::Arbiter::new(),
+            sums: actix_rt::Arbiter::new(),
         }
     }
 
     /// Ends them, once they have done what they are at.
     pub fn stop(&self) {
-        for arbiter in [&self.says, &self.hears, &self.holds, &self.counts] {
+        for arbiter in [&self.says, &self.hears, &self.holds, &self.counts, &self.sums] {
             arbiter.stop();
         }
     }
@@ -145,6 +155,7 @@ pub struct Cluster {
     shared: Arc<ClusterShared>,
     link: Link<ClusterActor>,
     callers: SharedCallers,
+    usage: Option<SharedUsage>,
 }
 
 /// What outlives the actors.
@@ -311,17 +322,26 @@ impl Cluster {
         shared.outbox.want_all();
         let link = actor::start(&on.says.handle(), &shared, intensity, &health);
         reader::start(&on.hears.handle(), &shared, link.clone(), intensity, Arc::clone(&health));
+        let usage = parts.accounts.map(|accounts| {
+            let health = Arc::clone(&health);
+            SharedUsage::start(&on.sums.handle(), &shared, accounts, intensity, health)
+        });
         let callers = SharedCallers::start(&on.counts.handle(), &shared, directory, clock, intensity, health);
         let nudged = link.clone();
         shared.outbox.connect(Box::new(move || {
             nudged.nudge(actor::Turn);
         }));
-        Self { shared, link, callers }
+        Self { shared, link, callers, usage }
     }
 
     /// Returns who counts clients' tokens together with this gateway.
     pub fn callers(&self) -> SharedCallers {
         self.callers.clone()
+    }
+
+    /// Returns what all gateways have used, where this one counts it.
+    pub fn usage(&self) -> Option<&SharedUsage> {
+        self.usage.as_ref()
     }
 
     /// Tells the others that the settings are these from now on.
@@ -368,8 +388,15 @@ impl Cluster {
 
     /// Tells what is untold, and leaves. Called when the service ends.
     pub async fn leave(&self, at_most: Duration) {
-        let deadline = tokio::time::Instant::now() + at_most;
-        self.callers.flush(deadline).await;
+        let now = tokio::time::Instant::now();
+        let (told_until, deadline) = (now + at_most * 3 / 4, now + at_most);
+        // Each on a thread of its own.
+        let usage = async {
+            if let Some(usage) = &self.usage {
+                usage.flush(told_until).await;
+            }
+        };
+        futures_util::future::join(self.callers.flush(told_until), usage).await;
         let _ = tokio::time::timeout_at(deadline, self.link.send(actor::Leave, deadline)).await;
     }
 
