@@ -38,7 +38,17 @@ pub(crate) struct LocalRequest<'a> {
 #[derive(Debug)]
 pub(crate) struct LocalAnswer {
     pub(crate) status: u16,
+    /// The status line and the headers.
+    head: String,
     pub(crate) body: String,
+}
+
+impl LocalAnswer {
+    /// Returns the value of a header, by its name in small letters.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let is_it = |line: &&str| line.split_once(':').is_some_and(|(it, _)| it.eq_ignore_ascii_case(name));
+        Some(self.head.lines().find(is_it)?.split_once(':')?.1.trim())
+    }
 }
 
 /// What may stand in a path's segment or a parameter's value: names are of people's own making.
@@ -140,7 +150,7 @@ fn exchange(
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
     match status.filter(|_| head.as_bytes().get(12).is_none_or(|byte| !byte.is_ascii_digit())) {
-        Some(status) => Ok(LocalAnswer { status, body: body.to_owned() }),
+        Some(status) => Ok(LocalAnswer { status, head: head.to_owned(), body: body.to_owned() }),
         None => Err(std::io::Error::other("the answer is not HTTP")),
     }
 }

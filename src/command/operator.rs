@@ -3,7 +3,7 @@
 
 use super::failure::Failure;
 use crate::{
-    local_http::{self, LocalRequest},
+    local_http::{self, LocalAnswer, LocalRequest},
     printable::bounded,
     settings::Settings,
 };
@@ -35,6 +35,17 @@ pub(super) fn ask_for_text(
     body: &str,
     patience: Duration,
 ) -> Result<String, Failure> {
+    Ok(ask_for_answer(settings, method, path, body, patience)?.body)
+}
+
+/// The same, with its headers.
+pub(super) fn ask_for_answer(
+    settings: &Settings,
+    method: &str,
+    path: &str,
+    body: &str,
+    patience: Duration,
+) -> Result<LocalAnswer, Failure> {
     let token = settings.admin_token()?.ok_or_else(|| {
         Failure::new("the operator's listener is off: set ADMIN_TOKEN or admin.token, for the gateway and for this command")
     })?;
@@ -56,7 +67,7 @@ pub(super) fn ask_for_text(
         let why = body["error"].as_str().unwrap_or("no reason given");
         return Err(Failure::new(format!("the gateway answers {}: {}", answer.status, bounded(why, 500))));
     }
-    Ok(answer.body)
+    Ok(answer)
 }
 
 /// Rows of a table for a terminal, the first of which is its head.

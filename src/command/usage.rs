@@ -1,7 +1,11 @@
 //! `gemini-balance usage`: asks a running gateway on this machine, over the operator's listener, what was used.
 
-use super::{failure::Failure, operator::ask_for_text};
-use crate::{local_http, settings::Settings, usage_report::TABLE_COLUMNS};
+use super::{failure::Failure, operator::ask_for_answer};
+use crate::{
+    local_http,
+    settings::Settings,
+    usage_report::{REACH_HEADER, TABLE_COLUMNS, reach_line},
+};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use std::{fmt::Write as _, process::ExitCode};
@@ -49,16 +53,25 @@ pub(super) enum UsageFormat {
     Json,
 }
 
-/// Asks and prints.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
+/// Asks and prints; on standard error, of how many gateways it is, if there are several.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failure> {
-    let text = ask_for_text(settings, "GET", &path(flags), "", local_http::PATIENCE)?;
-    match flags.format {
-        UsageFormat::Csv | UsageFormat::Json => print!("{text}"),
-        UsageFormat::Table => {
-            let body: Value = serde_json::from_str(&text)?;
-            print!("{}", table(body["rows"].as_array().map_or(&[], Vec::as_slice), &flags.by));
+    let answer = ask_for_answer(settings, "GET", &path(flags), "", local_http::PATIENCE)?;
+    let gateways: Value = if flags.format == UsageFormat::Csv {
+        print!("{}", answer.body);
+        answer.header(REACH_HEADER).and_then(|told| serde_json::from_str(told).ok()).unwrap_or_default()
+    } else {
+        let body: Value = serde_json::from_str(&answer.body)?;
+        match flags.format {
+            UsageFormat::Table => {
+                print!("{}", table(body["rows"].as_array().map_or(&[], Vec::as_slice), &flags.by));
+            }
+            UsageFormat::Csv | UsageFormat::Json => print!("{}", answer.body),
         }
+        body["gateways"].clone()
+    };
+    if let Some(line) = reach_line(&gateways) {
+        eprintln!("{line}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,13 +2,15 @@
 //! (`/api/usage`) and by `gemini-balance usage`, which is its client. What is counted is in `gemini_balance_actors::accounting`.
 
 mod question;
+mod reach;
 mod table;
 
 pub(crate) use question::{Question, TABLE_COLUMNS, time};
+pub(crate) use reach::{REACH_HEADER, reach_line};
 use table::write_table;
 pub(crate) use table::{COUNTS, Format, no_formula};
 
-use gemini_balance_actors::accounting::Accounts;
+use gemini_balance_actors::{accounting::Accounts, cluster::SharedUsage};
 use gemini_balance_store::{BookError, StoreError};
 use std::collections::HashMap;
 
@@ -16,31 +18,47 @@ use std::collections::HashMap;
 pub(crate) struct UsageAnswer {
     pub(crate) status: u16,
     pub(crate) content_type: &'static str,
+    /// Of how many gateways the answer is, as JSON, where the text has no place for it.
+    pub(crate) reach: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
-/// Answers a question that came with these parameters at `now`, in seconds of Unix time. Blocks on the disk.
-pub(crate) fn answer(accounts: &Accounts, parameters: &HashMap<String, String>, now: i64) -> UsageAnswer {
+/// Answers a question that came with these parameters at `now`, in seconds of Unix time: of all gateways, where there are
+/// others. Blocks on the disk, and for some time at most on what they share.
+pub(crate) fn answer(
+    accounts: &Accounts,
+    shared: Option<&SharedUsage>,
+    parameters: &HashMap<String, String>,
+    now: i64,
+) -> UsageAnswer {
     let asked = Question::read(parameters, &accounts.days(), now);
     let question = match asked {
         Ok(question) => question,
         Err(why) => return refused(400, &why),
     };
-    let rows = match accounts.query(&question.query) {
-        Ok(rows) => rows,
+    let answered = match shared {
+        Some(shared) => shared.query(&question.query).map(|(rows, counted)| (rows, Some(counted))),
+        None => accounts.query(&question.query).map(|rows| (rows, None)),
+    };
+    let (rows, counted) = match answered {
+        Ok(answered) => answered,
         Err(BookError::Query(error)) => return refused(400, &error.to_string()),
         Err(BookError::Store(error @ StoreError::Busy { .. })) => return refused(503, &error.to_string()),
         Err(BookError::Store(error)) => return refused(503, &format!("the usage cannot be read: {error}")),
     };
     let by = &question.query.by;
+    let reach = counted.as_ref().map(reach::reach_json);
     let mut body = Vec::new();
-    match write_table(&mut body, question.format, by, &rows, &accounts.currency()) {
-        Ok(()) => UsageAnswer { status: 200, content_type: question.format.content_type(), body },
+    match write_table(&mut body, question.format, by, &rows, &accounts.currency(), reach.as_deref()) {
+        Ok(()) => {
+            let reach = reach.filter(|_| question.format == Format::Csv);
+            UsageAnswer { status: 200, content_type: question.format.content_type(), reach, body }
+        }
         Err(error) => refused(500, &format!("the answer cannot be written: {error}")),
     }
 }
 
 fn refused(status: u16, why: &str) -> UsageAnswer {
     let body = serde_json::json!({ "error": why }).to_string().into_bytes();
-    UsageAnswer { status, content_type: "application/json", body }
+    UsageAnswer { status, content_type: "application/json", reach: None, body }
 }

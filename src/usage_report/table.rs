@@ -79,16 +79,17 @@ fn counts(row: &ReportRow, currency: &str) -> [String; COUNTS.len()] {
     ]
 }
 
-/// Writes the rows one by one.
+/// Writes the rows one by one. `gateways`: of how many they are, as JSON; there is no place for it in CSV.
 pub(crate) fn write_table(
     into: &mut impl Write,
     format: Format,
     by: &[Column],
     rows: &[ReportRow],
     currency: &str,
+    gateways: Option<&str>,
 ) -> io::Result<()> {
     match format {
-        Format::Json => write_json(into, by, rows, currency),
+        Format::Json => write_json(into, by, rows, currency, gateways),
         Format::Csv => write_csv(into, by, rows, currency),
     }
 }
@@ -106,7 +107,13 @@ fn write_csv(into: &mut impl Write, by: &[Column], rows: &[ReportRow], currency:
     csv.flush()
 }
 
-fn write_json(into: &mut impl Write, by: &[Column], rows: &[ReportRow], currency: &str) -> io::Result<()> {
+fn write_json(
+    into: &mut impl Write,
+    by: &[Column],
+    rows: &[ReportRow],
+    currency: &str,
+    gateways: Option<&str>,
+) -> io::Result<()> {
     let currency = serde_json::to_string(currency)?;
     write!(into, "{{\"rows\":[")?;
     for (position, row) in rows.iter().enumerate() {
@@ -120,7 +127,11 @@ fn write_json(into: &mut impl Write, by: &[Column], rows: &[ReportRow], currency
         }
         write!(into, "}}")?;
     }
-    writeln!(into, "\n]}}")
+    write!(into, "\n]")?;
+    if let Some(gateways) = gateways {
+        write!(into, ",\"gateways\":{gateways}")?;
+    }
+    writeln!(into, "}}")
 }
 
 fn time(at: i64) -> String {
@@ -159,7 +170,15 @@ mod tests {
 
     fn written(format: Format) -> String {
         let mut text = Vec::new();
-        write_table(&mut text, format, &[Column::Caller, Column::Model], &rows(), "USD").unwrap();
+        write_table(
+            &mut text,
+            format,
+            &[Column::Caller, Column::Model],
+            &rows(),
+            "USD",
+            Some(r#"{"counted":2}"#),
+        )
+        .unwrap();
         String::from_utf8(text).unwrap()
     }
 
@@ -185,6 +204,7 @@ mod tests {
     fn json_has_the_same_columns_with_names_as_they_are() {
         let json: serde_json::Value = serde_json::from_str(&written(Format::Json)).unwrap();
         let first = &json["rows"][0];
+        assert_eq!(json["gateways"]["counted"], 2);
         assert_eq!(first["caller"], "=cmd|' /C calc'!A0");
         assert_eq!(
             (&first["cost"], &first["currency"]),
@@ -197,10 +217,10 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, head);
         let mut none = Vec::new();
-        write_table(&mut none, Format::Json, &[], &[], "USD").unwrap();
+        write_table(&mut none, Format::Json, &[], &[], "USD", None).unwrap();
         assert_eq!(
-            serde_json::from_slice::<serde_json::Value>(&none).unwrap()["rows"],
-            serde_json::json!([])
+            serde_json::from_slice::<serde_json::Value>(&none).unwrap(),
+            serde_json::json!({ "rows": [] })
         );
     }
 }

@@ -422,6 +422,45 @@ def test_the_gateways_of_a_cluster_are_told_with_what_differs_and_one_that_is_al
     assert not [url for url in asked if url.endswith("/api/cluster")]
 
 
+def test_usage_is_of_all_gateways_and_says_how_many_are_counted(open_site, filled, tmp_path):
+    port = free_port()
+    keys = {"AIza-page-9": "p"}
+    folders = [tmp_path / name for name in ("east", "west")]
+    for folder in folders:
+        folder.mkdir()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(contextlib.ExitStack())
+        server.enter_context(redis(port))
+        config = f'[cluster]\nurl = "redis://127.0.0.1:{port}"\nnode = "{{}}"\n'
+        east, west = (stack.enter_context(gateway(folder, keys, config.format(folder.name))) for folder in folders)
+        for one in (east, west, west):
+            assert one.generate() == 200
+        deadline = time.monotonic() + 60
+        while True:
+            answer = east.api("/api/usage?by=model&step=hour&from=-24h")
+            if answer["gateways"]["whole"] and sum(row["requests"] for row in answer["rows"]) == 3:
+                break
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.1)
+        site = open_site(east).log_in()
+        note = site.view("usage").get_by_role("note")
+        expect(note).to_have_text("Gateways counted: 2.")
+        expect(site.page.locator("tbody tr", has_text="gemini-2.5-flash").locator(".num").first).to_have_text("3")
+        assert not violations(site)
+        shoot(site, "usage-of-gateways")
+        server.close()
+        while not east.api("/api/cluster")["alone"]:
+            time.sleep(0.05)
+        site.page.reload()
+        expect(note).to_contain_text("Gateways counted: 1, which may not be all: Redis")
+        expect(site.page.locator("tbody tr", has_text="gemini-2.5-flash").locator(".num").first).to_have_text("1")
+        assert not violations(site)
+        site.leave()
+    # One that has no others says nothing of them.
+    site = open_site(filled).log_in()
+    expect(site.view("usage").get_by_role("note")).to_have_count(0)
+
+
 def test_who_logs_out_sees_nothing_more(open_site, filled):
     site = open_site(filled).log_in()
     site.view("keys")

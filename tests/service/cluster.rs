@@ -5,6 +5,7 @@ mod callers;
 mod faults;
 mod ledger;
 mod limits;
+mod usage;
 
 use crate::support::{
     Gateway, Options, client, exhausted, fingerprint, free_port, prompt, secret, simulator,

@@ -15,6 +15,13 @@ const SERIES = 5;
 const tokens = (row) => row.input_tokens + row.cached_tokens + row.output_tokens + row.thoughts_tokens + row.tool_tokens;
 const measured = { requests: (row) => row.requests, tokens, cost: (row) => row.cost };
 
+/** Of how many gateways of a cluster it is, and why it may not be all. */
+function Counted({ gateways }) {
+  if (!gateways) return null;
+  const n = count(gateways.counted);
+  return html`<p class="soft" role="note">${gateways.whole ? t('usage.of', { n }) : t('usage.part', { n, why: gateways.why })}</p>`;
+}
+
 export default function Usage() {
   const { query } = route.value;
   const span = SPANS[query.get('span') || ''] ? query.get('span') : 'hour';
@@ -64,6 +71,7 @@ export default function Usage() {
     <${Choice} label=${t('by')} value=${by} onChoose=${(to) => refine({ by: to })} options=${BY.map((name) => [name, t(name)])} />
     <${Choice} label=${t('measure')} value=${measure} onChoose=${(to) => refine({ of: to })} options=${MEASURES.map((name) => [name, t(`measure.${name}`)])} /></div>
   <${Failure} error=${asked.error} again=${asked.again} />
+  <${Counted} gateways=${asked.data?.gateways} />
   ${!asked.data ? (asked.error ? null : html`<${Busy} />`) : rows.length === 0 ? html`<section class="panel"><${Empty} title=${t('usage.none')}><p>${t('usage.none.how')}</p></${Empty}></section>` : html`<div class="stack">
     <section class="panel"><div class="body"><${Plot} key=${path} at=${at} series=${series} bars whole=${measure !== 'cost'} height=${240} show=${show} label=${`${t(`measure.${measure}`)} ${t('by')} ${t(by)}`} /></div></section>
     <section class="panel"><div class="scroll"><table class="table"><thead><tr><th>${t(by)}</th><th class="num">${t('measure.requests')}</th><th class="num">${t('answered')}</th><th class="num">${t('refused')}</th><th class="num">${t('failed')}</th><th class="num">${t('tokens.input')}</th><th class="num">${t('tokens.cached')}</th><th class="num">${t('tokens.output')}</th><th class="num">${t('measure.cost')}</th></tr></thead>

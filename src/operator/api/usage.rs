@@ -1,7 +1,7 @@
-//! `/api/usage`: what was used, by whom.
+//! `/api/usage`: what was used, by whom, on all gateways.
 
 use super::{Desk, RouteTable, gate::answer};
-use crate::usage_report;
+use crate::usage_report::{self, REACH_HEADER};
 use actix_web::{HttpResponse, http::header, web};
 use std::collections::HashMap;
 
@@ -14,14 +14,18 @@ async fn used(parameters: web::Query<HashMap<String, String>>, desk: web::Data<D
     let Some(accounts) = desk.operated.accounts.clone() else {
         return answer(404, "usage is not counted here: usage.enabled is false");
     };
+    let shared = desk.operated.cluster.as_ref().and_then(|cluster| cluster.usage().cloned());
     // On a thread that may wait for the disk.
     let now = chrono::Utc::now().timestamp();
-    match web::block(move || usage_report::answer(&accounts, &parameters, now)).await {
+    match web::block(move || usage_report::answer(&accounts, shared.as_ref(), &parameters, now)).await {
         Ok(answer) => {
-            HttpResponse::build(actix_web::http::StatusCode::from_u16(answer.status).unwrap_or_default())
-                .content_type(answer.content_type)
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .body(answer.body)
+            let status = actix_web::http::StatusCode::from_u16(answer.status).unwrap_or_default();
+            let mut response = HttpResponse::build(status);
+            response.content_type(answer.content_type).insert_header((header::CACHE_CONTROL, "no-store"));
+            if let Some(Ok(reach)) = answer.reach.as_deref().map(header::HeaderValue::from_str) {
+                response.insert_header((REACH_HEADER, reach));
+            }
+            response.body(answer.body)
         }
         Err(_) => answer(503, "too much is asked at once"),
     }

@@ -179,6 +179,19 @@ fn errors() -> ApiOperation {
 }
 
 fn usage() -> ApiOperation {
+    let gateways = object(&[
+        (
+            "counted",
+            about(
+                count(),
+                "How many gateways' usage is in the rows, that of gateways which have ended included.",
+            ),
+        ),
+        ("whole", about(flag(), "Whether that is all, but for the last seconds of the others.")),
+        ("why?", about(text(), "Why it may be less.")),
+    ]);
+    let gateways = about(gateways, "Of a cluster: whose usage it is.");
+    let answer = object(&[("rows", list(known("UsageRow"))), ("gateways?", gateways)]);
     ApiOperation::get("/api/usage", "What was used, by whom")
         .asks("from", "A time, a date, or a span such as `-30d`, which is what holds where nothing is said.")
         .asks("to", "The same; now where nothing is said.")
@@ -191,8 +204,9 @@ fn usage() -> ApiOperation {
         .asks("format", "`json` or `csv`.")
         .gives_as(
             200,
-            "One row for each step and each of what was asked for by.",
-            &[("application/json", object(&[("rows", list(known("UsageRow")))])), ("text/csv", text())],
+            "One row for each step and each of what was asked for by. Of CSV the header `x-gemini-balance-gateways` says, as JSON, what \
+             `gateways` does.",
+            &[("application/json", answer), ("text/csv", text())],
         )
         .fails(400, "A parameter that is unknown or cannot be read, or too many rows are asked for.")
         .fails(404, "`usage.enabled` is false.")

@@ -255,7 +255,7 @@ async fn what_a_gateway_that_is_killed_has_let_in_counts_on() {
 }
 
 /// Copies a folder with the files in it.
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub(super) fn copy(from: &std::path::Path, to: &std::path::Path) {
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
         let place = to.join(file.file_name());
