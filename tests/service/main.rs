@@ -46,6 +46,7 @@ mod cors;
 mod door;
 mod downloads;
 mod explain;
+mod faults;
 mod import;
 mod keys;
 mod leaving;
