@@ -114,6 +114,11 @@ impl Wire {
         }
     }
 
+    /// Returns what was read and not taken yet.
+    pub(crate) fn taken(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.read)
+    }
+
     /// Reads an answer to anything but HEAD; `None` when the connection ends before its head.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
         let mut answer = self.head().await?;

@@ -1,6 +1,6 @@
 //! No file descriptor is left.
 
-use super::{Baseline, Row, STREAM, Size, open_descriptors, status};
+use super::{Baseline, Row, STREAM, Size, listed, open_descriptors};
 use crate::{
     support::{Gateway, Options, TOKEN, prompt, simulator_with, wait_for},
     wire::{Wire, request},
@@ -32,7 +32,7 @@ pub(super) async fn exhausted(size: Size) -> Row {
         .set("server.head_timeout_s", 60)
         .under(&["sh", "-c", &script])
         .start();
-    assert_eq!(status(&gateway).await, 200);
+    assert_eq!(listed(&gateway).await, 200);
     let before = Baseline::of(&gateway);
     let mut running = JoinSet::new();
     for _ in 0..STREAMS {
@@ -64,7 +64,7 @@ pub(super) async fn exhausted(size: Size) -> Row {
     row.amount("of a processor, 20 streams included", share, 5.0, "%");
     drop(idle);
     let freed = Instant::now();
-    assert_eq!(status(&gateway).await, 200);
+    assert_eq!(listed(&gateway).await, 200);
     row.within("served again", freed.elapsed(), Duration::from_secs(1));
     let mut whole = 0;
     while let Some(ended) = running.join_next().await {

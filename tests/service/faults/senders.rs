@@ -33,8 +33,10 @@ async fn senders(name: &'static str, setting: &str, size: Size, begun: String, b
         };
         let _ = tokio::time::timeout(TIMEOUT * 3 / 4, trickle).await;
         let refused = wire.answer().await.is_none_or(|answer| answer.status == 408);
+        // The connection may stay for a while, for the refusal to be read.
+        let took = since.elapsed();
         let closed = wire.is_closed_within(Duration::from_secs(10)).await;
-        (refused && closed, since.elapsed())
+        (refused && closed, took)
     }));
     let normal = async {
         let mut failed = 0;
