@@ -49,7 +49,7 @@ pub(super) async fn exhausted(size: Size) -> Row {
     });
     // More than there can be: the kernel completes their connections, and the gateway has no descriptor for them.
     let mut idle = Vec::new();
-    for _ in 0..2 * LIMIT {
+    for _ in 0..LIMIT {
         idle.push(TcpStream::connect(gateway.authority()).await.unwrap());
     }
     wait_for("descriptors to be used up", || {
