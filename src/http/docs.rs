@@ -285,7 +285,8 @@ fn error_response(error: &GatewayError, form: ErrorForm, when: &str) -> Response
     }
     let body = shown.into_body().try_into_bytes().unwrap_or_default();
     let value = serde_json::from_slice(&body).unwrap_or_default();
-    response.content("application/json", content(&Example { media_type: "application/json", value })).build()
+    // Without a schema: Google's own errors come under the same statuses, and its OpenAI layer puts some in a list.
+    response.content("application/json", ContentBuilder::new().example(Some(value)).build()).build()
 }
 
 /// The methods that the document uses.

@@ -19,7 +19,8 @@ const NEED_DOORS: [&str; 7] = [
 ];
 
 /// What can be tested of a program without doors only.
-const NEED_NO_DOORS: [&str; 2] = ["a_release_build_has_no_switch_to_panic_by", "the_program_unwinds"];
+const NEED_NO_DOORS: [&str; 3] =
+    ["a_release_build_has_no_switch_to_panic_by", "the_program_unwinds", "memory_is_not_shown_to_others"];
 
 /// The program.
 pub(crate) fn path() -> PathBuf {

@@ -1,5 +1,5 @@
 //! What the documents say is so: the API page works from its own files, every example of the OpenAPI document is
-//! answered, and the settings and errors that the pages list are those that there are.
+//! answered, the settings and errors that the pages list are those that there are, and so are the tests.
 
 use crate::support::{Gateway, Options, TOKEN, client, simulator};
 use figment::{
@@ -176,6 +176,36 @@ fn the_error_that_ends_a_broken_stream_is_listed() {
     assert!(message.ends_with('.'), "{message}");
     let row = format!("| 503 | `UNAVAILABLE` | `server_error`, `service_unavailable` | {message} | ");
     assert!(include_str!("../../docs/errors.md").contains(&row), "docs/errors.md lacks: {row}");
+}
+
+/// Where a test is that `docs/reliability.md` names: `module::name` among these, or a file with the name of one in it.
+fn is_a_test(named: &str) -> bool {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let has = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+        [format!("fn {name}("), format!("def {name}("), format!("test(\"{name}\"")]
+            .iter()
+            .any(|it| text.contains(it))
+    };
+    match named.rsplit_once("::") {
+        None => root.join(named).is_file(),
+        Some((file, name)) if file.contains('.') => has(file, name),
+        Some((module, name)) => {
+            let module = module.replace("::", "/");
+            has(&format!("tests/service/{module}.rs"), name)
+        }
+    }
+}
+
+#[test]
+fn every_test_that_reliability_is_shown_by_is_there() {
+    let rows = include_str!("../../docs/reliability.md").lines().filter(|line| line.starts_with('|'));
+    let words = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    let named: Vec<_> =
+        words.filter(|word| word.contains("::") || word.contains('/') && word.contains(".rs")).collect();
+    assert!(named.len() > 60, "{}", named.len());
+    let missing: Vec<_> = named.into_iter().filter(|named| !is_a_test(named)).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
 }
 
 /// Every setting of the embedded configuration with its default, as TOML writes it.

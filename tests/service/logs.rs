@@ -2,10 +2,10 @@
 
 use crate::{
     binary,
+    secrets::{files, random, spellings},
     support::{Gateway, Options, TOKEN, client, prompt, simulator, simulator_with, wait_for},
     wire::{Wire, exchange, request},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use gemini_simulator::{Coding, Fault, Key, KeyState, Model, ModelKind, Page, Rule, Shape};
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
@@ -26,45 +26,6 @@ fn late_echo(after_events: u64, framed: bool) -> Fault {
     let error = json!({"code": 500, "message": message, "status": "INTERNAL", "details": [
         {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "X", "metadata": {"containerInfo": "{{key}}"}}]});
     Fault::ErrorEvent { after_events, body: Some(json!({ "error": error })), framed }
-}
-
-/// All files below a folder, with what is in them.
-fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push((path.display().to_string(), std::fs::read(&path).unwrap()));
-        }
-    }
-    found
-}
-
-/// The spellings of a secret that must not be found anywhere: every eight bytes of its random part, raw, and the whole
-/// in base64 (at each of the three alignments) and in percent-encoding.
-fn spellings(random: &str, whole: &str) -> Vec<String> {
-    let mut all: Vec<String> =
-        random.as_bytes().windows(8).map(|part| String::from_utf8(part.to_vec()).unwrap()).collect();
-    for shift in 0..3 {
-        let encoded = STANDARD.encode(format!("{}{whole}", &"xxx"[..shift]));
-        // Without the ends, which depend on what is around.
-        all.push(encoded[4..encoded.len() - 4].to_owned());
-    }
-    let everything: Vec<_> = whole.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let everything = everything.concat();
-    all.extend([everything.to_lowercase(), everything]);
-    all
-}
-
-/// Random text that only this run knows.
-fn random(length: usize) -> String {
-    let mut state = [0; 64];
-    let mut bytes = std::fs::File::open("/dev/urandom").unwrap();
-    std::io::Read::read_exact(&mut bytes, &mut state).unwrap();
-    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    (0..length).map(|n| char::from(letters[usize::from(state[n]) % letters.len()])).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -42,6 +42,7 @@ pub(crate) struct Options {
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    wrapper: Vec<String>,
     token: bool,
 }
 
@@ -54,6 +55,7 @@ impl Options {
             settings: Vec::new(),
             environment: Vec::new(),
             arguments: Vec::new(),
+            wrapper: Vec::new(),
             token: true,
         }
     }
@@ -82,6 +84,12 @@ impl Options {
         self
     }
 
+    /// Starts it through another program, which is to become it: it is given the program and its arguments as its last ones.
+    pub(crate) fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// Configures no token: the pool's keys are the credentials.
     pub(crate) fn without_token(mut self) -> Self {
         self.token = false;
@@ -96,7 +104,14 @@ impl Options {
 
     /// The command, in an empty folder, with nothing of this process's environment that could change it.
     pub(crate) fn command(&self, folder: &Path) -> Command {
-        let mut command = Command::new(binary::path());
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(binary::path()),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary::path());
+                command
+            }
+        };
         command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("GEMINI_BALANCE__SERVER__HOST", "127.0.0.1").env("GEMINI_BALANCE__SERVER__PORT", "0");
         command

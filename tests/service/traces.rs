@@ -35,7 +35,7 @@ const PARENT: &str = "b7ad6b7169203331";
 pub(crate) struct Post {
     /// The request's head, in small letters.
     pub(crate) head: String,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A collector of traces.

@@ -107,6 +107,18 @@ impl Wire {
         Some(Answer { status, headers, body: Vec::new(), whole: false })
     }
 
+    /// Reads until these bytes have come, and keeps all. Fails when the connection ends before.
+    pub(crate) async fn until(&mut self, bytes: &[u8]) {
+        while !self.read.windows(bytes.len()).any(|window| window == bytes) {
+            assert!(self.more().await, "the connection ended: {}", String::from_utf8_lossy(&self.read));
+        }
+    }
+
+    /// Returns what was read and not taken yet.
+    pub(crate) fn taken(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.read)
+    }
+
     /// Reads an answer to anything but HEAD; `None` when the connection ends before its head.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
         let mut answer = self.head().await?;

@@ -19,7 +19,7 @@ const NAME: &str = "accountant";
 /// How often what the workers have left is counted. What a killed process forgets is this and the second under way.
 const COUNT_EVERY: Duration = Duration::from_millis(250);
 /// How long a book that failed is left alone.
-const REOPEN_AFTER: Duration = Duration::from_secs(5);
+const REOPEN_AFTER: Duration = Duration::from_secs(3);
 /// How many rows are removed at once.
 const PRUNE_AT_ONCE: usize = 20_000;
 

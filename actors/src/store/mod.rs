@@ -36,7 +36,7 @@ const NAME: &str = "store";
 /// How long a change lies in memory before it is written. What a killed process forgets is not older.
 const WRITE_EVERY: Duration = Duration::from_millis(200);
 /// How long a store that failed is left alone.
-const REOPEN_AFTER: Duration = Duration::from_secs(5);
+const REOPEN_AFTER: Duration = Duration::from_secs(3);
 /// How often holdings that have expired are removed, and how many at once.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 const EXPIRE_AT_ONCE: usize = 10_000;

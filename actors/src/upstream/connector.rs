@@ -1,13 +1,15 @@
 //! Makes the connections to the upstream: direct, through an HTTP proxy's tunnel, or through a SOCKS proxy, with TLS where
 //! the destination wants it. Each failure says at which step it came and which way was tried.
 
-use super::proxy::{Proxies, Proxy};
+use super::{
+    names::{Names, NoAddress},
+    proxy::{Proxies, Proxy},
+};
 use http::Uri;
 use hyper_util::{
     client::{
         legacy::connect::{
             Connected, Connection, HttpConnector,
-            dns::{GaiAddrs, GaiFuture, GaiResolver, Name},
             proxy::{SocksV4, SocksV5, Tunnel},
         },
         proxy::matcher::Intercept,
@@ -78,49 +80,6 @@ impl std::error::Error for NoConnection {
     }
 }
 
-/// Resolves names as the system does, and marks its failures as such.
-#[derive(Clone)]
-struct Names(GaiResolver);
-
-#[derive(Debug)]
-struct NoAddress(io::Error);
-
-impl fmt::Display for NoAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for NoAddress {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
-}
-
-struct Resolving(GaiFuture);
-
-impl Future for Resolving {
-    type Output = Result<GaiAddrs, NoAddress>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_err(NoAddress)
-    }
-}
-
-impl Service<Name> for Names {
-    type Response = GaiAddrs;
-    type Error = NoAddress;
-    type Future = Resolving;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoAddress>> {
-        self.0.poll_ready(cx).map_err(NoAddress)
-    }
-
-    fn call(&mut self, name: Name) -> Resolving {
-        Resolving(self.0.call(name))
-    }
-}
-
 type Tcp = HttpConnector<Names>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -167,7 +126,7 @@ impl Connector {
         proxies: Proxies,
         timeout: Arc<ConnectTimeout>,
     ) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Names(GaiResolver::new()));
+        let mut tcp = HttpConnector::new_with_resolver(Names::new());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));

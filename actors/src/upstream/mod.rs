@@ -13,6 +13,7 @@ mod error;
 mod error_answer;
 mod gemini;
 pub mod headers;
+mod names;
 mod outage;
 mod plain;
 pub mod probe;

@@ -135,6 +135,7 @@ pub(super) fn operations() -> Vec<ApiOperation> {
         .at("model", "As it was set.")
         .heeds("If-Match", "The revision that may be replaced, and no other.")
         .gives(200, "It is gone from now on.", priced())
+        .fails(400, "The header `If-Match` names no revision.")
         .fails(404, "No price was set for this model.")
         .fails(409, "Another revision is in use, or the price is the configuration's.");
     let line = object(&[
