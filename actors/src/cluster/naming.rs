@@ -102,6 +102,7 @@ fn renamed(subject: &Subject, name: impl Fn(&KeyId) -> Option<KeyId>) -> Option<
             Subject::Limits { project: owner(project)?, model: model.clone() }
         }
         Subject::Tool { project, tool } => Subject::Tool { project: owner(project)?, tool: *tool },
+        Subject::Breaker { model } => Subject::Breaker { model: model.clone() },
     })
 }
 

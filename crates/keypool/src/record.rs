@@ -61,6 +61,11 @@ pub enum Subject {
         /// The tool whose quota is spent.
         tool: Tool,
     },
+    /// A model on all keys, which is given up where it fails everywhere. Told to other nodes only, and never kept.
+    Breaker {
+        /// The model's name.
+        model: Arc<str>,
+    },
 }
 
 /// A project, with or without a label.
@@ -96,6 +101,7 @@ impl fmt::Display for Subject {
                     model.as_deref().unwrap_or("requests without a model")
                 )
             }
+            Self::Breaker { model } => write!(f, "model {model} on all keys"),
             Self::Tool { project, tool } => write!(f, "{tool} on {project}"),
             Self::Model { project, model: None } => write!(f, "requests without a model on {project}"),
         }

@@ -317,6 +317,12 @@ fn run(cluster: &mut Cluster, step: &Step) {
             }
             cluster.tell(node);
         }
+        Step::Fail { node, model } => {
+            for _ in 0..10 {
+                let (model, outcome) = (model.clone(), fault(Kind::Overloaded, Wait::None));
+                run(cluster, &Step::Serve { node: *node, key: 0, model, outcome });
+            }
+        }
         Step::Pass { ms } => cluster.pass(std::time::Duration::from_millis(*ms)),
         Step::Read { node, count: facts } => cluster.read(node % count, *facts),
         Step::Number { node, key, number } => {
@@ -348,6 +354,7 @@ fn naming(project: &str) -> Outcome {
 enum Step {
     Serve { node: usize, key: usize, model: String, outcome: Outcome },
     Word { node: usize, key: usize, word: u8 },
+    Fail { node: usize, model: String },
     Pass { ms: u64 },
     Read { node: usize, count: usize },
     Number { node: usize, key: usize, number: u64 },
@@ -371,13 +378,15 @@ fn outcome() -> impl Strategy<Value = Outcome> {
             .prop_map(|(kind, ms)| fault(kind, Wait::For(std::time::Duration::from_millis(ms)))),
         1 => Just(fault(Kind::HeadLost, Wait::None)),
         1 => Just(fault(Kind::KeyInvalid, Wait::Retire)),
+        1 => Just(fault(Kind::Overloaded, Wait::None)),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let models = prop::sample::select(vec!["a".to_owned(), "b".to_owned()]);
+    let models = || prop::sample::select(vec!["a".to_owned(), "b".to_owned()]);
     prop_oneof![
-        20 => (0..5_usize, 0..4_usize, models, outcome())
+        2 => (0..5_usize, models()).prop_map(|(node, model)| Step::Fail { node, model }),
+        20 => (0..5_usize, 0..4_usize, models(), outcome())
             .prop_map(|(node, key, model, outcome)| Step::Serve { node, key, model, outcome }),
         3 => (0..5_usize, 0..4_usize, 0..3_u8).prop_map(|(node, key, word)| Step::Word { node, key, word }),
         6 => (0..300_u64).prop_map(|tenths| Step::Pass { ms: tenths * 100 }),

@@ -1,8 +1,10 @@
 //! The pool's state as a whole: who is in it, what cools, and what is counted, each with an owner of its own. The rules
 //! that need more than one of them are here: what the passing of time ends, what is kept and taken over (`records`),
 //! what becomes of a project whose keys turn out to be another's (`siblings`), another set of keys (`reconcile`), and what
-//! keeps keys from a request (`obstacles`), and what is told to the pools of other nodes and heard from them (`facts`).
+//! keeps keys from a request (`obstacles`), and what is told to the pools of other nodes and heard from them (`facts`; of
+//! models that are given up as a whole `breakers`).
 
+mod breakers;
 mod claims;
 mod facts;
 mod obstacles;
