@@ -20,7 +20,6 @@ pub(super) struct Scripts {
     pub(super) claim: LuaScript,
     pub(super) release: LuaScript,
     pub(super) take: LuaScript,
-    pub(super) any: LuaScript,
     pub(super) close: LuaScript,
     pub(super) add: LuaScript,
 }
@@ -46,7 +45,6 @@ impl Scripts {
             claim: script(include_str!("../lua/claim.lua")),
             release: script(include_str!("../lua/release.lua")),
             take: of_buckets(include_str!("../lua/take.lua")),
-            any: of_buckets(include_str!("../lua/any.lua")),
             close: of_buckets(include_str!("../lua/close.lua")),
             add: script(include_str!("../lua/add.lua")),
         }
