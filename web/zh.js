@@ -16,6 +16,8 @@ export default {
   'hand': '需要处理', 'hand.none': '没有。所有组件正常，密钥可用。', 'hand.component': '{name}：{state}', 'hand.draining': '网关正在关闭。', 'hand.nokey': '没有可用的密钥。', 'hand.retired': '已停用的密钥：{n}', 'hand.down': '{model} 在所有密钥上都失败', 'hand.spent': '{name} 已用尽：{limit}', 'hand.restart': '需要重启的设置：{n}', 'hand.unpriced': '今日没有价格的请求：{n}', 'hand.lost': '未被统计的请求：{n}',
   'gateways': '网关', 'gateway': '网关', 'this.one': '当前', 'version': '版本', 'up.since': '启动于', 'heard': '最近联系', 'behind': '落后', 'agree': '一致', 'differ.in': '不一致：{parts}', 'comma': '、', 'just.now': '刚刚', 'ago': '{time}前', 'gateways.there': '{of} 个中 {n} 个正常', 'together.for': '已连通 {time}', 'alone.for': '已单独运行 {time}', 'untold': '尚未告知其他网关的消息：{n}',
   'state.alone': '单独运行', 'state.silent': '无消息', 'state.unknown': '未知', 'part.keys': '密钥', 'part.limits': '限额', 'part.tokens': '令牌', 'part.rules': '规则', 'part.day_zone': '日期时区', 'part.instance_key': '实例密钥',
+  'counted.over': '限额按 {n} 个网关合计', 'counted.alone': '在 Redis 恢复之前，数字为此网关自身的用量，加上最后得知的其他网关用量：{why}。', 'own.figure': '此网关',
+  'done.on': '{done}：{n}/{of} 个网关', 'done.silent': '{done}：{n}/{of} 个网关；{silent} 未应答', 'done.alone': '{done}：仅此网关；Redis 恢复后其他网关会得知（{why}）', 'was.changed': '{name} 已修改',
   'alone': '此网关正在单独运行。', 'alone.why': '{why}。它照常服务；Redis 恢复后会补上双方错过的消息。',
   'all.keys': '全部 {n}', 'all.requests': '全部', 'last.hour': '最近一小时', 'by.minute': '按分钟', 'answered': '已应答', 'refused': '被拒绝', 'failed': '失败', 'clients.own': '客户端原因', 'newest': '最新请求',
   'requests.none': '还没有请求', 'requests.none.how': '客户端发来的请求会显示在这里，最新的在前。',

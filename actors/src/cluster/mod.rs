@@ -28,7 +28,7 @@ pub use shared_callers::{SharedCallers, SharedCallersActor};
 pub(crate) use shared_ledger::SharedLedger;
 pub use shared_ledger::SharedLedgerActor;
 use token_fact::SharedTokens;
-pub use view::{ClusterView, GatewayView, Presence, WordReach};
+pub use view::{CallersCounted, ClusterView, GatewayView, Presence, WordReach};
 
 use crate::{
     caller_cuts::CallerCuts,
@@ -333,6 +333,11 @@ impl Cluster {
     pub fn tell_tokens(&self, changes: &[TokenChange], cut: bool) {
         let notes = changes.iter().filter_map(|change| self.shared.tokens.note(change, cut));
         notes.for_each(|note| self.shared.outbox.note(note));
+    }
+
+    /// Returns over how many gateways the use of callers counts now.
+    pub fn counted(&self) -> CallersCounted {
+        view::counted(&self.shared, self.callers.is_together())
     }
 
     /// Returns who is there, and how they are.
