@@ -208,6 +208,51 @@ async fn without_redis_nothing_fails_and_what_is_said_meanwhile_is_heard_when_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_reset_and_a_retirement_without_redis_the_later_holds_on_all_once_it_is_back() {
+    let simulator = simulator(3).await;
+    let gateways = Gateways::start(&simulator, 3, 3).await;
+    let port = gateways.redis.port();
+    let Gateways { redis, all } = gateways;
+    drop(redis);
+    let gateways = Gateways { redis: RedisServer::start_on(free_port(), &[]), all };
+    for n in 0..3 {
+        gateways
+            .until("it knows that it is alone", async |it| it.cluster(n).await["alone"].is_string())
+            .await;
+    }
+    let retires = async |key: usize| {
+        simulator.set_key_state(&secret(key), KeyState::Invalid);
+        gateways
+            .until("the second retires it", async |it| {
+                it.send(1).await;
+                it.key(1, key).await["state"] == "retired"
+            })
+            .await;
+    };
+    let resets = |key: usize| {
+        let (status, text) = gateways.command(0, &["keys", "reset", &fingerprint(key)]);
+        assert!(status == 2 && text.contains("here alone"), "{text}");
+    };
+    retires(0).await;
+    resets(0);
+    resets(1);
+    retires(1).await;
+    assert_eq!(gateways.key(0, 1).await["state"], "available", "the first knows of neither");
+    let gateways = Gateways { redis: RedisServer::start_on(port, &[]), ..gateways };
+    gateways
+        .until("all agree", async |it| {
+            let mut agree = true;
+            for n in 0..3 {
+                agree &= it.cluster(n).await["facts"]["untold"] == 0
+                    && it.key(n, 0).await["state"] == "available"
+                    && it.key(n, 1).await["state"] == "retired";
+            }
+            agree
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_stops_is_missed_and_one_that_ends_is_not() {
     let simulator = simulator(1).await;
     let mut gateways = Gateways::start(&simulator, 1, 3).await;

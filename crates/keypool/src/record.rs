@@ -136,6 +136,9 @@ pub struct Record {
     /// Since when the operator has disabled it, if that is so and known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_since: Option<DateTime<Utc>>,
+    /// When the operator has reset it to this, where it tells others of that: it weighs by that moment, and is not kept.
+    #[serde(skip)]
+    pub reset_at: Option<DateTime<Utc>>,
     /// The number of its project, once Google has named it; only keys have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<ProjectNumber>,
@@ -159,6 +162,7 @@ impl Record {
             disabled: false,
             since: None,
             disabled_since: None,
+            reset_at: None,
             number: None,
             quota: None,
             limits: None,

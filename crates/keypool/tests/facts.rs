@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use cluster::{Cluster, hear, together, told};
 use gemini::fault::{Fault, Kind, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, CooldownState, Gauge, KeyId, KeySpec, LeaseRequest, Outcome, Owner, Reach, Reason, Record,
-    Refusal, Subject,
+    Answer, CooldownState, Gauge, KeyId, KeySpec, KeyState, LeaseRequest, Outcome, Owner, Reach, Reason,
+    Record, Refusal, Subject,
 };
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, over, secs};
@@ -124,6 +124,34 @@ fn the_operators_words_reach_every_node() {
     assert_eq!(used.len(), 2);
     assert!(used.contains(&"a".into()) && used.contains(&"b".into()));
     assert!(one.events().iter().any(|line| line == "key a is enabled"), "{:?}", one.events());
+}
+
+#[test]
+fn of_a_reset_and_a_retirement_that_did_not_know_of_each_other_the_later_holds_on_all() {
+    let retire = |cluster: &mut Cluster| {
+        cluster.nodes[1].stage.serve(MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    };
+    let reset = |cluster: &mut Cluster| cluster.nodes[0].stage.reset("k0");
+    for (is_reset_later, told_first) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
+        let mut cluster = Cluster::new(3, &keys(1));
+        let words: [&dyn Fn(&mut Cluster); 2] =
+            if is_reset_later { [&retire, &reset] } else { [&reset, &retire] };
+        for word in words {
+            word(&mut cluster);
+            for node in &mut cluster.nodes {
+                node.stage.pass(secs(1));
+            }
+        }
+        for at in [told_first, 1 - told_first] {
+            cluster.tell(at);
+        }
+        cluster.read_all();
+        for node in &cluster.nodes {
+            let state = node.stage.pool.snapshot(node.stage.now).keys.remove(0).state;
+            let holds = if is_reset_later { KeyState::Available } else { KeyState::Retired };
+            assert_eq!(state, holds, "the reset later: {is_reset_later}, told first by {told_first}");
+        }
+    }
 }
 
 #[test]
