@@ -149,7 +149,6 @@ impl NewToken {
 }
 
 /// Asks and prints.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCode, Failure> {
     let path = |name: &str, verb: &str| format!("/api/tokens/{}{verb}", encoded(name));
     let action = action.unwrap_or(Action::List);
@@ -168,16 +167,16 @@ pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     let is_shared = answer["gateways"].is_object();
     let mut status = ExitCode::SUCCESS;
     if let Some(tokens) = answer["tokens"].as_array() {
-        print!("{}{}", table(tokens), counted(&answer["gateways"]));
+        out!("{}{}", table(tokens), counted(&answer["gateways"]));
     } else if let Some(token) = answer["token"].as_str() {
-        println!("{token}");
+        out_line!("{token}");
         if is_shared {
             status = tell_reach_aside(done, &answer);
         }
     } else if is_shared {
         status = tell_reach(done, &answer);
     } else {
-        println!("done");
+        out_line!("done");
     }
     if answer["kept"] == false {
         return Err(Failure::new(

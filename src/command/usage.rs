@@ -50,14 +50,13 @@ pub(super) enum UsageFormat {
 }
 
 /// Asks and prints.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failure> {
     let text = ask_for_text(settings, "GET", &path(flags), "", local_http::PATIENCE)?;
     match flags.format {
-        UsageFormat::Csv | UsageFormat::Json => print!("{text}"),
+        UsageFormat::Csv | UsageFormat::Json => out!("{text}"),
         UsageFormat::Table => {
             let body: Value = serde_json::from_str(&text)?;
-            print!("{}", table(body["rows"].as_array().map_or(&[], Vec::as_slice), &flags.by));
+            out!("{}", table(body["rows"].as_array().map_or(&[], Vec::as_slice), &flags.by));
         }
     }
     Ok(ExitCode::SUCCESS)

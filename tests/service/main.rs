@@ -69,6 +69,7 @@ mod supervision;
 mod tls;
 mod tokens;
 mod traces;
+mod unread;
 mod upgrades;
 mod uploads;
 mod usage;
