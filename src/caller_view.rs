@@ -48,6 +48,9 @@ struct LimitView {
     used: Number,
     /// Seconds until there is room for the smallest request; 0 when there is.
     opens_in_s: u64,
+    /// Over how many gateways of a cluster it counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateways: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +59,9 @@ struct PeriodView {
     tokens: u64,
     /// Seconds until the next one begins.
     ends_in_s: u64,
+    /// Over how many gateways of a cluster it counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateways: Option<usize>,
 }
 
 /// A count, or money in units.
@@ -77,23 +83,27 @@ impl Number {
 }
 
 impl UseView {
-    pub(crate) fn of(reading: &AccountReading) -> Self {
+    /// `gateways`: how many count callers together; `None` where it is not to be said.
+    pub(crate) fn of(reading: &AccountReading, gateways: Option<usize>) -> Self {
+        let over = |is_shared: bool| gateways.map(|gateways| if is_shared { gateways } else { 1 });
         let limit = |limit: &LimitReading| LimitView {
             name: limit.name.as_str(),
             limit: Number::of(limit.name, limit.limit),
             used: Number::of(limit.name, limit.used),
             opens_in_s: whole_seconds(limit.opens.ask_again_in()),
+            gateways: over(limit.is_shared),
         };
-        let period = |(used, ends_in): (Used, std::time::Duration)| PeriodView {
+        let period = |(used, ends_in): (Used, std::time::Duration), is_shared| PeriodView {
             requests: used.requests,
             tokens: used.tokens,
             ends_in_s: whole_seconds(ends_in),
+            gateways: over(is_shared),
         };
         Self {
             in_flight: reading.in_flight,
             limits: reading.limits.iter().map(limit).collect(),
-            day: period(reading.day),
-            month: period(reading.month),
+            day: period(reading.day, reading.is_day_shared),
+            month: period(reading.month, reading.is_month_shared),
         }
     }
 }

@@ -86,11 +86,27 @@ export function Toast() {
   return html`<div role="status" aria-live="polite">${said.value ? html`<div class=${`banner toast ${said.value.tone === 'good' ? 'good' : ''}`}>${said.value.text}</div>` : null}</div>`;
 }
 
+/** What came of a word that all gateways of a cluster are to hear: what its answer says of them. @param {string} done @param {any} answer */
+export function reach(done, answer) {
+  const gateways = answer?.gateways;
+  if (!gateways) return { text: done, everywhere: true };
+  if (gateways.alone) return { text: t('done.alone', { done, why: gateways.alone }), everywhere: false };
+  const { done: n, of, silent } = gateways;
+  const text = silent.length ? t('done.silent', { done, n, of, silent: silent.join(t('comma')) }) : t('done.on', { done, n, of });
+  return { text, everywhere: !silent.length && n === of };
+}
+
+/** Says what came of it. @param {string} done @param {any} answer */
+export function sayReach(done, answer) {
+  const { text, everywhere } = reach(done, answer);
+  say(text, everywhere ? 'good' : 'bad');
+}
+
 /** Does something and says what came of it. @param {() => Promise<any>} work @param {string} done */
 export async function doing(work, done) {
   try {
     const result = await work();
-    if (done) say(done);
+    if (done) sayReach(done, result);
     return result;
   } catch (error) {
     say(/** @type {Error} */ (error).message, 'bad');

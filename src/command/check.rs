@@ -7,32 +7,31 @@ use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::{process::ExitCode, sync::Arc};
 
 /// Runs the check.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let configuration = Configuration::of(settings)?;
     let ring = KeySources::read(&configuration)?.ring();
     let Configuration { settings, tokens, upstream, model_maps, cluster, .. } = configuration;
-    println!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
+    out_line!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
     if tokens.is_empty() {
-        println!("warning: no client token is configured, so whoever knows a pool key may call");
+        out_line!("warning: no client token is configured, so whoever knows a pool key may call");
     }
     for line in settings.exposed_files() {
-        println!("warning: {}", Printable(line));
+        out_line!("warning: {}", Printable(line));
     }
     if let Some(line) = settings.cluster_warning() {
-        println!("warning: {line}");
+        out_line!("warning: {line}");
     }
     let mut all_well = true;
     if let Some(cluster) = &cluster {
         match cluster.look() {
-            Ok(gateways) => println!("cluster: Redis answers; {gateways} gateways are there"),
+            Ok(gateways) => out_line!("cluster: Redis answers; {gateways} gateways are there"),
             Err(why) => {
                 all_well = false;
-                println!("cluster: NOT WELL: {why}");
+                out_line!("cluster: NOT WELL: {why}");
             }
         }
     }
-    println!("upstream: {}", upstream.gemini_base.origin());
+    out_line!("upstream: {}", upstream.gemini_base.origin());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let prober = Prober::new(upstream).map_err(|error| settings.upstream_refused(&error))?;
     let mut good = None;
@@ -51,14 +50,14 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
         if matches!(health, KeyHealth::Well) {
             good.get_or_insert_with(|| Arc::clone(key));
         }
-        println!("key {}: {text}", Printable(key.id()));
+        out_line!("key {}: {text}", Printable(key.id()));
     }));
     if let Some(key) = good
         && !settings.formats.enabled.is_empty()
     {
         for model in model_maps.targets() {
             if runtime.block_on(prober.knows_model(&key, model)) == Some(false) {
-                println!(
+                out_line!(
                     "warning: formats.models or formats.callers leads to {}, which Google does not know",
                     Printable(model)
                 );

@@ -15,13 +15,12 @@ use std::{fmt::Write as _, process::ExitCode};
 const NOT_ALL: u8 = 2;
 
 /// Asks and prints. Succeeds where all gateways are there and agree.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let answer = ask(settings, "GET", "/api/cluster", "")?;
     if answer["enabled"] != true {
         return Err(Failure::new("this gateway is not one of several: cluster.url is not set"));
     }
-    print!("{}", told(&answer));
+    out!("{}", told(&answer));
     Ok(if answer["well"] == true { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL) })
 }
 
@@ -56,18 +55,16 @@ fn told(answer: &Value) -> String {
 }
 
 /// Says where an operator's word was done, and returns the exit status. Where there are no others, it was done.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn tell_reach(done: &str, answer: &Value) -> ExitCode {
     let (text, is_everywhere) = reach(done, &answer["gateways"]);
-    println!("{text}");
+    out_line!("{text}");
     if is_everywhere { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL) }
 }
 
 /// The same on standard error, where a token and nothing else is on standard output.
-#[expect(clippy::print_stderr, reason = "a command that speaks to a person")]
 pub(super) fn tell_reach_aside(done: &str, answer: &Value) -> ExitCode {
     let (text, is_everywhere) = reach(done, &answer["gateways"]);
-    eprintln!("{text}");
+    err_line!("{text}");
     if is_everywhere { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL) }
 }
 

@@ -1,16 +1,15 @@
 //! Asks the person at the terminal before something is done. What was read from standard input cannot be answered there.
 
-use super::failure::Failure;
+use super::{failure::Failure, printing};
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Write as _},
+    io::{self, BufRead, BufReader},
 };
 
 /// Asks a question, and returns whether the answer is yes. `input_is_taken` says that standard input was something else.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn is_given(question: &str, input_is_taken: bool) -> Result<bool, Failure> {
-    print!("{question} [y/N] ");
-    io::stdout().flush()?;
+    out!("{question} [y/N] ");
+    printing::flush()?;
     let mut line = String::new();
     if input_is_taken {
         let terminal = File::open("/dev/tty").map_err(|_| {

@@ -123,25 +123,22 @@ fn program() -> String {
 }
 
 /// A request of the made-up callers that has a story.
-#[expect(clippy::print_stdout, reason = "the demo speaks to a person")]
 fn print_example(id: &str) {
-    println!("\nOne request was refused on a key and answered on another. Why, and what was passed over:\n");
-    println!("  {} explain {id}\n", program());
+    out_line!("\nOne request was refused on a key and answered on another. Why, and what was passed over:\n");
+    out_line!("  {} explain {id}\n", program());
 }
 
 /// The page's address, which opens it once without the token.
-#[expect(clippy::print_stdout, reason = "the demo speaks to a person")]
 fn print_page(operator: SocketAddr, code: Option<&str>) {
     let code = code.map(|code| format!("#login={code}")).unwrap_or_default();
-    println!("\nThe operator's page, logged in once by this link (later with the token {ADMIN}):\n");
-    println!("  http://{operator}/{code}");
+    out_line!("\nThe operator's page, logged in once by this link (later with the token {ADMIN}):\n");
+    out_line!("  http://{operator}/{code}");
 }
 
-#[expect(clippy::print_stdout, reason = "the demo speaks to a person")]
 fn print_commands(address: SocketAddr, operator: SocketAddr, simulator: &str) {
     let base = format!("http://{address}");
     let (port, program) = (operator.port(), program());
-    println!(
+    out_line!(
         r#"
 The gateway listens on {base}, on four simulated keys of three projects. Try:
 

@@ -19,7 +19,6 @@ const MAX_LINE: u64 = 4 * 1024 * 1024;
 const MAX_READ: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Looks for the request and prints what became of it.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, id: &str) -> Result<ExitCode, Failure> {
     if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Failure::new(
@@ -43,7 +42,7 @@ pub(super) fn run(settings: &Settings, id: &str) -> Result<ExitCode, Failure> {
             }
         },
     };
-    print!("{}", words::told(&request));
+    out!("{}", words::told(&request));
     Ok(ExitCode::SUCCESS)
 }
 

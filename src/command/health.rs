@@ -13,7 +13,6 @@ use std::{net::ToSocketAddrs as _, process::ExitCode};
 const SHOWN: usize = 1000;
 
 /// Asks once, says the answer's body on one line, and succeeds when the status is 200.
-#[expect(clippy::print_stdout, reason = "orchestrators keep what a health check prints")]
 pub(crate) fn run(server: &settings::Server) -> Result<ExitCode, Failure> {
     let address = (server.host.as_str(), server.port).to_socket_addrs()?.next();
     let address = local_http::reachable(address.ok_or_else(|| Failure::new("server.host names no address"))?);
@@ -25,6 +24,6 @@ pub(crate) fn run(server: &settings::Server) -> Result<ExitCode, Failure> {
     };
     let answer = answer
         .map_err(|error| Failure::new(format!("no answer from {scheme}://{address}/health: {error}")))?;
-    println!("{}", Printable(bounded(answer.body.trim(), SHOWN)));
+    out_line!("{}", Printable(bounded(answer.body.trim(), SHOWN)));
     Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -48,7 +48,6 @@ pub(super) struct Flags {
 }
 
 /// Reads, shows, asks, writes.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     if std::fs::symlink_metadata(&flags.out).is_ok() {
         let out = flags.out.display();
@@ -60,7 +59,7 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let environment = |name: &str| std::env::var(name).ok();
     let mut import = import::read(&documents, flags.from, &environment)?;
     drop(documents);
-    print!("{}", shown(&import));
+    out!("{}", shown(&import));
     if import.is_empty() {
         return Err(Failure::new("neither a key nor a token was found; nothing is written"));
     }
@@ -77,12 +76,12 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         Printable(flags.out.display())
     );
     if !flags.yes && !consent::is_given(&question, input_is_taken)? {
-        println!("nothing was written");
+        out_line!("nothing was written");
         return Ok(ExitCode::FAILURE);
     }
     write_folder(&flags.out, &import, operator.as_ref())
         .map_err(|error| Failure::new(format!("{}: cannot be written: {error}", flags.out.display())))?;
-    print!("{}", next_steps(&flags.out, operator.is_some()));
+    out!("{}", next_steps(&flags.out, operator.is_some()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,7 +118,6 @@ fn new_token() -> Result<Secret, Failure> {
 }
 
 /// Asks Google about the keys; disables those that it refuses.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 fn check(import: &mut Import) -> Result<(), Failure> {
     let settings = as_settings(import, None, Environment::of_process())?;
     let upstream = settings.upstream()?;
@@ -135,7 +133,7 @@ fn check(import: &mut Import) -> Result<(), Failure> {
     let prober = Prober::new(upstream).map_err(|error| settings.upstream_refused(&error))?;
     let mut healths = Vec::new();
     runtime.block_on(prober.ask_each(ring.keys(), |key, health| {
-        println!("{}: {}", key.fingerprint(), verdict(&health));
+        out_line!("{}: {}", key.fingerprint(), verdict(&health));
         healths.push((key.fingerprint().to_owned(), health.verdict()));
     }));
     let mut refused = 0;
@@ -148,7 +146,7 @@ fn check(import: &mut Import) -> Result<(), Failure> {
             refused += 1;
         }
     }
-    println!("Google refuses {refused} of {}; these are written as disabled", asked.len());
+    out_line!("Google refuses {refused} of {}; these are written as disabled", asked.len());
     Ok(())
 }
 

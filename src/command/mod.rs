@@ -1,6 +1,9 @@
 //! The command line: which command was asked for, and with which settings. Each command is a file of this folder. Every
 //! way to fail ends in one line on standard error and a non-zero exit.
 
+#[macro_use]
+mod printing;
+
 mod check;
 mod cluster;
 mod consent;
@@ -90,10 +93,7 @@ pub fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => code,
         Err(failure) => {
-            #[expect(clippy::print_stderr, reason = "the last word of a program that could not start")]
-            {
-                eprintln!("gemini-balance: {}", Printable(&failure));
-            }
+            err_line!("gemini-balance: {}", Printable(&failure));
             ExitCode::FAILURE
         }
     }
@@ -111,7 +111,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             demo::run(&flags, arguments.config.as_deref())
         }
         Command::Simulator(flags) => {
-            gemini_simulator::cli::run(flags)?;
+            gemini_simulator::cli::run(flags).map_err(printing::unless_unread)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Keys { action } => keys::run(&settings_of(arguments.config.as_deref())?, action),

@@ -15,11 +15,10 @@ pub(super) struct Flags {
 }
 
 /// Asks and prints.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, flags: Flags) -> Result<ExitCode, Failure> {
     let path = if flags.dry_run { "/api/reload?dry_run=1" } else { "/api/reload" };
     let answer = ask(settings, "POST", path, "")?;
-    print!("{}", told(&answer));
+    out!("{}", told(&answer));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,7 +6,11 @@ use super::{
     failure::Failure,
     operator::{aligned, ask, time},
 };
-use crate::{local_http::encoded, printable::Printable, settings::Settings};
+use crate::{
+    local_http::encoded,
+    printable::{Printable, bounded},
+    settings::Settings,
+};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
@@ -145,7 +149,6 @@ impl NewToken {
 }
 
 /// Asks and prints.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCode, Failure> {
     let path = |name: &str, verb: &str| format!("/api/tokens/{}{verb}", encoded(name));
     let action = action.unwrap_or(Action::List);
@@ -164,16 +167,16 @@ pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     let is_shared = answer["gateways"].is_object();
     let mut status = ExitCode::SUCCESS;
     if let Some(tokens) = answer["tokens"].as_array() {
-        print!("{}", table(tokens));
+        out!("{}{}", table(tokens), counted(&answer["gateways"]));
     } else if let Some(token) = answer["token"].as_str() {
-        println!("{token}");
+        out_line!("{token}");
         if is_shared {
             status = tell_reach_aside(done, &answer);
         }
     } else if is_shared {
         status = tell_reach(done, &answer);
     } else {
-        println!("done");
+        out_line!("done");
     }
     if answer["kept"] == false {
         return Err(Failure::new(
@@ -207,6 +210,21 @@ fn table(tokens: &[Value]) -> String {
         ]);
     }
     aligned(&rows)
+}
+
+/// Says over how many gateways it counts, where there may be more than this one.
+fn counted(gateways: &Value) -> String {
+    match (gateways["counted"].as_u64(), gateways["alone"].as_str()) {
+        (_, Some(why)) => {
+            format!(
+                "limits count on this gateway alone, until Redis is back ({})\n",
+                Printable(bounded(why, 300))
+            )
+        }
+        (Some(1), None) => "limits count over 1 gateway\n".to_owned(),
+        (Some(counted), None) => format!("limits count over {counted} gateways\n"),
+        (None, None) => String::new(),
+    }
 }
 
 /// `rpm 3/60`, or `rpm 60/60 (31 s)` with the time until it opens.

@@ -54,24 +54,23 @@ pub(super) enum UsageFormat {
 }
 
 /// Asks and prints; on standard error, of how many gateways it is, if there are several.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failure> {
     let answer = ask_for_answer(settings, "GET", &path(flags), "", local_http::PATIENCE)?;
     let gateways: Value = if flags.format == UsageFormat::Csv {
-        print!("{}", answer.body);
+        out!("{}", answer.body);
         answer.header(REACH_HEADER).and_then(|told| serde_json::from_str(told).ok()).unwrap_or_default()
     } else {
         let body: Value = serde_json::from_str(&answer.body)?;
         match flags.format {
             UsageFormat::Table => {
-                print!("{}", table(body["rows"].as_array().map_or(&[], Vec::as_slice), &flags.by));
+                out!("{}", table(body["rows"].as_array().map_or(&[], Vec::as_slice), &flags.by));
             }
-            UsageFormat::Csv | UsageFormat::Json => print!("{}", answer.body),
+            UsageFormat::Csv | UsageFormat::Json => out!("{}", answer.body),
         }
         body["gateways"].clone()
     };
     if let Some(line) = reach_line(&gateways) {
-        eprintln!("{line}");
+        err_line!("{line}");
     }
     Ok(ExitCode::SUCCESS)
 }

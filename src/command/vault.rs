@@ -28,7 +28,6 @@ pub(super) struct Rekey {
 }
 
 /// Does it, and says what to do next.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, action: &Action) -> Result<ExitCode, Failure> {
     let Action::Rekey(flags) = action;
     let next = if flags.unsealed {
@@ -46,12 +45,12 @@ pub(super) fn run(settings: &Settings, action: &Action) -> Result<ExitCode, Fail
     }
     let count = vault.rekey(next).map_err(|error| settings.vault_refused(&error))?;
     if flags.unsealed {
-        println!("{path}: {count} keys are in the clear; take MASTER_KEY or store.master_key_file out");
+        out_line!("{path}: {count} keys are in the clear; take MASTER_KEY or store.master_key_file out");
     } else {
-        println!(
+        out_line!(
             "{path}: {count} keys are sealed under the new master key; put it in the place of the old one"
         );
     }
-    println!("restart the gateway if it runs");
+    out_line!("restart the gateway if it runs");
     Ok(ExitCode::SUCCESS)
 }

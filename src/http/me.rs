@@ -53,7 +53,7 @@ pub(super) async fn me(request: HttpRequest, state: web::Data<Rc<AppState>>) -> 
     if let Some(together) = &state.together {
         together.look(token).await;
     }
-    let used = UseView::of(&token.read(state.clock.now()));
+    let used = UseView::of(&token.read(state.clock.now()), None);
     let days = match &state.accounts {
         // Whoever calls on a key of the pool is counted together with all the others.
         Some(accounts) if token.provenance() != Provenance::PoolKey => {

@@ -6,11 +6,13 @@ use gemini_balance_actors::cluster::SettingsPrint;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
-/// Which settings make which part.
-const PARTS: [(&str, &[&str]); 3] = [
+/// Which sections, or settings by their whole name, make which part.
+const PARTS: [(&str, &[&str]); 4] = [
     ("limits", &["limits"]),
     ("tokens", &["auth"]),
     ("rules", &["affinity", "formats", "models", "pool", "prices", "retry", "upstream"]),
+    // All count a token's day and month under the day's name: where days begin elsewhere, they count another.
+    ("day_zone", &["usage.day_zone"]),
 ];
 /// Those that may well differ between machines.
 const LEFT_OUT: [&str; 3] = ["pool.keys_file", "upstream.ca_file", "upstream.proxy"];
@@ -20,8 +22,8 @@ pub(crate) fn settings_print(flat: &FlatConfiguration) -> SettingsPrint {
     SettingsPrint::new(PARTS.map(|(part, sections)| (part, print(flat, sections))))
 }
 
-fn print(flat: &FlatConfiguration, sections: &[&str]) -> String {
-    let is_in = |name: &str| sections.contains(&name.split('.').next().unwrap_or(name));
+fn print(flat: &FlatConfiguration, of: &[&str]) -> String {
+    let is_in = |name: &str| of.contains(&name) || of.contains(&name.split('.').next().unwrap_or(name));
     let mut digest = Sha256::new();
     for name in flat.names().filter(|name| is_in(name) && !LEFT_OUT.contains(name)) {
         let value = flat.get(name).map(|value| format!("{name}={value:?};")).unwrap_or_default();
@@ -57,5 +59,13 @@ mod tests {
             |text: &str, name: &str| text.split(' ').find(|part| part.starts_with(name)).unwrap().to_owned();
         assert_eq!(part(&one, "limits"), part(&other, "limits"));
         assert_ne!(part(&one, "rules"), part(&other, "rules"));
+        let zone = |zone: &str, flush: &str| {
+            let settings = [("usage.day_zone", zone), ("usage.flush_interval_s", flush)];
+            settings_print(&flat(&settings)).to_string()
+        };
+        assert_eq!(zone("UTC", "1"), zone("UTC", "2"), "of the others each has its own");
+        let (here, there) = (zone("UTC", "1"), zone("Europe/Berlin", "1"));
+        assert_ne!(part(&here, "day_zone"), part(&there, "day_zone"));
+        assert_eq!(part(&here, "rules"), part(&there, "rules"));
     }
 }

@@ -461,6 +461,52 @@ def test_usage_is_of_all_gateways_and_says_how_many_are_counted(open_site, fille
     expect(site.view("usage").get_by_role("note")).to_have_count(0)
 
 
+def test_a_word_says_on_how_many_gateways_it_is_done_and_a_figure_over_how_many_it_counts(open_site, tmp_path):
+    port = free_port()
+    secret = tmp_path / "instance.key"
+    secret.write_bytes(bytes(range(32)))
+    secret.chmod(0o600)
+    config = f'[cluster]\nurl = "redis://127.0.0.1:{port}"\nnode = "{{}}"\n[store]\ninstance_key_file = "{secret}"\n'
+    folders = [tmp_path / name for name in ("east", "west")]
+    for folder in folders:
+        folder.mkdir()
+    keys = {"AIza-page-5": "p", "AIza-page-6": "q"}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(contextlib.ExitStack())
+        server.enter_context(redis(port))
+        east, west = (
+            stack.enter_context(gateway(folder, keys, config.format(folder.name))) for folder in folders
+        )
+        site = open_site(east).log_in()
+        page = site.view("callers")
+        expect(page.locator(".counted")).to_have_text("Limits count over 2 gateways")
+        page.get_by_role("button", name="New token").click()
+        page.locator("dialog input").first.fill("alice")
+        page.get_by_role("spinbutton", name="requests a minute").fill("50")
+        page.get_by_role("button", name="Make token").click()
+        expect(page.locator("dialog .banner")).to_contain_text("on 2 of 2 gateways")
+        token = page.locator("dialog .secret").inner_text()
+        page.get_by_role("button", name="Done").click()
+        for one in (east, west):
+            assert one.generate(token=token) == 200
+        panel = page.locator("section.panel", has=page.get_by_role("link", name="alice", exact=True))
+        # The other tells of its request within a quarter of a second, and the page asks every three.
+        expect(panel.get_by_role("meter")).to_have_attribute("aria-valuenow", "2")
+        expect(panel).to_contain_text("(this gateway)")
+        panel.get_by_role("button", name="Disable").click()
+        expect(page.locator(".toast")).to_contain_text("on 2 of 2 gateways")
+        assert west.generate(token=token) == 401
+        assert not violations(site)
+
+        server.close()
+        expect(page.locator(".banner.warn[role=status]")).to_contain_text("Figures are this gateway's own")
+        expect(page.locator(".counted")).to_have_count(0)
+        panel.get_by_role("button", name="Enable").click()
+        expect(page.locator(".toast")).to_contain_text("here alone; the other gateways hear of it when Redis is back")
+        assert not violations(site)
+        site.leave()
+
+
 def test_who_logs_out_sees_nothing_more(open_site, filled):
     site = open_site(filled).log_in()
     site.view("keys")

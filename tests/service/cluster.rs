@@ -209,6 +209,51 @@ async fn without_redis_nothing_fails_and_what_is_said_meanwhile_is_heard_when_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_reset_and_a_retirement_without_redis_the_later_holds_on_all_once_it_is_back() {
+    let simulator = simulator(3).await;
+    let gateways = Gateways::start(&simulator, 3, 3).await;
+    let port = gateways.redis.port();
+    let Gateways { redis, all } = gateways;
+    drop(redis);
+    let gateways = Gateways { redis: RedisServer::start_on(free_port(), &[]), all };
+    for n in 0..3 {
+        gateways
+            .until("it knows that it is alone", async |it| it.cluster(n).await["alone"].is_string())
+            .await;
+    }
+    let retires = async |key: usize| {
+        simulator.set_key_state(&secret(key), KeyState::Invalid);
+        gateways
+            .until("the second retires it", async |it| {
+                it.send(1).await;
+                it.key(1, key).await["state"] == "retired"
+            })
+            .await;
+    };
+    let resets = |key: usize| {
+        let (status, text) = gateways.command(0, &["keys", "reset", &fingerprint(key)]);
+        assert!(status == 2 && text.contains("here alone"), "{text}");
+    };
+    retires(0).await;
+    resets(0);
+    resets(1);
+    retires(1).await;
+    assert_eq!(gateways.key(0, 1).await["state"], "available", "the first knows of neither");
+    let gateways = Gateways { redis: RedisServer::start_on(port, &[]), ..gateways };
+    gateways
+        .until("all agree", async |it| {
+            let mut agree = true;
+            for n in 0..3 {
+                agree &= it.cluster(n).await["facts"]["untold"] == 0
+                    && it.key(n, 0).await["state"] == "available"
+                    && it.key(n, 1).await["state"] == "retired";
+            }
+            agree
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_stops_is_missed_and_one_that_ends_is_not() {
     let simulator = simulator(1).await;
     let mut gateways = Gateways::start(&simulator, 1, 3).await;
@@ -266,6 +311,47 @@ async fn one_gateway_probes_for_all() {
         true
     };
     gateways.until("all use it again", all_use_it).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_one_gateway_finds_down_is_left_alone_by_all() {
+    let simulator = simulator(3).await;
+    let gateways = Gateways::start(&simulator, 3, 3).await;
+    let body = serde_json::json!({"error": {
+        "code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "6s"}],
+    }});
+    let overloaded = Fault::Status { status: 503, headers: [].into(), body: Some(body) };
+    simulator.set_faults([Rule::new(overloaded).on_model("gemini-2.5-flash")]);
+    let back_in = async |it: &Gateways, n: usize| {
+        let down = &it.ask(n, "/keys").await["models_down"][0];
+        (down["model"] == "gemini-2.5-flash").then(|| down["back_in_ms"].as_u64().unwrap())
+    };
+    let is_down = async |it: &Gateways, n: usize| back_in(it, n).await.is_some_and(|back_in| back_in > 0);
+    gateways
+        .until("the first has given it up", async |it| {
+            it.send(0).await;
+            is_down(it, 0).await
+        })
+        .await;
+    for n in [1, 2] {
+        let took = gateways.until("the others have heard", async |it| is_down(it, n).await).await;
+        assert!(took < Duration::from_secs(1), "within a second: {took:?}");
+        assert!(back_in(&gateways, n).await.unwrap() <= 6_000);
+    }
+    let before = simulator.requests().len();
+    for n in [1, 2].repeat(20) {
+        assert_eq!(gateways.send(n).await, 503);
+    }
+    assert_eq!(simulator.requests().len(), before, "nobody asks for it again");
+    // The first success of any of them opens it for all.
+    simulator.set_faults([]);
+    gateways.until("it is served", async |it| it.send(1).await == 200).await;
+    for n in [0, 2] {
+        let opened = gateways.until("the others use it", async |it| back_in(it, n).await.is_none()).await;
+        assert!(opened < Duration::from_secs(1), "within a second: {opened:?}");
+        assert_eq!(gateways.send(n).await, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

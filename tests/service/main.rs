@@ -72,6 +72,7 @@ mod supervision;
 mod tls;
 mod tokens;
 mod traces;
+mod unread;
 mod upgrades;
 mod uploads;
 mod usage;

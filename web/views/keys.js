@@ -5,7 +5,7 @@ import { count, short, span } from '/assets/format.js';
 import { t, word } from '/assets/i18n.js';
 import { address, refine, route } from '/assets/route.js';
 import { Import } from '/assets/views/import.js';
-import { Careful, Dialog, Empty, Failure, Gauge, State, doing, download, say, tone } from '/assets/ui.js';
+import { Careful, Dialog, Empty, Failure, Gauge, State, doing, download, reach, say, sayReach, tone } from '/assets/ui.js';
 
 const ROW = 44;
 const PAGE = 100;
@@ -198,12 +198,15 @@ export default function Keys() {
   const open = (key) => { location.hash = address('keys', Object.fromEntries(query), key); };
   const many = async (verb) => {
     let done = 0;
+    let answer = null;
     for (const key of chosen.keys()) {
       const result = await doing(() => ask(path(key, verb === 'remove' ? '' : verb), { method: verb === 'remove' ? 'DELETE' : 'POST' }), '');
       if (!result) break;
+      // Of many words the one that not all have heard is told.
+      if (!answer || reach('', answer).everywhere) answer = result;
       done += 1;
     }
-    say(t('done.n', { n: done }));
+    sayReach(t('done.n', { n: done }), answer);
     setChosen(new Map());
     pages.again();
   };

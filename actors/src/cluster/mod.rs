@@ -33,7 +33,7 @@ pub use shared_ledger::SharedLedgerActor;
 pub use shared_usage::{SharedUsage, SharedUsageActor};
 use token_fact::SharedTokens;
 pub use usage_of_others::GatewaysCounted;
-pub use view::{ClusterView, GatewayView, Presence, WordReach};
+pub use view::{CallersCounted, ClusterView, GatewayView, Presence, WordReach};
 
 use crate::{
     accounting::Accounts,
@@ -353,6 +353,11 @@ impl Cluster {
     pub fn tell_tokens(&self, changes: &[TokenChange], cut: bool) {
         let notes = changes.iter().filter_map(|change| self.shared.tokens.note(change, cut));
         notes.for_each(|note| self.shared.outbox.note(note));
+    }
+
+    /// Returns over how many gateways the use of callers counts now.
+    pub fn counted(&self) -> CallersCounted {
+        view::counted(&self.shared, self.callers.is_together())
     }
 
     /// Returns who is there, and how they are.

@@ -69,7 +69,7 @@ fn shifted(mut record: Record, by: TimeDelta) -> Record {
     if let CooldownState::Cooling { until, .. } = &mut record.state {
         *until += by;
     }
-    for time in [&mut record.since, &mut record.disabled_since].into_iter().flatten() {
+    for time in [&mut record.since, &mut record.disabled_since, &mut record.reset_at].into_iter().flatten() {
         *time += by;
     }
     if let Some(limits) = &mut record.limits {
@@ -102,6 +102,7 @@ fn renamed(subject: &Subject, name: impl Fn(&KeyId) -> Option<KeyId>) -> Option<
             Subject::Limits { project: owner(project)?, model: model.clone() }
         }
         Subject::Tool { project, tool } => Subject::Tool { project: owner(project)?, tool: *tool },
+        Subject::Breaker { model } => Subject::Breaker { model: model.clone() },
     })
 }
 

@@ -7,6 +7,7 @@
 //! that.
 
 use super::note::Note;
+use chrono::{DateTime, Utc};
 use gemini_balance_cluster::FactId;
 use keypool::{Draw, ModelLoad, Record, Subject};
 use std::{
@@ -94,7 +95,11 @@ impl Outbox {
 
     /// The others are to know this.
     pub(crate) fn tell(&self, record: Record) {
-        self.words().waiting.insert(record.subject.clone(), record);
+        let mut words = self.words();
+        let before = words.waiting.get(&record.subject).and_then(|before| before.reset_at);
+        let record = upon_reset(record, before);
+        words.waiting.insert(record.subject.clone(), record);
+        drop(words);
         self.nudge();
     }
 
@@ -253,8 +258,12 @@ impl Outbox {
     /// What is under way has not arrived, as far as is known. Where there is a newer word on its subject, that one counts.
     pub(super) fn give_back(&self) {
         let mut words = self.words();
-        for (subject, record) in std::mem::take(&mut words.under_way) {
-            words.waiting.entry(subject).or_insert(record);
+        for (subject, before) in std::mem::take(&mut words.under_way) {
+            let record = match words.waiting.remove(&subject) {
+                Some(newer) => upon_reset(newer, before.reset_at),
+                None => before,
+            };
+            words.waiting.insert(subject, record);
         }
         for (subject, note) in std::mem::take(&mut words.notes_under_way) {
             words.notes.entry(subject).or_insert(note);
@@ -280,6 +289,11 @@ impl Outbox {
     pub(super) fn last_told(&self) -> FactId {
         self.words().last
     }
+}
+
+/// What has come of a site since it was reset, which nobody was told yet: it is told as that of which the reset is part.
+fn upon_reset(record: Record, reset_at: Option<DateTime<Utc>>) -> Record {
+    Record { reset_at: record.reset_at.max(reset_at), ..record }
 }
 
 #[cfg(test)]
@@ -311,6 +325,22 @@ mod tests {
             outbox.told(&record.subject, at(5));
         }
         assert_eq!((outbox.untold(), outbox.last_told()), (0, at(5)));
+    }
+
+    #[test]
+    fn a_reset_that_was_not_told_is_told_with_what_has_come_of_the_key_since() {
+        let outbox = Outbox::default();
+        let reset_at = DateTime::from_timestamp(1_800_000_000, 0);
+        let reset = Record { reset_at, ..word("a", false) };
+        outbox.tell(reset.clone());
+        outbox.tell(word("a", true));
+        assert_eq!(outbox.take(10), [Record { disabled: true, ..reset.clone() }]);
+        outbox.tell(word("a", false));
+        outbox.give_back();
+        assert_eq!(outbox.take(10), vec![reset.clone()]);
+        outbox.told(&reset.subject, at(5));
+        outbox.tell(word("a", true));
+        assert_eq!(outbox.take(10), [word("a", true)], "it was told");
     }
 
     #[test]

@@ -128,7 +128,8 @@ impl SharedCallers {
         pass.confirm(self.parts.clock.now())
     }
 
-    fn is_together(&self) -> bool {
+    /// Whether callers are counted with the other gateways now.
+    pub(super) fn is_together(&self) -> bool {
         self.parts.is_together.load(Ordering::Relaxed)
     }
 

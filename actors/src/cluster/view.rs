@@ -95,15 +95,41 @@ impl WordReach {
     }
 }
 
-pub(super) fn of(shared: &ClusterShared) -> ClusterView {
+/// Over how many gateways the use of callers counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallersCounted {
+    /// So many count together; 1 where this one goes by what it knows.
+    pub gateways: usize,
+    /// Why that is so, if it is.
+    pub alone: Option<String>,
+}
+
+/// Returns over how many gateways callers are counted, where the count with the others goes on or does not.
+pub(super) fn counted(shared: &ClusterShared, is_together: bool) -> CallersCounted {
     let company = shared.company();
-    let (alone, since) = match &company.presence {
+    // The two are asked over connections of their own: one may know before the other, and one that has nothing to tell does not.
+    let alone = match standing(&company.presence) {
+        (None, _) => (!is_together).then(|| "Redis does not answer".to_owned()),
+        (alone, _) => alone,
+    };
+    let there = company.members.iter().filter(|member| member.is_there()).count();
+    CallersCounted { gateways: if alone.is_some() { 1 } else { there.max(1) }, alone }
+}
+
+/// Says why a gateway is alone, if it is, and since when it stands so.
+fn standing(presence: &Presence) -> (Option<String>, Instant) {
+    match presence {
         Presence::Together { since } => (None, *since),
         Presence::Alone { since, why } => {
             let why = why.clone().unwrap_or_else(|| "Redis has not been asked yet".to_owned());
             (Some(why), *since)
         }
-    };
+    }
+}
+
+pub(super) fn of(shared: &ClusterShared) -> ClusterView {
+    let company = shared.company();
+    let (alone, since) = standing(&company.presence);
     let own = company.members.iter().find(|member| member.node == shared.node);
     let newest = company.members.iter().map(|member| member.beat.applied).max().unwrap_or_default();
     let since_read = company.read_at.map(|at| at.elapsed()).unwrap_or_default();

@@ -55,6 +55,9 @@ fn scope(subject: &Subject) -> &'static str {
         Subject::Key { .. } | Subject::Usage { .. } => "key",
         Subject::Project { .. } => "project",
         Subject::Tool { .. } => "tool",
-        Subject::Model { .. } | Subject::Limits { .. } | Subject::ModelUsage { .. } => "model",
+        Subject::Model { .. }
+        | Subject::Limits { .. }
+        | Subject::ModelUsage { .. }
+        | Subject::Breaker { .. } => "model",
     }
 }

@@ -29,6 +29,7 @@ fn key_of(subject: &Subject) -> Option<&KeyId> {
             Owner::Key(key) => Some(key),
             Owner::Project(_) | Owner::Number(_) => None,
         },
+        Subject::Breaker { .. } => None,
     }
 }
 
@@ -91,7 +92,10 @@ pub(super) fn decode(row: &Stored, ring: &KeyRing) -> Option<KeptRow> {
 /// The label a subject hangs on, if it is one.
 fn label_of(subject: &Subject) -> Option<&Project> {
     match subject {
-        Subject::Key { .. } | Subject::Usage { .. } | Subject::ModelUsage { .. } => None,
+        Subject::Key { .. }
+        | Subject::Usage { .. }
+        | Subject::ModelUsage { .. }
+        | Subject::Breaker { .. } => None,
         Subject::Project { project }
         | Subject::Model { project, .. }
         | Subject::Limits { project, .. }
@@ -114,6 +118,7 @@ fn subject_now(subject: &Subject, key: &Key) -> Subject {
         Subject::Model { model, .. } => Subject::Model { project, model },
         Subject::Limits { model, .. } => Subject::Limits { project, model },
         Subject::Tool { tool, .. } => Subject::Tool { project, tool },
+        of_no_key @ Subject::Breaker { .. } => of_no_key,
     }
 }
 

@@ -116,6 +116,8 @@ pub struct LimitReading {
     pub used: u64,
     /// When there is room for the smallest request.
     pub opens: Opens,
+    /// Whether what other gateways use is among it.
+    pub is_shared: bool,
 }
 
 /// What a caller has used.
@@ -127,6 +129,10 @@ pub struct AccountReading {
     pub day: (Used, Duration),
     /// In this month, and how long it goes on.
     pub month: (Used, Duration),
+    /// Whether what other gateways use is among the day's.
+    pub is_day_shared: bool,
+    /// Whether it is among the month's.
+    pub is_month_shared: bool,
     /// Each limit that is set, with what is used of it.
     pub limits: Vec<LimitReading>,
 }
@@ -303,16 +309,20 @@ impl Counts {
     /// What stands of each limit, and what is used.
     pub(crate) fn read(&self, limits: &CallerLimits, now: Now) -> AccountReading {
         let least = Used { requests: 1, tokens: 1, money: 1 };
+        let has_heard = self.has_heard();
         let reading = |name| {
             let limit = limits.get(name)?;
             let opens = self.opens(name, limit, least, Used::default(), now);
-            Some(LimitReading { name, limit, used: self.used(name, now), opens })
+            let is_shared = has_heard && name != LimitName::Concurrent;
+            Some(LimitReading { name, limit, used: self.used(name, now), opens, is_shared })
         };
         let (day, month) = self.periods(now);
         AccountReading {
             in_flight: self.in_flight,
             day: (day, self.day.ends_in(now)),
             month: (month, self.month.ends_in(now)),
+            is_day_shared: has_heard && limits.count_days(),
+            is_month_shared: has_heard && limits.count_months(),
             limits: LimitName::ALL.into_iter().filter_map(reading).collect(),
         }
     }

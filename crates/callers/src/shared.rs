@@ -174,6 +174,11 @@ impl SharedUse {
         self.heard_at.is_none_or(|at| at + KNOWN_FOR < now)
     }
 
+    /// Whether what the others use was heard, and was not lost since.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.heard_at.is_some()
+    }
+
     /// Whether there is something to tell, or to hear.
     pub(crate) fn has_news(&self, limits: &CallerLimits, own: &OwnUse<'_>) -> bool {
         self.touches != self.told_touches

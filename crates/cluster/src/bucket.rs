@@ -193,27 +193,12 @@ impl Draw {
     }
 }
 
-/// A wish for slices of whichever buckets of a model have room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AnyDraw {
-    /// Of which model.
-    pub model: Box<str>,
-    /// How much in all; at least one request.
-    pub want: BucketUnits,
-    /// For how long the slices will be used without asking again: at most ten seconds.
-    pub lives: Duration,
-    /// Owners that are of no use.
-    pub except: Vec<Box<str>>,
-    /// A random number: where to begin, so that not all nodes draw from the same.
-    pub start: u32,
-}
-
 /// How a bucket is after a draw, and what it gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drawn {
     /// Which bucket.
     pub bucket: BucketName,
-    /// The limits that were gone by: this node's, or where it named no bucket those of whoever drew last.
+    /// The limits that were gone by.
     pub limits: BucketLimits,
     /// What was given, to be added to what the node had.
     pub given: BucketUnits,
@@ -231,15 +216,6 @@ pub struct Drawn {
     pub generation: Generation,
     /// The shared clock.
     pub at_ms: u64,
-}
-
-/// What a wish for whichever buckets brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AnyDrawn {
-    /// The buckets that were asked; some may have given nothing.
-    pub drawn: Vec<Drawn>,
-    /// In how long the first of those without room may have some; `None`: there are none, or their names are not known here.
-    pub opens_in: Option<Duration>,
 }
 
 /// What one bucket answers, in the scripts' numbers.

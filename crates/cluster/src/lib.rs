@@ -49,8 +49,7 @@ pub mod conformance;
 pub use address::{AddressError, ClusterAddress};
 pub use away::Away;
 pub use bucket::{
-    AnyDraw, AnyDrawn, BadBucketName, BucketLimits, BucketName, BucketScope, BucketUnits, Draw, Drawn,
-    SpendReport,
+    BadBucketName, BucketLimits, BucketName, BucketScope, BucketUnits, Draw, Drawn, SpendReport,
 };
 pub use common::{Common, CommonNode, Trouble};
 pub use fact::{BadFact, Fact, FactId, KnownFacts, PlacedFact, Reading, TellReply};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     away::Away,
-    bucket::{AnyDraw, AnyDrawn, BucketName, Draw, Drawn},
+    bucket::{BucketName, Draw, Drawn},
     fact::{Fact, FactId, KnownFacts, Reading, TellReply},
     node::{Beat, ClusterMember, ClusterState, NodeId},
     sums::{AddReply, Addition},
@@ -50,10 +50,6 @@ pub trait Shared: Send {
     /// never too much.
     fn take(&mut self, draws: &[Draw]) -> Result<Vec<Drawn>, Away>;
 
-    /// Asks for slices of whichever buckets of a model have room. At most 24 are asked. Buckets are known from draws of the
-    /// last 90 seconds; others are to be drawn from by name.
-    fn take_any(&mut self, draw: &AnyDraw) -> Result<AnyDrawn, Away>;
-
     /// Gives nothing from a bucket for so long, since its owner was refused. A refusal that ends later stays; no time at all
     /// opens it again.
     fn close(&mut self, bucket: &BucketName, time: Duration) -> Result<(), Away>;
@@ -80,12 +76,6 @@ pub trait Shared: Send {
 
     /// Returns what is in these tables, in their order.
     fn read_tables(&mut self, tables: &[UsageTable]) -> Result<Vec<TableContent>, Away>;
-
-    /// Notes for so long on which key, named by its fingerprint, a caller has made something last.
-    fn note_creation(&mut self, caller: &str, key: &str, window: Duration) -> Result<(), Away>;
-
-    /// Returns on which key a caller has made something last, on whichever node.
-    fn last_creation(&mut self, caller: &str) -> Result<Option<String>, Away>;
 }
 
 /// Whether a claim was won.

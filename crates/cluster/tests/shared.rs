@@ -9,7 +9,7 @@ use std::{
 };
 
 use gemini_balance_cluster::{
-    Addition, AnyDraw, Away, Beat, BookId, BucketLimits, BucketName, BucketUnits, Common, Draw, Fact, FactId,
+    Addition, Away, Beat, BookId, BucketLimits, BucketName, BucketUnits, Common, Draw, Fact, FactId,
     KeyPrefix, NodeId, Reading, Redis, RedisLedger, RedisPassword, RedisSettings, Shared, SpendReport,
     TableChange, TableReply, TableStamp, TableStep, UsageTable,
     conformance::{self, RedisPlace, RedisServer},
@@ -191,9 +191,6 @@ fn the_documented_rights_are_enough_for_all_that_a_gateway_does() {
     let reports = vec![SpendReport { age: Duration::from_secs(1), requests: 5, tokens: 1 }];
     let draw = Draw { reports, want, day_ends_ms: Some(u64::MAX), ..Draw::new(bucket.clone(), limits) };
     node.take(&[draw.clone(), draw]).unwrap();
-    let any =
-        AnyDraw { model: "model".into(), want, lives: Duration::from_secs(1), except: Vec::new(), start: 0 };
-    node.take_any(&any).unwrap();
     node.close(&bucket, Duration::from_secs(1)).unwrap();
     let addition = Addition::new("day", 1, vec![("a".into(), 1)], Duration::from_secs(9)).unwrap();
     node.add(&addition).unwrap();
@@ -214,8 +211,6 @@ fn the_documented_rights_are_enough_for_all_that_a_gateway_does() {
     }
     assert_eq!(node.tables(TableStep::Hour, at, at + 1).unwrap().len(), 1);
     assert_eq!(node.read_tables(&[table]).unwrap()[0].stamp, before);
-    node.note_creation("alice", "k-1", Duration::from_secs(9)).unwrap();
-    node.last_creation("alice").unwrap();
     node.leave().unwrap();
     let mut ledger = RedisLedger::new(Arc::clone(&settings), id("one"));
     ledger.record(&[LedgerChange::Forget("files/a".to_owned())]).unwrap();

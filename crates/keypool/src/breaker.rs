@@ -1,12 +1,14 @@
 //! The health of one model as a whole, on all keys: how much of its load may be retries, and whether it is asked at all.
 //! After many faults in a row it is left alone for a pause that grows, and one probe at a time finds out when it is back.
-//! Nothing of it outlives the process: Google's bad minutes are short.
+//! Nothing of it outlives the process: Google's bad minutes are short. Where other nodes share the pool, that a model is
+//! given up is told and heard; what is counted is each node's own.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
 use crate::answer::Refusal;
+use crate::fact::SAME_MOMENT;
 use crate::ids::Order;
 use crate::lease_request::Retry;
 use crate::settings::Settings;
@@ -20,7 +22,9 @@ const FREE_RETRIES: u32 = 3;
 /// five works, retries are worth their price, and the model's clients need not notice that it fails.
 const PRICE_OF_RETRY: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The step of the longest pause: what another node says of steps beyond it makes no difference.
+const LAST_STEP: u32 = 5;
 /// What is said of a model whose probe is out: its report may come at any moment.
 const PROBE_GUESS: Duration = Duration::from_secs(1);
 
@@ -161,6 +165,34 @@ impl Breaker {
                 Turn::Down(until.saturating_sub(now))
             }
         }
+    }
+
+    /// Another node has given the model up until then, which is half a minute off at most. `next` is the lease to be granted
+    /// next. What this node has given up for longer stays so.
+    pub(crate) fn hear_down(&mut self, until: Duration, step: u32, next: Order, now: Duration) -> Turn {
+        if self.down.is_some_and(|down| until <= down.until.saturating_add(SAME_MOMENT)) {
+            return Turn::None;
+        }
+        let step = self.down.map_or(0, |down| down.step).max(step.min(LAST_STEP));
+        self.down = Some(Down { until, step, probe: None });
+        self.from = next;
+        Turn::Down(until.saturating_sub(now))
+    }
+
+    /// Another node's probe was served.
+    pub(crate) fn hear_back(&mut self) -> Turn {
+        if self.down.take().is_none() {
+            return Turn::None;
+        }
+        self.run = 0;
+        self.asked = Duration::ZERO;
+        Turn::Back
+    }
+
+    /// Returns until when other nodes are told that it is given up, and after how many pauses, if it is and that is not past.
+    pub(crate) fn to_tell(&self, now: Duration) -> Option<(Duration, u32)> {
+        let Down { until, step, .. } = self.down.filter(|down| now < down.until)?;
+        Some((until.min(now + LONGEST_PAUSE), step))
     }
 
     /// Whether it is given up, and until when; that may be past, when a probe is due or out.

@@ -145,7 +145,7 @@ impl Desk {
         if let LeaseState::Ours(out) = found {
             let order = self.leases.order(lease);
             let turn = self.roster.counters.turn(out.model, |breaker| breaker.vouch(order));
-            self.tell_of_model(out.model, turn, effects);
+            self.tell_of_model(out.model, turn, now, effects);
         }
     }
 
@@ -239,7 +239,7 @@ impl Desk {
             let (verdict, settings, rng) = (verdict(outcome), &self.settings, &mut self.rng);
             let back = Back { verdict, retry, lease: order, next };
             let turn = counters.turn(model, |breaker| breaker.settle(back, now.mono, settings, rng));
-            self.tell_of_model(model, turn, effects);
+            self.tell_of_model(model, turn, now, effects);
         }
         if let Some(booking) = booking {
             let spent = match outcome {
@@ -253,10 +253,11 @@ impl Desk {
         }
     }
 
-    fn tell_of_model(&mut self, model: ModelIx, turn: Turn, effects: &mut Effects) {
+    fn tell_of_model(&mut self, model: ModelIx, turn: Turn, now: Now, effects: &mut Effects) {
         if turn == Turn::None {
             return;
         }
+        self.roster.tell_of_breaker(model, now, effects);
         let Some(model) = self.roster.counters.name(model).clone() else { return };
         self.roster.cooldowns.stir();
         effects.log(match turn {

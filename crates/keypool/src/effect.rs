@@ -131,6 +131,13 @@ pub enum Event {
         /// For how long from now.
         pause: Duration,
     },
+    /// The same, since another node was answered so.
+    ModelDownElsewhere {
+        /// The model that all keys share.
+        model: Arc<str>,
+        /// For how long from now.
+        pause: Duration,
+    },
     /// A model that failed on all keys serves again.
     ModelBack {
         /// The model that all keys share.
@@ -214,6 +221,13 @@ impl fmt::Display for Event {
                 write!(
                     f,
                     "model {model} fails on every key, and is left alone for {:.1} s",
+                    pause.as_secs_f64()
+                )
+            }
+            Self::ModelDownElsewhere { model, pause } => {
+                write!(
+                    f,
+                    "model {model} fails on every key, and is left alone for {:.1} s (met by another gateway)",
                     pause.as_secs_f64()
                 )
             }

@@ -12,8 +12,10 @@ use crate::record::{CooldownState, LimitState, Record, Subject};
 pub(crate) const SAME_MOMENT: Duration = Duration::from_millis(10);
 /// The rank of a word that nothing is wrong.
 const OPEN: u64 = 1;
-/// The rank of a retirement: the largest number that a float of 64 bits counts up to, since scripts in Redis know no other.
-const RETIRED: u64 = (1 << 53) - 1;
+/// The rank from which on the later moment holds, above that of all cooldowns: retirements, and an operator's resets.
+const LATEST_HOLDS: u64 = 1 << 52;
+/// The highest rank: the largest number that a float of 64 bits counts up to, since scripts in Redis know no other.
+const HIGHEST: u64 = (1 << 53) - 1;
 
 impl Record {
     /// Returns what others are told of this; `None` where nothing is left to tell.
@@ -35,15 +37,18 @@ impl Record {
     }
 
     /// Returns the rank of this word: of two nodes that knew the same of a subject, the word of the higher rank holds. Open
-    /// is lowest, retired highest, and of two cooldowns the one that ends later is higher. Learnt limits rank alike, above
-    /// none: they add up, so whoever has not heard the others' tells both (see [`Pool::overruled`](crate::Pool::overruled)).
-    /// At most 2^53 - 1.
+    /// is lowest, and of two cooldowns the one that ends later is higher. Above them are retirements and what an operator has
+    /// reset: of these the later one, so that a reset undoes the retirements before it, heard of or not, and none after it.
+    /// Learnt limits rank alike, above none: they add up, so whoever has not heard the others' tells both (see
+    /// [`Pool::overruled`](crate::Pool::overruled)). At most 2^53 - 1.
     pub fn rank(&self) -> u64 {
-        match &self.state {
-            CooldownState::Retired { .. } => RETIRED,
-            CooldownState::Cooling { until, .. } => ends(*until),
-            CooldownState::Open if self.limits.is_some() => OPEN + 1,
-            CooldownState::Open => OPEN,
+        match (&self.state, self.reset_at) {
+            // Of a moment that is not known any more: it was long ago.
+            (CooldownState::Retired { .. }, _) => self.since.map_or(LATEST_HOLDS, moment),
+            (_, Some(at)) => moment(at),
+            (CooldownState::Cooling { until, .. }, None) => ends(*until),
+            (CooldownState::Open, None) if self.limits.is_some() => OPEN + 1,
+            (CooldownState::Open, None) => OPEN,
         }
     }
 
@@ -67,9 +72,18 @@ impl LimitState {
     }
 }
 
-/// The rank of what ends then, by the millisecond: above open, and below retired.
+/// The rank of what ends then, by the millisecond: above open, and below what was retired or reset.
 fn ends(until: DateTime<Utc>) -> u64 {
-    u64::try_from(until.timestamp_millis()).unwrap_or(0).clamp(OPEN + 1, RETIRED - 1)
+    millis(until).clamp(OPEN + 1, LATEST_HOLDS - 1)
+}
+
+/// The rank of what was retired or reset then.
+fn moment(at: DateTime<Utc>) -> u64 {
+    LATEST_HOLDS.saturating_add(millis(at)).min(HIGHEST)
+}
+
+fn millis(at: DateTime<Utc>) -> u64 {
+    u64::try_from(at.timestamp_millis()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -99,6 +113,31 @@ mod tests {
             cooling(key(), 1_800_000_001, Reason::Forbidden).rank(),
             retired.rank(),
         ];
+        assert!(ranks.is_sorted_by(|one, next| one < next), "{ranks:?}");
+        assert!(ranks.iter().all(|rank| *rank < 1 << 53), "a float holds it exactly");
+    }
+
+    #[test]
+    fn of_retirements_and_resets_the_later_ranks_higher_and_all_above_cooldowns() {
+        let at = |s: i64| DateTime::from_timestamp(s, 0);
+        let retired = |since: Option<_>| Record {
+            state: CooldownState::Retired { reason: Reason::KeyInvalid },
+            since,
+            ..Record::clear(key())
+        };
+        let reset = |s: i64, record: Record| Record { reset_at: at(s), ..record };
+        let ranks = [
+            cooling(key(), i64::from(u32::MAX) * 1000, Reason::Forbidden),
+            retired(None),
+            reset(1_800_000_000, Record::clear(key())),
+            retired(at(1_800_000_001)),
+            // It cools again before the others have heard of the reset.
+            reset(1_800_000_002, cooling(key(), 1_800_000_009, Reason::Forbidden)),
+            // So does one that is retired again: that it was reset before does not count.
+            reset(1_800_000_002, retired(at(1_800_000_003))),
+            retired(Some(DateTime::<Utc>::MAX_UTC)),
+        ];
+        let ranks = ranks.map(|record| record.rank());
         assert!(ranks.is_sorted_by(|one, next| one < next), "{ranks:?}");
         assert!(ranks.iter().all(|rank| *rank < 1 << 53), "a float holds it exactly");
     }

@@ -95,7 +95,8 @@ impl Pool {
 
     /// Returns all that this pool would tell another that knows nothing: for a cluster that has lost what it was told.
     pub fn facts(&self, now: Now) -> Vec<Record> {
-        self.records(now).iter().filter_map(Record::to_tell).collect()
+        let kept = self.records(now).into_iter().filter_map(|record| record.to_tell());
+        kept.chain(self.desk.roster.breaker_records(now)).collect()
     }
 
     fn take_in(&mut self, fact: Record, now: Now, effects: &mut Effects) {
@@ -104,6 +105,10 @@ impl Pool {
         desk.roster.expire(now, &desk.settings, effects);
         if let Subject::Limits { project, model } = &fact.subject {
             desk.roster.hear_limits(project, model, fact.limits.as_deref(), now, effects);
+            return;
+        }
+        if let Subject::Breaker { model } = &fact.subject {
+            desk.roster.hear_of_breaker(model, &fact.state, desk.leases.next(), now, effects);
             return;
         }
         let Some(place) = desk.roster.place_of_fact(fact.subject.clone()) else { return };

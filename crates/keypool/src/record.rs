@@ -61,6 +61,11 @@ pub enum Subject {
         /// The tool whose quota is spent.
         tool: Tool,
     },
+    /// A model on all keys, which is given up where it fails everywhere. Told to other nodes only, and never kept.
+    Breaker {
+        /// The model's name.
+        model: Arc<str>,
+    },
 }
 
 /// A project, with or without a label.
@@ -96,6 +101,7 @@ impl fmt::Display for Subject {
                     model.as_deref().unwrap_or("requests without a model")
                 )
             }
+            Self::Breaker { model } => write!(f, "model {model} on all keys"),
             Self::Tool { project, tool } => write!(f, "{tool} on {project}"),
             Self::Model { project, model: None } => write!(f, "requests without a model on {project}"),
         }
@@ -130,6 +136,9 @@ pub struct Record {
     /// Since when the operator has disabled it, if that is so and known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_since: Option<DateTime<Utc>>,
+    /// When the operator has reset it to this, where it tells others of that: it weighs by that moment, and is not kept.
+    #[serde(skip)]
+    pub reset_at: Option<DateTime<Utc>>,
     /// The number of its project, once Google has named it; only keys have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<ProjectNumber>,
@@ -153,6 +162,7 @@ impl Record {
             disabled: false,
             since: None,
             disabled_since: None,
+            reset_at: None,
             number: None,
             quota: None,
             limits: None,

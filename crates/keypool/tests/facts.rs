@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use cluster::{Cluster, hear, together, told};
 use gemini::fault::{Fault, Kind, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, CooldownState, Gauge, KeyId, KeySpec, LeaseRequest, Outcome, Owner, Reach, Reason, Record,
-    Refusal, Subject,
+    Answer, CooldownState, Gauge, KeyId, KeySpec, KeyState, LeaseRequest, Outcome, Owner, Reach, Reason,
+    Record, Refusal, Subject,
 };
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, over, secs};
@@ -124,6 +124,34 @@ fn the_operators_words_reach_every_node() {
     assert_eq!(used.len(), 2);
     assert!(used.contains(&"a".into()) && used.contains(&"b".into()));
     assert!(one.events().iter().any(|line| line == "key a is enabled"), "{:?}", one.events());
+}
+
+#[test]
+fn of_a_reset_and_a_retirement_that_did_not_know_of_each_other_the_later_holds_on_all() {
+    let retire = |cluster: &mut Cluster| {
+        cluster.nodes[1].stage.serve(MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    };
+    let reset = |cluster: &mut Cluster| cluster.nodes[0].stage.reset("k0");
+    for (is_reset_later, told_first) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
+        let mut cluster = Cluster::new(3, &keys(1));
+        let words: [&dyn Fn(&mut Cluster); 2] =
+            if is_reset_later { [&retire, &reset] } else { [&reset, &retire] };
+        for word in words {
+            word(&mut cluster);
+            for node in &mut cluster.nodes {
+                node.stage.pass(secs(1));
+            }
+        }
+        for at in [told_first, 1 - told_first] {
+            cluster.tell(at);
+        }
+        cluster.read_all();
+        for node in &cluster.nodes {
+            let state = node.stage.pool.snapshot(node.stage.now).keys.remove(0).state;
+            let holds = if is_reset_later { KeyState::Available } else { KeyState::Retired };
+            assert_eq!(state, holds, "the reset later: {is_reset_later}, told first by {told_first}");
+        }
+    }
 }
 
 #[test]
@@ -317,6 +345,12 @@ fn run(cluster: &mut Cluster, step: &Step) {
             }
             cluster.tell(node);
         }
+        Step::Fail { node, model } => {
+            for _ in 0..10 {
+                let (model, outcome) = (model.clone(), fault(Kind::Overloaded, Wait::None));
+                run(cluster, &Step::Serve { node: *node, key: 0, model, outcome });
+            }
+        }
         Step::Pass { ms } => cluster.pass(std::time::Duration::from_millis(*ms)),
         Step::Read { node, count: facts } => cluster.read(node % count, *facts),
         Step::Number { node, key, number } => {
@@ -348,6 +382,7 @@ fn naming(project: &str) -> Outcome {
 enum Step {
     Serve { node: usize, key: usize, model: String, outcome: Outcome },
     Word { node: usize, key: usize, word: u8 },
+    Fail { node: usize, model: String },
     Pass { ms: u64 },
     Read { node: usize, count: usize },
     Number { node: usize, key: usize, number: u64 },
@@ -371,13 +406,15 @@ fn outcome() -> impl Strategy<Value = Outcome> {
             .prop_map(|(kind, ms)| fault(kind, Wait::For(std::time::Duration::from_millis(ms)))),
         1 => Just(fault(Kind::HeadLost, Wait::None)),
         1 => Just(fault(Kind::KeyInvalid, Wait::Retire)),
+        1 => Just(fault(Kind::Overloaded, Wait::None)),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let models = prop::sample::select(vec!["a".to_owned(), "b".to_owned()]);
+    let models = || prop::sample::select(vec!["a".to_owned(), "b".to_owned()]);
     prop_oneof![
-        20 => (0..5_usize, 0..4_usize, models, outcome())
+        2 => (0..5_usize, models()).prop_map(|(node, model)| Step::Fail { node, model }),
+        20 => (0..5_usize, 0..4_usize, models(), outcome())
             .prop_map(|(node, key, model, outcome)| Step::Serve { node, key, model, outcome }),
         3 => (0..5_usize, 0..4_usize, 0..3_u8).prop_map(|(node, key, word)| Step::Word { node, key, word }),
         6 => (0..300_u64).prop_map(|tenths| Step::Pass { ms: tenths * 100 }),

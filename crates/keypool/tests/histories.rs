@@ -292,6 +292,7 @@ impl Account {
                     | Subject::Model { project, .. }
                     | Subject::Limits { project, .. }
                     | Subject::Tool { project, .. } => *project != owner,
+                    Subject::Breaker { .. } => true,
                 };
                 self.closed.retain(|subject, _| kept(subject));
                 self.asked.retain(|subject, _| kept(subject));

@@ -385,6 +385,7 @@ fn key_of(subject: &Subject) -> Option<&KeyId> {
             Owner::Key(key) => Some(key),
             Owner::Project(_) | Owner::Number(_) => None,
         },
+        Subject::Breaker { .. } => None,
     }
 }
 

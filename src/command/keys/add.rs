@@ -48,14 +48,13 @@ pub(in crate::command) struct Flags {
 }
 
 /// Shows, asks, adds.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failure> {
     let is_input = flags.file.as_ref().is_none_or(|path| path.as_os_str() == "-");
     let text = read(if is_input { None } else { flags.file.as_ref() })?;
     let question = json!({ "text": text.expose(), "dry_run": true, "project": flags.project });
     let answer = ask_patiently(settings, "POST", "/api/keys", &question.to_string(), PATIENCE)?;
     let preview = &answer["preview"];
-    print!("{}", shown(preview));
+    out!("{}", shown(preview));
     let mut chosen: Vec<String> = fingerprints(&preview["new"]);
     if flags.unusual {
         chosen.extend(fingerprints(&preview["unusual"]));
@@ -64,16 +63,16 @@ pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failur
         chosen = checked(settings, &text, &chosen)?;
     }
     if chosen.is_empty() {
-        println!("nothing to add");
+        out_line!("nothing to add");
         return Ok(ExitCode::SUCCESS);
     }
     if !flags.yes && !consent::is_given(&format!("Add {} keys?", chosen.len()), is_input)? {
-        println!("nothing was added");
+        out_line!("nothing was added");
         return Ok(ExitCode::FAILURE);
     }
     let body = json!({ "text": only(&text, &chosen).expose(), "project": flags.project, "choose": chosen });
     let answer = ask_patiently(settings, "POST", "/api/keys", &body.to_string(), PATIENCE)?;
-    println!("{} keys were added", answer["added"].as_array().map_or(0, Vec::len));
+    out_line!("{} keys were added", answer["added"].as_array().map_or(0, Vec::len));
     kept(&answer)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -93,7 +92,6 @@ fn read(file: Option<&PathBuf>) -> Result<Secret, Failure> {
 }
 
 /// Asks Google about the chosen keys, a batch at a time, and returns those that it accepts.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 fn checked(settings: &Settings, text: &Secret, chosen: &[String]) -> Result<Vec<String>, Failure> {
     let mut accepted = Vec::new();
     for batch in chosen.chunks(CHECKED_AT_ONCE) {
@@ -102,13 +100,13 @@ fn checked(settings: &Settings, text: &Secret, chosen: &[String]) -> Result<Vec<
         let answer = ask_patiently(settings, "POST", "/api/keys", &body.to_string(), CHECK_PATIENCE)?;
         for check in answer["checks"].as_array().into_iter().flatten() {
             let key = check["fingerprint"].as_str().unwrap_or_default();
-            println!("{}: {}", cell(key), verdict(check));
+            out_line!("{}: {}", cell(key), verdict(check));
             if check["verdict"] == "good" || check["verdict"] == "exhausted" {
                 accepted.push(key.to_owned());
             }
         }
     }
-    println!("Google accepts {} of {}", accepted.len(), chosen.len());
+    out_line!("Google accepts {} of {}", accepted.len(), chosen.len());
     Ok(accepted)
 }
 

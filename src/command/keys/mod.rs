@@ -91,7 +91,6 @@ pub(super) enum ExportFormat {
 }
 
 /// Asks and prints.
-#[expect(clippy::print_stdout, reason = "a command that speaks to a person")]
 pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCode, Failure> {
     let path = |id: &str, verb: &str| format!("/api/keys/{}{verb}", local_http::encoded(id));
     let verb = |id: &str, verb: &str| ask(settings, "POST", &path(id, verb), "");
@@ -101,7 +100,7 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
         Action::List => {
             let answer = ask(settings, "GET", "/keys", "")?;
             let keys = answer["keys"].as_array();
-            print!(
+            out!(
                 "{}",
                 table(keys.ok_or_else(|| Failure::new("what the gateway answers is no list of keys"))?)
             );
@@ -110,14 +109,14 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
         Action::Add(flags) => return add::run(settings, &flags),
         Action::Check { id } => {
             let answer = ask_patiently(settings, "POST", &path(&id, "/check"), "", CHECK_PATIENCE)?;
-            println!("{}: {}", Printable(&id), verdict(&answer["check"]));
+            out_line!("{}: {}", Printable(&id), verdict(&answer["check"]));
             let is_good = answer["check"]["verdict"] == "good";
             return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Action::Export { format } => {
             let format = if format == ExportFormat::Csv { "csv" } else { "json" };
             let path = format!("/api/keys/export?format={format}");
-            print!("{}", ask_for_text(settings, "GET", &path, "", local_http::PATIENCE)?);
+            out!("{}", ask_for_text(settings, "GET", &path, "", local_http::PATIENCE)?);
             return Ok(ExitCode::SUCCESS);
         }
         Action::Remove { id } => ask(settings, "DELETE", &path(&id, ""), "")?,
@@ -128,7 +127,7 @@ pub(crate) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
         Action::Project { id, project } => change(&id, "/project", json!({ "project": project }))?,
         Action::Weight { id, weight } => change(&id, "/weight", json!({ "weight": weight }))?,
     };
-    println!("done");
+    out_line!("done");
     kept(&answer)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use callers::{CallerSpec, DirectoryError, NewToken, Provenance, TokenListing, TokenState};
 use chrono::{DateTime, Utc};
+use gemini_balance_actors::cluster::{CallersCounted, Cluster};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ struct TokenView {
 }
 
 impl TokenView {
-    fn of(listing: TokenListing) -> Self {
+    fn of(listing: TokenListing, gateways: Option<usize>) -> Self {
         Self {
             spec: SpecView::of(&listing.spec),
             note: listing.spec.note,
@@ -63,7 +64,7 @@ impl TokenView {
             },
             made: listing.made,
             former_until: listing.former_until,
-            used: listing.reading.as_ref().map(UseView::of),
+            used: listing.reading.as_ref().map(|reading| UseView::of(reading, gateways)),
         }
     }
 }
@@ -85,8 +86,15 @@ struct Removal {
 }
 
 async fn list(desk: web::Data<Desk>) -> HttpResponse {
-    let tokens: Vec<TokenView> = desk.operated.tokens.list().into_iter().map(TokenView::of).collect();
-    HttpResponse::Ok().json(serde_json::json!({ "tokens": tokens }))
+    let counted = desk.operated.cluster.as_ref().map(Cluster::counted);
+    let gateways = counted.as_ref().map(|counted| counted.gateways);
+    let view = |token| TokenView::of(token, gateways);
+    let tokens: Vec<TokenView> = desk.operated.tokens.list().into_iter().map(view).collect();
+    let mut answer = serde_json::json!({ "tokens": tokens });
+    if let Some(CallersCounted { gateways, alone }) = counted {
+        answer["gateways"] = serde_json::json!({ "counted": gateways, "alone": alone });
+    }
+    HttpResponse::Ok().json(answer)
 }
 
 async fn add(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -> HttpResponse {

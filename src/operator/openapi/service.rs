@@ -36,7 +36,7 @@ pub(super) fn operations() -> Vec<ApiOperation> {
             "differs_in",
             about(
                 list(text()),
-                "The parts in which its settings differ: `keys`, `limits`, `tokens`, `rules`.",
+                "The parts in which its settings differ: `keys`, `limits`, `tokens`, `rules`, `day_zone`, `instance_key`.",
             ),
         ),
     ]);

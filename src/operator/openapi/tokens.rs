@@ -11,7 +11,11 @@ const TAG: &str = "tokens";
 
 pub(super) fn operations() -> Vec<ApiOperation> {
     let all = ApiOperation::get("/api/tokens", "All tokens with their limits and what is used of them")
-        .gives(200, "The tokens by name.", object(&[("tokens", list(known("Token")))]));
+        .gives(
+            200,
+            "The tokens by name.",
+            object(&[("tokens", list(known("Token"))), ("gateways?", counted())]),
+        );
     let add = ApiOperation::post("/api/tokens", "Makes a token")
         .takes(spec(true))
         .gives(201, "The token, which is shown here and never again.", new_token())
@@ -71,6 +75,15 @@ fn gateways() -> Value {
     about(reach(), "Of a cluster: where it is done by now.")
 }
 
+/// Over how many gateways callers are counted.
+fn counted() -> Value {
+    let counted = object(&[
+        ("counted", about(count(), "How many gateways count what callers use together.")),
+        ("alone", maybe(about(text(), "Why this one goes by what it knows, until Redis is back."))),
+    ]);
+    about(counted, "Of a cluster: over how many gateways what is used counts.")
+}
+
 /// A token in the words of `[[auth.tokens]]`.
 fn spec(has_name: bool) -> Value {
     let budget = object(&[
@@ -97,12 +110,21 @@ fn spec(has_name: bool) -> Value {
 }
 
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
-    let period = || object(&[("requests", count()), ("tokens", count()), ("ends_in_s", count())]);
+    let over = || {
+        about(
+            count(),
+            "Of a cluster: over how many gateways it counts, as far as heard. 1: it is this gateway's own.",
+        )
+    };
+    let period = || {
+        object(&[("requests", count()), ("tokens", count()), ("ends_in_s", count()), ("gateways?", over())])
+    };
     let limit = object(&[
         ("name", text()),
         ("limit", number()),
         ("used", number()),
         ("opens_in_s", about(count(), "Until there is room for the smallest request; 0 when there is.")),
+        ("gateways?", over()),
     ]);
     let used =
         object(&[("in_flight", count()), ("limits", list(limit)), ("day", period()), ("month", period())]);

@@ -19,20 +19,23 @@ impl Gateways {
 async fn settings_that_differ_are_named_by_their_part() {
     let simulator = simulator(1).await;
     let started = AtomicUsize::new(0);
-    let gateways = Gateways::start_with(&simulator, 1, 3, |options| {
+    let gateways = Gateways::start_with(&simulator, 1, 4, |options| {
         match started.fetch_add(1, Ordering::Relaxed) {
             0 => options,
             1 => options.set("limits", "[{rpm=7}]").set("pool.max_wait_ms", 7_000),
             // Of its machine, and nobody else's affair.
-            _ => options.set("server.write_timeout_s", 77),
+            2 => options.set("server.write_timeout_s", 77).set("usage.path", "\"u.db\""),
+            _ => options.set("usage.day_zone", "\"Europe/Berlin\""),
         }
     })
     .await;
     assert_eq!(gateways.differs(0, 1).await, json!(["limits", "rules"]));
     assert_eq!(gateways.differs(1, 2).await, json!(["limits", "rules"]));
     assert_eq!(gateways.differs(0, 2).await, json!([]));
+    assert_eq!(gateways.differs(0, 3).await, json!(["day_zone"]), "its days are others");
     let (status, text) = gateways.command(0, &["cluster"]);
     assert!(status == 2 && text.contains("differ in limits, rules"), "{status} {text}");
+    assert!(text.contains("differ in day_zone"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -293,6 +293,48 @@ async fn of_a_token_without_limits_the_others_are_told_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_said_over_how_many_gateways_a_figure_counts() {
+    let simulator = simulator(3).await;
+    let tokens =
+        [entry("alice", "rpm=50,concurrent=9"), entry("day", "rpd=50"), entry("free", "models=[\"*\"]")];
+    let gateways = three(&simulator, &tokens).await;
+    for name in ["alice", "day", "free"] {
+        for n in 0..3 {
+            assert_eq!(gateways.ask_as(n, name).await.status, 200, "{name}");
+        }
+    }
+    // What is limited and of which limits in order, then its day and its month.
+    let figures = async |it: &Gateways, n: usize, name: &str| {
+        let answer = it.ask(n, "/api/tokens").await;
+        let tokens = answer["tokens"].as_array().unwrap();
+        let used = tokens.iter().find(|token| token["name"] == name).unwrap()["use"].clone();
+        let limits = used["limits"].as_array().unwrap().iter().map(|limit| limit["gateways"].clone());
+        json!([limits.collect::<Vec<_>>(), used["day"]["gateways"], used["month"]["gateways"]])
+    };
+    for n in 0..3 {
+        gateways
+            .until("all count together", async |it| {
+                it.ask(n, "/api/tokens").await["gateways"] == json!({"counted": 3, "alone": null})
+            })
+            .await;
+        assert_eq!(figures(&gateways, n, "alice").await, json!([[3, 1], 1, 1]));
+        assert_eq!(figures(&gateways, n, "day").await, json!([[3], 3, 1]));
+        assert_eq!(figures(&gateways, n, "free").await, json!([[], 1, 1]), "nobody is told of it");
+    }
+    let (status, text) = gateways.command(1, &["tokens"]);
+    assert!(status == 0 && text.ends_with("limits count over 3 gateways\n"), "{status} {text}");
+    let (gateways, _) = without_redis(gateways);
+    gateways
+        .until("it counts alone", async |it| it.ask(1, "/api/tokens").await["gateways"]["counted"] == 1)
+        .await;
+    let alone = gateways.ask(1, "/api/tokens").await["gateways"]["alone"].clone();
+    assert!(alone.as_str().unwrap().contains("Redis"), "{alone}");
+    assert_eq!(figures(&gateways, 1, "alice").await, json!([[1, 1], 1, 1]));
+    let (status, text) = gateways.command(1, &["tokens"]);
+    assert!(status == 0 && text.contains("limits count on this gateway alone"), "{status} {text}");
+}
+
 /// Three gateways with one instance key, and tokens that are made while they run.
 async fn three_of_one_key(simulator: &Simulator, folder: &std::path::Path) -> Gateways {
     let file = folder.join("instance.key");

@@ -20,6 +20,11 @@ impl Counts {
         self.shared.as_ref().is_some_and(|shared| shared.is_stale(now.mono))
     }
 
+    /// Whether what other gateways use has been heard, and was not lost since.
+    pub(super) fn has_heard(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.has_heard())
+    }
+
     /// Has a request that was let in wait for what other gateways use, if it has to.
     pub(crate) fn wait(&mut self, limits: &CallerLimits, booking: &mut Booking, now: Now) -> bool {
         let Some(shared) = &self.shared else { return false };

@@ -51,8 +51,7 @@ struct HeldSlice {
 /// A draw in numbers.
 pub(super) struct Asked<'a> {
     pub(super) node: &'a NodeId,
-    /// `None`: what it is believed to have.
-    pub(super) have: Option<(i64, i64)>,
+    pub(super) have: (i64, i64),
     pub(super) want: (i64, i64),
     pub(super) lives_ms: i64,
     pub(super) day_ends: i64,
@@ -91,12 +90,12 @@ impl CommonBucket {
         let now = run.now;
         self.renew(run.generation);
         self.move_on(now);
-        let mine = self.slices.remove(asked.node);
+        self.slices.remove(asked.node);
         self.end_slices(now);
         self.turn_day(now, asked.day_ends);
         self.report(now, asked);
 
-        let mut have = asked.have.unwrap_or(mine.map_or((0, 0), |mine| (mine.requests, mine.tokens)));
+        let mut have = asked.have;
         if self.limits[1] < 0 {
             have.1 = 0;
         }

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     SCHEMA,
     away::Away,
-    bucket::{AnyDraw, AnyDrawn, BucketName, BucketScope, Draw, Drawn},
+    bucket::{BucketName, Draw, Drawn},
     fact::{Fact, FactId, KnownFacts, PlacedFact, Reading, TellReply},
     node::{Beat, ClusterMember, ClusterState, Generation, NodeId},
     shared::{ClaimReply, Shared},
@@ -59,14 +59,10 @@ struct CommonState {
     /// The last fact that was cut off.
     cut_off: FactId,
     buckets: HashMap<BucketName, CommonBucket>,
-    /// By what is limited and whose it is, when there is room: zero for now.
-    open: HashMap<BucketScope, HashMap<Box<str>, i64>>,
     sums: HashMap<String, CommonSums>,
     /// Usage books with who keeps them, and when that was said last.
     books: BTreeMap<(BookId, NodeId), u64>,
     tables: HashMap<UsageTable, TableContent>,
-    /// By caller: the key, and until when it is of interest.
-    creations: HashMap<String, (String, u64)>,
     cut: BTreeSet<NodeId>,
     losing: BTreeSet<NodeId>,
 }
@@ -93,11 +89,9 @@ impl Default for CommonState {
             facts: BTreeMap::new(),
             cut_off: FactId::START,
             buckets: HashMap::new(),
-            open: HashMap::new(),
             sums: HashMap::new(),
             books: BTreeMap::new(),
             tables: HashMap::new(),
-            creations: HashMap::new(),
             cut: BTreeSet::new(),
             losing: BTreeSet::new(),
         }
@@ -257,10 +251,6 @@ impl Shared for CommonNode {
         self.call(|state, node| Ok(draws.iter().map(|draw| state.take(node, draw)).collect()))
     }
 
-    fn take_any(&mut self, draw: &AnyDraw) -> Result<AnyDrawn, Away> {
-        self.call(|state, node| Ok(state.take_any(node, draw)))
-    }
-
     fn close(&mut self, bucket: &BucketName, time: Duration) -> Result<(), Away> {
         self.call(|state, _| {
             state.close(bucket, time);
@@ -297,16 +287,5 @@ impl Shared for CommonNode {
 
     fn read_tables(&mut self, tables: &[UsageTable]) -> Result<Vec<TableContent>, Away> {
         self.call(|state, _| Ok(tables.iter().map(|table| state.read_table(table)).collect()))
-    }
-
-    fn note_creation(&mut self, caller: &str, key: &str, window: Duration) -> Result<(), Away> {
-        self.call(|state, _| {
-            state.note_creation(caller, key, window);
-            Ok(())
-        })
-    }
-
-    fn last_creation(&mut self, caller: &str) -> Result<Option<String>, Away> {
-        self.call(|state, _| Ok(state.last_creation(caller)))
     }
 }

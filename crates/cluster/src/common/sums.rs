@@ -1,9 +1,6 @@
-//! Sums, and the last creation of each caller, in memory.
+//! Sums, in memory.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use super::CommonState;
 use crate::{
@@ -43,14 +40,5 @@ impl CommonState {
     pub(super) fn sums(&self, name: &str) -> BTreeMap<String, i64> {
         let sums = self.sums.get(name).filter(|sums| sums.until_ms > self.now_ms);
         sums.map(|sums| sums.fields.clone()).unwrap_or_default()
-    }
-
-    pub(super) fn note_creation(&mut self, caller: &str, key: &str, window: Duration) {
-        self.creations.insert(caller.to_owned(), (key.to_owned(), self.now_ms + millis(window)));
-    }
-
-    pub(super) fn last_creation(&self, caller: &str) -> Option<String> {
-        let (key, until) = self.creations.get(caller)?;
-        (*until > self.now_ms).then(|| key.clone())
     }
 }

@@ -3,11 +3,11 @@
 use std::{thread, time::Duration};
 
 use super::{SharedPlace, members::id};
-use crate::{AnyDraw, AnyDrawn, BucketLimits, BucketName, BucketUnits, Draw, Drawn, Shared, SpendReport};
+use crate::{BucketLimits, BucketName, BucketUnits, Draw, Drawn, Shared, SpendReport};
 
 /// Holds shared state against every rule for buckets.
 pub fn buckets<P: SharedPlace>(new_place: impl Fn() -> P) {
-    let rules: [fn(&P); 18] = [
+    let rules: [fn(&P); 16] = [
         a_fresh_bucket_gives_what_is_wanted_up_to_its_limits,
         what_is_not_limited_is_given_as_wanted,
         nothing_is_given_while_all_are_to_report,
@@ -24,8 +24,6 @@ pub fn buckets<P: SharedPlace>(new_place: impl Fn() -> P) {
         a_refusal_closes_a_bucket_for_its_time,
         a_day_counts_until_its_end,
         a_new_generation_forgets_the_minute_and_raises_the_day,
-        any_finds_room_wherever_it_is,
-        any_says_when_the_first_opens,
     ];
     for rule in rules {
         rule(&new_place());
@@ -243,9 +241,6 @@ fn a_tokens_bucket_is_its_own(place: &impl SharedPlace) {
     assert_eq!((drawn.bucket, drawn.given.requests, drawn.left_requests), (token.clone(), 3, Some(2)));
     one.close(&token, SECOND).expect("it is closed");
     assert_eq!(take(&mut one, &draw(rpm(10))).closed_for, Duration::ZERO);
-    place.pass(2 * SECOND);
-    let any = any(&mut one, units(9, 0), &[], 0);
-    assert_eq!(any.drawn.len(), 1, "a token has no model");
 }
 
 fn requests_are_of_no_use_without_tokens(place: &impl SharedPlace) {
@@ -319,76 +314,4 @@ fn a_new_generation_forgets_the_minute_and_raises_the_day(place: &impl SharedPla
     place.pass(hold);
     let later = take(&mut one, &day(Draw { reports: vec![report(SECOND, 1, 10)], ..draw(limits) }));
     assert_eq!(later.left_of_day, Some(87));
-}
-
-fn any(shared: &mut impl Shared, want: BucketUnits, except: &[&str], start: u32) -> AnyDrawn {
-    let draw = AnyDraw {
-        model: "gemini-2.5-flash".into(),
-        want,
-        lives: 3 * SECOND,
-        except: except.iter().map(|owner| (*owner).into()).collect(),
-        start,
-    };
-    shared.take_any(&draw).expect("a draw")
-}
-
-fn given(drawn: &AnyDrawn) -> Vec<(&str, u64)> {
-    let given = drawn.drawn.iter().map(|drawn| (drawn.bucket.owner(), drawn.given.requests));
-    given.filter(|(_, requests)| *requests > 0).collect()
-}
-
-fn any_finds_room_wherever_it_is(place: &impl SharedPlace) {
-    let mut one = ready(place, "one");
-    let nothing = any(&mut one, units(1, 0), &[], 0);
-    assert_eq!((nothing.drawn, nothing.opens_in), (Vec::new(), None), "no bucket is known");
-    for (owner, used) in [("a", 10), ("b", 8), ("c", 10), ("d", 7)] {
-        let reports = vec![report(SECOND, used, 0)];
-        take(&mut one, &Draw { bucket: name(owner), reports, ..draw(rpm(10)) });
-    }
-    let mut other = ready(place, "other");
-    assert_eq!(given(&any(&mut other, units(4, 0), &["a"], 0)), [("b", 2), ("d", 2)]);
-    assert_eq!(
-        given(&any(&mut other, units(4, 0), &[], 5)),
-        [("d", 1)],
-        "what it holds there is still its own"
-    );
-    assert_eq!(given(&any(&mut other, units(4, 0), &[], 7)), []);
-    assert_eq!(take(&mut one, &draw_of("b")).left_requests, Some(0));
-    // From where to begin is the caller's choice, and what is of no use is passed over.
-    place.pass(120 * SECOND);
-    for owner in ["a", "b", "c", "d"] {
-        take(&mut one, &draw_of(owner));
-    }
-    for (start, except, first) in [(0, vec![], "a"), (1, vec![], "b"), (6, vec!["c"], "d"), (7, vec![], "d")]
-    {
-        assert_eq!(given(&any(&mut other, units(1, 0), &except, start))[0].0, first);
-    }
-    // Tokens go with the requests.
-    let tokens = BucketLimits { rpm: Some(2), tpm: Some(1_000), ..NONE };
-    for owner in ["a", "b", "c", "d"] {
-        take(&mut one, &Draw { bucket: name(owner), ..draw(tokens) });
-    }
-    let drawn = any(&mut one, units(4, 400), &["a", "c", "d"], 0);
-    assert_eq!(drawn.drawn[0].given.tokens, 100 * drawn.drawn[0].given.requests);
-    assert_eq!(drawn.drawn[0].limits, tokens);
-}
-
-fn draw_of(owner: &str) -> Draw {
-    Draw { bucket: name(owner), ..draw(rpm(10)) }
-}
-
-fn any_says_when_the_first_opens(place: &impl SharedPlace) {
-    let mut one = ready(place, "one");
-    one.close(&name("never drawn from"), 5 * SECOND).expect("it is closed");
-    for (owner, seconds) in [("a", 40), ("b", 20)] {
-        take(&mut one, &draw_of(owner));
-        one.close(&name(owner), seconds * SECOND).expect("it is closed");
-    }
-    let closed = any(&mut one, units(1, 0), &[], 0);
-    assert_eq!((given(&closed), closed.opens_in), (vec![], Some(5 * SECOND)));
-    place.pass(6 * SECOND);
-    let unknown = any(&mut one, units(1, 0), &[], 0);
-    assert_eq!((given(&unknown), unknown.opens_in), (vec![], Some(14 * SECOND)), "its limits are not known");
-    place.pass(14 * SECOND);
-    assert_eq!(given(&any(&mut one, units(1, 0), &[], 0)), [("b", 1)]);
 }

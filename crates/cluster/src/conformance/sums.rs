@@ -1,4 +1,4 @@
-//! The rules for sums and for the last creations of callers.
+//! The rules for sums.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -7,12 +7,11 @@ use crate::{AddReply, Addition, Shared};
 
 /// Holds shared state against every rule for sums.
 pub fn sums<P: SharedPlace>(new_place: impl Fn() -> P) {
-    let rules: [fn(&P); 5] = [
+    let rules: [fn(&P); 4] = [
         what_all_add_comes_together,
         a_repeated_addition_adds_once,
         racing_additions_are_all_there,
         sums_end_after_their_time,
-        a_callers_last_creation_is_known_for_its_window,
     ];
     for rule in rules {
         rule(&new_place());
@@ -74,17 +73,4 @@ fn sums_end_after_their_time(place: &impl SharedPlace) {
     one.add(&short).expect("it is added");
     place.wait_out(keep + Duration::from_millis(10));
     assert_eq!(one.sums("short"), Ok(BTreeMap::new()));
-}
-
-fn a_callers_last_creation_is_known_for_its_window(place: &impl SharedPlace) {
-    let (mut one, mut other) = (place.node(&id("one")), place.node(&id("other")));
-    assert_eq!(other.last_creation("alice"), Ok(None));
-    one.note_creation("alice", "k-1", DAY).expect("it is noted");
-    one.note_creation("bob", "k-2", DAY).expect("it is noted");
-    one.note_creation("alice", "k-3", DAY).expect("it is noted");
-    assert_eq!(other.last_creation("alice"), Ok(Some("k-3".to_owned())));
-    let window = Duration::from_millis(40);
-    one.note_creation("alice", "k-4", window).expect("it is noted");
-    place.wait_out(window + Duration::from_millis(10));
-    assert_eq!(other.last_creation("alice"), Ok(None));
 }

@@ -1,8 +1,7 @@
 -- What one project may still use of one model: a hash. All times are milliseconds of the server's clock; a second counts
 -- until a whole minute after its end, so 61 of them are kept. Few fields, since each is looked for one by one:
 --
---   a        g l hd c o: the generation it was counted in; the last second seen; no slice ends earlier; closed until then;
---            1 if the index says that it has room
+--   a        g l hd c: the generation it was counted in; the last second seen; no slice ends earlier; closed until then
 --   b        u ut hr ht hn f: requests and tokens of the window up to `l`, and of all slices; the number of slices; nothing
 --            was used in an earlier second of the window
 --   d        d dk de ds: requests of the day that lasts from ds until de; what this generation's nodes have said of them
@@ -31,7 +30,7 @@ end
 local function load_bucket(key, node)
   local is = redis.call('HMGET', key, 'a', 'b', 'd', 'r', 'n:' .. node)
   local b = { key = key, node = node, mine = is[5], booked = {} }
-  b.g, b.l, b.hd, b.c, b.o = numbers(is[1], 0)
+  b.g, b.l, b.hd, b.c = numbers(is[1], 0)
   b.u, b.ut, b.hr, b.ht, b.hn, b.f = numbers(is[2], 0)
   b.d, b.dk, b.de, b.ds = numbers(is[3], 0)
   b.R, b.T, b.D = numbers(is[4], -1)
@@ -127,12 +126,11 @@ local function turn_day(b, now, day_end)
   end
 end
 
--- Takes this node's slice out of the sums; returns what it is believed to hold.
+-- Takes this node's slice out of the sums.
 local function take_out(b)
-  if not b.mine then return 0, 0 end
+  if not b.mine then return end
   local requests, tokens = pair(b.mine)
   b.hr, b.ht, b.hn = b.hr - requests, b.ht - tokens, b.hn - 1
-  return requests, tokens
 end
 
 -- Returns what is left of a limit, nil if there is none.
@@ -197,7 +195,7 @@ local function store(b, now)
   local names = {}
   for second in pairs(b.booked) do names[#names + 1] = 's' .. second end
   local set = {
-    'a', string.format('%.0f %.0f %.0f %.0f %.0f', b.g, b.l, b.hd, b.c, b.o),
+    'a', string.format('%.0f %.0f %.0f %.0f', b.g, b.l, b.hd, b.c),
     'b', sums(b),
     'd', string.format('%.0f %.0f %.0f %.0f', b.d, b.dk, b.de, b.ds),
     'r', string.format('%.0f %.0f %.0f', b.R, b.T, b.D),
@@ -220,18 +218,12 @@ local function store(b, now)
   if b.has_moved then redis.call('PEXPIRE', b.key, math.max(KEPT, b.de - now, b.c - now)) end
 end
 
--- Says in the index of what has room when this bucket does: 0 for now.
-local function index(open, owner, at)
-  redis.call('ZADD', open, at, owner)
-  redis.call('PEXPIRE', open, KEPT)
-end
-
--- Books, and gives what can be given. `ask` has node, owner, have_r, have_t (nil: as believed), want_r, want_t, ttl, day_end,
+-- Books, and gives what can be given. `ask` has node, have_r, have_t, want_r, want_t, ttl, day_end,
 -- day_used (-1: not said), and reports from..to in ARGV as age, requests, tokens.
-local function draw(b, open, now, generation, hold_until, ask)
+local function draw(b, now, generation, hold_until, ask)
   renew(b, generation)
   move_on(b, now)
-  local believed_r, believed_t = take_out(b)
+  take_out(b)
   end_slices(b, now)
   turn_day(b, now, ask.day_end)
   for at = ask.from, ask.to, 3 do
@@ -243,8 +235,7 @@ local function draw(b, open, now, generation, hold_until, ask)
   end
   if ask.day_used >= 0 then b.dk = b.dk + ask.day_used end
   b.d = math.max(0, b.d, b.dk)
-  local have_r, have_t = ask.have_r or believed_r, ask.have_t or believed_t
-  if b.T < 0 then have_t = 0 end
+  local have_r, have_t = ask.have_r, b.T < 0 and 0 or ask.have_t
 
   local left_r, left_t = rest(b.R, b.u, b.hr + have_r), rest(b.T, b.ut, b.ht + have_t)
   local left_d = rest(b.D, b.d, b.hr + have_r)
@@ -269,16 +260,12 @@ local function draw(b, open, now, generation, hold_until, ask)
     redis.call('HDEL', b.key, 'n:' .. ask.node)
   end
   left_r, left_t = left_r and left_r - give_r, left_t and left_t - give_t
-  local has_room = left_r ~= 0 and left_t ~= 0 and b.c <= now and hold_until <= now
-  local is_known = has_room and b.o == 1 and not b.has_moved
-  b.o = has_room and 1 or 0
   store(b, now)
 
   local at = 0
   if left_r == 0 or left_t == 0 then at = opening(b, now, own_r, own_t) end
   if b.c > now then at = math.max(at, b.c) end
   if hold_until > now then at = math.max(at, hold_until) end
-  if not is_known then index(open, ask.owner, at) end
   return { give_r, give_t, left_r or -1, left_t or -1, left_d and left_d - give_r or -1, math.max(0, at - now),
     math.max(0, b.c - now), b.R, b.T, b.D }
 end

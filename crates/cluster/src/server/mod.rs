@@ -24,7 +24,7 @@ use redis::cmd;
 
 use crate::{
     away::Away,
-    bucket::{AnyDraw, AnyDrawn, BucketName, Draw, Drawn},
+    bucket::{BucketName, Draw, Drawn},
     fact::{Fact, FactId, KnownFacts, Reading, TellReply},
     node::{Beat, ClusterMember, ClusterState, NodeId},
     settings::RedisSettings,
@@ -150,10 +150,6 @@ impl Shared for Redis {
         self.call(Duration::ZERO, |redis, connection| redis.draw(connection, draws))
     }
 
-    fn take_any(&mut self, draw: &AnyDraw) -> Result<AnyDrawn, Away> {
-        self.call(Duration::ZERO, |redis, connection| redis.draw_any(connection, draw))
-    }
-
     fn close(&mut self, bucket: &BucketName, time: Duration) -> Result<(), Away> {
         self.call(Duration::ZERO, |redis, connection| redis.close_bucket(connection, bucket, time))
     }
@@ -184,13 +180,5 @@ impl Shared for Redis {
 
     fn read_tables(&mut self, tables: &[UsageTable]) -> Result<Vec<TableContent>, Away> {
         self.call(Duration::ZERO, |redis, connection| redis.read_contents(connection, tables))
-    }
-
-    fn note_creation(&mut self, caller: &str, key: &str, window: Duration) -> Result<(), Away> {
-        self.call(Duration::ZERO, |redis, connection| redis.write_creation(connection, caller, key, window))
-    }
-
-    fn last_creation(&mut self, caller: &str) -> Result<Option<String>, Away> {
-        self.call(Duration::ZERO, |redis, connection| redis.read_creation(connection, caller))
     }
 }

@@ -61,41 +61,26 @@ impl KeyNames {
         format!("{}:h:{name}", self.prefix)
     }
 
-    /// A bucket, and the index that says when it has room.
-    pub(super) fn bucket(&self, bucket: &BucketName) -> [String; 2] {
+    /// What is used of a bucket, and held of it.
+    pub(super) fn bucket(&self, bucket: &BucketName) -> String {
         let owner = bucket.owner();
         match bucket.scope() {
             BucketScope::Model(model) => {
-                let shard = self.shard(owner);
-                [format!("{}{owner}", self.buckets(model, shard)), self.open(model, shard)]
+                let (model, shard) = (utf8_percent_encode(model, IN_BRACES), self.shard(owner));
+                format!("{}:{{{model}:{shard}}}:b:{owner}", self.prefix)
             }
             BucketScope::Token => {
-                let token = utf8_percent_encode(owner, IN_BRACES);
-                ["b", "open"].map(|end| format!("{}:t:{{{token}}}:{end}", self.prefix))
+                format!("{}:t:{{{}}}:b", self.prefix, utf8_percent_encode(owner, IN_BRACES))
             }
         }
     }
 
-    /// What the names of a shard's buckets begin with; their owners follow.
-    pub(super) fn buckets(&self, model: &str, shard: u16) -> String {
-        format!("{}:{{{}:{shard}}}:b:", self.prefix, utf8_percent_encode(model, IN_BRACES))
-    }
-
-    /// Which buckets of a shard have room, or when.
-    pub(super) fn open(&self, model: &str, shard: u16) -> String {
-        format!("{}:{{{}:{shard}}}:open", self.prefix, utf8_percent_encode(model, IN_BRACES))
-    }
-
     /// Returns the shard in which an owner's buckets are.
-    pub(super) fn shard(&self, owner: &str) -> u16 {
+    fn shard(&self, owner: &str) -> u16 {
         // FNV-1a: the same on every node and in every version.
         let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let hash = owner.bytes().fold(0xcbf2_9ce4_8422_2325, step);
         u16::try_from(hash % u64::from(self.shards.get())).unwrap_or_default()
-    }
-
-    pub(super) fn shards(&self) -> u16 {
-        self.shards.get()
     }
 
     /// Sums of this name.
@@ -119,11 +104,6 @@ impl KeyNames {
         format!("{}:{at}:{book}:{}", self.tables(*step), by.as_str())
     }
 
-    /// On which key a caller has made something last.
-    pub(super) fn creation(&self, caller: &str) -> String {
-        format!("{}:rc:{caller}", self.prefix)
-    }
-
     fn cluster(&self, name: &str) -> String {
         format!("{}:{{c}}:{name}", self.prefix)
     }
@@ -134,20 +114,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_keys_of_one_script_lie_in_one_slot_whatever_the_names() {
+    fn a_bucket_lies_where_its_model_and_shard_or_its_token_says_whatever_the_names() {
         let names = KeyNames::new(KeyPrefix::new("gb1").unwrap(), NonZeroU16::new(64).unwrap());
         let tag = |key: &str| {
             let (start, end) = (key.find('{').unwrap(), key.find('}').unwrap());
             key[start..=end].to_owned()
         };
         for (owner, model) in [("p-1", "gemini-2.5-flash"), ("}{", "a:0}:b:{x}"), ("ä", "models/ü%7D")] {
-            let shard = names.shard(owner);
-            let [key, open] = names.bucket(&BucketName::new(owner, model).unwrap());
-            assert_eq!((tag(&key), &open), (tag(&open), &names.open(model, shard)));
-            assert!(key.starts_with(&names.buckets(model, shard)) && key.ends_with(owner));
-            let [key, open] = names.bucket(&BucketName::of_token(owner).unwrap());
-            assert_eq!(tag(&key), tag(&open));
-            assert_ne!(key, open);
+            let of = |owner: &str, model: &str| names.bucket(&BucketName::new(owner, model).unwrap());
+            let key = of(owner, model);
+            assert!(
+                tag(&key).ends_with(&format!(":{}}}", names.shard(owner))) && key.ends_with(owner),
+                "{key}"
+            );
+            assert_ne!(tag(&key), tag(&of(owner, "other")));
+            let token = names.bucket(&BucketName::of_token(owner).unwrap());
+            assert!(token.ends_with("}:b") && token != key, "{token}");
         }
         assert_eq!(names.shard("p-1"), names.shard("p-1"));
         let used: std::collections::BTreeSet<_> = (0..2_000).map(|n| names.shard(&n.to_string())).collect();

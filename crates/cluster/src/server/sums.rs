@@ -1,6 +1,6 @@
-//! Sums, and the last creation of each caller, on Redis.
+//! Sums, on Redis.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use redis::cmd;
 
@@ -41,23 +41,5 @@ impl Redis {
         // The others are numbers of nodes.
         let field = |(field, sum): (String, i64)| Some((field.strip_prefix("f:")?.to_owned(), sum));
         Ok(all.into_iter().filter_map(field).collect())
-    }
-
-    pub(super) fn write_creation(
-        &self,
-        connection: &mut RedisConnection,
-        caller: &str,
-        key: &str,
-        window: Duration,
-    ) -> Result<(), Away> {
-        connection.ask(cmd("SET").arg(self.names.creation(caller)).arg(key).arg("PX").arg(millis(window)))
-    }
-
-    pub(super) fn read_creation(
-        &self,
-        connection: &mut RedisConnection,
-        caller: &str,
-    ) -> Result<Option<String>, Away> {
-        connection.ask(cmd("GET").arg(self.names.creation(caller)))
     }
 }

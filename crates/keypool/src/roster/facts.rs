@@ -77,7 +77,8 @@ impl Roster {
             Subject::Key { .. }
             | Subject::Limits { .. }
             | Subject::Usage { .. }
-            | Subject::ModelUsage { .. } => return None,
+            | Subject::ModelUsage { .. }
+            | Subject::Breaker { .. } => return None,
         }))
     }
 

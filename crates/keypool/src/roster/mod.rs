@@ -1,8 +1,10 @@
 //! The pool's state as a whole: who is in it, what cools, and what is counted, each with an owner of its own. The rules
 //! that need more than one of them are here: what the passing of time ends, what is kept and taken over (`records`),
 //! what becomes of a project whose keys turn out to be another's (`siblings`), another set of keys (`reconcile`), and what
-//! keeps keys from a request (`obstacles`), and what is told to the pools of other nodes and heard from them (`facts`).
+//! keeps keys from a request (`obstacles`), and what is told to the pools of other nodes and heard from them (`facts`; of
+//! models that are given up as a whole `breakers`).
 
+mod breakers;
 mod claims;
 mod facts;
 mod obstacles;
@@ -20,7 +22,7 @@ use crate::cooldowns::{Cooldown, Cooldowns, Passed};
 use crate::counters::Counters;
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
-use crate::ids::{KeyIx, ProjectIx};
+use crate::ids::{KeyIx, ProjectIx, Site};
 use crate::key::{KeyId, KeySpec};
 use crate::limit::Limit;
 use crate::members::Members;
@@ -93,8 +95,17 @@ impl Roster {
             self.cooldowns.stir();
         }
         self.counters.losses_mut().set_own(key, 0);
-        for site in self.cooldowns.reset(key, &self.members) {
-            self.announce(&site, now, effects);
+        let mut sites = self.cooldowns.reset(key, &self.members);
+        for site in &sites {
+            effects.push(Effect::Persist(self.record(site, now)));
+        }
+        if !sites.contains(&Site::Key(key)) {
+            // It may be retired elsewhere, and this node not have heard it yet.
+            sites.push(Site::Key(key));
+        }
+        for site in sites {
+            let reset = Record { reset_at: Some(now.wall), ..self.record(&site, now) };
+            self.tell(&reset, effects);
         }
         for model in forgotten {
             let project = self.members.owner(project).clone();

@@ -33,7 +33,10 @@ impl Roster {
             Subject::Project { project } => Site::Project(members.owned_by(&project)?),
             Subject::Model { project, model } => Site::Model(members.owned_by(&project)?, model),
             Subject::Tool { project, tool } => Site::Tool(members.owned_by(&project)?, tool),
-            Subject::Limits { .. } | Subject::Usage { .. } | Subject::ModelUsage { .. } => return None,
+            Subject::Limits { .. }
+            | Subject::Usage { .. }
+            | Subject::ModelUsage { .. }
+            | Subject::Breaker { .. } => return None,
         })
     }
 
