@@ -184,7 +184,10 @@ fn nominated<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<&'a 
 }
 
 /// The upstream's headers that go down: none that holds `secret`, none that leads around the gateway.
-pub(crate) fn down(mut headers: HeaderMap, secret: &str, upstream: &str, origin: Option<&str>) -> HeaderMap {
+///
+/// Public for the crate that feeds it anything.
+#[doc(hidden)]
+pub fn down(mut headers: HeaderMap, secret: &str, upstream: &str, origin: Option<&str>) -> HeaderMap {
     let nominating: Vec<HeaderValue> = headers.get_all(http::header::CONNECTION).iter().cloned().collect();
     for connection in &nominating {
         for name in connection.to_str().unwrap_or_default().split(',').map(str::trim) {
