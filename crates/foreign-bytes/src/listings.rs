@@ -1,6 +1,7 @@
 //! Lists of several projects: whatever is shown as a page's token is one of ours or refused, whatever projects answer ends in a
 //! page, and the token of a page continues that list and no other.
 
+use crate::told::is_json;
 use gemini::listing::{Form, Listing, ProjectTag, Step};
 
 fn tags() -> [ProjectTag; 2] {
@@ -37,7 +38,9 @@ pub fn run(input: &[u8]) {
     let bodies: Vec<_> = lines.collect();
     let Ok(mut listing) = Listing::begin(collection, form, Some(&query), &tags()) else { return };
     let Some(body) = page(&mut listing, &mut bodies.iter().copied().cycle(), *judgement) else { return };
-    let body: serde_json::Value = serde_json::from_slice(&body).expect("a page is JSON");
+    assert!(is_json(&body), "a page is JSON");
+    // A number that is too large to be held is JSON too.
+    let Ok(body) = serde_json::from_slice::<serde_json::Value>(&body) else { return };
     let next = body.get("nextPageToken").or_else(|| body.get("next_page_token"));
     let Some(next) = next.and_then(serde_json::Value::as_str).filter(|_| form == Form::Native) else {
         return;
