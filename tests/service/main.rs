@@ -66,6 +66,7 @@ mod refusals;
 mod reload;
 mod settings;
 mod supervision;
+mod supply;
 mod tls;
 mod tokens;
 mod traces;
