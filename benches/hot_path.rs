@@ -1,6 +1,6 @@
 #![expect(clippy::expect_used, reason = "a benchmark may fail loudly")]
 //! What the pure parts of one request cost: reading its path, leasing a key and settling the lease, finding the names
-//! in its body and the token counts in its answer, translating from other vendors' formats. `cargo bench` compares a run with the one before; what a whole request
+//! in its body and the token counts in its answer, translating from other vendors' formats. `cargo bench --locked` compares a run with the one before; what a whole request
 //! costs beside nginx is in `docs/performance.md`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

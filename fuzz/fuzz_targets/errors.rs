@@ -1,31 +1,3 @@
-//! Error bodies: whatever an upstream or a middlebox answers with is read without a panic, however it is cut, and what is
-//! no error of Google's blames nobody.
-
 #![no_main]
 
-use gemini::classify::{Answer, classify, classify_by_status, error_message, redact};
-use libfuzzer_sys::fuzz_target;
-
-const SECRET: &str = "AIzaFuzzedFuzzedFuzzedFuzzedFuzzed00001";
-const STATUSES: [u16; 12] = [400, 401, 402, 403, 404, 407, 429, 499, 500, 503, 504, 599];
-
-fuzz_target!(|input: &[u8]| {
-    let [choice, at, body @ ..] = input else { return };
-    let status = STATUSES[usize::from(*choice) % STATUSES.len()];
-    let retry_after = std::str::from_utf8(&body[..body.len().min(usize::from(*at) % 40)]).ok();
-    let answer = |body| Answer { status, retry_after, body, tools: *choice >= 128 };
-    for body in [body, &body[..body.len().min(usize::from(*at))]] {
-        let whole = classify(&answer(body), 1_790_000_000);
-        let _ = classify_by_status(&answer(body), 1_790_000_000);
-        let _ = error_message(body);
-        let is_json = serde_json::from_slice::<serde_json::Value>(body).is_ok();
-        if !is_json && matches!(status, 401..=403 | 407 | 429 | 500..=599) {
-            assert_eq!(whole, gemini::fault::Fault::not_google());
-        }
-    }
-    // A key in the middle of anything is gone from it.
-    let at = usize::from(*at).min(body.len());
-    let quoted = [&body[..at], SECRET.as_bytes(), &body[at..]].concat();
-    let redacted = redact(&quoted, &[SECRET]);
-    assert!(!redacted.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()));
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| foreign_bytes::errors::run(input));

@@ -23,8 +23,16 @@ pub(super) fn read(
         Err(error) => return Err(SettingsError::said(NAME, format!(" cannot be read: {error}"))),
     };
     let text = text_of(bytes).map_err(|why| SettingsError::said(NAME, format!(" cannot be read: {why}")))?;
+    variables_of(&text, given)
+}
+
+/// Reads what a file's text assigns, as far as anything would ask for the names.
+pub fn variables_of(
+    text: &str,
+    given: impl Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, SettingsError> {
     let assignments =
-        dotenv::parse(&text, given).map_err(|line| SettingsError::said(NAME, format!(": {line}")))?;
+        dotenv::parse(text, given).map_err(|line| SettingsError::said(NAME, format!(": {line}")))?;
     let asked_for = assignments.into_iter().filter(|assignment| is_name(&assignment.name));
     Ok(asked_for.filter_map(|Assignment { name, value }| Some((name, value?))).collect())
 }
@@ -44,7 +52,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Spells variables so that dotenvy's own grammar says the same.
-fn spelt(variables: &BTreeMap<String, String>) -> String {
+pub fn spelt(variables: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     for (name, value) in variables {
         text.push_str(name);

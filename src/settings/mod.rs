@@ -34,12 +34,17 @@ pub(crate) use tokens::{Expiry, client_spec, span};
 pub(crate) use traces::TRACE_VARIABLES;
 
 pub(crate) use dotenv::parse as parse_dotenv;
+// For the crate that feeds them anything, as `of_text` below.
+#[doc(hidden)]
+pub use dotenv_file::{spelt as spell_dotenv, variables_of as dotenv_variables};
 pub(crate) use effective::EffectiveSettings;
 pub use environment::Environment;
 pub use error::SettingsError;
 pub(crate) use host::listen_host;
 pub(crate) use secret_text::{SecretKind, checked as checked_secret, entries as secret_entries};
-pub(crate) use sources::{default_settings, demo, load, of_text, port};
+#[doc(hidden)]
+pub use sources::of_text;
+pub(crate) use sources::{default_settings, demo, load, port};
 pub(crate) use text_file::text_of;
 
 use callers::{SurfaceName, Visibility};

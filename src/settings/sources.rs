@@ -98,7 +98,7 @@ pub(crate) fn load(file: Option<&Path>, environment: Environment) -> Result<Sett
 }
 
 /// Reads the text of a file that is not written yet. `path` is what people call it.
-pub(crate) fn of_text(path: &Path, text: &str, environment: Environment) -> Result<Settings, SettingsError> {
+pub fn of_text(path: &Path, text: &str, environment: Environment) -> Result<Settings, SettingsError> {
     let figment = defaults().merge(FromFile { path: path.to_owned(), text: text.to_owned() });
     let figment = variables::merge_into(figment, &defaults(), &environment)?;
     finished(extract(&figment, &environment)?, &figment, environment)

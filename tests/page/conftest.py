@@ -31,7 +31,7 @@ def binary() -> Path:
     for place in places:
         if place.is_file():
             return place.resolve()
-    pytest.exit("no gateway binary: run `cargo build --release`, or set GEMINI_BALANCE_BIN", returncode=2)
+    pytest.exit("no gateway binary: run `cargo build --locked --release`, or set GEMINI_BALANCE_BIN", returncode=2)
 
 
 def axe() -> str:

@@ -69,6 +69,7 @@ mod reload;
 mod secrets;
 mod settings;
 mod supervision;
+mod supply;
 mod tls;
 mod tokens;
 mod traces;

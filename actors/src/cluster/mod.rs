@@ -23,8 +23,11 @@ mod view;
 
 pub use actor::ClusterActor;
 pub use agreement::SettingsPrint;
-use naming::Naming;
-use note::Note;
+// For the crate that feeds them anything; nobody else outside needs them.
+#[doc(hidden)]
+pub use naming::Naming;
+#[doc(hidden)]
+pub use note::Note;
 pub(crate) use outbox::Outbox;
 pub use reader::FactReaderActor;
 pub use shared_callers::{SharedCallers, SharedCallersActor};

@@ -8,16 +8,18 @@ use gemini_balance_cluster::{Fact, NodeId, PlacedFact};
 use keypool::{CooldownState, KeyId, Owner, Record, Subject};
 
 /// How one gateway's words become all gateways' and back: by its keys, and by how its clock goes.
-pub(super) struct Naming<'a> {
-    pub(super) ring: &'a KeyRing,
-    pub(super) node: &'a NodeId,
+pub struct Naming<'a> {
+    /// This gateway's keys.
+    pub ring: &'a KeyRing,
+    /// This gateway's life.
+    pub node: &'a NodeId,
     /// By how much this machine's clock is before the shared one.
-    pub(super) ahead: TimeDelta,
+    pub ahead: TimeDelta,
 }
 
 impl Naming<'_> {
     /// Returns what this gateway tells the others, as all of them call it. `None` for what speaks of a key that is gone.
-    pub(super) fn fact_of(&self, record: &Record) -> Option<Fact> {
+    pub fn fact_of(&self, record: &Record) -> Option<Fact> {
         let subject = renamed(&record.subject, |id| self.fingerprint(id))?;
         let name = subject_text(&subject)?;
         let told = shifted(Record { subject, ..record.clone() }, -self.ahead);
@@ -28,7 +30,7 @@ impl Naming<'_> {
 
     /// Returns what another gateway has told, as this one calls it. `None` for what is of no key here, or of a form that is not
     /// known.
-    pub(super) fn record_of(&self, fact: &Fact) -> Option<Record> {
+    pub fn record_of(&self, fact: &Fact) -> Option<Record> {
         let local = |id: &KeyId| self.ring.with_fingerprint(id.as_str()).map(|key| key.id().clone());
         if fact.body().is_empty() {
             let subject: Subject = serde_json::from_str(fact.subject()).ok()?;

@@ -9,7 +9,7 @@ const TOKEN: &str = "token/";
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Note {
+pub enum Note {
     /// What was known of this name of the ledger's is true no more.
     Moved(String),
     /// A caller makes things on this key, by its fingerprint.
@@ -41,7 +41,7 @@ impl Note {
     }
 
     /// Makes a fact of it. The first is kept for an hour, the others until another of their subject is told. `None` where it is too long.
-    pub(super) fn fact(&self, origin: &NodeId) -> Option<Fact> {
+    pub fn fact(&self, origin: &NodeId) -> Option<Fact> {
         let body = match self {
             Self::Moved(_) => "",
             Self::Creation { key, .. } => key,
@@ -52,7 +52,7 @@ impl Note {
     }
 
     /// Reads one of a fact that is one.
-    pub(super) fn of(fact: &Fact) -> Option<Self> {
+    pub fn of(fact: &Fact) -> Option<Self> {
         if let Some(name) = fact.subject().strip_prefix(MOVED) {
             return Some(Self::Moved(name.to_owned()));
         }

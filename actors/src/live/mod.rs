@@ -17,6 +17,9 @@ mod waiting;
 pub use close::{Close, Notice};
 pub use job::{Client, Ephemeral, LiveJob};
 pub use pipe::{ClientPipe, Gone, Outlet};
+// For the crate that feeds it anything; nobody else outside needs it.
+#[doc(hidden)]
+pub use scanner::MessageScanner;
 
 use crate::{
     attempts::{AttemptRecord, LastAnswers},
@@ -43,7 +46,7 @@ use http::StatusCode;
 use keypool::Outcome;
 use line::{FAREWELL, Leaving, split};
 use relay::{Begun, EndedBy, Passed, Side, relay};
-use scanner::{MessageScanner, content};
+use scanner::content;
 use search::{NoSession, handle_name};
 use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::time::timeout;

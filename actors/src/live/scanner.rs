@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 use tokio_tungstenite::tungstenite::Message;
 
 /// See the module.
-pub(super) struct MessageScanner<'k> {
+pub struct MessageScanner<'k> {
     key: &'k Key,
     finder: Finder<'k>,
     /// Of all turns together: each tells its own.
@@ -21,12 +21,13 @@ pub(super) struct MessageScanner<'k> {
 }
 
 impl<'k> MessageScanner<'k> {
-    pub(super) fn new(key: &'k Key) -> Self {
+    /// Looks for this key, at the start of a session.
+    pub fn new(key: &'k Key) -> Self {
         Self { key, finder: Finder::new(key.secret().expose()), usage: None, turn: None }
     }
 
     /// The handle that a message gives out.
-    pub(super) fn handle(&mut self, message: &Message) -> Option<String> {
+    pub fn handle(&mut self, message: &Message) -> Option<String> {
         let bytes = content(message);
         let mut scanner = UsageScanner::new();
         scanner.push(bytes);
@@ -38,7 +39,7 @@ impl<'k> MessageScanner<'k> {
     }
 
     /// The message as it goes on: as it came, unless the key is in it.
-    pub(super) fn pass(&self, message: Message) -> Message {
+    pub fn pass(&self, message: Message) -> Message {
         if self.finder.find(content(&message)).is_none() {
             return message;
         }

@@ -184,7 +184,10 @@ fn nominated<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<&'a 
 }
 
 /// The upstream's headers that go down: none that holds `secret`, none that leads around the gateway.
-pub(crate) fn down(mut headers: HeaderMap, secret: &str, upstream: &str, origin: Option<&str>) -> HeaderMap {
+///
+/// Public for the crate that feeds it anything.
+#[doc(hidden)]
+pub fn down(mut headers: HeaderMap, secret: &str, upstream: &str, origin: Option<&str>) -> HeaderMap {
     let nominating: Vec<HeaderValue> = headers.get_all(http::header::CONNECTION).iter().cloned().collect();
     for connection in &nominating {
         for name in connection.to_str().unwrap_or_default().split(',').map(str::trim) {
@@ -217,11 +220,17 @@ pub(crate) fn down(mut headers: HeaderMap, secret: &str, upstream: &str, origin:
 
 /// An upstream address as one of the gateway's own; `None` for an address elsewhere.
 fn own_address(address: &str, upstream: &str, origin: Option<&str>) -> Option<String> {
-    if address.starts_with('/') && !address.starts_with("//") {
+    if is_own_path(address) {
         return Some(address.to_owned());
     }
-    let path = address.strip_prefix(upstream).filter(|path| path.starts_with('/'))?;
+    let path = address.strip_prefix(upstream).filter(|path| is_own_path(path))?;
     Some(format!("{}{path}", origin.unwrap_or_default()))
+}
+
+/// Whether every client takes it for a path: browsers read `/\host` as `//host`, and `/<tab>/host` too.
+fn is_own_path(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    text.starts_with('/') && !text.starts_with("//") && text.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -381,7 +390,14 @@ mod tests {
             from_upstream(&[("location", "https://generativelanguage.googleapis.com.evil.example/x")])
                 .is_empty()
         );
-        assert!(from_upstream(&[("location", "//elsewhere.example/x")]).is_empty());
+        for around in
+            ["//elsewhere.example/x", "/\\elsewhere.example", "/\t/elsewhere.example", "/ /elsewhere.example"]
+        {
+            let whole = format!("https://generativelanguage.googleapis.com{around}");
+            for address in [around, &whole] {
+                assert!(from_upstream(&[("location", address)]).is_empty(), "{address:?}");
+            }
+        }
     }
 
     #[test]

@@ -101,6 +101,30 @@ pub struct PlacedFact {
     pub fact: Fact,
 }
 
+impl PlacedFact {
+    /// Reads what the shared state holds of a subject: `ID RANK ORIGIN BODY`. Public, as its sibling, for the crate that feeds it anything.
+    #[doc(hidden)]
+    pub fn held(subject: &str, value: &str) -> Option<Self> {
+        let mut parts = value.splitn(4, ' ');
+        let (id, rank, origin, body) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        Self::read(id, subject, rank, origin, body)
+    }
+
+    /// Reads an entry of the stream; fields of later versions are passed over.
+    #[doc(hidden)]
+    pub fn of_entry(id: &str, fields: &[String]) -> Option<Self> {
+        let field =
+            |name: &str| fields.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1].as_str());
+        Self::read(id, field("s")?, field("r")?, field("o")?, field("b")?)
+    }
+
+    fn read(id: &str, subject: &str, rank: &str, origin: &str, body: &str) -> Option<Self> {
+        let origin = NodeId::new(origin).ok()?;
+        let fact = Fact::new(subject, rank.parse().ok()?, body, origin).ok()?;
+        Some(Self { id: id.parse().ok()?, fact })
+    }
+}
+
 /// What became of a fact that was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TellReply {

@@ -27,7 +27,7 @@ fn fifty_unequal_nodes_use_nearly_all_of_few_limits() {
     assert!(usable(&world) > 98.0, "{sums:?}");
 }
 
-/// What the larger clusters use: `cargo test -p keypool --test sharing -- --ignored --nocapture`, better with
+/// What the larger clusters use: `cargo test --locked -p keypool --test sharing -- --ignored --nocapture`, better with
 /// `--config 'profile.dev.opt-level=2'`; a minute then.
 #[test]
 #[ignore = "large: see its doc"]

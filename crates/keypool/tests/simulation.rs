@@ -164,7 +164,7 @@ fn way(rng: &mut fastrand::Rng) -> Duration {
 }
 
 #[test]
-#[allow(clippy::print_stdout, reason = "the figures are worth reading: cargo test -- --nocapture")]
+#[allow(clippy::print_stdout, reason = "the figures are worth reading: cargo test --locked -- --nocapture")]
 fn with_limits_known_fewer_than_one_request_in_a_thousand_meets_a_refusal() {
     for window in [Window::Fixed, Window::Sliding] {
         let run = |knows| {

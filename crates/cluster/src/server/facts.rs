@@ -9,7 +9,6 @@ use crate::{
     away::Away,
     fact::{Fact, FactId, KnownFacts, PlacedFact, Reading, TellReply},
     millis::millis,
-    node::NodeId,
 };
 
 /// How many facts one call tells or reads, and how many bytes of them.
@@ -55,7 +54,9 @@ impl Redis {
         }
         let reply = |(fact, answer): (&Fact, String)| match answer.parse() {
             Ok(id) => Ok(TellReply::Written(id)),
-            Err(_) => held(fact.subject(), &answer).map(TellReply::Overruled).ok_or(Away::Garbled),
+            Err(_) => {
+                PlacedFact::held(fact.subject(), &answer).map(TellReply::Overruled).ok_or(Away::Garbled)
+            }
         };
         facts.iter().zip(answers).map(reply).collect()
     }
@@ -68,7 +69,7 @@ impl Redis {
         }
         let end = answer.remove(0).parse().map_err(|_| Away::Garbled)?;
         // A value that cannot be read is passed over: whoever knows better tells it anew.
-        let facts = answer.chunks_exact(2).filter_map(|pair| held(&pair[0], &pair[1])).collect();
+        let facts = answer.chunks_exact(2).filter_map(|pair| PlacedFact::held(&pair[0], &pair[1])).collect();
         Ok(KnownFacts { facts, end })
     }
 
@@ -99,26 +100,8 @@ impl Redis {
         let entries: Option<Vec<Entry>> =
             self.scripts.facts.run(connection, &[self.names.facts()], &arguments)?;
         let Some(entries) = entries else { return Ok(Reading::Trimmed) };
-        let facts = entries.into_iter().map(|(id, fields)| entry(&id, &fields).ok_or(Away::Garbled));
+        let facts =
+            entries.into_iter().map(|(id, fields)| PlacedFact::of_entry(&id, &fields).ok_or(Away::Garbled));
         facts.collect::<Result<_, _>>().map(Reading::Facts)
     }
-}
-
-/// Reads what the hash holds of a subject: `ID RANK ORIGIN BODY`.
-fn held(subject: &str, value: &str) -> Option<PlacedFact> {
-    let mut parts = value.splitn(4, ' ');
-    let (id, rank, origin, body) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    placed(id, subject, rank, origin, body)
-}
-
-/// Reads an entry of the stream; fields of later versions are passed over.
-fn entry(id: &str, fields: &[String]) -> Option<PlacedFact> {
-    let field = |name: &str| fields.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1].as_str());
-    placed(id, field("s")?, field("r")?, field("o")?, field("b")?)
-}
-
-fn placed(id: &str, subject: &str, rank: &str, origin: &str, body: &str) -> Option<PlacedFact> {
-    let origin = NodeId::new(origin).ok()?;
-    let fact = Fact::new(subject, rank.parse().ok()?, body, origin).ok()?;
-    Some(PlacedFact { id: id.parse().ok()?, fact })
 }

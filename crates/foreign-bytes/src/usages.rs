@@ -1,0 +1,155 @@
+//! What an answer says it used: the same however the body is cut, and of a body that is JSON what a whole parse finds, with no
+//! thought of speed.
+
+use crate::pieces;
+use gemini::usage::{Usage, UsageForm, UsageScanner};
+
+/// A reading of valid JSON, token by token.
+struct Walk<'a> {
+    rest: &'a [u8],
+    last: Option<Usage>,
+}
+
+impl<'a> Walk<'a> {
+    fn skip_space(&mut self) {
+        self.rest = self.rest.trim_ascii_start();
+    }
+
+    /// The raw text of a string, without its quotes.
+    fn string(&mut self) -> &'a [u8] {
+        let mut end = 1;
+        while self.rest[end] != b'"' {
+            end += if self.rest[end] == b'\\' { 2 } else { 1 };
+        }
+        let (text, rest) = self.rest.split_at(end + 1);
+        self.rest = rest;
+        &text[1..end]
+    }
+
+    /// Reads one value. `inside` is the usage object that it belongs to, and how deep; the name is of the member that it is.
+    fn value(&mut self, name: Option<&[u8]>, mut inside: Option<(&mut Usage, u32)>) {
+        self.skip_space();
+        match self.rest[0] {
+            b'"' => {
+                self.string();
+            }
+            b'{' => {
+                let begins = inside.is_none() && matches!(name, Some(b"usage" | b"usageMetadata"));
+                let mut own = Usage::default();
+                let mut of = if begins {
+                    Some((&mut own, 0))
+                } else {
+                    inside.map(|(usage, depth)| (usage, depth + 1))
+                };
+                self.members(&mut of);
+                if begins && own != (Usage { form: own.form, ..Usage::default() }) {
+                    self.last = Some(own);
+                }
+            }
+            b'[' => {
+                self.rest = &self.rest[1..];
+                loop {
+                    self.skip_space();
+                    if self.rest[0] == b']' {
+                        break;
+                    }
+                    self.value(None, inside.as_mut().map(|(usage, depth)| (&mut **usage, *depth + 1)));
+                    self.skip_space();
+                    self.rest = if self.rest[0] == b',' { &self.rest[1..] } else { self.rest };
+                }
+                self.rest = &self.rest[1..];
+            }
+            _ => {
+                let end =
+                    self.rest.iter().position(|byte| b",]}".contains(byte) || byte.is_ascii_whitespace());
+                let (text, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
+                self.rest = rest;
+                if let (Some(name), Some((usage, depth))) = (name, inside)
+                    && text.iter().all(u8::is_ascii_digit)
+                    && let Some(slot) = slot(usage, name, depth)
+                {
+                    let text = std::str::from_utf8(text).expect("digits");
+                    *slot = Some(text.parse().unwrap_or(u64::MAX));
+                }
+            }
+        }
+    }
+
+    fn members(&mut self, of: &mut Option<(&mut Usage, u32)>) {
+        self.rest = &self.rest[1..];
+        loop {
+            self.skip_space();
+            if self.rest[0] == b'}' {
+                break;
+            }
+            let name = self.string();
+            self.skip_space();
+            self.rest = &self.rest[1..];
+            if let Some((usage, 0)) = of
+                && let Some(form) = form(name)
+            {
+                usage.form = form;
+            }
+            self.value(Some(name), of.as_mut().map(|(usage, depth)| (&mut **usage, *depth)));
+            self.skip_space();
+            self.rest = if self.rest[0] == b',' { &self.rest[1..] } else { self.rest };
+        }
+        self.rest = &self.rest[1..];
+    }
+}
+
+fn form(name: &[u8]) -> Option<UsageForm> {
+    Some(match name {
+        b"candidatesTokenCount" => UsageForm::Native,
+        b"responseTokenCount" => UsageForm::Live,
+        b"prompt_tokens" | b"completion_tokens" | b"input_tokens" | b"output_tokens" => UsageForm::OpenAi,
+        b"total_input_tokens" | b"total_output_tokens" => UsageForm::Interactions,
+        _ => return None,
+    })
+}
+
+fn slot<'u>(usage: &'u mut Usage, name: &[u8], depth: u32) -> Option<&'u mut Option<u64>> {
+    Some(match (depth, name) {
+        (0, b"promptTokenCount" | b"prompt_tokens" | b"input_tokens" | b"total_input_tokens") => {
+            &mut usage.prompt_tokens
+        }
+        (
+            0,
+            b"candidatesTokenCount"
+            | b"responseTokenCount"
+            | b"completion_tokens"
+            | b"output_tokens"
+            | b"total_output_tokens",
+        ) => &mut usage.output_tokens,
+        (0, b"thoughtsTokenCount" | b"total_thought_tokens") | (1, b"reasoning_tokens") => {
+            &mut usage.thoughts_tokens
+        }
+        (0, b"cachedContentTokenCount" | b"total_cached_tokens") | (1, b"cached_tokens") => {
+            &mut usage.cached_tokens
+        }
+        (0, b"toolUsePromptTokenCount" | b"total_tool_use_tokens") => &mut usage.tool_tokens,
+        (0, b"totalTokenCount" | b"total_tokens") => &mut usage.total_tokens,
+        _ => return None,
+    })
+}
+
+fn scanned(body: &[u8], size: u8) -> Option<Usage> {
+    let mut scanner = UsageScanner::new();
+    for piece in pieces(body, size) {
+        scanner.push(piece);
+    }
+    scanner.finish()
+}
+
+/// See the module.
+pub fn run(input: &[u8]) {
+    let [size, body @ ..] = input else { return };
+    let whole = scanned(body, 0);
+    assert_eq!(scanned(body, 1), whole);
+    assert_eq!(scanned(body, *size), whole);
+    if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
+        let mut walk = Walk { rest: body, last: None };
+        walk.value(None, None);
+        assert_eq!(whole, walk.last);
+    }
+}
