@@ -1,7 +1,12 @@
 """Starts what the SDK tests talk to and ends it: `gemini-balance demo`, one for the session or a fresh one for tests that
 make keys cool down, and a gateway with settings of its own before a simulator. The binary is $GEMINI_BALANCE_BIN, else
-the release build, else the debug build."""
+the release build, else the debug build.
 
+With CLIENTS_GATEWAYS=3 there are three gateways in place of each one, in a cluster on a Redis of their own, and before them a
+balancer that gives each *connection* to the next of them. A client that keeps its connection asks one gateway all along; how
+many connections each has had is said at the end."""
+
+import asyncio
 import contextlib
 import json
 import os
@@ -33,6 +38,11 @@ POOL = {
     "AIza-simulated-3": "project-b",
     "AIza-simulated-4": "project-c",
 }
+# What `gemini-balance demo` has, by labels.
+DEMO_POOL = {"demo-1": "project-a", "demo-2": "project-a", "demo-3": "project-b", "demo-4": "project-c"}
+GATEWAYS = int(os.environ.get("CLIENTS_GATEWAYS", "1"))
+# How many connections each gateway of a cluster has been given.
+connections = [0] * GATEWAYS
 ROOT = Path(__file__).resolve().parents[2]
 
 # The SDKs read these; a test must say itself where it goes and as whom.
@@ -219,6 +229,15 @@ def started(arguments: list[str], environment: dict[str, str], folder: Path, pat
 
 
 def run(folder: Path):
+    if GATEWAYS > 1:
+        # The demo is one gateway: so many with its keys, which know their projects, and its token stand for it.
+        key = '[[keys]]\nlabel = "{0}"\nsecret = "simulated-key-{0}"\nproject = "{1}"\n'
+        (folder / "config.toml").write_text("".join(key.format(*item) for item in DEMO_POOL.items()))
+        keys = {f"simulated-key-{label}": project for label, project in DEMO_POOL.items()}
+        settings = {"GOOGLE_API_KEYS": "", "ACCESS_TOKENS": f"demo={TOKEN}"}
+        with gateway(folder, keys, ("--interval-ms", "150"), **settings) as pool:
+            yield pool
+        return
     patterns = {
         "url": r"gateway listens on (http://\S+?),? ",
         "simulator": r"simulated Gemini API at (http://\S+?)\. ",
@@ -231,6 +250,114 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
+
+
+@contextlib.contextmanager
+def redis():
+    """A Redis of the test's own, which forgets everything when it ends. Gives its port once it answers."""
+    server = program("redis-server", "redis-server")
+    port = free_port()
+    arguments = [server, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline and process.poll() is None, "redis-server does not start"
+                time.sleep(0.01)
+        yield port
+    finally:
+        process.kill()
+        process.wait(timeout=TIMEOUT_S)
+
+
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
+    """Carries one way of a connection, its end included. What breaks here is broken off there."""
+    try:
+        while piece := await reader.read(65536):
+            writer.write(piece)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        writer.transport.abort()
+
+
+@contextlib.contextmanager
+def balancer(ports: list[int]):
+    """Gives each connection to the next of these ports, and knows nothing of what goes over it. Gives its own port."""
+    loop = asyncio.new_event_loop()
+    turns = iter(range(1 << 62))
+
+    async def connected(reader, writer):
+        turn = next(turns) % len(ports)
+        connections[turn] += 1
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", ports[turn])
+        except OSError:
+            writer.transport.abort()
+            return
+        try:
+            await asyncio.gather(carry(reader, there_writer), carry(there_reader, writer))
+        except asyncio.CancelledError:
+            # The balancer ends.
+            writer.transport.abort()
+        finally:
+            writer.close()
+            there_writer.close()
+
+    # A thread of its own, since the tests' may run a loop already.
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    starting = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop)
+    server = starting.result(TIMEOUT_S)
+
+    async def end():
+        server.close()
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        asyncio.run_coroutine_threadsafe(end(), loop).result(TIMEOUT_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(TIMEOUT_S)
+        loop.close()
+
+
+@contextlib.contextmanager
+def cluster(folder: Path, environment: dict[str, str]):
+    """So many gateways on one Redis, all with these settings, and a balancer before them. Gives its address."""
+    with contextlib.ExitStack() as stack:
+        shared = {
+            "GEMINI_BALANCE__CLUSTER__URL": f"redis://127.0.0.1:{stack.enter_context(redis())}",
+            **environment,
+        }
+        patterns = {"url": r"listening on (https?://\S+)", "joined": r"(\S+) has joined the cluster"}
+        urls = []
+        for number in range(1, GATEWAYS + 1):
+            # Each has a store of its own.
+            place = folder / f"gw-{number}"
+            place.mkdir()
+            if (folder / "config.toml").exists():
+                shutil.copy(folder / "config.toml", place)
+            own = {**shared, "GEMINI_BALANCE__CLUSTER__NODE": place.name}
+            if number > 1 and "GEMINI_BALANCE__ADMIN__PORT" in own:
+                # The operator asks the first.
+                own["GEMINI_BALANCE__ADMIN__PORT"] = str(free_port())
+            urls.append(urllib.parse.urlsplit(stack.enter_context(started(["serve"], own, place, patterns))["url"]))
+        port = stack.enter_context(balancer([url.port for url in urls]))
+        yield f"{urls[0].scheme}://{urls[0].hostname}:{port}"
+
+
+def pytest_terminal_summary(terminalreporter):
+    if GATEWAYS > 1:
+        terminalreporter.write_line(f"connections of {GATEWAYS} gateways: {', '.join(map(str, connections))}")
 
 
 @contextlib.contextmanager
@@ -251,6 +378,10 @@ def gateway(folder: Path, keys: dict[str, str], simulate: tuple[str, ...] = (), 
             "GEMINI_BALANCE__SERVER__PORT": "0",
             **settings,
         }
+        if GATEWAYS > 1:
+            with cluster(folder, environment) as url:
+                yield Demo(url=url, simulator=simulator["simulator"])
+            return
         with started(["serve"], environment, folder, {"url": r"listening on (https?://\S+)"}) as found:
             yield Demo(url=found["url"], simulator=simulator["simulator"])
 
