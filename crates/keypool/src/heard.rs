@@ -31,6 +31,10 @@ impl Pool {
         let Self { desk, .. } = self;
         if desk.roster.company != company {
             desk.roster.expire(now, &desk.settings, effects);
+            if !desk.roster.company.is_shared() {
+                // Nodes that begin together must not all begin with the first key.
+                desk.selector.begin_anywhere(&mut desk.rng);
+            }
             desk.roster.company = company;
             let Roster { members, cooldowns, .. } = &mut desk.roster;
             cooldowns.keep_company(company, now.mono, members, &desk.settings);

@@ -60,6 +60,14 @@ impl Selector {
         self.strategy = strategy;
     }
 
+    /// Lets models that nothing is known of begin at any of the keys.
+    pub(crate) fn begin_anywhere(&mut self, rng: &mut fastrand::Rng) {
+        let keys = self.candidates.len();
+        if keys > 0 {
+            self.fresh = self.fresh.after(KeyIx::at(rng.usize(..keys)));
+        }
+    }
+
     /// Returns the rotation of a model that nothing is known of.
     pub(crate) fn fresh(&self) -> Rotation {
         self.fresh

@@ -6,13 +6,13 @@
 mod cluster;
 mod stage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use cluster::{Cluster, hear, together, told};
 use gemini::fault::{Fault, Kind, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, CooldownState, Gauge, KeyId, KeySpec, KeyState, LeaseRequest, Outcome, Owner, Reach, Reason,
-    Record, Refusal, Subject,
+    Answer, CooldownState, Gauge, KeyId, KeySpec, KeyState, LeaseRequest, Outcome, Owner, Pool, Reach,
+    Reason, Record, Refusal, Subject,
 };
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, labelled, model, over, secs};
@@ -39,20 +39,43 @@ fn a_pool_without_company_tells_nothing() {
 }
 
 #[test]
+fn nodes_that_begin_together_do_not_all_begin_with_the_same_key() {
+    let first = |seed, is_shared| {
+        let mut stage = Stage::new(exact(), keys(8));
+        stage.pool = Pool::new(exact(), keys(8), seed).unwrap();
+        if is_shared {
+            stage.pool.alone(stage.now, &mut stage.effects);
+        }
+        (stage.lease(MODEL).key, stage.lease("m").key)
+    };
+    let one = |seed| first(seed, true);
+    let firsts: HashSet<_> = (0..20).map(one).collect();
+    assert!(firsts.len() > 4, "{firsts:?}");
+    assert!(firsts.iter().all(|(first, second)| first != second), "{firsts:?}");
+    assert_eq!((0..20).map(|seed| first(seed, false)).collect::<HashSet<_>>().len(), 1);
+}
+
+#[test]
 fn what_one_node_is_refused_the_other_does_not_ask_for() {
     let mut one = together(keys(3));
     let mut other = together(keys(3));
-    one.serve(MODEL, fault(Kind::QuotaBare, Wait::For(secs(60))));
-    one.serve("m", fault(Kind::KeyInvalid, Wait::Retire));
+    let cools = one.serve(MODEL, fault(Kind::QuotaBare, Wait::For(secs(60))));
+    let retired = one.serve("m", fault(Kind::KeyInvalid, Wait::Retire));
+    assert_ne!(cools, retired, "each model begins behind the last lease");
     hear_all(&one, &mut other);
-    assert_eq!(other.lease(MODEL).key, KeyId::from("k2"), "the model cools on k0, and k1 is retired");
+    let left = other.lease(MODEL).key;
+    assert!(
+        ![&cools, &retired].contains(&&left),
+        "the model cools on {cools}, and {retired} is retired: {left}"
+    );
     let cools = format!(
-        "model {MODEL} on the project of key k0 cools for 60.0 s: {} (met by another gateway)",
+        "model {MODEL} on the project of key {cools} cools for 60.0 s: {} (met by another gateway)",
         Reason::RateLimit
     );
-    let retired =
-        "key k1 is retired until it is reset: the key is invalid or expired (met by another gateway)";
-    assert_eq!(other.events(), [cools.as_str(), retired]);
+    let retired = format!(
+        "key {retired} is retired until it is reset: the key is invalid or expired (met by another gateway)"
+    );
+    assert_eq!(other.events(), [cools, retired]);
     let kept = |stage: &Stage| stage::stored(stage).len();
     assert_eq!((kept(&one), kept(&other)), (2, 2), "each keeps it for a start without the others");
     assert_eq!(told(&other), [], "and nothing is told on");
