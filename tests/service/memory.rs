@@ -30,6 +30,19 @@ async fn ready(gateway: &Gateway) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
+/// Polls until it may be given requests: it listens before all that it consists of has said that it is there.
+async fn until_ready(gateway: &Gateway) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let (status, health) = ready(gateway).await;
+        if status == 200 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{health}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Polls until the store is in this state; returns why it is.
 async fn store_becomes(gateway: &Gateway, state: &str) -> String {
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -152,7 +165,7 @@ async fn killed_again_and_again(lives: usize) -> usize {
     let mut old_enough = 0;
     for life in 0..lives {
         let mut gateway = options.start_in(folder.path());
-        assert_eq!(ready(&gateway).await.0, 200);
+        until_ready(&gateway).await;
         let found = resting(port).await;
         let lost: Vec<_> = kept.difference(&found).collect();
         assert!(lost.is_empty(), "life {life} has forgotten {lost:?}");

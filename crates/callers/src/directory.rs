@@ -634,8 +634,9 @@ mod tests {
     #[test]
     fn ten_thousand_tokens_cost_a_request_what_ten_do() {
         let (few, many) = (comparisons(10), comparisons(10_000));
-        assert!((10..=13).contains(&few), "{few}");
-        // A map compares once for who is known, and now and then by chance.
-        assert!((10..=13).contains(&many), "{many}");
+        // A map compares once for who is known, and by chance with one in 128 of the up to sixteen neighbours it looks at: one
+        // or two in twenty questions, and thirty in no run that anybody will see.
+        assert!((10..30).contains(&few), "{few}");
+        assert!((10..30).contains(&many), "{many}");
     }
 }

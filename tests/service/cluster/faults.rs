@@ -263,7 +263,9 @@ async fn a_redis_that_is_slow_counts_as_away_and_one_that_is_a_little_slow_does_
         let gateways = Gateways { redis, all: vec![(options, gateway)] };
         let traffic = Traffic::on(&gateways, &[0]);
         tokio::time::sleep(Duration::from_secs(3)).await;
-        assert_eq!(gateways.is_alone(0).await, is_alone, "{ms} ms a call");
+        // A busy machine may hold up a call for longer than its way takes: it then is alone for a moment.
+        let settled = format!("{ms} ms a call: alone is {is_alone}");
+        gateways.until(&settled, async |it| it.is_alone(0).await == is_alone).await;
         let (count, longest) = traffic.end().await;
         // One draw at a time may be waited for; nothing else is.
         assert!(count > 30 && longest < Duration::from_secs(2), "{count}, {longest:?}");
