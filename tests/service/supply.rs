@@ -82,14 +82,33 @@ fn the_release_is_built_as_it_was_measured() {
 }
 
 #[test]
-fn what_the_image_is_built_on_is_named_by_digest() {
+fn what_is_built_to_be_shipped_is_built_on_images_by_digest() {
+    let pinned: BTreeMap<_, _> = text("docker/pinned.env")
+        .lines()
+        .filter_map(|line| line.split_once('=').filter(|_| !line.starts_with('#')))
+        .map(|(name, image)| (name.to_owned(), image.to_owned()))
+        .collect();
+    for image in pinned.values() {
+        let (_, digest) = image.split_once("@sha256:").unwrap_or_else(|| panic!("{image}"));
+        assert!(digest.len() == 64 && digest.bytes().all(|sign| sign.is_ascii_hexdigit()), "{image}");
+    }
     let dockerfile = text("docker/Dockerfile");
     let bases: Vec<_> = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
-    assert_eq!(bases.len(), 2);
-    for base in bases.into_iter().filter(|base| *base != "scratch") {
-        let (_, digest) = base.split_once("@sha256:").unwrap_or_else(|| panic!("{base}"));
-        let digest = digest.split(' ').next().unwrap();
-        assert!(digest.len() == 64 && digest.bytes().all(|sign| sign.is_ascii_hexdigit()), "{base}");
+    assert_eq!(bases, ["${RUST_IMAGE} AS build", "scratch"]);
+    let default = |file: &str, start: &str| {
+        let text = text(file);
+        let line = text.lines().find_map(|line| line.split_once(start).map(|(_, rest)| rest.to_owned()));
+        line.unwrap_or_else(|| panic!("{start} in {file}")).trim_end_matches('}').to_owned()
+    };
+    // What is pinned is of the same name as what is taken without it.
+    for (file, start, name) in [
+        ("docker/Dockerfile", "ARG RUST_IMAGE=", "RUST_IMAGE"),
+        ("docker/compose.yaml", "${RUST_IMAGE:-", "RUST_IMAGE"),
+        ("docker/compose.cluster.yaml", "${RUST_IMAGE:-", "RUST_IMAGE"),
+        ("docker/compose.cluster.yaml", "${REDIS_IMAGE:-", "REDIS_IMAGE"),
+    ] {
+        let (image, pinned) = (default(file, start), &pinned[name]);
+        assert_eq!(image.split(':').next(), pinned.split(':').next(), "{file}");
     }
 }
 
