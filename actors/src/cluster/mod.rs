@@ -386,7 +386,8 @@ impl Cluster {
         let deadline = tokio::time::Instant::now() + at_most;
         loop {
             let reach = view::reach(&self.shared);
-            if reach.is_everywhere() || reach.alone.is_some() || tokio::time::Instant::now() >= deadline {
+            let is_everywhere = reach.is_everywhere() && view::knows_who_is_there(&self.shared);
+            if is_everywhere || reach.alone.is_some() || tokio::time::Instant::now() >= deadline {
                 return reach;
             }
             self.link.nudge(actor::Look);

@@ -8,6 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long it takes until all that have come together have been seen: each says so as soon as it finds Redis there, for which
+/// it looks four times a second.
+const ALL_HAVE_COME: Duration = Duration::from_millis(1_500);
+
 /// Whether this gateway is with the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
@@ -179,6 +183,15 @@ pub(super) fn reach(shared: &ClusterShared) -> WordReach {
         .collect();
     let of = others.count() + 1;
     WordReach { done: of - silent.len(), of, silent, alone }
+}
+
+/// Whether this gateway has been together with the others for long enough to have seen each of them: those that came, or came
+/// back, at the same time say so within a moment of each other.
+pub(super) fn knows_who_is_there(shared: &ClusterShared) -> bool {
+    match shared.company().presence {
+        Presence::Together { since } => since.elapsed() >= ALL_HAVE_COME,
+        Presence::Alone { .. } => false,
+    }
 }
 
 #[cfg(test)]
