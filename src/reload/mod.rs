@@ -21,7 +21,17 @@ use crate::{configuration::Configuration, printable::Printable, settings::Settin
 use chrono::Utc;
 use futures_util::FutureExt;
 use plan::ReloadPlan;
-use std::{fs, os::unix::fs::FileTypeExt, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::FileTypeExt,
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
@@ -37,11 +47,17 @@ const EVERY: Duration = Duration::from_secs(2);
 /// How many reloads may be asked for and not begun.
 const WAITING: usize = 16;
 
+/// What whoever asks for a reload of the demo is told.
+const NO_SOURCES: &str =
+    "this gateway was started without files or variables: there is nothing to read again";
+
 /// A handle to the reloads: asks for one, and tells how they went. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Reloads {
     asks: mpsc::Sender<Ask>,
     pub(crate) state: Arc<ReloadState>,
+    /// Whether there is anything that the configuration could be read from again.
+    has_sources: Arc<AtomicBool>,
 }
 
 /// A reload that is asked for.
@@ -88,7 +104,7 @@ pub(crate) enum ReloadError {
     Refused(String),
     /// Another revision is in use than the operator knows.
     Stale(u64),
-    /// Nobody carries it out: the service is going down, or was never given a configuration.
+    /// Nobody carries it out: the service is going down.
     Ended,
 }
 
@@ -99,7 +115,8 @@ impl Reloads {
     /// Makes the handle. What is asked for waits until [`Reloader::run`].
     pub(crate) fn new() -> (Self, ReloadInbox) {
         let (asks, inbox) = mpsc::channel(WAITING);
-        (Self { asks, state: Arc::new(ReloadState::new(Utc::now())) }, ReloadInbox(inbox))
+        let state = Arc::new(ReloadState::new(Utc::now()));
+        (Self { asks, state, has_sources: Arc::new(AtomicBool::new(true)) }, ReloadInbox(inbox))
     }
 
     /// Asks for a reload, on SIGHUP; `false` where there is none, as in the demo. Where many wait already, one of them will
@@ -111,8 +128,12 @@ impl Reloads {
     /// Reloads, on an operator's word.
     pub(crate) async fn ask(&self, request: ReloadRequest) -> Result<Reloaded, ReloadError> {
         let (answer, answered) = oneshot::channel();
-        self.asks.send(Ask::Operator(request, answer)).await.map_err(|_| ReloadError::Ended)?;
-        answered.await.unwrap_or(Err(ReloadError::Ended))
+        let nobody = || {
+            let is_ending = self.has_sources.load(Ordering::Relaxed);
+            if is_ending { ReloadError::Ended } else { ReloadError::Refused(NO_SOURCES.to_owned()) }
+        };
+        self.asks.send(Ask::Operator(request, answer)).await.map_err(|_| nobody())?;
+        answered.await.unwrap_or_else(|_| Err(nobody()))
     }
 }
 
@@ -144,6 +165,7 @@ impl Reloader {
         let settings = configuration.settings.clone();
         let files = settings.files();
         let mut watch = FileWatch::default();
+        reloads.has_sources.store(settings.has_sources(), Ordering::Relaxed);
         let is_compared = can_be_reread(&files).is_err();
         if is_compared {
             // Only who asks is told that it cannot be.

@@ -325,6 +325,8 @@ fn the_demos_operator_finds_made_up_callers_with_limits_usage_and_a_request_to_e
     assert!(tokens.lines().any(|line| line.starts_with("bob ") && line.contains("rpm 5/5")), "{tokens}");
     let keys = run(printed(" keys"));
     assert!(keys.lines().any(|line| line.starts_with("demo-1 ")), "{keys}");
+    let reload = run(&format!("{} 2>&1 || true", printed(" keys").replace(" keys", " reload")));
+    assert!(reload.contains("there is nothing to read again"), "{reload}");
 }
 
 #[test]

@@ -315,9 +315,10 @@ fn written(folder: &Path) -> Vec<(u64, Option<std::time::SystemTime>)> {
 }
 
 /// Runs something that changes what the store is to have, and waits until that is written: the store has changed since it
-/// began, and has had twice the time between two writes to change again.
+/// began, and has had the time to change again. Counts are written up half a second after those before, and with the store's
+/// next writing, a fifth of a second later.
 pub(crate) async fn until_written(folder: &Path, change: impl Future<Output = ()>) {
-    const STILL: Duration = Duration::from_millis(500);
+    const STILL: Duration = Duration::from_millis(1_000);
     let before = written(folder);
     change.await;
     let mut last = before.clone();
