@@ -87,6 +87,30 @@ async fn three_gateways_use_up_limits_and_google_refuses_nothing() {
     }
 }
 
+#[ignore = "ten thousand requests twice, half a minute of both processors each: docs/cluster.md has the command"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_racing_requests_use_up_a_minute_and_a_day_and_google_refuses_nothing() {
+    const LIMIT: u64 = 900;
+    for (name, quota) in [
+        ("rpm", Quota { rpm: Some(LIMIT), ..Quota::default() }),
+        ("rpd", Quota { rpd: Some(LIMIT), ..Quota::default() }),
+    ] {
+        let simulator = simulator_with(PROJECTS, |config| config.quotas = vec![quota]).await;
+        let gateways = Gateways::start_with(&simulator, PROJECTS, 3, |options| {
+            options.set("limits", format!("[{{{name}={LIMIT}}}]")).set("pool.max_wait_ms", 2_000)
+        })
+        .await;
+        let since = Instant::now();
+        let found = gateways.race(10_000, 200).await;
+        let (served, waits) = (found[&200], found.get(&429).copied().unwrap_or_default());
+        eprintln!("{name}: {served} served, {waits} told to wait, in {:?}", since.elapsed());
+        assert_eq!(served + waits, 10_000, "{found:?}");
+        assert_eq!(refused(&simulator), 0, "Google's own refusals: {found:?}");
+        let most = PROJECTS * usize::try_from(LIMIT).unwrap();
+        assert!(served * 100 >= most * 98, "{name}: {served} of {most}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_gateways_go_by_habit_and_fail_nothing() {
     let simulator = google(MinuteWindow::Sliding).await;
