@@ -318,7 +318,7 @@ fn written(folder: &Path) -> Vec<(u64, Option<std::time::SystemTime>)> {
 /// began, and has had the time to change again. Counts are written up half a second after those before, and with the store's
 /// next writing, a fifth of a second later.
 pub(crate) async fn until_written(folder: &Path, change: impl Future<Output = ()>) {
-    const STILL: Duration = Duration::from_millis(1_000);
+    const STILL: Duration = Duration::from_secs(1);
     let before = written(folder);
     change.await;
     let mut last = before.clone();
