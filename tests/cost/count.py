@@ -32,7 +32,7 @@ WARM_UP = 300
 # The least of some rounds counts, and of some processes if the first seems to take too much: what goes on beside the
 # requests only adds to them.
 ROUNDS = 4
-PROCESSES = 3
+PROCESSES = 5
 REQUESTS = 100
 MODEL = "gemini-2.5-flash"
 NATIVE = json.dumps({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]})
