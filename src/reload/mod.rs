@@ -128,12 +128,17 @@ impl Reloads {
     /// Reloads, on an operator's word.
     pub(crate) async fn ask(&self, request: ReloadRequest) -> Result<Reloaded, ReloadError> {
         let (answer, answered) = oneshot::channel();
-        let nobody = || {
-            let is_ending = self.has_sources.load(Ordering::Relaxed);
-            if is_ending { ReloadError::Ended } else { ReloadError::Refused(NO_SOURCES.to_owned()) }
-        };
-        self.asks.send(Ask::Operator(request, answer)).await.map_err(|_| nobody())?;
-        answered.await.unwrap_or_else(|_| Err(nobody()))
+        if self.asks.send(Ask::Operator(request, answer)).await.is_ok()
+            && let Ok(result) = answered.await
+        {
+            return result;
+        }
+        // Nobody carries it out.
+        Err(if self.has_sources.load(Ordering::Relaxed) {
+            ReloadError::Ended
+        } else {
+            ReloadError::Refused(NO_SOURCES.to_owned())
+        })
     }
 }
 

@@ -245,7 +245,9 @@ def main():
     if not shutil.which("valgrind"):
         sys.exit("valgrind is missing: apt-get install valgrind")
     made = {"compiler": compiler(), "machine": platform.machine()}
-    expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else made
+    if not asked.write and not EXPECTED.exists():
+        sys.exit(f"{EXPECTED} is missing: --write makes it")
+    expected = made if asked.write else json.loads(EXPECTED.read_text())
     comparable = not asked.write and all(made[what] == expected[what] for what in made)
 
     def too_much(figures):

@@ -98,11 +98,11 @@ impl KnownAddresses {
         if is_asked {
             return Ok(last);
         }
-        let question = Question { known: self, name: name.to_owned() };
+        let under_way = Asking { known: self, name: name.to_owned() };
         // A task of its own, so that an answer that comes late is known to the next.
         let asking = tokio::spawn(async move {
             let found = ask.await?;
-            question.known.keep(&question.name, &found);
+            under_way.known.keep(&under_way.name, &found);
             io::Result::Ok(found)
         });
         match tokio::time::timeout(PATIENCE, asking).await {
@@ -136,13 +136,13 @@ impl KnownAddresses {
     }
 }
 
-/// A question to the system about a name that has an address. It is over when this is dropped, answered or not.
-struct Question {
+/// The system is asked about a name that has an address. It is over when this is dropped, answered or not.
+struct Asking {
     known: &'static KnownAddresses,
     name: String,
 }
 
-impl Drop for Question {
+impl Drop for Asking {
     fn drop(&mut self) {
         if let Some(known) = self.known.names().get_mut(&self.name) {
             known.is_asked = false;

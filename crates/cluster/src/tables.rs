@@ -6,9 +6,6 @@ use std::{collections::BTreeMap, error, fmt, time::Duration};
 
 use usage::{Breakdown, StepSize};
 
-/// How many cells a change may write or remove.
-const MAX_CELLS: usize = 1_000;
-
 /// What tells one usage book from all others: one to 32 letters and digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BookId(Box<str>);
@@ -95,10 +92,10 @@ impl TableStep {
     }
 }
 
-/// Which table.
+/// The name of a table: of which book, of which time, and how that is broken down.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsageTable {
-    /// Whose.
+    /// The usage book that it is told of.
     pub book: BookId,
     /// Of what time.
     pub step: TableStep,
@@ -147,8 +144,8 @@ impl fmt::Display for BadTableChange {
 impl error::Error for BadTableChange {}
 
 impl TableChange {
-    /// The most cells of a change.
-    pub const MAX_CELLS: usize = MAX_CELLS;
+    /// How many cells a change may write or remove.
+    pub const MAX_CELLS: usize = 1_000;
 
     /// Makes a change of the state `before`, after which the state is `after`.
     pub fn new(
@@ -158,7 +155,7 @@ impl TableChange {
         set: Vec<(Vec<u8>, Vec<u8>)>,
         removed: Vec<Vec<u8>>,
     ) -> Result<Self, BadTableChange> {
-        if set.len() + removed.len() > MAX_CELLS {
+        if set.len() + removed.len() > Self::MAX_CELLS {
             return Err(BadTableChange);
         }
         Ok(Self { table, before, after, set, removed })

@@ -25,6 +25,8 @@ pub mod names;
 pub mod pastes;
 pub mod paths;
 pub mod queries;
+#[path = "../../gemini/tests/reference/names.rs"]
+mod reference;
 pub mod responses;
 pub mod settings;
 mod told;
@@ -33,7 +35,7 @@ pub mod usages;
 /// The secret that no reader may let through: of the form of a key.
 pub(crate) const SECRET: &str = "AIzaFuzzedFuzzedFuzzedFuzzedFuzzed00001";
 
-/// One reader.
+/// What reads bytes of one kind, as its drivers call it.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
     /// What its fuzz target and its folder of seeds are called.
@@ -42,7 +44,7 @@ pub struct Reader {
     pub run: fn(&[u8]),
 }
 
-/// All readers.
+/// Those that the drivers feed, in the order of their names.
 pub const READERS: &[Reader] = &[
     Reader { name: "chunks", run: chunks::run },
     Reader { name: "dotenv", run: dotenv::run },

@@ -1,7 +1,7 @@
 //! Live sessions: what a client's first message names is what a whole parse finds, no message of the upstream's passes the key
 //! on, one without it passes as it is, and the reason of a close fits one.
 
-use crate::SECRET;
+use crate::{SECRET, reference::Tree};
 use gemini::live::{MAX_REASON_BYTES, Setup, close_fault, fitting_reason, new_handle};
 use gemini_balance_actors::{
     Secret,
@@ -9,14 +9,7 @@ use gemini_balance_actors::{
     live::MessageScanner,
 };
 use keypool::KeySpec;
-use serde::{
-    Deserialize,
-    de::{Deserializer, MapAccess, SeqAccess, Visitor},
-};
-use std::{
-    fmt,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 use tokio_tungstenite::tungstenite::Message;
 
 static KEY: LazyLock<Arc<Key>> = LazyLock::new(|| {
@@ -24,71 +17,20 @@ static KEY: LazyLock<Arc<Key>> = LazyLock::new(|| {
     ring.find(&"k".into()).unwrap().clone()
 });
 
-/// JSON with all members of its objects, in their order.
-enum Tree {
-    Other,
-    Text(String),
-    Object(Vec<(String, Tree)>),
-}
-
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reading;
-        impl<'de> Visitor<'de> for Reading {
-            type Value = Tree;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any JSON")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
-                Ok(Tree::Text(text.to_owned()))
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
-                Ok(Tree::Other)
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<Tree, E> {
-                Ok(Tree::Other)
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<Tree, E> {
-                Ok(Tree::Other)
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
-                Ok(Tree::Other)
-            }
-            fn visit_unit<E>(self) -> Result<Tree, E> {
-                Ok(Tree::Other)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
-                while seq.next_element::<Tree>()?.is_some() {}
-                Ok(Tree::Other)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Tree::Object(members))
-            }
-        }
-        deserializer.deserialize_any(Reading)
-    }
-}
-
-impl Tree {
-    /// The values of these members, in order.
-    fn of<'t>(&'t self, names: &'static [&'static str]) -> impl Iterator<Item = &'t Tree> {
-        let members = if let Self::Object(members) = self { members.as_slice() } else { &[] };
-        members.iter().filter(move |(name, _)| names.contains(&name.as_str())).map(|(_, value)| value)
-    }
+/// The values of these members of an object, in order.
+fn of<'t>(tree: &'t Tree, names: &'static [&'static str]) -> impl Iterator<Item = &'t Tree> {
+    let members = if let Tree::Object(members) = tree { members.as_slice() } else { &[] };
+    members.iter().filter(move |(name, _)| names.contains(&name.as_str())).map(|(_, value)| value)
 }
 
 fn setup(message: &[u8]) {
     // Deeper than a tree can be read, what does not matter is passed over.
     let Ok(tree) = serde_json::from_slice::<Tree>(message) else { return };
-    let setups: Vec<_> = tree.of(&["setup"]).filter(|setup| matches!(setup, Tree::Object(_))).collect();
+    let setups: Vec<_> = of(&tree, &["setup"]).filter(|setup| matches!(setup, Tree::Object(_))).collect();
     let handles: Vec<_> = setups
         .iter()
-        .flat_map(|setup| setup.of(&["sessionResumption", "session_resumption"]))
-        .flat_map(|resumption| resumption.of(&["handle"]))
+        .flat_map(|setup| of(setup, &["sessionResumption", "session_resumption"]))
+        .flat_map(|resumption| of(resumption, &["handle"]))
         .filter_map(|handle| if let Tree::Text(text) = handle { Some(text.clone()) } else { None })
         .filter(|handle| !handle.is_empty())
         .collect();
@@ -98,7 +40,7 @@ fn setup(message: &[u8]) {
             if let Some(model) = read.model {
                 let is_named = setups
                     .iter()
-                    .flat_map(|setup| setup.of(&["model"]))
+                    .flat_map(|setup| of(setup, &["model"]))
                     .any(|it| matches!(it, Tree::Text(text) if text.strip_prefix("models/").unwrap_or(text) == model));
                 assert!(is_named, "{model}");
                 assert!(!model.chars().any(char::is_control), "{model:?}");

@@ -1,8 +1,6 @@
 //! The names in bodies: what a whole parse finds, however the body is cut, and no panic on anything.
 
-#[path = "../../gemini/tests/reference/names.rs"]
-mod reference;
-
+use crate::reference;
 use gemini::names::{AnswerNames, Certainty, Learnt, MAX_NAME_BYTES, in_request};
 use gemini::path::{CredentialForm, parse};
 
