@@ -64,7 +64,7 @@ pub struct KeyManagerActor {
     shared: Arc<KeyManagerState>,
     waiting: HashMap<Ticket, Waiter>,
     effects: Effects,
-    timer: Option<(Duration, SpawnHandle)>,
+    timer: Option<SpawnHandle>,
 }
 
 /// A request that waits in line.
@@ -335,12 +335,10 @@ impl KeyManagerActor {
         }
     }
 
-    /// Sets the timer, unless an earlier one is set.
+    /// Sets the timer in the place of the one before, whichever is earlier: that one's time may have come without it, with a
+    /// message that arrived a moment before it.
     fn wake_at(&mut self, at: Duration, ctx: &mut Context<Self>) {
-        if let Some((set, handle)) = self.timer {
-            if set <= at {
-                return;
-            }
+        if let Some(handle) = self.timer.take() {
             ctx.cancel_future(handle);
         }
         let wait = at.saturating_sub(self.shared.clock.now().mono);
@@ -350,7 +348,7 @@ impl KeyManagerActor {
             actor.pool.wake(actor.shared.clock.now(), &mut actor.effects);
             actor.perform(ctx);
         });
-        self.timer = Some((at, handle));
+        self.timer = Some(handle);
     }
 }
 

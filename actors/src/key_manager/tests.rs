@@ -77,6 +77,29 @@ fn who_waits_is_served_as_soon_as_a_key_is_back() {
 }
 
 #[test]
+fn a_message_that_outruns_the_timer_takes_nobodys_turn_away() {
+    in_system(async {
+        let keys = started(TWO);
+        keys.lease(only("a"), soon()).await.unwrap().settle(quota(1), None);
+        keys.lease(only("b"), soon()).await.unwrap().settle(quota(3), None);
+        let begun = Instant::now();
+        let wait = async || {
+            let lease = keys.lease(any(), soon()).await.unwrap();
+            (begun.elapsed().as_secs(), lease)
+        };
+        let outrun = async {
+            tokio::task::yield_now().await;
+            // It is there before the time is, and taken before the timer's turn.
+            let (snapshot, ()) = tokio::join!(keys.snapshot(soon()), tokio::time::advance(2 * SECOND));
+            assert_eq!(snapshot.unwrap().counts.in_flight, 1);
+        };
+        let all = async { tokio::join!(wait(), wait(), outrun) };
+        let (first, second, ()) = tokio::time::timeout(30 * SECOND, all).await.expect("both are served");
+        assert_eq!((first.0, second.0), (2, 3));
+    });
+}
+
+#[test]
 fn the_word_of_a_probe_lets_the_others_follow_before_it_ends() {
     in_system(async {
         let keys = started(&[("a", None)]);
