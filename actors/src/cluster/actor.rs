@@ -6,7 +6,7 @@ use super::{
     ClusterShared, NAME, Presence,
     agreement::{self, Agreement, KeysPrint},
     note::Note,
-    outbox::ProbeAsk,
+    outbox::{ProbeAsk, Telling},
     slices::{self, DaysTold},
 };
 use crate::{
@@ -259,12 +259,11 @@ impl ClusterActor {
 
     fn tell(&mut self) -> Result<(), Away> {
         for _ in 0..CALLS {
-            let records = self.cluster.outbox.take(AT_ONCE);
+            let Telling { words: records, knowing } = self.cluster.outbox.take(AT_ONCE);
             if records.is_empty() {
                 return Ok(());
             }
             let ring = self.cluster.keys.ring();
-            let seen = self.cluster.applied();
             let (mut said, mut facts) = (Vec::new(), Vec::new());
             for record in &records {
                 match self.cluster.naming(&ring).fact_of(record) {
@@ -273,10 +272,10 @@ impl ClusterActor {
                         facts.push(fact);
                     }
                     // Of a key that is gone nobody needs to know.
-                    None => self.cluster.outbox.told(&record.subject, seen),
+                    None => self.cluster.outbox.told(&record.subject, knowing),
                 }
             }
-            let replies = self.shared.tell(&facts, seen)?;
+            let replies = self.shared.tell(&facts, knowing)?;
             self.cluster.told.fetch_add(facts.len() as u64, Ordering::Relaxed);
             let mut adopted = Vec::new();
             for (record, reply) in said.into_iter().zip(replies) {
@@ -300,11 +299,10 @@ impl ClusterActor {
 
     fn tell_notes(&mut self) -> Result<(), Away> {
         for _ in 0..CALLS {
-            let notes = self.cluster.outbox.take_notes(AT_ONCE);
+            let Telling { words: notes, knowing } = self.cluster.outbox.take_notes(AT_ONCE);
             if notes.is_empty() {
                 return Ok(());
             }
-            let seen = self.cluster.applied();
             let (mut said, mut facts) = (Vec::new(), Vec::new());
             for note in &notes {
                 if let Some(fact) = note.fact(&self.cluster.node) {
@@ -315,9 +313,9 @@ impl ClusterActor {
                 if let Note::Token { name, .. } = note {
                     log::error!(target: NAME, "what is to be told of the token {name} is too long: the other gateways do not know of it");
                 }
-                self.cluster.outbox.note_told(note, seen);
+                self.cluster.outbox.note_told(note, knowing);
             }
-            for (note, reply) in said.into_iter().zip(self.shared.tell(&facts, seen)?) {
+            for (note, reply) in said.into_iter().zip(self.shared.tell(&facts, knowing)?) {
                 match reply {
                     TellReply::Written(at) => self.cluster.outbox.note_told(note, at),
                     TellReply::Overruled(placed) => {

@@ -12,6 +12,7 @@ use gemini_balance_cluster::FactId;
 use keypool::{Draw, ModelLoad, Record, Subject};
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -58,19 +59,35 @@ struct Drawing {
     loads_at: Option<Instant>,
 }
 
+/// A word, and the last fact that this gateway had taken over when it said so. Where the others say something that is newer
+/// than that, neither knew of the other, and the rank of both decides; else this is the answer to it.
+#[derive(Clone)]
+struct Word<T> {
+    said: T,
+    knowing: FactId,
+}
+
+/// Words that are told together: they were said knowing the same.
+pub(super) struct Telling<T> {
+    pub(super) words: Vec<T>,
+    pub(super) knowing: FactId,
+}
+
 #[derive(Default)]
 struct Words {
     /// Not told yet.
-    waiting: HashMap<Subject, Record>,
+    waiting: HashMap<Subject, Word<Record>>,
     /// Being told.
-    under_way: HashMap<Subject, Record>,
+    under_way: HashMap<Subject, Word<Record>>,
+    /// Up to here this gateway has taken over what the others have told.
+    read: FactId,
     /// Where what was told last of a subject stands in the order of facts, until this gateway has read so far.
     told: HashMap<Subject, FactId>,
     /// The last of all that was told.
     last: FactId,
     /// By their subjects, as those below.
-    notes: HashMap<String, Note>,
-    notes_under_way: HashMap<String, Note>,
+    notes: HashMap<String, Word<Note>>,
+    notes_under_way: HashMap<String, Word<Note>>,
     /// Where what was told last of a token stands, until this gateway has read so far.
     notes_told: HashMap<String, FactId>,
     /// In the order in which they were said.
@@ -96,9 +113,11 @@ impl Outbox {
     /// The others are to know this.
     pub(crate) fn tell(&self, record: Record) {
         let mut words = self.words();
-        let before = words.waiting.get(&record.subject).and_then(|before| before.reset_at);
-        let record = upon_reset(record, before);
-        words.waiting.insert(record.subject.clone(), record);
+        let Words { waiting, under_way, read, .. } = &mut *words;
+        let before = waiting.get(&record.subject).and_then(|before| before.said.reset_at);
+        let said = upon_reset(record, before);
+        let knowing = known_before(&said.subject, waiting, under_way).unwrap_or(*read);
+        waiting.insert(said.subject.clone(), Word { said, knowing });
         drop(words);
         self.nudge();
     }
@@ -110,7 +129,7 @@ impl Outbox {
         // Beyond it they go by what they know, and find out. Of tokens all must know.
         let is_of_token = matches!(note, Note::Token { .. });
         if is_of_token || words.notes.len() < MOST_NOTES || words.notes.contains_key(&subject) {
-            words.notes.insert(subject, note);
+            words.put_note(subject, note);
         }
         drop(words);
         self.nudge();
@@ -120,20 +139,18 @@ impl Outbox {
     pub(super) fn note_again(&self, note: Note) {
         let subject = note.subject();
         let mut words = self.words();
-        if !words.notes_under_way.contains_key(&subject) {
-            words.notes.entry(subject).or_insert(note);
+        if !words.notes_under_way.contains_key(&subject) && !words.notes.contains_key(&subject) {
+            words.put_note(subject, note);
         }
         drop(words);
         self.nudge();
     }
 
     /// Takes some of these.
-    pub(super) fn take_notes(&self, at_most: usize) -> Vec<Note> {
+    pub(super) fn take_notes(&self, at_most: usize) -> Telling<Note> {
         let mut words = self.words();
-        let subjects: Vec<_> = words.notes.keys().take(at_most).cloned().collect();
-        let taken: Vec<_> = subjects.iter().filter_map(|subject| words.notes.remove(subject)).collect();
-        words.notes_under_way.extend(taken.iter().map(|note| (note.subject(), note.clone())));
-        taken
+        let Words { notes, notes_under_way, .. } = &mut *words;
+        take(notes, notes_under_way, at_most)
     }
 
     /// What a note says of its subject stands there in the order; or something else does, and holds.
@@ -239,12 +256,10 @@ impl Outbox {
     }
 
     /// Takes some of what waits to be told. It is under way until it is [told](Self::told) or [given back](Self::give_back).
-    pub(super) fn take(&self, at_most: usize) -> Vec<Record> {
+    pub(super) fn take(&self, at_most: usize) -> Telling<Record> {
         let mut words = self.words();
-        let subjects: Vec<_> = words.waiting.keys().take(at_most).cloned().collect();
-        let taken: Vec<_> = subjects.iter().filter_map(|subject| words.waiting.remove(subject)).collect();
-        words.under_way.extend(taken.iter().map(|record| (record.subject.clone(), record.clone())));
-        taken
+        let Words { waiting, under_way, .. } = &mut *words;
+        take(waiting, under_way, at_most)
     }
 
     /// What was said of this subject holds, and stands there in the order; or it does not, and what stands there holds.
@@ -259,11 +274,11 @@ impl Outbox {
     pub(super) fn give_back(&self) {
         let mut words = self.words();
         for (subject, before) in std::mem::take(&mut words.under_way) {
-            let record = match words.waiting.remove(&subject) {
-                Some(newer) => upon_reset(newer, before.reset_at),
+            let word = match words.waiting.remove(&subject) {
+                Some(newer) => Word { said: upon_reset(newer.said, before.said.reset_at), ..newer },
                 None => before,
             };
-            words.waiting.insert(subject, record);
+            words.waiting.insert(subject, word);
         }
         for (subject, note) in std::mem::take(&mut words.notes_under_way) {
             words.notes.entry(subject).or_insert(note);
@@ -273,6 +288,7 @@ impl Outbox {
     /// This gateway has read so far: facts that stand before come no more.
     pub(super) fn has_read(&self, to: FactId) {
         let mut words = self.words();
+        words.read = to;
         words.told.retain(|_, at| *at > to);
         words.notes_told.retain(|_, at| *at > to);
     }
@@ -281,7 +297,7 @@ impl Outbox {
     pub(super) fn untold(&self) -> usize {
         let words = self.words();
         let notes = words.notes.values().chain(words.notes_under_way.values());
-        let of_tokens = notes.filter(|note| matches!(note, Note::Token { .. })).count();
+        let of_tokens = notes.filter(|note| matches!(note.said, Note::Token { .. })).count();
         words.waiting.len() + words.under_way.len() + of_tokens
     }
 
@@ -289,6 +305,36 @@ impl Outbox {
     pub(super) fn last_told(&self) -> FactId {
         self.words().last
     }
+}
+
+impl Words {
+    fn put_note(&mut self, subject: String, said: Note) {
+        let knowing = known_before(&subject, &self.notes, &self.notes_under_way).unwrap_or(self.read);
+        self.notes.insert(subject, Word { said, knowing });
+    }
+}
+
+/// What was known when something was said of a subject that the others have not heard yet: what they say meanwhile is set
+/// aside, so that it is not known later either.
+fn known_before<S: Eq + Hash, T>(
+    subject: &S,
+    waiting: &HashMap<S, Word<T>>,
+    under_way: &HashMap<S, Word<T>>,
+) -> Option<FactId> {
+    [under_way.get(subject), waiting.get(subject)].into_iter().flatten().map(|word| word.knowing).min()
+}
+
+/// Takes what was said knowing the least, to be told together.
+fn take<S: Clone + Eq + Hash, T: Clone>(
+    waiting: &mut HashMap<S, Word<T>>,
+    under_way: &mut HashMap<S, Word<T>>,
+    at_most: usize,
+) -> Telling<T> {
+    let knowing = waiting.values().map(|word| word.knowing).min().unwrap_or_default();
+    let taken: Vec<_> = waiting.extract_if(|_, word| word.knowing == knowing).take(at_most).collect();
+    let words = taken.iter().map(|(_, word)| word.said.clone()).collect();
+    under_way.extend(taken);
+    Telling { words, knowing }
 }
 
 /// What has come of a site since it was reset, which nobody was told yet: it is told as that of which the reset is part.
@@ -314,11 +360,11 @@ mod tests {
         outbox.tell(word("a", true));
         outbox.tell(word("a", false));
         outbox.tell(word("b", true));
-        assert_eq!(outbox.take(10).len(), 2);
-        assert_eq!(outbox.take(10), [], "what is under way is not told twice");
+        assert_eq!(outbox.take(10).words.len(), 2);
+        assert_eq!(outbox.take(10).words, [], "what is under way is not told twice");
         outbox.tell(word("b", false));
         outbox.give_back();
-        let mut again = outbox.take(10);
+        let mut again = outbox.take(10).words;
         again.sort_by_key(|record| record.subject.to_string());
         assert_eq!(again, [word("a", false), word("b", false)]);
         for record in &again {
@@ -334,13 +380,40 @@ mod tests {
         let reset = Record { reset_at, ..word("a", false) };
         outbox.tell(reset.clone());
         outbox.tell(word("a", true));
-        assert_eq!(outbox.take(10), [Record { disabled: true, ..reset.clone() }]);
+        assert_eq!(outbox.take(10).words, [Record { disabled: true, ..reset.clone() }]);
         outbox.tell(word("a", false));
         outbox.give_back();
-        assert_eq!(outbox.take(10), vec![reset.clone()]);
+        assert_eq!(outbox.take(10).words, vec![reset.clone()]);
         outbox.told(&reset.subject, at(5));
         outbox.tell(word("a", true));
-        assert_eq!(outbox.take(10), [word("a", true)], "it was told");
+        assert_eq!(outbox.take(10).words, [word("a", true)], "it was told");
+    }
+
+    #[test]
+    fn a_word_answers_what_was_known_when_it_was_said_and_nothing_that_came_meanwhile() {
+        let outbox = Outbox::default();
+        outbox.has_read(at(3));
+        outbox.tell(word("a", true));
+        // Of `a` the others have said something meanwhile, which is set aside.
+        outbox.has_read(at(5));
+        outbox.tell(word("b", true));
+        outbox.tell(word("a", false));
+        let first = outbox.take(10);
+        assert_eq!((first.words, first.knowing), (vec![word("a", false)], at(3)));
+        let second = outbox.take(10);
+        assert_eq!((second.words, second.knowing), (vec![word("b", true)], at(5)));
+        outbox.has_read(at(7));
+        // Neither has arrived.
+        outbox.tell(word("b", false));
+        outbox.give_back();
+        let again = [outbox.take(10), outbox.take(10)];
+        assert_eq!(
+            again.map(|it| (it.words, it.knowing)),
+            [(vec![word("a", false)], at(3)), (vec![word("b", false)], at(5)),]
+        );
+        outbox.told(&word("b", false).subject, at(8));
+        outbox.tell(word("b", true));
+        assert_eq!(outbox.take(10).knowing, at(7), "it answers all that was read");
     }
 
     #[test]
@@ -366,12 +439,12 @@ mod tests {
         outbox.note(word("1"));
         outbox.note(word("2"));
         outbox.note_again(word("0"));
-        assert_eq!(outbox.take_notes(10), [word("2")]);
+        assert_eq!(outbox.take_notes(10).words, [word("2")]);
         assert!(outbox.outruns_note(&subject, at(9)) && outbox.untold() == 1, "it is on its way");
         outbox.note_again(word("0"));
-        assert_eq!(outbox.take_notes(10), []);
+        assert_eq!(outbox.take_notes(10).words, []);
         outbox.give_back();
-        assert_eq!(outbox.take_notes(10), [word("2")]);
+        assert_eq!(outbox.take_notes(10).words, [word("2")]);
         outbox.note_told(&word("2"), at(5));
         assert_eq!((outbox.untold(), outbox.last_told()), (0, at(5)));
         assert!(outbox.outruns_note(&subject, at(4)) && !outbox.outruns_note(&subject, at(5)));
