@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-/// How many groups of a kind a worker tells apart at most between two visits of the accountant.
+/// How many groups of a kind a worker tells apart at most before they are counted.
 pub(super) const MOST_GROUPS: usize = 16_384;
 
 /// A worker's place to leave its transactions in.
@@ -122,6 +122,15 @@ impl WorkerAccounts {
             taken
         };
         accounts.0.iter().map(take).collect()
+    }
+
+    /// Whether one of them may soon have no room for more.
+    pub(super) fn are_filling(&self) -> bool {
+        let is_filling = |account: &Account| {
+            let left = account.left();
+            left.groups.most() >= MOST_GROUPS / 2 || left.recent.is_filling()
+        };
+        self.accounts().0.iter().any(is_filling)
     }
 
     /// How many found no room.

@@ -16,8 +16,8 @@ use usage::{Column, Query, QueryStep};
 
 /// Its name on the health board.
 const NAME: &str = "accountant";
-/// How often what the workers have left is counted. What a killed process forgets is this and the second under way.
-const COUNT_EVERY: Duration = Duration::from_millis(250);
+/// How often is looked whether there is something to do. What a killed process forgets is a second.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a book that failed is left alone.
 const REOPEN_AFTER: Duration = Duration::from_secs(3);
 /// How many rows are removed at once.
@@ -28,6 +28,8 @@ pub struct AccountantActor {
     shared: Arc<AccountsState>,
     health: Arc<Health>,
     book: Option<Box<dyn UsageBook>>,
+    /// The second in which all was counted that had come in the one before.
+    counted_at: i64,
     /// When opening or writing failed last.
     failed_at: Option<Instant>,
     /// What was said of it: the same is not said again with each try.
@@ -55,6 +57,7 @@ pub(super) fn start(
             shared: Arc::clone(&shared),
             health: Arc::clone(&health),
             book: None,
+            counted_at: 0,
             failed_at: None,
             failure: None,
             folded_to: 0,
@@ -65,8 +68,16 @@ pub(super) fn start(
 }
 
 impl AccountantActor {
+    /// Counts what has come in the second before, once it has ended: where there are many groups of requests, each is
+    /// counted once a second. Earlier only what would soon find no room, and whatever somebody asks for.
     fn tick(&mut self, now: i64) {
-        self.shared.counting().count(&self.shared.workers, now, &self.shared.keys.ring());
+        let AccountsState { workers, keys, .. } = &*self.shared;
+        if self.counted_at != now {
+            self.counted_at = now;
+            self.shared.counting().count_second(workers, now - 1, &keys.ring());
+        } else if workers.are_filling() {
+            self.shared.counting().count(workers, now, &keys.ring());
+        }
         self.write(now);
     }
 
@@ -207,7 +218,7 @@ impl Actor for AccountantActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.tick(Utc::now().timestamp());
-        ctx.run_interval(COUNT_EVERY, |actor, _| actor.tick(Utc::now().timestamp()));
+        ctx.run_interval(LOOK_EVERY, |actor, _| actor.tick(Utc::now().timestamp()));
     }
 }
 
@@ -216,8 +227,7 @@ impl Handler<Flush> for AccountantActor {
 
     fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
         let now = Utc::now().timestamp();
-        let mut counting = self.shared.counting();
-        counting.count(&self.shared.workers, now, &self.shared.keys.ring());
+        let mut counting = self.shared.counted();
         counting.end_second();
         drop(counting);
         MessageResult(self.write(now))

@@ -184,6 +184,13 @@ impl Counting {
         self.count_taken(now, ring);
     }
 
+    /// Counts what the workers have left as of a second that has ended, and lets it be written.
+    pub(super) fn count_second(&mut self, workers: &WorkerAccounts, second: i64, ring: &Arc<KeyRing>) {
+        // Somebody may have asked in the next one already.
+        self.count(workers, second.max(self.current.at()), ring);
+        self.end_second();
+    }
+
     /// Takes what the workers have left.
     fn take(&mut self, workers: &WorkerAccounts) {
         let mut parts = Vec::new();

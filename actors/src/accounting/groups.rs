@@ -42,7 +42,7 @@ pub(super) struct KeysGroup {
     pub(super) totals: Totals,
 }
 
-// There may be thousands of them in each quarter of a second.
+// There may be thousands of them in each second.
 const _: () = assert!(size_of::<CallerGroup>() <= 112 && size_of::<KeysGroup>() <= 128);
 
 /// Room for so many groups is kept in any case.
@@ -197,6 +197,11 @@ impl RequestGroups {
     /// Returns the groups by class and keys.
     pub(super) fn keys(&self) -> &[KeysGroup] {
         &self.keys.groups
+    }
+
+    /// Returns how many there are of the kind of which there are most.
+    pub(super) fn most(&self) -> usize {
+        self.classes().len().max(self.callers().len()).max(self.keys().len())
     }
 
     /// Begins anew.

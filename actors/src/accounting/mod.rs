@@ -118,6 +118,13 @@ impl AccountsState {
         self.counting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is counted, with all that the workers have left until now.
+    fn counted(&self) -> MutexGuard<'_, Counting> {
+        let mut counting = self.counting();
+        counting.count(&self.workers, chrono::Utc::now().timestamp(), &self.keys.ring());
+        counting
+    }
+
     fn reader(&self) -> MutexGuard<'_, Option<Box<dyn UsageBook>>> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,16 +164,14 @@ impl Accounts {
 
     /// Changes the rules. Requests that have ended already count by the old ones.
     pub fn revise(&self, rules: AccountingRules) {
-        let mut counting = self.shared.counting();
-        counting.count(&self.shared.workers, chrono::Utc::now().timestamp(), &self.shared.keys.ring());
+        let mut counting = self.shared.counted();
         self.shared.workers.revise(rules.prices.prompt_bounds());
         counting.revise(rules);
     }
 
     /// Changes the prices alone, in the same way.
     pub fn reprice(&self, prices: Prices) {
-        let mut counting = self.shared.counting();
-        counting.count(&self.shared.workers, chrono::Utc::now().timestamp(), &self.shared.keys.ring());
+        let mut counting = self.shared.counted();
         self.shared.workers.revise(prices.prompt_bounds());
         counting.reprice(prices);
     }
@@ -183,7 +188,7 @@ impl Accounts {
 
     /// The same, for whoever has more to add.
     pub(crate) fn report(&self, query: &Query) -> Result<Report, BookError> {
-        let (node, unwritten) = self.shared.counting().unwritten();
+        let (node, unwritten) = self.shared.counted().unwritten();
         let mut reader = self.shared.reader();
         let Some(book) = &mut *reader else {
             let reason = "it could not be opened; see the log and /health/ready".to_owned();
@@ -204,12 +209,12 @@ impl Accounts {
 
     /// Returns up to where something was counted.
     pub(crate) fn mark(&self) -> CountMark {
-        CountMark(self.shared.counting().marks())
+        CountMark(self.shared.counted().marks())
     }
 
     /// Returns the requests of these keys in the last hour: those whose last try was on the key, as in the book.
     pub fn last_hour<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Vec<u64> {
-        self.shared.counting().last_hour(keys, chrono::Utc::now().timestamp())
+        self.shared.counted().last_hour(keys, chrono::Utc::now().timestamp())
     }
 
     /// Where days begin, by the book.
@@ -224,17 +229,17 @@ impl Accounts {
 
     /// What was counted since the process began.
     pub fn since_start(&self) -> Sums {
-        self.shared.counting().since_start()
+        self.shared.counted().since_start()
     }
 
     /// The models that count by themselves.
     pub fn models(&self) -> HashSet<Arc<str>> {
-        self.shared.counting().models()
+        self.shared.counted().models()
     }
 
     /// What metrics show of the requests since the process began.
     pub fn running(&self) -> Arc<RunningCounts> {
-        self.shared.counting().running()
+        self.shared.counted().running()
     }
 
     /// Returns of the newest transactions that have been counted those that are wanted: newest first, older than the one
@@ -245,18 +250,18 @@ impl Accounts {
         at_most: usize,
         wanted: impl Fn(&Transaction) -> bool,
     ) -> Vec<NumberedTransaction> {
-        let recent = self.shared.counting().recent();
+        let recent = self.shared.counted().recent();
         recent.before(before, at_most, wanted)
     }
 
     /// Returns how many of the newest transactions are kept now.
     pub fn recent_count(&self) -> usize {
-        self.shared.counting().recent_count()
+        self.shared.counted().recent_count()
     }
 
     /// What is known of the accounting itself.
     pub fn state(&self) -> AccountingState {
-        let mut state = self.shared.counting().state();
+        let mut state = self.shared.counted().state();
         state.lost += self.shared.workers.lost();
         state
     }

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, sync::Arc};
 /// A transaction with its number.
 pub type NumberedTransaction = (u64, Arc<Transaction>);
 
-/// What a worker writes down at most between two visits of the accountant.
+/// What a worker writes down at most before the accountant takes it.
 const MOST_AT_ONCE: usize = 16_384;
 /// So many that came at once are joined with those before them.
 const FEW: usize = 64;
@@ -48,6 +48,11 @@ impl RecentPart {
             RecentEntry::Whole(self.wholes.len() - 1)
         };
         self.entries.push(entry);
+    }
+
+    /// Whether there may soon be too many.
+    pub(super) fn is_filling(&self) -> bool {
+        self.entries.len() >= MOST_AT_ONCE / 2
     }
 
     fn len(&self) -> usize {
