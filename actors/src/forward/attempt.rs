@@ -25,7 +25,8 @@ use gemini::{
     operation::Streaming,
     path::{CredentialForm, Surface, error_form_of},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, response::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, response::Parts};
+use hyper::body::Incoming;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, error::Elapsed, timeout, timeout_at};
 
@@ -188,7 +189,7 @@ pub(super) async fn open(
 
 /// Sends the request, follows where it leads, and returns the head of the answer.
 async fn send(upstream: &Upstream, job: &Job, key: &Key) -> Result<Headed, FailedAttempt> {
-    let url = key.provider().url(upstream, &job.target);
+    let uri = key.provider().uri(upstream, &job.target).map_err(|error| not_sent(job, &error))?;
     let mut headers = job.headers.clone();
     let (name, value) = key.provider().credential(job.target.surface, key);
     headers.insert(name, value);
@@ -204,7 +205,7 @@ async fn send(upstream: &Upstream, job: &Job, key: &Key) -> Result<Headed, Faile
         }
         RequestBody::Whole(job.body.clone())
     };
-    let sent = upstream.client().send(job.method.clone(), &url, headers, body);
+    let sent = upstream.client().send(job.method.clone(), uri, headers, body);
     let head_timeout = upstream.settings.head_timeout;
     let answer = match &job.stream {
         None => timeout(head_timeout, sent).await,
@@ -213,9 +214,7 @@ async fn send(upstream: &Upstream, job: &Job, key: &Key) -> Result<Headed, Faile
     };
     let answer = match answer {
         Ok(Ok(answer)) if answer.status().is_redirection() => {
-            let request =
-                Redirectable { method: &job.method, target: &job.target, headers: &job.headers, url };
-            timeout(head_timeout, Box::pin(follow(upstream, request, key, answer))).await
+            timeout(head_timeout, Box::pin(redirected(upstream, job, key, answer))).await
         }
         Ok(Ok(answer)) => Ok(Ok(Headed::of(answer))),
         Ok(Err(error)) => Ok(Err(error)),
@@ -226,6 +225,18 @@ async fn send(upstream: &Upstream, job: &Job, key: &Key) -> Result<Headed, Faile
         Ok(Err(error)) => Err(not_sent(job, &error)),
         Err(_) => Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadTimeout)),
     }
+}
+
+/// Follows where the answer leads.
+async fn redirected(
+    upstream: &Upstream,
+    job: &Job,
+    key: &Key,
+    answer: Response<Incoming>,
+) -> Result<Headed, SendError> {
+    let uri = key.provider().uri(upstream, &job.target)?;
+    let request = Redirectable { method: &job.method, target: &job.target, headers: &job.headers, uri };
+    follow(upstream, request, key, answer).await
 }
 
 fn not_sent(job: &Job, error: &SendError) -> FailedAttempt {

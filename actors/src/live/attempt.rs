@@ -11,7 +11,9 @@ use crate::{
     attempts::{ErrorAnswer, Failed},
     failure::Failure,
     key_ring::Key,
-    upstream::{Body, Fate, RequestBody, RequestContext, Upgraded, Upstream, read_error, upgraded},
+    upstream::{
+        Body, Fate, RequestBody, RequestContext, SendError, Upgraded, Upstream, read_error, upgraded,
+    },
 };
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -152,6 +154,15 @@ pub(super) fn redacted(frame: &CloseFrame, key: &Key) -> Close {
     Close { code: frame.code.into(), reason: String::from_utf8_lossy(&reason).into_owned() }
 }
 
+fn not_sent(job: &LiveJob, error: &SendError) -> LiveFailed {
+    log::debug!(target: "upstream", "{}: {:?}: {error}", job.id, error.fate);
+    match error.fate {
+        Fate::NotConnected => LiveFailed::without_words(Fault::connect_failed(), Failure::Unreachable),
+        Fate::NotDone => LiveFailed::without_words(Fault::not_done(), Failure::HeadLost),
+        Fate::Unknown => LiveFailed::lost(),
+    }
+}
+
 /// The handshake, over the worker's own client for it: a proxy and certificates hold for sessions as for requests.
 async fn upgrade(upstream: &Upstream, job: &LiveJob, key: &Key) -> Result<Upgraded, LiveFailed> {
     let client = upstream.live_client().map_err(|error| {
@@ -159,22 +170,10 @@ async fn upgrade(upstream: &Upstream, job: &LiveJob, key: &Key) -> Result<Upgrad
         LiveFailed::without_words(Fault::connect_failed(), Failure::Unreachable)
     })?;
     let nonce = generate_key();
-    let url = key.provider().url(upstream, &job.target);
+    let uri = key.provider().uri(upstream, &job.target).map_err(|error| not_sent(job, &error))?;
     let headers = handshake_headers(job, key, &nonce).map_err(|_| LiveFailed::lost())?;
-    let sent = client.send(http::Method::GET, &url, headers, RequestBody::Whole(Bytes::new()));
-    let response = match within(upstream, sent).await? {
-        Ok(response) => response,
-        Err(error) => {
-            log::debug!(target: "upstream", "{}: {:?}: {error}", job.id, error.fate);
-            return Err(match error.fate {
-                Fate::NotConnected => {
-                    LiveFailed::without_words(Fault::connect_failed(), Failure::Unreachable)
-                }
-                Fate::NotDone => LiveFailed::without_words(Fault::not_done(), Failure::HeadLost),
-                Fate::Unknown => LiveFailed::lost(),
-            });
-        }
-    };
+    let sent = client.send(http::Method::GET, uri, headers, RequestBody::Whole(Bytes::new()));
+    let response = within(upstream, sent).await?.map_err(|error| not_sent(job, &error))?;
     let status = response.status();
     if (400..600).contains(&status.as_u16()) {
         return Err(refused(upstream, job, key, response).await);

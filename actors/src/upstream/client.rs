@@ -128,9 +128,9 @@ impl Upstream {
         redirect_hosts::is_allowed(&self.settings.redirect_hosts, url, without_tls)
     }
 
-    /// Returns the URL of a native path of our own.
-    pub(crate) fn native_url(&self, path: &str, query: Option<&str>) -> Url {
-        self.settings.gemini_base.join(path, query)
+    /// Returns where a native path of our own is asked for.
+    pub(crate) fn native_uri(&self, path: &str, query: Option<&str>) -> Result<Uri, SendError> {
+        self.settings.gemini_base.join(path, query).map_err(|_| SendError::unsendable())
     }
 
     pub(crate) fn client(&self) -> &HttpClient {
@@ -221,6 +221,11 @@ pub(crate) struct SendError {
 }
 
 impl SendError {
+    /// Of a request that has no address.
+    pub(super) fn unsendable() -> Self {
+        Self { fate: Fate::NotDone, source: None }
+    }
+
     /// Says why, for the operator: the way that was tried, and the cause.
     pub(super) fn why(&self) -> String {
         let no_connection = self.source.as_ref().and_then(|error| causes::find::<NoConnection>(error));
@@ -290,13 +295,10 @@ impl HttpClient {
     pub(crate) async fn send(
         &self,
         method: Method,
-        url: &Url,
+        uri: Uri,
         headers: HeaderMap,
         body: RequestBody,
     ) -> Result<Response<Incoming>, SendError> {
-        let Ok(uri) = url.as_str().parse::<Uri>() else {
-            return Err(SendError { fate: Fate::NotDone, source: None });
-        };
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.headers_mut() = headers;

@@ -1,7 +1,7 @@
 //! The Gemini Developer API as an upstream: its URLs, how a leased key is shown to it on each surface, what it serves, and
 //! how its errors are read.
 
-use super::client::Upstream;
+use super::client::{SendError, Upstream};
 use crate::key_ring::Key;
 use gemini::{
     classify::{self, classify, classify_by_status},
@@ -9,11 +9,10 @@ use gemini::{
     media_type::may_answer,
     path::{Surface, Target},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use url::Url;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
-/// The URL of a target, always on the configured authority: the target's path begins with one slash.
-pub(super) fn url(upstream: &Upstream, target: &Target) -> Url {
+/// Where a target is asked for, always on the configured authority: the target's path begins with one slash.
+pub(super) fn uri(upstream: &Upstream, target: &Target) -> Result<Uri, SendError> {
     let base = upstream.base(target.surface);
     let path = match target.surface {
         // A base that already names the layer's root, as OpenAI clients' base URLs do.
@@ -22,7 +21,7 @@ pub(super) fn url(upstream: &Upstream, target: &Target) -> Url {
         }
         _ => &target.path,
     };
-    base.join(path, target.query.as_deref())
+    base.join(path, target.query.as_deref()).map_err(|_| SendError::unsendable())
 }
 
 /// The credential header of a surface.

@@ -1,22 +1,29 @@
 //! Which headers pass, in each direction. End-to-end headers do, known or not, since Google adds new ones; credentials,
 //! cookies, hop-by-hop headers and those that say who the client is do not. One list for requests and Live sessions.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::ACCEPT_ENCODING};
-use memchr::memmem;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ACCEPT_ENCODING, CONNECTION},
+};
+use memchr::memmem::Finder;
+use smallvec::SmallVec;
 
-/// RFC 9110 §7.6.1, and what the connection itself decides.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Whether a header is between two ends of one connection: RFC 9110 §7.6.1, and what the connection itself decides.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// Client credentials, what the upstream client writes itself, and who the client is: as proxies, load balancers, CDNs and
 /// tunnels in front write it, and as gates that know users do. Sorted.
@@ -76,7 +83,7 @@ const NOT_UP: &[&str] = &[
     "x-webauth-user",
 ];
 
-/// The same by the beginnings of names: each is one product's, or one purpose's.
+/// The same by the beginnings of names: each is one product's, or one purpose's. Sorted, and none is another's beginning.
 const NOT_UP_FROM: &[&str] = &[
     "akamai-",
     "cdn-",
@@ -121,13 +128,29 @@ const NOT_UP_FROM: &[&str] = &[
 /// The coding that answers can be looked through in. No other is asked for: an answer could hide the key in it.
 const LOOKED_THROUGH: &str = "gzip";
 
-/// `server` and `alt-svc` lead around the gateway, cookies belong to the key, the rest is written anew.
-const NOT_DOWN: &[&str] =
-    &["alt-svc", "content-length", "server", "set-cookie", "set-cookie2", "x-request-id"];
+/// Whether an answer's header stays here: `server` and `alt-svc` lead around the gateway, cookies belong to the key, the rest
+/// is written anew.
+fn is_kept_from_client(name: &str) -> bool {
+    let is_ours = matches!(
+        name,
+        "alt-svc" | "content-length" | "server" | "set-cookie" | "set-cookie2" | "x-request-id"
+    );
+    is_ours || is_hop_by_hop(name)
+}
 
-/// Where an answer may name the upstream's own address.
-const ADDRESSES: &[&str] =
-    &["location", "content-location", "x-goog-upload-url", "x-goog-upload-control-url"];
+/// Whether an answer's header may name the upstream's own address.
+fn is_address(name: &str) -> bool {
+    matches!(name, "location" | "content-location" | "x-goog-upload-url" | "x-goog-upload-control-url")
+}
+
+/// Whether a header of a client's stays here.
+fn is_kept_from_upstream(name: &str) -> bool {
+    let before = NOT_UP_FROM.partition_point(|start| *start <= name);
+    is_hop_by_hop(name)
+        || NOT_UP.binary_search(&name).is_ok()
+        || NOT_UP_FROM[..before].last().is_some_and(|start| name.starts_with(start))
+        || name.contains('_') // proxies and CGI read `x_goog_api_key` as `x-goog-api-key`
+}
 
 /// The client's headers that go up. Names must be lower case, as HTTP libraries hand them out.
 pub fn up<'a, I>(headers: impl Fn() -> I) -> HeaderMap
@@ -137,11 +160,8 @@ where
     let nominated = nominated(headers());
     let mut passed = HeaderMap::with_capacity(16);
     for (name, value) in headers() {
-        let stays = HOP_BY_HOP.contains(&name)
-            || NOT_UP.binary_search(&name).is_ok()
-            || NOT_UP_FROM.iter().any(|start| name.starts_with(start))
-            || name.contains('_') // proxies and CGI read `x_goog_api_key` as `x-goog-api-key`
-            || nominated.iter().any(|other| other.eq_ignore_ascii_case(name));
+        let stays =
+            is_kept_from_upstream(name) || nominated.iter().any(|other| other.eq_ignore_ascii_case(name));
         if !stays
             && let (Ok(name), Ok(value)) =
                 (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
@@ -188,34 +208,40 @@ fn nominated<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<&'a 
 /// Public for the crate that feeds it anything.
 #[doc(hidden)]
 pub fn down(mut headers: HeaderMap, secret: &str, upstream: &str, origin: Option<&str>) -> HeaderMap {
-    let nominating: Vec<HeaderValue> = headers.get_all(http::header::CONNECTION).iter().cloned().collect();
+    if headers.contains_key(CONNECTION) {
+        drop_nominated(&mut headers);
+    }
+    let mut finder = None;
+    let mut is_secret_in = |value: &HeaderValue| {
+        value.len() >= secret.len()
+            && finder.get_or_insert_with(|| Finder::new(secret.as_bytes())).find(value.as_bytes()).is_some()
+    };
+    let goes = |(name, value): (&HeaderName, &HeaderValue)| {
+        (is_kept_from_client(name.as_str()) || is_address(name.as_str()) || is_secret_in(value))
+            .then(|| name.clone())
+    };
+    let mut going: SmallVec<[HeaderName; 8]> = headers.iter().filter_map(goes).collect();
+    going.dedup(); // the values of a name come one after the other
+    for name in going {
+        let Some(value) = headers.remove(&name).filter(|_| is_address(name.as_str())) else { continue };
+        if let Some(address) = value.to_str().ok().and_then(|address| own_address(address, upstream, origin))
+            && let Ok(value) = HeaderValue::from_str(&address)
+            && !is_secret_in(&value)
+        {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// Drops what `Connection` names as belonging to it.
+fn drop_nominated(headers: &mut HeaderMap) {
+    let nominating: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
     for connection in &nominating {
         for name in connection.to_str().unwrap_or_default().split(',').map(str::trim) {
             headers.remove(name);
         }
     }
-    for name in HOP_BY_HOP.iter().chain(NOT_DOWN) {
-        headers.remove(*name);
-    }
-    for name in ADDRESSES {
-        if let Some(address) = headers.remove(*name)
-            && let Some(address) =
-                address.to_str().ok().and_then(|address| own_address(address, upstream, origin))
-            && let Ok(value) = HeaderValue::from_str(&address)
-        {
-            headers.insert(*name, value);
-        }
-    }
-    let finder = memmem::Finder::new(secret.as_bytes());
-    let leaking: Vec<HeaderName> = headers
-        .iter()
-        .filter(|(_, value)| finder.find(value.as_bytes()).is_some())
-        .map(|(name, _)| name.clone())
-        .collect();
-    for name in leaking {
-        headers.remove(name);
-    }
-    headers
 }
 
 /// An upstream address as one of the gateway's own; `None` for an address elsewhere.
@@ -265,6 +291,8 @@ mod tests {
     #[test]
     fn who_the_client_is_stays_whoever_in_front_says_it() {
         assert!(NOT_UP.is_sorted());
+        assert!(NOT_UP_FROM.is_sorted());
+        assert!(NOT_UP_FROM.windows(2).all(|two| !two[1].starts_with(two[0])));
         let names = up_names(&[
             ("cf-connecting-ip", "203.0.113.9"),
             ("cf-ray", "8"),

@@ -8,7 +8,6 @@ use super::{
 use bytes::Bytes;
 use http::{Request, Response};
 use std::time::Duration;
-use url::Url;
 
 /// For a connection to be made, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -29,8 +28,7 @@ impl PlainClient {
     /// Sends a request and reads its answer. The error says why there is none, for the operator.
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
         let (head, body) = request.into_parts();
-        let url = Url::parse(&head.uri.to_string()).map_err(|error| error.to_string())?;
-        let sent = self.0.send(head.method, &url, head.headers, RequestBody::Whole(body)).await;
+        let sent = self.0.send(head.method, head.uri, head.headers, RequestBody::Whole(body)).await;
         let (head, body) = sent.map_err(|error| error.why())?.into_parts();
         let mut body = Body::new(Some(body), IDLE);
         let mut read = Joined::default();

@@ -189,11 +189,11 @@ async fn ask(
     path: &str,
     query: Option<&str>,
 ) -> Result<(Parts, Body), String> {
-    let url = upstream.native_url(path, query);
+    let uri = upstream.native_uri(path, query).map_err(|error| error.why())?;
     let mut headers = HeaderMap::new();
     let (name, value) = key.provider().credential(Surface::Native, key);
     headers.insert(name, value);
-    let sent = upstream.client().send(Method::GET, &url, headers, RequestBody::Whole(Bytes::new()));
+    let sent = upstream.client().send(Method::GET, uri, headers, RequestBody::Whole(Bytes::new()));
     let (head, body) = sent.await.map_err(|error| error.why())?.into_parts();
     Ok((head, Body::new(Some(body), PATIENCE)))
 }

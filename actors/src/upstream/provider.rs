@@ -1,15 +1,17 @@
-//! Whose API a key opens. A provider is a file that answers: the URL of what is asked for, the credential, which answers
+//! Whose API a key opens. A provider is a file that answers: the address of what is asked for, the credential, which answers
 //! can be its own, and how its errors are read. The leased key says which one it is.
 
-use super::{client::Upstream, gemini};
+use super::{
+    client::{SendError, Upstream},
+    gemini,
+};
 use crate::key_ring::Key;
 use ::gemini::{
     classify,
     fault::Fault,
     path::{Surface, Target},
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
-use url::Url;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 /// A provider of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +30,9 @@ impl Provider {
     }
 
     /// Returns where `target` is asked for.
-    pub(crate) fn url(self, upstream: &Upstream, target: &Target) -> Url {
+    pub(crate) fn uri(self, upstream: &Upstream, target: &Target) -> Result<Uri, SendError> {
         match self {
-            Self::Gemini => gemini::url(upstream, target),
+            Self::Gemini => gemini::uri(upstream, target),
         }
     }
 

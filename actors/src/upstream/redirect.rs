@@ -8,7 +8,7 @@ use gemini::{
     media_type::is_download,
     path::{Surface, Target},
 };
-use http::{HeaderMap, Method, Response, StatusCode, header, response::Parts};
+use http::{HeaderMap, Method, Response, StatusCode, Uri, header, response::Parts};
 use hyper::body::Incoming;
 use url::Url;
 
@@ -21,7 +21,7 @@ pub(crate) struct Redirectable<'a> {
     pub(crate) target: &'a Target,
     pub(crate) headers: &'a HeaderMap,
     /// Where the request went first.
-    pub(crate) url: Url,
+    pub(crate) uri: Uri,
 }
 
 /// An answer whose body is still to be read.
@@ -49,7 +49,7 @@ pub(crate) async fn follow(
     response: Response<Incoming>,
 ) -> Result<Headed, SendError> {
     let (mut head, mut body) = response.into_parts();
-    let mut from = asked.url;
+    let mut from = Url::parse(&asked.uri.to_string()).map_err(|_| SendError::unsendable())?;
     for _ in 0..MOST {
         if !is_redirect(head.status) || !matches!(*asked.method, Method::GET | Method::HEAD) {
             break;
@@ -64,8 +64,9 @@ pub(crate) async fn follow(
             let (name, value) = key.provider().credential(asked.target.surface, key);
             headers.insert(name, value);
         }
+        let uri = url.as_str().parse().map_err(|_| SendError::unsendable())?;
         let sent =
-            upstream.client().send(asked.method.clone(), &url, headers, RequestBody::Whole(Bytes::new()));
+            upstream.client().send(asked.method.clone(), uri, headers, RequestBody::Whole(Bytes::new()));
         (head, body) = sent.await?.into_parts();
         from = url;
     }

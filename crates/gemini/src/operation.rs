@@ -387,7 +387,8 @@ pub(crate) fn split_verb(rest: &str) -> (&str, Option<Verb>) {
 fn native_names(name: &str) -> (Option<ModelName>, Option<ResourceName>) {
     let (collection, id) = name.split_once('/').unwrap_or((name, ""));
     match collection {
-        "models" => match id.find("/operations") {
+        // Few names have a slash.
+        "models" => match id.find('/').and_then(|_| id.find("/operations")) {
             Some(end) => (ModelName::parse(&id[..end]), resource_name(name)),
             None => (ModelName::parse(id), None),
         },

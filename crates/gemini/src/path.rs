@@ -158,7 +158,7 @@ pub fn error_form_of(raw_path: &str, form: CredentialForm) -> ErrorForm {
 
 /// Returns a path with `//` as `/`: SDKs make it where a base URL ends in a slash.
 pub fn folded(path: &str) -> Cow<'_, str> {
-    if memchr::memmem::find(path.as_bytes(), b"//").is_none() {
+    if !path.as_bytes().windows(2).any(|two| two == b"//") {
         return Cow::Borrowed(path);
     }
     let mut once = String::with_capacity(path.len());
@@ -304,7 +304,10 @@ impl<'p> Route<'p> {
         // No slash is encoded, so decoding cannot move a segment's end. What is not UTF-8 stays as it came.
         let decoded = |rest: &'p str| {
             let rest = rest.trim_matches('/');
-            percent_decode_str(rest).decode_utf8().unwrap_or(Cow::Borrowed(rest))
+            match memchr::memchr(b'%', rest.as_bytes()) {
+                None => Cow::Borrowed(rest),
+                Some(_) => percent_decode_str(rest).decode_utf8().unwrap_or(Cow::Borrowed(rest)),
+            }
         };
         // What a prefix stands for is not in the tail.
         let (root, rest) =
@@ -328,7 +331,7 @@ impl<'p> Route<'p> {
 /// `/a/b` as `a` and `/b`.
 fn first_segment(path: &str) -> (&str, &str) {
     let path = path.strip_prefix('/').unwrap_or(path);
-    path.split_at(path.find('/').unwrap_or(path.len()))
+    path.split_at(memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len()))
 }
 
 /// The version and the method of `google.ai.generativelanguage.{version}.GenerativeService.{method}`; some write the

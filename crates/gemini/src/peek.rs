@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 use serde::Deserialize;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -89,7 +90,8 @@ impl Tools {
 /// layer is not known to offer them.
 pub fn search_tools(body: &[u8]) -> Tools {
     const NAMES: [&[u8]; 4] = [b"\"googleSearch", b"\"google_search", b"\"urlContext\"", b"\"url_context\""];
-    if NAMES.iter().all(|name| memmem::find(body, name).is_none()) {
+    static TOOLS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"tools\""));
+    if TOOLS.find(body).is_none() || NAMES.iter().all(|name| memmem::find(body, name).is_none()) {
         return Tools::default();
     }
     let request = serde_json::from_slice::<WithTools<'_>>(body);

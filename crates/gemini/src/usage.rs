@@ -3,6 +3,7 @@
 //! fixed size, so a relay can look at every byte.
 
 use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 /// What an answer says it used, in tokens. Streams repeat it, cumulative, so the last one counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +56,6 @@ impl UsageForm {
 /// Finds the last usage object of a body that comes in chunks. It must be decoded (no content coding).
 #[derive(Clone, Debug)]
 pub struct UsageScanner {
-    finder: Finder<'static>,
     state: ScanState,
     /// The last byte of the chunk before: whether it is a backslash decides about a quote at a chunk's start.
     previous: u8,
@@ -65,6 +65,7 @@ pub struct UsageScanner {
 /// Both keys, `"usageMetadata"` and `"usage"`, start so. No other quote follows in it, so a mismatch can only be the
 /// start of another match at the mismatched byte itself.
 const STEM: &[u8] = b"\"usage";
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(STEM));
 const LONG_REST: &[u8] = b"Metadata\"";
 
 #[derive(Clone, Debug)]
@@ -92,7 +93,7 @@ impl Default for UsageScanner {
 impl UsageScanner {
     /// At the start of a body.
     pub fn new() -> Self {
-        Self { finder: Finder::new(STEM), state: ScanState::Seek, previous: 0, last: None }
+        Self { state: ScanState::Seek, previous: 0, last: None }
     }
 
     /// The next bytes of the body.
@@ -128,7 +129,7 @@ impl UsageScanner {
             0 => self.previous == b'\\',
             _ => chunk[at - 1] == b'\\',
         };
-        if let Some(found) = self.finder.find(&chunk[from..]) {
+        if let Some(found) = FINDER.find(&chunk[from..]) {
             let start = from + found;
             if !escaped(start) {
                 self.state = ScanState::Rest(0);

@@ -22,7 +22,7 @@ pub(super) fn path(raw: &str) -> Result<(), PathError> {
             _ => plain(byte)?,
         }
     }
-    if raw.split('/').any(is_dots) { Err(PathError::DotSegment) } else { Ok(()) }
+    if bytes.split(|byte| *byte == b'/').any(is_dots) { Err(PathError::DotSegment) } else { Ok(()) }
 }
 
 /// Refuses a query that could end early or start a header. A malformed escape is left to Google, as is all else.
@@ -52,12 +52,12 @@ fn escaped(bytes: &[u8]) -> Option<u8> {
 }
 
 /// Whether a segment is `.` or `..`, with either dot encoded.
-fn is_dots(segment: &str) -> bool {
+fn is_dots(segment: &[u8]) -> bool {
     // `%2e%2e` is the longest of them.
     if segment.is_empty() || segment.len() > 6 {
         return false;
     }
-    let mut rest = segment.as_bytes();
+    let mut rest = segment;
     for _ in 0..2 {
         rest = match rest {
             [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
