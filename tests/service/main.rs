@@ -35,6 +35,7 @@ mod support;
 
 mod admin;
 mod affinity;
+mod ambiguous;
 mod auth;
 mod base_urls;
 mod binary;

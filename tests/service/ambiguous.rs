@@ -1,0 +1,235 @@
+//! The requests that could be read in two ways: what the tests of framing and of paths put to the gateway, and what is put to
+//! other readers of HTTP beside it.
+
+use crate::support::prompt;
+
+/// Where a request of [`framings`] goes.
+pub(crate) const PATH: &str = "/v1beta/models/gemini-2.5-flash:countTokens";
+
+/// Targets that could mean another one or are not served, each with the status of its refusal.
+pub(crate) const TARGETS: &[(&str, u16)] = &[
+    ("/v1beta/../v1/models", 400),
+    ("/v1beta/models/..", 400),
+    ("/v1beta/models/../../_simulator/requests", 400),
+    ("/v1beta/./models", 400),
+    ("/v1beta/%2e%2e/models", 400),
+    ("/v1beta/.%2E/models", 400),
+    ("/v1beta/%2E/models", 400),
+    ("/v1beta/models%2fgemini-2.5-flash", 400),
+    ("/v1beta/models/..%2F..%2F_simulator", 400),
+    ("/v1beta/models/a%5cb", 400),
+    ("/v1beta/models/a%5C..%5Cb", 400),
+    ("/v1beta/models/a%0d%0ax-evil:%201", 400),
+    ("/v1beta/models/a%0Ab", 400),
+    ("/v1beta/models/a%00", 400),
+    ("/v1beta/models/a%7f", 400),
+    ("/v1beta/models/%", 400),
+    ("/v1beta/models/%zz", 400),
+    ("/v1beta/models?x=%0d%0ax-evil:%201", 400),
+    ("/v1beta/models?x=%00", 400),
+    ("/v1beta/openai/../models", 400),
+    ("/openai/v1/..%2fx", 400),
+    ("/", 404),
+    ("/admin", 404),
+    ("/_simulator/requests", 404),
+    ("/_simulator/faults", 404),
+    ("//_simulator/stats", 404),
+    ("/v1betaX/models", 404),
+    ("/V1beta/models", 404),
+    ("/v1beta%3f/models", 404),
+    ("/upload", 404),
+    ("/ws/other.service.v1beta.X", 404),
+    ("/health%2fready", 400),
+];
+
+/// Targets with bytes that none may hold.
+pub(crate) const RAW_TARGETS: &[&[u8]] = &[
+    b"/v1beta/models\\gemini",
+    b"/v1beta/\\..\\models",
+    b"/v1beta/mod\0els",
+    b"/v1beta/mod\rels",
+    b"/v1beta/mod\tels",
+    b"/v1beta/models\x7f",
+    b"/v1beta/models/\xc3\xbc",
+    b"/v1beta/models/\xff\xfe",
+    b"/v1beta/models?q=\xff",
+    b"/v1beta/models#fragment",
+    b"/v1beta/models /v1/models",
+    b"/v1beta/models HTTP/1.1\r\nx-evil: 1\r\nGET /v1/models",
+];
+
+/// Targets with doubled slashes, each with the one it means.
+pub(crate) const DOUBLED_SLASHES: &[(&str, &str)] = &[
+    ("//v1beta//models", "/v1beta/models"),
+    ("/v1beta/models//gemini-2.5-flash", "/v1beta/models/gemini-2.5-flash"),
+    ("///v1beta///openai//models", "/v1beta/openai/models"),
+    ("/v1beta/models?x=//y", "/v1beta/models?x=//y"),
+];
+
+/// Starts of requests that name the authority `elsewhere` to a listener at `own`: a request line and what follows it.
+pub(crate) fn heads_that_lead_elsewhere(own: &str, elsewhere: &str) -> [String; 18] {
+    [
+        format!("GET http://{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {elsewhere}\r\n"),
+        format!("GET http://{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("GET https://user:pass@{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("GET ftp://{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("GET //{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("GET @{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("GET {elsewhere} HTTP/1.1\r\nhost: {own}\r\n"),
+        format!("CONNECT {elsewhere} HTTP/1.1\r\nhost: {elsewhere}\r\n"),
+        format!("OPTIONS * HTTP/1.1\r\nhost: {elsewhere}\r\n"),
+        format!("GET /v1beta/models HTTP/1.1\r\nhost: {elsewhere}\r\n"),
+        format!("GET /v1beta/models HTTP/1.1\r\nhost: {own}@{elsewhere}\r\n"),
+        format!("GET /v1beta/models HTTP/1.1\r\nhost: {own}\r\nhost: {elsewhere}\r\n"),
+        format!("GET /v1beta/models HTTP/1.1\r\nhost: {own}\r\nx-forwarded-host: {elsewhere}\r\n"),
+        "GET /v1beta/models HTTP/1.1\r\nhost: x/y?z\r\n".to_owned(),
+        "GET /v1beta/models HTTP/1.1\r\nhost: x y\r\n".to_owned(),
+        "GET /v1beta/models HTTP/1.1\r\nhost: \r\n".to_owned(),
+        "GET /v1beta/models HTTP/1.1\r\n".to_owned(),
+        "GET /v1beta/models HTTP/1.0\r\n".to_owned(),
+    ]
+}
+
+/// How the end of a request's body is told.
+pub(crate) struct Framing {
+    pub(crate) name: &'static str,
+    /// The header lines about it, and the body.
+    pub(crate) bytes: String,
+    /// Whether there is a second reading of it, so that there must be none at all.
+    pub(crate) is_malformed: bool,
+}
+
+fn malformed(name: &'static str, bytes: impl Into<String>) -> Framing {
+    Framing { name, bytes: bytes.into(), is_malformed: true }
+}
+
+fn well_formed(name: &'static str, bytes: impl Into<String>) -> Framing {
+    Framing { name, bytes: bytes.into(), is_malformed: false }
+}
+
+/// Bodies of a request to [`PATH`] whose end could be looked for in two places, and a few that are as they should be.
+pub(crate) fn framings() -> Vec<Framing> {
+    let body = prompt("x");
+    let length = body.len();
+    let chunked = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
+    vec![
+        // Two lengths, or a length and chunks.
+        malformed("a length and chunks", "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+        malformed(
+            "chunks and a length",
+            format!("transfer-encoding: chunked\r\ncontent-length: {length}\r\n\r\n{chunked}"),
+        ),
+        malformed(
+            "two lengths, nothing first",
+            format!("content-length: 0\r\ncontent-length: {length}\r\n\r\n{body}"),
+        ),
+        malformed(
+            "two lengths, nothing last",
+            format!("content-length: {length}\r\ncontent-length: 0\r\n\r\n{body}"),
+        ),
+        malformed("a length twice in one line", format!("content-length: {length}, {length}\r\n\r\n{body}")),
+        // Lengths that are none.
+        malformed("a length with a plus", format!("content-length: +{length}\r\n\r\n{body}")),
+        malformed("a length below nothing", format!("content-length: -1\r\n\r\n{body}")),
+        malformed("a length in hexadecimal", format!("content-length: 0x10\r\n\r\n{body}")),
+        malformed("a length with letters behind", format!("content-length: {length}abc\r\n\r\n{body}")),
+        malformed(
+            "a length and another behind a space",
+            format!("content-length: {length} {length}\r\n\r\n{body}"),
+        ),
+        malformed("an empty length", format!("content-length: \r\n\r\n{body}")),
+        malformed(
+            "a length beyond all numbers",
+            format!("content-length: 99999999999999999999999\r\n\r\n{body}"),
+        ),
+        malformed(
+            "a length with a space before the colon",
+            format!("content-length : {length}\r\n\r\n{body}"),
+        ),
+        malformed("a length on a folded line", format!("content-length:\r\n {length}\r\n\r\n{body}")),
+        malformed(
+            "a length folded into the line before",
+            format!("x: y\r\n content-length: {length}\r\n\r\n{body}"),
+        ),
+        // Codings that are none, or not the last.
+        malformed("a coding that is none", format!("transfer-encoding: xchunked\r\n\r\n{chunked}")),
+        malformed(
+            "chunks before another coding",
+            format!("transfer-encoding: chunked, identity\r\n\r\n{chunked}"),
+        ),
+        malformed("chunks twice", format!("transfer-encoding: chunked, chunked\r\n\r\n{chunked}")),
+        malformed(
+            "chunks in one line and another coding in the next",
+            format!("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n{chunked}"),
+        ),
+        malformed("chunks behind a vertical tab", format!("transfer-encoding: \x0bchunked\r\n\r\n{chunked}")),
+        malformed(
+            "chunks with a space before the colon",
+            format!("transfer-encoding : chunked\r\n\r\n{chunked}"),
+        ),
+        malformed("chunks on a folded line", format!("transfer-encoding:\r\n chunked\r\n\r\n{chunked}")),
+        malformed("chunks in quotes", format!("transfer-encoding: \"chunked\"\r\n\r\n{chunked}")),
+        malformed("a coding that ends nowhere", format!("transfer-encoding: gzip\r\n\r\n{body}")),
+        // Chunks that are none.
+        malformed(
+            "a chunk's size with 0x",
+            format!("transfer-encoding: chunked\r\n\r\n0x{length:x}\r\n{body}\r\n0\r\n\r\n"),
+        ),
+        malformed(
+            "a chunk's size with a plus",
+            format!("transfer-encoding: chunked\r\n\r\n+{length:x}\r\n{body}\r\n0\r\n\r\n"),
+        ),
+        malformed(
+            "a chunk's size below nothing",
+            format!("transfer-encoding: chunked\r\n\r\n-1\r\n{body}\r\n0\r\n\r\n"),
+        ),
+        malformed(
+            "a chunk's size beyond all numbers",
+            format!("transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{body}\r\n0\r\n\r\n"),
+        ),
+        malformed(
+            "a chunk's size and another behind a space",
+            format!("transfer-encoding: chunked\r\n\r\n{length:x} 1\r\n{body}\r\n0\r\n\r\n"),
+        ),
+        malformed(
+            "a chunk without a size",
+            format!("transfer-encoding: chunked\r\n\r\n\r\n{body}\r\n0\r\n\r\n"),
+        ),
+        malformed(
+            "a chunk without its line's end",
+            format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}0\r\n\r\n"),
+        ),
+        malformed(
+            "a chunk longer than it says",
+            format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}XX0\r\n\r\n"),
+        ),
+        malformed(
+            "a last chunk that is a word",
+            format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\nzero\r\n\r\n"),
+        ),
+        // Lines that are none.
+        malformed("a NUL in a name", format!("x\0y: z\r\ncontent-length: {length}\r\n\r\n{body}")),
+        malformed("a NUL in a value", format!("x: a\0b\r\ncontent-length: {length}\r\n\r\n{body}")),
+        malformed("a space in a name", format!("x y: z\r\ncontent-length: {length}\r\n\r\n{body}")),
+        malformed("a line without a colon", format!("no colon\r\ncontent-length: {length}\r\n\r\n{body}")),
+        malformed("a line without a name", format!(": no name\r\ncontent-length: {length}\r\n\r\n{body}")),
+        malformed(
+            "a carriage return in a value",
+            format!("x: a\rcontent-length: 0\r\ncontent-length: {length}\r\n\r\n{body}"),
+        ),
+        // Well-formed ones, to see that the others are not refused for something else.
+        well_formed("a length", format!("content-length: {length}\r\n\r\n{body}")),
+        well_formed("chunks", format!("transfer-encoding: chunked\r\n\r\n{chunked}")),
+        well_formed("chunks with a capital", format!("transfer-encoding: Chunked\r\n\r\n{chunked}")),
+    ]
+}
+
+/// The same request with bare line feeds for some or all of its lines' ends; it has a line `host: x`.
+pub(crate) fn with_bare_line_feeds(request: &str) -> [String; 4] {
+    [
+        request.replace("\r\n", "\n"),
+        request.replacen("\r\n", "\n", 1),
+        request.replace("host: x\r\n", "host: x\nx-evil: 1\r\n"),
+        request.replace("\r\n\r\n", "\n\n"),
+    ]
+}
