@@ -63,6 +63,7 @@ mod middlebox;
 mod models;
 mod origin;
 mod prices;
+mod programs;
 mod prometheus;
 mod proxy;
 mod refusals;
