@@ -112,6 +112,9 @@ pub(crate) fn framings() -> Vec<Framing> {
     let body = prompt("x");
     let length = body.len();
     let chunked = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
+    let te = |lines: &str| format!("{lines}\r\n\r\n{chunked}");
+    let cl = |lines: &str| format!("{lines}\r\ncontent-length: {length}\r\n\r\n{body}");
+    let ch = |bytes: String| format!("transfer-encoding: chunked\r\n\r\n{bytes}");
     vec![
         // Two lengths, or a length and chunks.
         malformed("a length and chunks", "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
@@ -217,10 +220,123 @@ pub(crate) fn framings() -> Vec<Framing> {
             "a carriage return in a value",
             format!("x: a\rcontent-length: 0\r\ncontent-length: {length}\r\n\r\n{body}"),
         ),
+        // More of each.
+        malformed("a length twice in two lines", cl(&format!("content-length: {length}"))),
+        malformed("a length with a comma behind", format!("content-length: {length},\r\n\r\n{body}")),
+        malformed("a length with a fraction", format!("content-length: {length}.0\r\n\r\n{body}")),
+        malformed("chunks in two lines", te("transfer-encoding: chunked\r\ntransfer-encoding: chunked")),
+        malformed("chunks behind a comma", te("transfer-encoding: , chunked")),
+        malformed("chunks before a comma", te("transfer-encoding: chunked,")),
+        malformed("chunks with a parameter", te("transfer-encoding: chunked;q=1")),
+        malformed("chunks behind identity", te("transfer-encoding: identity, chunked")),
+        malformed("chunks behind gzip", te("transfer-encoding: gzip, chunked")),
+        malformed("chunks and a NUL", te("transfer-encoding: chunked\0")),
+        malformed("chunks and a carriage return", te("transfer-encoding: chunked\r")),
+        malformed("an empty coding and a length", cl("transfer-encoding: ")),
+        malformed("identity and a length", cl("transfer-encoding: identity")),
+        malformed("a NUL in a coding's name", te("transfer-encoding\0: chunked")),
+        malformed("a tab before the colon of chunks", te("transfer-encoding\t: chunked")),
+        malformed("a byte of Latin-1 in a name", cl("x\u{e9}: y")),
+        malformed("a DEL in a value", cl("x: a\x7fb")),
+        malformed("a control character in a value", cl("x: a\x01b")),
+        malformed("a line that begins with a space", cl(" x: y")),
+        malformed(
+            "a chunk's extension in quotes over a line",
+            ch(format!("{length:x};x=\"\r\n\"\r\n{body}\r\n0\r\n\r\n")),
+        ),
+        malformed(
+            "a chunk's extension with a line feed",
+            ch(format!("{length:x};x\ny\r\n{body}\r\n0\r\n\r\n")),
+        ),
+        malformed(
+            "a chunk's extension with a carriage return",
+            ch(format!("{length:x};x\ry\r\n{body}\r\n0\r\n\r\n")),
+        ),
+        malformed("a chunk's extension with a NUL", ch(format!("{length:x};x\0y\r\n{body}\r\n0\r\n\r\n"))),
+        malformed("a chunk's size before a line feed", ch(format!("{length:x}\n{body}\r\n0\r\n\r\n"))),
+        malformed("a chunk's size before a carriage return", ch(format!("{length:x}\r{body}\r\n0\r\n\r\n"))),
+        malformed("a chunk's size behind a space", ch(format!(" {length:x}\r\n{body}\r\n0\r\n\r\n"))),
+        malformed("a chunk's size before a letter", ch(format!("{length:x}g\r\n{body}\r\n0\r\n\r\n"))),
+        malformed("a chunk's size with an underscore", ch(format!("0_{length:x}\r\n{body}\r\n0\r\n\r\n"))),
+        malformed("a chunk before a line feed", ch(format!("{length:x}\r\n{body}\n0\r\n\r\n"))),
+        malformed("a chunk before two bytes of others", ch(format!("{length:x}\r\n{body}XX\r\n0\r\n\r\n"))),
+        malformed("a last chunk before a line feed", ch(format!("{length:x}\r\n{body}\r\n0\n\r\n"))),
+        // Trailers that are none.
+        malformed("an end with a line feed", ch(format!("{length:x}\r\n{body}\r\n0\r\n\n"))),
+        malformed(
+            "a trailer that is no header",
+            ch(format!("{length:x}\r\n{body}\r\n0\r\nGET / HTTP/1.1\r\n\r\n")),
+        ),
+        malformed(
+            "a trailer that ends in a line feed",
+            ch(format!("{length:x}\r\n{body}\r\n0\r\nx: y\n\r\n")),
+        ),
+        malformed(
+            "a trailer with a carriage return in it",
+            ch(format!("{length:x}\r\n{body}\r\n0\r\nx: y\rz\r\n\r\n")),
+        ),
         // Well-formed ones, to see that the others are not refused for something else.
         well_formed("a length", format!("content-length: {length}\r\n\r\n{body}")),
         well_formed("chunks", format!("transfer-encoding: chunked\r\n\r\n{chunked}")),
         well_formed("chunks with a capital", format!("transfer-encoding: Chunked\r\n\r\n{chunked}")),
+        // Odd ones that mean one thing.
+        well_formed("a length with noughts before it", format!("content-length: 000{length}\r\n\r\n{body}")),
+        well_formed("a length behind a tab", format!("content-length:\t{length}\t\r\n\r\n{body}")),
+        well_formed("chunks behind a tab", te("transfer-encoding:\tchunked")),
+        well_formed("chunks and a space", te("transfer-encoding: chunked ")),
+        well_formed("chunks and a tab", te("transfer-encoding: chunked\t")),
+        well_formed("an underscore's coding and a length", cl("transfer_encoding: chunked")),
+        well_formed("an underscore's length and a length", cl("content_length: 0")),
+        well_formed("a nominated length", cl("connection: content-length")),
+        well_formed("nominated chunks", te("transfer-encoding: chunked\r\nconnection: transfer-encoding")),
+        well_formed("a nominated host", cl("connection: host")),
+        well_formed(
+            "an upgrade to h2c",
+            cl(
+                "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA",
+            ),
+        ),
+        well_formed(
+            "an upgrade to a websocket",
+            cl(
+                "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+            ),
+        ),
+        well_formed(
+            "an upgrade with chunks",
+            te(
+                "transfer-encoding: chunked\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+            ),
+        ),
+        well_formed("an expectation", cl("expect: 100-continue")),
+        well_formed("an expectation with a word before", cl("expect: y 100-continue")),
+        well_formed("an expectation of something else", cl("expect: x")),
+        well_formed("an expectation and chunks", te("transfer-encoding: chunked\r\nexpect: 100-continue")),
+        well_formed("a method in a header", cl("x-http-method-override: GET")),
+        well_formed(
+            "a trailer nominated",
+            te("transfer-encoding: chunked\r\nte: trailers\r\ntrailer: content-length"),
+        ),
+        well_formed(
+            "a chunk's size with noughts before it",
+            ch(format!("000{length:x}\r\n{body}\r\n0\r\n\r\n")),
+        ),
+        well_formed(
+            "a chunk's size with many noughts before it",
+            ch(format!("00000000000000000{length:x}\r\n{body}\r\n0\r\n\r\n")),
+        ),
+        well_formed("a chunk's size in capitals", ch(format!("{length:X}\r\n{body}\r\n0\r\n\r\n"))),
+        well_formed("a chunk's extension", ch(format!("{length:x};x=y\r\n{body}\r\n0\r\n\r\n"))),
+        well_formed("a chunk's extension without a name", ch(format!("{length:x};\r\n{body}\r\n0\r\n\r\n"))),
+        well_formed("a chunk's size before a space", ch(format!("{length:x} \r\n{body}\r\n0\r\n\r\n"))),
+        well_formed("a chunk's size before a tab", ch(format!("{length:x}\t\r\n{body}\r\n0\r\n\r\n"))),
+        well_formed("a last chunk of two noughts", ch(format!("{length:x}\r\n{body}\r\n00\r\n\r\n"))),
+        well_formed("a last chunk's extension", ch(format!("{length:x}\r\n{body}\r\n0;x=y\r\n\r\n"))),
+        well_formed("a trailer", ch(format!("{length:x}\r\n{body}\r\n0\r\nx: y\r\n\r\n"))),
+        well_formed(
+            "a trailer that is a length",
+            ch(format!("{length:x}\r\n{body}\r\n0\r\ncontent-length: 5\r\n\r\n")),
+        ),
     ]
 }
 

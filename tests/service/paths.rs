@@ -11,7 +11,7 @@ use crate::{
 };
 use gemini_simulator::{Fault, KeyState, Rule, Simulator};
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a silent connection is listened to: requests here are answered within milliseconds or never.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -142,8 +142,9 @@ async fn no_request_is_smuggled_past_the_framing_of_another() {
     let start = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n");
     for Framing { name, bytes, is_malformed } in framings() {
         // Behind a malformed request comes one that only a second reading of it would find.
-        let behind = if is_malformed { &smuggled } else { "" };
-        let request = format!("{start}{bytes}{behind}");
+        let (last, behind) =
+            if is_malformed { ("", smuggled.as_str()) } else { ("connection: close\r\n", "") };
+        let request = format!("{start}{last}{bytes}{behind}");
         let answers = raw::converse(gateway.authority(), request.as_bytes(), SILENCE);
         let seen = seen(&simulator);
         if is_malformed {
@@ -190,6 +191,54 @@ async fn requests_on_one_connection_are_answered_in_their_order() {
     assert!(answers.iter().all(|answer| answer.whole));
     let expected = ["/v1beta/models/gemini-2.5-flash", "/v1beta/models", "/v1beta/models/gemini-2.5-pro"];
     assert_eq!(seen(&simulator), expected);
+}
+
+/// actix-http reads the second one before it answers the first.
+#[tokio::test]
+async fn each_of_two_requests_at_once_is_answered_on_its_own_terms() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let models = "/v1beta/models/gemini-2.5-flash";
+    let request = |start: &str, lines: &str| {
+        format!("{start} {models} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n{lines}\r\n")
+    };
+    let converse =
+        |requests: [String; 2]| raw::converse(gateway.authority(), requests.concat().as_bytes(), SILENCE);
+    // An answer without a body behind it.
+    let answers = converse([request("GET", ""), request("HEAD", "connection: close\r\n")]);
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    assert!(answers[0].whole && !answers[0].body.is_empty(), "{answers:?}");
+    assert_eq!(answers[0].header("connection"), None);
+    assert!(answers[1].body.is_empty() && answers[1].header("connection") == Some("close"), "{answers:?}");
+    // The end of the connection, in each version's way. What comes behind is not looked at (RFC 9112 §9.6).
+    let before_1_1 = request("GET", "").replace("HTTP/1.1", "HTTP/1.0");
+    for last in [request("GET", "connection: close\r\n"), before_1_1.clone()] {
+        seen(&simulator);
+        let begun = Instant::now();
+        let answers = converse([last, request("GET", "")]);
+        assert_eq!((answers.len(), answers[0].status), (1, 200), "{answers:?}");
+        assert!(begun.elapsed() < SILENCE, "it stayed open");
+        assert_eq!(seen(&simulator), [models]);
+    }
+    // The version.
+    let answers = converse([request("GET", ""), before_1_1]);
+    assert!(answers[0].head.starts_with("HTTP/1.1 "), "{answers:?}");
+    // What cannot be read, in pieces and at once.
+    for behind in ["nonsense\r\n\r\n", "\0"] {
+        let answers = converse([request("GET", ""), behind.to_owned()]);
+        let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses, [200, 400], "{behind:?}");
+    }
+    // More of them than are read at once, of which each piece is a few bytes.
+    let many = 40;
+    let one = format!("{}{}", request("POST", "content-length: 0\r\n"), request("GET", ""));
+    let mut connection = raw::Connection::open(gateway.authority());
+    for piece in one.repeat(many / 2).as_bytes().chunks(7) {
+        connection.send(piece);
+    }
+    for _ in 0..many {
+        assert!(connection.answer_or_end().whole);
+    }
 }
 
 #[tokio::test]
