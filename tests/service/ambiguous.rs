@@ -349,3 +349,143 @@ pub(crate) fn with_bare_line_feeds(request: &str) -> [String; 4] {
         request.replace("\r\n\r\n", "\n\n"),
     ]
 }
+
+/// Targets that look like others, for comparison: whether or not they are served, they mean what they say.
+pub(crate) const ODD_TARGETS: &[&str] = &[
+    "/v1beta/models/a;b",
+    "/v1beta/models/..;/x",
+    "/v1beta/models/;/../x",
+    "/v1beta/models/%252e%252e/x",
+    "/v1beta/models/a%252fb",
+    "/v1beta/models/a%25",
+    "/v1beta/%6dodels",
+    "/v1%62eta/models",
+    "/%761beta/models",
+    "/v1beta/models/%e0%80%ae%e0%80%ae/x",
+    "/v1beta/models/%c0%ae%c0%ae/x",
+    "/v1beta/models/a%c0%afb",
+    "/v1beta/models/%u002e%u002e/x",
+    "/v1beta/models?/../x",
+    "/v1beta/models?x=%2e%2e%2f%5c",
+    "/v1beta/models?x?y",
+    "/v1beta/models?",
+    "/v1beta/models/a%23b",
+    "/v1beta/models/a%3fb",
+    "/v1beta/models/.a",
+    "/v1beta/models/...",
+    "/v1beta/models/a/..b",
+    "/v1beta/models/a+b",
+    "/v1beta/models/a%20b",
+    "/v1beta/models/a/",
+    "/v1beta/models/%2",
+    "/v1beta/models/~a",
+    "/v1beta/models/a\"b",
+    "/v1beta/models/a<b>",
+    "/v1beta/models/a|b",
+    "/v1beta/models/a^b`{}",
+    "/v1beta/models/http://elsewhere.test/",
+    "/v1beta/models/a:b@c",
+];
+
+/// Whole requests whose first line, version or body could be read in two ways, each with a name; `credential` is a line of their
+/// heads. Where there is a body it is a request itself.
+pub(crate) fn odd_requests(credential: &str) -> Vec<(&'static str, String)> {
+    let lines = format!("host: x\r\n{credential}\r\n");
+    let models = "/v1beta/models/gemini-2.5-flash";
+    let within = format!("GET {models}?smuggled=1 HTTP/1.1\r\n{lines}\r\n");
+    let length = within.len();
+    let get = |start: &str| format!("{start}\r\n{lines}\r\n");
+    vec![
+        ("an empty line before", get(&format!("\r\nGET {models} HTTP/1.1"))),
+        ("empty lines before", get(&format!("\r\n\r\n\r\nGET {models} HTTP/1.1"))),
+        ("a line feed before", get(&format!("\nGET {models} HTTP/1.1"))),
+        ("a space before", get(&format!(" GET {models} HTTP/1.1"))),
+        ("two spaces before the target", get(&format!("GET  {models} HTTP/1.1"))),
+        ("two spaces behind the target", get(&format!("GET {models}  HTTP/1.1"))),
+        ("a tab before the target", get(&format!("GET\t{models} HTTP/1.1"))),
+        ("a space behind the version", get(&format!("GET {models} HTTP/1.1 "))),
+        ("a method in small letters", get(&format!("get {models} HTTP/1.1"))),
+        ("a method of its own", get(&format!("BREW {models} HTTP/1.1"))),
+        ("a method with a separator", get(&format!("GE@T {models} HTTP/1.1"))),
+        ("a method with a NUL", get(&format!("GE\0T {models} HTTP/1.1"))),
+        ("TRACE", get(&format!("TRACE {models} HTTP/1.1"))),
+        ("version 1.2", get(&format!("GET {models} HTTP/1.2"))),
+        ("version 1.10", get(&format!("GET {models} HTTP/1.10"))),
+        ("version 2.0", get(&format!("GET {models} HTTP/2.0"))),
+        ("version 0.9", get(&format!("GET {models} HTTP/0.9"))),
+        ("no version", get(&format!("GET {models}"))),
+        ("a version in small letters", get(&format!("GET {models} http/1.1"))),
+        ("a version of something else", get(&format!("GET {models} ICAP/1.0"))),
+        ("HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        (
+            "a GET with a length",
+            format!("GET {models} HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n{within}"),
+        ),
+        (
+            "a GET in chunks",
+            format!(
+                "GET {models} HTTP/1.1\r\n{lines}transfer-encoding: chunked\r\n\r\n{length:x}\r\n{within}\r\n0\r\n\r\n"
+            ),
+        ),
+        (
+            "a DELETE with a length",
+            format!("DELETE {models} HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n{within}"),
+        ),
+        (
+            "an OPTIONS with a length",
+            format!("OPTIONS {models} HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n{within}"),
+        ),
+        (
+            "a POST with a request in it",
+            format!("POST {PATH} HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n{within}"),
+        ),
+        ("a POST without a length", format!("POST {PATH} HTTP/1.1\r\n{lines}\r\n")),
+        (
+            "a refused POST with a request in it",
+            format!("POST /nowhere HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n{within}"),
+        ),
+        (
+            "a refused POST with a request in chunks",
+            format!(
+                "POST /v1beta/a%2fb HTTP/1.1\r\n{lines}transfer-encoding: chunked\r\n\r\n{length:x}\r\n{within}\r\n0\r\n\r\n"
+            ),
+        ),
+        (
+            "a stranger's POST with a request in it",
+            format!("POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{within}"),
+        ),
+        (
+            "a POST with a request in it to the gateway's own",
+            format!("POST /health HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n{within}"),
+        ),
+        (
+            "a GET with a request in it to the gateway's own",
+            format!("GET /health HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n{within}"),
+        ),
+        (
+            "version 1.0 in chunks",
+            format!(
+                "POST {PATH} HTTP/1.0\r\n{lines}transfer-encoding: chunked\r\n\r\n{length:x}\r\n{within}\r\n0\r\n\r\n"
+            ),
+        ),
+        (
+            "version 1.0 kept open",
+            format!(
+                "POST {PATH} HTTP/1.0\r\n{lines}connection: keep-alive\r\ncontent-length: {length}\r\n\r\n{within}"
+            ),
+        ),
+        ("a CONNECT with a request behind", format!("CONNECT {models} HTTP/1.1\r\n{lines}\r\n{within}")),
+        (
+            "a websocket's request with a request behind",
+            format!(
+                "GET {models} HTTP/1.1\r\n{lines}connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            ),
+        ),
+        (
+            "a Live session that is refused",
+            format!(
+                "GET /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent HTTP/1.1\r\n{lines}connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 12\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            ),
+        ),
+    ]
+}

@@ -14,6 +14,7 @@
     reason = "tests are easier to read so"
 )]
 
+mod differential;
 mod docs;
 mod exposition;
 mod failover;
