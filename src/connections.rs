@@ -4,6 +4,8 @@
 
 mod newcomers;
 mod stream;
+mod trailers;
+mod turn;
 mod upgrade;
 
 pub(crate) use newcomers::Newcomers;
@@ -89,8 +91,10 @@ pub(crate) struct Connection {
     is_shed: Cell<bool>,
     /// Its place among those without a request, while it has one.
     newcomer: RefCell<Option<Newcomer>>,
-    /// Whether what comes next is the head of a request.
-    expects_head: Cell<bool>,
+    /// How many requests have been answered to their end.
+    answered: Cell<u64>,
+    /// Whoever waits for the end of an answer.
+    turn_waker: RefCell<Option<Waker>>,
     /// Whether it was given up since the client took nothing.
     stall: ClientStall,
     waker: RefCell<Option<Waker>>,
@@ -175,7 +179,8 @@ impl Connections {
             idle_since: Cell::new(Instant::now()),
             is_shed: Cell::new(false),
             newcomer: RefCell::new(Some(self.newcomers.enter())),
-            expects_head: Cell::new(true),
+            answered: Cell::new(0),
+            turn_waker: RefCell::new(None),
             stall: ClientStall::default(),
             waker: RefCell::new(None),
         });
@@ -235,7 +240,6 @@ impl Connection {
     /// A request has come on it.
     pub(crate) fn begin(self: &Rc<Self>) -> UnderWay {
         self.requests.set(self.requests.get() + 1);
-        self.expects_head.set(false);
         self.newcomer.take();
         UnderWay(Rc::clone(self))
     }
@@ -279,7 +283,10 @@ impl Drop for UnderWay {
         connection.callers_requests.set(connection.callers_requests.get().min(left));
         if left == 0 {
             connection.idle_since.set(Instant::now());
-            connection.expects_head.set(true);
+        }
+        connection.answered.set(connection.answered.get() + 1);
+        if let Some(waker) = connection.turn_waker.borrow_mut().take() {
+            waker.wake();
         }
     }
 }

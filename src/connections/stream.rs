@@ -1,7 +1,11 @@
-//! A client's connection as actix-http reads and writes it: one that can be told to end, and one that says nothing of
-//! upgrades which are not served. Neither holds bytes back.
+//! A client's connection as actix-http reads and writes it: one that can be told to end, and one that shows a request at a
+//! time and says nothing of upgrades which are not served. Only what comes behind a request is held back, until its answer.
 
-use super::{Connection, upgrade};
+use super::{
+    Connection,
+    turn::{Passed, Turn},
+    upgrade,
+};
 use actix_web::rt::net::TcpStream;
 use std::{
     io,
@@ -18,11 +22,22 @@ pub(crate) struct SheddableStream {
     connection: Rc<Connection>,
 }
 
+/// The most bytes that are held back: what comes behind them waits in the kernel.
+const MOST_HELD: usize = 16 * 1024;
+
+/// What actix-http refuses wherever trailers may stand.
+const NO_TRAILER: &[u8] = b"\r\r";
+
 /// The bytes of HTTP, over the socket or over TLS.
 #[derive(Debug)]
 pub(crate) struct ClientStream<S> {
     stream: S,
     connection: Rc<Connection>,
+    turn: Turn,
+    /// How many requests have passed before this one.
+    passed: u64,
+    /// What has come and is still to pass.
+    held: Vec<u8>,
 }
 
 impl SheddableStream {
@@ -39,7 +54,7 @@ impl Drop for SheddableStream {
 
 impl<S> ClientStream<S> {
     pub(crate) fn new(stream: S, connection: Rc<Connection>) -> Self {
-        Self { stream, connection }
+        Self { stream, connection, turn: Turn::default(), passed: 0, held: Vec::new() }
     }
 
     /// Its entry among the worker's.
@@ -74,6 +89,60 @@ impl AsyncRead for SheddableStream {
     }
 }
 
+impl<S> ClientStream<S> {
+    /// Whether the request is answered whose bytes have all passed: then it is the next one's turn.
+    fn takes_turn(&mut self) -> bool {
+        if self.turn.is_over() && self.connection.answered.get() > self.passed {
+            self.passed += 1;
+            self.turn = Turn::default();
+        }
+        !self.turn.is_over()
+    }
+
+    /// Leaves of the bytes that have come since `before` what is to pass now, and holds back the others.
+    fn pass(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let new = &mut buffer.filled_mut()[before..];
+        if self.turn.begins() {
+            upgrade::pass_over(new);
+        }
+        match self.turn.pass(new) {
+            Passed::Up(passed) => {
+                // What is behind came before what is held already.
+                self.held.splice(..0, new[passed..].iter().copied());
+                buffer.set_filled(before + passed);
+            }
+            Passed::ThenRefused(passed) => {
+                buffer.set_filled(before + passed);
+                // One at least, as a byte was taken away; or this would be read as the end.
+                let fits = NO_TRAILER.len().min(buffer.remaining());
+                buffer.put_slice(&NO_TRAILER[..fits]);
+                self.held = NO_TRAILER[fits..].to_vec();
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> ClientStream<S> {
+    /// Waits for the answer, and looks whether the client still does.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut waker = self.connection.turn_waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        let mut bytes = [0; 1024];
+        while self.held.len() < MOST_HELD {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.held.extend_from_slice(buffer.filled());
+                }
+                ended_or_pending => return ended_or_pending,
+            }
+        }
+        Poll::Pending
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -81,13 +150,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        if this.connection.expects_head.get() && buffer.filled().len() > before {
-            this.connection.expects_head.set(false);
-            upgrade::pass_over(&mut buffer.filled_mut()[before..]);
+        if !this.takes_turn() {
+            return this.poll_answer(cx);
         }
-        read
+        let before = buffer.filled().len();
+        if this.held.is_empty() {
+            let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+            if buffer.filled().len() == before {
+                return read;
+            }
+        } else {
+            let fits = this.held.len().min(buffer.remaining());
+            buffer.put_slice(&this.held[..fits]);
+            this.held.drain(..fits);
+        }
+        this.pass(buffer, before);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -14,6 +14,7 @@
     reason = "tests are easier to read so"
 )]
 
+mod differential;
 mod docs;
 mod exposition;
 mod failover;
@@ -35,6 +36,7 @@ mod support;
 
 mod admin;
 mod affinity;
+mod ambiguous;
 mod auth;
 mod base_urls;
 mod binary;
@@ -62,6 +64,7 @@ mod middlebox;
 mod models;
 mod origin;
 mod prices;
+mod programs;
 mod prometheus;
 mod proxy;
 mod refusals;

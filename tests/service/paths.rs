@@ -2,12 +2,16 @@
 //! meant, on its own authority, and the client is told what is wrong in its own dialect.
 
 use crate::{
+    ambiguous::{
+        DOUBLED_SLASHES, Framing, PATH, RAW_TARGETS, TARGETS, framings, heads_that_lead_elsewhere,
+        with_bare_line_feeds,
+    },
     raw,
     support::{Options, TOKEN, arrived, bearer, client, prompt, secret, simulator},
 };
 use gemini_simulator::{Fault, KeyState, Rule, Simulator};
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a silent connection is listened to: requests here are answered within milliseconds or never.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -56,40 +60,7 @@ fn seen(simulator: &Simulator) -> Vec<String> {
 async fn a_path_that_could_mean_another_one_is_refused() {
     let simulator = simulator(1).await;
     let gateway = Options::new(&simulator.url(), 1).start();
-    for (target, status) in [
-        ("/v1beta/../v1/models", 400),
-        ("/v1beta/models/..", 400),
-        ("/v1beta/models/../../_simulator/requests", 400),
-        ("/v1beta/./models", 400),
-        ("/v1beta/%2e%2e/models", 400),
-        ("/v1beta/.%2E/models", 400),
-        ("/v1beta/%2E/models", 400),
-        ("/v1beta/models%2fgemini-2.5-flash", 400),
-        ("/v1beta/models/..%2F..%2F_simulator", 400),
-        ("/v1beta/models/a%5cb", 400),
-        ("/v1beta/models/a%5C..%5Cb", 400),
-        ("/v1beta/models/a%0d%0ax-evil:%201", 400),
-        ("/v1beta/models/a%0Ab", 400),
-        ("/v1beta/models/a%00", 400),
-        ("/v1beta/models/a%7f", 400),
-        ("/v1beta/models/%", 400),
-        ("/v1beta/models/%zz", 400),
-        ("/v1beta/models?x=%0d%0ax-evil:%201", 400),
-        ("/v1beta/models?x=%00", 400),
-        ("/v1beta/openai/../models", 400),
-        ("/openai/v1/..%2fx", 400),
-        ("/", 404),
-        ("/admin", 404),
-        ("/_simulator/requests", 404),
-        ("/_simulator/faults", 404),
-        ("//_simulator/stats", 404),
-        ("/v1betaX/models", 404),
-        ("/V1beta/models", 404),
-        ("/v1beta%3f/models", 404),
-        ("/upload", 404),
-        ("/ws/other.service.v1beta.X", 404),
-        ("/health%2fready", 400),
-    ] {
+    for &(target, status) in TARGETS {
         let answers = raw::converse(gateway.authority(), &get(target), SILENCE);
         assert_eq!(answers.len(), 1, "{target}: {answers:?}");
         let openai = target.contains("openai");
@@ -102,20 +73,7 @@ async fn a_path_that_could_mean_another_one_is_refused() {
 async fn bytes_that_no_target_may_hold_are_refused() {
     let simulator = simulator(1).await;
     let gateway = Options::new(&simulator.url(), 1).start();
-    for target in [
-        &b"/v1beta/models\\gemini"[..],
-        b"/v1beta/\\..\\models",
-        b"/v1beta/mod\0els",
-        b"/v1beta/mod\rels",
-        b"/v1beta/mod\tels",
-        b"/v1beta/models\x7f",
-        b"/v1beta/models/\xc3\xbc",
-        b"/v1beta/models/\xff\xfe",
-        b"/v1beta/models?q=\xff",
-        b"/v1beta/models#fragment",
-        b"/v1beta/models /v1/models",
-        b"/v1beta/models HTTP/1.1\r\nx-evil: 1\r\nGET /v1/models",
-    ] {
+    for &target in RAW_TARGETS {
         let mut request = b"GET ".to_vec();
         request.extend_from_slice(target);
         request.extend_from_slice(
@@ -142,12 +100,7 @@ async fn bytes_that_no_target_may_hold_are_refused() {
 async fn doubled_slashes_are_folded() {
     let simulator = simulator(1).await;
     let gateway = Options::new(&simulator.url(), 1).start();
-    for (target, path) in [
-        ("//v1beta//models", "/v1beta/models"),
-        ("/v1beta/models//gemini-2.5-flash", "/v1beta/models/gemini-2.5-flash"),
-        ("///v1beta///openai//models", "/v1beta/openai/models"),
-        ("/v1beta/models?x=//y", "/v1beta/models?x=//y"),
-    ] {
+    for &(target, path) in DOUBLED_SLASHES {
         let answers = raw::converse(gateway.authority(), &get(target), SILENCE);
         assert_eq!((answers.len(), answers[0].status), (1, 200), "{target}");
         assert_eq!(seen(&simulator), [path], "{target}");
@@ -161,27 +114,7 @@ async fn no_request_target_or_host_chooses_where_a_request_goes() {
     let gateway = Options::new(&simulator.url(), 1).start();
     let elsewhere = canary.authority();
     let own = gateway.authority();
-    let heads = [
-        format!("GET http://{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {elsewhere}\r\n"),
-        format!("GET http://{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
-        format!("GET https://user:pass@{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
-        format!("GET ftp://{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
-        format!("GET //{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
-        format!("GET @{elsewhere}/v1beta/models HTTP/1.1\r\nhost: {own}\r\n"),
-        format!("GET {elsewhere} HTTP/1.1\r\nhost: {own}\r\n"),
-        format!("CONNECT {elsewhere} HTTP/1.1\r\nhost: {elsewhere}\r\n"),
-        format!("OPTIONS * HTTP/1.1\r\nhost: {elsewhere}\r\n"),
-        format!("GET /v1beta/models HTTP/1.1\r\nhost: {elsewhere}\r\n"),
-        format!("GET /v1beta/models HTTP/1.1\r\nhost: {own}@{elsewhere}\r\n"),
-        format!("GET /v1beta/models HTTP/1.1\r\nhost: {own}\r\nhost: {elsewhere}\r\n"),
-        format!("GET /v1beta/models HTTP/1.1\r\nhost: {own}\r\nx-forwarded-host: {elsewhere}\r\n"),
-        "GET /v1beta/models HTTP/1.1\r\nhost: x/y?z\r\n".to_owned(),
-        "GET /v1beta/models HTTP/1.1\r\nhost: x y\r\n".to_owned(),
-        "GET /v1beta/models HTTP/1.1\r\nhost: \r\n".to_owned(),
-        "GET /v1beta/models HTTP/1.1\r\n".to_owned(),
-        "GET /v1beta/models HTTP/1.0\r\n".to_owned(),
-    ];
-    for head in heads {
+    for head in heads_that_lead_elsewhere(own, elsewhere) {
         let request = format!("{head}x-goog-api-key: {TOKEN}\r\nconnection: close\r\n\r\n");
         let answers = raw::converse(gateway.authority(), request.as_bytes(), SILENCE);
         assert_eq!(answers.len(), 1, "{head}: {answers:?}");
@@ -206,76 +139,23 @@ async fn no_request_is_smuggled_past_the_framing_of_another() {
     let gateway = Options::new(&simulator.url(), 1).start();
     let smuggled =
         format!("GET /v1beta/models?smuggled=1 HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n\r\n");
-    let path = "/v1beta/models/gemini-2.5-flash:countTokens";
-    let start = format!("POST {path} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n");
-    let body = prompt("x");
-    let length = body.len();
-    let chunked = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
-    let framings = [
-        // Two lengths, or a length and chunks.
-        ("content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(), true),
-        (format!("transfer-encoding: chunked\r\ncontent-length: {length}\r\n\r\n{chunked}"), true),
-        (format!("content-length: 0\r\ncontent-length: {length}\r\n\r\n{body}"), true),
-        (format!("content-length: {length}\r\ncontent-length: 0\r\n\r\n{body}"), true),
-        (format!("content-length: {length}, {length}\r\n\r\n{body}"), true),
-        // Lengths that are none.
-        (format!("content-length: +{length}\r\n\r\n{body}"), true),
-        (format!("content-length: -1\r\n\r\n{body}"), true),
-        (format!("content-length: 0x10\r\n\r\n{body}"), true),
-        (format!("content-length: {length}abc\r\n\r\n{body}"), true),
-        (format!("content-length: {length} {length}\r\n\r\n{body}"), true),
-        (format!("content-length: \r\n\r\n{body}"), true),
-        (format!("content-length: 99999999999999999999999\r\n\r\n{body}"), true),
-        (format!("content-length : {length}\r\n\r\n{body}"), true),
-        (format!("content-length:\r\n {length}\r\n\r\n{body}"), true),
-        (format!("x: y\r\n content-length: {length}\r\n\r\n{body}"), true),
-        // Codings that are none, or not the last.
-        (format!("transfer-encoding: xchunked\r\n\r\n{chunked}"), true),
-        (format!("transfer-encoding: chunked, identity\r\n\r\n{chunked}"), true),
-        (format!("transfer-encoding: chunked, chunked\r\n\r\n{chunked}"), true),
-        (format!("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n{chunked}"), true),
-        (format!("transfer-encoding: \x0bchunked\r\n\r\n{chunked}"), true),
-        (format!("transfer-encoding : chunked\r\n\r\n{chunked}"), true),
-        (format!("transfer-encoding:\r\n chunked\r\n\r\n{chunked}"), true),
-        (format!("transfer-encoding: \"chunked\"\r\n\r\n{chunked}"), true),
-        (format!("transfer-encoding: gzip\r\n\r\n{body}"), true),
-        // Chunks that are none.
-        (format!("transfer-encoding: chunked\r\n\r\n0x{length:x}\r\n{body}\r\n0\r\n\r\n"), true),
-        (format!("transfer-encoding: chunked\r\n\r\n+{length:x}\r\n{body}\r\n0\r\n\r\n"), true),
-        (format!("transfer-encoding: chunked\r\n\r\n-1\r\n{body}\r\n0\r\n\r\n"), true),
-        (format!("transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{body}\r\n0\r\n\r\n"), true),
-        (format!("transfer-encoding: chunked\r\n\r\n{length:x} 1\r\n{body}\r\n0\r\n\r\n"), true),
-        (format!("transfer-encoding: chunked\r\n\r\n\r\n{body}\r\n0\r\n\r\n"), true),
-        (format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}0\r\n\r\n"), true),
-        (format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}XX0\r\n\r\n"), true),
-        (format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\nzero\r\n\r\n"), true),
-        // Lines that are none.
-        (format!("x\0y: z\r\ncontent-length: {length}\r\n\r\n{body}"), true),
-        (format!("x: a\0b\r\ncontent-length: {length}\r\n\r\n{body}"), true),
-        (format!("x y: z\r\ncontent-length: {length}\r\n\r\n{body}"), true),
-        (format!("no colon\r\ncontent-length: {length}\r\n\r\n{body}"), true),
-        (format!(": no name\r\ncontent-length: {length}\r\n\r\n{body}"), true),
-        (format!("x: a\rcontent-length: 0\r\ncontent-length: {length}\r\n\r\n{body}"), true),
-        // Well-formed ones, to see that the others are not refused for something else.
-        (format!("content-length: {length}\r\n\r\n{body}"), false),
-        (format!("transfer-encoding: chunked\r\n\r\n{chunked}"), false),
-        (format!("transfer-encoding: Chunked\r\n\r\n{chunked}"), false),
-    ];
-    for (framing, is_malformed) in framings {
+    let start = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n");
+    for Framing { name, bytes, is_malformed } in framings() {
         // Behind a malformed request comes one that only a second reading of it would find.
-        let behind = if is_malformed { &smuggled } else { "" };
-        let request = format!("{start}{framing}{behind}");
+        let (last, behind) =
+            if is_malformed { ("", smuggled.as_str()) } else { ("connection: close\r\n", "") };
+        let request = format!("{start}{last}{bytes}{behind}");
         let answers = raw::converse(gateway.authority(), request.as_bytes(), SILENCE);
         let seen = seen(&simulator);
         if is_malformed {
-            assert_eq!(seen, [""; 0], "{framing:?}: {answers:?}");
-            assert!(answers.len() <= 1, "{framing:?}: {answers:?}");
+            assert_eq!(seen, [""; 0], "{name}: {answers:?}");
+            assert!(answers.len() <= 1, "{name}: {answers:?}");
             for answer in answers {
-                assert!(matches!(answer.status, 400 | 413 | 501), "{framing:?}: {answer:?}");
+                assert!(matches!(answer.status, 400 | 413 | 501), "{name}: {answer:?}");
             }
         } else {
-            assert_eq!(seen, [path], "{framing:?}");
-            assert_eq!((answers.len(), answers[0].status), (1, 200), "{framing:?}");
+            assert_eq!(seen, [PATH], "{name}");
+            assert_eq!((answers.len(), answers[0].status), (1, 200), "{name}");
         }
     }
 }
@@ -285,12 +165,7 @@ async fn lines_that_end_in_a_bare_line_feed_mean_the_same_request_or_none() {
     let simulator = simulator(1).await;
     let gateway = Options::new(&simulator.url(), 1).start();
     let request = String::from_utf8(get("/v1beta/models")).unwrap();
-    for request in [
-        request.replace("\r\n", "\n"),
-        request.replacen("\r\n", "\n", 1),
-        request.replace("host: x\r\n", "host: x\nx-evil: 1\r\n"),
-        request.replace("\r\n\r\n", "\n\n"),
-    ] {
+    for request in with_bare_line_feeds(&request) {
         let answers = raw::converse(gateway.authority(), request.as_bytes(), SILENCE);
         let seen = seen(&simulator);
         match answers.as_slice() {
@@ -316,6 +191,54 @@ async fn requests_on_one_connection_are_answered_in_their_order() {
     assert!(answers.iter().all(|answer| answer.whole));
     let expected = ["/v1beta/models/gemini-2.5-flash", "/v1beta/models", "/v1beta/models/gemini-2.5-pro"];
     assert_eq!(seen(&simulator), expected);
+}
+
+/// actix-http reads the second one before it answers the first.
+#[tokio::test]
+async fn each_of_two_requests_at_once_is_answered_on_its_own_terms() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let models = "/v1beta/models/gemini-2.5-flash";
+    let request = |start: &str, lines: &str| {
+        format!("{start} {models} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n{lines}\r\n")
+    };
+    let converse =
+        |requests: [String; 2]| raw::converse(gateway.authority(), requests.concat().as_bytes(), SILENCE);
+    // An answer without a body behind it.
+    let answers = converse([request("GET", ""), request("HEAD", "connection: close\r\n")]);
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    assert!(answers[0].whole && !answers[0].body.is_empty(), "{answers:?}");
+    assert_eq!(answers[0].header("connection"), None);
+    assert!(answers[1].body.is_empty() && answers[1].header("connection") == Some("close"), "{answers:?}");
+    // The end of the connection, in each version's way. What comes behind is not looked at (RFC 9112 §9.6).
+    let before_1_1 = request("GET", "").replace("HTTP/1.1", "HTTP/1.0");
+    for last in [request("GET", "connection: close\r\n"), before_1_1.clone()] {
+        seen(&simulator);
+        let begun = Instant::now();
+        let answers = converse([last, request("GET", "")]);
+        assert_eq!((answers.len(), answers[0].status), (1, 200), "{answers:?}");
+        assert!(begun.elapsed() < SILENCE, "it stayed open");
+        assert_eq!(seen(&simulator), [models]);
+    }
+    // The version.
+    let answers = converse([request("GET", ""), before_1_1]);
+    assert!(answers[0].head.starts_with("HTTP/1.1 "), "{answers:?}");
+    // What cannot be read, in pieces and at once.
+    for behind in ["nonsense\r\n\r\n", "\0"] {
+        let answers = converse([request("GET", ""), behind.to_owned()]);
+        let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses, [200, 400], "{behind:?}");
+    }
+    // More of them than are read at once, of which each piece is a few bytes.
+    let many = 40;
+    let one = format!("{}{}", request("POST", "content-length: 0\r\n"), request("GET", ""));
+    let mut connection = raw::Connection::open(gateway.authority());
+    for piece in one.repeat(many / 2).as_bytes().chunks(7) {
+        connection.send(piece);
+    }
+    for _ in 0..many {
+        assert!(connection.answer_or_end().whole);
+    }
 }
 
 #[tokio::test]

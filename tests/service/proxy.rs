@@ -1,16 +1,16 @@
-//! The way to Google through real proxies, and over TLS. A proxy that is not installed fails the test, with the line
-//! that installs it.
+//! The way to Google through real proxies, and over TLS.
 
 use crate::{
     live::Session,
-    support::{Gateway, Options, TOKEN, client, prompt, secret, simulator, simulator_with, wait_for},
+    programs::Program,
+    support::{
+        Gateway, Options, TOKEN, client, free_port, prompt, secret, simulator, simulator_with, wait_for,
+    },
     wire::{exchange, request},
 };
 use gemini_simulator::{Leaf, Simulator, Tls};
 use std::{
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    net::TcpListener,
     time::{Duration, Instant},
 };
 
@@ -20,47 +20,16 @@ const PASSWORD: &str = "CANARYproxypassword";
 
 /// A proxy that runs until it is dropped.
 struct Proxy {
-    child: Child,
+    program: Program,
     port: u16,
-    log: Arc<Mutex<String>>,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Proxy {
     fn start(program: &str, arguments: impl FnOnce(u16, &std::path::Path) -> Vec<String>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new(program);
-        command.args(arguments(port, folder.path())).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| {
-            panic!("{program}: {error}; these tests need it: apt-get install tinyproxy-bin microsocks")
-        });
-        let log = Arc::new(Mutex::new(String::new()));
-        let outputs: [Box<dyn std::io::Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        for output in outputs {
-            let log = Arc::clone(&log);
-            std::thread::spawn(move || {
-                for line in std::io::BufRead::lines(std::io::BufReader::new(output)).map_while(Result::ok) {
-                    let mut log = log.lock().unwrap();
-                    log.push_str(&line);
-                    log.push('\n');
-                }
-            });
-        }
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "{program} does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { child, port, log, _folder: folder }
+        let port = free_port();
+        let program =
+            Program::start(program, "tinyproxy-bin microsocks", port, |folder| arguments(port, folder));
+        Self { program, port }
     }
 
     fn http(authenticated: bool) -> Self {
@@ -90,7 +59,7 @@ impl Proxy {
 
     /// Whether somebody has asked it for that port.
     fn was_asked_for(&self, port: u16) -> bool {
-        self.log.lock().unwrap().lines().any(|line| line.contains(&port.to_string()))
+        self.program.output().lines().any(|line| line.contains(&port.to_string()))
     }
 
     /// Waits until somebody has: it logs a moment after it serves.

@@ -38,7 +38,7 @@ impl Answer {
     }
 
     /// The answer at the start of `bytes` as far as it is there, and how many bytes it takes.
-    fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut start = 0;
         loop {
             let rest = &bytes[start..];
