@@ -60,6 +60,7 @@ mod memory;
 mod metrics;
 mod middlebox;
 mod models;
+mod multiplexed;
 mod origin;
 mod prices;
 mod prometheus;

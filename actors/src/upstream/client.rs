@@ -74,8 +74,9 @@ impl UpstreamSettings {
 const READ_BUFFER: usize = 24 * 1024;
 /// HTTP/2's window of one answer, in bytes: what may lie unread of it.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// HTTP/2's window of a connection with all its answers.
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// HTTP/2's window of a connection with all its answers: as large as can be. What lies unread of one answer, since its client does
+/// not read, takes its part of it: were it less than all the answers' windows together, some of those would hold up the others.
+const CONNECTION_WINDOW: u32 = i32::MAX.unsigned_abs();
 
 /// How long a connection that is not in use is kept for the next request.
 const IDLE: Duration = Duration::from_secs(90);
