@@ -4,6 +4,7 @@ use crate::{
     support::{Gateway, Options, TOKEN, client, prompt, simulator_with, wait_for},
     wire::{Wire, exchange, request},
 };
+use futures_util::future::join_all;
 use gemini_simulator::{Config, Shape, Simulator, Tls};
 use std::{
     io::Write,
@@ -68,4 +69,27 @@ async fn clients_that_do_not_read_hold_up_nobody_on_the_same_connection() {
         let answer = exchange(gateway.authority(), text).await;
         assert!(answer.whole && answer.status == 200, "{answer:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_answers_at_once_than_a_connection_carries_wait_for_none_of_the_others() {
+    // Two workers, and a hundred for each connection.
+    const CLIENTS: usize = 300;
+    let slow = Shape { events: 6, interval_ms: 1_000, text_bytes: 0 };
+    let change = |config: &mut Config| (config.shape, config.h2_max_streams) = (slow, 100);
+    let (simulator, gateway, _ca_file) = multiplexed(change).await;
+    let text = request("POST", STREAM, &[("x-goog-api-key", TOKEN)], &prompt("x"));
+    let since = Instant::now();
+    let begun = join_all((0..CLIENTS).map(async |_| {
+        let mut wire = Wire::connect(gateway.authority()).await;
+        wire.send(&text).await.unwrap();
+        wire.until(b"data: ").await;
+        let begun = since.elapsed();
+        assert!(wire.answer().await.is_some_and(|it| it.whole && it.status == 200));
+        begun
+    }))
+    .await;
+    let last = begun.iter().max().unwrap();
+    assert!(*last < Duration::from_secs(4), "the last of {CLIENTS} began after {last:.1?}");
+    assert_eq!(simulator.stats().requests, CLIENTS as u64);
 }

@@ -11,7 +11,9 @@ use crate::{
     attempts::{ErrorAnswer, Failed},
     failure::Failure,
     key_ring::Key,
-    upstream::{Body, Fate, RequestBody, RequestContext, Upgraded, Upstream, read_error, upgraded},
+    upstream::{
+        AnswerStream, Body, Fate, RequestBody, RequestContext, Upgraded, Upstream, read_error, upgraded,
+    },
 };
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -25,7 +27,6 @@ use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{self, InvalidHeaderValue},
 };
-use hyper::body::Incoming;
 use std::{future::Future, rc::Rc};
 use tokio::time::timeout;
 use tokio_tungstenite::{
@@ -226,7 +227,7 @@ async fn refused(
     upstream: &Upstream,
     job: &LiveJob,
     key: &Key,
-    response: http::Response<Incoming>,
+    response: http::Response<AnswerStream>,
 ) -> LiveFailed {
     let (head, body) = response.into_parts();
     let status = head.status;
