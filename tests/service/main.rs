@@ -62,6 +62,7 @@ mod memory;
 mod metrics;
 mod middlebox;
 mod models;
+mod multiplexed;
 mod origin;
 mod prices;
 mod programs;

@@ -11,8 +11,8 @@ use crate::{
     failure::Failure,
     key_ring::Key,
     upstream::{
-        Body, BodyError, Coding, Fate, Headed, Joined, Patience, Ready, Redirectable, RequestBody,
-        RequestContext, SendError, Upstream, WholeAnswer, decoded, follow, headers, read_error,
+        AnswerStream, Body, BodyError, Coding, Fate, Headed, Joined, Patience, Ready, Redirectable,
+        RequestBody, RequestContext, SendError, Upstream, WholeAnswer, decoded, follow, headers, read_error,
     },
 };
 use bytes::Bytes;
@@ -26,7 +26,6 @@ use gemini::{
     path::{CredentialForm, Surface, error_form_of},
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, response::Parts};
-use hyper::body::Incoming;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, error::Elapsed, timeout, timeout_at};
 
@@ -232,7 +231,7 @@ async fn redirected(
     upstream: &Upstream,
     job: &Job,
     key: &Key,
-    answer: Response<Incoming>,
+    answer: Response<AnswerStream>,
 ) -> Result<Headed, SendError> {
     let uri = key.provider().uri(upstream, &job.target)?;
     let request = Redirectable { method: &job.method, target: &job.target, headers: &job.headers, uri };

@@ -12,7 +12,8 @@ use crate::{
     failure::Failure,
     key_ring::Key,
     upstream::{
-        Body, Fate, RequestBody, RequestContext, SendError, Upgraded, Upstream, read_error, upgraded,
+        AnswerStream, Body, Fate, RequestBody, RequestContext, SendError, Upgraded, Upstream, read_error,
+        upgraded,
     },
 };
 use bytes::Bytes;
@@ -27,7 +28,6 @@ use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{self, InvalidHeaderValue},
 };
-use hyper::body::Incoming;
 use std::{future::Future, rc::Rc};
 use tokio::time::timeout;
 use tokio_tungstenite::{
@@ -225,7 +225,7 @@ async fn refused(
     upstream: &Upstream,
     job: &LiveJob,
     key: &Key,
-    response: http::Response<Incoming>,
+    response: http::Response<AnswerStream>,
 ) -> LiveFailed {
     let (head, body) = response.into_parts();
     let status = head.status;

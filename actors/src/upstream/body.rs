@@ -1,15 +1,15 @@
 //! The body of an upstream answer: read chunk by chunk with an idle timeout, or as far as it is there already, and put
 //! together again without copying a single chunk.
 
+use super::lanes::AnswerStream;
 use bytes::{Bytes, BytesMut};
-use hyper::body::Incoming;
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 use tokio::time::timeout;
 
 /// The upstream's body.
 pub(crate) struct Body {
     /// `None` of an answer whose body is not to be read.
-    inner: Option<Incoming>,
+    inner: Option<AnswerStream>,
     /// It broke off before: the library's body would say that it has ended.
     broken: bool,
     idle_timeout: Duration,
@@ -38,7 +38,7 @@ pub(crate) enum Patience {
 
 impl Body {
     /// `idle_timeout` is how long the next bytes may take.
-    pub(crate) fn new(inner: Option<Incoming>, idle_timeout: Duration) -> Self {
+    pub(crate) fn new(inner: Option<AnswerStream>, idle_timeout: Duration) -> Self {
         Self { inner, broken: false, idle_timeout }
     }
 

@@ -6,6 +6,7 @@ use super::{
     causes::{self, Causes},
     connector::{ConnectTimeout, Connector, NoConnection},
     error::UpstreamError,
+    lanes::{AnswerStream, Lanes},
     outage::OutageLog,
     proxy::{Proxies, ProxyUrl},
     redirect_hosts,
@@ -14,7 +15,6 @@ use super::{
 use bytes::Bytes;
 use gemini::path::Surface;
 use http::{HeaderMap, Method, Request, Response, Uri, header};
-use hyper::body::Incoming;
 use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
@@ -74,8 +74,9 @@ impl UpstreamSettings {
 const READ_BUFFER: usize = 24 * 1024;
 /// HTTP/2's window of one answer, in bytes: what may lie unread of it.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// HTTP/2's window of a connection with all its answers.
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// HTTP/2's window of a connection with all its answers: as large as can be. What lies unread of one answer, since its client does
+/// not read, takes its part of it: were it less than all the answers' windows together, some of those would hold up the others.
+const CONNECTION_WINDOW: u32 = i32::MAX.unsigned_abs();
 
 /// How long a connection that is not in use is kept for the next request.
 const IDLE: Duration = Duration::from_secs(90);
@@ -244,7 +245,7 @@ impl fmt::Display for SendError {
 
 /// Sends requests, over connections that it keeps.
 pub(crate) struct HttpClient {
-    inner: legacy::Client<Connector, RequestBody>,
+    lanes: Lanes<legacy::Client<Connector, RequestBody>>,
     proxies: Proxies,
     connect_timeout: Arc<ConnectTimeout>,
     /// Who hears of a way to Google that is gone; nobody of a way to others.
@@ -276,18 +277,20 @@ impl HttpClient {
         let to_host = tls::config(extra_roots, offer)?;
         let to_proxy = tls::config(extra_roots, Offer::Http1)?;
         let connector = Connector::new(to_host, to_proxy, proxies.clone(), Arc::clone(&connect_timeout));
-        let inner = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MOST_IDLE)
-            .http1_max_buf_size(READ_BUFFER)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .http2_keep_alive_timeout(Duration::from_secs(10))
-            .build(connector);
-        Ok(Self { inner, proxies, connect_timeout, outages })
+        let lanes = Lanes::new(move || {
+            legacy::Client::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(MOST_IDLE)
+                .http1_max_buf_size(READ_BUFFER)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                .http2_keep_alive_interval(Duration::from_secs(20))
+                .http2_keep_alive_timeout(Duration::from_secs(10))
+                .build(connector.clone())
+        });
+        Ok(Self { lanes, proxies, connect_timeout, outages })
     }
 
     /// Sends a request and returns the head of its answer. What was certainly not sent on a connection that had gone is
@@ -298,7 +301,7 @@ impl HttpClient {
         uri: Uri,
         headers: HeaderMap,
         body: RequestBody,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> Result<Response<AnswerStream>, SendError> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.headers_mut() = headers;
@@ -306,14 +309,17 @@ impl HttpClient {
             request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization);
         }
         *request.uri_mut() = uri;
-        self.inner.request(request).await.map_err(|error| {
+        let (client, place) = self.lanes.take();
+        let response = client.request(request).await.map_err(|error| {
             let fate = fate(&error);
             if let (Some(outages), Some(no_connection)) = (self.outages, causes::find::<NoConnection>(&error))
             {
                 outages.failed(&causes::why(no_connection));
             }
             SendError { fate, source: Some(error) }
-        })
+        })?;
+        self.lanes.speaks(response.version());
+        Ok(response.map(|body| AnswerStream::new(body, place)))
     }
 
     /// Says which way an address is reached.

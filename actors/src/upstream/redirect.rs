@@ -1,7 +1,10 @@
 //! Follows the upstream's redirects of downloads, among the hosts that the operator allows. The key goes to the configured
 //! upstream only; where a redirect may not be followed, its answer passes on without the address.
 
-use super::client::{RequestBody, SendError, Upstream};
+use super::{
+    client::{RequestBody, SendError, Upstream},
+    lanes::AnswerStream,
+};
 use crate::key_ring::Key;
 use bytes::Bytes;
 use gemini::{
@@ -9,7 +12,6 @@ use gemini::{
     path::{Surface, Target},
 };
 use http::{HeaderMap, Method, Response, StatusCode, Uri, header, response::Parts};
-use hyper::body::Incoming;
 use url::Url;
 
 /// How many redirects in a row are followed.
@@ -28,14 +30,14 @@ pub(crate) struct Redirectable<'a> {
 pub(crate) struct Headed {
     pub(crate) head: Parts,
     /// `None` of a redirect: its page names the address, too.
-    pub(crate) body: Option<Incoming>,
+    pub(crate) body: Option<AnswerStream>,
     /// Whether it can be Google's: a redirect that leads away is not, unless to a file. Nor is one that leads nowhere.
     pub(crate) may_be_googles: bool,
 }
 
 impl Headed {
     /// Of an answer that is no redirect.
-    pub(crate) fn of(response: Response<Incoming>) -> Self {
+    pub(crate) fn of(response: Response<AnswerStream>) -> Self {
         let (head, body) = response.into_parts();
         Self { head, body: Some(body), may_be_googles: true }
     }
@@ -46,7 +48,7 @@ pub(crate) async fn follow(
     upstream: &Upstream,
     asked: Redirectable<'_>,
     key: &Key,
-    response: Response<Incoming>,
+    response: Response<AnswerStream>,
 ) -> Result<Headed, SendError> {
     let (mut head, mut body) = response.into_parts();
     let mut from = Url::parse(&asked.uri.to_string()).map_err(|_| SendError::unsendable())?;

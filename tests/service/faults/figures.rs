@@ -76,6 +76,12 @@ impl Row {
         self.add(what, format!("≤ {limit:.0} {unit}"), format!("{measured:.1} {unit}"), is_met, false);
     }
 
+    /// The same, which is to be no less.
+    pub(super) fn at_least(&mut self, what: &'static str, measured: f64, limit: f64, unit: &str) {
+        let is_met = measured >= limit;
+        self.add(what, format!("≥ {limit:.0} {unit}"), format!("{measured:.1} {unit}"), is_met, false);
+    }
+
     fn add(&mut self, what: &'static str, demanded: String, measured: String, is_met: bool, is_exact: bool) {
         self.figures.push(Figure { what, demanded, measured, is_met, is_exact });
     }
@@ -86,6 +92,11 @@ impl Row {
         let missed: Vec<_> = self.figures.iter().filter(|it| it.is_exact && !it.is_met).collect();
         assert!(missed.is_empty(), "{}: {missed:#?}", self.name);
     }
+}
+
+/// As a number that can be divided.
+pub(super) fn number(count: impl TryInto<u32>) -> f64 {
+    f64::from(count.try_into().ok().expect("no more than four billion"))
 }
 
 /// The one that so many of a hundred do not exceed.

@@ -1,6 +1,9 @@
 //! All rows with the table's own figures, one after another, and the table of what was demanded and measured.
 
-use super::{Row, Size, addresses, clock, descriptors, leaving, records, senders, stops, timers};
+use super::{
+    Row, Size, addresses, clock, descriptors, leaving, overload, panics, records, senders, stalled, stops,
+    timers,
+};
 use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, pin::Pin};
 
@@ -25,6 +28,12 @@ async fn every_figure_is_met() {
         leaving::mid_stream,
         senders::of_heads,
         senders::of_bodies,
+        stalled::over_http_1,
+        stalled::over_http_2,
+        panics::of_the_key_manager,
+        overload::of_bodies,
+        overload::of_a_caller,
+        overload::of_the_line,
         records::slow,
         records::full,
         records::damaged,

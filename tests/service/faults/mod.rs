@@ -8,8 +8,11 @@ mod descriptors;
 mod figures;
 mod leaving;
 mod long;
+mod overload;
+mod panics;
 mod records;
 mod senders;
+mod stalled;
 mod stops;
 mod timers;
 
