@@ -124,13 +124,17 @@ impl WorkerAccounts {
         accounts.0.iter().map(take).collect()
     }
 
-    /// Whether one of them may soon have no room for more.
+    /// Takes what each has written down of its newest transactions, for something empty.
+    pub(super) fn take_recent(&self, empty: &mut Vec<RecentPart>) -> Vec<RecentPart> {
+        let accounts = self.accounts();
+        let take =
+            |account: &Account| mem::replace(&mut account.left().recent, empty.pop().unwrap_or_default());
+        accounts.0.iter().map(take).collect()
+    }
+
+    /// Whether one of them may soon have no room for more groups.
     pub(super) fn are_filling(&self) -> bool {
-        let is_filling = |account: &Account| {
-            let left = account.left();
-            left.groups.most() >= MOST_GROUPS / 2 || left.recent.is_filling()
-        };
-        self.accounts().0.iter().any(is_filling)
+        self.accounts().0.iter().any(|account| account.left().groups.most() >= MOST_GROUPS / 2)
     }
 
     /// How many found no room.

@@ -72,12 +72,16 @@ impl AccountantActor {
     /// counted once a second. Earlier only what would soon find no room, and whatever somebody asks for.
     fn tick(&mut self, now: i64) {
         let AccountsState { workers, keys, .. } = &*self.shared;
+        let mut counting = self.shared.counting();
         if self.counted_at != now {
             self.counted_at = now;
-            self.shared.counting().count_second(workers, now - 1, &keys.ring());
+            counting.count_second(workers, now - 1, &keys.ring());
         } else if workers.are_filling() {
-            self.shared.counting().count(workers, now, &keys.ring());
+            counting.count(workers, now, &keys.ring());
+        } else {
+            counting.take_recent(workers);
         }
+        drop(counting);
         self.write(now);
     }
 

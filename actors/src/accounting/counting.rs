@@ -5,7 +5,7 @@ use super::{
     AccountingRules, AccountingSettings, AccountingState,
     account::{CountedModel, TakenTransactions, WorkerAccounts},
     groups::ClassGroup,
-    recent::{RecentSnapshot, RecentTransactions},
+    recent::{RecentPart, RecentSnapshot, RecentTransactions},
     sampling::{Sampler, counted, observe},
 };
 use crate::key_ring::KeyRing;
@@ -50,6 +50,8 @@ pub(super) struct Counting {
     sampler: Sampler,
     days: Days,
     recent: RecentTransactions,
+    /// For what the workers write down next.
+    empty_parts: Vec<RecentPart>,
     since_start: Sums,
     /// The requests of each key of the pool's in the last hour.
     hour: LastHour,
@@ -98,6 +100,7 @@ impl Counting {
             sampler: Sampler::new(settings.callers),
             days: settings.days,
             recent: RecentTransactions::new(settings.recent),
+            empty_parts: Vec::new(),
             since_start: Sums::default(),
             hour: LastHour::default(),
             hour_is_seeded: false,
@@ -189,6 +192,12 @@ impl Counting {
         // Somebody may have asked in the next one already.
         self.count(workers, second.max(self.current.at()), ring);
         self.end_second();
+    }
+
+    /// Takes the newest transactions from the workers: the less of them lies there, the less memory do they write on.
+    pub(super) fn take_recent(&mut self, workers: &WorkerAccounts) {
+        let parts = workers.take_recent(&mut self.empty_parts);
+        self.empty_parts = self.recent.add(parts);
     }
 
     /// Takes what the workers have left.

@@ -50,11 +50,6 @@ impl RecentPart {
         self.entries.push(entry);
     }
 
-    /// Whether there may soon be too many.
-    pub(super) fn is_filling(&self) -> bool {
-        self.entries.len() >= MOST_AT_ONCE / 2
-    }
-
     fn len(&self) -> usize {
         self.entries.len()
     }
