@@ -343,7 +343,11 @@ async fn a_file_that_is_unknown_is_asked_for_once_in_each_project() {
         assert!(asked(&asked_for).contains(&pool.owner(&file.name)));
         let line = pool.gateway.transactions(seen + 1).remove(seen);
         let attempts: Vec<_> = line["attempts"].as_array().unwrap().iter().map(|it| &it["status"]).collect();
-        assert_eq!(attempts.len(), asked_for.len() + 1, "asking is recorded: {line}");
+        // A question that is given up, as the answer is there, may not have left.
+        let given_up = attempts.iter().filter(|status| ***status == json!(0)).count();
+        let sent = asked_for.len() + 1;
+        let recorded = attempts.len() - given_up..=attempts.len();
+        assert!(recorded.contains(&sent), "asking is recorded: {sent} were seen of {line}");
         assert_eq!(attempts.last(), Some(&&json!(200)));
         seen += 2;
 
