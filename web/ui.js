@@ -1,5 +1,5 @@
 // The pieces that views are made of. Whatever comes from outside is a text node.
-import { html, useEffect, useRef, useState, signal } from '/assets/vendor/preact.js';
+import { html, useLayoutEffect, useRef, useState, signal } from '/assets/vendor/preact.js';
 import { t, word } from '/assets/i18n.js';
 import { clock, count, moment, short, span, utc } from '/assets/format.js';
 
@@ -60,7 +60,8 @@ export function Choice({ label, options, value, onChoose }) {
 /** A dialog, modal while it is there; Escape and the backdrop close it. */
 export function Dialog({ title, onClose, drawer, wide, children }) {
   const ref = useRef(null);
-  useEffect(() => {
+  // Before it is painted: whoever sees it can close it.
+  useLayoutEffect(() => {
     const dialog = ref.current;
     const before = document.activeElement;
     dialog.showModal();
