@@ -66,13 +66,12 @@ pub(super) struct WorkerAccounts {
     status_of: fn(&Failure) -> u16,
 }
 
-/// What the accountant has taken from a worker. Given back when it is empty, since it has room already.
+/// The groups that the accountant has taken from a worker. Given back when it is empty, since it has room already.
 #[derive(Debug, Default)]
-pub(super) struct TakenTransactions {
+pub(super) struct TakenGroups {
     pub(super) groups: RequestGroups,
     /// What the models of those classes count as that are counted already.
     pub(super) models: Vec<Option<CountedModel>>,
-    pub(super) recent: RecentPart,
 }
 
 /// The model of a class that is counted.
@@ -111,14 +110,12 @@ impl WorkerAccounts {
         }
     }
 
-    /// Takes what each has left, in the order in which they were made. `spare` is what was taken before, empty again.
-    pub(super) fn take(&self, spare: &mut Vec<TakenTransactions>) -> Vec<TakenTransactions> {
+    /// Takes the groups that each has left, in the order in which they were made. `spare` is what was taken before, empty again.
+    pub(super) fn take(&self, spare: &mut Vec<TakenGroups>) -> Vec<TakenGroups> {
         let accounts = self.accounts();
         let take = |account: &Account| {
             let mut taken = spare.pop().unwrap_or_default();
-            let mut left = account.left();
-            mem::swap(&mut left.groups, &mut taken.groups);
-            mem::swap(&mut left.recent, &mut taken.recent);
+            mem::swap(&mut account.left().groups, &mut taken.groups);
             taken
         };
         accounts.0.iter().map(take).collect()

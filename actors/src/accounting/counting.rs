@@ -3,7 +3,7 @@
 
 use super::{
     AccountingRules, AccountingSettings, AccountingState,
-    account::{CountedModel, TakenTransactions, WorkerAccounts},
+    account::{CountedModel, TakenGroups, WorkerAccounts},
     groups::ClassGroup,
     recent::{RecentPart, RecentSnapshot, RecentTransactions},
     sampling::{Sampler, counted, observe},
@@ -38,11 +38,11 @@ pub(super) struct Counting {
     /// Whole seconds that are not written yet, oldest first.
     waiting: VecDeque<JournalRow>,
     /// What was taken from the workers.
-    taken: Vec<TakenTransactions>,
+    taken: Vec<TakenGroups>,
     /// Which groups of that are still to be counted, the first come at last.
     uncounted: Vec<TakenPlace>,
     /// What was taken before, empty again: it has room for what comes.
-    spare: Vec<TakenTransactions>,
+    spare: Vec<TakenGroups>,
     models: ModelNames,
     max_models: usize,
     retention: Retention,
@@ -202,9 +202,8 @@ impl Counting {
 
     /// Takes what the workers have left.
     fn take(&mut self, workers: &WorkerAccounts) {
-        let mut parts = Vec::new();
+        self.take_recent(workers);
         for mut taken in workers.take(&mut self.spare) {
-            parts.push(std::mem::take(&mut taken.recent));
             let groups = &taken.groups;
             let whenever = Reverse(DateTime::UNIX_EPOCH);
             let taken_at = self.taken.len();
@@ -219,9 +218,6 @@ impl Counting {
         }
         // Groups are large, and stay where they are.
         self.uncounted.sort_unstable();
-        for (taken, part) in self.taken.iter_mut().zip(self.recent.add(parts)) {
-            taken.recent = part;
-        }
     }
 
     /// Counts what was taken. What makes it panic is lost, not counted again and again.

@@ -27,8 +27,8 @@ pub trait Shared: Send {
     /// Leaves: the others do not see this node any more.
     fn leave(&mut self) -> Result<(), Away>;
 
-    /// Tells facts in their order; `seen` is the last fact this node had applied when it said so. What becomes of each is in the same order.
-    /// A call that failed may be repeated: what was written is written once more and says the same.
+    /// Tells facts in their order; `seen` is the last fact this node had applied when it said so. What becomes of each is in the
+    /// same order. A call that failed may be repeated: what was written is written once more and says the same.
     fn tell(&mut self, facts: &[Fact], seen: FactId) -> Result<Vec<TellReply>, Away>;
 
     /// Returns all that holds, as of one moment. It may take some seconds: for a start, and after [`Reading::Trimmed`].

@@ -18,8 +18,8 @@ fn up_since(gateway: &Gateway, restarts: usize) -> DateTime<Utc> {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Two hundred requests a second, beside which it panics three times. From the second time of half a minute on it is given a pause,
-/// which doubles.
+/// Two hundred requests a second, beside which it panics three times. From the second time on the supervisor pauses, twice as long
+/// each time.
 pub(super) async fn of_the_key_manager(size: Size) -> Row {
     let mut row = Row::new("Key manager panics, 200 requests a second");
     if !binary::doors() {
