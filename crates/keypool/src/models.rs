@@ -1,5 +1,6 @@
 //! The models that requests name, each with a number and what is known of it on each project. Names come from clients:
-//! those that Google has served are kept, of all others a bounded number, the oldest of which are forgotten first.
+//! those that Google has served are kept, of all others a bounded number, the oldest of which are forgotten first. Sums are
+//! written up from the time that Google has said more of a name than that the asker is wrong.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(crate) struct ModelState {
     sums: Vec<Sum>,
     /// Its place among the names that Google has not served.
     unserved: Option<u64>,
+    /// Whether its sums are written up.
+    written: bool,
     /// Where a limit is known.
     pub budgets: BTreeMap<ProjectIx, Budget>,
     /// How much it is asked for, where other nodes share its budgets.
@@ -47,7 +50,7 @@ pub(crate) struct ModelState {
 pub(crate) struct Sum {
     key: KeyIx,
     pub totals: Totals,
-    /// Whether it has changed since it was last kept.
+    /// Whether it is noted to be written up.
     unkept: bool,
 }
 
@@ -111,6 +114,7 @@ impl Models {
         let state = ModelState {
             sums: Vec::new(),
             unserved,
+            written: unserved.is_none(),
             name: name.clone(),
             in_flight: 0,
             breaker: Breaker::default(),
@@ -144,7 +148,7 @@ impl Models {
             let name = state.name.take();
             for sum in std::mem::take(&mut state.sums) {
                 self.unserved_sums -= 1;
-                if !sum.unkept {
+                if state.written && !sum.unkept {
                     journal.note(JournalPage::ModelUsage(sum.key, name.clone()), now);
                 }
             }
@@ -182,11 +186,14 @@ impl Models {
             self.unserved_sums += usize::from(state.unserved.is_some());
             at
         });
-        let sum = &mut state.sums[at];
-        change(&mut sum.totals);
-        let is_served = sum.totals.successes > 0;
-        if !std::mem::replace(&mut sum.unkept, true) {
-            journal.note(JournalPage::ModelUsage(key, state.name.clone()), now);
+        let totals = &mut state.sums[at].totals;
+        change(totals);
+        let is_served = totals.successes > 0;
+        if is_served || totals.faults > totals.faults_of.client {
+            state.write_all(now, journal);
+        }
+        if state.written {
+            state.note(at, now, journal);
         }
         if is_served && let Some(unserved) = state.unserved.take() {
             self.unserved.remove(&unserved);
@@ -199,11 +206,9 @@ impl Models {
 
     /// Notes the sums of a key to be written up, since it has another name.
     pub(crate) fn write_anew(&mut self, key: KeyIx, now: Duration, journal: &mut Journal) {
-        for state in &mut self.states {
-            if let Ok(at) = state.place(key)
-                && !std::mem::replace(&mut state.sums[at].unkept, true)
-            {
-                journal.note(JournalPage::ModelUsage(key, state.name.clone()), now);
+        for state in self.states.iter_mut().filter(|state| state.written) {
+            if let Ok(at) = state.place(key) {
+                state.note(at, now, journal);
             }
         }
     }
@@ -243,6 +248,26 @@ impl ModelState {
     /// Returns what became of this key's leases for the model.
     pub(crate) fn totals(&self, key: KeyIx) -> Option<&Totals> {
         self.place(key).ok().map(|at| &self.sums[at].totals)
+    }
+
+    /// Returns this key's sum as it is written up.
+    pub(crate) fn written(&self, key: KeyIx) -> Option<&Totals> {
+        self.totals(key).filter(|_| self.written)
+    }
+
+    /// Its sums are written up from now on, and what there is of them now.
+    pub(crate) fn write_all(&mut self, now: Duration, journal: &mut Journal) {
+        if !std::mem::replace(&mut self.written, true) {
+            (0..self.sums.len()).for_each(|at| self.note(at, now, journal));
+        }
+    }
+
+    /// Notes a sum to be written up, once.
+    fn note(&mut self, at: usize, now: Duration, journal: &mut Journal) {
+        let sum = &mut self.sums[at];
+        if !std::mem::replace(&mut sum.unkept, true) {
+            journal.note(JournalPage::ModelUsage(sum.key, self.name.clone()), now);
+        }
     }
 
     /// Returns the keys that it was used on.

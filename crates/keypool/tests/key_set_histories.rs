@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use gemini::fault::{Fault, Kind, Quota, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, Effect, Grant, KeyId, KeySet, KeySpec, KeyState, KeyView, LeaseRequest, Limit, Outcome, Owner,
-    Pool, Reach, Record, Settings, Settlement, Strategy as Selection, Subject, Ticket, Tool, Tools,
+    Answer, Effect, Grant, KeyId, KeySet, KeySpec, KeyState, KeyView, LeaseRequest, Limit, ModelUsage,
+    Outcome, Owner, Pool, Reach, Record, Settings, Settlement, Strategy as Selection, Subject, Ticket, Tool,
+    Tools,
 };
 use proptest::prelude::*;
 use stage::{Stage, secs};
@@ -368,6 +369,9 @@ fn lasting(view: KeyView) -> KeyView {
     view.since = view.since.filter(|_| view.state != KeyState::Available);
     view.models.retain(|model| model.state != KeyState::Probation);
     view.tools.retain(|tool| tool.state != KeyState::Probation);
+    // Of a name that nobody but the client has said anything of, nothing is written up.
+    view.usage
+        .retain(|ModelUsage { totals, .. }| totals.successes > 0 || totals.faults > totals.faults_of.client);
     view.usage.sort_by(|one, other| one.model.cmp(&other.model));
     // One of which nothing was used is made again when it is needed.
     view.limits.retain(|limit| limit.minute_requests > 0);

@@ -221,6 +221,37 @@ fn names_that_google_has_not_served_are_bounded_in_memory_and_in_the_store() {
 }
 
 #[test]
+fn a_name_that_google_has_said_nothing_of_is_not_written_up_apart() {
+    let tells =
+        [Outcome::Success, fault(Kind::QuotaBare, Wait::For(secs(2))), fault(Kind::Overloaded, Wait::None)];
+    for tells in tells {
+        let (mut stage, mut store) = (Stage::new(exact(), keys(2)), Store::default());
+        for at in 0..500 {
+            let outcome = if at % 2 == 0 { fault(Kind::Client, Wait::None) } else { Outcome::Abandoned };
+            stage.serve(&format!("made-up-{at}"), outcome);
+            stage.pass(Duration::from_millis(5));
+        }
+        for _ in 0..3 {
+            stage.serve(MODEL, fault(Kind::Client, Wait::None));
+        }
+        stage.pass(secs(2));
+        store.obey(&mut stage);
+        assert_eq!(store.models(), 0);
+        let totals = |stage: &Stage| stage.pool.snapshot(stage.now).keys[0].totals;
+        assert!(totals(&stage).leases > 200);
+        // With the first that it says, all that there is of the name on any key.
+        stage.serve(MODEL, tells.clone());
+        stage.pass(secs(2));
+        store.obey(&mut stage);
+        let of_model = |record: &&Record| matches!(record.subject, Subject::ModelUsage { .. });
+        let written = store.records.values().filter(of_model);
+        let leases = written.map(|record| record.usage.as_ref().unwrap().totals.leases);
+        assert_eq!(leases.sum::<u64>(), 4, "{tells:?}");
+        assert!(store.records.len() <= 2 * 2 + 2, "{:?}", store.records.keys());
+    }
+}
+
+#[test]
 fn a_name_that_google_serves_is_kept_from_then_on() {
     let mut stage = Stage::new(exact(), keys(1));
     stage.serve("late", fault(Kind::Client, Wait::None));

@@ -69,9 +69,9 @@ impl Counters {
         Record { usage, ..Record::clear(Subject::Usage { key: id.clone() }) }
     }
 
-    /// Returns the record of a model's sums on a key; it is clear when the model was forgotten.
+    /// Returns the record of a model's sums on a key; it is clear when the model was forgotten, or is not written up.
     pub(super) fn model_usage_record(&self, key: KeyIx, id: &KeyId, model: &Model) -> Record {
-        let totals = self.model(model).and_then(|model| self.models.get(model).totals(key));
+        let totals = self.model(model).and_then(|model| self.models.get(model).written(key));
         let usage = totals.map(|totals| Box::new(Usage::of(*totals)));
         Record { usage, ..Record::clear(Subject::ModelUsage { key: id.clone(), model: model.clone() }) }
     }
@@ -105,6 +105,8 @@ impl Counters {
 
     fn take_over(&mut self, key: KeyIx, model: &Model, kept: &Totals, now: Duration) -> ModelIx {
         let model = self.enter(model, now);
+        // What a store has of it is to be kept up, or cleared away.
+        self.models.get_mut(model).write_all(now, &mut self.journal);
         self.models.sum_up(model, key, now, &mut self.journal, |totals| {
             // Of a record of old and one of its own the newer.
             if kept.leases >= totals.leases {
