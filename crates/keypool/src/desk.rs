@@ -286,7 +286,7 @@ impl Desk {
     fn release(&mut self, report: Report<'_>) {
         let Report { key, model, tools, order } = report;
         let Roster { members, cooldowns, .. } = &mut self.roster;
-        cooldowns.change_all(key, model, tools, members, |cooldown| cooldown.release_probe(order));
+        cooldowns.release_probe(order, key, model, tools, members, &self.settings);
     }
 
     fn succeed(&mut self, report: Report<'_>, now: Now, effects: &mut Effects) {

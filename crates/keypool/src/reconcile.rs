@@ -49,8 +49,7 @@ impl Desk {
         for (order, out) in self.leases.out() {
             if let Some(key) = out.key.filter(|key| moves.of(*key).is_none()) {
                 let model = counters.name(out.model);
-                cooldowns
-                    .change_all(key, model, out.tools, members, |cooldown| cooldown.release_probe(order));
+                cooldowns.release_probe(order, key, model, out.tools, members, &self.settings);
             }
         }
     }
@@ -66,8 +65,7 @@ impl Desk {
         for (order, out) in self.leases.out() {
             if let Some(project) = out.key.and_then(|key| moved.strangers.get(&key)) {
                 let model = counters.name(out.model);
-                cooldowns
-                    .change_on(*project, model, out.tools, members, |cooldown| cooldown.release_probe(order));
+                cooldowns.release_probe_on(order, *project, model, out.tools, members, &self.settings);
             }
         }
     }

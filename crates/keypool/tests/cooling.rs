@@ -380,6 +380,21 @@ fn a_streak_that_nobody_continues_is_forgotten() {
 }
 
 #[test]
+fn a_streak_is_forgotten_in_its_time_though_a_probe_was_out_then_and_said_nothing() {
+    for (before, out) in [(3_599, 2), (0, 30)] {
+        let mut stage = just_back();
+        stage.pass(secs(before));
+        let probe = stage.lease(MODEL);
+        stage.pass(secs(out));
+        stage.settle(&probe, MODEL, Outcome::Abandoned);
+        stage.pass(secs(3_600 - (before + out).min(3_600)));
+        assert_eq!(stage.records(), [], "after {before} and {out} seconds");
+        stage.serve(MODEL, fault(Kind::QuotaBare, Wait::Backoff));
+        assert_eq!(stage.back_in(MODEL), secs(15));
+    }
+}
+
+#[test]
 fn a_daily_quota_is_back_at_midnight_in_california_on_every_kind_of_day() {
     for (met, back) in [
         ("2026-07-15T20:00:00Z", "2026-07-16T07:00:00Z"),

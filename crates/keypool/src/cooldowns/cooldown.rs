@@ -183,12 +183,11 @@ impl Cooldown {
         let is_local = self.is_local();
         match self {
             Self::Cooling { until, daily, streak } if *until <= now => {
-                let since = *until;
-                let reset = if *daily { Some(since) } else { streak.reset };
+                let reset = if *daily { Some(*until) } else { streak.reset };
                 let company = if is_local { Company::None } else { company };
                 let probe = ProbeTurn::first(company, now, pause);
-                *self = Self::Probation { since, probe, streak: Streak { reset, ..*streak } };
                 // From now, not from the end: a wake that comes late must not forget what it just learnt.
+                *self = Self::Probation { since: now, probe, streak: Streak { reset, ..*streak } };
                 Passed::Over { forget_at: now + settings.cooldown_max }
             }
             Self::Probation { probe, .. } if probe.ends_at().is_some_and(|ends| ends <= now) => {

@@ -30,9 +30,10 @@ use standing::Standing;
 use timers::Timer;
 use trouble::Trouble;
 
-use crate::ids::{KeyIx, Model, ProjectIx, Site};
+use crate::ids::{KeyIx, Model, Order, ProjectIx, Site};
 use crate::members::Members;
 use crate::quota::NamedQuota;
+use crate::settings::Settings;
 use crate::tool::{Tool, Tools};
 
 /// The cooldowns, and what may be leased because of them.
@@ -146,6 +147,34 @@ impl Cooldowns {
         let result = change(cooldown)?;
         self.refresh(site, members);
         Some(result)
+    }
+
+    /// Lets others go in place of a probe that has come back without saying anything, or never will.
+    pub(crate) fn release_probe(
+        &mut self,
+        lease: Order,
+        key: KeyIx,
+        model: &Model,
+        tools: Tools,
+        members: &Members,
+        settings: &Settings,
+    ) {
+        let sites = self.change_all(key, model, tools, members, |cooldown| cooldown.release_probe(lease));
+        self.await_end(&sites, settings);
+    }
+
+    /// The same on a project alone.
+    pub(crate) fn release_probe_on(
+        &mut self,
+        lease: Order,
+        project: ProjectIx,
+        model: &Model,
+        tools: Tools,
+        members: &Members,
+        settings: &Settings,
+    ) {
+        let sites = self.change_on(project, model, tools, members, |cooldown| cooldown.release_probe(lease));
+        self.await_end(&sites, settings);
     }
 
     pub(crate) fn set(&mut self, site: &Site, members: &Members, cooldown: Cooldown) {

@@ -48,11 +48,9 @@ impl Cooldowns {
                 *present = std::mem::take(present).or_longer(cooldown);
                 Some(())
             });
-            if let Some(at) = self.get(&site).and_then(|cooldown| cooldown.changes_at(settings)) {
-                self.set_timer(at, site.clone());
-            }
             sites.push(site);
         }
+        self.await_end(&sites, settings);
         let (heir, former) = standings;
         self.project_standings[to.position()].inherit(heir, former);
         self.project_standings[from.position()] = Standing::default();

@@ -96,9 +96,14 @@ impl Cooldowns {
     /// Sets a timer for each cooldown, since the settings by which they end have changed.
     pub(crate) fn set_timers(&mut self, members: &Members, settings: &Settings) {
         self.timers.clear();
-        for site in self.sites(members) {
-            if let Some(at) = self.get(&site).and_then(|cooldown| cooldown.changes_at(settings)) {
-                self.set_timer(at, site);
+        self.await_end(&self.sites(members), settings);
+    }
+
+    /// Sees to it that what stands here is looked at in its time: what was due while a probe was out is so anew.
+    pub(super) fn await_end(&mut self, sites: &[Site], settings: &Settings) {
+        for site in sites {
+            if let Some(at) = self.get(site).and_then(|cooldown| cooldown.changes_at(settings)) {
+                self.set_timer(at, site.clone());
             }
         }
     }
