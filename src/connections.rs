@@ -1,13 +1,16 @@
-//! The clients' connections of one worker: who holds how many, on which of them somebody was let in, and which are closed
+//! A listener's connections on one worker: who holds how many, on which of them somebody was let in, and which are closed
 //! first where there are too many. Strangers cannot keep others out: what they hold goes before what callers hold, and
-//! nothing that a caller's request is under way on is ever closed. `service` opens each, `http` says what comes on it.
+//! nothing that a caller's request is under way on is ever closed. `server` and `operator::serving` open each, what answers
+//! says what comes on it.
 
+mod exchange;
 mod newcomers;
 mod stream;
 mod trailers;
 mod turn;
 mod upgrade;
 
+pub(crate) use exchange::{CountedBody, Exchange};
 pub(crate) use newcomers::Newcomers;
 pub(crate) use stream::{ClientStream, SheddableStream};
 
@@ -102,7 +105,7 @@ pub(crate) struct Connection {
 
 /// A request that is under way on a connection, until its answer's body is dropped.
 #[derive(Debug)]
-pub(crate) struct UnderWay(Rc<Connection>);
+struct UnderWay(Rc<Connection>);
 
 impl Connections {
     pub(crate) fn new(bounds: ConnectionBounds, newcomers: Newcomers) -> Rc<Self> {
@@ -238,7 +241,7 @@ impl Connection {
     }
 
     /// A request has come on it.
-    pub(crate) fn begin(self: &Rc<Self>) -> UnderWay {
+    fn begin(self: &Rc<Self>) -> UnderWay {
         self.requests.set(self.requests.get() + 1);
         self.newcomer.take();
         UnderWay(Rc::clone(self))

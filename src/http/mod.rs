@@ -24,7 +24,7 @@ mod routes;
 mod translated;
 mod upload;
 
-pub use around::around;
+pub(crate) use around::around;
 pub use auth::Gate;
 pub(crate) use auth::OPERATOR;
 pub use bodies::BodyLog;
