@@ -44,6 +44,11 @@ impl SheddableStream {
     pub(crate) fn new(socket: TcpStream, connection: Rc<Connection>) -> Self {
         Self { socket, connection }
     }
+
+    /// Its entry among the worker's.
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
 }
 
 impl Drop for SheddableStream {

@@ -2,6 +2,7 @@
 //! page's browser shows the cookie of a session, which counts only in requests of the page itself.
 
 use super::{Desk, audit, host::OwnOrigin};
+use crate::connections::Connection;
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
     body::{EitherBody, MessageBody},
@@ -14,7 +15,7 @@ use actix_web::{
     web,
 };
 use serde_json::json;
-use std::time::Instant;
+use std::{rc::Rc, time::Instant};
 
 /// What pages of this listener may do: run its own scripts, and nothing of others'.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -36,7 +37,7 @@ pub(super) fn refusal(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse
         if caller.is_err() {
             return Some(unknown());
         }
-        audit::admit(request, "token");
+        admit(request, "token");
         return None;
     }
     if let Some(id) = session_id(request, desk) {
@@ -46,13 +47,26 @@ pub(super) fn refusal(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse
         if !desk.sessions.is_open(&id, Instant::now()) {
             return Some(answer(403, "the session has ended; log in again"));
         }
-        audit::admit(request, "session");
+        admit(request, "session");
         return None;
     }
     if request.headers().contains_key(header::ORIGIN) {
         return Some(not_for_browsers());
     }
     Some(unknown())
+}
+
+/// Somebody is let in, by what they have shown.
+pub(super) fn admit(request: &HttpRequest, by: &'static str) {
+    audit::admit(request, by);
+    knows(request);
+}
+
+/// The connection is one of somebody who was let in, and none of those that are closed first.
+pub(super) fn knows(request: &HttpRequest) {
+    if let Some(connection) = request.conn_data::<Rc<Connection>>() {
+        connection.let_in();
+    }
 }
 
 /// Wraps every request: nobody goes on but the operator, and nothing of a body is read before. The paths that are open to

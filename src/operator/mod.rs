@@ -108,7 +108,8 @@ pub(crate) fn start(
     let server = serving::serve(socket, tls, move || {
         let app = App::new().app_data(web::Data::new(desk.clone()));
         let app = app.configure(|config| routes().install(config));
-        app.wrap(from_fn(gate::let_in)).wrap(from_fn(audit::write)).wrap(from_fn(gate::guard))
+        let app = app.wrap(from_fn(gate::let_in)).wrap(from_fn(audit::write)).wrap(from_fn(gate::guard));
+        app.wrap(from_fn(serving::exchange))
     })
     .map_err(refused)?;
     log::info!(target: "service", "the operator's listener is at {scheme}://{bound} with its page");

@@ -1,28 +1,46 @@
-//! The connections of the operator's listener: its socket, TLS where it has some, and HTTP/1.1 over both. What is answered is in
-//! `api`, `events` and `assets`; `mod.rs` starts it.
+//! The connections of the operator's listener: its socket, TLS where it has some, and HTTP/1.1 over both, framed and bounded as
+//! the clients' are. What is answered is in `api`, `events` and `assets`; `mod.rs` starts it.
 
-use actix_http::{HttpService, Request, error::DispatchError};
+use crate::{
+    connections::{
+        ClientStream, ConnectionBounds, Connections, CountedBody, Exchange, Newcomers, SheddableStream,
+    },
+    socket,
+};
+use actix_http::{Extensions, HttpService, Request, error::DispatchError};
 use actix_server::Server;
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{
     Error,
     body::MessageBody,
-    dev::{AppConfig, ServiceResponse},
+    dev::{AppConfig, ServiceRequest, ServiceResponse},
+    middleware::Next,
     rt::net::TcpStream,
 };
 use std::{
+    future::ready,
     io,
     net::{SocketAddr, TcpListener},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
-/// How many connections there may be at once. Programs and pages of one operator need few.
-const MOST_CONNECTIONS: usize = 1024;
 /// How long a client may take for its handshake, and as long again for a request's head.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
+/// How long a connection may lie idle.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How many connections there may be. Programs and pages of one operator need few.
+const BOUNDS: ConnectionBounds = ConnectionBounds {
+    most: 1024,
+    most_unknown: 256,
+    unknown_idle: HEAD_WITHIN,
+    known_idle: Duration::from_secs(KEEP_ALIVE.as_secs() + HEAD_WITHIN.as_secs()),
+};
+/// How long a client may take nothing of an answer.
+const WRITE_WITHIN: Duration = Duration::from_secs(30);
 /// How long an answer's last bytes may take where its connection ends with it.
 const DISCONNECT_WITHIN: Duration = Duration::from_secs(1);
 
@@ -41,23 +59,33 @@ where
     B: MessageBody + 'static,
 {
     socket.set_nonblocking(true)?;
-    let server = Server::build().workers(1).max_concurrent_connections(MOST_CONNECTIONS).disable_signals();
+    let most = BOUNDS.most_accepted();
+    let server = Server::build().workers(1).max_concurrent_connections(most).disable_signals();
     let Some(mut tls) = tls else {
-        let plain = move || fn_service(async |socket| Ok(accepted(socket))).and_then(http(app()));
+        let plain = move || {
+            let connections = connections();
+            fn_service(move |socket| {
+                let (stream, peer) = accepted(socket, &connections, false);
+                let connection = Rc::clone(stream.connection());
+                ready(Ok((ClientStream::new(stream, connection), peer)))
+            })
+            .and_then(http(app()))
+        };
         return Ok(server.listen("operator", socket, plain)?.run());
     };
     tls.alpn_protocols.push(b"http/1.1".to_vec());
     let tls = Arc::new(tls);
     let sealed = move || {
-        let acceptor = TlsAcceptor::from(Arc::clone(&tls));
+        let (connections, acceptor) = (connections(), TlsAcceptor::from(Arc::clone(&tls)));
         let shake_hands = move |socket| {
-            let acceptor = acceptor.clone();
+            let (connections, acceptor) = (Rc::clone(&connections), acceptor.clone());
             async move {
-                let (socket, peer) = accepted(socket);
-                let stream = tokio::time::timeout(HEAD_WITHIN, acceptor.accept(socket)).await;
+                let (stream, peer) = accepted(socket, &connections, true);
+                let connection = Rc::clone(stream.connection());
+                let stream = tokio::time::timeout(HEAD_WITHIN, acceptor.accept(stream)).await;
                 let stream =
                     stream.map_err(|_| DispatchError::SlowRequestTimeout)?.map_err(DispatchError::Io)?;
-                Ok((stream, peer))
+                Ok((ClientStream::new(stream, connection), peer))
             }
         };
         fn_service(shake_hands).and_then(http(app()))
@@ -65,16 +93,44 @@ where
     Ok(server.listen("operator", socket, sealed)?.run())
 }
 
-fn accepted(socket: TcpStream) -> (TcpStream, Option<SocketAddr>) {
+/// Wraps every request: says how its connection goes on, and counts it there.
+pub(super) async fn exchange<B: MessageBody + Unpin>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<CountedBody<B>>, Error> {
+    let exchange = Exchange::begin(&request);
+    Ok(exchange.answer(next.call(request).await?))
+}
+
+/// The connections of a worker.
+fn connections() -> Rc<Connections> {
+    let connections = Connections::new(BOUNDS, Newcomers::default());
+    actix_web::rt::spawn(Rc::clone(&connections).sweep());
+    connections
+}
+
+fn accepted(
+    socket: TcpStream,
+    connections: &Rc<Connections>,
+    is_secure: bool,
+) -> (SheddableStream, Option<SocketAddr>) {
     let _ = socket.set_nodelay(true); // or Nagle's algorithm holds back the small events of the page
+    socket::bound(&socket, WRITE_WITHIN);
     let peer = socket.peer_addr().ok();
-    (socket, peer)
+    let connection = connections.open(peer.map(|peer| peer.ip()), false, is_secure);
+    (SheddableStream::new(socket, connection), peer)
 }
 
 /// HTTP/1.1 over streams of either kind.
 fn http<T, F, S, B>(
     app: F,
-) -> impl ServiceFactory<(T, Option<SocketAddr>), Config = (), Response = (), Error = DispatchError, InitError = ()>
+) -> impl ServiceFactory<
+    (ClientStream<T>, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
     F: IntoServiceFactory<S, Request>,
@@ -89,7 +145,11 @@ where
 {
     let app = app.into_factory().map_err(|error: Error| error.error_response());
     HttpService::build()
+        .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_WITHIN)
         .client_disconnect_timeout(DISCONNECT_WITHIN)
+        .on_connect_ext(|stream: &ClientStream<T>, data: &mut Extensions| {
+            data.insert(Rc::clone(stream.connection()));
+        })
         .h1(map_config(app, |()| AppConfig::default()))
 }

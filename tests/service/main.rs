@@ -23,6 +23,7 @@ mod forwarding;
 mod headers;
 mod operator_api;
 mod operator_auth;
+mod operator_connections;
 mod operator_page;
 mod operator_tls;
 mod paths;

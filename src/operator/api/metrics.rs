@@ -15,5 +15,6 @@ async fn scrape(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
     if !is_for_metrics && let Some(refusal) = gate::refusal(&request, &desk) {
         return refusal;
     }
+    gate::knows(&request);
     metrics.answer(request.headers()).await
 }

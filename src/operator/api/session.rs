@@ -2,7 +2,7 @@
 
 use super::{
     Desk, RouteTable, audit,
-    gate::{answer, cookie_name, is_secure, refusal, refuse_foreign, session_id},
+    gate::{admit, answer, cookie_name, is_secure, refusal, refuse_foreign, session_id},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -84,7 +84,7 @@ async fn log_in(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -
     if let Some(old) = session_id(&request, &desk) {
         desk.sessions.end(&old);
     }
-    audit::admit(&request, "session");
+    admit(&request, "session");
     HttpResponse::Ok()
         .cookie(cookie(&request, &desk, &id, time::Duration::days(COOKIE_DAYS)))
         .json(json!({ "open": true }))
