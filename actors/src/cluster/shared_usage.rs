@@ -340,10 +340,10 @@ impl Handler<Flush> for SharedUsageActor {
     type Result = ();
 
     fn handle(&mut self, Flush: Flush, _: &mut Self::Context) {
-        let (Some(book), true) = (self.book.clone(), self.is_together) else { return };
-        // There is no later turn: what a slow Redis has not taken at once is offered again.
+        let Some(book) = self.book.clone() else { return };
+        // There is no later turn: what a slow Redis has not taken at once, or a moment ago, is offered again.
         for _ in 0..TRIES {
-            match self.tell(&book) {
+            match self.begin_if_new().and_then(|_| self.tell(&book)) {
                 Ok(()) => return,
                 Err(away) => self.note(&away),
             }
