@@ -13,6 +13,7 @@ mod upgrade;
 pub(crate) use exchange::{CountedBody, Exchange};
 pub(crate) use newcomers::Newcomers;
 pub(crate) use stream::{ClientStream, SheddableStream};
+pub use turn::{Passed, Turn};
 
 use self::newcomers::Newcomer;
 use crate::settings;

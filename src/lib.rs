@@ -6,7 +6,7 @@ mod caller_view;
 mod closing;
 pub mod command;
 mod configuration;
-mod connections;
+pub mod connections;
 pub mod http;
 pub mod import;
 pub mod inflight;

@@ -6,8 +6,11 @@
 use super::trailers::{Trailers, Trailing};
 
 /// How far the request is read whose turn it is.
+#[derive(Debug, Default)]
+pub struct Turn(State);
+
 #[derive(Debug)]
-pub(super) enum Turn {
+enum State {
     Head(Head),
     /// So many bytes of its body are still to come.
     Body(u64),
@@ -30,7 +33,7 @@ pub(super) enum Turn {
 
 /// A head that has not come to its end.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+struct Head {
     bytes: Vec<u8>,
     /// Where its last line begins.
     line: usize,
@@ -38,7 +41,7 @@ pub(super) struct Head {
     has_begun: bool,
 }
 
-impl Default for Turn {
+impl Default for State {
     fn default() -> Self {
         Self::Head(Head::default())
     }
@@ -46,7 +49,7 @@ impl Default for Turn {
 
 /// How many of some bytes are to be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passed {
+pub enum Passed {
     /// So many: all of them, or those up to the request's end.
     Up(usize),
     /// So many, and no other, as what follows is no trailer.
@@ -56,16 +59,22 @@ pub(super) enum Passed {
 impl Turn {
     /// Whether the next bytes are the first ones of a request.
     pub(super) fn begins(&self) -> bool {
-        matches!(self, Self::Head(head) if head.bytes.is_empty())
+        matches!(&self.0, State::Head(head) if head.bytes.is_empty())
     }
 
     /// Whether all of the request has passed.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self, Self::Over)
+    pub fn is_over(&self) -> bool {
+        matches!(self.0, State::Over)
     }
 
     /// Reads on in what has come.
-    pub(super) fn pass(&mut self, bytes: &[u8]) -> Passed {
+    pub fn pass(&mut self, bytes: &[u8]) -> Passed {
+        self.0.pass(bytes)
+    }
+}
+
+impl State {
+    fn pass(&mut self, bytes: &[u8]) -> Passed {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
@@ -156,7 +165,7 @@ impl Head {
 }
 
 /// What comes behind a head, as actix-http reads it.
-fn body_of(head: &[u8]) -> Turn {
+fn body_of(head: &[u8]) -> State {
     let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| line.trim_ascii().is_empty());
     let method = lines.next().and_then(|line| line.split(|byte| *byte == b' ').next());
     let (mut length, mut coding, mut is_websocket) = (None, None, false);
@@ -176,21 +185,24 @@ fn body_of(head: &[u8]) -> Turn {
             false
         };
         if is_second {
-            return Turn::Endless;
+            return State::Endless;
         }
     }
     match (length, coding) {
-        _ if method == Some(b"CONNECT") => Turn::Endless,
-        (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => Turn::Size(0, false),
-        (_, Some(_)) => Turn::Endless,
-        _ if is_websocket => Turn::Endless,
-        (None, None) => Turn::Over,
-        (Some(length), None) => match std::str::from_utf8(length).ok().and_then(|text| text.parse().ok()) {
-            Some(0) => Turn::Over,
-            Some(length) => Turn::Body(length),
-            None => Turn::Endless,
+        (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => State::Size(0, false),
+        (_, Some(_)) => State::Endless,
+        _ if is_websocket => State::Endless,
+        (length, None) => match length.map_or(Some(0), read_length) {
+            Some(0) if method == Some(b"CONNECT") => State::Endless,
+            Some(0) => State::Over,
+            Some(length) => State::Body(length),
+            None => State::Endless,
         },
     }
+}
+
+fn read_length(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -238,6 +250,8 @@ mod tests {
             "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n0\r\r\n00A \t;x=\"y\"\r\n0123456789\r\n0;x\r\n\r\n",
             "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n0\r\n0\r\nx: y\r\na_b:\r\n\r\n",
             "POST / HTTP/1.1\r\nupgrade: h2c\r\ncontent-length: 1\r\n\r\n0",
+            "CONNECT x:1 HTTP/1.1\r\ncontent-length: 1\r\n\r\n0",
+            "CONNECT x:1 HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         ] {
             check(request, |_| (request.len(), true, false));
         }
@@ -247,6 +261,7 @@ mod tests {
     fn what_is_refused_or_has_no_end_passes_whole() {
         for request in [
             "CONNECT x:1 HTTP/1.1\r\n\r\n",
+            "CONNECT x:1 HTTP/1.1\r\ncontent-length: 0\r\n\r\n",
             "GET /ws/ HTTP/1.1\r\nUpgrade: WebSocket\r\n\r\n",
             "POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\n",
             "POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",

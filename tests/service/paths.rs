@@ -220,6 +220,12 @@ async fn each_of_two_requests_at_once_is_answered_on_its_own_terms() {
         assert!(begun.elapsed() < SILENCE, "it stayed open");
         assert_eq!(seen(&simulator), [models]);
     }
+    let connect = format!("CONNECT {models} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n");
+    for body in ["content-length: 3\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"] {
+        let answers = converse([format!("{connect}{body}"), request("GET", "")]);
+        assert_eq!((answers.len(), answers[0].status), (1, 405), "{body:?}: {answers:?}");
+        assert_eq!(seen(&simulator), [""; 0], "{body:?}");
+    }
     // The version.
     let answers = converse([request("GET", ""), before_1_1]);
     assert!(answers[0].head.starts_with("HTTP/1.1 "), "{answers:?}");

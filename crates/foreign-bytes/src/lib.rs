@@ -16,6 +16,7 @@ pub mod dotenv;
 pub mod errors;
 pub mod events;
 pub mod facts;
+pub mod framing;
 pub mod headers;
 pub mod imports;
 pub mod listings;
@@ -51,6 +52,7 @@ pub const READERS: &[Reader] = &[
     Reader { name: "errors", run: errors::run },
     Reader { name: "events", run: events::run },
     Reader { name: "facts", run: facts::run },
+    Reader { name: "framing", run: framing::run },
     Reader { name: "headers", run: headers::run },
     Reader { name: "imports", run: imports::run },
     Reader { name: "listings", run: listings::run },

@@ -125,4 +125,4 @@ macro_rules! readers {
     };
 }
 
-readers! { chunks dotenv errors events facts headers imports listings live messages names pastes paths queries responses settings usages }
+readers! { chunks dotenv errors events facts framing headers imports listings live messages names pastes paths queries responses settings usages }
