@@ -36,7 +36,7 @@ use tower_service::Service;
 
 /// What one stream's connection may hold in the kernel before it is read, in bytes; the kernel counts twice as much. Of
 /// a connection that carries many streams HTTP/2's own windows bound each stream's share.
-const RECEIVE_BUFFER: usize = 256 * 1024;
+const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// At which step no connection came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
