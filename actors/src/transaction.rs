@@ -150,6 +150,17 @@ impl Transaction {
         }
     }
 
+    /// Returns whether it was cut off in the middle of its answer, with its caller's token.
+    pub fn was_cut_off(&self) -> bool {
+        self.status != 0 && matches!(self.failure, Some(Failure::Denied(Denial::Cut)))
+    }
+
+    /// Returns the fault that Google told of in the middle of an answer that had begun as a success.
+    pub fn fault_in_answer(&self) -> Option<Kind> {
+        let last = self.attempts.last().filter(|_| (200..300).contains(&self.status))?;
+        last.fault
+    }
+
     /// Returns the detail, which comes into being if need be.
     pub fn detail_mut(&mut self) -> &mut Detail {
         self.detail.get_or_insert_default()

@@ -63,7 +63,8 @@ impl Line<'_> {
             }
             write_attempt(line, attempt)?;
         }
-        number(line, r#"],"status":"#, told.as_ref().map_or(t.status, |(status, _)| *status));
+        let status = told.as_ref().filter(|_| !t.was_cut_off()).map_or(t.status, |(status, _)| *status);
+        number(line, r#"],"status":"#, status);
         word(line, r#","end":"#, t.end.as_str());
         if let Some(refuser) = t.refuser() {
             word(line, r#","refused_by":"#, refuser.as_str());

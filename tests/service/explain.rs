@@ -281,6 +281,36 @@ async fn a_client_that_left_is_told_with_how_far_it_came() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_in_the_middle_of_an_answer_is_no_success() {
+    let simulator = simulator(2).await;
+    let fault = Fault::ErrorEvent { after_events: 1, body: None, framed: true };
+    simulator.set_faults([Rule::new(fault)]);
+    let explained = Explained::of(&simulator, 2);
+    let asked = json!({"model": "gemini-2.5-flash", "max_tokens": 9, "stream": true,
+        "messages": [{"role": "user", "content": "x"}]});
+    let native: Value = serde_json::from_str(&prompt("x")).unwrap();
+    let formats = [(STREAM, &native, "Gemini's"), ("/v1/messages", &asked, "Anthropic's Messages")];
+    for (path, body, format) in formats {
+        let (id, status) = explained.send(path, body).await;
+        assert_eq!(status, 200, "{path}");
+        let request = explained.request(&id).await;
+        assert_eq!(request["attempts"].as_array().unwrap().len(), 1, "{request}");
+        explained.story(
+            &id,
+            &[
+                &format!("in {format} format"),
+                "Google answered 200, and an error in the middle of the answer: \"",
+                "The rule for the request: not repeated, as the client had the start of it.",
+                "The client got 200, the start of the answer, and Google's error in its middle.",
+            ],
+        );
+    }
+    let (_, usage) = explained.ask("/api/usage?by=model&step=all&from=-1d").await;
+    let row = &usage["rows"][0];
+    assert_eq!((&row["answered"], &row["broken"]), (&0.into(), &2.into()), "{usage}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bound_request_names_what_binds_it() {
     let simulator = simulator(3).await;
     let explained = Explained::of(&simulator, 3);

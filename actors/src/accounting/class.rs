@@ -80,7 +80,10 @@ impl ClassTraits {
             proven: was_answered(transaction),
             streamed: transaction.streamed,
             outcome: outcome(transaction),
-            code: transaction.failure.as_ref().map_or(transaction.status, status_of),
+            code: match &transaction.failure {
+                Some(failure) if !transaction.was_cut_off() => status_of(failure),
+                _ => transaction.status,
+            },
             operation: operation(transaction),
             limit: transaction.refuser().and_then(Refuser::limit),
             charge: charge(transaction),
@@ -133,6 +136,8 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
     match transaction.end {
         End::ClientLeft | End::ClientStalled => return RequestOutcome::Left,
         End::UpstreamBroke => return RequestOutcome::Broken,
+        End::Refused if transaction.was_cut_off() => return RequestOutcome::Broken,
+        End::Complete if transaction.fault_in_answer().is_some() => return RequestOutcome::Broken,
         End::Complete | End::Refused => {}
     }
     match transaction.refuser() {

@@ -50,10 +50,16 @@ fn head(request: &Value) -> String {
     if request["streamed"] == true {
         text.push_str(", streamed");
     }
-    let dialect = if request["dialect"] == "openai" { "OpenAI" } else { "Gemini" };
+    let dialect = match request["dialect"].as_str() {
+        Some("openai") => "OpenAI's",
+        Some("anthropic") => "Anthropic's Messages",
+        Some("responses") => "OpenAI's Responses",
+        _ => "Gemini's",
+    };
+    let asked = if is_translated(request) { "Asked of Google: " } else { "" };
     let _ = write!(
         text,
-        ", in {dialect}'s format, ended {}\n{}\n",
+        ", in {dialect} format, ended {}\n{asked}{}\n",
         word(&request["time"]),
         word(&request["path"])
     );
@@ -61,6 +67,16 @@ fn head(request: &Value) -> String {
         let _ = writeln!(text, "Bound to one project, which has {}.", shown(name));
     }
     text
+}
+
+/// Whether it came in a format that is none of Google's.
+fn is_translated(request: &Value) -> bool {
+    matches!(request["dialect"].as_str(), Some("anthropic" | "responses"))
+}
+
+/// Whether the client was given the start of an answer, which had begun as a success.
+fn has_begun(request: &Value) -> bool {
+    request["status"].as_u64().is_some_and(|status| (200..300).contains(&status))
 }
 
 fn told_of_choice(attempt: &Value, request: &Value) -> String {
@@ -104,11 +120,15 @@ fn told_of_end(attempt: &Value, is_last: bool, request: &Value) -> String {
     let known = blame_words::kind_of(name);
     let what = known.filter(|_| words.is_empty()).map(|kind| format!(": {}", blame_words::what(kind)));
     let what = what.unwrap_or_default();
+    let is_amid = is_last && has_begun(request) && status < 400;
     let rule = known.map_or_else(String::new, |kind| {
         let left_alone = blame_words::left_alone(kind);
-        format!(" Left alone: {left_alone}. The rule for the request: {}.", blame_words::next(kind))
+        let next =
+            if is_amid { "not repeated, as the client had the start of it" } else { blame_words::next(kind) };
+        format!(" Left alone: {left_alone}. The rule for the request: {next}.")
     });
-    format!("{said}{words}{what} ({}).{rule}", shown(name))
+    let amid = if is_amid { ", and an error in the middle of the answer" } else { "" };
+    format!("{said}{amid}{words}{what} ({}).{rule}", shown(name))
 }
 
 fn told_of_delay(delay: &Value) -> String {
@@ -127,6 +147,11 @@ fn told_of_delay(delay: &Value) -> String {
     }
 }
 
+/// Whether the last attempt has a fault.
+fn has_failed_last(request: &Value) -> bool {
+    list(&request["attempts"]).last().is_some_and(|last| last["fault"].is_string())
+}
+
 /// How it ended for the client.
 fn told_of_request(request: &Value) -> String {
     let status = request["status"].as_u64().unwrap_or(0);
@@ -135,8 +160,17 @@ fn told_of_request(request: &Value) -> String {
     let mut text = match request["end"].as_str().unwrap_or_default() {
         "complete" if status == 101 => "The session ended.".to_owned(),
         "complete" if attempts == 0 => format!("The client got {status}, in Google's words."),
+        "complete" if status >= 400 && is_translated(request) => {
+            format!("The client got Google's last answer in its own format: {status}.")
+        }
         "complete" if status >= 400 => format!("The client got Google's last answer unchanged: {status}."),
+        "complete" if has_begun(request) && has_failed_last(request) => {
+            format!("The client got {status}, the start of the answer, and Google's error in its middle.")
+        }
         "complete" => format!("The client got the whole answer: {status}."),
+        "refused" if has_begun(request) => {
+            format!("The client got {status} and the start of the answer, which was then cut off:{told}")
+        }
         "refused" => format!("The gateway told the client {status}:{told}"),
         "client_left" if status == 0 => "The client left before there was an answer.".to_owned(),
         "client_left" => "The client left in the middle of the answer.".to_owned(),

@@ -122,6 +122,10 @@ async fn a_cut_ends_a_callers_streams_and_sessions_visibly_and_nobody_elses() {
     let of_alice: Vec<&Value> =
         lines.iter().filter(|line| line["caller"] == "alice" && line["attempts"][0].is_object()).collect();
     assert_eq!(of_alice.len(), 5, "{lines:#?}");
+    // The status is that which the client has read; of the one that had none yet, what it was told.
+    let mut statuses: Vec<_> = of_alice.iter().map(|line| line["status"].as_u64().unwrap()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [101, 200, 200, 200, 401], "{of_alice:#?}");
     for line in of_alice {
         assert_eq!(
             (&line["end"], &line["attempts"][0]["fault"]),
