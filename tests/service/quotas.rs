@@ -101,6 +101,33 @@ async fn los_angeles_date(simulator: &Simulator, in_ms: i64) -> String {
 }
 
 #[tokio::test]
+async fn what_has_a_quota_of_its_own_is_not_closed_with_the_models() {
+    let of_model = |verb: &str| format!("/v1beta/models/{FLASH}:{verb}");
+    let (count, batch) = (of_model("countTokens"), of_model("batchGenerateContent"));
+    let caches = "/v1beta/cachedContents";
+    for (closed, open) in [
+        (GENERATE, [("POST", &*count), ("POST", OTHER_MODEL), ("GET", "/v1beta/files")]),
+        (&count, [("POST", GENERATE), ("POST", OTHER_MODEL), ("GET", "/v1beta/models")]),
+        (&batch, [("POST", GENERATE), ("POST", &count), ("GET", "/v1beta/models")]),
+        (caches, [("POST", GENERATE), ("GET", caches), ("GET", "/v1beta/models")]),
+    ] {
+        let simulator = simulator(2).await;
+        let gateway = Options::new(&simulator.url(), 2).start();
+        let fault = Fault::google(GoogleError::QuotaDay);
+        simulator.set_faults([Rule::new(fault).on_path(closed).on_method("POST")]);
+        assert_eq!(ask(&gateway, closed, "x").await.0, 429, "{closed}");
+        let before = simulator.stats().requests;
+        assert_eq!(ask(&gateway, closed, "x").await.0, 429, "{closed}");
+        assert_eq!(simulator.stats().requests, before, "{closed} is asked again");
+        for (method, path) in open {
+            let request = client().request(method.parse().unwrap(), gateway.url(path));
+            let request = if method == "POST" { request.body(prompt("x")) } else { request };
+            assert_eq!(request.send().await.unwrap().status(), 200, "{method} {path} after {closed}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_project_whose_day_is_spent_rests_until_midnight_in_los_angeles_for_that_model_only() {
     let labels = [Some("a"), Some("a"), Some("b"), Some("c")];
     let (simulator, gateway) = projects(&["a", "a", "b", "c"], &labels).await;

@@ -259,7 +259,8 @@ impl Progress {
         let keep_together = job.conversation.is_some();
         let reach = self.binding.reach.clone();
         let among = job.caller.served_by();
-        let any = LeaseRequest::any(self.model.clone());
+        let apart = job.target.operation.quota_name(job.method.as_str(), self.model.as_deref());
+        let any = LeaseRequest::any(apart.map(Arc::from).or_else(|| self.model.clone()));
         LeaseRequest { prefix, keep_together, tools, input_tokens, reach, among, ..any }
     }
 

@@ -158,6 +158,24 @@ impl Verb {
     }
 }
 
+impl Operation {
+    /// Returns the name under which Google counts what a request uses: the model's, whatever generates or embeds with it. Counting
+    /// tokens and jobs of a batch have quotas of their own; what changes something and names no model has its collection's.
+    /// `None` where it is the model's name, or there is none.
+    pub fn quota_name(&self, method: &str, model: Option<&str>) -> Option<String> {
+        let Some(model) = model else {
+            let collection = self.resource.as_ref()?.collection();
+            return (!reads(method)).then(|| format!("/{collection}"));
+        };
+        let apart = match self.verb {
+            Some(Verb::CountTokens | Verb::CountTextTokens | Verb::CountMessageTokens) => "countTokens",
+            Some(Verb::BatchGenerateContent | Verb::AsyncBatchEmbedContent) => "batch",
+            _ => return None,
+        };
+        Some(format!("{model}:{apart}"))
+    }
+}
+
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
