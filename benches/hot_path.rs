@@ -13,7 +13,7 @@ use formats::{
 use gemini::{
     names::in_request,
     path::{CredentialForm, parse},
-    usage::UsageScanner,
+    usage::{UsageKey, UsageScanner},
 };
 use keypool::{Effects, KeyId, KeySpec, LeaseRequest, Now, Outcome, Pool, Settings, Settlement};
 use std::{hint::black_box, time::Duration};
@@ -72,7 +72,7 @@ fn usage(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let mut scanner = UsageScanner::new();
+                let mut scanner = UsageScanner::new(UsageKey::Metadata);
                 scanner.push(black_box(body.as_bytes()));
                 scanner.finish()
             });

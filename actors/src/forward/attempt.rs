@@ -71,7 +71,8 @@ pub(super) async fn open(
         false if is_download(&job.target) => BodyContent::File,
         false => BodyContent::Document,
     };
-    let mut observer = Box::new(Observer::new(coding, content, names, Arc::clone(key)));
+    let mut observer =
+        Box::new(Observer::new(coding, content, names, job.target.usage_key(), Arc::clone(key)));
     let mut begun = Joined::default();
     let mut rest = Some(&mut body);
     if streamed {

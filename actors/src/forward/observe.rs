@@ -12,7 +12,7 @@ use gemini::{
     },
     events::{FirstEvent, Progress},
     names::{AnswerNames, Learnt},
-    usage::{Usage, UsageScanner},
+    usage::{Usage, UsageKey, UsageScanner},
 };
 use std::{
     io::{self, Write},
@@ -131,16 +131,17 @@ enum Decoding {
 }
 
 impl Observer {
-    /// `names` says which names to look for.
+    /// `names` says which names to look for, `usage_key` under which what was used is said.
     pub(super) fn new(
         coding: Coding,
         content: BodyContent,
         names: Option<AnswerNames>,
+        usage_key: UsageKey,
         key: Arc<Key>,
     ) -> Self {
         let watch = Watch {
             names: names.map(Box::new),
-            usage: UsageScanner::new(),
+            usage: UsageScanner::new(usage_key),
             start: (content == BodyContent::Document).then(ErrorStart::default),
             first: (content == BodyContent::Events).then(First::default),
             late: None,

@@ -5,7 +5,7 @@ use crate::key_ring::Key;
 use gemini::{
     classify::redact,
     live::new_handle,
-    usage::{Usage, UsageForm, UsageScanner},
+    usage::{Usage, UsageForm, UsageKey, UsageScanner},
 };
 use memchr::memmem::Finder;
 use tokio_tungstenite::tungstenite::Message;
@@ -29,7 +29,7 @@ impl<'k> MessageScanner<'k> {
     /// The handle that a message gives out.
     pub fn handle(&mut self, message: &Message) -> Option<String> {
         let bytes = content(message);
-        let mut scanner = UsageScanner::new();
+        let mut scanner = UsageScanner::new(UsageKey::Metadata);
         scanner.push(bytes);
         if let Some(turn) = scanner.finish() {
             self.usage = Some(sum(self.usage.unwrap_or_default(), turn));

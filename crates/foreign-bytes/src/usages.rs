@@ -2,7 +2,7 @@
 //! thought of speed.
 
 use crate::pieces;
-use gemini::usage::{Usage, UsageForm, UsageScanner};
+use gemini::usage::{Usage, UsageForm, UsageKey, UsageScanner};
 
 /// A reading of valid JSON, token by token.
 struct Walk<'a> {
@@ -134,7 +134,7 @@ fn slot<'u>(usage: &'u mut Usage, name: &[u8], depth: u32) -> Option<&'u mut Opt
 }
 
 fn scanned(body: &[u8], size: u8) -> Option<Usage> {
-    let mut scanner = UsageScanner::new();
+    let mut scanner = UsageScanner::new(UsageKey::Any);
     for piece in pieces(body, size) {
         scanner.push(piece);
     }

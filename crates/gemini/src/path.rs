@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 pub use crate::dialect::{Dialect, ErrorForm};
 use crate::operation::{self, Operation, Verb, Version};
 pub use crate::query::query_credentials;
+use crate::usage::UsageKey;
 
 /// The most bytes a target may have, path and query together.
 pub const MAX_TARGET_BYTES: usize = 8 * 1024;
@@ -57,6 +58,14 @@ pub struct Target {
     pub query: Option<String>,
     /// What is asked for.
     pub operation: Operation,
+}
+
+impl Target {
+    /// Returns under which name an answer says what it used.
+    pub fn usage_key(&self) -> UsageKey {
+        let speaks_otherwise = self.surface == Surface::OpenAi || self.operation.speaks_in_words();
+        if speaks_otherwise { UsageKey::Usage } else { UsageKey::Metadata }
+    }
 }
 
 /// Why a target is refused.

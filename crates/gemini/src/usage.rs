@@ -53,9 +53,22 @@ impl UsageForm {
     }
 }
 
+/// Under which name an answer says what it used. What a model has written, such as the arguments of a call, may have an object of
+/// the other name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageKey {
+    /// `usageMetadata`: natively, and in Live sessions.
+    Metadata,
+    /// `usage`: in the OpenAI layer and the Interactions API.
+    Usage,
+    /// Either.
+    Any,
+}
+
 /// Finds the last usage object of a body that comes in chunks. It must be decoded (no content coding).
 #[derive(Clone, Debug)]
 pub struct UsageScanner {
+    key: UsageKey,
     state: ScanState,
     /// The last byte of the chunk before: whether it is a backslash decides about a quote at a chunk's start.
     previous: u8,
@@ -84,16 +97,10 @@ enum ScanState {
     Object(Object),
 }
 
-impl Default for UsageScanner {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl UsageScanner {
-    /// At the start of a body.
-    pub fn new() -> Self {
-        Self { state: ScanState::Seek, previous: 0, last: None }
+    /// At the start of a body that says it under this name.
+    pub fn new(key: UsageKey) -> Self {
+        Self { key, state: ScanState::Seek, previous: 0, last: None }
     }
 
     /// The next bytes of the body.
@@ -153,7 +160,11 @@ impl UsageScanner {
                 ScanState::Rest(0)
             }
             ScanState::Stem(matched) if byte == STEM[matched] => ScanState::Stem(matched + 1),
-            ScanState::Rest(0) if byte == b'"' => ScanState::Colon,
+            ScanState::Rest(0) if byte == b'"' && self.key != UsageKey::Metadata => ScanState::Colon,
+            ScanState::Rest(0) if self.key == UsageKey::Usage => {
+                self.state = ScanState::Seek;
+                return at;
+            }
             ScanState::Rest(matched) if byte == LONG_REST[matched] && matched + 1 == LONG_REST.len() => {
                 ScanState::Colon
             }

@@ -1,11 +1,11 @@
 //! Token usage, found in whole and in cut bodies, and not where it is only spoken of.
 
-use gemini::usage::{Usage, UsageForm, UsageScanner};
+use gemini::usage::{Usage, UsageForm, UsageKey, UsageScanner};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn scan(chunks: &[&[u8]]) -> Option<Usage> {
-    let mut scanner = UsageScanner::new();
+    let mut scanner = UsageScanner::new(UsageKey::Any);
     for chunk in chunks {
         scanner.push(chunk);
     }
@@ -231,5 +231,18 @@ proptest! {
             if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) }.unwrap();
         let expected = Usage { total_tokens: Some(total.into()), prompt_tokens: Some(3), ..Usage::default() };
         prop_assert_eq!(usage(&body), Some(expected));
+    }
+}
+
+#[test]
+fn what_a_model_has_written_is_not_what_it_used() {
+    let call = r#"{"usageMetadata":{"promptTokenCount":1},"candidates":[{"content":{"parts":[{"functionCall":{"args":{"usage":{"input_tokens":70000}}}}]}}]}"#;
+    let worded = r#"{"usage":{"total_input_tokens":1},"outputs":[{"arguments":{"usageMetadata":{"promptTokenCount":70000}}}]}"#;
+    for (body, key) in [(call, UsageKey::Metadata), (worded, UsageKey::Usage)] {
+        for size in 1..=body.len() {
+            let mut scanner = UsageScanner::new(key);
+            body.as_bytes().chunks(size).for_each(|chunk| scanner.push(chunk));
+            assert_eq!(scanner.finish().unwrap().prompt_tokens, Some(1), "{body} by {size}");
+        }
     }
 }

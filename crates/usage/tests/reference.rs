@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "functions that tests call are tests too")]
 
 use chrono::NaiveDate;
-use gemini::usage::UsageScanner;
+use gemini::usage::{UsageKey, UsageScanner};
 use usage::{Billable, Cost, Money, Prices, Processing, billable};
 
 /// Input, cached, output, thoughts, tool.
@@ -122,7 +122,7 @@ fn day(year: i32, month: u32, day: u32) -> NaiveDate {
 }
 
 fn read(body: &str) -> Billable {
-    let mut scanner = UsageScanner::new();
+    let mut scanner = UsageScanner::new(UsageKey::Any);
     scanner.push(body.as_bytes());
     billable(&scanner.finish().unwrap())
 }
