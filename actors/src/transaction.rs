@@ -112,6 +112,9 @@ pub enum Refuser {
 }
 
 impl Refuser {
+    /// The words that there are.
+    pub const WORDS: [&str; 3] = ["caller", "pool", "google"];
+
     /// Returns the word in the log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -155,10 +158,14 @@ impl Transaction {
         self.status != 0 && matches!(self.failure, Some(Failure::Denied(Denial::Cut)))
     }
 
+    /// Returns why the gateway answered itself, where that gave the client its status.
+    pub fn answered_failure(&self) -> Option<&Failure> {
+        self.failure.as_ref().filter(|_| !self.was_cut_off())
+    }
+
     /// Returns the fault that Google told of in the middle of an answer that had begun as a success.
     pub fn fault_in_answer(&self) -> Option<Kind> {
-        let last = self.attempts.last().filter(|_| (200..300).contains(&self.status))?;
-        last.fault
+        self.attempts.last().filter(|_| (200..300).contains(&self.status))?.fault
     }
 
     /// Returns the detail, which comes into being if need be.
@@ -231,6 +238,10 @@ pub enum End {
 }
 
 impl End {
+    /// Every end.
+    pub const ALL: [Self; 5] =
+        [Self::Complete, Self::Refused, Self::ClientLeft, Self::ClientStalled, Self::UpstreamBroke];
+
     /// The word in the log.
     pub fn as_str(self) -> &'static str {
         match self {

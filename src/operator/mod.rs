@@ -107,7 +107,8 @@ pub(crate) fn start(
     };
     let server = serving::serve(socket, tls, move || {
         let app = App::new().app_data(web::Data::new(desk.clone()));
-        let app = app.configure(|config| routes().install(config));
+        let app =
+            app.configure(|config| routes().install(config)).default_service(web::to(gate::no_such_path));
         let app = app.wrap(from_fn(gate::let_in)).wrap(from_fn(audit::write)).wrap(from_fn(gate::guard));
         app.wrap(from_fn(serving::exchange))
     })

@@ -80,10 +80,7 @@ impl ClassTraits {
             proven: was_answered(transaction),
             streamed: transaction.streamed,
             outcome: outcome(transaction),
-            code: match &transaction.failure {
-                Some(failure) if !transaction.was_cut_off() => status_of(failure),
-                _ => transaction.status,
-            },
+            code: transaction.answered_failure().map_or(transaction.status, status_of),
             operation: operation(transaction),
             limit: transaction.refuser().and_then(Refuser::limit),
             charge: charge(transaction),

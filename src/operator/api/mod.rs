@@ -5,6 +5,7 @@ mod cluster;
 mod health;
 mod import;
 mod keys;
+mod listed;
 mod metrics;
 mod models;
 mod overview;

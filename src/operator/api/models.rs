@@ -1,7 +1,12 @@
 //! `/api/models`: the models that were asked for in the last day, with what became of their requests and whether all of those
 //! have a price; which are down; and their times and faults among the newest requests.
 
-use super::{Desk, PATIENCE, RouteTable, gate::answer, overview::quantile};
+use super::{
+    Desk, PATIENCE, RouteTable,
+    gate::answer,
+    listed::{self, Asked, Listed},
+    overview::quantile,
+};
 use actix_web::{HttpResponse, web};
 use keypool::PageRequest;
 use serde_json::{Value, json};
@@ -21,7 +26,20 @@ pub(super) fn routes(table: &mut RouteTable) {
     table.get("/api/models", list);
 }
 
-async fn list(desk: web::Data<Desk>) -> HttpResponse {
+/// A model with what is told of it.
+struct Model(String, Value);
+
+impl Listed for Model {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn state(&self) -> Option<&str> {
+        None
+    }
+}
+
+async fn list(asked: Asked, desk: web::Data<Desk>) -> HttpResponse {
     let Ok(pool) = desk.operated.keys.page(PageRequest::default(), Instant::now() + PATIENCE).await else {
         return answer(503, "the key manager does not answer");
     };
@@ -66,15 +84,18 @@ async fn list(desk: web::Data<Desk>) -> HttpResponse {
     }
     let down: HashMap<&str, u64> =
         pool.overview.models_down.iter().map(|down| (&*down.model, down.back_in_ms)).collect();
-    let list: Vec<Value> = models
-        .into_iter()
-        .map(|(name, mut model)| {
-            model["down_for_ms"] = json!(down.get(name.as_str()));
-            model["model"] = Value::String(name);
-            model
-        })
-        .collect();
-    HttpResponse::Ok().json(json!({ "models": list }))
+    let models = models.into_iter().map(|(name, mut model)| {
+        model["down_for_ms"] = json!(down.get(name.as_str()));
+        model["model"] = json!(name);
+        Model(name, model)
+    });
+    match listed::page(asked, models.collect(), &[]) {
+        Ok(page) => {
+            let models: Vec<Value> = page.rows.into_iter().map(|Model(_, model)| model).collect();
+            HttpResponse::Ok().json(json!({ "models": models, "next": page.next }))
+        }
+        Err(why) => answer(400, &why),
+    }
 }
 
 /// What is known of a model from the newest requests.

@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use gemini::{classify::TABLE, fault::Kind};
 use gemini_balance_actors::{
     accounting::Accounts,
-    transaction::{Attempt, Refuser, Transaction},
+    transaction::{Attempt, End, Refuser, Transaction},
 };
 use serde_json::{Value, json};
 use std::{collections::HashMap, fmt::Write as _};
@@ -233,6 +233,12 @@ impl Filter {
             Some((text, why)) => text.parse().ok().filter(|limit| (1..=MOST).contains(limit)).ok_or(why)?,
             None => LIMIT,
         };
+        let ends = End::ALL.map(End::as_str);
+        for (name, words) in [("end", &ends[..]), ("refused_by", &Refuser::WORDS)] {
+            if let Some(word) = text(name).filter(|word| !words.contains(&word.as_str())) {
+                return Err(format!("{name} must be one of {}; {word:?} is none", words.join(", ")));
+            }
+        }
         let before = match read("cursor", "that of an answer") {
             Some((text, why)) => Some(text.parse().map_err(|_| why)?),
             None => None,
@@ -255,7 +261,7 @@ impl Filter {
             && self.key.as_deref().is_none_or(|key| it.attempts.iter().any(|at| at.key.as_str() == key))
             && self.fault.is_none_or(|fault| it.attempts.iter().any(|at| at.fault == Some(fault)))
             && self.status.is_none_or(|status| {
-                status.is(it.failure.as_ref().map_or(it.status, |failure| told_of(failure).0))
+                status.is(it.answered_failure().map_or(it.status, |failure| told_of(failure).0))
             })
     }
 }

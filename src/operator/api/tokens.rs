@@ -1,7 +1,12 @@
 //! `/api/tokens`: makes, lists, limits, rotates, disables and removes the clients' tokens. A new token is in the answer that
 //! made it, and nowhere else.
 
-use super::{Desk, RouteTable, audit, cluster::with_reach_of_token, gate::answer};
+use super::{
+    Desk, RouteTable, audit,
+    cluster::with_reach_of_token,
+    gate::answer,
+    listed::{self, Asked, Listed},
+};
 use crate::{
     caller_view::{SpecView, UseView},
     settings::{Expiry, TokenEntry, client_spec, span},
@@ -26,6 +31,19 @@ pub(super) fn routes(table: &mut RouteTable) {
         .add(Method::PUT, "/api/tokens/{name}", revise)
         .add(Method::DELETE, "/api/tokens/{name}", remove)
         .post("/api/tokens/{name}/{verb}", act);
+}
+
+const STATES: [TokenState; 4] =
+    [TokenState::Active, TokenState::Disabled, TokenState::Expired, TokenState::Shadowed];
+
+/// Returns a state's word.
+fn word_of(state: TokenState) -> &'static str {
+    match state {
+        TokenState::Active => "active",
+        TokenState::Disabled => "disabled",
+        TokenState::Expired => "expired",
+        TokenState::Shadowed => "shadowed",
+    }
 }
 
 /// A token in the list.
@@ -56,12 +74,7 @@ impl TokenView {
                 Provenance::Given | Provenance::PoolKey => "configuration",
                 Provenance::Made => "runtime",
             },
-            state: match listing.state {
-                TokenState::Active => "active",
-                TokenState::Disabled => "disabled",
-                TokenState::Expired => "expired",
-                TokenState::Shadowed => "shadowed",
-            },
+            state: word_of(listing.state),
             made: listing.made,
             former_until: listing.former_until,
             used: listing.reading.as_ref().map(|reading| UseView::of(reading, gateways)),
@@ -85,12 +98,26 @@ struct Removal {
     cut: bool,
 }
 
-async fn list(desk: web::Data<Desk>) -> HttpResponse {
+impl Listed for TokenListing {
+    fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    fn state(&self) -> Option<&str> {
+        Some(word_of(self.state))
+    }
+}
+
+async fn list(asked: Asked, desk: web::Data<Desk>) -> HttpResponse {
+    let page = match listed::page(asked, desk.operated.tokens.list(), &STATES.map(word_of)) {
+        Ok(page) => page,
+        Err(why) => return answer(400, &why),
+    };
     let counted = desk.operated.cluster.as_ref().map(Cluster::counted);
     let gateways = counted.as_ref().map(|counted| counted.gateways);
     let view = |token| TokenView::of(token, gateways);
-    let tokens: Vec<TokenView> = desk.operated.tokens.list().into_iter().map(view).collect();
-    let mut answer = serde_json::json!({ "tokens": tokens });
+    let tokens: Vec<TokenView> = page.rows.into_iter().map(view).collect();
+    let mut answer = serde_json::json!({ "tokens": tokens, "next": page.next });
     if let Some(CallersCounted { gateways, alone }) = counted {
         answer["gateways"] = serde_json::json!({ "counted": gateways, "alone": alone });
     }

@@ -148,6 +148,8 @@ pub(super) fn operations() -> Vec<ApiOperation> {
         ("status", count()),
     ]);
     let audit = ApiOperation::get("/api/audit", "What was changed last, and by whom")
+        .asks("limit", "How many lines: 1 to 200; 200 where nothing is said.")
+        .fails(400, "A parameter that is unknown or cannot be read.")
         .gives(200, "The newest lines of `logs/audit.log`, newest first.", object(&[("lines", list(line))]))
         .fails(503, "The file cannot be read.");
     [settings, told, reload, prices, set, forget, import, audit].map(|operation| operation.under(TAG)).into()

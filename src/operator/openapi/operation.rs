@@ -86,6 +86,20 @@ impl ApiOperation {
         self.parameter(json!({ "name": name, "in": "query", "description": words, "schema": text() }))
     }
 
+    /// Adds the parameters of a list that lies in memory; `states` says which there are, where there are any.
+    pub(super) fn asks_of_list(self, states: Option<&str>) -> Self {
+        let asked = self.asks("q", "A part of the name, in any case.");
+        let asked = match states {
+            Some(states) => asked.asks("state", states),
+            None => asked,
+        };
+        asked
+            .asks("sort", "`name`, or `-name` for the other way round.")
+            .asks("limit", "1 to 200; all where nothing is said.")
+            .asks("cursor", "`next` of the page before.")
+            .fails(400, "A parameter that is unknown or cannot be read.")
+    }
+
     /// Adds a header.
     pub(super) fn heeds(self, name: &str, words: &str) -> Self {
         self.parameter(json!({ "name": name, "in": "header", "description": words, "schema": text() }))

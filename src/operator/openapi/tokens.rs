@@ -10,11 +10,12 @@ use serde_json::Value;
 const TAG: &str = "tokens";
 
 pub(super) fn operations() -> Vec<ApiOperation> {
-    let all = ApiOperation::get("/api/tokens", "All tokens with their limits and what is used of them")
+    let all = ApiOperation::get("/api/tokens", "The tokens with their limits and what is used of them")
+        .asks_of_list(Some("`active`, `disabled`, `expired` or `shadowed`."))
         .gives(
             200,
-            "The tokens by name.",
-            object(&[("tokens", list(known("Token"))), ("gateways?", counted())]),
+            "The tokens that fit.",
+            object(&[("tokens", list(known("Token"))), ("next", maybe(text())), ("gateways?", counted())]),
         );
     let add = ApiOperation::post("/api/tokens", "Makes a token")
         .takes(spec(true))

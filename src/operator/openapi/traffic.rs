@@ -101,7 +101,8 @@ fn models() -> ApiOperation {
         ("down_for_ms", maybe(count())),
     ]);
     ApiOperation::get("/api/models", "The models of the last day")
-        .gives(200, "The models by name.", object(&[("models", list(model))]))
+        .asks_of_list(None)
+        .gives(200, "The models by name.", object(&[("models", list(model)), ("next", maybe(text()))]))
         .fails(503, "The key manager or the usage book does not answer.")
 }
 
