@@ -143,6 +143,26 @@ async fn a_page_can_be_what_is_downloaded() {
 }
 
 #[tokio::test]
+async fn how_far_an_upload_has_come_is_an_answer() {
+    let upload = job("PUT", "/upload/v1beta/files?uploadType=resumable&upload_id=u-1");
+    for range in ["Range: bytes=0-4\r\n", ""] {
+        let upstream = answering(&format!("308 Resume Incomplete\r\n{range}X-Other: 1"), "").await;
+        let answer = open(&upstream, &upload).await.expect("an answer");
+        assert_eq!((answer.status.as_u16(), answer.length), (308, Some(0)));
+        let came = answer.headers.get("range").map(|range| range.to_str().unwrap());
+        assert_eq!(came, (!range.is_empty()).then_some("bytes=0-4"));
+        assert!(answer.rest.is_none());
+        // Nowhere else does a 308 say anything but where to go.
+        assert_eq!(failed(&upstream, &job("POST", GENERATE)).await.fault, Fault::not_google());
+    }
+    for elsewhere in ["301 Moved", "302 Found", "308 Permanent Redirect\r\nLocation: http://portal.example/"]
+    {
+        let upstream = answering(elsewhere, "").await;
+        assert_eq!(failed(&upstream, &upload).await.fault, Fault::not_google(), "{elsewhere}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_answer_that_breaks_off_keeps_its_status_and_what_came() {
     let whole = google_error(429, "spent");
     let gzip = |text: &str| {

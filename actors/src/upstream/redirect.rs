@@ -31,7 +31,8 @@ pub(crate) struct Headed {
     pub(crate) head: Parts,
     /// `None` of a redirect: its page names the address, too.
     pub(crate) body: Option<AnswerStream>,
-    /// Whether it can be Google's: a redirect that leads away is not, unless to a file. Nor is one that leads nowhere.
+    /// Whether it can be Google's: a redirect that leads away is not, unless to a file. Nor is one that leads nowhere, unless
+    /// it says how far an upload has come.
     pub(crate) may_be_googles: bool,
 }
 
@@ -77,10 +78,18 @@ pub(crate) async fn follow(
     }
     let leads_home =
         location(&head.headers, &from).is_some_and(|url| is_home(upstream, asked.target.surface, &url));
-    let may_be_googles = leads_home || is_download(asked.target);
+    let may_be_googles = leads_home || is_download(asked.target) || says_how_far(&head, asked.target.surface);
     head.headers.remove(header::CONTENT_ENCODING);
     head.headers.insert(header::CONTENT_LENGTH, http::HeaderValue::from_static("0"));
     Ok(Headed { head, body: None, may_be_googles })
+}
+
+/// Whether it is no redirect but the answer to a step of an upload that is not the last: Google's uploads have said so by a
+/// 308 since before that became a redirect, and tell in `Range` what has arrived.
+fn says_how_far(head: &Parts, surface: Surface) -> bool {
+    head.status == StatusCode::PERMANENT_REDIRECT
+        && surface == Surface::Upload
+        && !head.headers.contains_key(header::LOCATION)
 }
 
 fn location(headers: &HeaderMap, from: &Url) -> Option<Url> {
