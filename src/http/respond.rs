@@ -49,6 +49,10 @@ pub(super) fn respond(
     }
     let (body, size) = match answer.body {
         AnswerBody::Whole(bytes) => return response.body(RelayedBody::whole(bytes, guard, copy)),
+        // actix-web sends no body to HEAD, whatever length it is told of one.
+        AnswerBody::Absent { length } => {
+            (Source::Whole(Bytes::new()), length.map_or(BodySize::None, BodySize::Sized))
+        }
         AnswerBody::Stream { pieces, length: Some(length) } => {
             (Source::Stream(pieces), BodySize::Sized(length))
         }

@@ -6,7 +6,10 @@ use crate::{
     support::{Options, TOKEN, arrived, bearer, chat, client, prompt, secret, simulator},
 };
 use gemini_simulator::{Fault, LoggedRequest, Rule, Simulator};
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const CHAT: &str = "/v1/chat/completions";
@@ -208,6 +211,28 @@ async fn end_to_end_headers_come_down_and_those_that_lead_around_the_gateway_do_
             }
             assert_eq!(headers.get_all("x-request-id").iter().count(), 1);
             assert_ne!(headers["x-request-id"], "googles-own");
+        }
+    }
+}
+
+#[tokio::test]
+async fn head_is_told_the_upstreams_length_or_none() {
+    for (path, status) in
+        [("/v1beta/files/abc:download?alt=media", "200 OK"), ("/v1beta/files/abc", "404 Not Found")]
+    {
+        for (length, told) in [("content-length: 99999\r\n", Some("99999")), ("", None)] {
+            let upstream = raw::Upstream::start(format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{length}connection: close\r\n\r\n"
+            ));
+            let gateway = Options::new(&upstream.url, 1).start();
+            let head = format!(
+                "HEAD {path} HTTP/1.1\r\nhost: g\r\nx-goog-api-key: {TOKEN}\r\nconnection: close\r\n\r\n"
+            );
+            let answer =
+                raw::converse(gateway.authority(), head.as_bytes(), Duration::from_secs(5)).remove(0);
+            assert_eq!(answer.status.to_string(), status[..3], "{path}");
+            assert_eq!(answer.header("content-length"), told, "{path}");
+            assert!(answer.body.is_empty(), "{path}");
         }
     }
 }

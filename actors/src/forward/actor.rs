@@ -28,6 +28,7 @@ use gemini::{
     classify::{error_words, redact},
     dialect::StreamForm,
 };
+use http::Method;
 use keypool::Outcome;
 use std::{
     rc::Rc,
@@ -114,8 +115,9 @@ impl Forwarder {
             Some(SearchEnd::Whole(answer)) => {
                 record.answered(answer.status);
                 record.transaction.bytes_out = answer.body.len() as u64;
-                let body = AnswerBody::Whole(answer.body);
-                if reply.send(Ok(Answer { status: answer.status, headers: answer.headers, body })).is_ok() {
+                let method = &record.transaction.method;
+                let whole = Answer::whole(method, answer.status, answer.headers, answer.body);
+                if reply.send(Ok(whole)).is_ok() {
                     record.transaction.end = End::Complete;
                 }
             }
@@ -150,8 +152,8 @@ impl Forwarder {
         record.answered(status);
         record.transaction.bytes_out = begun.len() as u64;
         lease.vouch();
-        let Some(rest) = rest else {
-            let whole = Answer { status, headers, body: AnswerBody::Whole(begun) };
+        let Some(rest) = rest.filter(|_| record.transaction.method != Method::HEAD) else {
+            let whole = Answer::whole(&record.transaction.method, status, headers, begun);
             record.transaction.usage = observer.end().usage;
             if observer.has_learnt() {
                 Box::pin(observer.let_others_know()).await;

@@ -345,13 +345,19 @@ async fn within<T>(time: Duration, stream: &BodyStream, sent: impl Future<Output
     }
 }
 
+/// The headers that go down. To HEAD the length is all that is said of the body, so it is kept.
 fn go_down(upstream: &Upstream, job: &Job, key: &Key, headers: HeaderMap) -> HeaderMap {
-    headers::down(
+    let length = headers.get(header::CONTENT_LENGTH).filter(|_| job.method == Method::HEAD).cloned();
+    let mut headers = headers::down(
         headers,
         key.secret().expose(),
         upstream.base(job.target.surface).origin(),
         job.origin.as_deref(),
-    )
+    );
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, length);
+    }
+    headers
 }
 
 /// The upstream has answered with an error.

@@ -5,7 +5,7 @@ use super::upload::BodyStream;
 use crate::{caller::Caller, client_stall::ClientStall, ledger::Holding, transaction::Translated};
 use bytes::Bytes;
 use gemini::path::Target;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -81,11 +81,29 @@ pub struct Answer {
     pub body: AnswerBody,
 }
 
+impl Answer {
+    /// Makes one that is whole. To HEAD only the body's length is told: the upstream's, which `headers` brings then.
+    pub(super) fn whole(method: &Method, status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Self {
+        if *method != Method::HEAD {
+            return Self { status, headers, body: AnswerBody::Whole(body) };
+        }
+        let upstream = headers.remove(header::CONTENT_LENGTH);
+        let upstream = upstream.and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = if body.is_empty() { upstream } else { Some(body.len() as u64) };
+        Self { status, headers, body: AnswerBody::Absent { length } }
+    }
+}
+
 /// An answer's body.
 #[derive(Debug)]
 pub enum AnswerBody {
     /// All of it was there at once.
     Whole(Bytes),
+    /// There is none, since the request was a HEAD.
+    Absent {
+        /// How long GET's would be, if the upstream has said so.
+        length: Option<u64>,
+    },
     /// It is still coming.
     Stream {
         /// Its pieces. The channel closing without [`Piece::Last`] means it broke off.

@@ -49,6 +49,7 @@ impl Told {
     pub(crate) fn fit(&self, headers: &mut HeaderMap) {
         if matches!(self.form, BodyForm::Clear | BodyForm::Usual) {
             headers.remove(header::CONTENT_ENCODING);
+            headers.remove(header::CONTENT_LENGTH);
         }
         if matches!(self.form, BodyForm::Usual) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));

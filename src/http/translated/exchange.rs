@@ -344,6 +344,7 @@ impl Exchange<'_> {
 pub(super) async fn collect(body: AnswerBody, most: usize) -> Option<Bytes> {
     let mut pieces = match body {
         AnswerBody::Whole(bytes) => return Some(bytes),
+        AnswerBody::Absent { .. } => return Some(Bytes::new()),
         AnswerBody::Stream { pieces, .. } => pieces,
     };
     let mut all = BytesMut::new();

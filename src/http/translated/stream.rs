@@ -67,6 +67,7 @@ impl TranslatedStream {
                     let bytes = mem::take(bytes);
                     self.take(Some(Piece::Last(bytes)));
                 }
+                AnswerBody::Absent { .. } => self.take(Some(Piece::Last(Bytes::new()))),
                 AnswerBody::Stream { pieces, .. } => {
                     let piece = pieces.recv().await;
                     self.take(piece);
@@ -158,6 +159,7 @@ impl MessageBody for TranslatedBody {
             }
             let piece = match &mut this.stream.source {
                 AnswerBody::Whole(bytes) => Some(Piece::Last(mem::take(bytes))),
+                AnswerBody::Absent { .. } => Some(Piece::Last(Bytes::new())),
                 AnswerBody::Stream { pieces, .. } => match pieces.poll_recv(cx) {
                     Poll::Ready(piece) => piece,
                     Poll::Pending => {
