@@ -26,7 +26,8 @@ fn is_hop_by_hop(name: &str) -> bool {
 }
 
 /// Client credentials, what the upstream client writes itself, and who the client is: as proxies, load balancers, CDNs and
-/// tunnels in front write it, and as gates that know users do. Sorted.
+/// tunnels in front write it, and as gates that know users do. And what puts another method in the place of the request's:
+/// whether a caller may do something is decided by the method that was seen here. Sorted.
 const NOT_UP: &[&str] = &[
     "ali-cdn-real-ip",
     "authorization",
@@ -64,6 +65,9 @@ const NOT_UP: &[&str] = &[
     "x-goog-user-project",
     "x-groups",
     "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
     "x-original-url",
     "x-originating-ip",
     "x-proxyuser-ip",
@@ -286,6 +290,17 @@ mod tests {
             ("x-not-yet-known", "1"),
         ]);
         assert_eq!(names, ["user-agent", "x-goog-api-client", "x-not-yet-known"]);
+    }
+
+    #[test]
+    fn no_header_puts_another_method_in_the_place_of_the_requests() {
+        let names = up_names(&[
+            ("x-http-method-override", "GET"),
+            ("x-http-method", "DELETE"),
+            ("x-method-override", "PATCH"),
+            ("x-method", "1"),
+        ]);
+        assert_eq!(names, ["x-method"]);
     }
 
     #[test]
