@@ -75,6 +75,7 @@ pub(super) async fn open(
         Box::new(Observer::new(coding, content, names, job.target.usage_key(), Arc::clone(key)));
     let mut begun = Joined::default();
     let mut rest = Some(&mut body);
+    let mut has_event = false;
     if streamed {
         // Held until the first event: an error there can still be tried again on another key.
         let mut comments_until = None;
@@ -100,6 +101,7 @@ pub(super) async fn open(
             let error = LateError { status: error.status, body: error.body.into_owned() };
             return Err(error_event(upstream, job, key, head.headers, &error));
         }
+        has_event = observer.first_event_has_begun();
         observer.forget_first_event();
         // As long as nothing was said the head is held further, if what says nothing is to be tried again.
         while hold_empty
@@ -157,8 +159,12 @@ pub(super) async fn open(
     let mut is_over = rest.is_none();
     let mut begun = begun.into_bytes();
     let is_page = is_untyped && begun.trim_ascii_start().starts_with(b"<") && !is_download(&job.target);
-    // A model that has nothing to say says so in JSON.
-    let is_blank = is_over && !streamed && begun.is_empty() && is_of_model(job, head.status);
+    // A model that has nothing to say says so in JSON, or in an event.
+    let is_blank = is_over
+        && match streamed {
+            true => !has_event && is_made(job, head.status),
+            false => begun.is_empty() && is_of_model(job, head.status),
+        };
     if is_page || is_blank {
         return Err(not_google(upstream, job, &head));
     }
@@ -268,10 +274,14 @@ fn can_be_googles(job: &Job, key: &Key, head: &Parts) -> bool {
     }
 }
 
-/// Whether a model was asked, and has answered with what should be more than a head.
+/// Whether something was to be made, and the answer should be more than a head.
+fn is_made(job: &Job, status: StatusCode) -> bool {
+    status == StatusCode::OK && job.method == Method::POST
+}
+
+/// Whether that was a model's answer.
 fn is_of_model(job: &Job, status: StatusCode) -> bool {
-    let is_answer = status == StatusCode::OK && job.method == Method::POST;
-    is_answer && job.target.surface == Surface::Native && job.target.operation.model.is_some()
+    is_made(job, status) && job.target.surface == Surface::Native && job.target.operation.model.is_some()
 }
 
 /// Something on the way has answered in Google's place. Nothing of it is the client's business.

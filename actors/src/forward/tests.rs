@@ -105,6 +105,38 @@ async fn a_models_answer_is_more_than_a_head() {
 }
 
 #[tokio::test]
+async fn a_stream_is_more_than_a_head() {
+    for (path, head) in [(STREAM, EVENTS), (ARRAY, JSON), (CHAT, EVENTS), ("/v1beta/interactions", EVENTS)] {
+        for body in ["", "\r\n", ": ping\n\n", "retry: 100\n\n", "data:\n\n"] {
+            let upstream = answering(head, body).await;
+            let failed = failed(&upstream, &job("POST", path)).await;
+            assert_eq!(failed.fault, Fault::not_google(), "{path} {body:?}");
+        }
+    }
+    for said in ["data: [DONE]\n\n", "data: {}"] {
+        assert!(open(&answering(EVENTS, said).await, &job("POST", CHAT)).await.is_ok(), "{said}");
+    }
+    assert!(open(&answering(JSON, "[]").await, &job("POST", ARRAY)).await.is_ok());
+    // Whatever is asked for with GET may have nothing to add.
+    let resumed = job("GET", "/v1beta/interactions/i?stream=true&last_event_id=7");
+    assert!(open(&answering(EVENTS, "").await, &resumed).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_error_behind_what_is_no_event_is_the_first_event() {
+    let error = google_error(429, "spent");
+    for before in ["retry: 100\n\n", "data:\n\n", ": ping\n\nid: 1\n\n"] {
+        let body = format!("{before}data: {error}\n\n");
+        let upstream = cut_at(EVENTS, body.as_bytes(), before.len()).await;
+        for path in [STREAM, CHAT] {
+            let failed = failed(&upstream, &job("POST", path)).await;
+            assert_eq!((failed.status.unwrap().as_u16(), failed.fault.kind), (429, Kind::QuotaBare));
+            assert_eq!(failed.answer.unwrap().body, error, "{before:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_speaks_of_the_request_passes_as_it_came_whoever_says_it() {
     for status in ["400 Bad Request", "404 Not Found", "413 Content Too Large", "405 Method Not Allowed"] {
         let upstream = answering(&format!("{status}\r\nContent-Type: text/html"), "<p>no").await;

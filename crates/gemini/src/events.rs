@@ -18,8 +18,8 @@ pub enum Progress {
 }
 
 /// Finds the end of the first event. The framing is told by the first byte: `[` a JSON array, whose first element
-/// counts; `{` one object, as Google writes errors into event streams; anything else server-sent events. A blank line
-/// before any field, and a comment, are no event.
+/// counts; `{` one object, as Google writes errors into event streams; anything else server-sent events. Of those a
+/// comment, and a block without data (`retry: 100`, `data:`), are no event: no reader of events is handed one.
 #[derive(Clone, Debug)]
 pub struct FirstEvent {
     limit: usize,
@@ -43,7 +43,8 @@ impl FirstEvent {
         Self { limit: limit_bytes, seen: 0, framing: Framing::Unknown, progress: Progress::NeedMore }
     }
 
-    /// Whether some of an event is there. Comments and blank lines are none: who holds them back may let them pass.
+    /// Whether some of an event is there. Comments, blank lines and blocks without data are none: who holds them back may
+    /// let them pass.
     pub fn has_begun(&self) -> bool {
         match &self.framing {
             Framing::Unknown => false,
@@ -87,16 +88,25 @@ impl FirstEvent {
 #[derive(Clone, Debug)]
 struct Sse {
     line: Line,
-    /// Whether the event has a field.
+    /// Whether the block has a field.
     has_field: bool,
+    /// Whether the block has data, which makes it an event.
+    has_data: bool,
     /// The last byte was the `\r` of a line's end: a `\n` now belongs to it.
     after_return: bool,
 }
+
+/// The field that makes a block an event.
+const DATA: &[u8] = b"data:";
 
 #[derive(Clone, Copy, Debug)]
 enum Line {
     /// Nothing of it is there yet.
     Start,
+    /// So many bytes of it are [`DATA`]'s first.
+    Name(usize),
+    /// It is a data field, so far without a value.
+    Empty,
     /// A comment or a field goes on.
     Inside,
     /// It was blank and ended the event, if only in `\r` so far.
@@ -105,7 +115,7 @@ enum Line {
 
 impl Default for Sse {
     fn default() -> Self {
-        Self { line: Line::Start, has_field: false, after_return: false }
+        Self { line: Line::Start, has_field: false, has_data: false, after_return: false }
     }
 }
 
@@ -118,20 +128,35 @@ impl Sse {
                 (Line::Blank, b'\n') => return Some(at + 1),
                 (Line::Blank, _) => return Some(at),
                 (Line::Start, b'\n') if returned => at += 1,
-                (Line::Start, b'\n') if self.has_field => return Some(at + 1),
+                (Line::Start, b'\n') if self.has_data => return Some(at + 1),
                 // What follows decides whether the end is `\r` or `\r\n`.
-                (Line::Start, b'\r') if self.has_field => {
+                (Line::Start, b'\r') if self.has_data => {
                     self.line = Line::Blank;
                     at += 1;
                 }
                 (Line::Start, b'\n' | b'\r') => {
+                    self.has_field = false;
                     self.after_return = byte == b'\r';
                     at += 1;
                 }
                 (Line::Start, _) => {
                     self.has_field |= byte != b':';
-                    self.line = Line::Inside;
+                    self.line = if byte == DATA[0] { Line::Name(1) } else { Line::Inside };
                     at += 1;
+                }
+                (Line::Name(_) | Line::Empty, b'\n' | b'\r') => {
+                    self.after_return = byte == b'\r';
+                    self.line = Line::Start;
+                    at += 1;
+                }
+                (Line::Name(come), _) if DATA.get(come) == Some(&byte) => {
+                    self.line = if come + 1 == DATA.len() { Line::Empty } else { Line::Name(come + 1) };
+                    at += 1;
+                }
+                (Line::Empty, b' ' | b'\t') => at += 1,
+                (Line::Name(_) | Line::Empty, _) => {
+                    self.has_data |= matches!(self.line, Line::Empty);
+                    self.line = Line::Inside;
                 }
                 (Line::Inside, _) => {
                     let end = memchr2(b'\n', b'\r', &bytes[at..])?;

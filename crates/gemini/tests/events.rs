@@ -23,6 +23,10 @@ fn the_first_event_ends_where_its_framing_says() {
         ("\r\n\r\ndata: a\r\n\r\n", ""),
         (": comment\n\n: another\r\n\r\ndata: a\n\n", "data: b\n\n"),
         (": comment\ndata: a\n\n", ""),
+        ("retry: 100\n\ndata: a\n\n", "data: b\n\n"),
+        ("data:\n\ndata: \r\n\r\ndata\r\rdata:a\n\n", "data: b\n\n"),
+        ("event: ping\r\n\r\nid: 7\n\ndatas: a\n\ndata: a\r\n\r\n", "data: b\n\n"),
+        ("data:\nevent: x\ndata: a\n\n", ""),
         ("{\n  \"error\": {\n\n    \"code\": 1\n  }\n}", "\n\ndata: x\n\n"),
         ("[{\"a\":[{}],\"b\":\"}]\\\"}\\\\\"}", ",\n{}]"),
         ("[\r\n{\n  \"a\": \"\\u007d\"\n}", "\n]"),
@@ -57,6 +61,10 @@ fn an_event_that_has_not_ended_needs_more() {
         "data: {}\r\n\r",
         "\n\n\n",
         ": comment\n\n",
+        "retry: 100\n\n",
+        "data:\n\n",
+        "data: \r\n\r\n",
+        "event: a\nid: 1\n\n",
         "[",
         "[ \n",
         "[{\"a\":\"}",
@@ -91,7 +99,7 @@ fn what_was_found_stays_found() {
 proptest! {
     #[test]
     fn however_a_stream_is_cut_its_first_event_ends_at_the_same_byte(
-        body in "([\\[{]|data: |:)?([a{}\"\\\\,:\\]\\[ \r\n]|\r\n|\n\n){0,60}",
+        body in "([\\[{]|data: |:)?(data: ?|retry: 1|[a{}\"\\\\,:\\]\\[ \r\n]|\r\n|\n\n){0,60}",
         cuts in proptest::collection::vec(0..80_usize, 0..10),
         limit in 0..70_usize,
     ) {
@@ -116,7 +124,7 @@ fn comments_and_blank_lines_are_no_beginning() {
         finder.push(text);
         finder.has_begun()
     };
-    for text in [&b""[..], b"\r\n", b": ping\n\n", b": ping\n\n: ping\n", b":\r\n\r\n"] {
+    for text in [&b""[..], b"\r\n", b": ping\n\n", b": ping\n\n: ping\n", b":\r\n\r\n", b"retry: 1\n\n"] {
         assert!(!begun(text), "{text:?}");
     }
     for text in [&b"d"[..], b": ping\n\ndata", b"{", b"[", b": ping", b": ping\n\ndata: {}\n"] {
