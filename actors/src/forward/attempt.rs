@@ -5,7 +5,7 @@ use super::{
     answer::{FailedAttempt, MAX_CLASSIFIED, OpenAnswer},
     job::Job,
     observe::{BodyContent, Observer, Release},
-    upload::BodyStream,
+    upload::{BodyStream, hide_upload_id, upload_id_in},
 };
 use crate::{
     failure::Failure,
@@ -355,7 +355,8 @@ async fn within<T>(time: Duration, stream: &BodyStream, sent: impl Future<Output
     }
 }
 
-/// The headers that go down. To HEAD the length is all that is said of the body, so it is kept.
+/// The headers that go down. To HEAD the length is all that is said of the body, so it is kept. Of an upload that is under
+/// way the client knows a token, and not the id that it went up with.
 fn go_down(upstream: &Upstream, job: &Job, key: &Key, headers: HeaderMap) -> HeaderMap {
     let length = headers.get(header::CONTENT_LENGTH).filter(|_| job.method == Method::HEAD).cloned();
     let mut headers = headers::down(
@@ -364,6 +365,11 @@ fn go_down(upstream: &Upstream, job: &Job, key: &Key, headers: HeaderMap) -> Hea
         upstream.base(job.target.surface).origin(),
         job.origin.as_deref(),
     );
+    if job.upload.is_some()
+        && let Some(id) = job.target.query.as_deref().and_then(upload_id_in)
+    {
+        hide_upload_id(&mut headers, id);
+    }
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, length);
     }

@@ -3,7 +3,7 @@
 
 use super::{
     job::Job,
-    upload::{path_of, seal, upload_id},
+    upload::{hide_upload_id, path_of, seal, upload_id},
 };
 use crate::{
     binding::{Binding, Maker, ledger_name},
@@ -115,7 +115,9 @@ impl Learner {
                 None => headers.remove(*header),
             };
         }
-        let (Some(Covered { id, path }), Some(token)) = (covered, fresh) else { return false };
+        let Some(Covered { id, path }) = covered else { return false };
+        hide_upload_id(headers, &id);
+        let Some(token) = fresh else { return false };
         let now = Utc::now();
         // One that cannot be sealed cannot be kept: its client begins the upload again.
         let address = seal(&format!("{path}?upload_id={id}"), &token);

@@ -132,12 +132,18 @@ const NOT_UP_FROM: &[&str] = &[
 /// The coding that answers can be looked through in. No other is asked for: an answer could hide the key in it.
 const LOOKED_THROUGH: &str = "gzip";
 
-/// Whether an answer's header stays here: `server` and `alt-svc` lead around the gateway, cookies belong to the key, the rest
-/// is written anew.
+/// Whether an answer's header stays here: `server` and `alt-svc` lead around the gateway, and so does Google's own id of an
+/// upload; cookies belong to the key, the rest is written anew.
 fn is_kept_from_client(name: &str) -> bool {
     let is_ours = matches!(
         name,
-        "alt-svc" | "content-length" | "server" | "set-cookie" | "set-cookie2" | "x-request-id"
+        "alt-svc"
+            | "content-length"
+            | "server"
+            | "set-cookie"
+            | "set-cookie2"
+            | "x-guploader-uploadid"
+            | "x-request-id"
     );
     is_ours || is_hop_by_hop(name)
 }
@@ -408,6 +414,7 @@ mod tests {
             ("server", "scaffolding on HTTPServer2"),
             ("alt-svc", "h3=\":443\""),
             ("set-cookie", "a=b"),
+            ("x-guploader-uploadid", "AB7"),
             ("server-timing", "gfet4t7; dur=1"),
             ("x-gemini-service-tier", "standard"),
             ("retry-after", "3"),

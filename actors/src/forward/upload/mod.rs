@@ -6,7 +6,7 @@ mod body_stream;
 mod sealing;
 mod session;
 
-pub(super) use address::{path_of, upload_id};
+pub(super) use address::{hide_upload_id, path_of, upload_id, upload_id_in};
 pub use body_stream::{BodyStream, BrokenOff};
 pub(super) use sealing::seal;
 pub use session::is_under_way;
