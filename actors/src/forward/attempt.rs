@@ -20,7 +20,7 @@ use gemini::{
     answer::is_empty_answer,
     classify::{self, LateError},
     fault::Fault,
-    media_type::is_download,
+    media_type::{Data, data_by_beginning, is_download},
     names::AnswerNames,
     operation::Streaming,
     path::{CredentialForm, Surface, error_form_of},
@@ -57,14 +57,28 @@ pub(super) async fn open(
     if (400..600).contains(&head.status.as_u16()) {
         return Err(refused(upstream, job, key, head, body).await);
     }
-    if !may_be_googles || !can_be_googles(job, key, &head) {
+    if !may_be_googles {
         return Err(not_google(upstream, job, &head));
     }
     let coding = Coding::of(&head.headers);
+    let mut begun = Joined::default();
+    let mut is_whole = false;
+    let mut data = None;
+    if !can_be_googles(job, key, &head) {
+        if head.status.is_success() {
+            let beginning = Box::pin(read_beginning(&mut body, &mut begun, coding)).await;
+            (data, is_whole) = beginning.map_err(|BodyError| body_lost(head.status))?;
+        }
+        if data.is_none() {
+            return Err(not_google(upstream, job, &head));
+        }
+    }
     let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let is_event_stream = content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
     let is_untyped = content_type.is_none();
-    let streamed = is_event_stream || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
+    let streamed = is_event_stream
+        || data == Some(Data::Events)
+        || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
     let names = AnswerNames::new(&job.target.operation);
     let content = match streamed {
         true => BodyContent::Events,
@@ -73,8 +87,10 @@ pub(super) async fn open(
     };
     let mut observer =
         Box::new(Observer::new(coding, content, names, job.target.usage_key(), Arc::clone(key)));
-    let mut begun = Joined::default();
-    let mut rest = Some(&mut body);
+    if begun.len() > 0 {
+        observer.see(&begun.bytes());
+    }
+    let mut rest = (!is_whole).then_some(&mut body);
     let mut has_event = false;
     if streamed {
         // Held until the first event: an error there can still be tried again on another key.
@@ -161,9 +177,10 @@ pub(super) async fn open(
     let is_page = is_untyped && begun.trim_ascii_start().starts_with(b"<") && !is_download(&job.target);
     // A model that has nothing to say says so in JSON, or in an event.
     let is_blank = is_over
-        && match streamed {
-            true => !has_event && is_made(job, head.status),
-            false => begun.is_empty() && is_of_model(job, head.status),
+        && if streamed {
+            !has_event && is_made(job, head.status)
+        } else {
+            begun.is_empty() && is_of_model(job, head.status)
         };
     if is_page || is_blank {
         return Err(not_google(upstream, job, &head));
@@ -271,6 +288,31 @@ fn can_be_googles(job: &Job, key: &Key, head: &Parts) -> bool {
             job.method == Method::OPTIONS || key.provider().may_have_answered(&job.target, &head.headers)
         }
         status => status.is_redirection(),
+    }
+}
+
+/// How much is read of a body that does not begin as anything.
+const LONGEST_BEGINNING: usize = 4 * 1024;
+
+/// Reads until it is clear what a body is by how it begins. Says whether that was all of it, too.
+async fn read_beginning(
+    body: &mut Body,
+    begun: &mut Joined,
+    coding: Coding,
+) -> Result<(Option<Data>, bool), BodyError> {
+    let mut is_whole = false;
+    loop {
+        let clear = decoded(coding, &begun.bytes(), LONGEST_BEGINNING).unwrap_or_default();
+        if let Some(data) = data_by_beginning(&clear) {
+            return Ok((data, is_whole));
+        }
+        if is_whole || begun.len() >= LONGEST_BEGINNING || coding == Coding::Other {
+            return Ok((None, is_whole));
+        }
+        match body.next().await? {
+            Some(chunk) => begun.push(chunk),
+            None => is_whole = true,
+        }
     }
 }
 

@@ -137,6 +137,46 @@ async fn an_error_behind_what_is_no_event_is_the_first_event() {
 }
 
 #[tokio::test]
+async fn data_is_an_answer_whatever_its_type_is_called() {
+    let answer = r#" {"candidates":[{"content":{"parts":[{"text":"hi"}]}}]}"#;
+    let events = format!("data: {}\r\n\r\n", answer.trim());
+    for kind in ["text/plain", "text/html; charset=utf-8"] {
+        let head = format!("200 OK\r\nContent-Type: {kind}");
+        for (path, body) in
+            [(GENERATE, answer), (STREAM, &events), (CHAT, &events), ("/v1beta/batches", answer)]
+        {
+            for cut in [0, 1, 4, body.len()] {
+                let upstream = cut_at(&head, body.as_bytes(), cut).await;
+                let (got, end, _) = relayed(&upstream, path, StreamForm::Sse).await;
+                assert_eq!(
+                    (String::from_utf8(got).unwrap(), end),
+                    (body.to_owned(), End::Complete),
+                    "{path}"
+                );
+            }
+            let coded = gzipped(body);
+            let upstream = cut_at(&format!("{head}\r\nContent-Encoding: gzip"), &coded, 3).await;
+            let (got, ..) = relayed(&upstream, path, StreamForm::Sse).await;
+            assert_eq!(got, coded, "{path} in gzip");
+        }
+        // It is read as such, too.
+        let error = google_error(429, "spent");
+        for (path, body) in [(GENERATE, error.clone()), (STREAM, format!("data: {error}\n\n"))] {
+            let failed = failed(&cut_at(&head, body.as_bytes(), 16).await, &job("POST", path)).await;
+            assert_eq!(
+                (failed.status.unwrap().as_u16(), failed.fault.kind),
+                (429, Kind::QuotaBare),
+                "{body}"
+            );
+        }
+        for other in ["<p>{}", "log in", "", "   ", "date: today"] {
+            let failed = failed(&answering(&head, other).await, &job("POST", GENERATE)).await;
+            assert_eq!(failed.fault, Fault::not_google(), "{other:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_speaks_of_the_request_passes_as_it_came_whoever_says_it() {
     for status in ["400 Bad Request", "404 Not Found", "413 Content Too Large", "405 Method Not Allowed"] {
         let upstream = answering(&format!("{status}\r\nContent-Type: text/html"), "<p>no").await;

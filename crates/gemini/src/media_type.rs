@@ -1,5 +1,5 @@
-//! Which media types an operation's answer can have. A page in the place of an answer, with a status of 200, is what captive
-//! portals and block pages give.
+//! Which media types an operation's answer can have, and which answer is one all the same by how it begins. A page in the
+//! place of an answer, with a status of 200, is what captive portals and block pages give.
 
 use crate::path::{Surface, Target};
 
@@ -22,6 +22,30 @@ pub fn may_answer(target: &Target, content_type: Option<&str>) -> bool {
     };
     // The OpenAI layer may have speech and transcripts one day.
     target.surface != Surface::Native || target.operation.model.is_none() || is_data()
+}
+
+/// Data that is told by its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// An object or an array.
+    Json,
+    /// Server-sent events.
+    Events,
+}
+
+/// What a body is by how it begins, whatever its `Content-Type` says: gateways in between, and servers that stand in for
+/// Google, send JSON as `text/plain` and `text/html`. `text` is all that came, and `None` says that it may still be either;
+/// `Some(None)` is no data, such as a page.
+pub fn data_by_beginning(text: &[u8]) -> Option<Option<Data>> {
+    const EVENTS: [&[u8]; 2] = [b"data:", b"event:"];
+    let text = text.trim_ascii_start();
+    match text.first() {
+        None => None,
+        Some(b'{' | b'[') => Some(Some(Data::Json)),
+        Some(_) if EVENTS.iter().any(|field| text.starts_with(field)) => Some(Some(Data::Events)),
+        Some(_) if EVENTS.iter().any(|field| field.starts_with(text)) => None,
+        Some(_) => Some(None),
+    }
 }
 
 /// Whether a target's answer is a file's own bytes.
@@ -78,6 +102,24 @@ mod tests {
             assert!(may_answer(&target("POST", "/v1beta/openai/audio/speech"), Some(other)), "{other}");
         }
         assert!(may_answer(&generate, Some("application/x-protobuf")));
+    }
+
+    #[test]
+    fn data_is_told_by_how_it_begins() {
+        for (text, data) in [
+            ("{\"a\":1}", Some(Some(Data::Json))),
+            (" \r\n[{", Some(Some(Data::Json))),
+            ("data: {}\n\n", Some(Some(Data::Events))),
+            ("event: interaction.created\n", Some(Some(Data::Events))),
+            ("", None),
+            (" \n", None),
+            ("dat", None),
+            ("<!doctype html>", Some(None)),
+            ("date: today", Some(None)),
+            ("log in", Some(None)),
+        ] {
+            assert_eq!(data_by_beginning(text.as_bytes()), data, "{text:?}");
+        }
     }
 
     #[test]
