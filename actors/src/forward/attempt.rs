@@ -149,6 +149,8 @@ pub(super) async fn open(
                     rest = None;
                     break;
                 }
+                // Nothing of it came, so another attempt takes nothing from the client.
+                Ready::Broken if begun.len() == 0 => return Err(body_lost(head.status)),
                 // A break is found again, and told, by the relay.
                 Ready::NotYet | Ready::Broken => break,
             }

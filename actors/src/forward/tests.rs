@@ -177,6 +177,25 @@ async fn data_is_an_answer_whatever_its_type_is_called() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_broken_from_the_start_is_lost_and_no_answer() {
+    let head = format!("HTTP/1.1 {JSON}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (body, begins) in [("no size\r\n", false), ("2\r\n{}\r\nno size\r\n", true)] {
+        let script = Script { writes: vec![format!("{head}{body}").into_bytes()], stays: true };
+        let upstream = Upstream::new(settings(&serve(script).await)).unwrap();
+        for (method, path) in [("POST", GENERATE), ("GET", "/v1beta/files/abc:download?alt=media")] {
+            match open(&upstream, &job(method, path)).await {
+                Err(failed) => {
+                    assert_eq!((failed.fault.kind, failed.status.unwrap().as_u16()), (Kind::BodyLost, 200));
+                    assert!(!begins, "{path}");
+                }
+                // What has come passes, and so does the break.
+                Ok(answer) => assert!(begins && answer.begun == "{}" && answer.rest.is_some(), "{path}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_speaks_of_the_request_passes_as_it_came_whoever_says_it() {
     for status in ["400 Bad Request", "404 Not Found", "413 Content Too Large", "405 Method Not Allowed"] {
         let upstream = answering(&format!("{status}\r\nContent-Type: text/html"), "<p>no").await;
