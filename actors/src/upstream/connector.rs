@@ -2,6 +2,7 @@
 //! the destination wants it. Each failure says at which step it came and which way was tried.
 
 use super::{
+    answer_first::AnswerFirst,
     names::{Names, NoAddress},
     proxy::{Proxies, Proxy},
 };
@@ -418,7 +419,7 @@ impl Conn {
     }
 
     fn new(stream: impl Stream + 'static) -> Self {
-        Self { stream: Box::new(stream), is_h2: false, is_to_proxy: false }
+        Self { stream: Box::new(AnswerFirst::new(stream)), is_h2: false, is_to_proxy: false }
     }
 }
 

@@ -3,6 +3,7 @@
 //! what becomes of a request is decided above, in `forward` and `live`. Only this room knows the HTTP client library.
 
 mod answer;
+mod answer_first;
 mod base_url;
 mod body;
 mod causes;
