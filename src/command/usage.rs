@@ -4,7 +4,7 @@ use super::{failure::Failure, operator::ask_for_answer};
 use crate::{
     local_http,
     settings::Settings,
-    usage_report::{REACH_HEADER, TABLE_COLUMNS, reach_line},
+    usage_report::{NOTES_HEADER, REACH_HEADER, TABLE_COLUMNS, kept_line, missing_words, reach_line},
 };
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -53,23 +53,24 @@ pub(super) enum UsageFormat {
     Json,
 }
 
-/// Asks and prints; on standard error, of how many gateways it is, if there are several.
+/// Asks and prints; on standard error what the rows do not say of themselves.
 pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failure> {
     let answer = ask_for_answer(settings, "GET", &path(flags), "", local_http::PATIENCE)?;
-    let gateways: Value = if flags.format == UsageFormat::Csv {
+    let (gateways, notes): (Value, Value) = if flags.format == UsageFormat::Csv {
         out!("{}", answer.body);
-        answer.header(REACH_HEADER).and_then(|told| serde_json::from_str(told).ok()).unwrap_or_default()
+        let told = |name| answer.header(name).and_then(|told| serde_json::from_str(told).ok());
+        (told(REACH_HEADER).unwrap_or_default(), told(NOTES_HEADER).unwrap_or_default())
     } else {
-        let body: Value = serde_json::from_str(&answer.body)?;
+        let mut body: Value = serde_json::from_str(&answer.body)?;
         match flags.format {
-            UsageFormat::Table => {
-                out!("{}", table(body["rows"].as_array().map_or(&[], Vec::as_slice), &flags.by));
-            }
+            UsageFormat::Table => out!("{}", table(&body, flags)),
             UsageFormat::Csv | UsageFormat::Json => out!("{}", answer.body),
         }
-        body["gateways"].clone()
+        (body["gateways"].take(), body)
     };
-    if let Some(line) = reach_line(&gateways) {
+    // The table of nothing says itself why it is empty.
+    let missing = missing_words(&notes).filter(|_| flags.format != UsageFormat::Table);
+    for line in [kept_line(&notes), missing, reach_line(&gateways)].into_iter().flatten() {
         err_line!("{line}");
     }
     Ok(ExitCode::SUCCESS)
@@ -95,12 +96,16 @@ fn path(flags: &Flags) -> String {
 }
 
 /// One line a row, and one for all together.
-fn table(rows: &[Value], by: &str) -> String {
+fn table(body: &Value, flags: &Flags) -> String {
+    let rows = body["rows"].as_array().map_or(&[][..], Vec::as_slice);
     if rows.is_empty() {
-        return "nothing was used in this time\n".to_owned();
+        let why = missing_words(body).map(|why| format!(": {why}")).unwrap_or_default();
+        return format!("nothing was used in this time{why}\n");
     }
-    let labels: Vec<_> = by.split(',').map(str::trim).filter(|column| !column.is_empty()).collect();
-    let columns: Vec<_> = ["from"].into_iter().chain(labels.iter().copied()).chain(TABLE_COLUMNS).collect();
+    // Of the other steps everybody knows the length.
+    let times: &[&str] = if flags.step == "all" { &["from", "to"] } else { &["from"] };
+    let labels: Vec<_> = flags.by.split(',').map(str::trim).filter(|column| !column.is_empty()).collect();
+    let columns: Vec<_> = times.iter().chain(&labels).copied().chain(TABLE_COLUMNS).collect();
     let mut lines = vec![columns.iter().map(|column| column.to_uppercase()).collect::<Vec<_>>()];
     for row in rows {
         lines.push(columns.iter().map(|&column| word(&row[column])).collect());
@@ -111,7 +116,11 @@ fn table(rows: &[Value], by: &str) -> String {
     for line in &lines {
         let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
             // Names to the left, numbers to the right.
-            if column <= labels.len() { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+            if column < times.len() + labels.len() {
+                format!("{cell:width$}")
+            } else {
+                format!("{cell:>width$}")
+            }
         });
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');

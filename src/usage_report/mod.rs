@@ -1,10 +1,12 @@
 //! What operators ask of the usage: how a question is written, and how its answer is. Asked over the operator's listener
 //! (`/api/usage`) and by `gemini-balance usage`, which is its client. What is counted is in `gemini_balance_actors::accounting`.
 
+mod notes;
 mod question;
 mod reach;
 mod table;
 
+pub(crate) use notes::{NOTES_HEADER, kept_line, missing_words};
 pub(crate) use question::{Question, TABLE_COLUMNS, time};
 pub(crate) use reach::{REACH_HEADER, reach_line};
 use table::write_table;
@@ -18,8 +20,8 @@ use std::collections::HashMap;
 pub(crate) struct UsageAnswer {
     pub(crate) status: u16,
     pub(crate) content_type: &'static str,
-    /// Of how many gateways the answer is, as JSON, where the text has no place for it.
-    pub(crate) reach: Option<String>,
+    /// What the text has no place for, each a header of its name.
+    pub(crate) beside: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -37,28 +39,32 @@ pub(crate) fn answer(
         Err(why) => return refused(400, &why),
     };
     let answered = match shared {
-        Some(shared) => shared.query(&question.query).map(|(rows, counted)| (rows, Some(counted))),
-        None => accounts.query(&question.query).map(|rows| (rows, None)),
+        Some(shared) => shared.query(&question.query).map(|(report, counted)| (report, Some(counted))),
+        None => accounts.report(&question.query).map(|report| (report, None)),
     };
-    let (rows, counted) = match answered {
+    let (report, counted) = match answered {
         Ok(answered) => answered,
         Err(BookError::Query(error)) => return refused(400, &error.to_string()),
         Err(BookError::Store(error @ StoreError::Busy { .. })) => return refused(503, &error.to_string()),
         Err(BookError::Store(error)) => return refused(503, &format!("the usage cannot be read: {error}")),
     };
     let by = &question.query.by;
+    let mut notes = notes::notes_json(&report);
     let reach = counted.as_ref().map(reach::reach_json);
+    let mut beside = Vec::new();
+    if question.format == Format::Csv {
+        beside.extend(reach.as_ref().map(|reach| (REACH_HEADER, reach.to_string())));
+        beside.extend(notes::notes_header(std::mem::take(&mut notes)).map(|notes| (NOTES_HEADER, notes)));
+    }
+    notes.extend(reach.map(|reach| ("gateways".to_owned(), reach)));
     let mut body = Vec::new();
-    match write_table(&mut body, question.format, by, &rows, &accounts.currency(), reach.as_deref()) {
-        Ok(()) => {
-            let reach = reach.filter(|_| question.format == Format::Csv);
-            UsageAnswer { status: 200, content_type: question.format.content_type(), reach, body }
-        }
+    match write_table(&mut body, question.format, by, &report.rows(), &accounts.currency(), &notes) {
+        Ok(()) => UsageAnswer { status: 200, content_type: question.format.content_type(), beside, body },
         Err(error) => refused(500, &format!("the answer cannot be written: {error}")),
     }
 }
 
 fn refused(status: u16, why: &str) -> UsageAnswer {
     let body = serde_json::json!({ "error": why }).to_string().into_bytes();
-    UsageAnswer { status, content_type: "application/json", reach: None, body }
+    UsageAnswer { status, content_type: "application/json", beside: Vec::new(), body }
 }

@@ -1,6 +1,7 @@
 //! How rows of usage are written: CSV for spreadsheets, JSON for programs. Both have the same columns in the same order.
 
 use chrono::{DateTime, SecondsFormat};
+use serde_json::{Map, Value};
 use std::io::{self, Write};
 use usage::{Column, ReportRow};
 
@@ -79,17 +80,17 @@ fn counts(row: &ReportRow, currency: &str) -> [String; COUNTS.len()] {
     ]
 }
 
-/// Writes the rows one by one. `gateways`: of how many they are, as JSON; there is no place for it in CSV.
+/// Writes the rows one by one. `more`: fields of the answer beside them; there is no place for such in CSV.
 pub(crate) fn write_table(
     into: &mut impl Write,
     format: Format,
     by: &[Column],
     rows: &[ReportRow],
     currency: &str,
-    gateways: Option<&str>,
+    more: &Map<String, Value>,
 ) -> io::Result<()> {
     match format {
-        Format::Json => write_json(into, by, rows, currency, gateways),
+        Format::Json => write_json(into, by, rows, currency, more),
         Format::Csv => write_csv(into, by, rows, currency),
     }
 }
@@ -112,7 +113,7 @@ fn write_json(
     by: &[Column],
     rows: &[ReportRow],
     currency: &str,
-    gateways: Option<&str>,
+    more: &Map<String, Value>,
 ) -> io::Result<()> {
     let currency = serde_json::to_string(currency)?;
     write!(into, "{{\"rows\":[")?;
@@ -128,13 +129,13 @@ fn write_json(
         write!(into, "}}")?;
     }
     write!(into, "\n]")?;
-    if let Some(gateways) = gateways {
-        write!(into, ",\"gateways\":{gateways}")?;
+    for (name, value) in more {
+        write!(into, ",{}:{value}", Value::from(name.as_str()))?;
     }
     writeln!(into, "}}")
 }
 
-fn time(at: i64) -> String {
+pub(super) fn time(at: i64) -> String {
     DateTime::from_timestamp(at, 0)
         .map_or_else(|| at.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
@@ -176,7 +177,7 @@ mod tests {
             &[Column::Caller, Column::Model],
             &rows(),
             "USD",
-            Some(r#"{"counted":2}"#),
+            serde_json::json!({ "gateways": { "counted": 2 } }).as_object().unwrap(),
         )
         .unwrap();
         String::from_utf8(text).unwrap()
@@ -217,7 +218,7 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, head);
         let mut none = Vec::new();
-        write_table(&mut none, Format::Json, &[], &[], "USD", None).unwrap();
+        write_table(&mut none, Format::Json, &[], &[], "USD", &Map::new()).unwrap();
         assert_eq!(
             serde_json::from_slice::<serde_json::Value>(&none).unwrap(),
             serde_json::json!({ "rows": [] })

@@ -477,6 +477,27 @@ async fn operators_ask_by_command_and_over_http_and_nobody_else_does() {
     assert!(done && json["rows"][0]["requests"] == 4, "{json}");
     let (done, nothing) = command(&["--caller", "nobody"]);
     assert!(done && nothing.contains("nothing was used"), "{nothing}");
+    assert!(nothing.contains("no caller in the usage book is called nobody"), "{nothing}");
+    let (done, nothing) = command(&["--caller", "tester", "--to", "-1d"]);
+    assert!(done && nothing.contains("nothing was used"), "{nothing}");
+    // The row of a whole span says what was read for it: whole hours, of which the last is under way.
+    let (done, all) = command(&["--from", "-5s", "--step", "all"]);
+    assert!(done && all.starts_with("FROM") && all.lines().next().unwrap().contains(" TO "), "{all}");
+    assert!(
+        all.lines().nth(1).unwrap().split_whitespace().take(2).all(|time| time.ends_with(":00:00Z")),
+        "{all}"
+    );
+    for format in ["table", "csv", "json"] {
+        let (done, text) =
+            command(&["--from", "2020-01-01", "--by", "model", "--caller", "nöbody", "--format", format]);
+        let (missing, kept) = ("no caller in the usage book is called nöbody", "days are kept since 20");
+        assert!(done && text.contains(missing) && text.contains(kept), "{format}: {text}");
+    }
+    let (_, told) = get(port, "from=2020-01-01&step=hour&caller=nobody").await;
+    assert_eq!(
+        (&told["kept_since"]["step"], &told["not_found"]["caller"]),
+        (&"hour".into(), &"nobody".into())
+    );
     for (wrong, word) in [
         (&["--step", "week"][..], "minute"),
         (&["--by", "colour"], "caller"),

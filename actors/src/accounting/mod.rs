@@ -34,7 +34,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-use usage::{Days, Prices, Query, Report, ReportRow, RunningCounts, Sums};
+use usage::{Days, Family, Prices, Query, Report, ReportRow, RunningCounts, Sums};
 
 /// How usage is counted and kept.
 #[derive(Clone, Debug)]
@@ -186,9 +186,18 @@ impl Accounts {
         Ok(self.report(query)?.rows())
     }
 
-    /// The same, for whoever has more to add.
-    pub(crate) fn report(&self, query: &Query) -> Result<Report, BookError> {
-        let (node, unwritten) = self.shared.counted().unwritten();
+    /// The same, for whoever has more to add, or asks what the rows leave out.
+    pub fn report(&self, query: &Query) -> Result<Report, BookError> {
+        let (node, unwritten, retention, days) = {
+            let counting = self.shared.counted();
+            let (node, unwritten) = counting.unwritten();
+            (node, unwritten, counting.retention(), counting.days())
+        };
+        let now = chrono::Utc::now().timestamp();
+        // Those of keys alone are kept for less, but there are none where keys are told apart by model.
+        let family = query.families()?.first().copied().unwrap_or(Family::Total);
+        let kept_since = |step| retention.kept_since(&days, step, family, now);
+        let query = &query.of_what_is_kept(&days, kept_since);
         let mut reader = self.shared.reader();
         let Some(book) = &mut *reader else {
             let reason = "it could not be opened; see the log and /health/ready".to_owned();
@@ -199,6 +208,7 @@ impl Accounts {
         // What was written since the first line of this is in the book's answer already.
         let rest = unwritten.iter().filter(|(seq, _)| *seq > answer.last_seq).map(|(_, sums)| sums);
         answer.report.add_unfolded(rest);
+        answer.report.note_kept_since(kept_since(query.stored_step()));
         Ok(answer.report)
     }
 

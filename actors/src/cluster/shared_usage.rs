@@ -25,7 +25,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use usage::{Breakdown, Column, Query, QueryStep, ReportRow};
+use usage::{Breakdown, Column, Query, QueryStep, Report, ReportRow};
 
 /// Its name on the health board and in the log.
 const NAME: &str = "cluster_usage";
@@ -113,7 +113,7 @@ impl SharedUsage {
 
     /// Answers a question about the usage with what all gateways have used, as far as it can be had. Blocks: on the disk, and
     /// two seconds at most on Redis.
-    pub fn query(&self, query: &Query) -> Result<(Vec<ReportRow>, GatewaysCounted), BookError> {
+    pub fn query(&self, query: &Query) -> Result<(Report, GatewaysCounted), BookError> {
         self.reader.query(query)
     }
 

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use usage::{Breakdown, Cell, Labels, Query, Report, ReportRow};
+use usage::{Breakdown, Cell, Labels, Query, Report};
 
 /// How many tables are read at once.
 const AT_ONCE: usize = 10;
@@ -79,10 +79,10 @@ impl UsageReader {
     }
 
     /// Answers a question with what all gateways have used. Blocks, on the disk and for some time at most on Redis.
-    pub(super) fn query(&self, query: &Query) -> Result<(Vec<ReportRow>, GatewaysCounted), BookError> {
+    pub(super) fn query(&self, query: &Query) -> Result<(Report, GatewaysCounted), BookError> {
         let mut report = self.accounts.report(query)?;
         let counted = self.add_others(&mut report);
-        Ok((report.rows(), counted))
+        Ok((report, counted))
     }
 
     fn add_others(&self, report: &mut Report) -> GatewaysCounted {
@@ -96,7 +96,7 @@ impl UsageReader {
         let Some(own) = self.accounts.book_id().and_then(|id| BookId::new(&id).ok()) else {
             return GatewaysCounted::own("this gateway's usage book is not open yet");
         };
-        let span = query.range(&self.accounts.days());
+        let span = query.span(&self.accounts.days());
         let most = query.most_rows;
         match self.read_patiently(step, by, span, &own, most) {
             Ok(others) => {

@@ -97,6 +97,11 @@ impl Retention {
             (StepSize::Day, _) => self.days_s,
         }
     }
+
+    /// Since when all steps of a family are kept, unless they were too many.
+    pub fn kept_since(&self, days: &Days, step: StepSize, family: Family, now: i64) -> i64 {
+        days.step_start(step, now.saturating_sub(self.of(step, family)))
+    }
 }
 
 /// What pruning has done.

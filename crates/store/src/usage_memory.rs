@@ -71,7 +71,7 @@ impl Inner {
 
     fn count(&self, query: &Query) -> Result<usize, BookError> {
         let families = query.families()?;
-        let (from, to) = query.range(&self.days);
+        let (from, to) = query.span(&self.days);
         let cells =
             self.between(query.stored_step(), from, to).filter(|(_, family, ..)| families.contains(family));
         Ok(cells.take(query.most_rows.saturating_add(1)).count())
@@ -147,7 +147,7 @@ impl UsageBook for UsageMemory {
         let mut report = Report::new(query.clone(), inner.days)?;
         refuse_too_much(query, |query| inner.count(query))?;
         let families = query.families()?;
-        let (from, to) = query.range(&inner.days);
+        let (from, to) = query.span(&inner.days);
         for (at, family, labels, cell) in inner.between(query.stored_step(), from, to) {
             if families.contains(&family) {
                 report.add(at, labels, cell);

@@ -150,19 +150,19 @@ impl Days {
     /// When that step ends.
     pub fn step_end(&self, step: StepSize, at: i64) -> i64 {
         match step {
-            StepSize::Minute => self.step_start(step, at) + 60,
-            StepSize::Hour => self.step_start(step, at) + 3_600,
+            StepSize::Minute => self.step_start(step, at).saturating_add(60),
+            StepSize::Hour => self.step_start(step, at).saturating_add(3_600),
             StepSize::Day => self.end(at),
         }
     }
 }
 
 fn date(zone: Tz, at: i64) -> NaiveDate {
-    let time = DateTime::from_timestamp(at, 0).unwrap_or(if at < 0 {
-        DateTime::<Utc>::MIN_UTC
-    } else {
-        DateTime::<Utc>::MAX_UTC
-    });
+    // No zone is two days from UTC: a date of its own is always there.
+    const ROOM: i64 = 2 * 86_400;
+    let (first, last) =
+        (DateTime::<Utc>::MIN_UTC.timestamp() + ROOM, DateTime::<Utc>::MAX_UTC.timestamp() - ROOM);
+    let time = DateTime::from_timestamp(at.clamp(first, last), 0).unwrap_or_default();
     time.with_timezone(&zone).date_naive()
 }
 
@@ -176,7 +176,7 @@ fn next_midnight(zone: Tz, at: i64) -> i64 {
             return next;
         }
     }
-    at + 86_400
+    at.saturating_add(86_400)
 }
 
 /// The first moment of a date. A change of clocks may leave midnight out, or let it come twice.

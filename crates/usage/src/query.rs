@@ -67,6 +67,8 @@ pub enum QueryStep {
     Month,
     /// The whole span.
     All,
+    /// The whole span by its days, since hours of it are no longer kept.
+    AllOfDays,
 }
 
 impl QueryStep {
@@ -77,7 +79,7 @@ impl QueryStep {
             Self::Hour => "hour",
             Self::Day => "day",
             Self::Month => "month",
-            Self::All => "all",
+            Self::All | Self::AllOfDays => "all",
         }
     }
 }
@@ -94,7 +96,7 @@ impl FromStr for QueryStep {
 /// Which cells count: those with this label, of each column named.
 pub type Filter = Vec<(Column, String)>;
 
-/// A question. Times are seconds of Unix time; what the span begins or ends in counts whole.
+/// A question. Times are seconds of Unix time; what the span begins or ends in counts whole ([`Query::span`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// From then on.
@@ -162,8 +164,22 @@ impl Query {
             QueryStep::Hour => StepSize::Hour,
             // Hours are exact to the hour, and kept for a month.
             QueryStep::All if self.to.saturating_sub(self.from) <= 2 * 86_400 => StepSize::Hour,
-            QueryStep::Day | QueryStep::Month | QueryStep::All => StepSize::Day,
+            QueryStep::Day | QueryStep::Month | QueryStep::All | QueryStep::AllOfDays => StepSize::Day,
         }
+    }
+
+    /// The same question where steps are kept since these times: from days, where it would read hours that are gone and
+    /// days go further back.
+    #[must_use]
+    pub fn of_what_is_kept(&self, days: &Days, kept_since: impl Fn(StepSize) -> i64) -> Self {
+        let (hours, whole_days) = (kept_since(StepSize::Hour), kept_since(StepSize::Day));
+        let reads_hours = self.step == QueryStep::All && self.stored_step() == StepSize::Hour;
+        let step = if reads_hours && self.span(days).0 < hours && whole_days < hours {
+            QueryStep::AllOfDays
+        } else {
+            self.step
+        };
+        Self { step, ..self.clone() }
     }
 
     /// The families whose cells answer it, none of which counts what another does.
@@ -192,9 +208,20 @@ impl Query {
         }
     }
 
-    /// The cells to read: those whose step begins from the first time on and before the second.
-    pub fn range(&self, days: &Days) -> (i64, i64) {
-        (days.step_start(self.stored_step(), self.from), self.to)
+    /// The time that the rows stand for: what the span begins and ends in is whole, so that no row is of less than it says.
+    /// Its cells are those whose step begins from the first time on and before the second.
+    pub fn span(&self, days: &Days) -> (i64, i64) {
+        if self.to <= self.from {
+            return (self.from, self.from);
+        }
+        let last = self.to - 1;
+        let step = self.stored_step();
+        let (from, to) = if self.step == QueryStep::Month {
+            (days.month_start(self.from), days.month_end(last))
+        } else {
+            (days.step_start(step, self.from), days.step_end(step, last))
+        };
+        (from, to.max(self.to))
     }
 
     /// The same question with the next coarser step; `None` where there is none that reads less.
@@ -227,6 +254,11 @@ pub struct Report {
     query: Query,
     days: Days,
     families: &'static [Family],
+    span: (i64, i64),
+    /// Since when the cells that it is made of are kept, if its span begins before.
+    kept_since: Option<i64>,
+    /// Of each part of the filter, whether any cell has that label.
+    found: Vec<bool>,
     /// By the beginning of their time and their labels.
     rows: BTreeMap<RowPlace, RowContent>,
 }
@@ -239,12 +271,29 @@ impl Report {
     /// Makes a report without a row.
     pub fn new(query: Query, days: Days) -> Result<Self, QueryError> {
         let families = query.families()?;
-        Ok(Self { query, days, families, rows: BTreeMap::new() })
+        let span = query.span(&days);
+        let found = vec![false; query.filter.len()];
+        Ok(Self { query, days, families, span, kept_since: None, found, rows: BTreeMap::new() })
     }
 
     /// Returns the question that is answered.
     pub fn query(&self) -> &Query {
         &self.query
+    }
+
+    /// Notes since when such cells are kept.
+    pub fn note_kept_since(&mut self, at: i64) {
+        self.kept_since = Some(at).filter(|at| self.span.0 < *at);
+    }
+
+    /// Returns since when what the question reads is kept, and by what step; `None` where all of its span is.
+    pub fn kept_since(&self) -> Option<(StepSize, i64)> {
+        self.kept_since.map(|at| (self.query.stored_step(), at))
+    }
+
+    /// Returns the parts of the filter whose label nothing in this time has.
+    pub fn not_found(&self) -> impl Iterator<Item = &(Column, String)> {
+        self.query.filter.iter().zip(&self.found).filter(|(_, found)| !**found).map(|(part, _)| part)
     }
 
     /// Adds a cell of the question's step and families that begins within its range.
@@ -254,12 +303,18 @@ impl Report {
             (None, Column::Model) => name == ANY_MODEL,
             (None, _) => false,
         };
-        if !self.query.filter.iter().all(wanted) {
+        let mut is_wanted = true;
+        for (part, found) in self.query.filter.iter().zip(&mut self.found) {
+            let fits = wanted(part);
+            *found |= fits;
+            is_wanted &= fits;
+        }
+        if !is_wanted {
             return;
         }
         let (from, to) = match self.query.step {
             QueryStep::Month => (self.days.month_start(at), self.days.month_end(at)),
-            QueryStep::All => (self.query.from, self.query.to),
+            QueryStep::All | QueryStep::AllOfDays => self.span,
             _ => (at, self.days.step_end(self.query.stored_step(), at)),
         };
         let label = |column: &Column| match (column.of(labels), column) {
@@ -273,7 +328,7 @@ impl Report {
 
     /// Adds the sums of seconds that are not folded yet.
     pub fn add_unfolded<'s>(&mut self, journal: impl IntoIterator<Item = &'s Sums>) {
-        let (from, to) = self.query.range(&self.days);
+        let (from, to) = self.span;
         let step = self.query.stored_step();
         for ((size, at, labels), cell) in fold(journal, &self.days) {
             if size == step && from <= at && at < to && self.families.contains(&labels.family()) {

@@ -316,6 +316,131 @@ fn a_question_that_no_cells_can_answer_is_refused_with_what_would_do() {
     assert_eq!(Query { to: -1, ..query(QueryStep::Day, &[]) }.families(), Err(QueryError::Backwards));
 }
 
+/// A question about the sums of these seconds, each of which has one request.
+fn asked(query: Query, days: Days, seconds: &[i64]) -> Report {
+    let sums: Vec<_> = seconds
+        .iter()
+        .map(|at| {
+            let mut sums = Sums::new(*at);
+            sums.count(&sample("m", true), &mut ModelNames::new(5, []), KeyDetail::Models);
+            sums
+        })
+        .collect();
+    let mut report = Report::new(query, days).unwrap();
+    report.add_unfolded(&sums);
+    report
+}
+
+fn at(text: &str) -> i64 {
+    text.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp()
+}
+
+#[test]
+fn a_row_is_of_the_whole_time_that_it_names() {
+    let days = Days::of("Europe/Berlin").unwrap();
+    // A request in every hour of a quarter of a year.
+    let (begin, end) = (at("2026-09-01T00:00:00Z"), at("2026-12-01T00:00:00Z"));
+    let seconds: Vec<_> = (begin..end).step_by(3_600).collect();
+    let spans = [
+        (at("2026-10-15T13:17:05Z"), at("2026-11-14T13:17:06Z")),
+        (at("2026-10-24T22:00:00Z"), at("2026-10-25T23:00:00Z")), // the day that has 25 hours
+        (at("2026-11-14T13:17:01Z"), at("2026-11-14T13:17:06Z")),
+    ];
+    for step in [
+        QueryStep::Minute,
+        QueryStep::Hour,
+        QueryStep::Day,
+        QueryStep::Month,
+        QueryStep::All,
+        QueryStep::AllOfDays,
+    ] {
+        for (from, to) in spans {
+            let query =
+                Query { from, to, step, by: Vec::new(), filter: Vec::new(), most_rows: Query::MOST_ROWS };
+            let span = query.span(&days);
+            assert!(span.0 <= from && to <= span.1, "{step:?}");
+            for row in asked(query, days, &seconds).rows() {
+                let expected = seconds.iter().filter(|second| (row.from..row.to).contains(second)).count();
+                assert_eq!(row.cell.counters.requests, expected as u64, "{step:?} {from} {row:?}");
+                assert!(span.0 <= row.from && row.to <= span.1, "{step:?} {row:?}");
+            }
+        }
+    }
+    let nothing =
+        Query { from: end, to: end, step: QueryStep::All, by: Vec::new(), filter: Vec::new(), most_rows: 1 };
+    assert_eq!(nothing.span(&days), (end, end));
+    for to in [i64::MAX, i64::MAX - 3_600] {
+        for step in [QueryStep::Minute, QueryStep::Day, QueryStep::Month, QueryStep::All] {
+            let far = Query { from: to - 5, to, step, ..nothing.clone() };
+            assert!(far.span(&days).1 >= to);
+        }
+    }
+}
+
+#[test]
+fn a_span_whose_hours_are_gone_is_answered_by_its_days() {
+    let now = at("2026-11-28T12:00:00Z");
+    let days = Days::default();
+    let kept_since = |step| match step {
+        StepSize::Minute => now - 48 * 3_600,
+        StepSize::Hour => now - 31 * 86_400,
+        StepSize::Day => at("2026-01-01T00:00:00Z"),
+    };
+    let query = |from: i64, to: i64| {
+        let query = Query {
+            from: now - from * 86_400,
+            to: now - to * 86_400,
+            step: QueryStep::All,
+            by: Vec::new(),
+            filter: Vec::new(),
+            most_rows: Query::MOST_ROWS,
+        };
+        query.of_what_is_kept(&days, kept_since)
+    };
+    assert_eq!(query(2, 0).stored_step(), StepSize::Hour);
+    assert_eq!(query(31, 30).stored_step(), StepSize::Hour);
+    let old = query(40, 38);
+    assert_eq!((old.stored_step(), old.step.as_str()), (StepSize::Day, "all"));
+    let whole_days = (at("2026-10-19T00:00:00Z"), at("2026-10-22T00:00:00Z"));
+    let used = at("2026-10-20T08:00:00Z");
+    let mut report = asked(old, days, &[used]);
+    report.note_kept_since(kept_since(StepSize::Day));
+    assert_eq!(report.kept_since(), None);
+    let rows = report.rows();
+    assert_eq!((rows[0].from, rows[0].to), whole_days, "the days that were read");
+    assert_eq!(rows[0].cell.counters.requests, 1);
+    // What begins before even the days says so.
+    let mut report = asked(query(400, 300), days, &[]);
+    report.note_kept_since(kept_since(StepSize::Day));
+    assert_eq!(report.kept_since(), Some((StepSize::Day, kept_since(StepSize::Day))));
+}
+
+#[test]
+fn a_name_that_nothing_has_is_told_apart_from_one_that_has_used_nothing_of_what_is_asked() {
+    let not_found = |filter: &[(Column, &str)]| {
+        let filter: Vec<_> = filter.iter().map(|(column, name)| (*column, (*name).to_owned())).collect();
+        let query = Query {
+            from: 0,
+            to: 1_000,
+            step: QueryStep::Day,
+            by: Vec::new(),
+            filter,
+            most_rows: Query::MOST_ROWS,
+        };
+        let mut sums = Sums::new(100);
+        for (caller, model) in [("alice", "a"), ("bob", "b")] {
+            let sample = Sample { caller: name(caller), ..sample(model, true) };
+            sums.count(&sample, &mut ModelNames::new(5, []), KeyDetail::Models);
+        }
+        let mut report = Report::new(query, Days::default()).unwrap();
+        report.add_unfolded([&sums]);
+        report.not_found().map(|(_, name)| name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(not_found(&[(Column::Caller, "typo")]), ["typo"]);
+    assert_eq!(not_found(&[(Column::Caller, "alice"), (Column::Model, "b")]), [] as [&str; 0]);
+    assert_eq!(not_found(&[(Column::Caller, "alice"), (Column::Model, "c")]), ["c"]);
+}
+
 #[test]
 fn a_filter_leaves_only_what_has_its_labels() {
     let mut sums = Sums::new(100);

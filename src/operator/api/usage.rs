@@ -1,7 +1,7 @@
 //! `/api/usage`: what was used, by whom, on all gateways.
 
 use super::{Desk, RouteTable, gate::answer};
-use crate::usage_report::{self, REACH_HEADER};
+use crate::usage_report;
 use actix_web::{HttpResponse, http::header, web};
 use std::collections::HashMap;
 
@@ -22,8 +22,10 @@ async fn used(parameters: web::Query<HashMap<String, String>>, desk: web::Data<D
             let status = actix_web::http::StatusCode::from_u16(answer.status).unwrap_or_default();
             let mut response = HttpResponse::build(status);
             response.content_type(answer.content_type).insert_header((header::CACHE_CONTROL, "no-store"));
-            if let Some(Ok(reach)) = answer.reach.as_deref().map(header::HeaderValue::from_str) {
-                response.insert_header((REACH_HEADER, reach));
+            for (name, value) in answer.beside {
+                if let Ok(value) = header::HeaderValue::from_str(&value) {
+                    response.insert_header((name, value));
+                }
             }
             response.body(answer.body)
         }

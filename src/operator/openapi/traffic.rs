@@ -192,7 +192,19 @@ fn usage() -> ApiOperation {
         ("why?", about(text(), "Why it may be less.")),
     ]);
     let gateways = about(gateways, "Of a cluster: whose usage it is.");
-    let answer = object(&[("rows", list(known("UsageRow"))), ("gateways?", gateways)]);
+    let kept_since = object(&[("step", word(&["minute", "hour", "day"])), ("time", time())]);
+    let kept_since = about(
+        kept_since,
+        "Where the span begins before: since when the steps are kept that the rows are made of. What was used before is not in them.",
+    );
+    let not_found =
+        about(named(text()), "Names that were asked for only, by parameter, which nothing in this time has.");
+    let answer = object(&[
+        ("rows", list(known("UsageRow"))),
+        ("gateways?", gateways),
+        ("kept_since?", kept_since),
+        ("not_found?", not_found),
+    ]);
     ApiOperation::get("/api/usage", "What was used, by whom")
         .asks("from", "A time, a date, or a span such as `-30d`, which is what holds where nothing is said.")
         .asks("to", "The same; now where nothing is said.")
@@ -206,7 +218,7 @@ fn usage() -> ApiOperation {
         .gives_as(
             200,
             "One row for each step and each of what was asked for by. Of CSV the header `x-gemini-balance-gateways` says, as JSON, what \
-             `gateways` does.",
+             `gateways` does, and `x-gemini-balance-usage-notes` what `kept_since` and `not_found` do.",
             &[("application/json", answer), ("text/csv", text())],
         )
         .fails(400, "A parameter that is unknown or cannot be read, or too many rows are asked for.")

@@ -237,7 +237,7 @@ impl UsageBook for UsageFile {
         });
         let (transaction, days) = days.map_err(|error| self.failed(&error))?;
         let count = |query: &Query| -> Result<usize, BookError> {
-            let (from, to) = query.range(&days);
+            let (from, to) = query.span(&days);
             let mut count = 0;
             for &family in query.families()? {
                 count += count_up_to(
@@ -253,7 +253,7 @@ impl UsageBook for UsageFile {
         };
         refuse_too_much(query, count)?;
         let mut report = Report::new(query.clone(), days)?;
-        let (from, to) = query.range(&days);
+        let (from, to) = query.span(&days);
         let mut read = || -> rusqlite::Result<u64> {
             let mut labels = LabelsById::default();
             for &family in families {
