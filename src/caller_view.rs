@@ -90,7 +90,7 @@ impl UseView {
             name: limit.name.as_str(),
             limit: Number::of(limit.name, limit.limit),
             used: Number::of(limit.name, limit.used),
-            opens_in_s: whole_seconds(limit.opens.ask_again_in()),
+            opens_in_s: whole_seconds(limit.opens.ask_again_in().unwrap_or_default()),
             gateways: over(limit.is_shared),
         };
         let period = |(used, ends_in): (Used, std::time::Duration), is_shared| PeriodView {

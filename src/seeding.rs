@@ -4,12 +4,14 @@
 use callers::{Directory, Seed, Used};
 use gemini_balance_actors::{accounting::Accounts, clock::Clock};
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use usage::{Cell, Column, Query, QueryStep, ReportRow};
+use usage::{Cell, Column, Counters, Query, QueryStep, ReportRow};
 
 /// How long the book may take to be opened.
 const OPENED_WITHIN: Duration = Duration::from_secs(5);
 /// Minutes slide, so two of them reach into the last one.
 const MINUTES_S: i64 = 2 * 60;
+/// Over how long the mean of a model's answers is taken.
+const MEANS_OVER_S: i64 = 30 * 24 * 60 * 60;
 
 /// Lets every caller's account begin with what the book says of its day, its month and its last minute.
 pub(crate) async fn seed(directory: &Directory, accounts: &Accounts, clock: Clock) {
@@ -50,11 +52,56 @@ pub(crate) async fn seed(directory: &Directory, accounts: &Accounts, clock: Cloc
             seeds.entry(name).or_default().seconds.push(latest(row, at));
         }
     }
+    // Without it what answers will have is guessed, which is better than to count nothing.
+    for (name, outputs) in means(&answers(accounts, at).unwrap_or_default()) {
+        seeds.entry(name).or_default().outputs = outputs;
+    }
     for caller in directory.callers() {
         if let Some(seed) = seeds.get(&caller.spec().name) {
             caller.seed(seed, now);
         }
     }
+}
+
+/// Asks for what each caller had of each model, by day.
+fn answers(accounts: &Accounts, at: i64) -> Option<Vec<ReportRow>> {
+    let query = Query {
+        from: at - MEANS_OVER_S,
+        to: at + 1,
+        step: QueryStep::Day,
+        by: vec![Column::Caller, Column::Model],
+        filter: Vec::new(),
+        most_rows: Query::MOST_ROWS,
+    };
+    let rows = accounts.query(&query);
+    if let Err(error) = &rows {
+        log::warn!(target: "service", "how long answers are is learned anew, as the usage book cannot say it: {error}");
+    }
+    rows.ok()
+}
+
+/// Returns how many tokens an answer had in the mean, by caller and model, the one that was used last at the end. The rows
+/// come by time.
+fn means(rows: &[ReportRow]) -> HashMap<Arc<str>, Vec<(Arc<str>, u64)>> {
+    let mut sums: HashMap<Arc<str>, Vec<(Arc<str>, Counters)>> = HashMap::new();
+    for row in rows {
+        let ([caller, model], counters) = (&row.labels[..], &row.cell.counters) else { continue };
+        if counters.answered == 0 || used(&row.cell).tokens == 0 {
+            continue;
+        }
+        let models = sums.entry(Arc::clone(caller)).or_default();
+        let mut sum = match models.iter().position(|(name, _)| name == model) {
+            Some(at) => models.remove(at).1,
+            None => Counters::default(),
+        };
+        sum.merge(counters);
+        models.push((Arc::clone(model), sum));
+    }
+    let mean = |(model, sum): (Arc<str>, Counters)| {
+        let output = sum.output_tokens.saturating_add(sum.thoughts_tokens);
+        (model, output.div_ceil(sum.answered))
+    };
+    sums.into_iter().map(|(caller, models)| (caller, models.into_iter().map(mean).collect())).collect()
 }
 
 /// What of a cell counts against limits: nothing that the gateway itself has refused.
@@ -78,7 +125,35 @@ fn latest(row: &ReportRow, now: i64) -> (Duration, Used) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use usage::Counters;
+
+    #[test]
+    fn the_mean_of_answers_is_that_of_the_book_by_caller_and_model() {
+        let row = |caller: &str, model: &str, answered, output_tokens, thoughts_tokens| ReportRow {
+            from: 0,
+            to: 86_400,
+            labels: vec![caller.into(), model.into()],
+            cell: Cell {
+                counters: Counters {
+                    requests: answered + 3,
+                    answered,
+                    input_tokens: 9,
+                    output_tokens,
+                    thoughts_tokens,
+                    ..Counters::default()
+                },
+                ..Cell::default()
+            },
+        };
+        let means = means(&[
+            row("alice", "a", 2, 10, 0),
+            row("alice", "b", 1, 7, 0),
+            row("bob", "a", 1, 0, 0),
+            row("alice", "c", 0, 0, 0),
+            row("alice", "a", 1, 20, 6),
+        ]);
+        assert_eq!(means["alice"], [("b".into(), 7), ("a".into(), 12)], "the last one used is the last");
+        assert_eq!(means["bob"], [("a".into(), 0)]);
+    }
 
     #[test]
     fn whenever_in_its_minute_something_was_used_it_counts_for_a_minute_from_then() {

@@ -31,7 +31,12 @@ pub(super) fn message(denial: &Denial) -> Cow<'static, str> {
 
 fn limit_message(reached: &LimitReached) -> String {
     let limit = limit_in_words(reached);
-    match (reached.name.is_budget(), whole_seconds(reached.opens.ask_again_in())) {
+    let Some(wait) = reached.opens.ask_again_in() else {
+        return format!(
+            "This request is too large for this token: its input alone is estimated at more than the whole budget of {limit}. Make it smaller, or ask the gateway's operator."
+        );
+    };
+    match (reached.name.is_budget(), whole_seconds(wait)) {
         (false, seconds) => format!("This token's limit of {limit} is reached: try again in {seconds} s."),
         (true, seconds) if is_spent(reached) => {
             format!(
@@ -64,15 +69,15 @@ fn in_units(billionths: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Whether a budget has nothing left, so that asking again before it opens is of no use.
+/// Whether a budget has nothing left, or never enough, so that asking again before it opens is of no use.
 pub(super) fn is_spent(reached: &LimitReached) -> bool {
-    reached.name.is_budget() && matches!(reached.opens, Opens::After(_))
+    reached.name.is_budget() && matches!(reached.opens, Opens::After(_) | Opens::Never)
 }
 
 /// Returns when to ask again, if time can help.
 pub(super) fn retry_in(denial: &Denial) -> Option<Duration> {
     match denial {
-        Denial::Limit(reached) => Some(reached.opens.ask_again_in()),
+        Denial::Limit(reached) => reached.opens.ask_again_in(),
         _ => None,
     }
 }

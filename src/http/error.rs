@@ -388,7 +388,14 @@ mod tests {
             Denial::Surface(_) => Some(Denial::Model),
             Denial::Model => Some(Denial::HiddenModel),
             Denial::HiddenModel => limit(LimitName::Rpm, 60),
-            Denial::Limit(LimitReached { opens: Opens::WhenOthersEnd, .. }) => None,
+            Denial::Limit(LimitReached { opens: Opens::WhenOthersEnd, .. }) => {
+                Some(Denial::Limit(LimitReached {
+                    name: LimitName::TokensDay,
+                    limit: 1_000_000,
+                    opens: Opens::Never,
+                }))
+            }
+            Denial::Limit(LimitReached { opens: Opens::Never, .. }) => None,
             Denial::Limit(reached) => match reached.name {
                 LimitName::Rpm => limit(LimitName::Tpm, 100_000),
                 LimitName::Tpm => limit(LimitName::Rpd, 1_000),

@@ -415,11 +415,12 @@ async fn a_streamed_response_is_kept_however_fast_it_came_and_counts_for_those_t
 #[tokio::test]
 async fn a_limit_that_stands_against_asking_once_more_is_no_answer_to_the_request() {
     let simulator = simulator(1).await;
-    let tokens = format!(r#"[{{name="alice",secret="{TOKEN}",budget={{tokens_day=1}}}}]"#);
+    // There is room for the first time, and not for the second.
+    let tokens = format!(r#"[{{name="alice",secret="{TOKEN}",budget={{tokens_day=600}}}}]"#);
     let gateway = Options::new(&simulator.url(), 1).set("auth.tokens", tokens).without_token().start();
     let steps = [ScriptedStep::finished("MALFORMED_FUNCTION_CALL")];
     simulator.set_conversations([ScriptedConversation::new(steps).then(AfterSteps::Repeat)]);
-    let body = message("gemini-2.5-flash", "x").to_string();
+    let body = message("gemini-2.5-flash", &"word ".repeat(320)).to_string();
     let request = stranger().post(gateway.url("/v1/messages")).header("x-api-key", TOKEN).body(body);
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 500, "{}", answer.text().await.unwrap());

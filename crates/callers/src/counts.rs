@@ -146,6 +146,8 @@ pub struct Seed {
     pub month: Used,
     /// In single seconds of the last minute: how long ago, and how much.
     pub seconds: Vec<(Duration, Used)>,
+    /// How many tokens an answer had in the mean, by model, the one that was used last at the end.
+    pub outputs: Vec<(Arc<str>, u64)>,
 }
 
 impl Counts {
@@ -167,6 +169,7 @@ impl Counts {
     /// Takes over what a former process counted. In a cluster that process has told it, as any other gateway has.
     pub(crate) fn seed(&mut self, seed: &Seed, now: Now) {
         self.advance(now);
+        self.outputs.seed(&seed.outputs);
         let now_second = Second::of(now.mono);
         // Whole seconds, the younger where it is between two: what counts must not end to count too early.
         let seconds = seed.seconds.iter().map(|(age, sums)| {
@@ -246,14 +249,15 @@ impl Counts {
             tokens: estimate.input_tokens.saturating_add(output),
             money: (estimate.price)(estimate.input_tokens, output),
         };
-        let whole = sums(output);
+        let (whole, input) = (sums(output), sums(0));
+        limits.fit(input)?;
         // Even what is thought to use nothing finds no room where nothing is left.
         let least = Used { requests: 0, tokens: whole.tokens.max(1), money: whole.money.max(1) };
         self.room(limits, &SPENDING, least, now)?;
         booking.at = now.mono;
         booking.booked = whole;
         booking.is_reserved = true;
-        booking.input = sums(0);
+        booking.input = input;
         booking.model = estimate.model.map(Arc::clone);
         let second = Second::of(now.mono);
         if let Some(minute) = &mut self.minute {

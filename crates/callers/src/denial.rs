@@ -44,6 +44,8 @@ pub enum Opens {
     WhenOthersEnd,
     /// When what counts now has ceased to count. Never zero.
     After(Duration),
+    /// Not for this request: its input alone is thought to use more than the whole budget.
+    Never,
 }
 
 impl Opens {
@@ -54,12 +56,13 @@ impl Opens {
         if duration.is_zero() { Self::Now } else { Self::After(duration) }
     }
 
-    /// When to ask again.
-    pub fn ask_again_in(self) -> Duration {
+    /// When to ask again; `None` where that is of no use.
+    pub fn ask_again_in(self) -> Option<Duration> {
         match self {
-            Self::Now => Duration::ZERO,
-            Self::WhenOthersEnd => Self::SOON,
-            Self::After(duration) => duration,
+            Self::Now => Some(Duration::ZERO),
+            Self::WhenOthersEnd => Some(Self::SOON),
+            Self::After(duration) => Some(duration),
+            Self::Never => None,
         }
     }
 }

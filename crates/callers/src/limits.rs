@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::denial::{LimitReached, Opens};
 use crate::period::Used;
 
 /// One of a token's limits.
@@ -140,6 +141,15 @@ impl CallerLimits {
     /// Whether anything is limited that is counted over all gateways: all but requests at the same time.
     pub fn are_shared(&self) -> bool {
         self.count_minutes() || self.count_days() || self.count_months()
+    }
+
+    /// Whether what a request uses for certain fits into each budget as a whole. Where it does not, no time makes room.
+    pub(crate) fn fit(&self, certain: Used) -> Result<(), LimitReached> {
+        let beyond = LimitName::ALL.into_iter().filter(|name| name.is_budget()).find_map(|name| {
+            let limit = self.get(name).filter(|limit| name.of(certain) > *limit)?;
+            Some(LimitReached { name, limit, opens: Opens::Never })
+        });
+        beyond.map_or(Ok(()), Err)
     }
 
     pub(crate) fn count_minutes(&self) -> bool {

@@ -18,6 +18,16 @@ pub(crate) struct OutputMeans {
 }
 
 impl OutputMeans {
+    /// Begins with what is known of former answers: models with their means, the one that was used last at the end. What was
+    /// observed since goes before it.
+    pub(crate) fn seed(&mut self, known: &[(Arc<str>, u64)]) {
+        let observed = std::mem::take(&mut self.models);
+        let is_new = |(name, _): &&(Arc<str>, u64)| !observed.iter().any(|(known, _)| known == name);
+        self.models = known.iter().filter(is_new).chain(&observed).cloned().collect();
+        let excess = self.models.len().saturating_sub(MODELS);
+        self.models.drain(..excess);
+    }
+
     /// How many tokens the next answer of this model is expected to have.
     pub(crate) fn expect(&self, model: Option<&str>) -> u64 {
         let known = self.models.iter().find(|(name, _)| Some(&**name) == model).or(self.models.last());
@@ -73,6 +83,26 @@ mod tests {
             [Some("a"), Some("b"), Some("c"), None].map(|model| means.expect(model)),
             [10, 20, 10, 10]
         );
+    }
+
+    #[test]
+    fn what_is_known_of_former_answers_is_expected_until_others_are_seen() {
+        let mut means = OutputMeans::default();
+        means.observe(&"a".into(), 10);
+        let known: Vec<(Arc<str>, u64)> = (0..MODELS + 3)
+            .map(|n| (format!("former-{n}").into(), 100 + n as u64))
+            .chain([("a".into(), 99)])
+            .collect();
+        means.seed(&known);
+        assert_eq!(means.models.len(), MODELS);
+        assert_eq!(
+            [Some("former-18"), Some("former-0"), Some("a")].map(|name| means.expect(name)),
+            [118, 10, 10]
+        );
+        for _ in 0..100 {
+            means.observe(&"former-18".into(), 7);
+        }
+        assert_eq!(means.expect(Some("former-18")), 7);
     }
 
     #[test]

@@ -135,8 +135,9 @@ impl List {
             return Ok(());
         }
         // What was said holds for all limits together, and not a moment too late.
-        prop_assert!(!waits_for_others(name, more) && !opens.ask_again_in().is_zero());
-        let opens = now + opens.ask_again_in();
+        let wait = opens.ask_again_in().unwrap();
+        prop_assert!(!waits_for_others(name, more) && !wait.is_zero());
+        let opens = now + wait;
         for (full, more) in asked.iter().filter(|(name, _)| *name != LimitName::Concurrent) {
             prop_assert!(self.has_room(*full, *more, opens).1, "{full} is full when {name} was to open");
         }

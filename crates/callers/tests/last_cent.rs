@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use callers::{
     CallerLimits, CallerSpec, Denial, Directory, Door, Ending, Estimate, InstanceKey, LimitName, ModelShown,
-    Pass, Registered, Seed, Spent, Used,
+    Opens, Pass, Registered, Seed, Spent, Used,
 };
 use chrono_tz::Tz;
 use gemini::path::Surface;
@@ -148,7 +148,7 @@ fn what_was_not_used_is_there_for_others() {
             }
             // Others are told that these may use less, not that the budget is spent.
             let soon = |denial: &Denial| match denial {
-                Denial::Limit(reached) => reached.opens.ask_again_in() <= Duration::from_secs(61),
+                Denial::Limit(reached) => reached.opens.ask_again_in().unwrap() <= Duration::from_secs(61),
                 _ => false,
             };
             assert!(denials.iter().all(soon), "{name}: {denials:?}");
@@ -239,14 +239,58 @@ fn a_restart_forgets_nothing_that_was_written() {
                 (Duration::from_secs(70), sums(5, 5, 5)),
                 (Duration::from_secs(30), sums(10, 400, 9)),
             ],
+            ..Seed::default()
         },
         at(0),
     );
     let used = |now| caller.read(now).limits.iter().map(|reading| reading.used).collect::<Vec<_>>();
     assert_eq!(used(at(0)), [10, 400, 4_000, 8_999]);
     let Err(Denial::Limit(reached)) = ask(&caller, at(0)) else { panic!("its minute is full") };
-    assert_eq!((reached.name, reached.opens.ask_again_in()), (LimitName::Rpm, Duration::from_secs(31)));
+    assert_eq!((reached.name, reached.opens.ask_again_in()), (LimitName::Rpm, Some(Duration::from_secs(31))));
     assert_eq!(used(at(31)), [0, 0, 4_000, 8_999]);
     let Err(Denial::Limit(reached)) = ask(&caller, at(31)) else { panic!("its money does not suffice") };
     assert_eq!(reached.name, LimitName::MoneyMonth);
+}
+
+#[test]
+fn a_budget_with_room_serves_on_after_a_restart() {
+    let limits = CallerLimits { tokens_day: Some(800), ..CallerLimits::default() };
+    let directory = Directory::new(InstanceKey::new(&[7; 32]), Tz::UTC);
+    directory.set_given([(CallerSpec { limits, ..CallerSpec::new("alice") }, &b"secret"[..])]);
+    let caller = directory.identify(b"secret", at(0).wall).unwrap().caller;
+    let day = Used { requests: 3, tokens: 465, money: 0 };
+    let outputs = vec![("gemini-2.5-flash".into(), OUTPUT)];
+    caller.seed(&Seed { day, month: day, outputs, ..Seed::default() }, at(0));
+    let pass = ask(&caller, at(0)).unwrap();
+    assert_eq!(caller.read(at(0)).limits[0].used, 465 + INPUT + OUTPUT, "its answers are known");
+    pass.settle(Ending::Spent(spent(INPUT + OUTPUT)), at(1));
+    assert!(ask(&caller, at(1)).is_ok());
+}
+
+#[test]
+fn what_is_certain_of_a_request_fits_into_the_whole_budget_or_is_refused_for_good() {
+    let budget = |name: LimitName, tokens: u64| match name {
+        LimitName::TokensDay => CallerLimits { tokens_day: Some(tokens), ..CallerLimits::default() },
+        LimitName::TokensMonth => CallerLimits { tokens_month: Some(tokens), ..CallerLimits::default() },
+        LimitName::MoneyDay => CallerLimits { money_day: Some(tokens * PRICE), ..CallerLimits::default() },
+        LimitName::MoneyMonth => {
+            CallerLimits { money_month: Some(tokens * PRICE), ..CallerLimits::default() }
+        }
+        _ => CallerLimits { tpm: Some(tokens), ..CallerLimits::default() },
+    };
+    let fresh = |limits| {
+        let directory = Directory::new(InstanceKey::new(&[7; 32]), Tz::UTC);
+        directory.set_given([(CallerSpec { limits, ..CallerSpec::new("alice") }, &b"secret"[..])]);
+        directory.identify(b"secret", at(0).wall).unwrap().caller
+    };
+    for name in [LimitName::TokensDay, LimitName::TokensMonth, LimitName::MoneyDay, LimitName::MoneyMonth] {
+        let Err(Denial::Limit(reached)) = ask(&fresh(budget(name, INPUT - 1)), at(0)) else {
+            panic!("{name}: the input alone is too much")
+        };
+        assert_eq!((reached.name, reached.opens), (name, Opens::Never));
+        assert_eq!(reached.opens.ask_again_in(), None);
+        // Its answer is a guess: it may be short.
+        assert!(ask(&fresh(budget(name, INPUT)), at(0)).is_ok(), "{name}");
+    }
+    assert!(ask(&fresh(budget(LimitName::Tpm, 1)), at(0)).is_ok(), "a minute is no budget");
 }

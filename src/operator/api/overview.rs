@@ -61,7 +61,7 @@ fn spent(desk: &Desk) -> Vec<Value> {
     let full = tokens.iter().filter_map(|token| {
         let reading = token.reading.as_ref()?;
         let limit = reading.limits.iter().find(|limit| limit.limit > 0 && limit.used >= limit.limit)?;
-        let opens_in_s = limit.opens.ask_again_in().as_secs();
+        let opens_in_s = limit.opens.ask_again_in().unwrap_or_default().as_secs();
         Some(json!({ "name": token.spec.name, "limit": limit.name.as_str(), "opens_in_s": opens_in_s }))
     });
     full.take(MOST_NAMED).collect()

@@ -1,7 +1,7 @@
 //! What a client's token may do on all gateways together: its limits and budgets, and tokens that are made on one of them.
 
 use super::Gateways;
-use crate::support::{Options, free_port, prompt, simulator, stranger};
+use crate::support::{Options, free_port, prompt, simulator, simulator_with, stranger};
 use gemini_balance_cluster::conformance::RedisServer;
 use gemini_simulator::Simulator;
 use serde_json::{Value, json};
@@ -104,11 +104,12 @@ async fn ten_requests_a_minute_are_ten_on_three_gateways_together() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_that_is_spent_on_one_gateway_is_refused_by_the_others_within_a_second() {
-    let simulator = simulator(3).await;
+    // The first request fits into each budget, and uses it up.
+    let simulator = simulator_with(3, |config| config.shape.text_bytes = 400).await;
     let tokens = [
-        entry("day", "budget={tokens_day=2}"),
-        entry("month", "budget={tokens_month=2}"),
-        entry("money", "budget={money_month=0.000001}"),
+        entry("day", "budget={tokens_day=20}"),
+        entry("month", "budget={tokens_month=20}"),
+        entry("money", "budget={money_month=0.000006}"),
         entry("rpd", "rpd=1"),
         entry("tpm", "tpm=2"),
         entry("rich", "budget={tokens_month=10000000}"),

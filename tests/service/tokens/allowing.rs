@@ -3,7 +3,7 @@
 use super::{CHAT, LIMIT, chat, get, send, status, told, with_tokens};
 use crate::{
     live::Session,
-    support::{prompt, secret, simulator, stranger},
+    support::{prompt, secret, simulator, simulator_with, stranger},
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -169,10 +169,10 @@ async fn a_caller_is_served_from_its_projects_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_live_session_is_held_to_its_token() {
-    let simulator = simulator(1).await;
+    let simulator = simulator_with(1, |config| config.shape.text_bytes = 400).await;
     let entry = "{name=\"pro\",secret=\"pro-secret\",models=[\"gemini-2.5-pro\"]},\
                  {name=\"native\",secret=\"native-secret\",surfaces=[\"native\"]},\
-                 {name=\"some\",secret=\"some-secret\",budget={tokens_day=3}}";
+                 {name=\"some\",secret=\"some-secret\",budget={tokens_day=15}}";
     let gateway = with_tokens(&simulator, 1, entry).start();
     let (code, reason) = Session::begin_as(&gateway, "pro-secret").await.err().unwrap();
     assert_eq!(code, 1008, "{reason}");

@@ -12,7 +12,8 @@ use std::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_that_is_reached_is_told_in_each_dialect() {
-    let simulator = simulator(1).await;
+    // The first request fits into each budget, and uses it up.
+    let simulator = simulator_with(1, |config| config.shape.text_bytes = 400).await;
     let entry = |name: &str, more: &str| format!("{{name=\"{name}\",secret=\"{name}-secret\",{more}}},");
     let all = [
         ("rpm", entry("rpm", "rpm=1"), "requests", "rate_limit_exceeded", 61),
@@ -20,28 +21,28 @@ async fn a_limit_that_is_reached_is_told_in_each_dialect() {
         ("tpm", entry("tpm", "tpm=2"), "tokens", "rate_limit_exceeded", 61),
         (
             "tokens_day",
-            entry("tokens_day", "budget={tokens_day=2}"),
+            entry("tokens_day", "budget={tokens_day=20}"),
             "insufficient_quota",
             "insufficient_quota",
             90_000,
         ),
         (
             "tokens_month",
-            entry("tokens_month", "budget={tokens_month=2}"),
+            entry("tokens_month", "budget={tokens_month=20}"),
             "insufficient_quota",
             "insufficient_quota",
             2_700_000,
         ),
         (
             "money_day",
-            entry("money_day", "budget={money_day=0.000001}"),
+            entry("money_day", "budget={money_day=0.000006}"),
             "insufficient_quota",
             "insufficient_quota",
             90_000,
         ),
         (
             "money_month",
-            entry("money_month", "budget={money_month=0.000001}"),
+            entry("money_month", "budget={money_month=0.000006}"),
             "insufficient_quota",
             "insufficient_quota",
             2_700_000,
@@ -78,6 +79,39 @@ async fn a_limit_that_is_reached_is_told_in_each_dialect() {
     assert_eq!(simulator.requests().len(), 7);
     let lines = gateway.transactions(21);
     assert!(lines.iter().filter(|line| line["status"] == 429).all(|line| line["caller"].is_string()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_larger_than_a_whole_budget_is_refused_for_good_and_told_so() {
+    let simulator = simulator(1).await;
+    let gateway =
+        with_tokens(&simulator, 1, "{name=\"alice\",secret=\"alice-secret\",budget={tokens_day=50}}").start();
+    let refused = send(&gateway, "alice-secret", FLASH, prompt(&"word ".repeat(100))).await;
+    assert!(!refused.headers().contains_key("retry-after"), "no time makes room");
+    assert_eq!(refused.headers()["x-should-retry"], "false");
+    let (status, limit, error) = told(refused).await;
+    assert_eq!((status, limit.as_deref()), (429, Some("tokens_day")));
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("This request is too large for this token"), "{message}");
+    assert!(simulator.requests().is_empty());
+    // What is guessed of its answer is no reason to refuse a smaller one.
+    assert_eq!(send(&gateway, "alice-secret", FLASH, prompt("x")).await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_with_room_serves_on_after_a_restart() {
+    let simulator = simulator(1).await;
+    let options =
+        with_tokens(&simulator, 1, "{name=\"alice\",secret=\"alice-secret\",budget={tokens_day=520}}");
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = options.start_in(folder.path());
+    for _ in 0..3 {
+        assert_eq!(send(&gateway, "alice-secret", FLASH, prompt("x")).await.status(), 200);
+    }
+    gateway.signal("TERM");
+    gateway.wait(Duration::from_secs(5));
+    let gateway = options.start_in(folder.path());
+    assert_eq!(send(&gateway, "alice-secret", FLASH, prompt("x")).await.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,8 +36,9 @@ impl Counts {
         reached.max_by_key(|reached| reached.opens).map_or(Ok(()), Err)
     }
 
-    /// When there is room for so much under a limit, of which so much is counted already. What is larger than the whole limit has room when nothing else
-    /// counts, since its size is an estimate.
+    /// When there is room for so much under a limit, of which so much is counted already. What is larger than the whole limit
+    /// has room when nothing else counts, since its output is a guess; whose input alone is larger than a budget has not come
+    /// so far ([`CallerLimits::fit`]).
     pub(super) fn opens(&self, name: LimitName, limit: u64, more: Used, counted: Used, now: Now) -> Opens {
         let fits = |used: u64, counted: u64, more: u64| {
             used.saturating_sub(counted).saturating_add(more.min(limit)) <= limit
