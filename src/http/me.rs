@@ -9,7 +9,7 @@ use chrono::{NaiveDate, Utc};
 use gemini_balance_actors::accounting::Accounts;
 use serde::Serialize;
 use std::{rc::Rc, sync::Arc};
-use usage::{Column, Money, Query, QueryStep, ReportRow};
+use usage::{Column, Counters, Query, QueryStep, ReportRow};
 
 /// So many days are told.
 const DAYS: i64 = 31;
@@ -35,9 +35,29 @@ struct DayView {
     output_tokens: u64,
     thoughts_tokens: u64,
     tool_tokens: u64,
-    /// By the list price, with nine decimals.
-    cost: String,
+    /// By the list price, with nine decimals, of what has one; `None` where nothing of it has.
+    cost: Option<String>,
     currency: String,
+    /// Requests that cost something unknown.
+    unpriced: u64,
+}
+
+impl DayView {
+    fn of(date: NaiveDate, counters: &Counters, currency: String) -> Self {
+        let is_unknown = counters.unpriced > 0 && counters.cost_billionths == 0;
+        Self {
+            date,
+            requests: counters.requests,
+            input_tokens: counters.input_tokens,
+            cached_tokens: counters.cached_tokens,
+            output_tokens: counters.output_tokens,
+            thoughts_tokens: counters.thoughts_tokens,
+            tool_tokens: counters.tool_tokens,
+            cost: (!is_unknown).then(|| counters.cost().to_string()),
+            currency,
+            unpriced: counters.unpriced,
+        }
+    }
 }
 
 pub(super) async fn me(request: HttpRequest, state: web::Data<Rc<AppState>>) -> HttpResponse {
@@ -81,21 +101,28 @@ async fn days(accounts: Accounts, caller: Arc<str>) -> Option<Vec<DayView>> {
             most_rows: Query::MOST_ROWS,
         };
         let rows = accounts.query(&query).ok()?;
-        let day = |row: &ReportRow| {
-            let counters = &row.cell.counters;
-            DayView {
-                date: days.date(row.from),
-                requests: counters.requests,
-                input_tokens: counters.input_tokens,
-                cached_tokens: counters.cached_tokens,
-                output_tokens: counters.output_tokens,
-                thoughts_tokens: counters.thoughts_tokens,
-                tool_tokens: counters.tool_tokens,
-                cost: Money::from_billionths(counters.cost_billionths).to_string(),
-                currency: accounts.currency(),
-            }
-        };
+        let day = |row: &ReportRow| DayView::of(days.date(row.from), &row.cell.counters, accounts.currency());
         Some(rows.iter().map(day).collect())
     };
     web::block(ask).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_that_is_not_known_is_never_nothing() {
+        let shown = |cost_billionths, unpriced| {
+            let counters = Counters { requests: 3, cost_billionths, unpriced, ..Counters::default() };
+            serde_json::to_value(DayView::of(NaiveDate::MIN, &counters, "USD".to_owned())).unwrap()
+        };
+        for (day, cost, unpriced) in [
+            (shown(0, 0), Some("0.000000000"), 0),
+            (shown(0, 2), None, 2),
+            (shown(1_500_000_000, 1), Some("1.500000000"), 1),
+        ] {
+            assert_eq!((day["cost"].as_str(), day["unpriced"].as_u64()), (cost, Some(unpriced)));
+        }
+    }
 }

@@ -323,8 +323,8 @@ impl Counts {
         let (day, month) = self.periods(now);
         AccountReading {
             in_flight: self.in_flight,
-            day: (day, self.day.ends_in(now)),
-            month: (month, self.month.ends_in(now)),
+            day: (day, self.day.current_ends_in(self.zone, now)),
+            month: (month, self.month.current_ends_in(self.zone, now)),
             is_day_shared: has_heard && limits.count_days(),
             is_month_shared: has_heard && limits.count_months(),
             limits: LimitName::ALL.into_iter().filter_map(reading).collect(),

@@ -123,6 +123,15 @@ impl Period {
         self.ends.saturating_sub(now.mono)
     }
 
+    /// When the one ends that this moment is of, whether anything has begun it or not.
+    pub(crate) fn current_ends_in(&self, zone: Tz, now: Now) -> Duration {
+        if self.is_over(now) {
+            calendar::end_of(self.unit, zone, now).saturating_sub(now.mono)
+        } else {
+            self.ends_in(now)
+        }
+    }
+
     /// Counts requests, and what was used or is thought to be.
     pub(crate) fn add(&mut self, more: Used) {
         self.used = self.used.plus(more);

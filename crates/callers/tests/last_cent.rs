@@ -294,3 +294,20 @@ fn what_is_certain_of_a_request_fits_into_the_whole_budget_or_is_refused_for_goo
     }
     assert!(ask(&fresh(budget(LimitName::Tpm, 1)), at(0)).is_ok(), "a minute is no budget");
 }
+
+#[test]
+fn a_caller_that_was_not_seen_yet_reads_when_its_day_and_month_end() {
+    let directory = Directory::new(InstanceKey::new(&[7; 32]), Tz::UTC);
+    directory.set_given([(CallerSpec::new("alice"), &b"secret"[..])]);
+    let caller = directory.identify(b"secret", at(0).wall).unwrap().caller;
+    let ends = |now| {
+        let reading = caller.read(now);
+        (reading.day.1.as_secs(), reading.month.1.as_secs())
+    };
+    let (half_a_day, half_a_month) = (12 * 3_600, (16 * 24 + 12) * 3_600);
+    assert_eq!(ends(at(0)), (half_a_day, half_a_month));
+    drop(ask(&caller, at(10)).unwrap());
+    assert_eq!(ends(at(10)), (half_a_day - 10, half_a_month - 10));
+    // The next day, on which it was not seen either.
+    assert_eq!(ends(at(86_400)), (half_a_day, half_a_month - 86_400));
+}
