@@ -25,6 +25,14 @@ macro_rules! err_line {
     ($($what:tt)*) => { $crate::command::printing::print_err(format_args!("{}\n", format_args!($($what)*))) };
 }
 
+/// Returns a number as people write it: a fraction as a plain decimal, however small it is.
+pub(super) fn plain(number: &serde_json::Number) -> String {
+    match number.as_f64() {
+        Some(fraction) if number.is_f64() => fraction.to_string(),
+        _ => number.to_string(),
+    }
+}
+
 /// Prints to standard output, of which every whole line is seen at once.
 pub(super) fn print_out(what: fmt::Arguments<'_>) {
     if let Err(error) = io::stdout().lock().write_fmt(what) {
@@ -50,4 +58,25 @@ pub(super) fn unless_unread(error: io::Error) -> io::Error {
         process::exit(UNREAD);
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_plain_decimal_whatever_its_size() {
+        for (json, text) in [
+            ("1.2e-6", "0.0000012"),
+            ("1e-9", "0.000000001"),
+            ("0.0", "0"),
+            ("0.000000001", "0.000000001"),
+            ("12.03", "12.03"),
+            ("1e18", "1000000000000000000"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("-3", "-3"),
+        ] {
+            assert_eq!(plain(&serde_json::from_str(json).unwrap()), text);
+        }
+    }
 }

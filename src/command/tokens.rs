@@ -5,6 +5,7 @@ use super::{
     cluster::{tell_reach, tell_reach_aside},
     failure::Failure,
     operator::{aligned, ask, time},
+    printing::plain,
 };
 use crate::{
     local_http::encoded,
@@ -240,6 +241,7 @@ fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => Printable(text).to_string(),
+        Value::Number(number) => plain(number),
         other => other.to_string(),
     }
 }

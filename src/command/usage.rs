@@ -1,6 +1,6 @@
 //! `gemini-balance usage`: asks a running gateway on this machine, over the operator's listener, what was used.
 
-use super::{failure::Failure, operator::ask_for_answer};
+use super::{failure::Failure, operator::ask_for_answer, printing::plain};
 use crate::{
     local_http,
     settings::Settings,
@@ -134,6 +134,7 @@ fn word(value: &Value) -> String {
         Value::String(text) if text.is_empty() => "-".to_owned(),
         // Nothing that a client has named acts on the terminal.
         Value::String(text) => text.chars().map(|it| if it.is_control() { '\u{fffd}' } else { it }).collect(),
+        Value::Number(number) => plain(number),
         other => other.to_string(),
     }
 }

@@ -7,6 +7,7 @@ use super::{
     cluster::tell_reach,
     failure::Failure,
     operator::{aligned, ask, ask_for_text, ask_patiently, time},
+    printing::plain,
 };
 use crate::{
     local_http,
@@ -205,6 +206,7 @@ fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => cell(text),
+        Value::Number(number) => plain(number),
         other => cell(&other.to_string()),
     }
 }
