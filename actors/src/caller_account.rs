@@ -114,6 +114,11 @@ impl CallerAccount {
         self.end(ending);
     }
 
+    /// Settles a request that was answered with what another has used.
+    pub(crate) fn settle_free(mut self) {
+        self.end(Ending::Spent(Spent::default()));
+    }
+
     /// Settles a request by how it ended.
     pub(crate) fn settle(mut self, transaction: &Transaction) {
         let ending = match &transaction.usage {

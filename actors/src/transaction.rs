@@ -48,7 +48,7 @@ pub struct Transaction {
     pub bytes_in: u64,
     /// How much of the answer's body was passed on.
     pub bytes_out: u64,
-    /// What the upstream said it used.
+    /// What the upstream said it used, where that is charged to this request.
     pub usage: Option<Usage>,
     /// What few requests have; none of one that is answered at once.
     pub detail: Option<Box<Detail>>,

@@ -11,7 +11,8 @@ use crate::{
     },
 };
 use gemini_simulator::{Fault, Rule, Simulator};
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -425,6 +426,42 @@ async fn made_up_models_count_as_other_and_no_more_than_the_bound_by_themselves(
     let found: HashMap<_, _> =
         rows.iter().map(|row| (row["model"].as_str().unwrap(), number(&row["requests"]))).collect();
     assert_eq!(found, HashMap::from([("gemini-2.5-flash", 1), ("gemini-2.5-pro", 1), ("other", 4)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_read_again_is_used_once_by_caller_and_by_key() {
+    let simulator = simulator(1).await;
+    let (options, port) = options(&simulator, 1);
+    let gateway = options.start();
+    let body = json!({ "model": "gemini-2.5-flash", "input": "What is read again is used once." });
+    let ask = |method: Method, path: String, body: String| {
+        let asked = client().request(method, gateway.url(&path)).header("x-goog-api-key", TOKEN).body(body);
+        async move {
+            let answer = asked.send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{path}");
+            serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap()
+        }
+    };
+    let made = ask(Method::POST, "/v1beta/interactions".into(), body.to_string()).await;
+    let id = made["id"].as_str().unwrap();
+    let used = number(&made["usage"]["total_input_tokens"]);
+    assert!(used > 0, "{made}");
+    for _ in 0..3 {
+        let read = ask(Method::GET, format!("/v1beta/interactions/{id}"), String::new()).await;
+        assert_eq!(read["usage"], made["usage"], "it names what its making used");
+    }
+    counted(port, 4).await;
+    assert_eq!(total(port, "input_tokens").await, used);
+    let exported = client().get(format!("http://127.0.0.1:{port}/api/keys/export?format=json"));
+    let exported = exported.bearer_auth(ADMIN).header("x-goog-api-key", "").send().await.unwrap();
+    let exported: Value = serde_json::from_slice(&exported.bytes().await.unwrap()).unwrap();
+    assert_eq!(
+        (number(&exported["keys"][0]["served"]), number(&exported["keys"][0]["input_tokens"])),
+        (4, used)
+    );
+    let lines = gateway.transactions(4);
+    let naming: Vec<_> = lines.iter().filter(|line| line.get("usage").is_some()).collect();
+    assert!(naming.len() == 1 && naming[0]["method"] == "POST", "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -177,6 +177,12 @@ fn outcome(transaction: &Transaction) -> RequestOutcome {
     }
 }
 
+/// Whether a request is charged what its answer says was used. Otherwise that was used by another, which has paid for it: a
+/// batch that is read again names what its making used.
+pub(crate) fn is_charged(transaction: &Transaction) -> bool {
+    charge(transaction) != Charge::None
+}
+
 fn charge(transaction: &Transaction) -> Charge {
     let path = transaction.path.as_str();
     if transaction.status == http::StatusCode::SWITCHING_PROTOCOLS.as_u16() {

@@ -15,6 +15,7 @@ mod sampling;
 
 pub use account::Account;
 pub use accountant::AccountantActor;
+pub(crate) use class::is_charged;
 pub use recent::NumberedTransaction;
 
 use crate::{

@@ -13,6 +13,7 @@ use super::{
     upload::BodyStream,
 };
 use crate::{
+    accounting::is_charged,
     caller_account::CallerAccount,
     caller_cuts::CutSignal,
     client_stall::ClientStall,
@@ -27,6 +28,7 @@ use chrono::DateTime;
 use gemini::{
     classify::{error_words, redact},
     dialect::StreamForm,
+    usage::Usage,
 };
 use http::Method;
 use keypool::Outcome;
@@ -125,8 +127,13 @@ impl Forwarder {
                 self.pass_on(&mut record, answer, lease, learner, reply, cut).await;
             }
         }
+        let is_free = record.is_free;
         let transaction = record.finished();
-        account.settle(&transaction);
+        if is_free {
+            account.settle_free();
+        } else {
+            account.settle(&transaction);
+        }
         self.listeners.end(transaction);
     }
 
@@ -154,7 +161,7 @@ impl Forwarder {
         lease.vouch();
         let Some(rest) = rest.filter(|_| record.transaction.method != Method::HEAD) else {
             let whole = Answer::whole(&record.transaction.method, status, headers, begun);
-            record.transaction.usage = observer.end().usage;
+            record.used(observer.end().usage);
             if observer.has_learnt() {
                 Box::pin(observer.let_others_know()).await;
             }
@@ -180,7 +187,7 @@ impl Forwarder {
             record.transaction.failure = Some(Failure::Denied(Denial::Cut));
         }
         record.transaction.bytes_out += relayed.bytes;
-        record.transaction.usage = relayed.observed.usage;
+        record.used(relayed.observed.usage);
         let late = relayed.observed.late_error.map(|late| {
             let words = error_words(&redact(&late.body, &[lease.key().secret().expose()]));
             (attempt::late_fault(lease.key(), &late), words)
@@ -219,6 +226,8 @@ struct Record {
     stream_form: Option<StreamForm>,
     stall: Option<ClientStall>,
     arrived: Instant,
+    /// Whether its answer names what another has used.
+    is_free: bool,
 }
 
 impl Record {
@@ -256,12 +265,27 @@ impl Record {
         if let Some(name) = progress.binding.name {
             transaction.detail_mut().bound_to = Some(name.into());
         }
-        Self { transaction: Box::new(transaction), stream_form, stall: job.stall, arrived: job.arrived }
+        Self {
+            transaction: Box::new(transaction),
+            stream_form,
+            stall: job.stall,
+            arrived: job.arrived,
+            is_free: false,
+        }
     }
 
     fn answered(&mut self, status: http::StatusCode) {
         self.transaction.status = status.as_u16();
         self.transaction.first_byte = Some(self.arrived.elapsed());
+    }
+
+    /// Takes what the upstream said was used, where that is charged to this request.
+    fn used(&mut self, usage: Option<Usage>) {
+        self.transaction.usage = usage;
+        self.is_free = usage.is_some() && !is_charged(&self.transaction);
+        if self.is_free {
+            self.transaction.usage = None;
+        }
     }
 
     fn finished(mut self) -> Transaction {
