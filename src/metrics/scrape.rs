@@ -49,7 +49,7 @@ pub(super) struct Scrape {
     /// Requests whose spans no collector has, where traces are sent.
     pub(super) spans_dropped: Option<u64>,
     /// How often Google was asked once more for a translated request.
-    pub(super) repeats: [(RepeatReason, u64); 2],
+    pub(super) repeats: [(RepeatReason, u64); 3],
     /// Who else is there, where this gateway is one of several.
     pub(super) cluster: Option<ClusterView>,
     pub(super) not_after: Option<i64>,

@@ -329,6 +329,30 @@ async fn signatures_that_google_refuses_and_answers_it_failed_to_form_are_asked_
 }
 
 #[tokio::test]
+async fn a_level_of_thinking_that_a_model_does_not_know_costs_no_request() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let mut body = message("claude-sonnet-4-5", "x");
+    body["thinking"] = json!({"type": "disabled"});
+    assert_eq!(post(&gateway, "/v1/messages", &body).await.0, 200);
+    assert_eq!(simulator.requests().len(), 1, "the newest Flash knows what it was asked");
+    let unknown = || {
+        let message =
+            "Thinking level LOW is not supported for this model. Please retry with other thinking level.";
+        let status = "INVALID_ARGUMENT";
+        let body = json!({"error": {"code": 400, "message": message, "status": status}});
+        Rule::new(Fault::Status { status: 400, headers: [].into(), body: Some(body) })
+    };
+    simulator.set_faults([unknown().times(1)]);
+    assert_eq!(post(&gateway, "/v1/messages", &body).await.0, 200);
+    assert_eq!(simulator.requests().len(), 3);
+    simulator.set_faults([unknown()]);
+    let (status, _, refused) = post(&gateway, "/v1/messages", &body).await;
+    assert!(status == 400 && refused["error"]["message"].as_str().unwrap().contains("LOW"), "{refused}");
+    assert_eq!(simulator.requests().len(), 5, "once more, and no oftener");
+}
+
+#[tokio::test]
 async fn responses_are_kept_for_their_caller_alone_and_gone_on_from() {
     for store in ["memory", "sqlite"] {
         let simulator = simulator(1).await;

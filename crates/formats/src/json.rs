@@ -80,6 +80,23 @@ impl<'a> RawObject<'a> {
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(key, _)| &**key == name).map(|(_, value)| *value)
     }
+
+    /// The object with another value in the member of this name.
+    pub fn with<'b>(&self, name: &str, value: &'b RawValue) -> RawObject<'b>
+    where
+        'a: 'b,
+    {
+        let member = |(key, old): &(JsonStr<'a>, &'a RawValue)| {
+            (key.clone(), if &**key == name { value } else { *old })
+        };
+        RawObject(self.0.iter().map(member).collect())
+    }
+
+    /// The object without the member of this name.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        Self(self.0.iter().filter(|(key, _)| &**key != name).cloned().collect())
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {

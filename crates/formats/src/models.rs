@@ -174,6 +174,8 @@ pub struct ModelTraits {
     pub generation: ModelGeneration,
     /// Which limits of thinking hold for it.
     pub tier: ModelTier,
+    /// Which levels of thinking it knows; before Gemini 3 none counts.
+    pub levels: KnownLevels,
 }
 
 /// The generations that differ on the wire.
@@ -200,6 +202,36 @@ pub enum ModelTier {
     FlashLite,
 }
 
+/// Which of Google's thinking levels a model knows (its page on thinking, August to October 2026); with any other it refuses
+/// a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KnownLevels {
+    /// `minimal`, `low`, `medium` and `high`: Gemini 3 Flash and 3.1 Flash-Lite.
+    FromMinimal,
+    /// `low`, `medium` and `high`: what all newer ones know. So it is taken of aliases, which move to the newest, and of names
+    /// that are not known.
+    FromLow,
+    /// `low` and `high`: Gemini 3 Pro.
+    LowOrHigh,
+    /// `minimal` and `high`: the Flash models that make images.
+    MinimalOrHigh,
+}
+
+impl KnownLevels {
+    fn of(model: &str) -> Self {
+        let is = |start: &str| model.starts_with(start);
+        if model.contains("flash") && model.contains("-image") {
+            Self::MinimalOrHigh
+        } else if is("gemini-3-flash") || is("gemini-3.1-flash-lite") {
+            Self::FromMinimal
+        } else if is("gemini-3-pro") {
+            Self::LowOrHigh
+        } else {
+            Self::FromLow
+        }
+    }
+}
+
 impl ModelTraits {
     /// The traits of a model of Google's, by its name.
     pub fn of(model: &str) -> Self {
@@ -223,7 +255,7 @@ impl ModelTraits {
         } else {
             ModelGeneration::Three
         };
-        Self { generation, tier }
+        Self { generation, tier, levels: KnownLevels::of(model) }
     }
 
     /// Whether a call of the model's must return with a signature.
@@ -305,7 +337,8 @@ mod tests {
             ("gemini-2.0-flash", Unthinking, Flash),
             ("gemma-3-27b-it", Unthinking, Pro),
         ] {
-            assert_eq!(ModelTraits::of(model), ModelTraits { generation, tier }, "{model}");
+            let traits = ModelTraits::of(model);
+            assert_eq!((traits.generation, traits.tier), (generation, tier), "{model}");
         }
     }
 }

@@ -1,9 +1,11 @@
 //! How much a model is to think: what clients of every format ask, as what Google's generations understand. A pure
 //! table. Never both a level and a budget, which Google answers with 400.
 
+use bytes::Bytes;
 use serde::Serialize;
 
-use crate::models::{ModelGeneration, ModelTier, ModelTraits};
+use crate::json::{RawObject, raw_of};
+use crate::models::{KnownLevels, ModelGeneration, ModelTier, ModelTraits};
 
 /// What a client asks of thinking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,15 +68,19 @@ pub struct ThinkingConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThinkingLevel {
-    /// `minimal`, which only Flash models know.
+    /// `minimal`, which few Flash models know.
     Minimal,
-    /// The least a Pro model knows.
+    /// The least that most models know.
     Low,
     /// Between the others.
     Medium,
     /// `high`: as much as the model likes.
     High,
 }
+
+const GENERATION: &str = "generationConfig";
+const THINKING: &str = "thinkingConfig";
+const LEVEL: &str = "thinkingLevel";
 
 /// From here on a budget is more than little.
 const MEDIUM_TOKENS: u32 = 4_096;
@@ -88,7 +94,7 @@ pub fn thinking_config(request: ThinkingRequest, model: ModelTraits, shown: bool
     let config = match model.generation {
         ModelGeneration::Unthinking => return None,
         ModelGeneration::Three => ThinkingConfig {
-            thinking_level: level(request, model.tier),
+            thinking_level: level(request, model.levels),
             thinking_budget: None,
             include_thoughts: shown,
         },
@@ -101,23 +107,42 @@ pub fn thinking_config(request: ThinkingRequest, model: ModelTraits, shown: bool
     (config != ThinkingConfig::default()).then_some(config)
 }
 
-fn level(request: ThinkingRequest, tier: ModelTier) -> Option<ThinkingLevel> {
-    let least = if tier == ModelTier::Pro { ThinkingLevel::Low } else { ThinkingLevel::Minimal };
-    let of = |effort| match effort {
-        ThinkingEffort::Minimal => least,
-        ThinkingEffort::Low => ThinkingLevel::Low,
-        ThinkingEffort::Medium => ThinkingLevel::Medium,
-        ThinkingEffort::High => ThinkingLevel::High,
+fn level(request: ThinkingRequest, known: KnownLevels) -> Option<ThinkingLevel> {
+    let of = |effort| match (effort, known) {
+        (ThinkingEffort::Minimal, KnownLevels::FromMinimal | KnownLevels::MinimalOrHigh)
+        | (ThinkingEffort::Low, KnownLevels::MinimalOrHigh) => ThinkingLevel::Minimal,
+        (ThinkingEffort::Minimal | ThinkingEffort::Low, _) => ThinkingLevel::Low,
+        (ThinkingEffort::Medium, KnownLevels::FromMinimal | KnownLevels::FromLow) => ThinkingLevel::Medium,
+        (ThinkingEffort::Medium | ThinkingEffort::High, _) => ThinkingLevel::High,
     };
     match request {
         ThinkingRequest::Unsaid => None,
-        ThinkingRequest::Disabled => Some(least),
-        ThinkingRequest::Tokens(..MEDIUM_TOKENS) => Some(ThinkingLevel::Low),
-        ThinkingRequest::Tokens(..HIGH_TOKENS) => Some(ThinkingLevel::Medium),
-        ThinkingRequest::Tokens(_) => Some(ThinkingLevel::High),
+        ThinkingRequest::Disabled => Some(of(ThinkingEffort::Minimal)),
+        ThinkingRequest::Tokens(..MEDIUM_TOKENS) => Some(of(ThinkingEffort::Low)),
+        ThinkingRequest::Tokens(..HIGH_TOKENS) => Some(of(ThinkingEffort::Medium)),
+        ThinkingRequest::Tokens(_) => Some(of(ThinkingEffort::High)),
         ThinkingRequest::Adaptive(effort) => effort.map(of),
         ThinkingRequest::Effort(effort) => Some(of(effort)),
     }
+}
+
+/// Whether Google's message about a 400 says that the model does not know the level of thinking, so that [`without_level`] is
+/// worth a try.
+pub fn is_about_levels(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    message.contains("thinking level") || message.contains("thinking_level")
+}
+
+/// Returns the body without its level of thinking, so that the model thinks as it does by itself. `None` if there is none in
+/// it, or the body is not one that was written here.
+pub fn without_level(body: &[u8]) -> Option<Bytes> {
+    let request: RawObject<'_> = serde_json::from_slice(body).ok()?;
+    let generation = RawObject::of(request.get(GENERATION)?)?;
+    let thinking = RawObject::of(generation.get(THINKING)?)?;
+    thinking.get(LEVEL)?;
+    let thinking = raw_of(&thinking.without(LEVEL));
+    let generation = raw_of(&generation.with(THINKING, &thinking));
+    serde_json::to_vec(&request.with(GENERATION, &generation)).ok().map(Bytes::from)
 }
 
 /// Google's ranges (its page on thinking): Pro 128 to 32,768 and cannot stop, Flash 0 to 24,576, Flash-Lite 512 to 24,576
@@ -166,12 +191,25 @@ mod tests {
             (Unsaid, pro, String::new()),
             (Disabled, pro3, level("low")),
             (Disabled, flash3, level("minimal")),
-            (Disabled, "gemini-flash-lite-latest", level("minimal")),
+            (Disabled, "gemini-flash-lite-latest", level("low")),
+            (Disabled, "gemini-flash-latest", level("low")),
+            (Disabled, "gemini-3.1-flash-lite", level("minimal")),
+            (Disabled, "gemini-3.7-flash", level("low")),
+            (Disabled, "gemini-3.8-flash", level("low")),
+            (Disabled, "something-new-flash", level("low")),
+            (Disabled, "gemini-3.1-flash-image", level("minimal")),
+            (Effort(Low), "gemini-3.1-flash-image", level("minimal")),
+            (Effort(Medium), "gemini-3.1-flash-image", level("high")),
+            (Effort(Medium), "gemini-3.1-pro-preview", level("medium")),
+            (Effort(Medium), "gemini-3.7-flash", level("medium")),
+            (Effort(Minimal), "gemini-3.8-flash", level("low")),
             (Disabled, pro, budget(128)),
             (Disabled, flash, budget(0)),
             (Disabled, lite, budget(0)),
             (Tokens(1_024), pro3, level("low")),
-            (Tokens(4_096), pro3, level("medium")),
+            (Tokens(4_096), pro3, level("high")),
+            (Tokens(4_096), flash3, level("medium")),
+            (Tokens(4_096), "gemini-pro-latest", level("medium")),
             (Tokens(31_999), pro3, level("high")),
             (Tokens(31_999), flash, budget(24_576)),
             (Tokens(31_999), pro, budget(31_999)),
@@ -179,7 +217,8 @@ mod tests {
             (Tokens(100), pro, budget(128)),
             (Tokens(100), lite, budget(512)),
             (Adaptive(None), pro3, String::new()),
-            (Adaptive(Some(Medium)), pro3, level("medium")),
+            (Adaptive(Some(Medium)), pro3, level("high")),
+            (Adaptive(Some(Medium)), flash3, level("medium")),
             (Adaptive(Some(Medium)), flash, budget(-1)),
             (Effort(Minimal), pro3, level("low")),
             (Effort(Minimal), flash3, level("minimal")),
@@ -202,6 +241,23 @@ mod tests {
         );
         assert_eq!(json(ThinkingRequest::Disabled, "gemini-3-pro", true), r#"{"thinkingLevel":"low"}"#);
         assert_eq!(json(ThinkingRequest::Unsaid, "gemma-3", true), "");
+    }
+
+    #[test]
+    fn a_level_that_a_model_does_not_know_can_be_left_out() {
+        for words in [
+            "Thinking level MINIMAL is not supported for this model. Please retry with other thinking level.",
+            "'minimal' is not a supported thinking level for this model. Allowed values are: medium, low, high.",
+            "Thinking level is unsupported: THINKING_LEVEL_MINIMAL",
+        ] {
+            assert!(is_about_levels(words), "{words}");
+        }
+        assert!(!is_about_levels("The thinking budget 7 is invalid."));
+        let body = r#"{"generationConfig":{"topK":1,"thinkingConfig":{"thinkingLevel":"low","includeThoughts":true}},"contents":[{ "x":1}]}"#;
+        let without = without_level(body.as_bytes()).unwrap();
+        assert_eq!(std::str::from_utf8(&without).unwrap(), body.replace(r#""thinkingLevel":"low","#, ""));
+        assert_eq!(without_level(&without), None, "there is no third try");
+        assert_eq!(without_level(b"{}"), None);
     }
 
     #[test]

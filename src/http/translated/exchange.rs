@@ -1,6 +1,6 @@
 //! The way of one translated request: its body is taken in and translated, Google is asked, and the answer goes back
-//! through the format's machine. Where Google refuses signatures that another model or project has made, or the model fails
-//! to form an answer, it is asked once more, as long as the client was sent nothing.
+//! through the format's machine. Where Google refuses signatures that another model or project has made, or a level of thinking
+//! that the model does not know, or the model fails to form an answer, it is asked once more, as long as the client was sent nothing.
 
 use super::{
     format::{ClientFormat, Prepared, ToldError},
@@ -31,7 +31,7 @@ use callers::{Denial, Door, ModelShown};
 use formats::{
     AnswerFault, AnswerSeed, GeminiCall, StickyHint,
     models::{ModelMap, ModelTraits},
-    placeholders,
+    placeholders, thinking,
 };
 use gemini::path::{self, CredentialForm, Surface};
 use gemini_balance_actors::{
@@ -199,10 +199,18 @@ impl Exchange<'_> {
             };
             let (refused, reason) = if answer.status.as_u16() >= 400 {
                 let refusal = GoogleRefusal::read(answer).await;
-                let without = || placeholders::without_signatures(&body, ModelTraits::of(&call.model));
-                let without = refusal.is_about_signatures().then(without).flatten();
-                let reason = without.is_some().then_some(RepeatReason::Signatures);
-                body = without.unwrap_or(body);
+                let changed = if refusal.is_about_signatures() {
+                    let traits = ModelTraits::of(&call.model);
+                    placeholders::without_signatures(&body, traits).zip(Some(RepeatReason::Signatures))
+                } else if refusal.is_about_levels() {
+                    thinking::without_level(&body).zip(Some(RepeatReason::ThinkingLevel))
+                } else {
+                    None
+                };
+                let reason = changed.map(|(without, reason)| {
+                    body = without;
+                    reason
+                });
                 (refusal.told(self.format, &arrival.id), reason)
             } else {
                 match self.translate(prepared, answer, arrival).await {

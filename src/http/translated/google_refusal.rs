@@ -7,7 +7,7 @@ use super::{
 };
 use bytes::Bytes;
 use chrono::Utc;
-use formats::{gemini::GoogleFailure, placeholders};
+use formats::{gemini::GoogleFailure, placeholders, thinking};
 use gemini::{
     classify::{self, classify},
     dialect::whole_seconds,
@@ -44,6 +44,11 @@ impl GoogleRefusal {
     /// Whether it says that a signature in the request is none.
     pub(super) fn is_about_signatures(&self) -> bool {
         self.status == StatusCode::BAD_REQUEST && placeholders::is_about_signatures(&self.words)
+    }
+
+    /// Whether it says that the model does not know the level of thinking in the request.
+    pub(super) fn is_about_levels(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST && thinking::is_about_levels(&self.words)
     }
 
     /// Tells it in the client's format.

@@ -11,17 +11,20 @@ use std::sync::{
 pub(crate) enum RepeatReason {
     /// It refused the signatures of the conversation.
     Signatures,
+    /// The model does not know the level of thinking.
+    ThinkingLevel,
     /// The model failed to form its answer, or it broke off while it was taken in.
     Answer,
 }
 
 impl RepeatReason {
-    const ALL: [Self; 2] = [Self::Signatures, Self::Answer];
+    const ALL: [Self; 3] = [Self::Signatures, Self::ThinkingLevel, Self::Answer];
 
     /// Returns the word in metrics.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Signatures => "signatures",
+            Self::ThinkingLevel => "thinking_level",
             Self::Answer => "answer",
         }
     }

@@ -140,6 +140,19 @@ fn ranges(config: &Value) -> Result<(), ApiError> {
     }
 }
 
+/// The levels of thinking that a model knows.
+fn levels(model: &str) -> &'static [&'static str] {
+    if model.contains("flash") && model.contains("-image") {
+        &["minimal", "high"]
+    } else if model.starts_with("gemini-3-flash") || model.starts_with("gemini-3.1-flash-lite") {
+        &["minimal", "low", "medium", "high"]
+    } else if model.starts_with("gemini-3-pro") {
+        &["low", "high"]
+    } else {
+        &["low", "medium", "high"]
+    }
+}
+
 fn thinking(config: &Value, model: &Model) -> Result<(), ApiError> {
     let Some(thinking) = field(config, "thinkingConfig", "thinking_config") else { return Ok(()) };
     let budget = field(thinking, "thinkingBudget", "thinking_budget");
@@ -149,9 +162,10 @@ fn thinking(config: &Value, model: &Model) -> Result<(), ApiError> {
     }
     let pro = model.id.contains("-pro");
     if let Some(level) = level {
-        let known = match text(Some(level)).to_ascii_lowercase().as_str() {
-            "minimal" => !pro,
-            "low" | "medium" | "high" | "thinking_level_unspecified" => true,
+        let asked = text(Some(level)).to_ascii_lowercase();
+        let known = match asked.as_str() {
+            "minimal" | "low" | "medium" | "high" => levels(&model.id).contains(&asked.as_str()),
+            "thinking_level_unspecified" => true,
             _ => {
                 return refuse(format!(
                     "Invalid value at 'generation_config.thinking_config.thinking_level' (type.googleapis.com/google.ai.generativelanguage.v1beta.ThinkingConfig.ThinkingLevel), {level}"
@@ -230,7 +244,17 @@ mod tests {
         }
         assert_eq!(thinks("gemini-3-flash-preview", &json!({"thinkingLevel": "minimal"})), "");
         assert_eq!(thinks("gemini-3-pro-preview", &json!({"thinkingLevel": "LOW"})), "");
-        assert!(thinks("gemini-3-pro-preview", &json!({"thinkingLevel": "minimal"})).contains("MINIMAL"));
+        for (model, level) in [
+            ("gemini-3-pro-preview", "minimal"),
+            ("gemini-3-pro-preview", "medium"),
+            ("gemini-3.7-flash", "minimal"),
+            ("gemini-3.8-flash", "minimal"),
+            ("gemini-flash-latest", "minimal"),
+            ("gemini-3.1-flash-image", "low"),
+        ] {
+            let refused = thinks(model, &json!({"thinkingLevel": level}));
+            assert!(refused.contains(&level.to_ascii_uppercase()), "{model} {level}: {refused}");
+        }
         assert!(thinks("gemini-2.5-pro", &json!({"thinkingLevel": "low"})).contains("not supported"));
         assert!(thinks("gemini-3.7-pro", &json!({"thinkingLevel": "deep"})).contains("Invalid value"));
         let both = json!({"thinkingLevel": "low", "thinkingBudget": 1024});
