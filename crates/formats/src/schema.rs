@@ -51,9 +51,7 @@ pub fn answer_schema(schema: &RawValue) -> Result<Cow<'_, RawValue>, SchemaError
     if root.get("$schema").is_none() {
         return Ok(resolved);
     }
-    let kept = root.0.iter().filter(|(name, _)| &**name != "$schema");
-    let without = raw_of(&RawObject(kept.cloned().collect()));
-    Ok(Cow::Owned(without))
+    Ok(Cow::Owned(raw_of(&root.without("$schema"))))
 }
 
 /// The schema of a tool without arguments.
@@ -180,6 +178,21 @@ mod tests {
                 r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/Gone"},"b":{"description":"d","$ref":"other.json"}}}"##,
                 r#"{"type":"object","properties":{"a":{},"b":{"description":"d"}}}"#,
             ),
+            // What stands beside a reference, other than what begins with `$`, takes its target in; bare ones stay.
+            (
+                r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/A","description":"d","default":null},"b":{"$ref":"#/$defs/A","$comment":"c"}},"$defs":{"A":{"type":"string","description":"of all"}}}"##,
+                r##"{"type":"object","properties":{"a":{"type":"string","description":"d","default":null},"b":{"$ref":"#/$defs/A","$comment":"c"}},"$defs":{"A":{"type":"string","description":"of all"}}}"##,
+            ),
+            // So does what stands beside one within a definition, and what is taken in keeps its own references.
+            (
+                r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/A"}},"$defs":{"A":{"properties":{"b":{"$ref":"#/$defs/B","title":"t"}}},"B":{"items":{"$ref":"#/$defs/C"}},"C":{"const":1}}}"##,
+                r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/A"}},"$defs":{"A":{"properties":{"b":{"items":{"$ref":"#/$defs/C"},"title":"t"}}},"B":{"items":{"$ref":"#/$defs/C"}},"C":{"const":1}}}"##,
+            ),
+            // A cycle is cut for those too.
+            (
+                r##"{"type":"object","properties":{"n":{"$ref":"#/$defs/N","title":"root"}},"$defs":{"N":{"properties":{"o":{"$ref":"#/$defs/O","title":"o"}}},"O":{"items":{"$ref":"#/$defs/N"},"not":{"$ref":"#/$defs/N","title":"n"}}}}"##,
+                r#"{"type":"object","properties":{"n":{"properties":{"o":{"items":{},"not":{"title":"n"},"title":"o"}},"title":"root"}},"$defs":{"N":{"properties":{"o":{"items":{},"not":{"title":"n"},"title":"o"}}},"O":{"items":{},"not":{"title":"n"}}}}"#,
+            ),
             // A cycle through definitions is cut where it closes.
             (
                 r##"{"type":"object","properties":{"n":{"$ref":"#/$defs/N"}},"$defs":{"N":{"properties":{"next":{"$ref":"#/$defs/N"},"o":{"$ref":"#/$defs/O"}}},"O":{"items":{"$ref":"#/$defs/N"}}}}"##,
@@ -225,6 +238,23 @@ mod tests {
         let schema = tool(&text).unwrap();
         assert!(schema.len() < 1_000_000, "{}", schema.len());
         assert!(!schema.contains("$ref"));
+    }
+
+    #[test]
+    fn references_with_more_beside_them_grow_within_bounds() {
+        let mut definitions = String::new();
+        for n in 0..40 {
+            let next = n + 1;
+            let one = format!(
+                r##""d{n}":{{"properties":{{"a":{{"$ref":"#/$defs/d{next}","title":"a"}},"b":{{"$ref":"#/$defs/d{next}","title":"b"}}}}}},"##
+            );
+            definitions.push_str(&one);
+        }
+        let text = format!(
+            r##"{{"type":"object","properties":{{"a":{{"$ref":"#/$defs/d0","title":"a"}}}},"$defs":{{{definitions}"d40":{{}}}}}}"##
+        );
+        let schema = tool(&text).unwrap();
+        assert!(schema.len() < 1_000_000, "{}", schema.len());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `$ref`s in a schema: those to `#/$defs/NAME` may stay if they resolve; where there are others that resolve, all are
-//! written out. What does not resolve, and what would close a cycle, goes ("reference to undefined schema" fails a whole
+//! `$ref`s in a schema: those to `#/$defs/NAME` may stay if they resolve and nothing stands beside them but what begins with
+//! `$`, which is all that Google takes there; the others are written out, and where one points elsewhere than to `$defs`, all. What does not resolve, and what would close a cycle, goes ("reference to undefined schema" fails a whole
 //! request). Only [`super`] calls it, for schemas that have a `$ref`.
 
 use std::borrow::Cow;
@@ -103,6 +103,16 @@ impl<'a> SchemaNode<'a> {
         })
     }
 
+    /// Whether there is a `$ref`, and beside it what Google does not take beside one.
+    fn is_reference_with_more(&self) -> bool {
+        let Self::Keywords(members) = self else { return false };
+        self.reference().is_some() && members.iter().any(|(name, _)| !name.starts_with('$'))
+    }
+
+    fn any(&self, is: &impl Fn(&Self) -> bool) -> bool {
+        is(self) || self.children().any(|child| child.any(is))
+    }
+
     fn children(&self) -> Box<dyn Iterator<Item = &SchemaNode<'a>> + '_> {
         match self {
             Self::Keywords(members) | Self::Map(members) => Box::new(members.iter().map(|(_, node)| node)),
@@ -193,7 +203,8 @@ pub(super) fn resolve(schema: &RawValue) -> Option<Box<RawValue>> {
     };
     if may_stay {
         let cut = closing(&root);
-        if cut.is_empty() && references.iter().all(|reference| targets.contains_key(&**reference)) {
+        let all_resolve = references.iter().all(|reference| targets.contains_key(&**reference));
+        if cut.is_empty() && all_resolve && !root.any(&SchemaNode::is_reference_with_more) {
             return None;
         }
         writer.cut = Some(cut);
@@ -210,7 +221,7 @@ fn collect<'a>(node: &SchemaNode<'a>, into: &mut Vec<JsonStr<'a>>) {
 }
 
 /// The references (from a definition, to a definition) that close a cycle: those to one that is on the way.
-fn closing(root: &SchemaNode<'_>) -> HashSet<(String, String)> {
+fn closing<'s>(root: &'s SchemaNode<'_>) -> HashSet<(&'s str, &'s str)> {
     #[derive(Clone, Copy, PartialEq)]
     enum Colour {
         OnTheWay,
@@ -219,7 +230,7 @@ fn closing(root: &SchemaNode<'_>) -> HashSet<(String, String)> {
 
     let mut closing = HashSet::new();
     let Some(SchemaNode::Map(definitions)) = root.child(DEFS) else { return closing };
-    let edges: HashMap<&str, Vec<String>> = definitions
+    let edges: HashMap<&'s str, Vec<String>> = definitions
         .iter()
         .map(|(name, node)| {
             let mut references = Vec::new();
@@ -228,10 +239,10 @@ fn closing(root: &SchemaNode<'_>) -> HashSet<(String, String)> {
             (&**name, targets.map(|target| unescaped(target).into_owned()).collect())
         })
         .collect();
-    let mut colours: HashMap<&str, Colour> = HashMap::new();
+    let mut colours: HashMap<&'s str, Colour> = HashMap::new();
     for (start, _) in definitions {
         // Without recursion: there may be thousands of definitions in one chain.
-        let mut way: Vec<(&str, usize)> = Vec::new();
+        let mut way: Vec<(&'s str, usize)> = Vec::new();
         if !colours.contains_key(&**start) {
             colours.insert(start, Colour::OnTheWay);
             way.push((start, 0));
@@ -243,10 +254,10 @@ fn closing(root: &SchemaNode<'_>) -> HashSet<(String, String)> {
                 continue;
             };
             *next += 1;
-            let Some((target, _)) = edges.get_key_value(target.as_str()) else { continue };
+            let Some((&target, _)) = edges.get_key_value(target.as_str()) else { continue };
             match colours.get(target) {
                 Some(Colour::OnTheWay) => {
-                    closing.insert(((*name).to_owned(), (*target).to_owned()));
+                    closing.insert((*name, target));
                 }
                 Some(Colour::Done) => {}
                 None => {
@@ -267,10 +278,10 @@ struct Writer<'s, 'a> {
     out: String,
     /// The schemas that are being written: a reference to one of them would close a cycle.
     active: Vec<&'s SchemaNode<'a>>,
-    /// The references that go, where the others stay; `None` where all are written out.
-    cut: Option<HashSet<(String, String)>>,
-    /// The definition that is being written.
-    within: Option<String>,
+    /// The references that go (from a definition, to a definition), where others stay; `None` where all are written out.
+    cut: Option<HashSet<(&'s str, &'s str)>>,
+    /// The definition that is being written, or whose members are.
+    within: Option<&'s str>,
 }
 
 impl<'s, 'a> Writer<'s, 'a> {
@@ -286,29 +297,47 @@ impl<'s, 'a> Writer<'s, 'a> {
                 self.out.push(']');
             }
             SchemaNode::Map(members) => {
-                let members: Vec<_> = members.iter().map(|(name, node)| (name, node)).collect();
-                self.members(&members);
+                self.out.push('{');
+                for (place, (name, value)) in members.iter().enumerate() {
+                    self.comma(place);
+                    self.name(name);
+                    self.node(value);
+                }
+                self.out.push('}');
             }
             SchemaNode::Keywords(_) if self.is_full() => self.out.push_str("{}"),
-            SchemaNode::Keywords(_) if self.cut.is_some() => self.with_references(node),
+            SchemaNode::Keywords(_) if self.cut.is_some() && !node.is_reference_with_more() => {
+                self.with_reference(node);
+            }
             SchemaNode::Keywords(_) => self.written_out(node),
         }
     }
 
     fn is_full(&self) -> bool {
-        self.cut.is_none() && (self.active.len() >= MAX_WRITTEN_DEPTH || self.out.len() >= MAX_WRITTEN_BYTES)
+        let is_deep = self.active.len() >= MAX_WRITTEN_DEPTH;
+        is_deep || !self.active.is_empty() && self.out.len() >= MAX_WRITTEN_BYTES
+    }
+
+    /// Returns what a reference means where it stands, unless that is nothing, or closes a cycle that is cut here.
+    fn followed(&self, reference: &str) -> Option<&'s SchemaNode<'a>> {
+        let target = self.targets.get(reference).copied()?;
+        let closes = |(cut, within): (&HashSet<(&'s str, &'s str)>, &'s str)| {
+            definition(reference).is_some_and(|name| cut.contains(&(within, &*unescaped(name))))
+        };
+        (!self.cut.as_ref().zip(self.within).is_some_and(closes)).then_some(target)
+    }
+
+    /// The definition that a reference names, as it is written in the schema.
+    fn definition_of(&self, reference: &str) -> Option<&'s str> {
+        let name = unescaped(definition(reference)?);
+        let Some(SchemaNode::Map(definitions)) = self.root.child(DEFS) else { return None };
+        definitions.iter().find(|(key, _)| **key == *name).map(|(key, _)| &**key)
     }
 
     /// A schema whose reference stays, if it resolves and closes no cycle.
-    fn with_references(&mut self, node: &'s SchemaNode<'a>) {
+    fn with_reference(&mut self, node: &'s SchemaNode<'a>) {
         let SchemaNode::Keywords(members) = node else { return };
-        let stays = node.reference().is_some_and(|reference| {
-            let closes = |name: &str| {
-                let edge = self.within.clone().map(|within| (within, unescaped(name).into_owned()));
-                edge.zip(self.cut.as_ref()).is_some_and(|(edge, cut)| cut.contains(&edge))
-            };
-            self.targets.contains_key(&*reference) && definition(&reference).is_some_and(|name| !closes(name))
-        });
+        let stays = node.reference().is_some_and(|reference| self.followed(&reference).is_some());
         let is_root = std::ptr::eq(node, self.root);
         self.out.push('{');
         let mut count = 0;
@@ -325,7 +354,7 @@ impl<'s, 'a> Writer<'s, 'a> {
                     for (place, (name, node)) in definitions.iter().enumerate() {
                         self.comma(place);
                         self.name(name);
-                        self.within = Some((**name).to_owned());
+                        self.within = Some(name);
                         self.node(node);
                     }
                     self.within = None;
@@ -340,7 +369,9 @@ impl<'s, 'a> Writer<'s, 'a> {
     /// A schema in the place of whose reference its target stands. What stands beside a reference counts before it.
     fn written_out(&mut self, node: &'s SchemaNode<'a>) {
         let depth = self.active.len();
-        let mut merged: Vec<(&'s JsonStr<'a>, &'s SchemaNode<'a>)> = Vec::new();
+        let within = self.within;
+        // Each with the definition that it is from.
+        let mut merged: Vec<(&'s JsonStr<'a>, &'s SchemaNode<'a>, Option<&'s str>)> = Vec::new();
         let mut names: HashSet<&JsonStr<'a>> = HashSet::new();
         let mut plain = None;
         let mut next = Some(node);
@@ -356,31 +387,35 @@ impl<'s, 'a> Writer<'s, 'a> {
                 .filter(|(name, _)| !matches!(&**name, DEFS | "definitions"))
                 .filter(|(name, _)| reference.is_none() || &**name != REF)
                 .filter(|(name, _)| names.insert(name))
-                .map(|(name, value)| (name, value))
+                .map(|(name, value)| (name, value, self.within))
                 .collect();
             from_here.append(&mut merged);
             merged = from_here;
             next = reference
-                .and_then(|reference| self.targets.get(&*reference).copied())
+                .as_ref()
+                .and_then(|reference| self.followed(reference))
                 .filter(|target| !self.active.iter().any(|active| std::ptr::eq(*active, *target)))
                 .filter(|_| self.active.len() < MAX_WRITTEN_DEPTH);
+            if let (Some(reference), true) = (reference, self.cut.is_some()) {
+                self.within = self.definition_of(&reference);
+            }
         }
         match plain {
             // A reference to `true` or `false`, with nothing beside it.
             Some(SchemaNode::Plain(raw)) if merged.is_empty() => self.out.push_str(raw.get()),
-            _ => self.members(&merged),
+            _ => {
+                self.out.push('{');
+                for (place, (name, value, within)) in merged.into_iter().enumerate() {
+                    self.comma(place);
+                    self.name(name);
+                    self.within = within;
+                    self.node(value);
+                }
+                self.out.push('}');
+            }
         }
+        self.within = within;
         self.active.truncate(depth);
-    }
-
-    fn members(&mut self, members: &[(&'s JsonStr<'a>, &'s SchemaNode<'a>)]) {
-        self.out.push('{');
-        for (place, (name, value)) in members.iter().enumerate() {
-            self.comma(place);
-            self.name(name);
-            self.node(value);
-        }
-        self.out.push('}');
     }
 
     fn comma(&mut self, place: usize) {

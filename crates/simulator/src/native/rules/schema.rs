@@ -148,7 +148,7 @@ const HOLD_SCHEMAS: [&str; 15] = [
 /// Keywords that hold schemas by name, and the names are the user's own.
 const HOLD_NAMED: [&str; 5] = ["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"];
 
-/// Checks that every reference of a JSON Schema leads to a place in it.
+/// Checks that every reference of a JSON Schema leads to a place in it, and stands alone but for what begins with `$`.
 pub(super) fn resolved(schema: &Value) -> Result<(), ApiError> {
     follow(schema, schema, &mut Vec::new())
 }
@@ -161,6 +161,13 @@ fn follow(schema: &Value, root: &Value, path: &mut Vec<String>) -> Result<(), Ap
         if pointer.and_then(|pointer| root.pointer(pointer)).is_none() {
             let place = if path.is_empty() { "top-level".to_owned() } else { path.join(".") };
             return Err(ApiError::new(400, format!("reference to undefined schema at {place}")));
+        }
+        if let Some(beside) = keywords.keys().find(|keyword| !keyword.starts_with('$')) {
+            let place = if path.is_empty() { "top-level".to_owned() } else { path.join(".") };
+            return Err(ApiError::new(
+                400,
+                format!("`{beside}` at {place}: beside `$ref` only keywords that begin with `$` may be set"),
+            ));
         }
     }
     for (keyword, value) in keywords {
@@ -266,5 +273,10 @@ mod tests {
             let error = resolved(&with(lost)).unwrap_err();
             assert_eq!(error.message(), "reference to undefined schema at properties.a.anyOf.1", "{lost}");
         }
+        let beside = |keyword: &str| resolved(&json!({"items": {"$ref": "#", keyword: "x"}}));
+        assert!(beside("$comment").is_ok());
+        assert!(
+            beside("description").unwrap_err().message().starts_with("`description` at items: beside `$ref`")
+        );
     }
 }
