@@ -33,6 +33,11 @@ pub enum MediaError {
     UnknownType,
 }
 
+/// What an image at an address without an ending is taken for: many servers have none, and Google looks at the bytes.
+pub const USUAL_IMAGE: &str = "image/jpeg";
+/// What a file of which nothing says the type is taken for, as both vendors do.
+pub const USUAL_FILE: &str = "application/pdf";
+
 impl MediaError {
     /// What is wrong, as a sentence that follows the field's name.
     pub fn why(self) -> &'static str {
@@ -63,6 +68,18 @@ impl<'a> Media<'a> {
             return Err(MediaError::UnknownType);
         }
         Ok(Self::File { uri: url, mime_type: known })
+    }
+
+    /// As [`Media::of_url`], but that a file of which nothing says the type is taken for one of the type `usual`.
+    pub fn of_url_or(
+        url: Cow<'a, str>,
+        mime_type: Option<Cow<'a, str>>,
+        usual: &'static str,
+    ) -> Result<Self, MediaError> {
+        match Self::of_url(url.clone(), mime_type) {
+            Err(MediaError::UnknownType) => Self::of_url(url, Some(usual.into())),
+            other => other,
+        }
     }
 
     fn of_data_url(url: Cow<'a, str>, mime_type: Option<Cow<'a, str>>) -> Result<Self, MediaError> {
@@ -100,7 +117,13 @@ pub fn mime_type_of(file_name: &str) -> Option<&'static str> {
         "bmp" => "image/bmp",
         "avif" => "image/avif",
         "pdf" => "application/pdf",
-        "txt" | "md" | "log" => "text/plain",
+        // Texts, of which code and settings are some.
+        "txt" | "md" | "log" | "rst" | "tex" | "tsv" | "diff" | "patch" | "py" | "rs" | "js" | "mjs"
+        | "cjs" | "jsx" | "ts" | "tsx" | "java" | "kt" | "scala" | "c" | "h" | "cc" | "cpp" | "hpp"
+        | "cs" | "go" | "rb" | "php" | "swift" | "dart" | "lua" | "pl" | "r" | "sh" | "bash" | "ps1"
+        | "sql" | "vue" | "svelte" | "toml" | "yaml" | "yml" | "ini" | "cfg" | "conf" | "jsonl" => {
+            "text/plain"
+        }
         "html" | "htm" => "text/html",
         "css" => "text/css",
         "csv" => "text/csv",
@@ -122,6 +145,11 @@ pub fn mime_type_of(file_name: &str) -> Option<&'static str> {
         "3gp" | "3gpp" => "video/3gpp",
         _ => return None,
     })
+}
+
+/// What the client is told of media that the model made and its format cannot carry.
+pub fn uncarried(mime_type: &str) -> String {
+    format!("(The model made media of the type {mime_type}, which this format cannot carry.)")
 }
 
 fn has_start(text: &str, start: &str) -> bool {
@@ -170,6 +198,25 @@ mod tests {
         for bad in ["data:image/png,abc", "data:;base64,QUJD", "data:image/png;base64,", "data:"] {
             assert_eq!(of(bad), Err(MediaError::DataUrl), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_file_is_what_its_name_says_or_what_is_usual() {
+        for (name, mime_type) in [
+            ("notes.py", Some("text/plain")),
+            ("Cargo.TOML", Some("text/plain")),
+            ("a.b/paper.pdf", Some("application/pdf")),
+            ("sheet.xlsx", None),
+            ("README", None),
+        ] {
+            assert_eq!(mime_type_of(name), mime_type, "{name}");
+        }
+        let or = |url: &'static str| Media::of_url_or(url.into(), None, USUAL_FILE).unwrap();
+        let file =
+            |uri: &'static str, of: &'static str| Media::File { uri: uri.into(), mime_type: Some(of.into()) };
+        assert_eq!(or("https://x.test/paper"), file("https://x.test/paper", USUAL_FILE));
+        assert_eq!(or("https://x.test/a.png"), file("https://x.test/a.png", "image/png"));
+        assert_eq!(Media::of_url_or("http://x.test".into(), None, USUAL_FILE), Err(MediaError::Scheme));
     }
 
     #[test]

@@ -242,6 +242,27 @@ fn a_string_is_a_users_message_and_instructions_alone_are_answered() {
 }
 
 #[test]
+fn a_file_is_of_the_type_that_its_name_says_or_a_pdf() {
+    let file = |members: Value| {
+        let mut part = json!({"type": "input_file"});
+        part.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        json!({"model": "gpt-5", "input": [{"role": "user", "content": [part]}]})
+    };
+    let part = |members: Value| translated(&file(members))["contents"][0]["parts"][0].clone();
+    for (members, mime_type) in [
+        (json!({"file_data": "QUJD"}), "application/pdf"),
+        (json!({"filename": "paper", "file_data": "QUJD"}), "application/pdf"),
+        (json!({"filename": "notes.py", "file_data": "QUJD"}), "text/plain"),
+    ] {
+        assert_eq!(part(members.clone())["inlineData"]["mimeType"], mime_type, "{members}");
+    }
+    let fetched = part(json!({"file_url": "https://example.com/paper?v=2"}));
+    assert_eq!(fetched["fileData"]["mimeType"], "application/pdf");
+    let (_, param, ..) = refusal(&file(json!({"filename": "sheet.xlsx", "file_data": "QUJD"})));
+    assert_eq!(param.as_deref(), Some("input[0].content[0].filename"));
+}
+
+#[test]
 fn settings_become_googles_within_its_ranges() {
     for (body, config) in [
         (

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::place::FieldPlace;
 use super::wire::{WireBlock, WireSource};
 use crate::error::TranslationError;
-use crate::media::{Media, MediaError};
+use crate::media::{Media, USUAL_FILE, USUAL_IMAGE};
 
 /// A text or a piece of media, in the order of the blocks.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ fn image<'a>(block: &WireBlock<'a>, at: &FieldPlace<'_>) -> Result<Media<'a>, Tr
     let (kind, source) = source_of(block, &at)?;
     match &*kind {
         "base64" => inline(&source, &at),
-        "url" => fetched(&source, &at, None),
+        "url" => fetched(&source, &at, USUAL_IMAGE),
         _ => Err(unknown_source(&kind, &at)),
     }
 }
@@ -162,7 +162,7 @@ fn document<'a>(
     match &*kind {
         "base64" => into.push(ShownPiece::Media(inline(&source, &at)?)),
         // Anthropic takes a PDF at any address.
-        "url" => into.push(ShownPiece::Media(fetched(&source, &at, Some("application/pdf"))?)),
+        "url" => into.push(ShownPiece::Media(fetched(&source, &at, USUAL_FILE)?)),
         "text" => {
             let at = at.member("data");
             into.push(ShownPiece::Text(at.text(at.required(source.data)?)?));
@@ -205,15 +205,11 @@ fn inline<'a>(source: &WireSource<'a>, at: &FieldPlace<'_>) -> Result<Media<'a>,
 fn fetched<'a>(
     source: &WireSource<'a>,
     at: &FieldPlace<'_>,
-    usual: Option<&'static str>,
+    usual: &'static str,
 ) -> Result<Media<'a>, TranslationError> {
     let at = at.member("url");
     let url = at.text(at.required(source.url)?)?;
-    let media = match (Media::of_url(url.clone(), None), usual) {
-        (Err(MediaError::UnknownType), Some(usual)) => Media::of_url(url, Some(Cow::Borrowed(usual))),
-        (other, _) => other,
-    };
-    media.map_err(|error| at.invalid(error.why()))
+    Media::of_url_or(url, None, usual).map_err(|error| at.invalid(error.why()))
 }
 
 fn unknown_source(kind: &str, at: &FieldPlace<'_>) -> TranslationError {

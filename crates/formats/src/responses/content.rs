@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::reader::{FieldWay, ObjectReader, objects_of};
 use crate::error::TranslationError;
 use crate::json::as_str;
-use crate::media::{Media, MediaError, mime_type_of};
+use crate::media::{Media, USUAL_FILE, USUAL_IMAGE, mime_type_of};
 
 /// One piece of a content.
 #[derive(Debug)]
@@ -51,12 +51,8 @@ fn read_part<'a>(part: ObjectReader<'_, 'a, '_>) -> Result<ContentPiece<'a>, Tra
 
 fn image<'a>(part: ObjectReader<'_, 'a, '_>) -> Result<Media<'a>, TranslationError> {
     if let Some(url) = part.text("image_url")? {
-        let known = match Media::of_url(url.clone(), None) {
-            // Many image servers have no ending in their addresses, and Google looks at the bytes.
-            Err(MediaError::UnknownType) => Media::of_url(url, Some("image/jpeg".into())),
-            other => other,
-        };
-        return known.map_err(|error| part.invalid("image_url", error.why()));
+        let media = Media::of_url_or(url, None, USUAL_IMAGE);
+        return media.map_err(|error| part.invalid("image_url", error.why()));
     }
     refuse_file_id(part)?;
     Err(part.invalid("image_url", "is required"))
@@ -73,11 +69,19 @@ fn file<'a>(part: ObjectReader<'_, 'a, '_>) -> Result<Media<'a>, TranslationErro
         if content.is_empty() {
             return Err(part.invalid("file_data", "must not be empty"));
         }
-        let mime_type = by_name.unwrap_or("application/pdf".into());
+        let mime_type = match by_name {
+            Some(mime_type) => mime_type,
+            None if name.as_deref().is_some_and(|name| name.contains('.')) => {
+                let why = "has an ending that is not known here; send a data URL, which says the type";
+                return Err(part.invalid("filename", why));
+            }
+            None => USUAL_FILE.into(),
+        };
         return Ok(Media::Inline { mime_type, base64: content });
     }
     if let Some(url) = part.text("file_url")? {
-        return Media::of_url(url, by_name).map_err(|error| part.invalid("file_url", error.why()));
+        let media = Media::of_url_or(url, by_name, USUAL_FILE);
+        return media.map_err(|error| part.invalid("file_url", error.why()));
     }
     refuse_file_id(part)?;
     Err(part.invalid("file_data", "is required, or `file_url`"))
