@@ -17,6 +17,10 @@ use crate::signature::{CallIdContent, PLACEHOLDER, SignedPart, read_block, read_
 /// What the user is taken to have said before a history that the model begins.
 const OPENING: &str = "(The conversation goes on.)";
 
+/// What the user is taken to say after a history that the model ends, to a model that does not go on from its own turn.
+const GO_ON: &str =
+    "Go on with your last message exactly from where it ends. Repeat nothing of it, and put nothing before.";
+
 /// What is wrong with a history. The format that was reading it knows the field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryError {
@@ -46,7 +50,12 @@ impl HistoryError {
 #[derive(Debug)]
 pub struct Conversation<'a> {
     model: ModelTraits,
+    /// The client's instructions.
     system: Vec<Cow<'a, str>>,
+    /// Instructions of our own making.
+    added: Vec<Cow<'a, str>>,
+    /// Whether there is a message of the user's or the model's, were it empty.
+    has_messages: bool,
     /// They alternate, and none is empty, but for a user's that waits for results.
     turns: Vec<ToldTurn<'a>>,
     calls: Vec<PastCall<'a>>,
@@ -91,6 +100,8 @@ impl<'a> Conversation<'a> {
         Self {
             model,
             system: Vec::new(),
+            added: Vec::new(),
+            has_messages: false,
             turns: Vec::new(),
             calls: Vec::new(),
             open_calls: HashMap::new(),
@@ -98,6 +109,11 @@ impl<'a> Conversation<'a> {
             before_call: None,
             before_text: None,
         }
+    }
+
+    /// Notes that a message of the user's or the model's begins, whatever is in it.
+    pub fn message(&mut self) {
+        self.has_messages = true;
     }
 
     /// Adds an instruction of the operator's. At the start it joins `systemInstruction`; later it becomes a marked text
@@ -112,9 +128,9 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Adds a sentence to `systemInstruction`, at whichever point.
+    /// Adds a sentence of our own to `systemInstruction`, at whichever point: it stands behind the client's.
     pub fn instruct(&mut self, text: impl Into<Cow<'a, str>>) {
-        self.system.push(text.into());
+        self.added.push(text.into());
     }
 
     /// Adds a text of the user's.
@@ -218,10 +234,12 @@ impl<'a> Conversation<'a> {
     pub fn finish(mut self) -> Result<History<'a>, HistoryError> {
         self.place_text_signature();
         if self.turns.is_empty() {
-            // A client that sends instructions alone means them to be answered.
-            let text = self.system.pop().ok_or(HistoryError::Empty)?;
-            self.user_text(text);
+            // A client that sends instructions alone means them to be answered. One that has sent a message, though an empty
+            // one, does not.
+            let text = if self.has_messages { None } else { self.system.pop() };
+            self.user_text(text.ok_or(HistoryError::Empty)?);
         }
+        self.system.append(&mut self.added);
         let mut contents = Vec::with_capacity(self.turns.len() + 2);
         if self.turns.first().is_some_and(|turn| turn.role == TurnRole::Model) {
             let opening = RequestPart::Text { text: OPENING.into(), signature: None };
@@ -242,6 +260,11 @@ impl<'a> Conversation<'a> {
         }
         if !results.is_empty() {
             contents.push(TurnContent { role: TurnRole::User, parts: results });
+        }
+        if !self.model.goes_on_from_itself && contents.last().is_some_and(|last| last.role == TurnRole::Model)
+        {
+            let go_on = RequestPart::Text { text: GO_ON.into(), signature: None };
+            contents.push(TurnContent { role: TurnRole::User, parts: vec![go_on] });
         }
         Ok(History { system: self.system, contents })
     }

@@ -176,6 +176,9 @@ pub struct ModelTraits {
     pub tier: ModelTier,
     /// Which levels of thinking it knows; before Gemini 3 none counts.
     pub levels: KnownLevels,
+    /// Whether it takes a history that ends with its own turn, and goes on from there. Google refuses that for Gemini 3.5
+    /// Flash-Lite, 3.6 Flash and all that came after, and so it is not taken for granted of aliases and unknown names.
+    pub goes_on_from_itself: bool,
 }
 
 /// The generations that differ on the wire.
@@ -211,8 +214,6 @@ pub enum KnownLevels {
     /// `low`, `medium` and `high`: what all newer ones know. So it is taken of aliases, which move to the newest, and of names
     /// that are not known.
     FromLow,
-    /// `low` and `high`: Gemini 3 Pro.
-    LowOrHigh,
     /// `minimal` and `high`: the Flash models that make images.
     MinimalOrHigh,
 }
@@ -224,8 +225,6 @@ impl KnownLevels {
             Self::MinimalOrHigh
         } else if is("gemini-3-flash") || is("gemini-3.1-flash-lite") {
             Self::FromMinimal
-        } else if is("gemini-3-pro") {
-            Self::LowOrHigh
         } else {
             Self::FromLow
         }
@@ -255,7 +254,8 @@ impl ModelTraits {
         } else {
             ModelGeneration::Three
         };
-        Self { generation, tier, levels: KnownLevels::of(model) }
+        let goes_on_from_itself = generation != ModelGeneration::Three || is(&["gemini-3-", "gemini-3.1-"]);
+        Self { generation, tier, levels: KnownLevels::of(model), goes_on_from_itself }
     }
 
     /// Whether a call of the model's must return with a signature.

@@ -112,8 +112,10 @@ fn level(request: ThinkingRequest, known: KnownLevels) -> Option<ThinkingLevel> 
         (ThinkingEffort::Minimal, KnownLevels::FromMinimal | KnownLevels::MinimalOrHigh)
         | (ThinkingEffort::Low, KnownLevels::MinimalOrHigh) => ThinkingLevel::Minimal,
         (ThinkingEffort::Minimal | ThinkingEffort::Low, _) => ThinkingLevel::Low,
-        (ThinkingEffort::Medium, KnownLevels::FromMinimal | KnownLevels::FromLow) => ThinkingLevel::Medium,
-        (ThinkingEffort::Medium | ThinkingEffort::High, _) => ThinkingLevel::High,
+        (ThinkingEffort::Medium, KnownLevels::MinimalOrHigh) | (ThinkingEffort::High, _) => {
+            ThinkingLevel::High
+        }
+        (ThinkingEffort::Medium, _) => ThinkingLevel::Medium,
     };
     match request {
         ThinkingRequest::Unsaid => None,
@@ -207,9 +209,7 @@ mod tests {
             (Disabled, flash, budget(0)),
             (Disabled, lite, budget(0)),
             (Tokens(1_024), pro3, level("low")),
-            (Tokens(4_096), pro3, level("high")),
-            (Tokens(4_096), flash3, level("medium")),
-            (Tokens(4_096), "gemini-pro-latest", level("medium")),
+            (Tokens(4_096), pro3, level("medium")),
             (Tokens(31_999), pro3, level("high")),
             (Tokens(31_999), flash, budget(24_576)),
             (Tokens(31_999), pro, budget(31_999)),
@@ -217,8 +217,7 @@ mod tests {
             (Tokens(100), pro, budget(128)),
             (Tokens(100), lite, budget(512)),
             (Adaptive(None), pro3, String::new()),
-            (Adaptive(Some(Medium)), pro3, level("high")),
-            (Adaptive(Some(Medium)), flash3, level("medium")),
+            (Adaptive(Some(Medium)), pro3, level("medium")),
             (Adaptive(Some(Medium)), flash, budget(-1)),
             (Effort(Minimal), pro3, level("low")),
             (Effort(Minimal), flash3, level("minimal")),

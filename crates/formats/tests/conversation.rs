@@ -219,6 +219,47 @@ fn instructions_alone_are_answered() {
     assert_eq!(json!(contents(history)), json!([{"role": "user", "parts": [{"text": "say hello"}]}]));
 }
 
+#[test]
+fn instructions_are_no_users_words_where_there_is_a_message() {
+    let mut history = Conversation::new(ModelTraits::of(THREE));
+    history.system("be brief");
+    history.message();
+    history.user_text("");
+    assert_eq!(history.finish().unwrap_err(), HistoryError::Empty);
+    let mut history = Conversation::new(ModelTraits::of(THREE));
+    history.instruct("of ours");
+    assert_eq!(history.finish().unwrap_err(), HistoryError::Empty);
+    let mut history = Conversation::new(ModelTraits::of(THREE));
+    history.instruct("of ours");
+    history.system("say hello");
+    let history = history.finish().unwrap();
+    assert_eq!(history.system, ["of ours"]);
+    assert_eq!(json!(contents(history)), json!([{"role": "user", "parts": [{"text": "say hello"}]}]));
+}
+
+#[test]
+fn a_model_that_does_not_go_on_from_its_own_turn_is_told_to() {
+    for (model, is_told) in [
+        ("gemini-2.5-flash", false),
+        ("gemini-3-pro-preview", false),
+        ("gemini-3.1-pro-preview", false),
+        ("gemma-3-27b-it", false),
+        ("gemini-3.5-flash-lite", true),
+        ("gemini-3.7-flash", true),
+        ("gemini-flash-latest", true),
+    ] {
+        let begun = told(model, |history| {
+            history.user_text("in JSON");
+            history.assistant_text("{");
+        });
+        assert_eq!(begun[1], json!({"role": "model", "parts": [{"text": "{"}]}));
+        assert_eq!(begun.as_array().unwrap().len(), if is_told { 3 } else { 2 }, "{model}");
+        assert!(!is_told || begun[2]["role"] == "user" && begun[2]["parts"][0]["text"].is_string());
+        let called = told(model, |history| history.call("a", "f", none()));
+        assert_eq!(called.as_array().unwrap().len(), 3, "{model}: a call has its result behind it");
+    }
+}
+
 /// What a client says next.
 #[derive(Clone, Debug)]
 enum Saying {

@@ -74,6 +74,12 @@ impl Model {
         self.id.starts_with("gemini-3") || self.id.ends_with("-latest")
     }
 
+    /// Whether it takes a request that ends with its own turn: the newest, where aliases lead, do not.
+    pub(crate) fn goes_on_from_itself(&self) -> bool {
+        let starts = |names: &[&str]| names.iter().any(|name| self.id.starts_with(name));
+        !self.wants_signatures() || starts(&["gemini-3-", "gemini-3.1-"])
+    }
+
     /// As `GET models` shows it.
     pub(crate) fn native(&self) -> Value {
         json!({

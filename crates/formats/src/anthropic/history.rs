@@ -79,6 +79,9 @@ pub(super) fn tell<'a>(
             }
         };
         let at = at.member("content");
+        if role != MessageRole::System {
+            teller.history.message();
+        }
         match MessageContent::read(at.required(message.content)?, &at)? {
             MessageContent::Text(text) => teller.text(role, text),
             MessageContent::Blocks(blocks) => {

@@ -30,8 +30,8 @@ pub(super) enum RequestPurpose {
 }
 
 /// Translates the body of `POST /v1/messages`. `is_listed` says whether Google lists a model of this name; `session` is
-/// the header `X-Claude-Code-Session-Id`. A last message of the assistant's goes up as it is, and Google's models go on
-/// from it loosely, not to the letter.
+/// the header `X-Claude-Code-Session-Id`. A last message of the assistant's goes up as it is where the model goes on
+/// from it, loosely, not to the letter; to others the user says to go on.
 pub fn messages(
     body: &[u8],
     models: &ModelMap,

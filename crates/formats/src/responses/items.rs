@@ -249,6 +249,9 @@ fn tell_message<'a>(
         }
     };
     let content = item.raw("content").ok_or_else(|| item.invalid("content", "is required"))?;
+    if !matches!(author, MessageAuthor::Operator) {
+        conversation.message();
+    }
     read_content(content, item.way.member("content"), |piece| match (piece, author) {
         (ContentPiece::Text(text), MessageAuthor::User) => conversation.user_text(text),
         (ContentPiece::Text(text), MessageAuthor::Model) => conversation.assistant_text(text),

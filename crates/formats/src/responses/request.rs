@@ -161,6 +161,7 @@ impl<'a> AskedRequest<'a> {
         }
         items.tell(&mut conversation, &names)?;
         if let Some(text) = input.and_then(as_str) {
+            conversation.message();
             conversation.user_text(text.into_inner());
         }
         if in_use.functions && reader.flag("parallel_tool_calls")? == Some(false) {

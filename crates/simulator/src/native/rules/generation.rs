@@ -146,8 +146,6 @@ fn levels(model: &str) -> &'static [&'static str] {
         &["minimal", "high"]
     } else if model.starts_with("gemini-3-flash") || model.starts_with("gemini-3.1-flash-lite") {
         &["minimal", "low", "medium", "high"]
-    } else if model.starts_with("gemini-3-pro") {
-        &["low", "high"]
     } else {
         &["low", "medium", "high"]
     }
@@ -246,7 +244,6 @@ mod tests {
         assert_eq!(thinks("gemini-3-pro-preview", &json!({"thinkingLevel": "LOW"})), "");
         for (model, level) in [
             ("gemini-3-pro-preview", "minimal"),
-            ("gemini-3-pro-preview", "medium"),
             ("gemini-3.7-flash", "minimal"),
             ("gemini-3.8-flash", "minimal"),
             ("gemini-flash-latest", "minimal"),

@@ -16,6 +16,8 @@ const CALLS_AFTER: &str = "Please ensure that function call turn comes immediate
 const RESPONSES_AFTER: &str =
     "Please ensure that function response turn comes immediately after a function call turn.";
 const AS_MANY: &str = "Please ensure that the number of function response parts is equal to the number of function call parts of the function call turn.";
+const ENDS_WITH_MODEL: &str =
+    "Requests ending with a model turn are not supported unless the last part is a function response.";
 const ROLES: &str = "Please use a valid role: user, model.";
 
 fn refuse<T>(message: impl Into<String>) -> Result<T, ApiError> {
@@ -83,6 +85,9 @@ pub(super) fn check(
     }
     if called(before).next().is_some() {
         return refuse(AS_MANY);
+    }
+    if contents.last().is_some_and(by_model) && !model.goes_on_from_itself() {
+        return refuse(ENDS_WITH_MODEL);
     }
     signed(contents, model, counts)
 }
