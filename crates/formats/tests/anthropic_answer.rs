@@ -61,6 +61,22 @@ fn ended(parts: Value, finish: &str) -> Value {
 }
 
 #[test]
+fn what_cannot_be_read_behind_the_end_is_no_loss() {
+    let end = [ended(json!([{"text": "all"}]), "STOP"), json!("[DONE]")];
+    let (stream, received) = streamed(ThoughtDisplay::Hidden, &end, StreamEnd::Complete);
+    assert!(stream.fault().is_none() && received.error.is_none());
+    let (stream, _) = streamed(ThoughtDisplay::Hidden, &[json!("[DONE]")], StreamEnd::Complete);
+    assert!(matches!(stream.fault(), Some(AnswerFault::Unreadable)));
+}
+
+#[test]
+fn a_draft_among_the_thoughts_is_no_answer() {
+    let draft = json!({"inlineData": {"mimeType": "image/png", "data": "QUJD"}, "thought": true});
+    let answer = whole(ThoughtDisplay::Shown, &ended(json!([draft, {"text": "done"}]), "STOP")).unwrap();
+    assert_eq!(answer["content"], json!([{"type": "text", "text": "done"}]));
+}
+
+#[test]
 fn events_are_written_in_one_way() {
     let mut stream = MessagesStream::new(memory(ThoughtDisplay::Hidden), seed());
     assert!(stream.push(br#"{"usageMetadata":{"promptTokenCount":20}}"#).is_empty(), "nothing is said yet");

@@ -367,6 +367,30 @@ fn a_failure_before_anything_is_sent_is_left_to_the_caller() {
 }
 
 #[test]
+fn what_cannot_be_read_behind_the_end_is_no_loss() {
+    let done = [ended(&json!([{"text": "all"}]), "STOP"), json!("[DONE]"), json!({})];
+    let response = EventReader::hear(&streamed(&done)).response;
+    assert_eq!(
+        (&response["status"], &response["output"][0]["content"][0]["text"]),
+        (&json!("completed"), &json!("all"))
+    );
+}
+
+#[test]
+fn a_draft_is_no_answer_and_what_cannot_be_carried_is_told() {
+    let blob = |mime_type: &str| json!({"mimeType": mime_type, "data": "QUJD"});
+    let answer = unary(&ended(
+        &json!([{"inlineData": blob("image/png"), "thought": true}, {"inlineData": blob("image/png")}, {"inlineData": blob("audio/L16")}]),
+        "STOP",
+    ));
+    let answer = answer.unwrap();
+    let output = answer["output"].as_array().unwrap();
+    let kinds: Vec<&str> = output.iter().map(|item| item["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["image_generation_call", "message"], "{answer}");
+    assert!(output[1]["content"][0]["text"].as_str().unwrap().contains("audio/L16"));
+}
+
+#[test]
 fn a_failure_in_a_stream_is_told_as_a_failed_response() {
     let said = chunk(&json!([{"functionCall": {"name": "f"}}, {"text": "half"}]));
     let thought = chunk(&json!([{"text": "hm", "thought": true}]));

@@ -11,6 +11,7 @@ use super::search::{SearchCitation, SearchFindings, SearchResult};
 use crate::call::{AnswerSeed, ThoughtDisplay};
 use crate::gemini::{AnswerPart, AnswerPartKind};
 use crate::json::empty_object;
+use crate::media::uncarried;
 use crate::names::NameTable;
 use crate::signature::{CallIdPrefix, SignedPart, block, call_id};
 
@@ -101,10 +102,7 @@ impl AnswerBlocks {
                 self.call(&call, names, seed, sink);
             }
             AnswerPartKind::Inline { mime_type, .. } => {
-                let note = format!(
-                    "(The model made media of the type {mime_type}, which this format cannot carry.)"
-                );
-                self.text(&note, signature, sink);
+                self.text(&uncarried(mime_type), signature, sink);
             }
             // Only what was never asked for, as code that Google ran.
             AnswerPartKind::Other(_) => {}

@@ -56,6 +56,11 @@ impl MessagesStream {
         }
     }
 
+    /// Whether Google has said how the answer ends.
+    fn has_finished(&self) -> bool {
+        self.finish.is_some() || self.blocked.is_some()
+    }
+
     /// What the end means, as far as it is known. `calls` is whether there are calls that were not told yet.
     fn stop(&self, calls: bool) -> StopCause {
         StopCause::of(self.finish.as_ref(), self.blocked.is_some(), calls || self.blocks.has_calls())
@@ -85,6 +90,10 @@ impl AnswerStream for MessagesStream {
             return;
         }
         let Ok(chunk) = AnswerChunk::read(event) else {
+            // Behind the end of an answer it is no loss.
+            if self.has_finished() {
+                return;
+            }
             return self.fail(AnswerFault::Unreadable, into);
         };
         if let Some(failure) = chunk.error {
@@ -112,7 +121,7 @@ impl AnswerStream for MessagesStream {
             return;
         }
         // Google has said why it ended, so that it does not matter how the connection did.
-        if self.finish.is_none() && self.blocked.is_none() {
+        if !self.has_finished() {
             let why = match how {
                 StreamEnd::Broken(why) => why,
                 StreamEnd::Complete => "the upstream's stream ended before the answer did".to_owned(),

@@ -215,12 +215,11 @@ impl<'a> AnswerPart<'a> {
                 name: call.name.unwrap_or_default().into_inner(),
                 args: call.args.filter(|args| args.get().starts_with('{')),
             }
+        } else if part.thought == Some(true) && (part.text.is_some() || part.inline_data.is_some()) {
+            // A picture among the thoughts is a draft: no text, and no part of the answer.
+            AnswerPartKind::Thought(part.text.unwrap_or_default().into_inner())
         } else if let Some(text) = part.text {
-            if part.thought == Some(true) {
-                AnswerPartKind::Thought(text.into_inner())
-            } else {
-                AnswerPartKind::Text(text.into_inner())
-            }
+            AnswerPartKind::Text(text.into_inner())
         } else if let Some(WireBlob { mime_type, data: Some(data) }) = part.inline_data {
             AnswerPartKind::Inline {
                 mime_type: mime_type.unwrap_or_default().into_inner(),
@@ -267,6 +266,7 @@ mod tests {
             {"functionCall":{"id":"ab12","name":"read","args":{"z":1,"a":12345678901234567890123}},"thoughtSignature":"S+/="},
             {"functionCall":{"name":"list"}},
             {"inlineData":{"mimeType":"image/png","data":"QUJD"}},
+            {"inlineData":{"mimeType":"image/png","data":"REVG"},"thought":true,"thoughtSignature":"V"},
             {"executableCode":{"code":"1"}},{"thoughtSignature":"T"},{"text":"","thoughtSignature":"U"}]},
             "finishReason":"STOP","groundingMetadata":{"webSearchQueries":["q"]},"index":0}],
             "usageMetadata":{"promptTokenCount":7},"modelVersion":"gemini-3-pro","responseId":"r"}"#;
@@ -296,6 +296,7 @@ mod tests {
                 r#"call Some("ab12") read {"z":1,"a":12345678901234567890123} S+/="#,
                 "call None list - .",
                 "inline image/png QUJD .",
+                "thought  V",
                 r#"other {"executableCode":{"code":"1"}} ."#,
                 "bare T",
                 "text  U",

@@ -20,6 +20,7 @@ use crate::finish::{FinishReason, StopCause};
 use crate::gemini::{AnswerChunk, AnswerPart, AnswerPartKind, Grounding};
 use crate::json::{as_str, empty_text};
 use crate::json_text::EscapedText;
+use crate::media::uncarried;
 use crate::signature::{SignedPart, block};
 use crate::usage::TokenUsage;
 
@@ -197,8 +198,12 @@ impl OutputWriter {
             }
             AnswerPartKind::Inline { mime_type, base64 } => {
                 self.has_said = true;
-                self.close(ItemStatus::Completed, None, None);
-                self.add_picture(&mime_type, &base64);
+                if let Some(format) = mime_type.strip_prefix("image/") {
+                    self.close(ItemStatus::Completed, None, None);
+                    self.add_picture(format, &base64);
+                } else {
+                    self.add_text(&uncarried(&mime_type), signature);
+                }
             }
             // Nothing was asked for that such parts could answer.
             AnswerPartKind::Other(_) => {}

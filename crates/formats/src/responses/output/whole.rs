@@ -89,10 +89,8 @@ impl OutputWriter {
         distinct
     }
 
-    /// Adds a picture that the model made.
-    pub(super) fn add_picture(&mut self, mime_type: &str, base64: &str) {
-        // No other medium was asked for.
-        let Some(output_format) = mime_type.strip_prefix("image/") else { return };
+    /// Adds a picture that the model made, of this format.
+    pub(super) fn add_picture(&mut self, output_format: &str, base64: &str) {
         self.held_bytes += base64.len();
         self.ends_in_text = false;
         let id = self.item_id("ig_");
