@@ -273,7 +273,7 @@ impl GatewayError {
     }
 
     /// As the client reads it.
-    fn told(&self) -> dialect::GatewayError<'static> {
+    pub(super) fn told(&self) -> dialect::GatewayError<'static> {
         dialect::GatewayError {
             retry_in: self.retry_in(),
             quota: self.denial().and_then(denied::quota).or_else(|| self.spent_quota()),

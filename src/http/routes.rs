@@ -27,9 +27,23 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// Where the paths of other vendors' formats begin.
-const TRANSLATED: [&str; 3] = ["/v1/messages", "/v1/responses", "/anthropic"];
+/// Some are here to be refused in the format's words, rather than by Google with a page: what belongs to a format and is not
+/// served, and paths with a `/v1` too many, as a base URL with one makes them.
+const TRANSLATED: [&str; 6] = [
+    "/v1/messages",
+    "/v1/responses",
+    "/anthropic",
+    "/v1/conversations",
+    "/v1/v1/messages",
+    "/v1/v1/responses",
+];
+/// What Google's OpenAI layer serves beneath `/v1`, whatever headers a client adds.
+const GOOGLES: [&str; 6] =
+    ["/v1/models", "/v1/chat", "/v1/embeddings", "/v1/images", "/v1/videos", "/v1/batches"];
 /// Where the models are. Three kinds of clients read them; those of Anthropic's say so.
 const MODELS: &str = "/v1/models";
+/// What clients of Anthropic's send with every request.
+const ANTHROPIC_VERSION: &str = "anthropic-version";
 
 /// Registers the routes of other vendors' formats. As scopes, since a pattern would be tried on every request's path.
 fn translated_routes(config: &mut web::ServiceConfig) {
@@ -39,20 +53,33 @@ fn translated_routes(config: &mut web::ServiceConfig) {
     let models = guard::fn_guard(|context| reads_models(context.head()));
     config.service(web::scope(MODELS).guard(models).default_service(web::to(translated::serve)));
     // Where a base URL ends in a slash, there are two: such a path is the one it folds to, as those that are forwarded are.
-    let folds = guard::fn_guard(|context| folds_to_translated(context.head()));
+    // And what Anthropic's clients ask for otherwise is not served at all, which they are told in their format.
+    let folds =
+        guard::fn_guard(|context| folds_to_translated(context.head()) || is_of_anthropic(context.head()));
     config.service(web::scope("").guard(folds).default_service(web::to(translated::serve)));
 }
 
 /// Whether Anthropic's clients ask for the models.
 fn reads_models(head: &RequestHead) -> bool {
-    head.method == Method::GET && head.headers().contains_key("anthropic-version")
+    head.method == Method::GET && head.headers().contains_key(ANTHROPIC_VERSION)
+}
+
+/// Whether a client of Anthropic's asks for what Google does not have.
+fn is_of_anthropic(head: &RequestHead) -> bool {
+    if !head.headers().contains_key(ANTHROPIC_VERSION) {
+        return false;
+    }
+    let path = folded(head.uri.path());
+    is_in(&path, "/v1") && !GOOGLES.into_iter().any(|served| is_in(&path, served))
+}
+
+/// Whether a path is another, or beneath it.
+fn is_in(path: &str, scope: &str) -> bool {
+    path.strip_prefix(scope).is_some_and(|within| within.is_empty() || within.starts_with('/'))
 }
 
 /// Whether a path has slashes too many, and is one of another vendor's format without them.
 fn folds_to_translated(head: &RequestHead) -> bool {
     let Cow::Owned(path) = folded(head.uri.path()) else { return false };
-    let is_in = |scope: &str| {
-        path.strip_prefix(scope).is_some_and(|within| within.is_empty() || within.starts_with('/'))
-    };
-    TRANSLATED.into_iter().any(is_in) || is_in(MODELS) && reads_models(head)
+    TRANSLATED.into_iter().any(|scope| is_in(&path, scope)) || is_in(&path, MODELS) && reads_models(head)
 }

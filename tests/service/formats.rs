@@ -202,7 +202,7 @@ async fn what_google_refuses_is_told_with_the_status_that_the_vendors_clients_kn
         (message("gemini-2.5-flash", "x"), json!({"model": "gemini-2.5-flash", "input": "x"}));
     for (error, status, kind, code) in [
         (GoogleError::InputTooLong, 400, "invalid_request_error", "context_length_exceeded"),
-        (GoogleError::QuotaDay, 429, "rate_limit_error", "rate_limit_exceeded"),
+        (GoogleError::QuotaDay, 429, "rate_limit_error", "insufficient_quota"),
     ] {
         simulator.set_faults([Rule::new(Fault::google(error))]);
         let (found, headers, answer) = post(&gateway, "/v1/messages", &messages).await;
@@ -216,7 +216,7 @@ async fn what_google_refuses_is_told_with_the_status_that_the_vendors_clients_kn
         );
         let (found, _, answer) = post(&gateway, "/v1/responses", &responses).await;
         let told = answer["error"]["code"].as_str();
-        assert!(found == status && (told == Some(code) || told == Some("insufficient_quota")), "{answer}");
+        assert_eq!((found, told), (status, Some(code)), "{answer}");
     }
     simulator.set_faults([Rule::new(Fault::status(503))]);
     let gateway = Options::new(&simulator.url(), 2).start();
@@ -325,6 +325,135 @@ async fn signatures_that_google_refuses_and_answers_it_failed_to_form_are_asked_
         assert!(answer.status() == 200 && answer.text().await.unwrap().contains("well"), "{path}");
         let answer = send(&gateway, path, &body).await;
         assert_eq!(answer.status().as_u16(), 500, "{path}: never an empty success");
+    }
+}
+
+#[tokio::test]
+async fn what_is_nobodys_to_serve_is_refused_in_the_format_and_costs_no_key() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    for (method, path, is_anthropics) in [
+        ("GET", "/v1/files", true),
+        ("POST", "/v1/skills", true),
+        ("POST", "/v1/v1/messages", true),
+        ("POST", "/v1/v1/responses", false),
+        ("POST", "/v1/conversations", false),
+        ("GET", "//v1/conversations/conv_1", false),
+    ] {
+        let mut request = client().request(method.parse().unwrap(), gateway.url(path));
+        if is_anthropics {
+            request = request.header("anthropic-version", "2023-06-01");
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 404, "{path}");
+        let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        assert_eq!(body["type"] == "error", is_anthropics, "{path}: {body}");
+        assert!(body["error"]["message"].as_str().unwrap().starts_with("This is not served here"), "{body}");
+    }
+    assert!(simulator.requests().is_empty());
+    let chat = json!({"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "hi"}]});
+    let request =
+        client().post(gateway.url("/v1/chat/completions")).header("anthropic-version", "2023-06-01");
+    let answer =
+        request.header("content-type", "application/json").body(chat.to_string()).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200, "what Google serves passes, whatever the headers");
+}
+
+#[tokio::test]
+async fn keys_that_google_refuses_are_not_the_clients_fault() {
+    let error = |code: u16, status: &str, reason: &str, message: &str| {
+        let info = json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"});
+        let body = json!({"error": {"code": code, "message": message, "status": status, "details": [info]}});
+        Rule::new(Fault::Status { status: code, headers: [].into(), body: Some(body) })
+    };
+    for refusal in [
+        error(400, "INVALID_ARGUMENT", "API_KEY_INVALID", "API key not valid. Please pass a valid API key."),
+        error(
+            401,
+            "UNAUTHENTICATED",
+            "ACCESS_TOKEN_TYPE_UNSUPPORTED",
+            "Request had invalid authentication credentials.",
+        ),
+        error(
+            403,
+            "PERMISSION_DENIED",
+            "CONSUMER_SUSPENDED",
+            "Permission denied: Consumer has been suspended.",
+        ),
+    ] {
+        for (path, body, status, kind) in [
+            ("/v1/messages", message("gemini-2.5-flash", "x"), 529, "overloaded_error"),
+            ("/v1/responses", json!({"model": "gemini-2.5-flash", "input": "x"}), 503, "server_error"),
+        ] {
+            let simulator = simulator(2).await;
+            simulator.set_faults([refusal.clone()]);
+            let gateway = Options::new(&simulator.url(), 2).start();
+            for _ in 0..2 {
+                let (found, _, answer) = post(&gateway, path, &body).await;
+                assert_eq!(
+                    (found, answer["error"]["type"].as_str()),
+                    (status, Some(kind)),
+                    "{path}: {answer}"
+                );
+                assert!(
+                    answer["error"]["message"].as_str().unwrap().starts_with("No key of the pool is usable")
+                );
+            }
+            assert_eq!(simulator.requests().len(), 2, "each key once");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_last_429_says_when_the_pool_has_a_key_again_and_whether_that_is_today() {
+    let quota = |id: &str, delay: Option<&str>| {
+        let mut details = Vec::new();
+        if !id.is_empty() {
+            let violation = json!({"quotaId": id, "quotaDimensions": {"model": "gemini-2.5-flash"}});
+            details.push(
+                json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}),
+            );
+        }
+        if let Some(delay) = delay {
+            details.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}));
+        }
+        let body = json!({"error": {"code": 429, "message": "full", "status": "RESOURCE_EXHAUSTED", "details": details}});
+        Rule::new(Fault::Status { status: 429, headers: [].into(), body: Some(body) })
+    };
+    let minute = "GenerateRequestsPerMinutePerProjectPerModel-FreeTier";
+    let day = "GenerateRequestsPerDayPerProjectPerModel-FreeTier";
+    for (faults, seconds, code) in [
+        (vec![quota("", None)], 1..=120, "rate_limit_exceeded"),
+        (
+            vec![quota(minute, Some("25s")).times(1), quota(minute, Some("77.2s"))],
+            20..=26,
+            "rate_limit_exceeded",
+        ),
+        (
+            vec![quota(minute, Some("77.2s")).times(1), quota(minute, Some("25s"))],
+            20..=26,
+            "rate_limit_exceeded",
+        ),
+        (vec![quota(day, None)], 1..=25 * 3600, "insufficient_quota"),
+    ] {
+        for path in ["/v1/messages", "/v1/responses"] {
+            let simulator = simulator(2).await;
+            simulator.set_faults(faults.clone());
+            let gateway = Options::new(&simulator.url(), 2).set("pool.max_wait_ms", 0).start();
+            let mut body = message("gemini-2.5-flash", "x");
+            if path == "/v1/responses" {
+                body = json!({"model": "gemini-2.5-flash", "input": "x"});
+            }
+            // The first is told what Google said last, the second what the pool knows: they agree.
+            for _ in 0..2 {
+                let (status, headers, answer) = post(&gateway, path, &body).await;
+                assert_eq!(status, 429, "{answer}");
+                let after: u64 = headers["retry-after"].to_str().unwrap().parse().unwrap();
+                assert!(seconds.contains(&after), "{path} {after}: {answer}");
+                assert!(path == "/v1/messages" || answer["error"]["code"] == code, "{answer}");
+            }
+            assert_eq!(simulator.requests().len(), 2);
+        }
     }
 }
 

@@ -105,6 +105,7 @@ impl Forwarder {
             Some(SearchEnd::Open(_, lease)) => Learner::of(&self.ledger, &job, &progress.binding, lease),
             _ => None,
         };
+        let opening = progress.opening.take();
         let parent = self.listeners.trace_parent(|| TraceParent::of(&job.headers));
         let mut record = Record::of(*job, progress, parent);
         match found {
@@ -119,7 +120,7 @@ impl Forwarder {
                 record.transaction.bytes_out = answer.body.len() as u64;
                 let method = &record.transaction.method;
                 let whole = Answer::whole(method, answer.status, answer.headers, answer.body);
-                if reply.send(Ok(whole)).is_ok() {
+                if reply.send(Ok(Answer { opening, ..whole })).is_ok() {
                     record.transaction.end = End::Complete;
                 }
             }
@@ -175,7 +176,8 @@ impl Forwarder {
         if !begun.is_empty() {
             let _ = sender.try_send(Piece::Chunk(begun)); // an empty channel has room
         }
-        if reply.send(Ok(Answer { status, headers, body: AnswerBody::Stream { pieces, length } })).is_err() {
+        let body = AnswerBody::Stream { pieces, length };
+        if reply.send(Ok(Answer { status, headers, body, opening: None })).is_err() {
             record.transaction.bytes_out = 0;
             return; // the lease is abandoned
         }

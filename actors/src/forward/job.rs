@@ -6,6 +6,7 @@ use crate::{caller::Caller, client_stall::ClientStall, ledger::Holding, transact
 use bytes::Bytes;
 use gemini::path::Target;
 use http::{HeaderMap, Method, StatusCode, header};
+use keypool::Refusal;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -79,18 +80,21 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body, whole or still coming.
     pub body: AnswerBody,
+    /// Where it is Google's refusal for want of quota, of a request that was made of another vendor's format: why the pool
+    /// would give its like no key now, and when that ends.
+    pub opening: Option<Refusal>,
 }
 
 impl Answer {
     /// Makes one that is whole. To HEAD only the body's length is told: the upstream's, which `headers` brings then.
     pub(super) fn whole(method: &Method, status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Self {
         if *method != Method::HEAD {
-            return Self { status, headers, body: AnswerBody::Whole(body) };
+            return Self { status, headers, body: AnswerBody::Whole(body), opening: None };
         }
         let upstream = headers.remove(header::CONTENT_LENGTH);
         let upstream = upstream.and_then(|length| length.to_str().ok()?.parse().ok());
         let length = if body.is_empty() { upstream } else { Some(body.len() as u64) };
-        Self { status, headers, body: AnswerBody::Absent { length } }
+        Self { status, headers, body: AnswerBody::Absent { length }, opening: None }
     }
 }
 

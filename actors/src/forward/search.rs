@@ -12,14 +12,14 @@ use crate::{
     binding::{AskProject, Asker, Binding, BindingRule, Unbound},
     caller::Visibility,
     failure::Failure,
-    key_manager::Lease,
+    key_manager::{Lease, LeaseError},
     key_ring::Key,
     upstream::WholeAnswer,
 };
 use bytes::Bytes;
 use gemini::{
     absent::absence,
-    dialect::{StreamForm, whole_seconds},
+    dialect::StreamForm,
     names::{OwnedName, in_request},
     operation::{Operation, Streaming},
     path::{Surface, Target},
@@ -27,8 +27,9 @@ use gemini::{
     usage::Usage,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use keypool::{LeaseRequest, Refusal, Tool, Tools};
-use std::sync::Arc;
+use keypool::{LeaseRequest, Outcome, Refusal, Tool, Tools};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// What one request has come to so far.
 pub(super) struct Progress {
@@ -39,6 +40,8 @@ pub(super) struct Progress {
     pub(super) record: AttemptRecord,
     /// What binds it to a project.
     pub(super) binding: Binding,
+    /// When the pool has a key for its like again, where that was asked.
+    pub(super) opening: Option<Refusal>,
 }
 
 /// How the search for an answer ended.
@@ -158,7 +161,13 @@ impl Forwarder {
             let to = self.limits.fallback.get(model).filter(|to| job.caller.may_use(to))?;
             Some((fallback::with_model(job, model, to)?, to))
         });
-        let Some((other, model)) = fallback else { return SearchEnd::from(ended) };
+        let Some((other, model)) = fallback else {
+            let is_full = |answer: &WholeAnswer| answer.status == StatusCode::TOO_MANY_REQUESTS;
+            if job.translated.is_some() && ended.answer.as_ref().is_some_and(is_full) {
+                progress.opening = self.opening(job, progress).await;
+            }
+            return SearchEnd::from(ended);
+        };
         let name = HeaderValue::from_str(model).ok();
         progress.model = Some(Arc::from(model.as_str()));
         match (self.search(&other, progress).await, name) {
@@ -182,23 +191,24 @@ impl Forwarder {
         let goal = Goal { request, prefer: progress.binding.prefer.clone(), repeat };
         let forwarding = Forwarding { forwarder: self, job, streaming: progress.streaming };
         let found = self.attempts(&progress.record).run(goal, &forwarding).await;
-        let found =
-            found.map_err(|ended| Ended { failure: progress.binding.failure(ended.failure), ..ended });
-        found.map_err(|ended| if job.translated.is_some() { saying_when(ended) } else { ended })
+        found.map_err(|ended| Ended { failure: progress.binding.failure(ended.failure), ..ended })
     }
-}
 
-/// Says in a refusal for want of quota when the pool has a key again, where Google has not. Only clients that read a
-/// translation of it are told, and pause accordingly: everywhere else Google's answer passes as it came.
-fn saying_when(mut ended: Ended<WholeAnswer>) -> Ended<WholeAnswer> {
-    let back_in = ended.refusal.as_ref().and_then(Refusal::back_in);
-    if let (Some(back_in), Some(answer)) = (back_in, &mut ended.answer)
-        && answer.status == StatusCode::TOO_MANY_REQUESTS
-        && !answer.headers.contains_key(header::RETRY_AFTER)
-    {
-        answer.headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(back_in)));
+    /// Asks the pool when it has a key for a request like this, as if it were new: those that it has tried may be back first.
+    /// Only clients that read a translation are told, and pause accordingly: everywhere else Google's answer passes as it
+    /// came.
+    async fn opening(&self, job: &Job, progress: &Progress) -> Option<Refusal> {
+        let request = LeaseRequest { may_wait: false, ..progress.request(job, self.limits.prefixes) };
+        let deadline = Instant::now() + self.limits.retry.lease_deadline;
+        match self.keys.lease(request, deadline).await {
+            Ok(lease) => {
+                lease.settle(Outcome::Unused, None);
+                Some(Refusal::Cooling { back_in: Duration::ZERO, quota: None })
+            }
+            Err(LeaseError::Refused(refusal)) => Some(refusal),
+            Err(_) => None,
+        }
     }
-    ended
 }
 
 /// Whether a request asks for the list of models.
@@ -239,7 +249,8 @@ impl Progress {
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
             streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
         }
-        Self { model, streaming, record: AttemptRecord::since(job.arrived), binding: Binding::default() }
+        let record = AttemptRecord::since(job.arrived);
+        Self { model, streaming, record, binding: Binding::default(), opening: None }
     }
 
     /// What the request asks of the pool.

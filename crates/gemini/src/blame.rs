@@ -112,6 +112,19 @@ impl Kind {
         )
     }
 
+    /// Tells whether Google refuses the key or its project as such: whoever has asked could not have asked better.
+    pub fn refuses_key(self) -> bool {
+        matches!(
+            self,
+            Self::KeyInvalid
+                | Self::KeyUnauthenticated
+                | Self::KeySuspended
+                | Self::KeyRestricted
+                | Self::BillingDisabled
+                | Self::ServiceDisabled
+        )
+    }
+
     /// Google's words for it, or what happened; for logs.
     pub fn words(self) -> &'static str {
         self.row().words

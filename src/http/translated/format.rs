@@ -95,8 +95,15 @@ impl ClientFormat {
         }
     }
 
-    /// Tells an error of Google's.
-    pub(super) fn google_error(self, status: u16, words: &str, id: &str) -> ToldError {
+    /// Tells an error of Google's. `openai` is the `type` and the `code` in OpenAI's form, where more is known than the
+    /// status says.
+    pub(super) fn google_error(
+        self,
+        status: u16,
+        words: &str,
+        openai: Option<(&str, Option<&str>)>,
+        id: &str,
+    ) -> ToldError {
         let words = if words.is_empty() { "the Gemini API has refused the request" } else { words };
         match self {
             Self::Messages => {
@@ -105,6 +112,7 @@ impl ClientFormat {
             }
             Self::Responses => {
                 let (status, kind, code, message) = responses::google_error(status, words);
+                let (kind, code) = openai.unwrap_or((kind, code));
                 ToldError::new(status, responses::error_body(kind, &message, None, code))
             }
         }

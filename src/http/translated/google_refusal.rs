@@ -5,16 +5,18 @@ use super::{
     exchange::collect,
     format::{ClientFormat, ToldError},
 };
+use crate::http::error::GatewayError;
 use bytes::Bytes;
 use chrono::Utc;
 use formats::{gemini::GoogleFailure, placeholders, thinking};
 use gemini::{
     classify::{self, classify},
-    dialect::whole_seconds,
-    fault::Wait,
+    dialect::{self, whole_seconds},
+    fault::{Fault, Wait},
 };
-use gemini_balance_actors::forward::Answer;
+use gemini_balance_actors::{Failure, forward::Answer};
 use http::{StatusCode, header};
+use keypool::Refusal;
 use meter::daily_reset;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ const MAX_ERROR_BYTES: usize = 1024 * 1024;
 pub(super) struct GoogleRefusal {
     status: StatusCode,
     retry_after: Option<String>,
+    /// When the pool has a key again, where Google has refused for want of quota.
+    opening: Option<Refusal>,
     body: Bytes,
     /// Google's own words; empty where there are none.
     words: String,
@@ -33,12 +37,12 @@ pub(super) struct GoogleRefusal {
 impl GoogleRefusal {
     /// Reads an answer that is none.
     pub(super) async fn read(answer: Answer) -> Self {
-        let Answer { status, headers, body } = answer;
+        let Answer { status, headers, body, opening } = answer;
         let retry_after = headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok());
         let retry_after = retry_after.map(str::to_owned);
         let body = collect(body, MAX_ERROR_BYTES).await.unwrap_or_default();
         let words = GoogleFailure::of_body(&body).map(|failure| failure.message).unwrap_or_default();
-        Self { status, retry_after, body, words }
+        Self { status, retry_after, opening, body, words }
     }
 
     /// Whether it says that a signature in the request is none.
@@ -53,25 +57,42 @@ impl GoogleRefusal {
 
     /// Tells it in the client's format.
     pub(super) fn told(&self, format: ClientFormat, id: &str) -> ToldError {
-        let told = format.google_error(self.status.as_u16(), &self.words, id);
-        ToldError { retry_after_s: self.wait().map(whole_seconds), ..told }
+        let fault = self.fault();
+        if fault.kind.refuses_key() {
+            // The client's own credential was good: it is the pool's that Google refuses.
+            let error = GatewayError::Forward(Failure::NoKey(Refusal::AllRetired));
+            return format.gateway_error(&error, &error.told(), id);
+        }
+        let opening = self.opening.clone().map(|refusal| GatewayError::Forward(Failure::NoKey(refusal)));
+        let opening =
+            opening.filter(|opening| opening.status() == self.status.as_u16()).map(|opening| opening.told());
+        let openai = opening.as_ref().map(dialect::GatewayError::openai_words);
+        let told = format.google_error(self.status.as_u16(), &self.words, openai, id);
+        let retry_after_s = match opening {
+            Some(opening) => opening.retry_after_s(),
+            None => self.wait(fault.wait).map(whole_seconds),
+        };
+        ToldError { retry_after_s, ..told }
     }
 
-    /// When it is worth coming again, where Google has said so.
-    fn wait(&self) -> Option<Duration> {
-        if !matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            return None;
-        }
-        let now = Utc::now();
+    fn fault(&self) -> Fault {
         let answer = classify::Answer {
             status: self.status.as_u16(),
             retry_after: self.retry_after.as_deref(),
             body: &self.body,
             tools: false,
         };
-        match classify(&answer, now.timestamp()).wait {
+        classify(&answer, Utc::now().timestamp())
+    }
+
+    /// When it is worth coming again, where Google has said so.
+    fn wait(&self, wait: Wait) -> Option<Duration> {
+        if !matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            return None;
+        }
+        match wait {
             Wait::For(wait) => Some(wait),
-            Wait::DailyReset => Some(daily_reset::until_next(now)),
+            Wait::DailyReset => Some(daily_reset::until_next(Utc::now())),
             Wait::None | Wait::Backoff | Wait::Long | Wait::Retire => None,
         }
     }

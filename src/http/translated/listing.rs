@@ -89,7 +89,8 @@ impl Exchange<'_> {
             Some(model_entry(&model.entry(id)))
         });
         let Some(body) = shown else {
-            let told = self.format.google_error(404, &format!("model `{id}` is not known here"), &arrival.id);
+            let told =
+                self.format.google_error(404, &format!("model `{id}` is not known here"), None, &arrival.id);
             return Ok(self.told(&told, arrival));
         };
         Ok(self.response(StatusCode::OK, arrival).body(body))

@@ -96,7 +96,8 @@ const ANTHROPIC: &str = "/anthropic";
 
 /// Returns the format that a path belongs to. Like all of a path that is read here, it is folded.
 fn format_of(path: &str) -> ClientFormat {
-    let is_responses = path.strip_prefix("/v1/responses").is_some();
+    let of_responses = ["/v1/responses", "/v1/v1/responses", "/v1/conversations"];
+    let is_responses = of_responses.into_iter().any(|start| path.starts_with(start));
     if is_responses { ClientFormat::Responses } else { ClientFormat::Messages }
 }
 
@@ -140,10 +141,20 @@ mod tests {
             ("DELETE", "/v1/responses/resp_1", Some(TranslatedPath::Kept("resp_1"))),
             ("GET", "/v1/responses/resp_1/input_items", Some(TranslatedPath::Items("resp_1"))),
             ("POST", "/v1/responses/compact", None),
+            ("POST", "/v1/conversations", None),
+            ("POST", "/v1/v1/messages", None),
+            ("POST", "/v1/v1/responses", None),
+            ("GET", "/v1/files", None),
             ("POST", "/v1/responses/resp_1/cancel", None),
         ] {
             let method = method.parse().unwrap();
             assert_eq!(read_path(&method, path, format_of(path)), expected, "{method} {path}");
+        }
+        for path in ["/v1/responses/compact", "/v1/conversations/conv_1/items", "/v1/v1/responses"] {
+            assert_eq!(format_of(path), ClientFormat::Responses, "{path}");
+        }
+        for path in ["/v1/v1/messages", "/v1/files", "/anthropic/v1/files"] {
+            assert_eq!(format_of(path), ClientFormat::Messages, "{path}");
         }
     }
 }
