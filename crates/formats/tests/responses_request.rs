@@ -242,6 +242,24 @@ fn a_string_is_a_users_message_and_instructions_alone_are_answered() {
 }
 
 #[test]
+fn what_is_wanted_of_a_search_is_said() {
+    let search = json!({"type": "web_search", "filters": {"allowed_domains": ["a.example", "b.example"]},
+        "user_location": {"type": "approximate", "city": "Lyon", "country": "FR"}});
+    let body = json!({"model": "gpt-5", "instructions": "Be brief.", "input": "news", "tools": [search]});
+    assert_eq!(
+        translated(&body)["systemInstruction"]["parts"],
+        json!([
+            {"text": "Be brief."},
+            {"text": "Of what a web search finds, use only pages of these sites: a.example, b.example."},
+            {"text": "For a web search, take it that the user is about here: Lyon, FR."},
+        ])
+    );
+    let mut beside = body;
+    beside["tools"].as_array_mut().unwrap().push(json!({"type": "function", "name": "f"}));
+    assert_eq!(translated(&beside)["systemInstruction"]["parts"], json!([{"text": "Be brief."}]));
+}
+
+#[test]
 fn a_file_is_of_the_type_that_its_name_says_or_a_pdf() {
     let file = |members: Value| {
         let mut part = json!({"type": "input_file"});

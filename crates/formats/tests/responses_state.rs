@@ -7,7 +7,7 @@ use formats::gemini::GoogleFailure;
 use formats::models::ModelMap;
 use formats::responses::{
     CreateCall, ItemOrder, ResponsesAnswer, StoredResponse, create_with, deleted_body, error_body,
-    fault_error, google_error, input_tokens_after, input_tokens_answer, referenced_ids, refusal_of,
+    fault_error, google_error, input_tokens_answer, input_tokens_with, referenced_ids, refusal_of,
 };
 use formats::{AnswerFault, AnswerSeed, TranslationError, UnaryAnswer};
 use serde_json::{Value, json};
@@ -85,7 +85,7 @@ fn a_chain_goes_on_from_its_last_link_alone() {
     assert_eq!(third.call.sticky, at_second.call.sticky, "all steps of a chain prefer one key");
     let models = ModelMap::new([("gpt-*", "gemini-3-pro")]).unwrap();
     let body = json!({"model": "gpt-5", "previous_response_id": "resp_two", "input": "more"}).to_string();
-    let counted = input_tokens_after(body.as_bytes(), &models, &|_| false, Some(&second)).unwrap();
+    let counted = input_tokens_with(body.as_bytes(), &models, &|_| false, Some(&second), &[]).unwrap();
     let counted: Value = serde_json::from_slice(&counted.body).unwrap();
     assert_eq!(counted["generateContentRequest"]["contents"], contents(&third));
 }
@@ -118,6 +118,11 @@ fn a_reference_is_found_in_the_chain_or_in_another_response() {
         {"role": "user", "parts": [{"text": "c"}]}
     ]);
     assert_eq!(contents(&call), whole);
+    let models = ModelMap::new([("gpt-*", "gemini-3-pro")]).unwrap();
+    let text = body.to_string();
+    let counted = input_tokens_with(text.as_bytes(), &models, &|_| false, None, std::slice::from_ref(&first));
+    let counted: Value = serde_json::from_slice(&counted.unwrap().body).unwrap();
+    assert_eq!(counted["generateContentRequest"]["contents"], whole, "what is counted is what is asked");
     // What is kept is the item itself, so that the next step needs no other response.
     let response = json!({"id": "resp_x", "output": []}).to_string();
     let stored = call.draft.unwrap().finish(response.as_bytes()).unwrap();

@@ -49,10 +49,7 @@ impl Exchange<'_> {
             }
             ClientFormat::Responses => {
                 let previous = self.previous(body).await?;
-                let mut referenced = Vec::new();
-                for id in responses::referenced_ids(body) {
-                    referenced.extend(self.find(&id).await);
-                }
+                let referenced = self.referenced(body).await;
                 let create = responses::create_with(body, models, &|_| false, previous.as_ref(), &referenced);
                 Ok(Prepared::Responses(Box::new(create.map_err(GatewayError::Translation)?)))
             }
@@ -66,7 +63,8 @@ impl Exchange<'_> {
             ClientFormat::Messages => anthropic::count_tokens(body, models, &|_| false),
             ClientFormat::Responses => {
                 let previous = self.previous(body).await?;
-                responses::input_tokens_after(body, models, &|_| false, previous.as_ref())
+                let referenced = self.referenced(body).await;
+                responses::input_tokens_with(body, models, &|_| false, previous.as_ref(), &referenced)
             }
         };
         call.map_err(GatewayError::Translation)
@@ -80,6 +78,15 @@ impl Exchange<'_> {
         }
         let at = FieldPath::of("previous_response_id");
         Err(GatewayError::Translation(TranslationError::UnknownState { at, id }))
+    }
+
+    /// Finds the responses of which a request names single items.
+    async fn referenced(&self, body: &[u8]) -> Vec<StoredResponse> {
+        let mut referenced = Vec::new();
+        for id in responses::referenced_ids(body) {
+            referenced.extend(self.find(&id).await);
+        }
+        referenced
     }
 
     /// Returns who keeps the answer, if it is to be kept.

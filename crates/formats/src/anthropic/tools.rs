@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 use super::place::FieldPlace;
 use super::wire::{WireTool, WireToolChoice};
 use crate::error::TranslationError;
-use crate::gemini::{CallingConfig, CallingMode, FunctionDeclaration, ONE_CALL_ONLY, ToolSet};
+use crate::gemini::{
+    CallingConfig, CallingMode, FunctionDeclaration, ONE_CALL_ONLY, SearchWishes, ToolSet, place_of,
+};
 use crate::names::{ClientTool, NameTable};
 use crate::schema::tool_schema;
 
@@ -35,8 +37,7 @@ struct RequestFunction<'a> {
 #[derive(Debug)]
 struct SearchTool<'a> {
     name: Cow<'a, str>,
-    allowed: Vec<Cow<'a, str>>,
-    blocked: Vec<Cow<'a, str>>,
+    wishes: SearchWishes<'a>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -110,8 +111,11 @@ impl<'a> RequestTools<'a> {
             };
             self.search = Some(SearchTool {
                 name: tool.name.map_or(Ok(Cow::Borrowed("web_search")), |name| at_name.text(name))?,
-                allowed: domains("allowed_domains", tool.allowed_domains)?,
-                blocked: domains("blocked_domains", tool.blocked_domains)?,
+                wishes: SearchWishes {
+                    allowed: domains("allowed_domains", tool.allowed_domains)?,
+                    blocked: domains("blocked_domains", tool.blocked_domains)?,
+                    place: place_of(tool.user_location),
+                },
             });
         } else if !kind.starts_with("tool_search_tool") {
             // A search for tools is not needed where all are declared from the start.
@@ -177,13 +181,7 @@ impl<'a> RequestTools<'a> {
             sentences.push(Cow::Borrowed(ONE_CALL_ONLY));
         }
         if let Some(search) = self.search.as_ref().filter(|_| self.searches()) {
-            let mut say = |before: &str, domains: &[Cow<'_, str>]| {
-                if !domains.is_empty() {
-                    sentences.push(Cow::Owned(format!("{before} {}.", domains.join(", "))));
-                }
-            };
-            say("Of what a web search finds, use only pages of these sites:", &search.allowed);
-            say("Of what a web search finds, use no pages of these sites:", &search.blocked);
+            sentences.extend(search.wishes.sentences().map(Cow::Owned));
         }
         sentences
     }

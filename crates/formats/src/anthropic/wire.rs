@@ -77,6 +77,7 @@ pub(super) struct WireTool<'a> {
     pub(super) strict: Option<&'a RawValue>,
     pub(super) allowed_domains: Option<&'a RawValue>,
     pub(super) blocked_domains: Option<&'a RawValue>,
+    pub(super) user_location: Option<&'a RawValue>,
 }
 
 /// `tool_choice`.

@@ -13,5 +13,5 @@ pub use grounding::{Grounding, GroundingPage, GroundingSupport, character_offset
 pub use part::{RequestPart, ResultBody, TurnContent, TurnRole};
 pub use request::{
     CallingConfig, CallingMode, FunctionDeclaration, GenerateRequest, GenerationConfig, MAX_STOP_SEQUENCES,
-    ONE_CALL_ONLY, ToolSet,
+    ONE_CALL_ONLY, SearchWishes, ToolSet, place_of,
 };

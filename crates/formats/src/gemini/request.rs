@@ -8,6 +8,7 @@ use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
 use super::part::{TextParts, TurnContent};
+use crate::json::{RawObject, as_str};
 use crate::models::{ModelGeneration, ModelTraits};
 use crate::thinking::ThinkingConfig;
 
@@ -16,6 +17,40 @@ pub const MAX_STOP_SEQUENCES: usize = 5;
 
 /// What `systemInstruction` says where a client wants no parallel calls, which Google has no field for.
 pub const ONE_CALL_ONLY: &str = "Call at most one tool at a time, and wait for its result before the next.";
+
+/// What a client wants of a web search, for which Google's has no fields.
+#[derive(Clone, Debug, Default)]
+pub struct SearchWishes<'a> {
+    /// The only sites that may be used, if there are any.
+    pub allowed: Vec<Cow<'a, str>>,
+    /// Sites that may not be used.
+    pub blocked: Vec<Cow<'a, str>>,
+    /// Where the user is: city, region, country, time zone, as far as they are said.
+    pub place: Vec<Cow<'a, str>>,
+}
+
+impl SearchWishes<'_> {
+    /// What `systemInstruction` says of them, a sentence each.
+    pub fn sentences(&self) -> impl Iterator<Item = String> {
+        [
+            ("Of what a web search finds, use only pages of these sites:", &self.allowed),
+            ("Of what a web search finds, use no pages of these sites:", &self.blocked),
+            ("For a web search, take it that the user is about here:", &self.place),
+        ]
+        .into_iter()
+        .filter(|(_, named)| !named.is_empty())
+        .map(|(before, named)| format!("{before} {}.", named.join(", ")))
+    }
+}
+
+/// Reads `user_location` of a search, which has the same members in both formats. It is a hint, so that nothing about it is
+/// an error.
+pub fn place_of(location: Option<&RawValue>) -> Vec<Cow<'_, str>> {
+    let location = location.and_then(RawObject::of).unwrap_or_default();
+    let members = ["city", "region", "country", "timezone"].into_iter();
+    let named = members.filter_map(|name| Some(as_str(location.get(name)?)?.into_inner()));
+    named.filter(|place| !place.is_empty()).collect()
+}
 
 /// What `generateContent` is asked.
 #[derive(Clone, Debug, Default)]

@@ -24,7 +24,7 @@ pub use answer::ResponsesAnswer;
 pub use count::input_tokens_answer;
 pub use error::{error_body, fault_error, google_error, refusal_message, refusal_of};
 pub use references::referenced_ids;
-pub use request::{CreateCall, create, create_with, input_tokens, input_tokens_after, previous_id};
+pub use request::{CreateCall, create, create_with, input_tokens, input_tokens_with, previous_id};
 pub use state::{ItemOrder, ResponseDraft, StoredResponse, deleted_body};
 pub use stream::ResponsesStream;
 

@@ -103,18 +103,20 @@ pub fn input_tokens(
     models: &ModelMap,
     is_listed: &dyn Fn(&str) -> bool,
 ) -> Result<GeminiCall, TranslationError> {
-    input_tokens_after(body, models, is_listed, None)
+    input_tokens_with(body, models, is_listed, None, &[])
 }
 
-/// As [`input_tokens`], with what is kept of the response that [`previous_id`] names.
-pub fn input_tokens_after(
+/// As [`input_tokens`], with what is kept of the response that [`previous_id`] names, and with those of which the input
+/// names single items ([`referenced_ids`](super::referenced_ids)).
+pub fn input_tokens_with(
     body: &[u8],
     models: &ModelMap,
     is_listed: &dyn Fn(&str) -> bool,
     previous: Option<&StoredResponse>,
+    referenced: &[StoredResponse],
 ) -> Result<GeminiCall, TranslationError> {
     let object: RawObject<'_> = serde_json::from_slice(body)?;
-    let asked = AskedRequest::read(&object, models, is_listed, KeptItems { previous, referenced: &[] })?;
+    let asked = AskedRequest::read(&object, models, is_listed, KeptItems { previous, referenced })?;
     let body = Bytes::from(asked.request.write_count(&asked.model.target));
     let memory = AnswerMemory { asked_model: asked.model.asked, ..AnswerMemory::default() };
     Ok(GeminiCall { model: asked.model.target, streamed: false, body, sticky: None, memory })
@@ -166,6 +168,9 @@ impl<'a> AskedRequest<'a> {
         }
         if in_use.functions && reader.flag("parallel_tool_calls")? == Some(false) {
             conversation.instruct(ONE_CALL_ONLY);
+        }
+        for sentence in tools.wishes.sentences().filter(|_| in_use.web_search) {
+            conversation.instruct(sentence);
         }
         let history = conversation.finish().map_err(|error| error.at("input"))?;
 

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::reader::{FieldWay, ObjectReader};
+use super::reader::{FieldWay, ObjectReader, list_of};
 use crate::error::TranslationError;
-use crate::gemini::FunctionDeclaration;
-use crate::json::{RawObject, raw_of};
+use crate::gemini::{FunctionDeclaration, SearchWishes, place_of};
+use crate::json::{JsonStr, RawObject, as_str, raw_of};
 use crate::names::{ClientTool, ClientToolForm, NameTable};
 use crate::schema::{no_arguments, tool_schema};
 
@@ -23,6 +23,8 @@ pub(super) struct ToolCatalog<'a> {
     functions: Vec<DeclaredTool<'a>>,
     /// Whether there is a search of the web.
     pub(super) web_search: bool,
+    /// What is wanted of it; of several searches the last one's.
+    pub(super) wishes: SearchWishes<'a>,
     /// The first tool that is left out beside others: where it is, and its type.
     left_out: Option<TranslationError>,
 }
@@ -33,6 +35,20 @@ struct DeclaredTool<'a> {
     description: Cow<'a, str>,
     schema: Cow<'a, RawValue>,
     strict: bool,
+}
+
+/// Reads what is wanted of a search.
+fn wishes<'a>(search: ObjectReader<'_, 'a, '_>) -> Result<SearchWishes<'a>, TranslationError> {
+    let filters = search.object("filters")?.unwrap_or_default();
+    let domains = |name: &str| -> Vec<Cow<'a, str>> {
+        let list = filters.get(name).and_then(list_of).unwrap_or_default();
+        list.into_iter().filter_map(|domain| as_str(domain).map(JsonStr::into_inner)).collect()
+    };
+    Ok(SearchWishes {
+        allowed: domains("allowed_domains"),
+        blocked: domains("blocked_domains"),
+        place: place_of(search.raw("user_location")),
+    })
 }
 
 /// Where tools are declared, which decides what a second one of a name means.
@@ -68,6 +84,7 @@ impl<'a> ToolCatalog<'a> {
             "namespace" => self.read_namespace(tool, source),
             search if is_web_search(search) => {
                 self.web_search = true;
+                self.wishes = wishes(tool)?;
                 Ok(())
             }
             "tool_search" | "image_generation" => {
