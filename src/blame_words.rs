@@ -3,7 +3,7 @@
 
 use gemini::{
     classify::TABLE,
-    fault::{Kind, Next, Scope, Wait},
+    fault::{Kind, Next, Proof, Scope, Wait},
 };
 
 /// Returns the kind of this name, as logs and the API have it.
@@ -40,7 +40,11 @@ pub(crate) fn left_alone(kind: Kind) -> String {
         Wait::Long => "for a day",
         Wait::Retire => "until it is reset or Google accepts it again",
     };
-    format!("{blamed}, {time}")
+    match kind.proof() {
+        Proof::Answer => format!("{blamed}, {time}"),
+        Proof::OtherKey => format!("{blamed}, {time}, if another key serves the same request"),
+        Proof::KeyCheck => format!("{blamed}, {time}, if Google refuses it for the list of models as well"),
+    }
 }
 
 /// Says what becomes of the request.
@@ -60,10 +64,12 @@ pub(crate) fn advice(kind: Kind) -> &'static str {
         Kind::KeyInvalid | Kind::KeyUnauthenticated | Kind::KeySuspended => {
             "Replace the key; `gemini-balance keys` shows which are retired."
         }
-        Kind::KeyRestricted => {
+        Kind::KeyRestricted | Kind::MethodBlocked => {
             "Lift the key's restrictions (referrers, addresses, services) in Google's console."
         }
-        Kind::Forbidden => "Look at the key's project in Google's console: it lacks a permission.",
+        Kind::Forbidden => {
+            "If it stays so with one key, look at its project in Google's console: it lacks a permission."
+        }
         Kind::CreditsGone => "Buy credits for the project, or take its keys out.",
         Kind::BillingDisabled => "Enable billing for the project.",
         Kind::ServiceDisabled => "Enable the Generative Language API in the project.",

@@ -2,7 +2,7 @@
 //! wrong, and none is taken for a quota that is spent.
 
 use crate::support::{Options, TOKEN, client, prompt, simulator, stranger};
-use gemini_simulator::{Fault, Rule};
+use gemini_simulator::{Fault, GoogleError, Rule};
 use serde_json::{Value, json};
 
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
@@ -45,7 +45,7 @@ async fn a_path_that_nobody_knows_is_never_a_quota() {
     let simulator = simulator(3).await;
     let gateway = Options::new(&simulator.url(), 3).start();
     // One project of three cannot be asked for a while.
-    simulator.set_faults([Rule::new(Fault::status(403)).times(1)]);
+    simulator.set_faults([Rule::new(Fault::google(GoogleError::ReferrerBlocked)).times(1)]);
     for _ in 0..3 {
         let answer = client().post(gateway.url(GENERATE)).body(prompt("x")).send().await.unwrap();
         assert_eq!(answer.status(), 200);

@@ -4,7 +4,7 @@ use crate::support::{
     Gateway, Options, TOKEN, arrived, bearer, chat, client, key_counts, prompt, secret, sha256, simulator,
     simulator_with,
 };
-use gemini_simulator::{Fault, KeyState, LoggedRequest, Rule, Simulator};
+use gemini_simulator::{Fault, GoogleError, KeyState, LoggedRequest, Rule, Simulator};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use std::{
@@ -105,11 +105,51 @@ async fn a_key_that_google_does_not_accept_is_never_called_again() {
             response.bytes().await.unwrap();
         }
         for (n, state) in states.iter().enumerate() {
-            assert_eq!(calls_on(&simulator, n).len(), 1, "{state:?} on {path}");
+            // Whom a 401 speaks of is asked.
+            let calls = if *state == KeyState::Unauthenticated { 2 } else { 1 };
+            assert_eq!(calls_on(&simulator, n).len(), calls, "{state:?} on {path}");
         }
         assert_eq!(calls_on(&simulator, bad).len(), 20);
         let counts = key_counts(&gateway).await;
         assert_eq!((&counts["retired"], &counts["available"]), (&json!(bad), &json!(1)), "{counts}");
+    }
+}
+
+#[tokio::test]
+async fn what_google_refuses_on_every_key_costs_none_of_them() {
+    let simulator = simulator(6).await;
+    let gateway = Options::new(&simulator.url(), 6).start();
+    let requests = [
+        (client(), "GET", "/v1beta/tunedModels/foo", String::new()),
+        (client(), "GET", "/v1beta/corpora/x", String::new()),
+        (client(), "HEAD", "/v1beta/models/gemini-2.5-flash", String::new()),
+        (client(), "POST", "/v1beta/models/gemini-3.1-pro-preview:generateContent", prompt("x")),
+        (client(), "POST", GENERATE, prompt("x")),
+        (client(), "POST", "/v1beta/files:register", "{}".to_owned()),
+        (bearer(), "POST", CHAT, chat("x", true)),
+    ];
+    let errors = [
+        GoogleError::Forbidden,
+        GoogleError::KeyRestricted,
+        GoogleError::ReferrerBlocked,
+        GoogleError::Unauthenticated,
+    ];
+    for error in errors {
+        for (client, method, path, body) in &requests {
+            // The list of models, by which keys are asked about, is served.
+            let upstream = if *path == CHAT { "/v1beta/openai/chat/completions" } else { path };
+            simulator.set_faults([Rule::new(Fault::google(error)).on_path(upstream)]);
+            for _ in 0..7 {
+                let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+                let request = client.request(method, gateway.url(path)).body(body.clone());
+                let status = request.send().await.unwrap().status();
+                assert!(matches!(status.as_u16(), 401 | 403), "{error:?} {path}: {status}");
+            }
+            simulator.set_faults([]);
+            let counts = key_counts(&gateway).await;
+            assert_eq!(counts["available"], 6, "{error:?} {path}: {counts}");
+            assert_eq!(generate(&gateway).await.0, 200, "{error:?} {path}");
+        }
     }
 }
 
@@ -417,7 +457,10 @@ async fn no_request_is_tried_more_often_than_the_setting_says() {
             let gateway = options.start();
             simulator.set_faults([Rule::new(Fault::status(status))]);
             assert_eq!(generate(&gateway).await.0, status);
-            arrived(&simulator, max_attempts);
+            // After a 401 Google is asked about the key, with the list of models.
+            let questions = if status == 401 { max_attempts } else { 0 };
+            let arrived = arrived(&simulator, max_attempts + questions);
+            assert_eq!(arrived.iter().filter(|call| call.method == "GET").count(), questions);
             let line = gateway.transactions(1).remove(0);
             assert_eq!(line["attempts"].as_array().unwrap().len(), max_attempts, "{line}");
         }

@@ -381,7 +381,7 @@ const BLAME: &[(GoogleError, u16, u64, &str, Held)] = {
     use GoogleError as E;
     use Held::{Cooling, Model, Nothing, Retired, Tool};
     // A backoff begins with `cooldown_initial_s` or `rate_limit_wait_s`, a tenth more or less.
-    const KEY: Held = Cooling(269_000, 331_000);
+    const KEY: (u64, u64) = (269_000, 331_000);
     const LONG: (u64, u64) = (DAY_MS - 60_000, DAY_MS);
     &[
         (E::KeyInvalid, 200, 2, "KeyInvalid", Retired),
@@ -390,18 +390,19 @@ const BLAME: &[(GoogleError, u16, u64, &str, Held)] = {
         (E::LocationUnsupported, 200, 2, "LocationUnsupported", Nothing),
         (E::UnknownField, 400, 1, "Client", Nothing),
         (E::PayloadTooLarge, 400, 1, "Client", Nothing),
-        (E::Unauthenticated, 200, 2, "KeyUnauthenticated", Retired),
+        // Asked about at once, and well.
+        (E::Unauthenticated, 200, 3, "KeyUnauthenticated", Nothing),
         (E::CreditsGone, 200, 2, "CreditsGone", Cooling(LONG.0, LONG.1)),
         (E::CreditsDepleted, 200, 2, "CreditsGone", Cooling(LONG.0, LONG.1)),
         (E::KeySuspended, 200, 2, "KeySuspended", Retired),
         (E::KeyLeaked, 200, 2, "KeySuspended", Retired),
-        (E::KeyRestricted, 200, 2, "KeyRestricted", KEY),
-        (E::ReferrerBlocked, 200, 2, "KeyRestricted", KEY),
+        (E::KeyRestricted, 200, 2, "MethodBlocked", Model(KEY.0, KEY.1)),
+        (E::ReferrerBlocked, 200, 2, "KeyRestricted", Cooling(KEY.0, KEY.1)),
         (E::ServiceDisabled, 200, 2, "ServiceDisabled", Cooling(LONG.0, LONG.1)),
         (E::BillingDisabled, 200, 2, "BillingDisabled", Retired),
         (E::UnregisteredCaller, 403, 1, "CredentialMissing", Nothing),
         (E::FileUnreachable, 403, 1, "ResourceUnreachable", Nothing),
-        (E::Forbidden, 200, 2, "Forbidden", KEY),
+        (E::Forbidden, 200, 2, "Forbidden", Model(KEY.0, KEY.1)),
         (E::ModelWithheld, 200, 2, "ModelWithheld", Model(LONG.0, LONG.1)),
         (E::ModelNotFound, 404, 1, "Client", Nothing),
         (E::NotFound, 404, 1, "ResourceUnreachable", Nothing),

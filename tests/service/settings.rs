@@ -448,12 +448,24 @@ async fn a_key_that_is_not_enabled_is_not_in_the_pool() {
 
 #[tokio::test]
 async fn the_originals_cooldown_variables_work() {
-    let restricted = Rule::new(Fault::google(GoogleError::KeyRestricted));
-    let simulator = simulator_with(1, |config| config.faults = vec![restricted]).await;
-    let options = Options::new(&simulator.url(), 1)
+    // The one key is blocked where the other is served, which is lost then.
+    let blocked = Rule::new(Fault::google(GoogleError::ReferrerBlocked)).on_key(secret(0));
+    let simulator = simulator_with(2, |config| config.faults = vec![blocked]).await;
+    let gateway = Options::new(&simulator.url(), 2)
         .env("API_KEY_COOL_DOWN_SECONDS", 700)
-        .env("MAX_COOL_DOWN_SECONDS", 900);
-    assert_about(wait_after_fault(options).await, 700);
+        .env("MAX_COOL_DOWN_SECONDS", 900)
+        .set("pool.max_wait_ms", 1)
+        .start();
+    let url = gateway.url("/v1beta/models/gemini-2.5-flash:generateContent");
+    let generate = async || client().post(&url).body(prompt("a")).send().await.unwrap();
+    while key_counts(&gateway).await["cooling"] == 0 {
+        assert_eq!(generate().await.status(), 200);
+    }
+    assert!(simulator.set_key_state(&secret(1), KeyState::Suspended));
+    assert_eq!(generate().await.status(), 403);
+    let refused = generate().await;
+    assert_eq!(refused.status(), 429);
+    assert_about(refused.headers()["retry-after"].to_str().unwrap().parse().unwrap(), 700);
     let capped = Options::new(&simulator.url(), 1)
         .env("RATE_LIMIT_DEFAULT_WAIT_SECONDS", 50)
         .env("API_KEY_COOL_DOWN_SECONDS", 50)

@@ -19,7 +19,7 @@ use crate::{
     key_ring::Key,
 };
 use gemini::{
-    fault::{Fault, Kind, Scope},
+    fault::{Fault, Kind, Proof, Scope},
     usage::Usage,
 };
 use http::StatusCode;
@@ -45,6 +45,12 @@ pub(crate) trait Try {
     fn set_aside(&self, success: Self::Success) -> (Option<Self::Answer>, Option<Usage>) {
         drop(success);
         (None, None)
+    }
+
+    /// Asks whether Google refuses this key whatever is asked for, where an attempt's answer may speak of the request.
+    async fn is_refused(&self, key: &Arc<Key>) -> bool {
+        let _ = key;
+        false
     }
 
     /// Returns how the lease of an attempt with this fault has ended.
@@ -83,6 +89,12 @@ impl<A> Failed<A> {
     pub(crate) fn without_answer(fault: Fault, failure: Failure) -> Self {
         Self { fault, status: None, answer: None, failure }
     }
+}
+
+/// An attempt whose answer does not show whom it speaks of: its lease stays open until the next ones tell.
+struct Suspect {
+    lease: Lease,
+    fault: Fault,
 }
 
 /// How attempts ended that came to no success.
@@ -135,6 +147,37 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
         goal: Goal,
         tried: &T,
     ) -> Result<(T::Success, Lease), Ended<A>> {
+        let mut suspects = Vec::new();
+        let found = self.search(goal, tried, &mut suspects).await;
+        let served = found.as_ref().ok().map(|(_, lease)| lease);
+        for suspect in suspects {
+            Box::pin(self.judge(suspect, served, tried)).await;
+        }
+        found
+    }
+
+    /// Settles the lease of an attempt whose answer did not show whom it speaks of. What another key has served was not the
+    /// request's fault; where that key is of the same project, it was not the project's either.
+    async fn judge<T: Try<Answer = A>>(&self, suspect: Suspect, served: Option<&Lease>, tried: &T) {
+        let Suspect { lease, fault } = suspect;
+        let is_proven = match served {
+            None => false,
+            Some(_) if fault.scope() == Scope::Key => true,
+            // What is asked for without a model can be one project's own, and all else would be left alone for it.
+            Some(served) => {
+                lease.model().is_some()
+                    && !self.keys.share_a_project(lease.key().id(), served.key().id()).await
+            }
+        };
+        lease.settle(tried.outcome(if is_proven { fault.proven() } else { fault }), None);
+    }
+
+    async fn search<T: Try<Answer = A>>(
+        &self,
+        goal: Goal,
+        tried: &T,
+        suspects: &mut Vec<Suspect>,
+    ) -> Result<(T::Success, Lease), Ended<A>> {
         let Goal { mut request, mut prefer, repeat } = goal;
         let mut tries = Tries::new(self.limits, repeat, request.reach != Reach::Any);
         let mut ended = Ended { answer: None, failure: Failure::HeadLost, refusal: None, fault: None };
@@ -171,7 +214,7 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
             let words = failed.answer.as_ref().and_then(ErrorAnswer::words);
             begun.end(failed.status, Some(failed.fault.kind), words.as_deref());
             let step = tries.after(&failed, Instant::now(), fastrand::f64());
-            let Failed { fault, answer, failure, .. } = failed;
+            let Failed { mut fault, answer, failure, .. } = failed;
             let of_model = fault.scope() == Scope::Model;
             if of_model && let (Some(model), Some(answer)) = (&request.model, &answer) {
                 self.last_answers.keep(model, answer);
@@ -180,7 +223,16 @@ impl<A: ErrorAnswer> Attempts<'_, A> {
                 Ended { answer: answer.or(ended.answer), failure, refusal: None, fault: Some(fault.kind) };
             let key = lease.key().id().clone();
             request.heed(&key, &fault);
-            lease.settle(tried.outcome(fault), None);
+            match fault.kind.proof() {
+                Proof::OtherKey => suspects.push(Suspect { lease, fault }),
+                Proof::KeyCheck => {
+                    if Box::pin(tried.is_refused(lease.key())).await {
+                        fault = fault.proven();
+                    }
+                    lease.settle(tried.outcome(fault), None);
+                }
+                Proof::Answer => lease.settle(tried.outcome(fault), None),
+            }
             request.retry = if of_model { Retry::ModelFault } else { Retry::No };
             match step {
                 Step::GiveUp => return Err(ended),

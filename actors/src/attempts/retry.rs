@@ -3,7 +3,7 @@
 use super::Failed;
 use crate::failure::Failure;
 use gemini::{
-    fault::{Fault, Kind, Next, Scope},
+    fault::{Fault, Kind, Next, Proof, Scope},
     operation::Ownership,
     path::Target,
 };
@@ -127,6 +127,8 @@ impl Tries {
             // Nothing was sent, and no key is to blame: at once but for a breath.
             (Kind::ConnectFailed, _) => Step::AnyKey(pause(Duration::from_millis(5), made, chance)),
             (_, Next::Return) => Step::GiveUp,
+            // What it asks for is that project's, and the answer may speak of that.
+            (Kind::Forbidden, _) if self.bound => Step::GiveUp,
             (_, Next::OtherKeyOnce | Next::PauseOnce) if self.once_spent => Step::GiveUp,
             (_, next @ (Next::OtherKey | Next::OtherKeyOnce)) => {
                 self.once_spent |= next == Next::OtherKeyOnce;
@@ -157,6 +159,8 @@ impl Tries {
     fn elsewhere(&self, kind: Kind) -> Step {
         match kind.scope() {
             // The project is the only one that can serve the request: its keys may have to be waited for.
+            // One of the project's other keys may do what this one may not.
+            _ if kind.proof() != Proof::Answer && self.bound => Step::OtherKey(Avoid::Nothing),
             scope if is_of_project(scope) && self.bound => Step::AnyKey(Duration::ZERO),
             scope if is_of_project(scope) => Step::OtherKey(Avoid::TriedProjects),
             _ => Step::OtherKey(Avoid::Nothing),

@@ -39,6 +39,8 @@ struct Upstream<F> {
     keys: RefCell<Vec<String>>,
     /// How long each attempt takes.
     takes: Duration,
+    /// The keys that it refuses whatever is asked for.
+    refuses: &'static [&'static str],
 }
 
 impl<F: Fn(usize, &str) -> Does> Try for Upstream<F> {
@@ -50,6 +52,10 @@ impl<F: Fn(usize, &str) -> Does> Try for Upstream<F> {
         self.keys.borrow_mut().push(key.id().to_string());
         sleep(self.takes).await;
         (self.does)(number, key.id().as_str())
+    }
+
+    async fn is_refused(&self, key: &Arc<Key>) -> bool {
+        self.refuses.contains(&key.id().as_str())
     }
 
     fn status(&self, _: &&'static str) -> StatusCode {
@@ -87,6 +93,7 @@ struct Stage {
     last_answers: LastAnswers<Said>,
     limits: RetryLimits,
     takes: Duration,
+    refuses: &'static [&'static str],
 }
 
 impl Stage {
@@ -96,12 +103,14 @@ impl Stage {
 
     fn with(keys: &[KeyOf], settings: Settings) -> Self {
         let keys = manager(&current(keys), settings);
-        Self { keys, last_answers: LastAnswers::default(), limits: LIMITS, takes: Duration::ZERO }
+        let (last_answers, refuses) = (LastAnswers::default(), &[][..]);
+        Self { keys, last_answers, limits: LIMITS, takes: Duration::ZERO, refuses }
     }
 
     async fn run(&self, goal: Goal, does: impl Fn(usize, &str) -> Does) -> Run {
         let record = AttemptRecord::since(std::time::Instant::now());
-        let upstream = Upstream { does, keys: RefCell::default(), takes: self.takes };
+        let (takes, refuses) = (self.takes, self.refuses);
+        let upstream = Upstream { does, keys: RefCell::default(), takes, refuses };
         let Self { keys, last_answers, limits, .. } = self;
         let attempts = Attempts { keys, limits: *limits, last_answers, record: &record };
         let begun = Instant::now();
@@ -548,6 +557,113 @@ fn silent_on(_: &str) -> Does {
     silent(Kind::HeadLost, Failure::HeadTimeout)
 }
 
+/// An answer that does not show by itself whom it speaks of.
+fn unproven(kind: Kind, key: &str) -> Does {
+    answers(fault(kind, Wait::None), key)
+}
+
+const UNPROVEN: [Kind; 3] = [Kind::Forbidden, Kind::MethodBlocked, Kind::KeyRestricted];
+
+#[test]
+fn what_google_forbids_on_every_key_is_held_against_none() {
+    for kind in UNPROVEN.into_iter().chain([Kind::KeyUnauthenticated]) {
+        for model in [Some(MODEL), None] {
+            in_system(async move {
+                let stage = Stage::new(FIVE);
+                for _ in 0..20 {
+                    let mut goal = anything();
+                    goal.request.model = model.map(Arc::from);
+                    let run = stage.run(goal, |_, key| unproven(kind, key)).await;
+                    assert!(run.answer().is_some() && run.keys.len() > 1, "{kind:?}");
+                }
+                let snapshot = stage.snapshot().await;
+                assert_eq!((snapshot.counts.available, snapshot.counts.in_flight), (5, 0), "{kind:?}");
+                let run = stage.run(anything(), |_, _| Attempted::Success("yes")).await;
+                assert_eq!((run.keys.len(), run.took), (1, Duration::ZERO), "{kind:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn what_another_key_has_served_was_the_forbidden_keys_own() {
+    for (kind, cools_whole) in
+        [(Kind::Forbidden, false), (Kind::MethodBlocked, false), (Kind::KeyRestricted, true)]
+    {
+        in_system(async move {
+            let stage = Stage::new(FIVE);
+            let serving = |_: usize, key: &str| {
+                if key == "a" { unproven(kind, key) } else { Attempted::Success("yes") }
+            };
+            assert_eq!(stage.run(anything(), serving).await.keys, ["a", "b"], "{kind:?}");
+            for _ in 0..10 {
+                assert_eq!(stage.run(anything(), serving).await.keys.len(), 1, "{kind:?}: left alone");
+            }
+            let snapshot = stage.snapshot().await;
+            assert_eq!(
+                snapshot.counts.cooling,
+                usize::from(cools_whole),
+                "{kind:?}: other models are served"
+            );
+            assert_eq!(snapshot.counts.in_flight, 0);
+        });
+    }
+}
+
+#[test]
+fn what_a_project_of_its_own_may_do_is_held_against_no_other() {
+    let serving = |_: usize, key: &str| {
+        if key == "c" { Attempted::Success("yes") } else { unproven(Kind::Forbidden, key) }
+    };
+    // Asked for without a model.
+    in_system(async move {
+        let stage = Stage::new(&[("a", None), ("c", None)]);
+        let without = || {
+            let mut goal = anything();
+            goal.request.model = None;
+            goal
+        };
+        for _ in 0..6 {
+            assert_eq!(stage.run(without(), serving).await.found.unwrap(), "yes");
+        }
+        let all_served = (0..2).map(|_| stage.run(without(), |_, _| Attempted::Success("yes")));
+        for run in all_served {
+            assert_eq!(run.await.keys.len(), 1);
+        }
+    });
+    // By another key of the same project.
+    in_system(async move {
+        let stage = Stage::new(&[("a", Some("p")), ("c", Some("p"))]);
+        assert_eq!(stage.run(anything(), serving).await.keys, ["a", "c"]);
+        let next = stage.run(anything(), |_, _| Attempted::Success("yes")).await;
+        assert_eq!(next.found.unwrap(), "yes", "the project is well");
+    });
+}
+
+#[test]
+fn a_bound_request_that_is_forbidden_is_asked_once() {
+    in_system(async {
+        let stage = Stage::new(&[("a", Some("p")), ("b", Some("p"))]);
+        let run = stage.run(bound_to("a"), |_, key| unproven(Kind::Forbidden, key)).await;
+        assert_eq!(run.keys.len(), 1);
+        let run = stage.run(bound_to("a"), |_, key| unproven(Kind::KeyRestricted, key)).await;
+        assert_eq!(run.keys.len(), 2, "another key of the project may be free of it");
+        assert_eq!(stage.snapshot().await.counts.available, 2);
+    });
+}
+
+#[test]
+fn a_key_that_is_not_accepted_is_retired_only_if_it_is_refused_elsewhere_too() {
+    in_system(async {
+        let mut stage = Stage::new(FIVE);
+        stage.refuses = &["b"];
+        let run = stage.run(anything(), |_, key| unproven(Kind::KeyUnauthenticated, key)).await;
+        assert_eq!(run.keys, ["a", "b", "c"]);
+        let snapshot = stage.snapshot().await;
+        assert_eq!((snapshot.counts.retired, snapshot.counts.available), (1, 4));
+    });
+}
+
 #[test]
 fn a_refusal_that_blames_nobody_ends_the_search() {
     in_system(async {
@@ -584,7 +700,7 @@ fn an_attempt_that_is_cut_short_is_recorded_and_blames_nobody() {
         let record = AttemptRecord::since(std::time::Instant::now());
         {
             let does = |_: usize, _: &str| Attempted::Success("late");
-            let upstream = Upstream { does, keys: RefCell::default(), takes: stage.takes };
+            let upstream = Upstream { does, keys: RefCell::default(), takes: stage.takes, refuses: &[] };
             let Stage { keys, last_answers, limits, .. } = &stage;
             let attempts = Attempts { keys, limits: *limits, last_answers, record: &record };
             let found = tokio::time::timeout(SECOND, attempts.run(anything(), &upstream)).await;

@@ -139,7 +139,7 @@ fn says_no(ended: &Ended<WholeAnswer>) -> bool {
     if ended.refusal == Some(Refusal::AllRetired) {
         return true;
     }
-    let of_key = ended.fault.map(Kind::scope) == Some(Scope::Key);
+    let of_key = ended.fault.is_some_and(|kind| kind.scope() == Scope::Key || kind == Kind::MethodBlocked);
     let status = ended.answer.as_ref().map(|answer| answer.status.as_u16());
     !of_key && matches!(status, Some(400 | 403 | 404))
 }

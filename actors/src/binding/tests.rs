@@ -381,6 +381,12 @@ fn what_is_said_of_a_key_says_nothing_of_the_resource() {
         let unclear = stage.bind(&alice(), "GET", "/v1beta/files/one", &[]).await;
         assert!(matches!(unclear, Err(Unbound::Unclear(_))), "{unclear:?}");
         let stage = Stage::new(THREE, |key| match key {
+            "b" => Project::Refuses(Kind::MethodBlocked),
+            _ => Project::HasNot,
+        });
+        let unclear = stage.bind(&alice(), "GET", "/v1beta/files/one", &[]).await;
+        assert!(matches!(unclear, Err(Unbound::Unclear(_))), "{unclear:?}");
+        let stage = Stage::new(THREE, |key| match key {
             "b" => Project::Refuses(Kind::KeyInvalid),
             _ => Project::HasNot,
         });

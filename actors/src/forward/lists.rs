@@ -15,7 +15,7 @@ use crate::{
     caller::{Caller, Visibility},
     failure::Failure,
     key_ring::{Key, KeyRing},
-    upstream::{BodyError, Joined, WholeAnswer, decoded},
+    upstream::{BodyError, Joined, WholeAnswer, decoded, probe},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -228,6 +228,10 @@ impl Try for Paging<'_> {
             Err(failed) => Err(failed),
         };
         read.map_or_else(Attempted::Failed, Attempted::Success)
+    }
+
+    async fn is_refused(&self, key: &Arc<Key>) -> bool {
+        probe::refuses(&self.forwarder.upstream, key).await
     }
 
     fn status(&self, success: &Whole) -> StatusCode {

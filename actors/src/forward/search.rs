@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     key_manager::{Lease, LeaseError},
     key_ring::Key,
-    upstream::WholeAnswer,
+    upstream::{WholeAnswer, probe},
 };
 use bytes::Bytes;
 use gemini::{
@@ -80,6 +80,10 @@ impl Try for Forwarding<'_> {
             Ok(answer) => Attempted::Success(answer),
             Err(failed) => Attempted::Failed(failed),
         }
+    }
+
+    async fn is_refused(&self, key: &Arc<Key>) -> bool {
+        probe::refuses(&self.forwarder.upstream, key).await
     }
 
     fn status(&self, answer: &OpenAnswer) -> StatusCode {

@@ -39,6 +39,11 @@ impl Lease {
         &self.key
     }
 
+    /// Returns the model that it was leased for, if the request named one.
+    pub(crate) fn model(&self) -> Option<&Arc<str>> {
+        self.model.as_ref()
+    }
+
     /// Returns what decided for the key.
     pub(crate) fn choice(&self) -> Choice {
         self.grant.as_ref().map_or(Choice::Turn, |grant| grant.choice)

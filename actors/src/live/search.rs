@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     key_manager::Lease,
     key_ring::Key,
-    upstream::WholeAnswer,
+    upstream::{WholeAnswer, probe},
 };
 use gemini::{
     classify::error_message,
@@ -95,6 +95,11 @@ impl Try for Opening<'_> {
                 Attempted::Refused(answer, status)
             }
         }
+    }
+
+    async fn is_refused(&self, key: &Arc<Key>) -> bool {
+        // A token was shown, and not the key.
+        self.job.ephemeral.is_none() && probe::refuses(&self.live.forwarder.upstream, key).await
     }
 
     fn status(&self, _: &Open) -> StatusCode {

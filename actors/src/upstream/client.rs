@@ -28,6 +28,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 /// How to reach the upstream.
@@ -98,11 +99,14 @@ struct Clients {
     client: HttpClient,
     /// For Live sessions, which begin with an upgrade of HTTP/1.1; made for the first of them.
     live: OnceCell<HttpClient>,
+    /// For whether Google refuses a key as such: one question at a time.
+    key_check: Semaphore,
 }
 
 impl Upstream {
     pub(crate) fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
-        let clients = Clients { client: HttpClient::new(&settings, Offer::Both)?, live: OnceCell::new() };
+        let client = HttpClient::new(&settings, Offer::Both)?;
+        let clients = Clients { client, live: OnceCell::new(), key_check: Semaphore::new(1) };
         Ok(Self { clients: Rc::new(clients), outages: &OUTAGES, settings })
     }
 
@@ -145,6 +149,11 @@ impl Upstream {
         }
         let client = HttpClient::new(&self.settings, Offer::Http1)?;
         Ok(self.clients.live.get_or_init(|| client))
+    }
+
+    /// Returns the turn to ask about a key, if nobody is asking.
+    pub(super) fn turn_to_check(&self) -> Option<SemaphorePermit<'_>> {
+        self.clients.key_check.try_acquire().ok()
     }
 
     /// Hears that Google itself has answered.

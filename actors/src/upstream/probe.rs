@@ -8,7 +8,11 @@ use super::{
 use crate::key_ring::Key;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use gemini::{dialect::ErrorForm, fault::Kind, path::Surface};
+use gemini::{
+    dialect::ErrorForm,
+    fault::{Kind, Scope, Wait},
+    path::Surface,
+};
 use http::{HeaderMap, Method, response::Parts};
 use std::{cell::Cell, sync::Arc, time::Duration};
 use tokio::{
@@ -20,6 +24,8 @@ use tokio::{
 const PATH: &str = "/v1beta/models";
 /// A check that takes longer says nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A check that a request waits for has less.
+const SOON: Duration = Duration::from_secs(5);
 /// A list of one model that takes more is none.
 const MAX_BODY: usize = 1024 * 1024;
 
@@ -102,7 +108,7 @@ impl KeyHealth {
             Self::Unwell { fault, .. } => match fault {
                 Kind::KeyInvalid | Kind::KeyUnauthenticated => KeyVerdict::Invalid,
                 Kind::KeySuspended => KeyVerdict::Suspended,
-                Kind::KeyRestricted | Kind::Forbidden => KeyVerdict::Restricted,
+                Kind::KeyRestricted | Kind::MethodBlocked | Kind::Forbidden => KeyVerdict::Restricted,
                 Kind::LocationUnsupported => KeyVerdict::Region,
                 Kind::BillingDisabled | Kind::ServiceDisabled => KeyVerdict::Disabled,
                 kind if kind.is_quota() => KeyVerdict::Exhausted,
@@ -196,6 +202,18 @@ async fn ask(
     let sent = upstream.client().send(Method::GET, uri, headers, RequestBody::Whole(Bytes::new()));
     let (head, body) = sent.await.map_err(|error| error.why())?.into_parts();
     Ok((head, Body::new(Some(body), PATIENCE)))
+}
+
+/// Asks at once whether Google refuses a key as such, in doubt of an answer that may speak of the request. `false` where that
+/// cannot be had soon: the next such answer asks again.
+pub(crate) async fn refuses(upstream: &Upstream, key: &Key) -> bool {
+    let Some(_turn) = upstream.turn_to_check() else { return false };
+    let health = timeout(SOON, probe(upstream, key)).await;
+    let retires = |kind: Kind| (kind.scope(), kind.row().wait) == (Scope::Key, Wait::Retire);
+    let refused = matches!(health, Ok(KeyHealth::Unwell { fault, .. }) if retires(fault));
+    let id = key.id();
+    log::debug!(target: "pool", "key {id} was not accepted, and is asked about: {}", if refused { "nor here" } else { "it is well, or that is not known" });
+    refused
 }
 
 async fn probe(upstream: &Upstream, key: &Key) -> KeyHealth {
@@ -303,6 +321,7 @@ mod tests {
             (Kind::KeyUnauthenticated, "invalid"),
             (Kind::KeySuspended, "suspended"),
             (Kind::KeyRestricted, "restricted"),
+            (Kind::MethodBlocked, "restricted"),
             (Kind::Forbidden, "restricted"),
             (Kind::LocationUnsupported, "region"),
             (Kind::BillingDisabled, "disabled"),

@@ -1,7 +1,7 @@
 //! The blame table: what each kind of fault means for keys and for the request. One row a line, in the order of
 //! [`Kind`], to be read beside the wire notes' table of errors. How an answer's row is found is in `classify`.
 
-use crate::fault::{Fault, Kind, Next, Scope, Wait};
+use crate::fault::{Fault, Kind, Next, Proof, Scope, Wait};
 
 /// Whether a row's wait gives way to one that the answer names (`RetryInfo.retryDelay`, `Retry-After`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +49,11 @@ pub const TABLE: &[Row] = &[
     row(Kind::KeySuspended,        Scope::Key,          Retire,     Ignored, OtherKey,     "Consumer has been suspended; API key was reported as leaked."),
     row(Kind::BillingDisabled,     Scope::Project,      Retire,     Ignored, OtherKey,     "This API method requires billing to be enabled."),
     row(Kind::ServiceDisabled,     Scope::Project,      Long,       Ignored, OtherKey,     "The API has not been used in the project or it is disabled."),
-    row(Kind::KeyRestricted,       Scope::Key,          Backoff,    Ignored, OtherKey,     "Requests to this API method are blocked."),
+    row(Kind::KeyRestricted,       Scope::Key,          Backoff,    Ignored, OtherKey,     "Requests from this address or referer are blocked."),
+    row(Kind::MethodBlocked,       Scope::ProjectModel, Backoff,    Ignored, OtherKey,     "Requests to this API method are blocked."),
     row(Kind::CredentialMissing,   Scope::Gateway,      Wait::None, Ignored, Return,       "Method doesn't allow unregistered callers."),
     row(Kind::ResourceUnreachable, Scope::Binding,      Wait::None, Ignored, Return,       "You do not have permission to access the File or it may not exist."),
-    row(Kind::Forbidden,           Scope::Key,          Backoff,    Ignored, OtherKeyOnce, "The caller does not have permission."),
+    row(Kind::Forbidden,           Scope::ProjectModel, Backoff,    Ignored, OtherKeyOnce, "The caller does not have permission."),
     row(Kind::ModelWithheld,       Scope::ProjectModel, Long,       Ignored, OtherKey,     "This model is no longer available to new users."),
     row(Kind::QuotaMinute,         Scope::ProjectModel, Backoff,    Heeded,  OtherKey,     "You exceeded your current quota (per minute)."),
     row(Kind::QuotaDay,            Scope::ProjectModel, DailyReset, Ignored, OtherKey,     "You exceeded your current quota (per day)."),
@@ -97,6 +98,15 @@ impl Kind {
         self.row().next
     }
 
+    /// What it takes to hold an answer of this kind against whom its row blames.
+    pub fn proof(self) -> Proof {
+        match self {
+            Self::KeyRestricted | Self::MethodBlocked | Self::Forbidden => Proof::OtherKey,
+            Self::KeyUnauthenticated => Proof::KeyCheck,
+            _ => Proof::Answer,
+        }
+    }
+
     /// Tells whether Google refused the request because the project has used up what it may: a quota, its spending cap, its
     /// credits. Another project may have more.
     pub fn is_quota(self) -> bool {
@@ -134,7 +144,14 @@ impl Kind {
 impl Fault {
     /// A fault of this kind about which the answer says nothing more.
     pub(crate) fn plain(kind: Kind) -> Self {
-        Self { kind, wait: kind.row().wait, quotas: Vec::new(), project: None }
+        let wait = if kind.proof() == Proof::Answer { kind.row().wait } else { Wait::None };
+        Self { kind, wait, quotas: Vec::new(), project: None }
+    }
+
+    /// Returns the fault as it is once its proof is there: it is held against whom its row blames.
+    #[must_use]
+    pub fn proven(self) -> Self {
+        Self { wait: self.kind.row().wait, ..self }
     }
 
     /// No connection came about: nothing was sent.

@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error_body::{Said, believed, mended};
-use crate::fault::{Fault, Kind, Quota, QuotaWindow, Wait};
+use crate::fault::{Fault, Kind, Proof, Quota, QuotaWindow, Wait};
 
 pub use crate::blame::{Hint, Row, TABLE};
 pub use crate::error_body::{error_message, error_message_of_part, error_words};
@@ -67,6 +67,7 @@ fn found(answer: &Answer<'_>, said: Said, now_wall_secs: i64) -> Fault {
     let row = kind.row();
     let named = || said.retry_delay.max(retry_after(answer.retry_after, now_wall_secs));
     let wait = match row.hint {
+        _ if kind.proof() != Proof::Answer => Wait::None,
         Heeded => named().map_or(row.wait, Wait::For),
         Hint::Ignored => row.wait,
     };
@@ -99,6 +100,7 @@ fn reason(said: &Said) -> Option<Kind> {
         "CONSUMER_SUSPENDED" | "CONSUMER_INVALID" => Kind::KeySuspended,
         "BILLING_DISABLED" => Kind::BillingDisabled,
         "SERVICE_DISABLED" => Kind::ServiceDisabled,
+        "API_KEY_SERVICE_BLOCKED" if said.names_method => Kind::MethodBlocked,
         "API_KEY_SERVICE_BLOCKED"
         | "API_KEY_HTTP_REFERRER_BLOCKED"
         | "API_KEY_IP_ADDRESS_BLOCKED"
@@ -150,6 +152,8 @@ fn permission_denied(said: &Said) -> Kind {
         Kind::Forbidden
     } else if starts("permission denied: consumer") && said.message.contains("has been suspended") {
         Kind::KeySuspended
+    } else if starts("requests to this api") && said.message.contains("are blocked") {
+        Kind::MethodBlocked
     } else if starts("requests ") && said.message.contains("are blocked") {
         Kind::KeyRestricted
     } else if said.message.contains("has not been used in project") {

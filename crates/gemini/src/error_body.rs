@@ -30,6 +30,8 @@ pub(crate) struct Said {
     pub(crate) message: String,
     /// `reason` of an `ErrorInfo`.
     pub(crate) reason: Option<String>,
+    /// Whether that names the method which is refused.
+    pub(crate) names_method: bool,
     /// The number of `projects/N`.
     pub(crate) project: Option<Box<str>>,
     /// Every violation of every `QuotaFailure`.
@@ -86,6 +88,7 @@ impl Said {
             "ErrorInfo" => {
                 let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
                 self.reason = self.reason.take().or(text(detail.get("reason")));
+                self.names_method |= detail.pointer("/metadata/methodName").is_some();
                 let consumer = text(detail.pointer("/metadata/consumer"));
                 let project = consumer.as_deref().and_then(|consumer| consumer.strip_prefix("projects/"));
                 self.project = self.project.take().or(project.map(Box::from));

@@ -10,7 +10,8 @@ use std::time::Duration;
 pub struct Fault {
     /// The row of the blame table.
     pub kind: Kind,
-    /// How long what the row blames should be left alone. `Wait::None` where the row blames nobody.
+    /// How long what the row blames should be left alone. `Wait::None` where the row blames nobody, and as long as the answer
+    /// alone does not show that it speaks of whom the row blames: see [`Kind::proof`].
     pub wait: Wait,
     /// Every quota that a `QuotaFailure` detail names; empty for all but quota faults.
     pub quotas: Vec<Quota>,
@@ -40,13 +41,15 @@ pub enum Kind {
     BillingDisabled,
     /// 403 `SERVICE_DISABLED`.
     ServiceDisabled,
-    /// 403 `API_KEY_SERVICE_BLOCKED`, `..._HTTP_REFERRER_BLOCKED`, `..._IP_ADDRESS_BLOCKED` and their like.
+    /// 403 `API_KEY_HTTP_REFERRER_BLOCKED`, `..._IP_ADDRESS_BLOCKED` and their like.
     KeyRestricted,
+    /// 403 `API_KEY_SERVICE_BLOCKED` that names a method: the key may be good for others.
+    MethodBlocked,
     /// 403 "unregistered callers": no credential arrived.
     CredentialMissing,
     /// 403 or 404 about a file, a cached content or another resource: wrong project, or gone.
     ResourceUnreachable,
-    /// 403 of any other form.
+    /// 403 of any other form: of the key's project, of the model, or of what the request asks for.
     Forbidden,
     /// 404 model "no longer available to new users".
     ModelWithheld,
@@ -81,6 +84,18 @@ pub enum Kind {
     NotGoogle,
     /// The connection broke or went silent inside the answer's body.
     BodyLost,
+}
+
+/// What it takes to hold an answer against whom its row blames. A request can be such that Google refuses it on every key, and
+/// some of its answers do not tell that from a bad key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// The answer itself: it says whom it speaks of.
+    Answer,
+    /// Another key has served the same request; for what blames a project, a key of another project.
+    OtherKey,
+    /// Google refuses the key in the cheapest request there is as well.
+    KeyCheck,
 }
 
 /// Whose fault it is: what the wait applies to.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gemini::classify::{Answer, Hint, classify, classify_by_status, error_message_of_part, stream_error};
-use gemini::fault::{Fault, Kind, Next, QuotaUnit, QuotaWindow, Scope, Wait};
+use gemini::fault::{Fault, Kind, Next, Proof, QuotaUnit, QuotaWindow, Scope, Wait};
 
 /// 2026-11-22T12:00:00Z
 const NOW: i64 = 1_795_348_800;
@@ -65,9 +65,9 @@ fn treatment(kind: Kind) -> (Scope, Wait, Next) {
         Kind::KeyRestricted => (Scope::Key, Backoff, OtherKey),
         Kind::CredentialMissing => (Scope::Gateway, Wait::None, Return),
         Kind::ResourceUnreachable => (Scope::Binding, Wait::None, Return),
-        Kind::Forbidden => (Scope::Key, Backoff, OtherKeyOnce),
+        Kind::Forbidden => (Scope::ProjectModel, Backoff, OtherKeyOnce),
         Kind::ModelWithheld | Kind::QuotaZero => (Scope::ProjectModel, Long, OtherKey),
-        Kind::QuotaMinute | Kind::QuotaBare => (Scope::ProjectModel, Backoff, OtherKey),
+        Kind::MethodBlocked | Kind::QuotaMinute | Kind::QuotaBare => (Scope::ProjectModel, Backoff, OtherKey),
         Kind::QuotaDay => (Scope::ProjectModel, DailyReset, OtherKey),
         Kind::QuotaUnnamed => (Scope::ProjectTool, Backoff, OtherKey),
         Kind::Internal => (Scope::Model, Wait::None, PauseOnce),
@@ -170,6 +170,15 @@ fn samples() -> Vec<(u16, String, Kind)> {
     ] {
         add(403, google(403, "PERMISSION_DENIED", "x", &error_info(reason, "")), Kind::KeyRestricted);
     }
+    let method = r#""apiName":"generativelanguage.googleapis.com","methodName":"GenerateContent""#;
+    add(
+        403,
+        google(403, "PERMISSION_DENIED", "x", &error_info("API_KEY_SERVICE_BLOCKED", method)),
+        Kind::MethodBlocked,
+    );
+    let blocked =
+        "Requests to this API generativelanguage.googleapis.com method GenerateContent are blocked.";
+    add(403, google(403, "PERMISSION_DENIED", blocked, ""), Kind::MethodBlocked);
     add(
         403,
         google(403, "PERMISSION_DENIED", "Requests from referer <empty> are blocked.", ""),
@@ -283,7 +292,26 @@ fn interactions_word(status: u16) -> &'static str {
 /// The fault is of this kind and asks for what the kind does.
 fn treated(fault: &Fault, kind: Kind, of: &str) {
     assert_eq!(fault.kind, kind, "{of}");
+    // Where the answer alone is no proof, nobody is blamed for it.
+    let is_proof = kind.proof() == Proof::Answer;
+    assert!(is_proof || fault.wait == Wait::None, "{of}");
+    let fault = if is_proof { fault.clone() } else { fault.clone().proven() };
     assert_eq!((fault.scope(), fault.wait, fault.next()), treatment(kind), "{of}");
+}
+
+#[test]
+fn what_google_may_say_of_the_request_is_no_proof_against_a_key() {
+    for (kind, proof) in [
+        (Kind::Forbidden, Proof::OtherKey),
+        (Kind::MethodBlocked, Proof::OtherKey),
+        (Kind::KeyRestricted, Proof::OtherKey),
+        (Kind::KeyUnauthenticated, Proof::KeyCheck),
+        (Kind::KeyInvalid, Proof::Answer),
+        (Kind::KeySuspended, Proof::Answer),
+        (Kind::QuotaDay, Proof::Answer),
+    ] {
+        assert_eq!(kind.proof(), proof, "{kind:?}");
+    }
 }
 
 #[test]
@@ -618,7 +646,11 @@ fn a_named_wait_is_heeded_by_the_kinds_that_come_and_go_and_by_no_other() {
     for (status, body, kind) in samples() {
         let answer = Answer { status, retry_after: Some("7"), body: body.as_bytes(), tools: false };
         let heeded = heeding.contains(&kind);
-        let expected = if heeded { Wait::For(Duration::from_secs(7)) } else { treatment(kind).1 };
+        let expected = match kind.proof() {
+            _ if heeded => Wait::For(Duration::from_secs(7)),
+            Proof::Answer => treatment(kind).1,
+            _ => Wait::None,
+        };
         assert_eq!(classify(&answer, NOW).wait, expected, "{kind:?}");
     }
     let body = google(429, "RESOURCE_EXHAUSTED", EXCEEDED, "");

@@ -103,8 +103,9 @@ fn reasons_are_read_by_their_words() {
         ("Permission denied: Consumer 'api_key:***' has been suspended.", Kind::KeySuspended),
         (
             "Requests to this API generativelanguage.googleapis.com method google.ai are blocked.",
-            Kind::KeyRestricted,
+            Kind::MethodBlocked,
         ),
+        ("Requests from referer <empty> are blocked.", Kind::KeyRestricted),
         (
             "Generative Language API has not been used in project 1 before or it is disabled.",
             Kind::ServiceDisabled,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use gemini::fault::{Fault, Kind, Scope, Wait};
+use gemini::fault::{Fault, Kind, Proof, Scope, Wait};
 use meter::Now;
 
 use crate::answer::Refusal;
@@ -325,7 +325,12 @@ impl Desk {
                 if matches!(fault.kind, Kind::QuotaMinute | Kind::QuotaDay) {
                     self.roster.learn_limits(key, &model, fault, now, effects);
                 }
-                (Site::Model(self.roster.project(key), model), fault.wait)
+                let project = self.roster.project(key);
+                // What Google has not named is not worth the last key that there is.
+                if fault.kind.proof() == Proof::OtherKey && self.roster.is_last_for(project, &model) {
+                    return;
+                }
+                (Site::Model(project, model), fault.wait)
             }
             Scope::Route => {
                 self.blame_route(fault.kind, report, now, effects);

@@ -52,7 +52,7 @@ impl From<Kind> for Reason {
             Kind::KeyInvalid => Self::KeyInvalid,
             Kind::KeyUnauthenticated => Self::KeyUnauthenticated,
             Kind::KeySuspended => Self::KeySuspended,
-            Kind::KeyRestricted => Self::KeyRestricted,
+            Kind::KeyRestricted | Kind::MethodBlocked => Self::KeyRestricted,
             Kind::Forbidden => Self::Forbidden,
             Kind::CreditsGone => Self::CreditsGone,
             Kind::BillingDisabled => Self::BillingDisabled,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gemini::fault::{Fault, Kind, Scope};
+use gemini::fault::{Fault, Kind, Proof, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::lease::{Outcome, Settlement};
@@ -93,6 +93,7 @@ impl FaultTotals {
     fn class(&mut self, fault: &Fault) -> &mut u64 {
         match fault.scope() {
             Scope::Key => &mut self.key,
+            Scope::ProjectModel if fault.kind.proof() != Proof::Answer => &mut self.key,
             Scope::ProjectModel if fault.kind == Kind::ModelWithheld => &mut self.project,
             Scope::Project | Scope::Billing => &mut self.project,
             Scope::ProjectModel | Scope::ProjectTool => &mut self.quota,

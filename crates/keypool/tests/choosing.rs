@@ -42,7 +42,7 @@ fn round_robin_takes_turns_in_the_order_of_the_configuration() {
 #[test]
 fn a_key_that_comes_back_has_one_turn_and_no_more() {
     let mut stage = Stage::new(exact(), keys(3));
-    stage.serve(MODEL, fault(Kind::Forbidden, Wait::For(secs(30))));
+    stage.serve(MODEL, fault(Kind::KeyRestricted, Wait::For(secs(30))));
     assert_eq!(positions(&mut stage, 4), [1, 2, 1, 2]);
     stage.pass(secs(30));
     assert_eq!(positions(&mut stage, 6), [0, 1, 2, 0, 1, 2]);

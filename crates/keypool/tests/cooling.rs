@@ -46,7 +46,8 @@ fn a_fault_closes_what_it_blames_and_nothing_else() {
         (Kind::KeyUnauthenticated, key),
         (Kind::KeySuspended, key),
         (Kind::KeyRestricted, key),
-        (Kind::Forbidden, key),
+        (Kind::MethodBlocked, model),
+        (Kind::Forbidden, model),
         (Kind::BillingDisabled, project),
         (Kind::ServiceDisabled, project),
         (Kind::SpendingCap, project),
@@ -84,6 +85,18 @@ fn a_fault_without_a_wait_cools_nothing() {
     }
     stage.lease(MODEL);
     assert_eq!(stage.said, []);
+}
+
+#[test]
+fn what_google_has_not_named_costs_no_model_its_last_project() {
+    for kind in [Kind::Forbidden, Kind::MethodBlocked] {
+        let mut stage = Stage::new(exact(), keys(3));
+        for _ in 0..9 {
+            stage.serve(MODEL, fault(kind, Wait::Backoff));
+        }
+        assert_eq!(stage.waits().len(), 2, "{kind:?}");
+        stage.lease(MODEL);
+    }
 }
 
 #[test]
@@ -139,7 +152,7 @@ fn a_later_fault_does_not_bring_a_retired_key_back() {
     let mut stage = Stage::new(exact(), keys(1));
     let (first, second) = (stage.lease(MODEL), stage.lease(MODEL));
     stage.settle(&first, MODEL, fault(Kind::KeySuspended, Wait::Retire));
-    stage.settle(&second, MODEL, fault(Kind::Forbidden, Wait::For(secs(1))));
+    stage.settle(&second, MODEL, fault(Kind::KeyRestricted, Wait::For(secs(1))));
     stage.pass(secs(3600));
     assert_eq!(stage.refusal(MODEL), Refusal::AllRetired);
 }
@@ -159,7 +172,7 @@ fn a_disabled_key_is_not_leased_and_a_reset_does_not_enable_it() {
 #[test]
 fn disabling_does_not_end_a_cooldown() {
     let mut stage = Stage::new(exact(), keys(1));
-    stage.serve(MODEL, fault(Kind::Forbidden, A_MINUTE));
+    stage.serve(MODEL, fault(Kind::KeyRestricted, A_MINUTE));
     stage.disable("k0");
     stage.pass(secs(20));
     stage.enable("k0");
@@ -182,7 +195,7 @@ fn a_reset_opens_the_key_its_project_and_its_models() {
 
 #[test]
 fn the_backoff_doubles_up_to_the_maximum_and_starts_again_after_a_success() {
-    for (kind, first) in [(Kind::Forbidden, 30), (Kind::QuotaBare, 15), (Kind::QuotaMinute, 15)] {
+    for (kind, first) in [(Kind::KeyRestricted, 30), (Kind::QuotaBare, 15), (Kind::QuotaMinute, 15)] {
         let mut stage = Stage::new(exact(), keys(1));
         for _ in 0..10 {
             stage.serve(MODEL, fault(kind, Wait::Backoff));
@@ -202,7 +215,7 @@ fn the_backoff_varies_by_no_more_than_the_jitter() {
     let settings = Settings { jitter, ..Settings::default() };
     let mut stage = Stage::new(settings, keys(200));
     for _ in 0..200 {
-        stage.serve(MODEL, fault(Kind::Forbidden, Wait::Backoff));
+        stage.serve(MODEL, fault(Kind::KeyRestricted, Wait::Backoff));
     }
     let waits: Vec<f64> = stage.waits().iter().map(|wait| wait.as_secs_f64() / 30.0).collect();
     assert!(waits.iter().all(|share| (1.0 - jitter..=1.0 + jitter).contains(share)), "{waits:?}");
@@ -356,7 +369,7 @@ fn a_probe_that_does_not_come_back_is_given_up() {
 fn a_key_on_probation_for_two_reasons_sends_one_probe_for_both() {
     let mut stage = Stage::new(exact(), keys(1));
     let (first, second) = (stage.lease(MODEL), stage.lease(MODEL));
-    stage.settle(&first, MODEL, fault(Kind::Forbidden, Wait::For(secs(10))));
+    stage.settle(&first, MODEL, fault(Kind::KeyRestricted, Wait::For(secs(10))));
     stage.settle(&second, MODEL, fault(Kind::QuotaMinute, Wait::For(secs(20))));
     stage.pass(secs(10));
     assert_eq!(stage.back_in(MODEL), secs(10));
@@ -465,7 +478,7 @@ fn the_snapshot_says_how_each_key_stands_and_why() {
     );
     let grants: Vec<_> = (0..4).map(|_| stage.lease(MODEL)).collect();
     stage.settle(&grants[0], MODEL, fault(Kind::QuotaMinute, A_MINUTE));
-    stage.settle(&grants[1], MODEL, fault(Kind::Forbidden, Wait::For(secs(30))));
+    stage.settle(&grants[1], MODEL, fault(Kind::KeyRestricted, Wait::For(secs(30))));
     stage.settle(&grants[2], MODEL, fault(Kind::KeyInvalid, Wait::Retire));
     stage.disable("k1");
     stage.jump(secs(10));

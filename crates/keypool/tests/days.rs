@@ -56,7 +56,7 @@ fn seconds_and_other_waits_do_not_move() {
     stage.now.wall += TimeDelta::hours(5);
     assert_eq!(stage.back_in("minute"), secs(40));
     assert_eq!(stage.back_in(MODEL), secs(6 * HOUR - 5));
-    for (kind, wait) in [(Kind::SpendingCap, Wait::Long), (Kind::Forbidden, Wait::Backoff)] {
+    for (kind, wait) in [(Kind::SpendingCap, Wait::Long), (Kind::KeyRestricted, Wait::Backoff)] {
         let mut stage = Stage::new(exact(), keys(1));
         stage.serve(MODEL, fault(kind, wait));
         let before = stage.back_in(MODEL);

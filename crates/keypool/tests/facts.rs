@@ -420,7 +420,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     };
     let ms = || (10_u64..400).prop_map(|tenths| tenths * 100);
     let wait = || (1_u64..20, ms());
-    let kinds = [Kind::Forbidden, Kind::QuotaBare, Kind::ModelWithheld, Kind::SpendingCap];
+    let kinds = [Kind::KeyRestricted, Kind::QuotaBare, Kind::ModelWithheld, Kind::SpendingCap];
     prop_oneof![
         6 => Just(Outcome::Success),
         2 => wait().prop_map(quota(QuotaWindow::Minute)),

@@ -72,7 +72,7 @@ fn blameless() -> impl Strategy<Value = End> {
 fn end() -> impl Strategy<Value = End> {
     let hint = (0_u64..40_000).prop_map(|ms| Wait::For(Duration::from_millis(ms)));
     let quotas = [Kind::QuotaMinute, Kind::QuotaBare, Kind::ModelWithheld];
-    let wide = [Kind::Forbidden, Kind::KeyRestricted, Kind::SpendingCap, Kind::CreditsGone];
+    let wide = [Kind::KeyRestricted, Kind::SpendingCap, Kind::CreditsGone];
     let lost = [Kind::HeadLost, Kind::BodyLost];
     prop_oneof![
         8 => Just(End::Success),
@@ -334,7 +334,7 @@ impl Account {
         if let End::Fault(kind, wait) = end {
             let subjects = self.subjects(place(&grant.key), &request);
             let blamed = match kind {
-                Kind::Forbidden | Kind::KeyRestricted | Kind::KeyInvalid => &subjects[..1],
+                Kind::KeyRestricted | Kind::KeyInvalid => &subjects[..1],
                 Kind::SpendingCap | Kind::CreditsGone => &subjects[1..2],
                 Kind::QuotaMinute
                 | Kind::QuotaBare

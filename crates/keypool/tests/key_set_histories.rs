@@ -115,7 +115,7 @@ fn end() -> impl Strategy<Value = End> {
     let kinds = [
         Kind::QuotaMinute,
         Kind::QuotaBare,
-        Kind::Forbidden,
+        Kind::KeyRestricted,
         Kind::SpendingCap,
         Kind::Overloaded,
         Kind::Client,

@@ -28,7 +28,7 @@ fn stage() -> Stage {
         labelled("k5", "a"),
     ];
     let mut stage = Stage::new(exact(), specs);
-    serve(&mut stage, "k1", fault(Kind::Forbidden, Wait::For(secs(60))));
+    serve(&mut stage, "k1", fault(Kind::KeyRestricted, Wait::For(secs(60))));
     serve(&mut stage, "k2", fault(Kind::KeyInvalid, Wait::Retire));
     stage.disable("k3");
     serve(&mut stage, "k4", Outcome::Success);

@@ -262,7 +262,7 @@ impl Account {
                     0..4 => Outcome::Success,
                     4..6 => Outcome::Abandoned,
                     6..9 => quota(),
-                    _ => fault(Kind::Forbidden, Wait::For(secs(10))),
+                    _ => fault(Kind::KeyRestricted, Wait::For(secs(10))),
                 };
                 self.cluster.nodes[node].stage.settle(&grant, name, outcome);
                 self.cluster.tell(node);

@@ -85,7 +85,7 @@ fn one_model_does_not_hold_up_another() {
 #[test]
 fn one_key_that_serves_two_models_goes_to_the_one_who_came_first() {
     let mut stage = Stage::new(exact(), keys(1));
-    stage.serve("a", fault(Kind::Forbidden, Wait::For(secs(5))));
+    stage.serve("a", fault(Kind::KeyRestricted, Wait::For(secs(5))));
     let tickets = [stage.wait("a"), stage.wait("b"), stage.wait("a"), stage.wait("b")];
     stage.pass(secs(5));
     for (ticket, name) in tickets.iter().zip(["a", "b", "a", "b"]) {

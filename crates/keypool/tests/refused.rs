@@ -161,7 +161,7 @@ fn a_refusal_names_the_quota_that_the_first_project_to_be_back_cools_for() {
 fn what_google_did_not_name_is_not_named() {
     for fault in [
         fault(Kind::QuotaBare, Wait::For(secs(30))),
-        fault(Kind::Forbidden, Wait::For(secs(30))),
+        fault(Kind::KeyRestricted, Wait::For(secs(30))),
         fault(Kind::SpendingCap, Wait::For(secs(30))),
         Outcome::Fault(refused(Kind::QuotaMinute, Wait::For(secs(30)), vec![quota("", Some(5))])),
     ] {

@@ -43,22 +43,22 @@ fn a_restarted_pool_refuses_what_the_one_before_refused() {
 #[test]
 fn the_backoff_goes_on_where_it_was() {
     let mut old = Stage::new(exact(), keys(1));
-    old.serve(MODEL, fault(Kind::Forbidden, Wait::Backoff));
+    old.serve(MODEL, fault(Kind::KeyRestricted, Wait::Backoff));
     old.pass(secs(30));
-    old.serve(MODEL, fault(Kind::Forbidden, Wait::Backoff));
+    old.serve(MODEL, fault(Kind::KeyRestricted, Wait::Backoff));
     // Over while nobody was there: still one probe first, and its fault is the third in a row.
     let mut new = restarted(&old, &stored(&old), 600);
     let probe = new.lease(MODEL);
     assert_eq!(probe.role, Role::Probe);
     new.refusal(MODEL);
-    new.settle(&probe, MODEL, fault(Kind::Forbidden, Wait::Backoff));
+    new.settle(&probe, MODEL, fault(Kind::KeyRestricted, Wait::Backoff));
     assert_eq!(new.back_in(MODEL), secs(120));
 }
 
 #[test]
 fn what_is_long_over_is_not_taken_over() {
     let mut old = Stage::new(exact(), keys(1));
-    old.serve(MODEL, fault(Kind::Forbidden, Wait::Backoff));
+    old.serve(MODEL, fault(Kind::KeyRestricted, Wait::Backoff));
     let mut new = restarted(&old, &stored(&old), 30 + 3600);
     assert_eq!(new.lease(MODEL).role, Role::Ordinary);
 }

@@ -46,7 +46,7 @@ fn lived() -> Stage {
         Kind::QuotaUnnamed,
         Kind::ModelWithheld,
         Kind::SpendingCap,
-        Kind::Forbidden,
+        Kind::KeyRestricted,
         Kind::CredentialMissing,
     ] {
         stage.serve(MODEL, fault(kind, Wait::None));

@@ -22,7 +22,7 @@ use crate::cooldowns::{Cooldown, Cooldowns, Passed};
 use crate::counters::Counters;
 use crate::effect::{Effect, Effects, Event};
 use crate::error::PoolError;
-use crate::ids::{KeyIx, ProjectIx, Site};
+use crate::ids::{KeyIx, Model, ProjectIx, Site};
 use crate::key::{KeyId, KeySpec};
 use crate::limit::Limit;
 use crate::members::Members;
@@ -51,6 +51,13 @@ impl Roster {
 
     pub(crate) fn project(&self, key: KeyIx) -> ProjectIx {
         self.members.project(key)
+    }
+
+    /// Tells whether no key of another project may be leased for this model now.
+    pub(crate) fn is_last_for(&self, project: ProjectIx, model: &Model) -> bool {
+        let blocked = self.cooldowns.blocked(model);
+        let may = |key: usize| blocked.is_none_or(|blocked| !blocked.contains(key));
+        !self.cooldowns.ready().ones().any(|key| may(key) && self.project(KeyIx::at(key)) != project)
     }
 
     /// Ends what is over by now.
