@@ -32,10 +32,11 @@ pub(crate) fn left_alone(kind: Kind) -> String {
     };
     let time = match row.wait {
         Wait::None => return "nothing".to_owned(),
-        Wait::For(_) | Wait::Backoff if row.hint == gemini::classify::Hint::Heeded => {
+        Wait::For(_) => "for as long as the answer says, else for a moment",
+        Wait::Backoff if row.hint == gemini::classify::Hint::Heeded => {
             "for as long as Google says, else for a growing time"
         }
-        Wait::For(_) | Wait::Backoff => "for a growing time",
+        Wait::Backoff => "for a growing time",
         Wait::DailyReset => "until midnight in Los Angeles",
         Wait::Long => "for a day",
         Wait::Retire => "until it is reset or Google accepts it again",
@@ -83,6 +84,7 @@ pub(crate) fn advice(kind: Kind) -> &'static str {
         Kind::QuotaMinute | Kind::QuotaDay | Kind::QuotaUnnamed | Kind::QuotaBare => {
             "Add keys of other projects, raise the quota, or give callers limits below it."
         }
+        Kind::RateLimited => "Look at what stands between the gateway and Google: it may allow fewer requests.",
         Kind::Internal | Kind::Overloaded => {
             "Nothing on your side; models.fallback can name another model for such times."
         }

@@ -449,6 +449,17 @@ fn what_may_be_tried_once_more_is_tried_once_more() {
 }
 
 #[test]
+fn what_limits_requests_without_a_word_of_googles_is_tried_on_so_many_keys_and_no_more() {
+    in_system(async {
+        let stage = Stage::new(FIVE);
+        let run = stage.run(anything(), |_, key| of(Kind::RateLimited, key)).await;
+        assert_eq!((run.keys.len(), run.answer()), (3, Some("RateLimited on c")));
+        let next = stage.run(anything(), |_, _| Attempted::Success("yes")).await;
+        assert_eq!(next.keys, ["d"], "what was refused is left alone for a moment");
+    });
+}
+
+#[test]
 fn what_was_not_processed_is_sent_again_at_once_creations_too() {
     for (repeat, attempts) in
         [(Repeat::Freely, 3), (Repeat::IfAnswered, 3), (Repeat::IfUnprocessed, 3), (Repeat::Never, 1)]

@@ -96,6 +96,22 @@ async fn what_something_on_the_way_answers_is_the_routes_fault_and_no_answer() {
 }
 
 #[tokio::test]
+async fn what_asks_for_fewer_requests_is_told_with_its_status_and_its_time_in_whatever_form() {
+    for (status, kind) in
+        [("429 Too Many Requests", Kind::RateLimited), ("503 Busy", Kind::Overloaded), ("500 Oh", Kind::Internal)]
+    {
+        for body in ["", "slow down", r#"{"error":"rate limited"}"#, r#"{"message":"rate limited"}"#] {
+            let upstream = answering(&format!("{status}\r\nRetry-After: 7"), body).await;
+            let failed = failed(&upstream, &job("POST", GENERATE)).await;
+            assert_eq!(failed.fault.kind, kind, "{status} {body}");
+            let answer = failed.answer.unwrap();
+            assert_eq!((&answer.status.as_str(), &answer.body[..]), (&&status[..3], body.as_bytes()));
+            assert_eq!(answer.headers["retry-after"], "7");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_models_answer_is_more_than_a_head() {
     for head in ["200 OK", "200 OK\r\nContent-Type: application/json"] {
         let upstream = answering(head, "").await;

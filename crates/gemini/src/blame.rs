@@ -1,6 +1,8 @@
 //! The blame table: what each kind of fault means for keys and for the request. One row a line, in the order of
 //! [`Kind`], to be read beside the wire notes' table of errors. How an answer's row is found is in `classify`.
 
+use std::time::Duration;
+
 use crate::fault::{Fault, Kind, Next, Proof, Scope, Wait};
 
 /// Whether a row's wait gives way to one that the answer names (`RetryInfo.retryDelay`, `Retry-After`).
@@ -37,6 +39,9 @@ use Hint::{Heeded, Ignored};
 use Next::{OtherKey, OtherKeyOnce, Pause, PauseOnce, Return};
 use Wait::{Backoff, DailyReset, Long, Retire};
 
+/// Where something asks for fewer requests and does not say for how long.
+const A_MOMENT: Wait = Wait::For(Duration::from_secs(5));
+
 /// Every kind of fault, in the order of [`Kind`].
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
@@ -59,6 +64,7 @@ pub const TABLE: &[Row] = &[
     row(Kind::QuotaDay,            Scope::ProjectModel, DailyReset, Ignored, OtherKey,     "You exceeded your current quota (per day)."),
     row(Kind::QuotaZero,           Scope::ProjectModel, Long,       Ignored, OtherKey,     "You exceeded your current quota (limit: 0)."),
     row(Kind::QuotaUnnamed,        Scope::ProjectTool,  Backoff,    Heeded,  OtherKey,     "You exceeded your current quota (of a tool)."),
+    row(Kind::RateLimited,         Scope::ProjectModel, A_MOMENT,   Heeded,  OtherKey,     "Too many requests, in no words of Google's."),
     row(Kind::SpendingCap,         Scope::Project,      Long,       Ignored, OtherKey,     "The project has reached its monthly spending cap."),
     row(Kind::QuotaBare,           Scope::ProjectModel, Backoff,    Heeded,  OtherKey,     "Resource has been exhausted (e.g. check quota)."),
     row(Kind::Cancelled,           Scope::Client,       Wait::None, Ignored, Return,       "The operation was cancelled."),

@@ -34,10 +34,11 @@ pub struct Answer<'a> {
 /// `Retry-After` against.
 pub fn classify(answer: &Answer<'_>, now_wall_secs: i64) -> Fault {
     let said = Said::read(answer.body);
-    if is_not_googles(answer.status, &said) {
+    if is_not_googles(answer, &said) {
         return Fault::not_google();
     }
-    found(answer, said, now_wall_secs)
+    let kind = if answer.status == 429 && !said.is_google { Kind::RateLimited } else { kind(answer, &said) };
+    found(answer, kind, said, now_wall_secs)
 }
 
 /// Finds the row of an error whose form does not tell who made it: an event of Google's own stream, or an answer whose
@@ -46,24 +47,25 @@ pub fn classify_by_status(answer: &Answer<'_>, now_wall_secs: i64) -> Fault {
     let whole = Said::read(answer.body);
     let said =
         if whole.is_google { whole } else { mended(answer.body).map_or(whole, |body| Said::read(&body)) };
-    found(answer, said, now_wall_secs)
+    found(answer, kind(answer, &said), said, now_wall_secs)
 }
 
 /// Whether an answer is one of a middlebox: in a form that Google's errors never have, with a status that would blame
 /// somebody. Other statuses (400, 404, 413 ...) speak of the request, whoever says them: Google's own front end answers
-/// some paths with pages.
-fn is_not_googles(status: u16, said: &Said) -> bool {
-    match status {
+/// some paths with pages, and sheds load in few words or none. What is said of load is heeded unless it is a page.
+fn is_not_googles(answer: &Answer<'_>, said: &Said) -> bool {
+    let is_page = || answer.body.trim_ascii_start().starts_with(b"<");
+    match answer.status {
         // Google has no proxies to authenticate at, and no network to log in to.
         407 | 511 => true,
         501 => false,
-        401..=403 | 429 | 500..=599 => !said.is_google,
+        429 | 500 | 503 => !said.is_google && is_page(),
+        401..=403 | 502..=599 => !said.is_google,
         _ => false,
     }
 }
 
-fn found(answer: &Answer<'_>, said: Said, now_wall_secs: i64) -> Fault {
-    let kind = kind(answer, &said);
+fn found(answer: &Answer<'_>, kind: Kind, said: Said, now_wall_secs: i64) -> Fault {
     let row = kind.row();
     let named = || said.retry_delay.max(retry_after(answer.retry_after, now_wall_secs));
     let wait = match row.hint {

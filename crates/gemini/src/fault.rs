@@ -61,6 +61,9 @@ pub enum Kind {
     QuotaZero,
     /// 429 "exceeded your current quota" with nothing but a `Help` detail.
     QuotaUnnamed,
+    /// 429 that says nothing in Google's form and is no page either: of Google's own front end, or of something on the way that
+    /// meters requests.
+    RateLimited,
     /// 429 "monthly spending cap".
     SpendingCap,
     /// 429 of any other form ("Resource has been exhausted (e.g. check quota).").

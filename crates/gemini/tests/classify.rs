@@ -68,6 +68,7 @@ fn treatment(kind: Kind) -> (Scope, Wait, Next) {
         Kind::Forbidden => (Scope::ProjectModel, Backoff, OtherKeyOnce),
         Kind::ModelWithheld | Kind::QuotaZero => (Scope::ProjectModel, Long, OtherKey),
         Kind::MethodBlocked | Kind::QuotaMinute | Kind::QuotaBare => (Scope::ProjectModel, Backoff, OtherKey),
+        Kind::RateLimited => (Scope::ProjectModel, Wait::For(Duration::from_secs(5)), OtherKey),
         Kind::QuotaDay => (Scope::ProjectModel, DailyReset, OtherKey),
         Kind::QuotaUnnamed => (Scope::ProjectTool, Backoff, OtherKey),
         Kind::Internal => (Scope::Model, Wait::None, PauseOnce),
@@ -343,6 +344,7 @@ fn every_kind_is_among_the_samples_but_those_of_tools_and_the_way() {
         let elsewhere = matches!(
             row.kind,
             Kind::QuotaUnnamed
+                | Kind::RateLimited
                 | Kind::ConnectFailed
                 | Kind::HeadLost
                 | Kind::NotDone
@@ -351,7 +353,13 @@ fn every_kind_is_among_the_samples_but_those_of_tools_and_the_way() {
         );
         assert!(elsewhere || sampled.contains(&row.kind), "{:?}", row.kind);
         assert_eq!((row.scope, row.wait, row.next), treatment(row.kind), "{:?}", row.kind);
-        let heeding = [Kind::QuotaMinute, Kind::QuotaUnnamed, Kind::QuotaBare, Kind::Overloaded];
+        let heeding = [
+            Kind::QuotaMinute,
+            Kind::QuotaUnnamed,
+            Kind::QuotaBare,
+            Kind::RateLimited,
+            Kind::Overloaded,
+        ];
         assert_eq!(row.hint == Hint::Heeded, heeding.contains(&row.kind), "{:?}", row.kind);
         assert!(row.words.ends_with('.'));
     }
@@ -372,10 +380,14 @@ fn a_lost_connection_is_a_fault_of_the_transport() {
 }
 
 #[test]
-fn what_is_not_in_googles_form_blames_no_key_project_or_model() {
+fn what_is_not_in_googles_form_blames_no_key_and_of_load_alone_is_believed_unless_it_is_a_page() {
     for body in [
         "",
         "<html>quota exceeded, API key not valid</html>",
+        " \n<!DOCTYPE html>",
+        r#"{"error":"rate limited"}"#,
+        r#"{"message":"rate limited"}"#,
+        "data: slow down",
         "null",
         "[]",
         "{}",
@@ -387,6 +399,7 @@ fn what_is_not_in_googles_form_blames_no_key_project_or_model() {
         "upstream connect error or disconnect/reset before headers",
         "\u{0}",
     ] {
+        let of_load = |kind| if body.trim().starts_with('<') { Kind::NotGoogle } else { kind };
         for (status, kind) in [
             (304, Kind::Client),
             (400, Kind::Client),
@@ -401,19 +414,21 @@ fn what_is_not_in_googles_form_blames_no_key_project_or_model() {
             (411, Kind::Client),
             (413, Kind::Client),
             (416, Kind::Client),
-            (429, Kind::NotGoogle),
+            (429, of_load(Kind::RateLimited)),
             (499, Kind::Cancelled),
-            (500, Kind::NotGoogle),
+            (500, of_load(Kind::Internal)),
             (501, Kind::Client),
             (502, Kind::NotGoogle),
-            (503, Kind::NotGoogle),
+            (503, of_load(Kind::Overloaded)),
             (504, Kind::NotGoogle),
             (511, Kind::NotGoogle),
             (529, Kind::NotGoogle),
         ] {
             treated(&fault(status, body), kind, &format!("{status} {body:?}"));
             let answer = Answer { status, retry_after: Some("7"), body: body.as_bytes(), tools: true };
-            assert_eq!(classify(&answer, NOW).wait, treatment(kind).1, "{status} {body:?}");
+            let heeded = matches!(kind, Kind::RateLimited | Kind::Overloaded);
+            let wait = if heeded { Wait::For(Duration::from_secs(7)) } else { treatment(kind).1 };
+            assert_eq!(classify(&answer, NOW).wait, wait, "{status} {body:?}");
         }
     }
 }
@@ -423,9 +438,9 @@ fn a_hostile_body_is_read_as_no_body() {
     let deep = "[".repeat(100_000);
     assert_eq!(fault(403, &deep).kind, Kind::NotGoogle);
     let huge = google(429, "RESOURCE_EXHAUSTED", &"x".repeat(300_000), &quota_failure(&[(DAY, None)]));
-    assert_eq!(fault(429, &huge).kind, Kind::NotGoogle);
+    assert_eq!(fault(429, &huge).kind, Kind::RateLimited);
     let odd = r#"{"error":{"code":{},"message":[1],"status":7,"details":{"@type":5}}}"#;
-    assert_eq!(fault(429, odd).kind, Kind::NotGoogle);
+    assert_eq!(fault(429, odd).kind, Kind::RateLimited);
     let odd = r#"{"error":{"code":429,"details":[7,null,{"@type":"google.rpc.QuotaFailure","violations":[7,{"quotaValue":{}}]}]}}"#;
     assert_eq!(fault(429, odd).kind, Kind::QuotaBare);
     let many = vec![(MINUTE, None); 500];

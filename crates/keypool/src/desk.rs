@@ -399,7 +399,7 @@ impl Desk {
 
 /// Whether Google counts nothing for it: it refused the request for what is counted, or never saw it.
 fn was_refused(kind: Kind) -> bool {
-    kind.is_quota() || matches!(kind, Kind::ConnectFailed | Kind::NotDone)
+    kind.is_quota() || matches!(kind, Kind::RateLimited | Kind::ConnectFailed | Kind::NotDone)
 }
 
 /// Whether Google has answered, whatever it said.

@@ -63,7 +63,7 @@ impl From<Kind> for Reason {
             Kind::QuotaDay => Self::QuotaDay,
             Kind::QuotaZero => Self::QuotaZero,
             Kind::QuotaUnnamed => Self::ToolQuota,
-            Kind::QuotaBare => Self::RateLimit,
+            Kind::QuotaBare | Kind::RateLimited => Self::RateLimit,
             Kind::HeadLost | Kind::BodyLost => Self::Transport,
             _ => Self::Other,
         }

@@ -57,6 +57,7 @@ fn a_fault_closes_what_it_blames_and_nothing_else() {
         (Kind::QuotaDay, model),
         (Kind::QuotaZero, model),
         (Kind::QuotaBare, model),
+        (Kind::RateLimited, model),
         (Kind::QuotaUnnamed, nothing),
         (Kind::CredentialsMultiple, nothing),
         (Kind::CredentialMissing, nothing),
