@@ -72,6 +72,7 @@ pub(crate) fn advice(kind: Kind) -> &'static str {
             "If it stays so with one key, look at its project in Google's console: it lacks a permission."
         }
         Kind::CreditsGone => "Buy credits for the project, or take its keys out.",
+        Kind::ProjectUnfit => "Enable billing for the project, or use a model that its tier and country have.",
         Kind::BillingDisabled => "Enable billing for the project.",
         Kind::ServiceDisabled => "Enable the Generative Language API in the project.",
         Kind::SpendingCap => "Raise the project's spending cap, or wait for the next month.",

@@ -128,7 +128,7 @@ impl Tries {
             (Kind::ConnectFailed, _) => Step::AnyKey(pause(Duration::from_millis(5), made, chance)),
             (_, Next::Return) => Step::GiveUp,
             // What it asks for is that project's, and the answer may speak of that.
-            (Kind::Forbidden, _) if self.bound => Step::GiveUp,
+            (Kind::Forbidden | Kind::ProjectUnfit, _) if self.bound => Step::GiveUp,
             (_, Next::OtherKeyOnce | Next::PauseOnce) if self.once_spent => Step::GiveUp,
             (_, next @ (Next::OtherKey | Next::OtherKeyOnce)) => {
                 self.once_spent |= next == Next::OtherKeyOnce;

@@ -432,7 +432,7 @@ fn what_is_the_clients_comes_back_at_once() {
 
 #[test]
 fn what_may_be_tried_once_more_is_tried_once_more() {
-    for kind in [Kind::Internal, Kind::Forbidden, Kind::LocationUnsupported] {
+    for kind in [Kind::Internal, Kind::Forbidden, Kind::LocationUnsupported, Kind::ProjectUnfit] {
         in_system(async move {
             let stage = Stage::new(FIVE);
             let run = stage.run(anything(), |_, key| of(kind, key)).await;

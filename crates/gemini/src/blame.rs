@@ -48,6 +48,7 @@ pub const TABLE: &[Row] = &[
     row(Kind::KeyInvalid,          Scope::Key,          Retire,     Ignored, OtherKey,     "API key not valid. Please pass a valid API key."),
     row(Kind::CredentialsMultiple, Scope::Gateway,      Wait::None, Ignored, OtherKey,     "Multiple authentication credentials received."),
     row(Kind::LocationUnsupported, Scope::Gateway,      Wait::None, Ignored, OtherKeyOnce, "User location is not supported for the API use."),
+    row(Kind::ProjectUnfit,        Scope::Project,      Wait::None, Ignored, OtherKeyOnce, "The project's tier, billing or country does not allow it."),
     row(Kind::Client,              Scope::Client,       Wait::None, Ignored, Return,       "Invalid JSON payload received."),
     row(Kind::KeyUnauthenticated,  Scope::Key,          Retire,     Ignored, OtherKey,     "Request had invalid authentication credentials."),
     row(Kind::CreditsGone,         Scope::Billing,      Long,       Ignored, OtherKey,     "Your prepayment credits are depleted."),

@@ -125,9 +125,17 @@ fn bad_request(said: &Said) -> Kind {
         Kind::CredentialsMultiple
     } else if starts("user location is not supported") {
         Kind::LocationUnsupported
+    } else if said.failed_precondition && !said.quotes_request && speaks_of_project(&said.message) {
+        Kind::ProjectUnfit
     } else {
         Kind::Client
     }
+}
+
+/// Whether a precondition is one that another project may meet.
+fn speaks_of_project(message: &str) -> bool {
+    const WORDS: [&str; 7] = ["billing", "billed", " tier", "country", "countries", "location", "region"];
+    WORDS.into_iter().any(|word| message.contains(word))
 }
 
 fn unauthenticated(said: &Said) -> Kind {

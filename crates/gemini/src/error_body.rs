@@ -26,6 +26,8 @@ pub(crate) struct Said {
     pub(crate) is_google: bool,
     /// `code`, when it is one of the Interactions API's words.
     pub(crate) word: Option<String>,
+    /// Whether `status` is `FAILED_PRECONDITION`.
+    pub(crate) failed_precondition: bool,
     /// `message`, in small letters. Of a body that is not JSON, nothing.
     pub(crate) message: String,
     /// `reason` of an `ErrorInfo`.
@@ -55,6 +57,7 @@ impl Said {
         let mut said = Self {
             is_google: is_googles_form(error),
             word: error.get("code").and_then(Value::as_str).map(str::to_owned),
+            failed_precondition: text("status") == "FAILED_PRECONDITION",
             message: text("message").to_ascii_lowercase(),
             ..Self::default()
         };

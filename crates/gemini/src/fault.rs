@@ -29,6 +29,8 @@ pub enum Kind {
     CredentialsMultiple,
     /// 400 `FAILED_PRECONDITION`, "User location is not supported".
     LocationUnsupported,
+    /// 400 `FAILED_PRECONDITION` of the project: its tier, its billing, its country.
+    ProjectUnfit,
     /// Any other answer that speaks of the request itself (400, 404 of a model or method, 413, 405, 411 ...).
     Client,
     /// 401 `UNAUTHENTICATED`.

@@ -58,6 +58,7 @@ fn treatment(kind: Kind) -> (Scope, Wait, Next) {
         Kind::KeyInvalid | Kind::KeyUnauthenticated | Kind::KeySuspended => (Scope::Key, Retire, OtherKey),
         Kind::CredentialsMultiple => (Scope::Gateway, Wait::None, OtherKey),
         Kind::LocationUnsupported => (Scope::Gateway, Wait::None, OtherKeyOnce),
+        Kind::ProjectUnfit => (Scope::Project, Wait::None, OtherKeyOnce),
         Kind::Client | Kind::Cancelled | Kind::DeadlineExceeded => (Scope::Client, Wait::None, Return),
         Kind::CreditsGone => (Scope::Billing, Long, OtherKey),
         Kind::BillingDisabled => (Scope::Project, Retire, OtherKey),
@@ -117,6 +118,14 @@ fn samples() -> Vec<(u16, String, Kind)> {
         google(400, "FAILED_PRECONDITION", "User location is not supported for the API use.", ""),
         Kind::LocationUnsupported,
     );
+    for message in [
+        "Gemini API free tier is not available in your country. Please enable billing on your project in Google AI Studio.",
+        "Imagen API is only accessible to billed users at this time.",
+    ] {
+        add(400, google(400, "FAILED_PRECONDITION", message, ""), Kind::ProjectUnfit);
+        add(400, google(400, "INVALID_ARGUMENT", message, ""), Kind::Client);
+    }
+    add(400, google(400, "FAILED_PRECONDITION", "The file is not in an ACTIVE state.", ""), Kind::Client);
     add(400, google(400, "INVALID_ARGUMENT", invalid, ""), Kind::KeyInvalid);
     let unknown_name = r#"{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[]}"#;
     add(

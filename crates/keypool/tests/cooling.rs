@@ -62,6 +62,7 @@ fn a_fault_closes_what_it_blames_and_nothing_else() {
         (Kind::CredentialsMultiple, nothing),
         (Kind::CredentialMissing, nothing),
         (Kind::LocationUnsupported, nothing),
+        (Kind::ProjectUnfit, nothing),
         (Kind::Client, nothing),
         (Kind::ResourceUnreachable, nothing),
         (Kind::Cancelled, nothing),
