@@ -67,7 +67,7 @@ fn is_not_googles(answer: &Answer<'_>, said: &Said) -> bool {
 
 fn found(answer: &Answer<'_>, kind: Kind, said: Said, now_wall_secs: i64) -> Fault {
     let row = kind.row();
-    let named = || said.retry_delay.max(retry_after(answer.retry_after, now_wall_secs));
+    let named = || said.retry_delay.max(retry_after(answer.retry_after, now_wall_secs)).or(said.told_delay);
     let wait = match row.hint {
         _ if kind.proof() != Proof::Answer => Wait::None,
         Heeded => named().map_or(row.wait, Wait::For),
@@ -200,7 +200,9 @@ fn quota(answer: &Answer<'_>, said: &Said) -> Kind {
         Kind::CreditsGone
     } else if says("spending cap") {
         Kind::SpendingCap
-    } else if said.quotas.iter().any(|quota| quota.limit == Some(0)) || says_limit_zero(&said.message) {
+    } else if said.quotas.iter().any(|quota| quota.limit == Some(0)) || says_limit_zero(&said.message)
+        || says("doesn't have a free quota tier")
+    {
         Kind::QuotaZero
     } else if window(QuotaWindow::Day) || said.word.as_deref() == Some("quota_exceeded") {
         Kind::QuotaDay

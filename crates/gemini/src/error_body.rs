@@ -40,6 +40,10 @@ pub(crate) struct Said {
     pub(crate) quotas: Vec<Quota>,
     /// The longest `retryDelay` of a `RetryInfo`.
     pub(crate) retry_delay: Option<Duration>,
+    /// The wait that the message names, as Google's do: "Please retry in 34.07s."
+    pub(crate) told_delay: Option<Duration>,
+    /// The quota that an `ErrorInfo` names.
+    info_quota: Option<Quota>,
     /// Whether there is a `BadRequest` detail, which quotes the request.
     pub(crate) quotes_request: bool,
 }
@@ -67,6 +71,11 @@ impl Said {
         for detail in error.get("details").and_then(Value::as_array).into_iter().flatten() {
             said.add(detail);
         }
+        // What is explicit goes first.
+        if said.quotas.is_empty() {
+            said.quotas.extend(said.info_quota.take().or_else(|| told_quota(&said.message)));
+        }
+        said.told_delay = told_delay(&said.message);
         said
     }
 
@@ -95,6 +104,12 @@ impl Said {
                 let consumer = text(detail.pointer("/metadata/consumer"));
                 let project = consumer.as_deref().and_then(|consumer| consumer.strip_prefix("projects/"));
                 self.project = self.project.take().or(project.map(Box::from));
+                let text = |name: &str| detail.get("metadata")?.get(name)?.as_str();
+                if let Some(id) = text("quota_limit") {
+                    let limit = text("quota_limit_value").and_then(|digits| digits.parse().ok());
+                    let metric = text("quota_metric").unwrap_or_default();
+                    self.info_quota = Some(named_quota(id, metric, limit, None));
+                }
             }
             "QuotaFailure" => {
                 let violations = detail.get("violations").and_then(Value::as_array);
@@ -233,28 +248,63 @@ fn status_of_word(word: &str) -> Option<u16> {
 fn quota(violation: &Value) -> Quota {
     let text = |name: &str| violation.get(name).and_then(Value::as_str).unwrap_or_default();
     let id = text("quotaId");
-    // The metric tells the unit where the id is missing; its spelling has no capitals.
-    let metric = text("quotaMetric");
-    let unit = if id.contains("InputTokens") || metric.contains("input_token") {
-        QuotaUnit::InputTokens
-    } else if id.contains("Requests") || metric.ends_with("requests") {
-        QuotaUnit::Requests
-    } else {
-        QuotaUnit::Other
-    };
-    let window = if id.contains("PerDay") {
-        QuotaWindow::Day
-    } else if id.contains("PerMinute") {
-        QuotaWindow::Minute
-    } else {
-        QuotaWindow::Other
-    };
     let limit = match violation.get("quotaValue") {
         Some(Value::String(digits)) => digits.parse().ok(),
         Some(number) => number.as_u64(),
         None => None,
     };
     let model = violation.pointer("/quotaDimensions/model").and_then(Value::as_str);
+    named_quota(id, text("quotaMetric"), limit, model)
+}
+
+/// The quota that a message names where there are no details: "Quota exceeded for metric: M, limit: 20, model: gemini-x".
+fn told_quota(message: &str) -> Option<Quota> {
+    let after = |words: &str| {
+        let rest = &message[message.find(words)? + words.len()..];
+        rest.split([',', '\n', ' ']).next().map(|value| value.trim_end_matches('.'))
+    };
+    let metric = after("metric: ")?;
+    let limit = after("limit: ").and_then(|digits| digits.parse().ok());
+    let model = after("model: ").filter(|model| !model.is_empty());
+    Some(named_quota("", metric, limit, model))
+}
+
+/// The wait of "Please retry in 34.07s.", "in 1h2m3.5s." or "in 563.2ms."
+fn told_delay(message: &str) -> Option<Duration> {
+    let words = "please retry in ";
+    let text = message[message.find(words)? + words.len()..].split([' ', '\n', ',']).next()?;
+    let mut rest = text.trim_end_matches('.');
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|sign: char| !sign.is_ascii_digit() && sign != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let (unit, of_seconds) =
+            [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0)].into_iter().find(|(unit, _)| rest.starts_with(unit))?;
+        seconds += number * of_seconds;
+        rest = &rest[unit.len()..];
+    }
+    believed(Duration::try_from_secs_f64(seconds).ok()?)
+}
+
+/// A quota by its id, such as `GenerateRequestsPerDayPerProjectPerModel-FreeTier`, or by its metric where that says more.
+fn named_quota(id: &str, metric: &str, limit: Option<u64>, model: Option<&str>) -> Quota {
+    // The metric's spelling has no capitals.
+    let per = |window: &str, in_metric: &str| id.contains(window) || metric.contains(in_metric);
+    let unit = if id.contains("InputTokens") || metric.contains("input_token") {
+        QuotaUnit::InputTokens
+    } else if id.contains("Requests") || metric.contains("requests") {
+        QuotaUnit::Requests
+    } else {
+        QuotaUnit::Other
+    };
+    let window = if per("PerDay", "per_day") {
+        QuotaWindow::Day
+    } else if per("PerMinute", "per_minute") {
+        QuotaWindow::Minute
+    } else {
+        QuotaWindow::Other
+    };
     Quota { id: id.into(), unit, window, limit, model: model.map(Box::from) }
 }
 

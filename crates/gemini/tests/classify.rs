@@ -560,6 +560,47 @@ fn of_several_quotas_the_longest_wait_counts() {
 }
 
 #[test]
+fn a_quota_is_read_wherever_google_names_it() {
+    let found = |message: &str, details: &str| fault(429, &google(429, "RESOURCE_EXHAUSTED", message, details));
+    let seconds = |seconds| Wait::For(Duration::from_secs_f64(seconds));
+    for (told, wait) in [
+        ("2.5s", seconds(2.5)),
+        ("34.07s", seconds(34.07)),
+        ("500ms", seconds(0.5)),
+        ("1m3s", seconds(63.0)),
+        ("2h0m1s", seconds(7_201.0)),
+        ("99999999h", seconds(86_400.0)),
+        ("0s", Wait::Backoff),
+        ("a moment", Wait::Backoff),
+        ("7", Wait::Backoff),
+        ("1.2.3s", Wait::Backoff),
+    ] {
+        assert_eq!(found(&format!("{EXCEEDED} Please retry in {told}."), "").wait, wait, "{told}");
+    }
+    let explicit = found(&format!("{EXCEEDED} Please retry in 2.5s."), &retry_info("9s"));
+    assert_eq!(explicit.wait, seconds(9.0), "details go first");
+    let metric = r#"{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaMetric":"generativelanguage.googleapis.com/requests_per_day"}]}"#;
+    assert_eq!(found(EXCEEDED, metric).kind, Kind::QuotaDay);
+    for (limit, kind) in [
+        ("GenerateRequestsPerDayPerProject", Kind::QuotaDay),
+        ("GenerateRequestsPerMinutePerProject", Kind::QuotaMinute),
+        ("Unheard", Kind::QuotaBare),
+    ] {
+        let info = error_info("RATE_LIMIT_EXCEEDED", &format!(r#""quota_limit":"{limit}","quota_limit_value":"5""#));
+        let named = found(EXCEEDED, &info);
+        assert_eq!((named.kind, named.quotas[0].limit), (kind, Some(5)), "{limit}");
+        let both = found(EXCEEDED, &format!("{info},{}", quota_failure(&[(MINUTE, Some("7"))])));
+        assert_eq!((both.kind, both.quotas.len()), (Kind::QuotaMinute, 1), "details go first");
+    }
+    let told = "Quota exceeded for metric: x.googleapis.com/free_tier_requests_per_day, limit: 20, model: gemini-x";
+    let told = found(told, "");
+    let quota = &told.quotas[0];
+    assert_eq!((told.kind, quota.limit, quota.model.as_deref()), (Kind::QuotaDay, Some(20), Some("gemini-x")));
+    let tier = "Gemini 2.5 Pro Preview doesn't have a free quota tier. Please use another.";
+    assert_eq!(found(tier, "").kind, Kind::QuotaZero);
+}
+
+#[test]
 fn the_quotas_and_the_project_are_handed_on() {
     let details = format!(
         "{},{}",
