@@ -43,7 +43,7 @@ pub(crate) struct Said {
     /// The wait that the message names, as Google's do: "Please retry in 34.07s."
     pub(crate) told_delay: Option<Duration>,
     /// The quota that an `ErrorInfo` names.
-    info_quota: Option<Quota>,
+    pub(crate) info_quota: Option<Quota>,
     /// Whether there is a `BadRequest` detail, which quotes the request.
     pub(crate) quotes_request: bool,
 }
