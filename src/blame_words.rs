@@ -72,7 +72,9 @@ pub(crate) fn advice(kind: Kind) -> &'static str {
             "If it stays so with one key, look at its project in Google's console: it lacks a permission."
         }
         Kind::CreditsGone => "Buy credits for the project, or take its keys out.",
-        Kind::ProjectUnfit => "Enable billing for the project, or use a model that its tier and country have.",
+        Kind::ProjectUnfit => {
+            "Enable billing for the project, or use a model that its tier and country have."
+        }
         Kind::BillingDisabled => "Enable billing for the project.",
         Kind::ServiceDisabled => "Enable the Generative Language API in the project.",
         Kind::SpendingCap => "Raise the project's spending cap, or wait for the next month.",
@@ -85,7 +87,9 @@ pub(crate) fn advice(kind: Kind) -> &'static str {
         Kind::QuotaMinute | Kind::QuotaDay | Kind::QuotaUnnamed | Kind::QuotaBare => {
             "Add keys of other projects, raise the quota, or give callers limits below it."
         }
-        Kind::RateLimited => "Look at what stands between the gateway and Google: it may allow fewer requests.",
+        Kind::RateLimited => {
+            "Look at what stands between the gateway and Google: it may allow fewer requests."
+        }
         Kind::Internal | Kind::Overloaded => {
             "Nothing on your side; models.fallback can name another model for such times."
         }

@@ -424,7 +424,7 @@ fn go_down(upstream: &Upstream, job: &Job, key: &Key, headers: HeaderMap) -> Hea
 async fn refused(upstream: &Upstream, job: &Job, key: &Key, head: Parts, body: Body) -> FailedAttempt {
     let asked = RequestContext {
         key,
-        tools: gemini::peek::uses_search_tools(job.clear_body()),
+        tools: gemini::peek::uses_google_tools(job.clear_body()),
         has_body: job.method != Method::HEAD,
         form: error_form_of(&job.target.path, CredentialForm::GoogHeader),
     };
@@ -452,7 +452,7 @@ fn error_event(
 ) -> FailedAttempt {
     upstream.works();
     let (status, event) = (error.status, &*error.body);
-    let tools = gemini::peek::uses_search_tools(job.clear_body());
+    let tools = gemini::peek::uses_google_tools(job.clear_body());
     let fault =
         key.provider().fault_of_part(&classify::Answer { status, retry_after: None, body: event, tools });
     let status = StatusCode::from_u16(status)

@@ -97,9 +97,11 @@ async fn what_something_on_the_way_answers_is_the_routes_fault_and_no_answer() {
 
 #[tokio::test]
 async fn what_asks_for_fewer_requests_is_told_with_its_status_and_its_time_in_whatever_form() {
-    for (status, kind) in
-        [("429 Too Many Requests", Kind::RateLimited), ("503 Busy", Kind::Overloaded), ("500 Oh", Kind::Internal)]
-    {
+    for (status, kind) in [
+        ("429 Too Many Requests", Kind::RateLimited),
+        ("503 Busy", Kind::Overloaded),
+        ("500 Oh", Kind::Internal),
+    ] {
         for body in ["", "slow down", r#"{"error":"rate limited"}"#, r#"{"message":"rate limited"}"#] {
             let upstream = answering(&format!("{status}\r\nRetry-After: 7"), body).await;
             let failed = failed(&upstream, &job("POST", GENERATE)).await;

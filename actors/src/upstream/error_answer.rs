@@ -60,7 +60,7 @@ impl Told {
 /// What was asked, as far as it matters for an error.
 pub(crate) struct RequestContext<'a> {
     pub(crate) key: &'a Key,
-    /// Whether the request asked for `google_search` or `url_context`.
+    /// Whether the request asked for a tool that Google runs, such as `google_search`.
     pub(crate) tools: bool,
     /// Whether the answer has a body: to HEAD there is none.
     pub(crate) has_body: bool,

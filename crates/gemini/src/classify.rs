@@ -25,7 +25,7 @@ pub struct Answer<'a> {
     pub retry_after: Option<&'a str>,
     /// The body, its content coding undone.
     pub body: &'a [u8],
-    /// Whether the request asked for `google_search` or `url_context`.
+    /// Whether the request asked for a tool that Google runs, such as `google_search`.
     pub tools: bool,
 }
 
@@ -200,7 +200,8 @@ fn quota(answer: &Answer<'_>, said: &Said) -> Kind {
         Kind::CreditsGone
     } else if says("spending cap") {
         Kind::SpendingCap
-    } else if said.quotas.iter().any(|quota| quota.limit == Some(0)) || says_limit_zero(&said.message)
+    } else if said.quotas.iter().any(|quota| quota.limit == Some(0))
+        || says_limit_zero(&said.message)
         || says("doesn't have a free quota tier")
     {
         Kind::QuotaZero

@@ -279,8 +279,9 @@ fn told_delay(message: &str) -> Option<Duration> {
         let digits = rest.find(|sign: char| !sign.is_ascii_digit() && sign != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let (unit, of_seconds) =
-            [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0)].into_iter().find(|(unit, _)| rest.starts_with(unit))?;
+        let (unit, of_seconds) = [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0)]
+            .into_iter()
+            .find(|(unit, _)| rest.starts_with(unit))?;
         seconds += number * of_seconds;
         rest = &rest[unit.len()..];
     }

@@ -2,6 +2,7 @@
 //! of a native one. Bodies are looked into, never rebuilt; what cannot be read is left to Google to refuse.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -86,31 +87,59 @@ impl Tools {
     }
 }
 
-/// Which of these tools a native request asks for, in either spelling, or as the Interactions API names them. The OpenAI
-/// layer is not known to offer them.
+/// Which of these tools a request asks for, in either spelling, or as the Interactions API names them; on the OpenAI layer they
+/// stand among what goes to Google beside OpenAI's own fields.
 pub fn search_tools(body: &[u8]) -> Tools {
     const NAMES: [&[u8]; 4] = [b"\"googleSearch", b"\"google_search", b"\"urlContext\"", b"\"url_context\""];
     static TOOLS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"tools\""));
     if TOOLS.find(body).is_none() || NAMES.iter().all(|name| memmem::find(body, name).is_none()) {
         return Tools::default();
     }
-    let request = serde_json::from_slice::<WithTools<'_>>(body);
-    let tools = request.ok().and_then(|request| request.tools).unwrap_or_default();
+    let tools = tools::<Tool<'_>>(body);
     Tools {
         google_search: tools.iter().any(|tool| tool.google_search.is_some() || tool.is("google_search")),
         url_context: tools.iter().any(|tool| tool.url_context.is_some() || tool.is("url_context")),
     }
 }
 
-/// Whether a request asks for any of [`search_tools`].
-pub fn uses_search_tools(body: &[u8]) -> bool {
-    search_tools(body).any()
+/// Whether a request asks for any tool that Google runs, which may have a quota of its own: any but the client's functions.
+pub fn uses_google_tools(body: &[u8]) -> bool {
+    let is_googles = |tool: &HashMap<Cow<'_, str>, &RawValue>| match tool.get("type") {
+        Some(kind) => kind.get() != "\"function\"",
+        None => tool.iter().any(|(name, value)| {
+            !matches!(&**name, "functionDeclarations" | "function_declarations") && value.get() != "null"
+        }),
+    };
+    tools(body).iter().any(is_googles)
+}
+
+/// The tools of a request, wherever they stand.
+fn tools<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Vec<T> {
+    let Ok(request) = serde_json::from_slice::<WithTools<T>>(body) else { return Vec::new() };
+    let WithTools { tools, google, extra_body } = request;
+    let beside = google.into_iter().chain(extra_body.and_then(|extra| extra.google));
+    tools.into_iter().chain(beside.filter_map(|google| google.tools)).flatten().collect()
 }
 
 #[derive(Deserialize)]
-struct WithTools<'a> {
-    #[serde(borrow)]
-    tools: Option<Vec<Tool<'a>>>,
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+struct WithTools<T> {
+    tools: Option<Vec<T>>,
+    google: Option<GoogleBody<T>>,
+    extra_body: Option<ExtraBody<T>>,
+}
+
+/// What an OpenAI client says beside OpenAI's fields.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+struct ExtraBody<T> {
+    google: Option<GoogleBody<T>>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+struct GoogleBody<T> {
+    tools: Option<Vec<T>>,
 }
 
 #[derive(Deserialize)]
@@ -209,13 +238,41 @@ mod tests {
         ] {
             let body = format!(r#"{{"contents":[],"tools":[{{"codeExecution":{{}}}},{tool}]}}"#);
             assert_eq!(search_tools(body.as_bytes()), expected, "{tool}");
-            assert!(uses_search_tools(body.as_bytes()), "{tool}");
+            assert!(uses_google_tools(body.as_bytes()), "{tool}");
+            for body in [
+                format!(r#"{{"messages":[],"extra_body":{{"google":{{"tools":[{tool}]}}}}}}"#),
+                format!(r#"{{"messages":[],"google":{{"tools":[{tool}]}}}}"#),
+            ] {
+                assert_eq!(search_tools(body.as_bytes()), expected, "{body}");
+            }
         }
         let both = Tools { google_search: true, url_context: true };
         for tools in
             [r#"[{"googleSearch":{}},{"urlContext":{}}]"#, r#"[{"google_search":{},"url_context":{}}]"#]
         {
             assert_eq!(search_tools(format!(r#"{{"tools":{tools}}}"#).as_bytes()), both, "{tools}");
+        }
+    }
+
+    #[test]
+    fn any_tool_but_the_clients_functions_is_googles() {
+        for (tools, is_googles) in [
+            (r#"[{"googleMaps":{}}]"#, true),
+            (r#"[{"fileSearch":{"fileSearchStoreNames":[]}}]"#, true),
+            (r#"[{"functionDeclarations":[]},{"codeExecution":{}}]"#, true),
+            (r#"[{"type":"function","name":"f"},{"type":"code_execution"}]"#, true),
+            (r#"[{"functionDeclarations":[{"name":"googleMaps"}]}]"#, false),
+            (r#"[{"function_declarations":[]},{"googleMaps":null}]"#, false),
+            (r#"[{"type":"function","function":{"name":"google_search"}}]"#, false),
+            ("[{}]", false),
+            ("{}", false),
+        ] {
+            for body in [
+                format!(r#"{{"contents":[],"tools":{tools}}}"#),
+                format!(r#"{{"extra_body":{{"google":{{"tools":{tools}}}}}}}"#),
+            ] {
+                assert_eq!(uses_google_tools(body.as_bytes()), is_googles, "{body}");
+            }
         }
     }
 
@@ -232,7 +289,7 @@ mod tests {
             r#"{"tools":[{"googleSearch":{}}"#,
         ] {
             assert_eq!(search_tools(body.as_bytes()), Tools::default(), "{body}");
-            assert!(!uses_search_tools(body.as_bytes()), "{body}");
+            assert!(!uses_google_tools(body.as_bytes()), "{body}");
         }
     }
 }

@@ -362,13 +362,8 @@ fn every_kind_is_among_the_samples_but_those_of_tools_and_the_way() {
         );
         assert!(elsewhere || sampled.contains(&row.kind), "{:?}", row.kind);
         assert_eq!((row.scope, row.wait, row.next), treatment(row.kind), "{:?}", row.kind);
-        let heeding = [
-            Kind::QuotaMinute,
-            Kind::QuotaUnnamed,
-            Kind::QuotaBare,
-            Kind::RateLimited,
-            Kind::Overloaded,
-        ];
+        let heeding =
+            [Kind::QuotaMinute, Kind::QuotaUnnamed, Kind::QuotaBare, Kind::RateLimited, Kind::Overloaded];
         assert_eq!(row.hint == Hint::Heeded, heeding.contains(&row.kind), "{:?}", row.kind);
         assert!(row.words.ends_with('.'));
     }
@@ -561,7 +556,8 @@ fn of_several_quotas_the_longest_wait_counts() {
 
 #[test]
 fn a_quota_is_read_wherever_google_names_it() {
-    let found = |message: &str, details: &str| fault(429, &google(429, "RESOURCE_EXHAUSTED", message, details));
+    let found =
+        |message: &str, details: &str| fault(429, &google(429, "RESOURCE_EXHAUSTED", message, details));
     let seconds = |seconds| Wait::For(Duration::from_secs_f64(seconds));
     for (told, wait) in [
         ("2.5s", seconds(2.5)),
@@ -586,16 +582,21 @@ fn a_quota_is_read_wherever_google_names_it() {
         ("GenerateRequestsPerMinutePerProject", Kind::QuotaMinute),
         ("Unheard", Kind::QuotaBare),
     ] {
-        let info = error_info("RATE_LIMIT_EXCEEDED", &format!(r#""quota_limit":"{limit}","quota_limit_value":"5""#));
+        let info =
+            error_info("RATE_LIMIT_EXCEEDED", &format!(r#""quota_limit":"{limit}","quota_limit_value":"5""#));
         let named = found(EXCEEDED, &info);
         assert_eq!((named.kind, named.quotas[0].limit), (kind, Some(5)), "{limit}");
         let both = found(EXCEEDED, &format!("{info},{}", quota_failure(&[(MINUTE, Some("7"))])));
         assert_eq!((both.kind, both.quotas.len()), (Kind::QuotaMinute, 1), "details go first");
     }
-    let told = "Quota exceeded for metric: x.googleapis.com/free_tier_requests_per_day, limit: 20, model: gemini-x";
+    let told =
+        "Quota exceeded for metric: x.googleapis.com/free_tier_requests_per_day, limit: 20, model: gemini-x";
     let told = found(told, "");
     let quota = &told.quotas[0];
-    assert_eq!((told.kind, quota.limit, quota.model.as_deref()), (Kind::QuotaDay, Some(20), Some("gemini-x")));
+    assert_eq!(
+        (told.kind, quota.limit, quota.model.as_deref()),
+        (Kind::QuotaDay, Some(20), Some("gemini-x"))
+    );
     let tier = "Gemini 2.5 Pro Preview doesn't have a free quota tier. Please use another.";
     assert_eq!(found(tier, "").kind, Kind::QuotaZero);
 }
