@@ -58,7 +58,6 @@ fn is_not_googles(answer: &Answer<'_>, said: &Said) -> bool {
     match answer.status {
         // Google has no proxies to authenticate at, and no network to log in to.
         407 | 511 => true,
-        501 => false,
         429 | 500 | 503 => !said.is_google && is_page(),
         401..=403 | 502..=599 => !said.is_google,
         _ => false,
