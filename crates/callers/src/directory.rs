@@ -393,7 +393,8 @@ impl Directory {
         })
     }
 
-    /// Gives a token a new secret, from 32 random bytes. The old one is let in for so much longer.
+    /// Gives a token a new secret, from 32 random bytes. The old one is let in for so much longer, and none that it has
+    /// replaced in its turn is for more: who rotates without a grace has a leak to end.
     pub fn rotate(
         &self,
         name: &str,
@@ -408,6 +409,7 @@ impl Directory {
         let changes = self.edit(name, |token| {
             let old = std::mem::replace(&mut token.secret, secret);
             token.former.insert(0, FormerSecret { secret: old, until });
+            token.former.iter_mut().for_each(|former| former.until = former.until.min(until));
             token.former.retain(|former| now.wall < former.until);
             token.former.truncate(MAX_FORMER);
         })?;

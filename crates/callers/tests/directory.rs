@@ -148,6 +148,37 @@ fn a_replaced_secret_is_let_in_for_its_grace() {
 }
 
 #[test]
+fn no_replaced_secret_outlives_the_grace_of_the_newest_rotation() {
+    let directory = directory();
+    let (first, _) = add(&directory, "alice", 1);
+    let rotate = |seed, grace, now| {
+        let (token, changes) =
+            directory.rotate("alice", &random(seed), Duration::from_secs(grace), now).unwrap();
+        (token.expose().to_owned(), changes)
+    };
+    let (second, _) = rotate(2, 86_400, at(0));
+    let (third, _) = rotate(3, 60, at(10));
+    for former in [&first, &second] {
+        assert_eq!(who(&directory, former, at(69)), Some(alice(Ok(()))));
+        assert_eq!(who(&directory, former, at(70)), Some(alice(Err(Denial::Expired))));
+    }
+    assert_eq!(directory.list(at(20))[0].former_until, Some(at(70).wall));
+    // A longer one gives none of them time back.
+    let (fourth, _) = rotate(4, 86_400, at(20));
+    assert_eq!(who(&directory, &first, at(70)), Some(alice(Err(Denial::Expired))));
+    assert_eq!(who(&directory, &third, at(80_000)), Some(alice(Ok(()))));
+    let (fifth, changes) = rotate(5, 0, at(30));
+    for (former, n) in [&first, &second, &third, &fourth].into_iter().zip(1..) {
+        assert_eq!(who(&directory, former, at(30)), None, "{n}");
+    }
+    assert_eq!(who(&directory, &fifth, at(30)), Some(alice(Ok(()))));
+    assert_eq!(directory.list(at(30))[0].former_until, None);
+    // So it is kept, and told to the other gateways, one of which still has them.
+    let [TokenChange::Put(token)] = &changes[..] else { panic!("{changes:?}") };
+    assert!(token.former.is_empty());
+}
+
+#[test]
 fn many_rotations_within_the_grace_keep_the_newest() {
     let directory = directory();
     let (mut token, _) = add(&directory, "alice", 1);
