@@ -12,18 +12,19 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 /// The file's name, in the working folder.
 pub(super) const NAME: &str = ".env";
 
-/// Reads the file, if there is one: its variables, as far as anything would ask for their names. `given` knows the variables
-/// that the process was started with.
+/// Reads the file in the folder, if there is one: its variables, as far as anything would ask for their names. `given` knows
+/// the variables that the process was started with.
 pub(super) fn read(
+    folder: &Path,
     given: impl Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, String>, SettingsError> {
-    let bytes = match fs::read(Path::new(NAME)) {
+) -> Result<Option<BTreeMap<String, String>>, SettingsError> {
+    let bytes = match fs::read(folder.join(NAME)) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(SettingsError::said(NAME, format!(" cannot be read: {error}"))),
     };
     let text = text_of(bytes).map_err(|why| SettingsError::said(NAME, format!(" cannot be read: {why}")))?;
-    variables_of(&text, given)
+    variables_of(&text, given).map(Some)
 }
 
 /// Reads what a file's text assigns, as far as anything would ask for the names.

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt,
+    path::Path,
 };
 
 /// Variables that libraries read by themselves from the process's environment, as it was when the process began.
@@ -32,6 +33,8 @@ pub struct Environment {
     file: BTreeMap<String, String>,
     /// Whether `.env` belongs to it.
     reads_file: bool,
+    /// Whether there was one when it was read.
+    has_file: bool,
 }
 
 impl Environment {
@@ -48,15 +51,24 @@ impl Environment {
         Self { given: std::env::vars_os().collect(), ..Self::default() }
     }
 
-    /// Reads `.env` anew.
+    /// Reads `.env` anew. One that was there must not have gone: what it said would turn into the defaults unasked.
     pub(crate) fn reread(&self) -> Result<Self, SettingsError> {
-        let file = if self.reads_file {
-            dotenv_file::read(|name| Some(self.given.get(OsStr::new(name))?.to_string_lossy().into_owned()))?
-        } else {
-            BTreeMap::new()
-        };
-        let file = file.into_iter().filter(|(name, _)| !self.given.contains_key(OsStr::new(name))).collect();
-        Ok(Self { given: self.given.clone(), file, reads_file: self.reads_file })
+        self.reread_in(Path::new(""))
+    }
+
+    fn reread_in(&self, folder: &Path) -> Result<Self, SettingsError> {
+        if !self.reads_file {
+            return Ok(Self { given: self.given.clone(), ..Self::default() });
+        }
+        let given = |name: &str| Some(self.given.get(OsStr::new(name))?.to_string_lossy().into_owned());
+        let read = dotenv_file::read(folder, given)?;
+        if self.has_file && read.is_none() {
+            return Err(SettingsError::has_gone(Path::new(dotenv_file::NAME)));
+        }
+        let has_file = read.is_some();
+        let file = read.into_iter().flatten();
+        let file = file.filter(|(name, _)| !self.given.contains_key(OsStr::new(name))).collect();
+        Ok(Self { given: self.given.clone(), file, reads_file: true, has_file })
     }
 
     /// Returns whether `.env` belongs to it.
@@ -101,8 +113,27 @@ mod tests {
         Environment {
             given: given.iter().map(|(name, text)| (name.into(), text.into())).collect(),
             file: file.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
-            reads_file: false,
+            ..Environment::default()
         }
+    }
+
+    #[test]
+    fn a_file_that_was_read_must_not_have_gone_when_it_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(dotenv_file::NAME);
+        let started = Environment { reads_file: true, ..Environment::default() };
+        let without = started.reread_in(folder.path()).unwrap();
+        std::fs::write(&file, "A=file\n").unwrap();
+        let with = without.reread_in(folder.path()).unwrap();
+        assert_eq!(with.text("A").as_deref(), Ok("file"));
+        std::fs::remove_file(&file).unwrap();
+        let why = with.reread_in(folder.path()).unwrap_err().to_string();
+        assert!(why.starts_with(".env is not there any more"), "{why}");
+        std::fs::write(&file, "").unwrap();
+        let emptied = with.reread_in(folder.path()).unwrap();
+        assert_eq!(emptied.text("A").as_deref(), Ok(""));
+        std::fs::remove_file(&file).unwrap();
+        assert!(emptied.reread_in(folder.path()).is_err() && without.reread_in(folder.path()).is_ok());
     }
 
     #[test]

@@ -35,6 +35,12 @@ impl SettingsError {
         let why = format!(": cannot read {}: {error}", path.as_ref().display());
         Self { setting: setting.to_owned(), source: None, why }
     }
+
+    /// A file that the settings in use were read from, and that is missing.
+    pub(super) fn has_gone(path: &Path) -> Self {
+        let why = " is not there any more; put it back, or an empty file in its place if nothing of what it said is to hold";
+        Self::said(&path.display().to_string(), why)
+    }
 }
 
 impl fmt::Display for SettingsError {

@@ -14,6 +14,7 @@ use figment::{
 };
 use std::{
     collections::BTreeMap,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -140,9 +141,18 @@ impl Settings {
         self.environment.reads_file()
     }
 
-    /// Reads all sources anew.
+    /// Reads all sources anew. A file that was there must not have gone: all that it said would turn into the defaults
+    /// unasked.
     pub(crate) fn reread(&self) -> Result<Self, SettingsError> {
-        load(self.named_file.as_deref(), self.environment.reread()?)
+        if let Some(file) = &self.file
+            && fs::metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            return Err(SettingsError::has_gone(file));
+        }
+        let environment = self.environment.reread()?;
+        // By the file's name, so that one that goes this very moment is missed as well.
+        let settings = load(self.file.as_deref().or(self.named_file.as_deref()), environment)?;
+        Ok(Self { named_file: self.named_file.clone(), ..settings })
     }
 }
 

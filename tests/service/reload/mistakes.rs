@@ -1,7 +1,7 @@
 //! Mistakes in a configuration: each changes nothing, and is said in one line.
 
 use super::{ADMIN, ALICE, ALICE_AND_BOB, Configured};
-use crate::support::wait_for;
+use crate::support::{secret, wait_for};
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,5 +80,41 @@ async fn whatever_is_wrong_changes_nothing_and_is_said_in_one_line() {
         (&state["revision"], &state["last_successful"], &state["error"]),
         (&2.into(), &true.into(), &Value::Null)
     );
+    it.no_secret_is_logged();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_read_and_has_gone_is_awaited_with_nothing_changed() {
+    let it = Configured::start(&[0], ALICE).await;
+    let (dotenv, config) = (it.path().join(".env"), it.path().join("config.toml"));
+    std::fs::write(&dotenv, "ACCESS_TOKENS=bob=bob-token-CANARY\n").unwrap();
+    it.answered("bob-token-CANARY", 200).await;
+    it.revision(2).await;
+    for (count, (file, name)) in (1..).zip([(config, "config.toml"), (dotenv, ".env")]) {
+        let away = it.path().join("away");
+        std::fs::rename(&file, &away).unwrap();
+        // Said once by the watch, and to everybody who asks.
+        wait_for("the refusal", || Some(it.refusals()).filter(|lines| lines.len() >= 2 * count - 1));
+        let (status, _, answer) = it.admin_with("POST", "/api/reload", ADMIN, &[]).await;
+        let why = answer["error"].as_str().unwrap_or_default();
+        assert!(status == 422 && why.starts_with(&format!("{name} is not there any more")), "{answer}");
+        assert_eq!(
+            (it.status("alice-token-CANARY").await, it.status("bob-token-CANARY").await),
+            (200, 200),
+            "{name}"
+        );
+        assert_eq!(it.status(&secret(0)).await, 401, "a key opens nothing");
+        std::fs::rename(&away, &file).unwrap();
+        let unchanged = || async { it.admin("GET", "/api/reload").await["unchanged"].as_u64() };
+        while unchanged().await < Some(count as u64) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert_eq!(it.refusals().len(), 2 * count, "{:?}", it.refusals());
+    }
+    it.revision(2).await;
+    // An empty file is what it is.
+    std::fs::write(it.path().join(".env"), "").unwrap();
+    it.answered("bob-token-CANARY", 401).await;
+    it.revision(3).await;
     it.no_secret_is_logged();
 }
