@@ -95,27 +95,59 @@ pub fn read(text: &str) -> Result<Pasted<'_>, PasteError> {
     if text.len() > MAX_PASTED_BYTES {
         return Err(PasteError::TooLong);
     }
-    let mut pasted = Pasted::default();
-    let mut seen = HashSet::new();
+    let mut finder = Finder::default();
     for (line, words) in (1..).zip(text.split('\n')) {
         for word in words.split(separates).map(|word| word.trim_matches('\\')) {
-            let value = value_of(word);
-            if can_be_key(value) {
-                if pasted.keys.len() == MAX_PASTED_KEYS {
-                    return Err(PasteError::TooManyKeys);
-                }
-                let text = value.strip_suffix('.').unwrap_or(value);
-                let form = form_of(text);
-                pasted.keys.push(PastedKey { text, line, form, is_repeated: !seen.insert(text) });
-            } else if value.contains(char::is_alphanumeric) {
-                pasted.other_count += 1;
-                if pasted.others.len() < MAX_NAMED_WORDS {
-                    pasted.others.push(PastedWord { line, length: value.chars().count() });
-                }
-            }
+            finder.word(line, word)?;
         }
     }
-    Ok(pasted)
+    Ok(finder.pasted)
+}
+
+#[derive(Default)]
+struct Finder<'a> {
+    pasted: Pasted<'a>,
+    seen: HashSet<&'a str>,
+}
+
+impl<'a> Finder<'a> {
+    fn word(&mut self, line: usize, word: &'a str) -> Result<(), PasteError> {
+        let value = value_of(word);
+        if can_be_key(value) {
+            return self.key(line, value);
+        }
+        // One that is a part of more, as in a URL or a table, is told from the rest by its form.
+        let mut is_known = false;
+        for part in parts(value).filter(|part| form_of(part) == KeyForm::Usual) {
+            is_known = true;
+            if can_be_key(part) {
+                self.key(line, part)?;
+            } else {
+                self.other(line, part);
+            }
+        }
+        if !is_known && value.contains(char::is_alphanumeric) {
+            self.other(line, value);
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, line: usize, word: &'a str) -> Result<(), PasteError> {
+        if self.pasted.keys.len() == MAX_PASTED_KEYS {
+            return Err(PasteError::TooManyKeys);
+        }
+        let text = word.strip_suffix('.').unwrap_or(word);
+        let (form, is_repeated) = (form_of(text), !self.seen.insert(text));
+        self.pasted.keys.push(PastedKey { text, line, form, is_repeated });
+        Ok(())
+    }
+
+    fn other(&mut self, line: usize, word: &str) {
+        self.pasted.other_count += 1;
+        if self.pasted.others.len() < MAX_NAMED_WORDS {
+            self.pasted.others.push(PastedWord { line, length: word.chars().count() });
+        }
+    }
 }
 
 /// Tells whether a key looks as Google's do.
@@ -150,11 +182,39 @@ fn separates(sign: char) -> bool {
     }
 }
 
-/// What a word names: the value of `NAME=value`, such as of a variable or a flag, else the word itself.
+/// What a word names: the value of `NAME=value`, such as of a variable or a flag, else the word itself. A key is no name.
 fn value_of(word: &str) -> &str {
     match word.split_once('=') {
-        Some((name, value)) if !name.is_empty() && name.bytes().all(is_key_sign) => value,
+        Some((name, value))
+            if !name.is_empty() && name.bytes().all(is_key_sign) && form_of(name) == KeyForm::Unusual =>
+        {
+            value
+        }
         _ => word,
+    }
+}
+
+/// What stands between the signs of a word that no key can hold, escapes (`\n`, `\u0026`, `%0A`) among them.
+fn parts(word: &str) -> impl Iterator<Item = &str> {
+    let is_sign = |sign: char| u8::try_from(sign).is_ok_and(is_key_sign);
+    word.split_inclusive(move |sign| !is_sign(sign)).scan(None, move |before, part| {
+        let sign = part.chars().next_back().filter(|sign| !is_sign(*sign));
+        let text = sign.and_then(|sign| part.strip_suffix(sign)).unwrap_or(part);
+        let before = std::mem::replace(before, sign);
+        Some(if form_of(text) == KeyForm::Usual { text } else { after_escape(before, text) })
+    })
+}
+
+/// The rest of a part, without what belongs to an escape that the sign before it has begun.
+fn after_escape(sign: Option<char>, part: &str) -> &str {
+    let is_hex = |digits: Option<&str>| {
+        digits.is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    match (sign, part.as_bytes().first()) {
+        (Some('%'), _) if is_hex(part.get(..2)) => &part[2..],
+        (Some('\\'), Some(b'u')) if is_hex(part.get(1..5)) => &part[5..],
+        (Some('\\'), Some(b'n' | b'r' | b't')) => &part[1..],
+        _ => part,
     }
 }
 

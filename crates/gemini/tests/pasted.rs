@@ -48,6 +48,37 @@ fn keys_are_found_in_whatever_stands_around_them() {
 }
 
 #[test]
+fn keys_are_found_in_words_that_hold_more_than_them() {
+    for text in [
+        format!("key:{ONE} x-goog-api-key:{TWO}"),
+        format!("https://generativelanguage.googleapis.com/v1beta/models?key={ONE}&x=1#{TWO}"),
+        format!("**{ONE}** *{TWO}*"),
+        format!("|{ONE}|team|\n|{TWO}|10|"),
+        format!("{ONE}|{TWO}"),
+        format!("{ONE}/{TWO}"),
+        format!("{ONE}\u{b7}{TWO}"),
+        format!("{ONE}:10\n#{TWO}"),
+        format!("K1={ONE}&K2={TWO}"),
+        format!("{ONE}=an-alias-of-more-than-20\n{TWO}="),
+        format!("key%3D{ONE}%2C{TWO}"),
+        format!("{ONE}\\n{TWO}\\r\\n"),
+        format!("?key={ONE}\\u0026key={TWO}."),
+        format!("\u{5bc6}\u{94a5}\u{ff1a}{ONE}\u{ff5c}{TWO}\u{3002}"),
+    ] {
+        let pasted = read(&text).unwrap();
+        assert_eq!(texts(&pasted), [ONE, TWO], "{text:?}");
+        assert_eq!(pasted.other_count, 0, "{text:?}: {:?}", pasted.others);
+    }
+    // A part that is cut short is named, and so is a word that holds no key of the usual form.
+    let pasted =
+        format!("\n{ONE}|AIzaSyCutShort|x\nkey:sk-0123456789abcdefghij https://a.example.com/of/no/key");
+    let pasted = read(&pasted).unwrap();
+    assert_eq!(texts(&pasted), [ONE]);
+    let others: Vec<_> = pasted.others.iter().map(|word| (word.line, word.length)).collect();
+    assert_eq!(others, [(2, 14), (3, 27), (3, 31)]);
+}
+
+#[test]
 fn a_key_has_its_line_its_form_and_says_whether_it_was_there_before() {
     use KeyForm::{Unusual, Usual};
     let odd = "sk-0123456789abcdefghij";
@@ -123,6 +154,16 @@ proptest! {
             let before = &text[..key.text.as_ptr() as usize - text.as_ptr() as usize];
             prop_assert_eq!(key.line, 1 + before.matches('\n').count());
         }
+    }
+
+    #[test]
+    fn a_key_of_the_usual_form_is_found_between_any_signs_that_no_key_can_hold(
+        key in "(AIza|AQ[.])[A-Za-z0-9_-]{20,60}",
+        before in "([a-z0-9]{0,9}[^A-Za-z0-9_.%\\\\\n-]){0,9}",
+        after in "([^A-Za-z0-9_.\n-][a-z0-9]{0,9}){0,9}",
+    ) {
+        let text = format!("{before}{key}{after}");
+        prop_assert_eq!(texts(&read(&text).unwrap()), [&*key]);
     }
 
     #[test]
