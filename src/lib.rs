@@ -7,6 +7,7 @@ mod closing;
 pub mod command;
 mod configuration;
 pub mod connections;
+mod groundwork;
 pub mod http;
 pub mod import;
 pub mod inflight;

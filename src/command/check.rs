@@ -2,14 +2,14 @@
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
 use super::failure::Failure;
-use crate::{configuration::Configuration, keys::KeySources, printable::Printable, settings::Settings};
+use crate::{configuration::Configuration, groundwork::Groundwork, printable::Printable, settings::Settings};
 use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::{process::ExitCode, sync::Arc};
 
 /// Runs the check.
 pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
-    let configuration = Configuration::of(settings)?;
-    let ring = KeySources::read(&configuration)?.ring();
+    let Groundwork { configuration, key_sources, .. } = Groundwork::of(settings)?;
+    let ring = key_sources.ring();
     let Configuration { settings, tokens, upstream, model_maps, cluster, .. } = configuration;
     out_line!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
     if tokens.is_empty() {
@@ -20,6 +20,11 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     }
     if let Some(line) = settings.cluster_warning() {
         out_line!("warning: {line}");
+    }
+    for (setting, path) in [("store.path", &settings.store.path), ("usage.path", &settings.usage.path)] {
+        if let Err(why) = gemini_balance_store::look(path) {
+            out_line!("warning: {setting}: {}; nothing of it would outlive the process", Printable(why));
+        }
     }
     let mut all_well = true;
     if let Some(cluster) = &cluster {

@@ -6,10 +6,10 @@ mod serve;
 
 use crate::{
     command::failure::Failure,
-    configuration::Configuration,
+    groundwork::Groundwork,
     http::{BodyBudget, Gate, Guesses, KeptResponses, TranslationRepeats, told_of},
     inflight::InFlight,
-    keys::{KeySources, RuntimeKeys},
+    keys::RuntimeKeys,
     logging::Logging,
     metrics::{self, Metrics},
     operator::{self, PageCaller, Sessions},
@@ -19,7 +19,7 @@ use crate::{
     settings::Settings,
     signals::Signals,
     tls::ShownCertificate,
-    tokens::{Enrolment, Tokens, tell_who_is_let_in},
+    tokens::{Tokens, tell_who_is_let_in},
 };
 use arc_swap::ArcSwap;
 use gemini_balance_actors::{
@@ -63,8 +63,7 @@ impl Service {
         sessions: Arc<Sessions>,
         ready: impl FnOnce(SocketAddr),
     ) -> Result<ExitCode, Failure> {
-        let configuration = Configuration::of(settings)?;
-        let key_sources = KeySources::read(&configuration)?;
+        let Groundwork { configuration, key_sources, enrolment } = Groundwork::of(settings)?;
         let pool_keys = CurrentKeys::new(key_sources.ring());
         let settings = &configuration.settings;
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
@@ -74,7 +73,6 @@ impl Service {
         if let Some(line) = settings.cluster_warning() {
             log::warn!(target: "service", "{line}");
         }
-        let enrolment = Enrolment::new(&configuration, &pool_keys.ring())?;
         let page = PageCaller::new();
         let gate = Gate::new(Arc::clone(&enrolment.directory));
         let gate = Arc::new(match &page {

@@ -7,7 +7,9 @@ use crate::{
 use gemini_simulator::{Fault, GoogleError, KeyState, Rule, Simulator};
 use serde_json::json;
 use std::{
+    fs::Permissions,
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
@@ -644,4 +646,46 @@ fn every_file_with_secrets_that_others_can_read_is_named() {
     assert_eq!(warnings(0o644), all);
     assert_eq!(warnings(0o604), all);
     assert!(warnings(0o640).is_empty() && warnings(0o600).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_refuses_what_a_start_refuses() {
+    let simulator = simulator(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, open) = (folder.path().join("instance.key"), Permissions::from_mode(0o644));
+    std::fs::write(&file, [7; 32]).unwrap();
+    std::fs::set_permissions(&file, open).unwrap();
+    let options = || {
+        let options =
+            Options::new(&simulator.url(), 1).set("store.path", folder.path().join("s.db").display());
+        options.set("store.instance_key_file", file.display())
+    };
+    let line = refusal(&options());
+    assert_names(&line, &["store.instance_key_file", "instance.key"]);
+    assert_eq!(refusal(&options().args(&["check"])), line);
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    assert!(options().args(&["check"]).run().0.success(), "well once it is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_tells_of_places_that_nothing_can_be_kept_in_and_makes_none() {
+    let simulator = simulator(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, new) = (folder.path().join("file"), folder.path().join("new/of/it"));
+    std::fs::write(&file, "").unwrap();
+    let check = |store: &Path, usage: &Path| {
+        let options = Options::new(&simulator.url(), 1).set("store.path", store.display());
+        let (done, text) = options.set("usage.path", usage.display()).args(&["check"]).run();
+        assert!(done.success(), "{text}");
+        text.lines().filter(|line| line.contains(".path")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let lines = check(&file.join("s.db"), folder.path());
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].starts_with("warning: store.path: ") && lines[0].contains("Not a directory"),
+        "{lines:?}"
+    );
+    assert!(lines[1].starts_with("warning: usage.path: ") && lines[1].contains("not a file"), "{lines:?}");
+    assert!(check(&new.join("s.db"), &new.join("u.db")).is_empty());
+    assert!(!folder.path().join("new").exists());
 }

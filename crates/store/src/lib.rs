@@ -60,6 +60,12 @@ pub use usage_memory::UsageMemory;
 
 use std::path::Path;
 
+/// Says why a store, or a book, that the setting `path` names could not be opened. A look that makes and changes nothing: it finds
+/// what the system forbids, not what is wrong in the file.
+pub fn look(path: &Path) -> Result<(), StoreError> {
+    if path.as_os_str().is_empty() { Ok(()) } else { sqlite::look(path) }
+}
+
 /// Opens the store that the setting `path` names: a SQLite file, or for an empty path one in memory. The file
 /// is for one process at a time. Takes up to a few seconds when another program reads or writes it.
 pub fn open(path: &Path) -> Result<Opened<Box<dyn Store>>, StoreError> {

@@ -41,6 +41,11 @@ const LAYOUT: Layout = Layout {
     repair,
 };
 
+/// Says why a file could not be opened, or made; nothing is.
+pub(crate) fn look(path: &Path) -> Result<(), StoreError> {
+    opening::look(path)
+}
+
 /// A store in a SQLite file.
 pub struct Sqlite {
     path: PathBuf,

@@ -71,6 +71,43 @@ pub(super) fn open(path: &Path, layout: &Layout) -> Result<Opened<(PathBuf, Conn
     Err(StoreError::Unusable { path, reason: "other processes keep replacing it".to_owned() })
 }
 
+/// Says why the file could not be opened, or made, without making or changing anything, and as far as the system can tell.
+pub(super) fn look(path: &Path) -> Result<(), StoreError> {
+    let path = std::path::absolute(path).map_err(|e| unusable(path, &e))?;
+    let path = path.canonicalize().unwrap_or(path);
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // The folders down to it are made with it.
+            let there = path.ancestors().skip(1).find(|folder| fs::symlink_metadata(folder).is_ok());
+            let folder = there.unwrap_or(&path);
+            if !fs::metadata(folder).map_err(|e| unusable(folder, &e))?.is_dir() {
+                return Err(unusable(folder, &io::Error::other("it is not a folder")));
+            }
+            may_write_in(folder)
+        }
+        Err(error) => Err(unusable(&path, &error)),
+        Ok(found) if !found.is_file() => Err(not_a_file(&path)),
+        Ok(_) => may_write(&path),
+    }
+}
+
+fn not_a_file(path: &Path) -> StoreError {
+    unusable(path, &io::Error::other("it is not a file"))
+}
+
+/// Whether the file and its folder can be written. Asked of the system, because SQLite would fall back to reading only, and
+/// does not pass on the reason.
+fn may_write(path: &Path) -> Result<(), StoreError> {
+    let allows = Access::READ_OK | Access::WRITE_OK;
+    rustix::fs::access(path, allows).map_err(|e| unusable(path, &e.into()))?;
+    may_write_in(path.parent().unwrap_or(path))
+}
+
+fn may_write_in(folder: &Path) -> Result<(), StoreError> {
+    let allows = Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::access(folder, allows).map_err(|e| unusable(folder, &e.into()))
+}
+
 /// Which file it is, whatever its name.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
@@ -93,17 +130,11 @@ fn examine(path: &Path, layout: &Layout) -> Result<FileState, StoreError> {
             };
         }
         Err(error) => return Err(unusable(path, &error)),
-        Ok(found) if !found.is_file() => return Err(unusable(path, &io::Error::other("it is not a file"))),
+        Ok(found) if !found.is_file() => return Err(not_a_file(path)),
         Ok(found) if found.len() == 0 => return Err(damaged("the file is empty")),
         Ok(_) => {}
     }
-    // Asked of the system, because SQLite would fall back to reading only, and does not pass on the reason.
-    let folder = path.parent().unwrap_or(path);
-    for (place, access) in
-        [(path, Access::READ_OK | Access::WRITE_OK), (folder, Access::WRITE_OK | Access::EXEC_OK)]
-    {
-        rustix::fs::access(place, access).map_err(|e| unusable(place, &e.into()))?;
-    }
+    may_write(path)?;
 
     let failed = |error: rusqlite::Error| failed_opening(path, &error);
     let mut connection = connect(path).map_err(failed)?;
