@@ -11,21 +11,25 @@ use gemini_balance_actors::{
     key_ring::{KeyRing, fingerprint},
 };
 use keypool::{KeyId, KeySpec, Project};
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::Path,
+};
 
 /// The variables that name keys: the original's and the SDKs' own.
 const VARIABLES: &[&str] = &["GOOGLE_API_KEYS", "GOOGLE_API_KEY", "GEMINI_API_KEY"];
 
-/// A key, and where it was named.
+/// A key, and where it was named first.
 struct ListedKey {
     place: String,
     spec: KeySpec,
     secret: Secret,
+    fingerprint: String,
 }
 
 impl Settings {
     /// Returns the keys of the configuration: `[[keys]]`, `pool.keys_file` and the environment; perhaps none. The same key
-    /// named twice is one key.
+    /// named twice is one key, of which only one thing can be said.
     pub fn configured_keys(&self) -> Result<KeyRing, SettingsError> {
         self.read_keys().map_err(|error| self.name_source(error))
     }
@@ -40,17 +44,22 @@ impl Settings {
 
     fn read_keys(&self) -> Result<KeyRing, SettingsError> {
         let mut found: Vec<ListedKey> = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen = HashMap::new();
         for (position, entry) in self.keys.iter().enumerate().filter(|(_, entry)| entry.enabled) {
             let place = format!("keys[{position}]");
             let secret = secret_of(&place, SecretKind::Key, &entry.secret, entry.secret_file.as_deref())?;
-            found.extend(key(place, &mut seen, &secret, Some(entry)));
+            let key = listed(place, &secret, Some(entry));
+            if let Some(first) = seen.get(&key.fingerprint).and_then(|position: &usize| found.get(*position))
+            {
+                first.agrees_with(&key)?;
+            }
+            take(key, &mut found, &mut seen);
         }
         if !self.pool.keys_file.is_empty() {
             let text = read_text("pool.keys_file", Path::new(&self.pool.keys_file))?;
             for (place, secret) in secrets_in_file(&text) {
                 let secret = secret_text::checked(&place, SecretKind::Key, secret)?;
-                found.extend(key(place, &mut seen, secret, None));
+                take(listed(place, secret, None), &mut found, &mut seen);
             }
         }
         for variable in VARIABLES {
@@ -58,7 +67,7 @@ impl Settings {
             for entry in secret_text::entries(&list) {
                 let place = secret_text::place_in(variable, entry.place);
                 let secret = secret_text::checked(&place, SecretKind::Key, entry.text)?;
-                found.extend(key(place, &mut seen, secret, None));
+                take(listed(place, secret, None), &mut found, &mut seen);
             }
         }
         let place_of = |id: &KeyId| {
@@ -81,17 +90,32 @@ impl Settings {
     }
 }
 
-fn key(
-    place: String,
-    seen: &mut HashSet<String>,
-    secret: &str,
-    entry: Option<&KeyEntry>,
-) -> Option<ListedKey> {
+impl ListedKey {
+    /// Refuses another entry for the same key that says something else of it: which of them holds nobody could tell.
+    fn agrees_with(&self, other: &Self) -> Result<(), SettingsError> {
+        let (one, two) = (&self.spec, &other.spec);
+        let differing = [
+            ("label", one.id != two.id),
+            ("project", one.project != two.project),
+            ("weight", one.weight != two.weight),
+        ];
+        let names: Vec<&str> =
+            differing.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let why = format!(
+            "is the key of {} once more with another {}; name it once",
+            self.place,
+            names.join(" and ")
+        );
+        Err(SettingsError::refused(&other.place, why))
+    }
+}
+
+fn listed(place: String, secret: &str, entry: Option<&KeyEntry>) -> ListedKey {
     let secret = Secret::new(secret);
     let fingerprint = fingerprint(&secret);
-    if !seen.insert(fingerprint.clone()) {
-        return None;
-    }
     let label = entry.and_then(|entry| entry.label.as_deref()).filter(|label| !label.is_empty());
     let spec = KeySpec {
         id: KeyId::from(label.unwrap_or(&fingerprint)),
@@ -101,7 +125,15 @@ fn key(
             .map(Project::from),
         weight: entry.map_or(1, |entry| entry.weight),
     };
-    Some(ListedKey { place, spec, secret })
+    ListedKey { place, spec, secret, fingerprint }
+}
+
+/// Takes a key, unless it is there already.
+fn take(key: ListedKey, found: &mut Vec<ListedKey>, seen: &mut HashMap<String, usize>) {
+    if let Entry::Vacant(place) = seen.entry(key.fingerprint.clone()) {
+        place.insert(found.len());
+        found.push(key);
+    }
 }
 
 /// Returns the secrets of a file with one a line, and their places. Lines that begin with `#` are comments; a JSON list is
@@ -152,6 +184,37 @@ impl std::fmt::Debug for KeyEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Environment;
+
+    fn keys_of(text: &str) -> Result<Vec<String>, String> {
+        let settings =
+            crate::settings::of_text(Path::new("config.toml"), text, Environment::default()).unwrap();
+        let ring = settings.configured_keys().map_err(|error| error.to_string())?;
+        Ok(ring.keys().iter().map(|key| key.id().as_str().to_owned()).collect())
+    }
+
+    #[test]
+    fn a_key_that_is_named_twice_is_one_where_the_same_is_said_of_it_and_an_error_where_not() {
+        let first = "[[keys]]\nsecret = \"AIzaOne\"\nlabel = \"a\"\nproject = \"p\"\nweight = 2\n";
+        let other = "[[keys]]\nsecret = \"AIzaTwo\"\n";
+        let again =
+            |said: &str| keys_of(&format!("{first}{other}{other}[[keys]]\nsecret = \"AIzaOne\"\n{said}"));
+        let same = "label = \"a\"\nproject = \"p\"\nweight = 2\n";
+        assert_eq!(again(same).map(|keys| keys.len()), Ok(2));
+        for (said, differing) in [
+            ("", "label and project and weight"),
+            ("label = \"b\"\nproject = \"p\"\nweight = 2\n", "label"),
+            ("label = \"a\"\nproject = \"q\"\nweight = 2\n", "project"),
+            ("label = \"a\"\nproject = \"p\"\n", "weight"),
+        ] {
+            let why = again(said).unwrap_err();
+            let is_of = format!(
+                "keys[3] (from config.toml) is the key of keys[0] once more with another {differing};"
+            );
+            assert!(why.starts_with(&is_of), "{why}");
+        }
+        assert_eq!(again(&format!("{same}enabled = false\n")).map(|keys| keys.len()), Ok(2));
+    }
 
     #[test]
     fn a_file_holds_one_key_a_line_however_it_is_written() {
