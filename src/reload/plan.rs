@@ -79,7 +79,7 @@ pub(crate) struct Change {
     pub(crate) from: Option<String>,
     /// What it is.
     pub(crate) to: Option<String>,
-    /// Whether it holds at once.
+    /// Whether it holds now: it does at once, or the process has begun with it.
     pub(crate) live: bool,
 }
 
@@ -114,7 +114,7 @@ impl ReloadPlan {
             names(last).into_iter().filter(|name| !came.contains(&name.as_str())).map(|setting| Change {
                 from: last.get(&setting).map(FlatValue::shown),
                 to: newest.get(&setting).map(FlatValue::shown),
-                live: is_live(&setting),
+                live: is_live(&setting) || !differ(started, &setting),
                 setting,
             });
         Self { changes: changes.collect(), restart_needed: restart_needed.into_iter().collect() }
@@ -228,6 +228,11 @@ mod tests {
         assert_eq!(same.restart_needed, ["server.port"]);
         let back = ReloadPlan::of(&started, &second, &started);
         assert_eq!((back.changes.len(), back.restart_needed.len()), (4, 0));
+        // The process has never had another.
+        assert_eq!(back.changes[3].to_string(), "server.port is 1, was 2");
+        let third = flat(&[("pool.max_wait_ms", "1"), ("server.port", "3"), ("keys.a", "x")]);
+        let on = ReloadPlan::of(&started, &second, &third);
+        assert_eq!(on.changes[3].to_string(), "server.port is 3, was 2; it needs a restart");
     }
 
     #[test]
