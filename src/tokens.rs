@@ -260,6 +260,11 @@ impl Tokens {
         Ok(Done { result: (), is_kept: self.keep_and_end(changes, under_way).await })
     }
 
+    /// Returns what of the projects that a token may be served from fits no key of the pool.
+    pub(crate) fn projects_without_keys(&self, spec: &CallerSpec) -> Vec<String> {
+        self.enrolment.directory.projects_without_keys(spec)
+    }
+
     /// Lists all tokens.
     pub(crate) fn list(&self) -> Vec<TokenListing> {
         self.enrolment.directory.list(self.clock.now())

@@ -8,7 +8,9 @@ use std::{process::ExitCode, sync::Arc};
 
 /// Runs the check.
 pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
-    let Groundwork { configuration, key_sources, .. } = Groundwork::of(settings)?;
+    let groundwork = Groundwork::of(settings)?;
+    let without_keys = groundwork.projects_without_keys();
+    let Groundwork { configuration, key_sources, .. } = groundwork;
     let ring = key_sources.ring();
     let Configuration { settings, tokens, upstream, model_maps, cluster, .. } = configuration;
     out_line!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
@@ -20,6 +22,9 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     }
     if let Some(line) = settings.cluster_warning() {
         out_line!("warning: {line}");
+    }
+    for line in without_keys {
+        out_line!("warning: {}", Printable(line));
     }
     for (setting, path) in [("store.path", &settings.store.path), ("usage.path", &settings.usage.path)] {
         if let Err(why) = gemini_balance_store::look(path) {

@@ -179,6 +179,9 @@ pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     } else {
         out_line!("done");
     }
+    for project in answer["projects_without_keys"].as_array().into_iter().flatten() {
+        err_line!("warning: it names the project {}, which no key of the pool is of", word(project));
+    }
     if answer["kept"] == false {
         return Err(Failure::new(
             "it holds now, and is not written down yet: see /health/ready and the store's log lines",

@@ -25,6 +25,9 @@ pub(super) fn message(denial: &Denial) -> Cow<'static, str> {
         Denial::HiddenModel => {
             "This request spends on models that it does not show, and this token does not allow all of them: name the model, or ask the gateway's operator.".into()
         }
+        Denial::Projects => {
+            "This token may be served from none of the projects that this gateway has keys of: ask its operator.".into()
+        }
         Denial::Limit(reached) => limit_message(reached).into(),
     }
 }
@@ -105,6 +108,7 @@ pub(super) fn openai_words(denial: &Denial) -> (&'static str, Option<&'static st
         Denial::Surface(_) | Denial::Model | Denial::HiddenModel => {
             ("invalid_request_error", Some("model_not_allowed"))
         }
+        Denial::Projects => ("invalid_request_error", Some("project_not_allowed")),
         Denial::Limit(reached) if is_spent(reached) => ("insufficient_quota", Some("insufficient_quota")),
         Denial::Limit(reached) => match reached.name {
             LimitName::Rpm | LimitName::Rpd | LimitName::Concurrent => {

@@ -109,7 +109,13 @@ impl GatewayError {
             Self::Crashed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Forward(failure) => match failure {
                 Failure::Denied(denial) => status_of_denial(denial),
-                Failure::NoKey(Refusal::AllRetired | Refusal::ModelDown { .. } | Refusal::RetryBudget)
+                Failure::NoKey(Refusal::NoneAllowed) => StatusCode::FORBIDDEN,
+                Failure::NoKey(
+                    Refusal::AllRetired
+                    | Refusal::AllDisabled
+                    | Refusal::ModelDown { .. }
+                    | Refusal::RetryBudget,
+                )
                 | Failure::PoolSilent
                 | Failure::OwnerGone(_)
                 | Failure::LedgerSilent => StatusCode::SERVICE_UNAVAILABLE,
@@ -189,6 +195,12 @@ impl GatewayError {
                 Failure::NoKey(Refusal::AllRetired) => {
                     "No key of the pool is usable: its operator must replace or reset the retired keys.".into()
                 }
+                Failure::NoKey(Refusal::AllDisabled) => {
+                    "No key of the pool is usable: its operator has disabled all that may serve this request.".into()
+                }
+                Failure::NoKey(Refusal::NoneAllowed) => {
+                    "No key of the pool may serve this request: ask the gateway's operator.".into()
+                }
                 Failure::NoKey(Refusal::ModelDown { .. } | Refusal::RetryBudget) => {
                     "The model fails on every key at the moment: try again in a while, or use another model.".into()
                 }
@@ -209,7 +221,7 @@ impl GatewayError {
                 )
                 .into(),
                 Failure::OwnerGone(name) => format!(
-                    "The pool has no usable key of the project that owns {name}: its operator must replace or reset the retired key, or it has to be made again."
+                    "The pool has no usable key of the project that owns {name}: its operator must replace, reset or enable one, or it has to be made again."
                 )
                 .into(),
                 Failure::LedgerSilent => {
@@ -348,7 +360,7 @@ impl From<ErrorForm> for AnswerForm {
 fn status_of_denial(denial: &Denial) -> StatusCode {
     match denial {
         Denial::Disabled | Denial::Expired | Denial::Cut => StatusCode::UNAUTHORIZED,
-        Denial::Surface(_) | Denial::Model | Denial::HiddenModel => StatusCode::FORBIDDEN,
+        Denial::Surface(_) | Denial::Model | Denial::HiddenModel | Denial::Projects => StatusCode::FORBIDDEN,
         Denial::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
     }
 }
@@ -359,6 +371,8 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::QueueFull { .. } => "too many requests are waiting for one",
         Refusal::WaitedTooLong { .. } => "none came back in time",
         Refusal::AllRetired => "all are retired",
+        Refusal::AllDisabled => "all are disabled",
+        Refusal::NoneAllowed => "none may serve this request",
         Refusal::NoneLeft => "all were tried",
         Refusal::ModelDown { .. } | Refusal::RetryBudget => "the model fails on every key",
         Refusal::RouteDown { .. } => "the Gemini API cannot be reached",
@@ -387,7 +401,8 @@ mod tests {
             Denial::Cut => Some(Denial::Surface(SurfaceName::Live)),
             Denial::Surface(_) => Some(Denial::Model),
             Denial::Model => Some(Denial::HiddenModel),
-            Denial::HiddenModel => limit(LimitName::Rpm, 60),
+            Denial::HiddenModel => Some(Denial::Projects),
+            Denial::Projects => limit(LimitName::Rpm, 60),
             Denial::Limit(LimitReached { opens: Opens::WhenOthersEnd, .. }) => {
                 Some(Denial::Limit(LimitReached {
                     name: LimitName::TokensDay,
@@ -419,7 +434,8 @@ mod tests {
             MethodNotServed, NoResponse, NotTranslated, OriginNotAllowed, Path, Translation,
         };
         use Refusal::{
-            AllRetired, Cooling, ModelDown, NoneLeft, QueueFull, RetryBudget, RouteDown, WaitedTooLong,
+            AllDisabled, AllRetired, Cooling, ModelDown, NoneAllowed, NoneLeft, QueueFull, RetryBudget,
+            RouteDown, WaitedTooLong,
         };
         let limit = 104_857_600;
         let no_key = |refusal| Forward(Failure::NoKey(refusal));
@@ -457,7 +473,9 @@ mod tests {
             }
             Forward(Failure::NoKey(RouteDown { .. })) => no_key(RetryBudget),
             Forward(Failure::NoKey(RetryBudget)) => no_key(AllRetired),
-            Forward(Failure::NoKey(AllRetired)) => Forward(Failure::PoolSilent),
+            Forward(Failure::NoKey(AllRetired)) => no_key(AllDisabled),
+            Forward(Failure::NoKey(AllDisabled)) => no_key(NoneAllowed),
+            Forward(Failure::NoKey(NoneAllowed)) => Forward(Failure::PoolSilent),
             Forward(Failure::PoolSilent) => {
                 Forward(Failure::TwoProjects(Box::new(["files/a".to_owned(), "files/b".to_owned()])))
             }

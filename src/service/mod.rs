@@ -14,6 +14,7 @@ use crate::{
     metrics::{self, Metrics},
     operator::{self, PageCaller, Sessions},
     prices::RuntimePrices,
+    printable::Printable,
     reload::{FlatConfiguration, Parts, Reloader, Reloads, current_settings, settings_print},
     seeding,
     settings::Settings,
@@ -63,12 +64,17 @@ impl Service {
         sessions: Arc<Sessions>,
         ready: impl FnOnce(SocketAddr),
     ) -> Result<ExitCode, Failure> {
-        let Groundwork { configuration, key_sources, enrolment } = Groundwork::of(settings)?;
+        let groundwork = Groundwork::of(settings)?;
+        let without_keys = groundwork.projects_without_keys();
+        let Groundwork { configuration, key_sources, enrolment } = groundwork;
         let pool_keys = CurrentKeys::new(key_sources.ring());
         let settings = &configuration.settings;
         let logging = Logging::start(&settings.log).map_err(|error| settings.name_source(error))?;
         for line in settings.exposed_files() {
             log::warn!(target: "service", "{line}");
+        }
+        for line in without_keys {
+            log::warn!(target: "service", "{}", Printable(line));
         }
         if let Some(line) = settings.cluster_warning() {
             log::warn!(target: "service", "{line}");

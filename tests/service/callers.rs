@@ -3,7 +3,8 @@
 
 use crate::{
     projects::{Caller, File, MODEL, Projects, batch_of, cache_of, contents, tokens},
-    support::{prompt, wait_for_stored},
+    support::{Options, fingerprint, free_port, prompt, simulator, stranger, wait_for_stored},
+    wire::{exchange, request},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -385,4 +386,42 @@ async fn what_was_made_outside_the_gateway_is_nobodys_by_being_named() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_no_key_may_serve_a_caller_is_told_as_it_is() {
+    const ADMIN: &str = "operator-token-5b1e";
+    let (simulator, port) = (simulator(2).await, free_port());
+    let options = Options::new(&simulator.url(), 2).without_token().env("ADMIN_TOKEN", ADMIN);
+    let options = options.set("admin.port", port).env(
+        "GEMINI_BALANCE__AUTH__TOKENS",
+        r#"[{name="alice",secret="alice-token",projects=["nosuch"]},{name="bob",secret="bob-token"}]"#,
+    );
+    let gateway = options.start();
+    let ask = async |token: &str| {
+        let request = stranger().post(gateway.url(GENERATE)).header("x-goog-api-key", token);
+        let answer = request.body(prompt("x")).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap())
+    };
+    let operator = async |path: &str, body: &str| {
+        let headers = [("authorization", &*format!("Bearer {ADMIN}")), ("content-type", "application/json")];
+        exchange(&format!("127.0.0.1:{port}"), request("POST", path, &headers, body)).await
+    };
+    let (status, answer) = ask("alice-token").await;
+    let error = &answer["error"];
+    assert_eq!((status, &error["status"]), (403, &"PERMISSION_DENIED".into()), "{answer}");
+    assert!(error["message"].as_str().unwrap().contains("projects"), "{answer}");
+    let warning = "the token of alice names the project nosuch, which no key of the pool is of";
+    assert!(gateway.output().contains(warning), "{}", gateway.output());
+    let made = operator("/api/tokens", r#"{"name":"carol","projects":["nosuch","*"]}"#).await.json();
+    assert_eq!(made["projects_without_keys"], json!(["nosuch"]), "{made}");
+    for n in 0..2 {
+        let answer = operator(&format!("/api/keys/{}/disable", fingerprint(n)), "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let (status, answer) = ask("bob-token").await;
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert_eq!(status, 503, "{answer}");
+    assert!(message.contains("disabled") && !message.contains("retired"), "{message}");
 }

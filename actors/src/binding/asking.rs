@@ -136,7 +136,7 @@ impl<Q: AskProject> BindingRule<'_, Q> {
 /// Tells whether a project that did not say yes has said no. What it says of one key says nothing of the resource.
 fn says_no(ended: &Ended<WholeAnswer>) -> bool {
     // It cannot be asked, now or before its operator does something.
-    if ended.refusal == Some(Refusal::AllRetired) {
+    if ended.refusal.as_ref().is_some_and(Refusal::is_for_operator) {
         return true;
     }
     let of_key = ended.fault.is_some_and(|kind| kind.scope() == Scope::Key || kind == Kind::MethodBlocked);

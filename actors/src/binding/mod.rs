@@ -22,7 +22,7 @@ use gemini::{
     operation::Ownership,
     path::Target,
 };
-use keypool::{KeyId, Reach, Refusal};
+use keypool::{KeyId, Reach};
 
 /// What a request is bound to.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +114,9 @@ impl Binding {
     /// the request names.
     pub(crate) fn failure(&self, failure: Failure) -> Failure {
         match (&self.name, failure) {
-            (Some(name), Failure::NoKey(Refusal::AllRetired)) => Failure::OwnerGone(name.as_str().into()),
+            (Some(name), Failure::NoKey(refusal)) if refusal.is_for_operator() => {
+                Failure::OwnerGone(name.as_str().into())
+            }
             (_, failure) => failure,
         }
     }

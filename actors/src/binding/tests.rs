@@ -16,7 +16,7 @@ use gemini::{
     path::{CredentialForm, parse},
 };
 use http::{HeaderMap, StatusCode};
-use keypool::{LeaseRequest, Outcome};
+use keypool::{LeaseRequest, Outcome, Refusal};
 use std::{cell::RefCell, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
@@ -421,9 +421,11 @@ fn what_a_caller_makes_goes_where_it_has_made_something_unless_it_is_bound() {
 
 #[test]
 fn only_where_a_name_binds_is_a_pool_without_keys_the_owners() {
-    let retired = || Failure::NoKey(Refusal::AllRetired);
     let bound = Binding { name: Some(FILE.to_owned()), ..Binding::default() };
-    assert_eq!(bound.failure(retired()), Failure::OwnerGone(FILE.into()));
-    assert_eq!(Binding::default().failure(retired()), retired());
+    for unusable in [Refusal::AllRetired, Refusal::AllDisabled, Refusal::NoneAllowed] {
+        let unusable = || Failure::NoKey(unusable.clone());
+        assert_eq!(bound.failure(unusable()), Failure::OwnerGone(FILE.into()));
+        assert_eq!(Binding::default().failure(unusable()), unusable());
+    }
     assert_eq!(bound.failure(Failure::HeadLost), Failure::HeadLost);
 }

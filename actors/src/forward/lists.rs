@@ -82,7 +82,12 @@ impl Forwarder {
         let (usable, tags): (Vec<_>, Vec<_>) = usable.into_iter().unzip();
         let mut left_out: Vec<_> = retired.into_iter().map(|(project, _)| project).collect();
         if usable.is_empty() {
-            return SearchEnd::Nothing(Failure::NoKey(Refusal::AllRetired));
+            let refusal = match &left_out[..] {
+                [] => Refusal::NoneAllowed,
+                projects if projects.iter().any(|project| project.retired) => Refusal::AllRetired,
+                _ => Refusal::AllDisabled,
+            };
+            return SearchEnd::Nothing(Failure::NoKey(refusal));
         }
         let collection = job.target.operation.resource.as_ref().map_or("", |resource| resource.as_str());
         let mut listing = match Listing::begin(collection, form, job.target.query.as_deref(), &tags) {
@@ -245,6 +250,8 @@ fn no_page(ended: Ended<WholeAnswer>) -> NoPage {
     let is_refused = match ended.refusal {
         Some(
             Refusal::AllRetired
+            | Refusal::AllDisabled
+            | Refusal::NoneAllowed
             | Refusal::Cooling { .. }
             | Refusal::WaitedTooLong { .. }
             | Refusal::QueueFull { .. },

@@ -133,7 +133,7 @@ fn a_refusal_that_is_due_while_waiting_is_told() {
             let verb = Verb { kind: VerbKind::Disable, key: "a".into() };
             keys.verb(verb, soon()).await.unwrap().unwrap();
         });
-        assert_eq!(waited.unwrap_err(), LeaseError::Refused(Refusal::AllRetired));
+        assert_eq!(waited.unwrap_err(), LeaseError::Refused(Refusal::AllDisabled));
     });
 }
 

@@ -51,6 +51,13 @@ pub struct PoolKey {
     pub project: Option<Arc<str>>,
 }
 
+impl PoolKey {
+    /// The name of its project: a key without a label goes by its own id.
+    pub(crate) fn project_or_id(&self) -> &str {
+        self.project.as_deref().unwrap_or(&self.id)
+    }
+}
+
 /// A caller that may be let in.
 pub struct Registered {
     pub(crate) spec: CallerSpec,
@@ -94,7 +101,7 @@ impl Registered {
     pub fn served_by(&self) -> Option<Arc<HashSet<Arc<str>>>> {
         let projects = &self.spec.projects;
         let find = || {
-            let fits = |key: &&PoolKey| projects.fit(key.project.as_deref().unwrap_or(&key.id));
+            let fits = |key: &&PoolKey| projects.fit(key.project_or_id());
             let ids = || self.pool_keys.iter().filter(fits).map(|key| Arc::clone(&key.id)).collect();
             (!projects.fit_all()).then(|| Arc::new(ids()))
         };
@@ -106,6 +113,9 @@ impl Registered {
     pub fn admit(self: &Arc<Self>, door: Door<'_>, now: Now) -> Result<Pass, Denial> {
         self.spec.may_enter(door.surface)?;
         self.spec.may_use(door.model)?;
+        if self.served_by().is_some_and(|keys| keys.is_empty()) && !self.pool_keys.is_empty() {
+            return Err(Denial::Projects);
+        }
         let booking = self.account.lock().enter(&self.spec.limits, door.spends, now);
         let booking = booking.map_err(Denial::Limit)?;
         Ok(Pass { caller: Arc::clone(self), booking, is_over: false })

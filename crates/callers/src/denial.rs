@@ -20,6 +20,8 @@ pub enum Denial {
     Model,
     /// The request spends and shows no model, and its token does not allow all of them.
     HiddenModel,
+    /// The pool has no key of the projects that it may be served from.
+    Projects,
     /// One of its limits is reached.
     Limit(LimitReached),
 }
@@ -74,6 +76,7 @@ impl Denial {
             Self::Disabled | Self::Expired | Self::Cut => None,
             Self::Surface(_) => Some("surface"),
             Self::Model | Self::HiddenModel => Some("model"),
+            Self::Projects => Some("projects"),
             Self::Limit(reached) => Some(reached.name.as_str()),
         }
     }

@@ -14,6 +14,7 @@ use chrono_tz::Tz;
 use crate::account::{Account, PoolKey, Provenance, Registered};
 use crate::counts::AccountReading;
 use crate::denial::Denial;
+use crate::globs::Globs;
 use crate::kept::{FormerSecret, KeptToken, MAX_FORMER, TokenChange};
 use crate::spec::{CallerSpec, SpecError, Visibility};
 use crate::token::{InstanceKey, NewToken, TokenHash};
@@ -304,6 +305,16 @@ impl Directory {
             _ => entry.caller.spec.may_call(wall),
         };
         Some(Identity { caller: Arc::clone(&entry.caller), standing })
+    }
+
+    /// Returns what of the projects that a token may be served from fits no key of the pool.
+    pub fn projects_without_keys(&self, spec: &CallerSpec) -> Vec<String> {
+        let keys = Arc::clone(&self.lock().pool_keys);
+        let fits_none = |glob: &&str| {
+            let glob = Globs::from_iter([glob]);
+            !keys.iter().any(|key| glob.fit(key.project_or_id()))
+        };
+        spec.projects.iter().filter(fits_none).map(str::to_owned).collect()
     }
 
     /// Finds a caller by its name.

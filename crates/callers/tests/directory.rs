@@ -386,6 +386,27 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_caller_of_whose_projects_no_key_is_may_not_call() {
+    let directory = directory();
+    directory.set_pool_keys([(PoolKey { id: "a".into(), project: Some("team-red".into()) }, &b"1"[..])]);
+    let spec = |projects: &[&str]| CallerSpec {
+        projects: projects.iter().copied().collect::<Globs>(),
+        ..CallerSpec::new("alice")
+    };
+    directory.add(spec(&["nosuch"]), &random(1), at(0)).unwrap();
+    let door = Door { surface: Surface::Native, model: ModelShown::None, spends: false };
+    let admit = || directory.named("alice", at(0).wall).unwrap().caller.admit(door, at(0));
+    assert_eq!(admit().err(), Some(Denial::Projects));
+    directory.revise(spec(&["nosuch", "team-*"])).unwrap();
+    assert!(admit().is_ok());
+    for (projects, without) in
+        [(&["*"][..], &[][..]), (&["nosuch", "team-*", "a"], &["nosuch", "a"]), (&[], &[])]
+    {
+        assert_eq!(directory.projects_without_keys(&spec(projects)), without, "{projects:?}");
+    }
+}
+
+#[test]
 fn a_caller_is_served_by_the_keys_of_its_projects() {
     let directory = directory();
     let key = |id: &str, project: Option<&str>| PoolKey { id: id.into(), project: project.map(Into::into) };

@@ -29,8 +29,12 @@ pub enum Refusal {
         /// The quota for which the request's model cools where it is back first, if a refusal of Google's named it.
         quota: Option<Arc<NamedQuota>>,
     },
-    /// Every key it may use is retired or disabled.
+    /// Every key it may use is retired, but for those that are disabled.
     AllRetired,
+    /// Every key it may use is disabled.
+    AllDisabled,
+    /// There is no key that it may use.
+    NoneAllowed,
     /// Too many wait already.
     QueueFull {
         /// Until the first is back.
@@ -66,8 +70,15 @@ impl Refusal {
             | Self::WaitedTooLong { back_in }
             | Self::ModelDown { back_in }
             | Self::RouteDown { back_in } => Some(*back_in),
-            Self::AllRetired | Self::NoneLeft | Self::RetryBudget => None,
+            Self::AllRetired | Self::AllDisabled | Self::NoneAllowed | Self::NoneLeft | Self::RetryBudget => {
+                None
+            }
         }
+    }
+
+    /// Whether no key can serve it before an operator does something.
+    pub fn is_for_operator(&self) -> bool {
+        matches!(self, Self::AllRetired | Self::AllDisabled | Self::NoneAllowed)
     }
 }
 
@@ -76,6 +87,8 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::Cooling { .. } => "every key that may serve the request is cooling",
             Self::AllRetired => "every key that may serve the request is retired or disabled",
+            Self::AllDisabled => "every key that may serve the request is disabled",
+            Self::NoneAllowed => "no key may serve the request",
             Self::QueueFull { .. } => "too many requests are waiting for a key",
             Self::WaitedTooLong { .. } => "no key became free in time",
             Self::ModelDown { .. } => "the model fails on every key",

@@ -20,8 +20,39 @@ pub(crate) enum Outlook {
     Back(Hope),
     /// All of its keys that are not retired have been tried.
     NoneLeft,
-    /// All of its keys are retired or disabled.
+    /// None of its keys is there to be used.
+    Unusable(Unusable),
+}
+
+/// Why none of a request's keys is there to be used; the later is the one to tell where several are true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Unusable {
+    /// There is none that it may use.
+    NoneAllowed,
+    /// The operator has disabled them.
+    AllDisabled,
+    /// All that are not disabled are retired.
     AllRetired,
+}
+
+impl From<Unusable> for Refusal {
+    fn from(why: Unusable) -> Self {
+        match why {
+            Unusable::NoneAllowed => Self::NoneAllowed,
+            Unusable::AllDisabled => Self::AllDisabled,
+            Unusable::AllRetired => Self::AllRetired,
+        }
+    }
+}
+
+impl Outlook {
+    /// The same with a key that is not there to be used for this reason.
+    fn without(self, why: Unusable) -> Self {
+        match self {
+            Self::Unusable(other) => Self::Unusable(other.max(why)),
+            outlook => outlook,
+        }
+    }
 }
 
 /// The times that a request without a key may hope for.
@@ -77,7 +108,7 @@ impl Roster {
         let Self { members, cooldowns, .. } = self;
         let now = room.now;
         let together = self.company == Company::Together;
-        let mut outlook = Outlook::AllRetired;
+        let mut outlook = Outlook::Unusable(Unusable::NoneAllowed);
         for ix in keys {
             let key = members.get(ix);
             let project = key.project;
@@ -94,11 +125,12 @@ impl Roster {
                     Some(back.max(cooldown.back_at(now)?))
                 });
             outlook = match (back, outlook) {
-                _ if cooldowns.is_disabled(ix) || !request.may_use(&key.id) => outlook,
-                (None, _) => outlook,
+                _ if !request.may_use(&key.id) => outlook,
+                _ if cooldowns.is_disabled(ix) => outlook.without(Unusable::AllDisabled),
+                (None, _) => outlook.without(Unusable::AllRetired),
                 (Some(_), _) if request.tried.contains(&key.id) || !room.may_hold(project, members) => {
                     match outlook {
-                        Outlook::AllRetired => Outlook::NoneLeft,
+                        Outlook::Unusable(_) => Outlook::NoneLeft,
                         outlook => outlook,
                     }
                 }

@@ -271,7 +271,7 @@ impl Pool {
         let hope = match self.desk.roster.outlook(request, request.waited, now.mono) {
             Outlook::Back(hope) => hope,
             Outlook::NoneLeft => return Answer::Refused(Refusal::NoneLeft),
-            Outlook::AllRetired => return Answer::Refused(Refusal::AllRetired),
+            Outlook::Unusable(why) => return Answer::Refused(why.into()),
         };
         let Hope { back, next, claim, draw, .. } = hope;
         if let Some(key) = claim {
@@ -309,7 +309,7 @@ impl Pool {
                 Outlook::Back(hope) if !request.may_wait => desk.roster.cooling(request, hope, now.mono),
                 Outlook::Back(hope) => Refusal::WaitedTooLong { back_in: back_in(hope.back, now.mono) },
                 Outlook::NoneLeft => Refusal::NoneLeft,
-                Outlook::AllRetired => Refusal::AllRetired,
+                Outlook::Unusable(why) => why.into(),
             };
             effects.push(Reply::Refused(refusal).to(ticket));
         }
@@ -383,7 +383,7 @@ fn attend(desk: &mut Desk, waiting: &mut Waiting, now: Now, effects: &mut Effect
             }
             Outlook::Back(hope) => Some(Reply::Refused(desk.roster.cooling(request, hope, now.mono))),
             Outlook::NoneLeft => Some(Reply::Refused(Refusal::NoneLeft)),
-            Outlook::AllRetired => Some(Reply::Refused(Refusal::AllRetired)),
+            Outlook::Unusable(why) => Some(Reply::Refused(why.into())),
         }
     });
     opening

@@ -13,6 +13,8 @@ pub struct ProjectView {
     pub key: KeyId,
     /// Whether `key` may be leased, now or after a cooldown.
     pub usable: bool,
+    /// Whether it is one that is retired where none may be leased, and not the operator's word alone.
+    pub retired: bool,
     /// All its keys, in the order of the configuration.
     pub keys: Vec<KeyId>,
 }
@@ -35,12 +37,14 @@ impl Roster {
                 && !cooldowns.of_project(project).is_retired()
         };
         let of_project = members.of(project);
+        let enabled = of_project.iter().any(|key| !cooldowns.is_disabled(*key));
         let key = of_project.iter().copied().find(usable);
         let id = |key: KeyIx| members.get(key).id.clone();
         let view = ProjectView {
             first: id(place),
             key: id(key.unwrap_or(place)),
             usable: key.is_some(),
+            retired: key.is_none() && enabled,
             keys: of_project.iter().copied().map(id).collect(),
         };
         Some((place, view))

@@ -206,8 +206,21 @@ fn a_bound_request_stays_within_reach() {
     stage.disable("b");
     assert_eq!(
         stage.ask(&LeaseRequest { reach: only_b, ..LeaseRequest::any(None) }),
-        Answer::Refused(Refusal::AllRetired)
+        Answer::Refused(Refusal::AllDisabled)
     );
+}
+
+#[test]
+fn disabled_keys_are_told_from_retired_ones() {
+    let mut stage = Stage::new(exact(), keys(2));
+    stage.disable("k0");
+    stage.disable("k1");
+    assert_eq!(stage.refusal(MODEL), Refusal::AllDisabled);
+    stage.enable("k1");
+    stage.serve(MODEL, fault(Kind::KeyInvalid, Wait::Retire));
+    assert_eq!(stage.refusal(MODEL), Refusal::AllRetired, "the one that is not disabled");
+    stage.disable("k1");
+    assert_eq!(stage.refusal(MODEL), Refusal::AllDisabled, "its word goes before");
 }
 
 #[test]
@@ -310,8 +323,8 @@ fn a_caller_is_served_by_its_own_keys_only_and_waits_for_those() {
         assert!(
             matches!(stage.ask(&request(&["k1", "k0"])), Answer::Granted(grant) if place(&grant.key) == 0)
         );
-        assert_eq!(stage.ask(&request(&["gone"])), Answer::Refused(Refusal::AllRetired));
-        assert_eq!(stage.ask(&request(&[])), Answer::Refused(Refusal::AllRetired));
+        assert_eq!(stage.ask(&request(&["gone"])), Answer::Refused(Refusal::NoneAllowed));
+        assert_eq!(stage.ask(&request(&[])), Answer::Refused(Refusal::NoneAllowed));
     }
 }
 

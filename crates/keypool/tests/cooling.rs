@@ -163,9 +163,9 @@ fn a_later_fault_does_not_bring_a_retired_key_back() {
 fn a_disabled_key_is_not_leased_and_a_reset_does_not_enable_it() {
     let mut stage = Stage::new(exact(), keys(1));
     stage.disable("k0");
-    assert_eq!(stage.refusal(MODEL), Refusal::AllRetired);
+    assert_eq!(stage.refusal(MODEL), Refusal::AllDisabled);
     stage.reset("k0");
-    assert_eq!(stage.refusal(MODEL), Refusal::AllRetired);
+    assert_eq!(stage.refusal(MODEL), Refusal::AllDisabled);
     stage.enable("k0");
     stage.lease(MODEL);
     assert!(stage.pool.disable(&"nobody".into(), stage.now, &mut stage.effects).is_err());

@@ -439,6 +439,9 @@ impl Account {
         let expected = expected.map(|back_in| if back_in.is_zero() { secs(1) } else { back_in });
         match refusal {
             Refusal::AllRetired => assert!(alive.is_empty(), "{alive:?} may be leased"),
+            Refusal::AllDisabled => {
+                assert!(self.disabled.iter().all(|disabled| *disabled), "{:?}", self.disabled);
+            }
             Refusal::RouteDown { back_in } => {
                 assert!(self.stage.pool.is_route_in_doubt() && back_in <= secs(1));
             }
@@ -539,7 +542,7 @@ proptest! {
                     stage.settle(&grant, name, Outcome::Abandoned);
                     Duration::ZERO
                 }
-                Answer::Refused(Refusal::AllRetired) => Duration::MAX,
+                Answer::Refused(Refusal::AllRetired | Refusal::AllDisabled) => Duration::MAX,
                 Answer::Refused(Refusal::Cooling { back_in, quota: None }) => back_in,
                 other => panic!("{other:?}"),
             };

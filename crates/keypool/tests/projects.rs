@@ -32,7 +32,7 @@ fn view(first: &str, key: &str, usable: bool) -> ProjectView {
         _ => &["c", "e"],
     };
     let keys = keys.iter().map(|key| KeyId::from(*key)).collect();
-    ProjectView { first: first.into(), key: key.into(), usable, keys }
+    ProjectView { first: first.into(), key: key.into(), usable, retired: !usable, keys }
 }
 
 #[test]

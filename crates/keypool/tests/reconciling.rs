@@ -119,7 +119,7 @@ fn who_waits_is_told_at_once_when_none_of_its_keys_is_left() {
     stage.reconcile(specs(&["k1"]));
     assert_eq!(stage.answers(), [(stage.now.mono, bound, Err(Refusal::NoneLeft))]);
     stage.disable("k1");
-    assert_eq!(stage.answers()[1..], [(stage.now.mono, any, Err(Refusal::AllRetired))]);
+    assert_eq!(stage.answers()[1..], [(stage.now.mono, any, Err(Refusal::AllDisabled))]);
 }
 
 #[test]

@@ -131,7 +131,8 @@ async fn add(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -> H
     };
     let name = spec.name.to_string();
     audit::note(&request, "tokens add", Some(&name));
-    shown_once(&desk, &name, desk.operated.tokens.add(spec).await).await
+    let without_keys = desk.operated.tokens.projects_without_keys(&spec);
+    shown_once(&desk, &name, desk.operated.tokens.add(spec).await, without_keys).await
 }
 
 async fn revise(
@@ -143,7 +144,10 @@ async fn revise(
     let name = path.into_inner();
     note(&request, &desk, "tokens revise", &name);
     match read_spec(&body, Some(&name)) {
-        Ok(spec) => done(&desk, desk.operated.tokens.revise(spec).await).await,
+        Ok(spec) => {
+            let without_keys = desk.operated.tokens.projects_without_keys(&spec);
+            done_but(&desk, desk.operated.tokens.revise(spec).await, without_keys).await
+        }
         Err(why) => answer(400, &why),
     }
 }
@@ -184,7 +188,8 @@ async fn act(
             note(&request, &desk, "tokens rotate", &name);
             match grace(&body) {
                 Some(grace) => {
-                    shown_once(&desk, &name, desk.operated.tokens.rotate(&name, grace).await).await
+                    let rotated = desk.operated.tokens.rotate(&name, grace).await;
+                    shown_once(&desk, &name, rotated, Vec::new()).await
                 }
                 None => {
                     answer(400, "grace must be a span such as 24h, or 0s; the body is {\"grace\": \"24h\"}")
@@ -231,10 +236,17 @@ fn under_way(body: &[u8]) -> Option<RequestsUnderWay> {
     Some(if cut { RequestsUnderWay::End } else { RequestsUnderWay::GoOn })
 }
 
-async fn shown_once(desk: &Desk, name: &str, made: Result<Done<NewToken>, TokensError>) -> HttpResponse {
+/// Answers with a token that was made. `without_keys` are the projects of it that no key is of.
+async fn shown_once(
+    desk: &Desk,
+    name: &str,
+    made: Result<Done<NewToken>, TokensError>,
+    without_keys: Vec<String>,
+) -> HttpResponse {
     match made {
         Ok(Done { result, is_kept }) => {
             let made = serde_json::json!({ "name": name, "token": result.expose(), "kept": is_kept });
+            let made = warning_of(made, without_keys);
             HttpResponse::Created()
                 .insert_header(("cache-control", "no-store"))
                 .json(with_reach_of_token(desk, made).await)
@@ -244,9 +256,25 @@ async fn shown_once(desk: &Desk, name: &str, made: Result<Done<NewToken>, Tokens
 }
 
 async fn done(desk: &Desk, result: Result<Done<()>, TokensError>) -> HttpResponse {
+    done_but(desk, result, Vec::new()).await
+}
+
+fn warning_of(mut answer: serde_json::Value, without_keys: Vec<String>) -> serde_json::Value {
+    if !without_keys.is_empty() {
+        answer["projects_without_keys"] = without_keys.into();
+    }
+    answer
+}
+
+async fn done_but(
+    desk: &Desk,
+    result: Result<Done<()>, TokensError>,
+    without_keys: Vec<String>,
+) -> HttpResponse {
     match result {
         Ok(Done { is_kept, .. }) => {
             let done = serde_json::json!({ "status": "ok", "kept": is_kept });
+            let done = warning_of(done, without_keys);
             HttpResponse::Ok().json(with_reach_of_token(desk, done).await)
         }
         Err(error) => failed(&error),

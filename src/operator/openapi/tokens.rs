@@ -65,11 +65,26 @@ fn cut() -> Value {
 }
 
 fn new_token() -> Value {
-    object(&[("name", text()), ("token", text()), ("kept", flag()), ("gateways?", gateways())])
+    object(&[
+        ("name", text()),
+        ("token", text()),
+        ("kept", flag()),
+        ("gateways?", gateways()),
+        ("projects_without_keys?", without_keys()),
+    ])
 }
 
 fn done() -> Value {
-    object(&[("status", word(&["ok"])), ("kept", flag()), ("gateways?", gateways())])
+    object(&[
+        ("status", word(&["ok"])),
+        ("kept", flag()),
+        ("gateways?", gateways()),
+        ("projects_without_keys?", without_keys()),
+    ])
+}
+
+fn without_keys() -> Value {
+    about(list(text()), "What of its `projects` fits no key of the pool.")
 }
 
 fn gateways() -> Value {

@@ -164,7 +164,9 @@ async fn a_caller_is_served_from_its_projects_only() {
     }
     let used: BTreeSet<_> = simulator.stats().by_key.into_keys().collect();
     assert_eq!(used, [secret(1), secret(3)].into());
-    assert_eq!(status(&gateway, "bob-secret").await, 503);
+    let refused = send(&gateway, "bob-secret", CHAT, chat("gemini-2.5-flash")).await;
+    let (status, limit, _) = told(refused).await;
+    assert_eq!((status, limit.as_deref()), (403, Some("projects")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
