@@ -128,7 +128,7 @@ pub(super) fn shown_form(headers: &HeaderMap, query: Option<&str>) -> Option<Cre
 }
 
 /// How many credentials of a request are looked at.
-pub(crate) fn count_shown(headers: &HeaderMap, query: Option<&str>) -> u32 {
+pub(super) fn count_shown(headers: &HeaderMap, query: Option<&str>) -> u32 {
     u32::try_from(shown(headers, query).count()).unwrap_or(u32::MAX)
 }
 

@@ -26,7 +26,7 @@ mod upload;
 
 pub(crate) use around::around;
 pub use auth::Gate;
-pub(crate) use auth::{OPERATOR, Refused, count_shown};
+pub(crate) use auth::OPERATOR;
 pub use bodies::BodyLog;
 pub use body::BodyBudget;
 pub use cors::CorsOrigins;

@@ -2,26 +2,20 @@
 //! page's browser shows the cookie of a session, which counts only in requests of the page itself.
 
 use super::{Desk, audit, host::OwnOrigin};
-use crate::{
-    connections::Connection,
-    http::{Refused, count_shown},
-};
+use crate::connections::Connection;
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method, StatusCode,
+        Method,
         header::{self, HeaderName, HeaderValue},
     },
     middleware::Next,
     web,
 };
 use serde_json::json;
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, time::Instant};
 
 /// What pages of this listener may do: run its own scripts, and nothing of others'.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -30,19 +24,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The header that the page adds to what changes something: no form and no foreign page can.
 const OWN_HEADER: &str = "x-gemini-balance";
 
-/// How long the answer is held back for whoever goes on to guess: a correct token is told from a wrong one by any answer.
-const HELD: Duration = Duration::from_secs(1);
-
 /// Returns why the caller is not let in: nobody is but the operator.
-pub(super) async fn refusal(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse> {
-    let refusal = why_not(request, desk)?;
-    if refusal.status() == StatusCode::TOO_MANY_REQUESTS {
-        actix_web::rt::time::sleep(HELD).await;
-    }
-    Some(refusal)
-}
-
-fn why_not(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse> {
+pub(super) fn refusal(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse> {
     if request.headers().contains_key(header::AUTHORIZATION)
         || request.headers().contains_key("x-goog-api-key")
     {
@@ -50,15 +33,12 @@ fn why_not(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse> {
         if request.headers().contains_key(header::ORIGIN) {
             return Some(not_for_browsers());
         }
-        // Looked at however many were wrong: the operator shares an address with whatever else runs on this machine.
-        return match desk.gate.admit(request.headers(), None) {
-            (_, Ok(_)) => {
-                admit(request, "token");
-                None
-            }
-            (_, Err(Refused::Missing)) => Some(unknown()),
-            _ => Some(wrong(request, desk)),
-        };
+        let (_, caller) = desk.gate.admit(request.headers(), None);
+        if caller.is_err() {
+            return Some(unknown());
+        }
+        admit(request, "token");
+        return None;
     }
     if let Some(id) = session_id(request, desk) {
         if let Some(refusal) = refuse_foreign(request) {
@@ -74,25 +54,6 @@ fn why_not(request: &HttpRequest, desk: &Desk) -> Option<HttpResponse> {
         return Some(not_for_browsers());
     }
     Some(unknown())
-}
-
-/// Counts the wrong tokens of a request, together with those of the page's login, and answers it.
-fn wrong(request: &HttpRequest, desk: &Desk) -> HttpResponse {
-    let now = Instant::now();
-    let Some(address) = request.peer_addr().map(|peer| peer.ip()) else { return unknown() };
-    if let Some(wait) = desk.guesses.wait(address, now) {
-        return guessed_too_often(wait);
-    }
-    desk.guesses.failed(address, count_shown(request.headers(), None), now);
-    unknown()
-}
-
-/// Says when whoever has shown too many wrong tokens may show another.
-pub(super) fn guessed_too_often(wait: Duration) -> HttpResponse {
-    let seconds = wait.as_secs() + 1;
-    let mut refused = answer(429, &format!("too many wrong tokens: try again in {seconds} s"));
-    refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    refused
 }
 
 /// Somebody is let in, by what they have shown.
@@ -115,9 +76,7 @@ pub(super) async fn let_in<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let desk = request.app_data::<web::Data<Desk>>().filter(|_| !is_open(request.path()));
-    if let Some(desk) = desk
-        && let Some(refusal) = refusal(request.request(), desk).await
-    {
+    if let Some(refusal) = desk.and_then(|desk| refusal(request.request(), desk)) {
         return Ok(request.into_response(refusal).map_into_right_body());
     }
     Ok(next.call(request).await?.map_into_left_body())

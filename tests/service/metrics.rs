@@ -16,11 +16,10 @@ use crate::{
         Gateway, Options, TOKEN, bearer, chat, client, exhausted, fingerprint, free_port, prompt, secret,
         simulator, simulator_with, stranger,
     },
-    wire::{Wire, exchange, request},
+    wire::{exchange, request},
 };
 use gemini_simulator::{Fault, KeyState, Rule, Simulator};
 use std::{
-    cell::Cell,
     collections::BTreeSet,
     time::{Duration, Instant},
 };
@@ -325,15 +324,10 @@ async fn the_metrics_token_opens_the_metrics_and_nothing_else() {
     let gateway = options.start();
     let admin = format!("127.0.0.1:{}", ports.admin);
     let own = format!("127.0.0.1:{}", ports.metrics);
-    // Each from an address of its own: none shows so many wrong tokens that it has to wait.
-    let asked = Cell::new(1);
     let ask = async |authority: &str, method: &str, path: &str, token: &str, more: &[(&str, &str)]| {
-        let mut wire =
-            Wire::connect_from([127, 0, 1, asked.replace(asked.get() + 1)].into(), authority).await;
         let shown = format!("Bearer {token}");
         let headers = [&[("authorization", shown.as_str())], more].concat();
-        wire.send(request(method, path, &headers, "")).await.unwrap();
-        let answer = wire.answer().await.unwrap();
+        let answer = exchange(authority, request(method, path, &headers, "")).await;
         let said = answer.text();
         assert!(!said.contains("CANARY"), "{said}");
         answer.status

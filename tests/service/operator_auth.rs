@@ -5,10 +5,7 @@ use crate::{
     support::{Options, TOKEN, fingerprint, free_port, secret, simulator},
     wire::{Answer, Wire, exchange, request},
 };
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
 
 const ADMIN: &str = "operator-token-5b1e";
 const METRICS: &str = "metrics-token-41d7";
@@ -148,11 +145,6 @@ async fn nobody_but_the_operator_gets_in_by_any_route_method_or_spelling() {
         let mut wire = Wire::connect(&authority).await;
         for method in METHODS {
             for headers in refused(port) {
-                // Nobody shows so many wrong tokens from one address that they are refused for that.
-                if closed % 4 == 0 {
-                    let [.., high, low] = u32::try_from(closed / 4).unwrap().to_be_bytes();
-                    wire = Wire::connect_from([127, 1, high, low].into(), &authority).await;
-                }
                 let is_metrics =
                     template == "/metrics" && headers.iter().any(|(_, value)| value.ends_with(METRICS));
                 if is_open(method) || is_metrics {
@@ -198,38 +190,4 @@ async fn nobody_but_the_operator_gets_in_by_any_route_method_or_spelling() {
     let lines = audit["lines"].as_array().unwrap();
     assert!(lines.iter().all(|line| line["by"] == "nobody" && line["result"] == "refused"), "{audit}");
     assert_eq!(simulator.stats().requests, 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_guesses_the_token_is_slowed_and_the_operator_is_not() {
-    let simulator = simulator(1).await;
-    let port = free_port();
-    let options = Options::new(&simulator.url(), 1).env("ADMIN_TOKEN", ADMIN).set("admin.port", port);
-    let _gateway = options.set("metrics.token", METRICS).start();
-    let authority = format!("127.0.0.1:{port}");
-    let mut wire = Wire::connect(&authority).await;
-    let bearer = |token: &str| vec![("authorization", format!("Bearer {token}"))];
-    for n in 0..5 {
-        let path = ["/keys", "/metrics"][n % 2];
-        assert_eq!(ask(&mut wire, "GET", path, &bearer(&format!("guess-{n}"))).await.status, 401);
-        // Who shows nothing guesses nothing.
-        assert_eq!(ask(&mut wire, "GET", "/keys", &Vec::new()).await.status, 401);
-    }
-    for (path, headers) in [
-        ("/keys", bearer("guess")),
-        ("/metrics", bearer("guess")),
-        ("/api/none", vec![("x-goog-api-key", "guess".to_owned())]),
-    ] {
-        let began = Instant::now();
-        let answer = ask(&mut wire, "GET", path, &headers).await;
-        assert_eq!(answer.status, 429, "{path}: {}", answer.text());
-        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
-        assert!((1..=61).contains(&wait), "{wait}");
-        assert!(began.elapsed() >= Duration::from_secs(1), "{path}: {:?}", began.elapsed());
-    }
-    // Whoever has the token gets in from the same address; and from others a wrong one is what it is.
-    assert_eq!(ask(&mut wire, "GET", "/keys", &bearer(ADMIN)).await.status, 200);
-    assert_eq!(ask(&mut wire, "GET", "/metrics", &bearer(METRICS)).await.status, 200);
-    let mut other = Wire::connect_from([127, 0, 0, 9].into(), &authority).await;
-    assert_eq!(ask(&mut other, "GET", "/keys", &bearer("guess")).await.status, 401);
 }

@@ -70,13 +70,6 @@ impl Wire {
         Self { stream, read: Vec::new() }
     }
 
-    /// From another address of this machine's loopback.
-    pub(crate) async fn connect_from(address: std::net::Ipv4Addr, authority: &str) -> Self {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind((address, 0).into()).unwrap();
-        Self::of(socket.connect(authority.parse().unwrap()).await.unwrap())
-    }
-
     /// Takes so many bytes at most without reading them.
     pub(crate) async fn connect_with_window(authority: &str, bytes: u32) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();

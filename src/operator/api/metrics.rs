@@ -12,7 +12,7 @@ async fn scrape(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
     let metrics = &desk.operated.metrics;
     let is_for_metrics =
         !request.headers().contains_key(header::ORIGIN) && metrics.opens_to(request.headers());
-    if !is_for_metrics && let Some(refusal) = gate::refusal(&request, &desk).await {
+    if !is_for_metrics && let Some(refusal) = gate::refusal(&request, &desk) {
         return refusal;
     }
     gate::knows(&request);

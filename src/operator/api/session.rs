@@ -2,12 +2,15 @@
 
 use super::{
     Desk, RouteTable, audit,
-    gate::{admit, answer, cookie_name, guessed_too_often, is_secure, refusal, refuse_foreign, session_id},
+    gate::{admit, answer, cookie_name, is_secure, refusal, refuse_foreign, session_id},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
     cookie::{Cookie, SameSite, time},
-    http::Method,
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
     web,
 };
 use serde::Deserialize;
@@ -39,7 +42,7 @@ struct Login {
 
 /// Whether the page is logged in: an answer, not an error, so that a first visit is not one.
 async fn tell(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
-    let is_open = session_id(&request, &desk).is_some() && refusal(&request, &desk).await.is_none();
+    let is_open = session_id(&request, &desk).is_some() && refusal(&request, &desk).is_none();
     HttpResponse::Ok().json(json!({ "open": is_open, "version": env!("CARGO_PKG_VERSION") }))
 }
 
@@ -53,7 +56,10 @@ async fn log_in(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -
     };
     let (address, now) = (request.peer_addr().map(|peer| peer.ip()), Instant::now());
     if let Some(wait) = address.and_then(|address| desk.guesses.wait(address, now)) {
-        return guessed_too_often(wait);
+        let seconds = wait.as_secs() + 1;
+        let mut refused = answer(429, &format!("too many wrong tokens: try again in {seconds} s"));
+        refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        return refused;
     }
     let is_known = match (&login.token, &login.code) {
         (Some(token), None) => desk.gate.knows(token.as_bytes()),
@@ -86,7 +92,7 @@ async fn log_in(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -
 
 async fn log_out(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
     audit::note(&request, "log out", None);
-    if let Some(refusal) = refusal(&request, &desk).await {
+    if let Some(refusal) = refusal(&request, &desk) {
         return refusal;
     }
     if let Some(id) = session_id(&request, &desk) {
