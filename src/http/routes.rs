@@ -26,9 +26,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.default_service(web::to(forward::forward));
 }
 
-/// Where the paths of other vendors' formats begin.
-/// Some are here to be refused in the format's words, rather than by Google with a page: what belongs to a format and is not
-/// served, and paths with a `/v1` too many, as a base URL with one makes them.
+/// Where the paths of other vendors' formats begin. Some are here to be refused in the format's words, rather than by Google with
+/// a page: what belongs to a format and is not served, and paths with a `/v1` too many, as a base URL with one makes them.
 const TRANSLATED: [&str; 6] = [
     "/v1/messages",
     "/v1/responses",
@@ -38,8 +37,7 @@ const TRANSLATED: [&str; 6] = [
     "/v1/v1/responses",
 ];
 /// What Google's OpenAI layer serves beneath `/v1`, whatever headers a client adds.
-const GOOGLES: [&str; 6] =
-    ["/v1/models", "/v1/chat", "/v1/embeddings", "/v1/images", "/v1/videos", "/v1/batches"];
+const GOOGLES: [&str; 6] = ["models", "chat", "embeddings", "images", "videos", "batches"];
 /// Where the models are. Three kinds of clients read them; those of Anthropic's say so.
 const MODELS: &str = "/v1/models";
 /// What clients of Anthropic's send with every request.
@@ -70,7 +68,8 @@ fn is_of_anthropic(head: &RequestHead) -> bool {
         return false;
     }
     let path = folded(head.uri.path());
-    is_in(&path, "/v1") && !GOOGLES.into_iter().any(|served| is_in(&path, served))
+    let first = path.strip_prefix("/v1/").and_then(|beneath| beneath.split('/').next());
+    is_in(&path, "/v1") && !first.is_some_and(|first| GOOGLES.contains(&first))
 }
 
 /// Whether a path is another, or beneath it.

@@ -60,7 +60,15 @@ const CLOSED: &[(&str, Dialect)] = &[
 ];
 
 /// The routes of translated formats, as the table has them.
-const TRANSLATED: [&str; 4] = ["/v1/messages", "/v1/responses", "/anthropic", "/v1/models"];
+const TRANSLATED: [&str; 7] = [
+    "/v1/messages",
+    "/v1/responses",
+    "/anthropic",
+    "/v1/models",
+    "/v1/conversations",
+    "/v1/v1/messages",
+    "/v1/v1/responses",
+];
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "HEAD"];
 
@@ -178,8 +186,8 @@ fn paths_registered_in(source: &str) -> BTreeSet<&str> {
 
 /// Those that stand in a constant.
 fn paths_named_in(source: &str) -> impl Iterator<Item = &str> {
-    let constants = source.lines().filter(|line| line.starts_with("const "));
-    constants.flat_map(|line| line.split('"').skip(1).step_by(2)).filter(|text| text.starts_with('/'))
+    let constants = source.split("\nconst ").skip(1).filter_map(|rest| rest.split(";\n").next());
+    constants.flat_map(|text| text.split('"').skip(1).step_by(2)).filter(|text| text.starts_with('/'))
 }
 
 #[test]

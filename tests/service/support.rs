@@ -370,10 +370,8 @@ pub(crate) fn fingerprint(n: usize) -> String {
     format!("key-{}", &sha256(secret(n).as_bytes())[..12])
 }
 
-/// A port that was free a moment ago, for a listener whose port a second process has to know.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+/// A port for a listener that a second process has to know.
+pub(crate) use gemini_balance_cluster::conformance::free_port;
 
 /// A native request's body.
 pub(crate) fn prompt(text: &str) -> String {

@@ -1,8 +1,11 @@
 //! Error bodies: whatever an upstream or a middlebox answers with is read without a panic, however it is cut, and what is
-//! no error of Google's blames nobody.
+//! no error of Google's blames nobody, but for a status that speaks of load.
 
 use crate::SECRET;
-use gemini::classify::{Answer, classify, classify_by_status, error_message, redact};
+use gemini::{
+    classify::{Answer, classify, classify_by_status, error_message, redact},
+    fault::{Fault, Kind},
+};
 
 const STATUSES: [u16; 12] = [400, 401, 402, 403, 404, 407, 429, 499, 500, 503, 504, 599];
 
@@ -17,8 +20,18 @@ pub fn run(input: &[u8]) {
         let _ = classify_by_status(&answer(body), 1_790_000_000);
         let _ = error_message(body);
         let is_json = serde_json::from_slice::<serde_json::Value>(body).is_ok();
-        if !is_json && matches!(status, 401..=403 | 407 | 429 | 500..=599) {
-            assert_eq!(whole, gemini::fault::Fault::not_google());
+        if !is_json && matches!(status, 401..=403 | 407 | 501..=502 | 504..=599) {
+            assert_eq!(whole, Fault::not_google());
+        }
+        // What says of load what it is, is believed in whatever form but a page's.
+        if !is_json && matches!(status, 429 | 500 | 503) && whole != Fault::not_google() {
+            assert!(!body.trim_ascii_start().starts_with(b"<"));
+            let expected = match status {
+                429 => Kind::RateLimited,
+                500 => Kind::Internal,
+                _ => Kind::Overloaded,
+            };
+            assert_eq!(whole.kind, expected);
         }
     }
     // A key in the middle of anything is gone from it.

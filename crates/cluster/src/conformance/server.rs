@@ -143,8 +143,19 @@ fn spawn(port: u16, folder: &TempDir, options: &[&str]) -> Child {
     }
 }
 
-/// Returns a port of the loopback that nobody listens on.
+/// Returns a port of the loopback that nobody listens on, and that nobody was given before. Of those that the system gives to
+/// connections it is none, or one of them could take it before it is listened on.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("its address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    // Where two processes look at the same time, they begin apart.
+    let begin = std::process::id().wrapping_mul(997);
+    loop {
+        let at = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(FIRST + at).unwrap_or_default();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
