@@ -36,7 +36,7 @@ pub use guesses::Guesses;
 pub(crate) use health::health_of;
 pub use origin::{Origins, PublicOrigin, TrustedProxies};
 pub use routes::routes;
-pub(crate) use translated::{KeptResponses, RepeatReason, TranslationRepeats};
+pub(crate) use translated::{KeptResponses, ListedModels, RepeatReason, TranslationRepeats};
 
 use crate::{inflight::InFlight, settings};
 #[cfg(debug_assertions)]
@@ -81,6 +81,8 @@ pub struct AppState {
     pub listeners: Listeners,
     /// The responses that clients may go on from.
     pub(crate) responses: KeptResponses,
+    /// The models that Google lists, as far as that was asked.
+    pub(crate) listed: ListedModels,
     /// How often Google was asked once more for a translated request.
     pub(crate) repeats: TranslationRepeats,
     /// Where bodies go, if they are logged.
@@ -118,6 +120,7 @@ impl AppState {
             budget: self.budget.clone(),
             listeners: self.listeners.clone(),
             responses: self.responses.clone(),
+            listed: self.listed.clone(),
             repeats: self.repeats.clone(),
             bodies: settings.bodies.clone(),
             origins: Arc::clone(&settings.origins),

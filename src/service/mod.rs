@@ -7,7 +7,7 @@ mod serve;
 use crate::{
     command::failure::Failure,
     groundwork::Groundwork,
-    http::{BodyBudget, Gate, Guesses, KeptResponses, TranslationRepeats, told_of},
+    http::{BodyBudget, Gate, Guesses, KeptResponses, ListedModels, TranslationRepeats, told_of},
     inflight::InFlight,
     keys::RuntimeKeys,
     logging::Logging,
@@ -264,6 +264,7 @@ impl Service {
                 in_flight,
                 budget,
                 responses,
+                listed: ListedModels::default(),
                 repeats,
                 ledger,
                 current,

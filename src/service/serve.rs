@@ -5,8 +5,8 @@ use super::drain::{GOODBYE, drain};
 use crate::{
     command::failure::Failure,
     http::{
-        AppState, BodyBudget, Gate, Guesses, KeptResponses, SharedSettings, TranslationRepeats, WorkerState,
-        told_of,
+        AppState, BodyBudget, Gate, Guesses, KeptResponses, ListedModels, SharedSettings, TranslationRepeats,
+        WorkerState, told_of,
     },
     inflight::InFlight,
     logging::{TRANSACTION, transaction_line},
@@ -50,6 +50,7 @@ pub(super) struct WorkerParts {
     pub(super) in_flight: InFlight,
     pub(super) budget: BodyBudget,
     pub(super) responses: KeptResponses,
+    pub(super) listed: ListedModels,
     pub(super) repeats: TranslationRepeats,
     pub(super) ledger: Ledger,
     pub(super) current: SharedSettings,
@@ -90,6 +91,7 @@ impl WorkerParts {
             in_flight: self.in_flight.clone(),
             budget: self.budget.clone(),
             responses: self.responses.clone(),
+            listed: self.listed.clone(),
             repeats: self.repeats.clone(),
             bodies: current.bodies.clone(),
             listeners,

@@ -1,9 +1,11 @@
 //! Other vendors' formats, as a client without an SDK sees them: paths, credentials, errors, streams as they come, what is
 //! asked once more, what is kept. Their SDKs and agents are in `tests/clients`.
 
-use crate::support::{Gateway, Options, client, prompt, simulator, stranger};
+use crate::support::{Gateway, Options, client, prompt, simulator, simulator_with, stranger};
 use futures_util::StreamExt;
-use gemini_simulator::{AfterSteps, Fault, GoogleError, Rule, ScriptedConversation, ScriptedStep};
+use gemini_simulator::{
+    AfterSteps, Fault, GoogleError, Model, ModelKind, Rule, ScriptedConversation, ScriptedStep,
+};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -405,6 +407,30 @@ async fn keys_that_google_refuses_are_not_the_clients_fault() {
             assert_eq!(generating.count(), 2, "each key once");
         }
     }
+}
+
+#[tokio::test]
+async fn a_name_that_google_lists_passes_as_it_is() {
+    let models = ["gemini-2.5-flash", "nano-banana-pro-preview"];
+    let models = models.map(|name| Model::new(name, ModelKind::Generate)).into();
+    let simulator = simulator_with(2, |config| config.models = models).await;
+    let gateway = Options::new(&simulator.url(), 2).start();
+    let lists = || simulator.requests().iter().filter(|request| request.path == "/v1beta/models").count();
+    for _ in 0..3 {
+        let (status, _, answer) =
+            post(&gateway, "/v1/messages", &message("nano-banana-pro-preview", "x")).await;
+        assert_eq!((status, &answer["model"]), (200, &json!("nano-banana-pro-preview")), "{answer}");
+    }
+    let asked = json!({"model": "nano-banana-pro-preview", "input": "x"});
+    assert_eq!(post(&gateway, "/v1/responses", &asked).await.0, 200);
+    assert_eq!(post(&gateway, "/v1/responses/input_tokens", &asked).await.0, 200);
+    // What it does not list is unknown, and the list is not asked for again each time.
+    for n in 0..5 {
+        let (status, _, answer) =
+            post(&gateway, "/v1/messages", &message(&format!("mistral-{n}"), "x")).await;
+        assert_eq!((status, &answer["error"]["type"]), (404, &json!("not_found_error")), "{answer}");
+    }
+    assert_eq!(lists(), 1);
 }
 
 #[tokio::test]

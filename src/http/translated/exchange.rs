@@ -29,7 +29,7 @@ use actix_web::{
 use bytes::{Bytes, BytesMut};
 use callers::{Denial, Door, ModelShown};
 use formats::{
-    AnswerFault, AnswerSeed, GeminiCall, StickyHint,
+    AnswerFault, AnswerSeed, GeminiCall, StickyHint, TranslationError,
     models::{ModelMap, ModelTraits},
     placeholders, thinking,
 };
@@ -44,6 +44,11 @@ use http::{HeaderMap, HeaderValue};
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// No count of tokens is longer.
 const MAX_COUNT_BYTES: usize = 1024 * 1024;
+
+/// Whether it is for its model's name that a request cannot be translated.
+fn names_unknown(error: &GatewayError) -> bool {
+    matches!(error, GatewayError::Translation(TranslationError::UnknownModel(_)))
+}
 
 /// A request on its way.
 pub(super) struct Exchange<'a> {
@@ -111,7 +116,12 @@ impl Exchange<'_> {
         let account = self.open_account(true).await?;
         let body = self.take_body(payload).await?;
         self.log_body(arrival, &body);
-        let prepared = self.prepare(&body.bytes).await?;
+        let prepared = match self.prepare(&body.bytes).await {
+            Err(error) if names_unknown(&error) && self.learn_list(arrival).await => {
+                self.prepare(&body.bytes).await?
+            }
+            prepared => prepared?,
+        };
         let call = prepared.call();
         if !self.caller.may_use(&call.model) {
             return Err(GatewayError::Denied(Denial::Model));
@@ -153,7 +163,12 @@ impl Exchange<'_> {
         let account = self.open_account(false).await?;
         let body = self.take_body(payload).await?;
         self.log_body(arrival, &body);
-        let call = self.prepare_count(&body.bytes).await?;
+        let call = match self.prepare_count(&body.bytes).await {
+            Err(error) if names_unknown(&error) && self.learn_list(arrival).await => {
+                self.prepare_count(&body.bytes).await?
+            }
+            call => call?,
+        };
         if !self.caller.may_use(&call.model) {
             return Err(GatewayError::Denied(Denial::Model));
         }

@@ -1,11 +1,11 @@
 //! The models as an Anthropic client lists them: what Google lists for this caller, and the names that are mapped.
 
 use super::exchange::Exchange;
-use crate::http::{arrival::Arrival, error::GatewayError};
+use crate::http::{admission, arrival::Arrival, error::GatewayError};
 use actix_web::{HttpResponse, http::StatusCode, web};
 use bytes::Bytes;
 use formats::anthropic::{ModelEntry, model_entry, model_list};
-use gemini_balance_actors::forward::Answer;
+use gemini_balance_actors::forward::{Answer, Job};
 use serde::Deserialize;
 use std::collections::HashMap;
 
@@ -60,14 +60,11 @@ impl Exchange<'_> {
         arrival: &Arrival,
     ) -> Result<HttpResponse, GatewayError> {
         let account = self.open_account(false).await?;
-        let job = self.job("GET", "/v1beta/models", Some(PAGE), Bytes::new(), arrival)?;
-        let answer = self.start(job, account).await?;
+        let answer = self.start(self.list(arrival)?, account).await?;
         if answer.status.as_u16() >= 400 {
             return Ok(self.refused(answer, arrival).await);
         }
-        let Answer { body, .. } = answer;
-        let google = super::exchange::collect(body, MAX_LIST_BYTES).await.unwrap_or_default();
-        let list: GoogleList = serde_json::from_slice(&google).unwrap_or(GoogleList { models: Vec::new() });
+        let list = self.read_list(answer).await;
         let mut entries: Vec<ModelEntry> =
             list.models.iter().filter(|model| model.answers()).map(|model| model.entry(model.id())).collect();
         for (name, target) in self.models_map().fixed() {
@@ -84,7 +81,7 @@ impl Exchange<'_> {
         };
         let shown = entries.iter().find(|entry| entry.id == id).map(model_entry).or_else(|| {
             // A name that is mapped by a pattern is its target under another name.
-            let mapped = self.models_map().resolve(id, |_| false)?;
+            let mapped = self.models_map().resolve(id, |name| self.state.listed.has(name))?;
             let model = list.models.iter().find(|model| model.id() == mapped.target)?;
             Some(model_entry(&model.entry(id)))
         });
@@ -94,6 +91,32 @@ impl Exchange<'_> {
             return Ok(self.told(&told, arrival));
         };
         Ok(self.response(StatusCode::OK, arrival).body(body))
+    }
+
+    /// Asks for Google's list, where that was not done a moment ago. Whether it is there.
+    pub(super) async fn learn_list(&self, arrival: &Arrival) -> bool {
+        if !self.state.listed.ask_now() {
+            return false;
+        }
+        // It is no request of the caller's own making.
+        let Ok(account) = admission::open_again(self.state, &self.caller).await else { return false };
+        let Ok(job) = self.list(arrival) else { return false };
+        let answer = self.start(job, account).await.ok().filter(|answer| answer.status.as_u16() < 400);
+        let Some(answer) = answer else { return false };
+        self.read_list(answer).await;
+        true
+    }
+
+    fn list(&self, arrival: &Arrival) -> Result<Job, GatewayError> {
+        self.job("GET", "/v1beta/models", Some(PAGE), Bytes::new(), arrival)
+    }
+
+    async fn read_list(&self, answer: Answer) -> GoogleList {
+        let Answer { body, .. } = answer;
+        let google = super::exchange::collect(body, MAX_LIST_BYTES).await.unwrap_or_default();
+        let list = serde_json::from_slice(&google).unwrap_or(GoogleList { models: Vec::new() });
+        self.state.listed.learn(list.models.iter().filter(|model| model.answers()).map(GoogleModel::id));
+        list
     }
 
     /// The parameters of the request's query.

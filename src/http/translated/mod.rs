@@ -7,6 +7,7 @@ mod format;
 mod google_refusal;
 mod kept;
 mod limits;
+mod listed;
 mod listing;
 mod repeats;
 mod state;
@@ -14,6 +15,7 @@ mod stream;
 
 pub(super) use format::{ClientFormat, ToldError};
 pub(crate) use kept::KeptResponses;
+pub(crate) use listed::ListedModels;
 pub(crate) use repeats::{RepeatReason, TranslationRepeats};
 
 use super::{AppState, arrival::Arrival, error::GatewayError, respond::with_unread};

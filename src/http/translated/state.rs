@@ -44,13 +44,19 @@ impl Exchange<'_> {
             ClientFormat::Messages => {
                 let session = self.request.headers().get("x-claude-code-session-id");
                 let session = session.and_then(|session| session.to_str().ok());
-                let call = anthropic::messages(body, models, &|_| false, session);
+                let call = anthropic::messages(body, models, &|name| self.state.listed.has(name), session);
                 Ok(Prepared::Messages(Box::new(call.map_err(GatewayError::Translation)?)))
             }
             ClientFormat::Responses => {
                 let previous = self.previous(body).await?;
                 let referenced = self.referenced(body).await;
-                let create = responses::create_with(body, models, &|_| false, previous.as_ref(), &referenced);
+                let create = responses::create_with(
+                    body,
+                    models,
+                    &|name| self.state.listed.has(name),
+                    previous.as_ref(),
+                    &referenced,
+                );
                 Ok(Prepared::Responses(Box::new(create.map_err(GatewayError::Translation)?)))
             }
         }
@@ -60,11 +66,19 @@ impl Exchange<'_> {
     pub(super) async fn prepare_count(&self, body: &[u8]) -> Result<GeminiCall, GatewayError> {
         let models = self.models_map();
         let call = match self.format {
-            ClientFormat::Messages => anthropic::count_tokens(body, models, &|_| false),
+            ClientFormat::Messages => {
+                anthropic::count_tokens(body, models, &|name| self.state.listed.has(name))
+            }
             ClientFormat::Responses => {
                 let previous = self.previous(body).await?;
                 let referenced = self.referenced(body).await;
-                responses::input_tokens_with(body, models, &|_| false, previous.as_ref(), &referenced)
+                responses::input_tokens_with(
+                    body,
+                    models,
+                    &|name| self.state.listed.has(name),
+                    previous.as_ref(),
+                    &referenced,
+                )
             }
         };
         call.map_err(GatewayError::Translation)
