@@ -156,6 +156,7 @@ async fn the_document_says_what_is_answered() {
         "/api/overview",
         "/api/projects",
         "/api/models",
+        "/api/callers",
         "/api/requests",
         "/api/errors",
         "/api/usage",
@@ -169,6 +170,10 @@ async fn the_document_says_what_is_answered() {
     let keys = api.get("/api/keys", "/api/keys").await;
     let hour = |it: &Value| it["last_hour"].as_u64().unwrap();
     assert_eq!(keys["keys"].as_array().unwrap().iter().map(hour).sum::<u64>(), 7, "{keys}");
+    let callers = api.get("/api/callers", "/api/callers?state=active&limit=1").await;
+    let tester = &callers["callers"][0];
+    assert_eq!((&tester["requests"], &tester["answered"]), (&7.into(), &6.into()), "{callers}");
+    assert_eq!(api.get("/api/callers", "/api/callers?state=disabled").await["callers"], json!([]));
     for path in [
         "/api/settings",
         "/api/reload",

@@ -1,6 +1,7 @@
 //! The paths of the operator's listener. Each file owns a resource.
 
 mod audit_log;
+mod callers;
 mod cluster;
 mod health;
 mod import;
@@ -33,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) fn routes(table: &mut RouteTable) {
     for of_resource in [
         audit_log::routes,
+        callers::routes,
         cluster::routes,
         health::routes,
         import::routes,

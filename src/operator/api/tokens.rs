@@ -33,11 +33,12 @@ pub(super) fn routes(table: &mut RouteTable) {
         .post("/api/tokens/{name}/{verb}", act);
 }
 
-const STATES: [TokenState; 4] =
+/// The states that a token can be in.
+pub(super) const STATES: [TokenState; 4] =
     [TokenState::Active, TokenState::Disabled, TokenState::Expired, TokenState::Shadowed];
 
 /// Returns a state's word.
-fn word_of(state: TokenState) -> &'static str {
+pub(super) fn word_of(state: TokenState) -> &'static str {
     match state {
         TokenState::Active => "active",
         TokenState::Disabled => "disabled",

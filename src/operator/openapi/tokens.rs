@@ -157,7 +157,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("projects", list(text())),
         ("made?", time()),
         ("former_until?", about(time(), "Until when the last of its replaced secrets is let in.")),
-        ("use?", used),
+        ("use?", known("TokenUse")),
     ]);
-    vec![("Token", token)]
+    vec![("Token", token), ("TokenUse", used)]
 }

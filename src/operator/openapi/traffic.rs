@@ -1,4 +1,4 @@
-//! What happens and what was used, in the document: the overview, requests, faults, usage, models, projects, the playground.
+//! What happens and what was used, in the document: the overview, requests, faults, usage, models, callers, projects, the playground.
 
 use super::{
     operation::ApiOperation,
@@ -10,7 +10,7 @@ use serde_json::Value;
 const TAG: &str = "traffic";
 
 pub(super) fn operations() -> Vec<ApiOperation> {
-    [overview(), projects(), models(), requests(), request(), errors(), usage(), playground()]
+    [overview(), projects(), models(), callers(), requests(), request(), errors(), usage(), playground()]
         .map(|operation| operation.under(TAG))
         .into()
 }
@@ -104,6 +104,28 @@ fn models() -> ApiOperation {
         .asks_of_list(None)
         .gives(200, "The models by name.", object(&[("models", list(model)), ("next", maybe(text()))]))
         .fails(503, "The key manager or the usage book does not answer.")
+}
+
+fn callers() -> ApiOperation {
+    let caller = object(&[
+        ("caller", text()),
+        ("state", maybe(about(text(), "Of its token: `active`, `disabled`, `expired` or `shadowed`."))),
+        ("requests", count()),
+        ("answered", count()),
+        ("client_errors", count()),
+        ("refused_caller", count()),
+        ("refused_pool", count()),
+        ("refused_google", count()),
+        ("failed", count()),
+        ("left", count()),
+        ("broken", count()),
+        ("unpriced", about(count(), "Requests whose cost is not known.")),
+        ("use?", known("TokenUse")),
+    ]);
+    ApiOperation::get("/api/callers", "Who has called in the last day, and who may")
+        .asks_of_list(Some("`active`, `disabled`, `expired` or `shadowed`: of its token."))
+        .gives(200, "The callers by name.", object(&[("callers", list(caller)), ("next", maybe(text()))]))
+        .fails(503, "The usage book does not answer.")
 }
 
 fn requests() -> ApiOperation {
