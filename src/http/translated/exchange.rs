@@ -117,7 +117,8 @@ impl Exchange<'_> {
         let body = self.take_body(payload).await?;
         self.log_body(arrival, &body);
         let prepared = match self.prepare(&body.bytes).await {
-            Err(error) if names_unknown(&error) && self.learn_list(arrival).await => {
+            Err(error) if names_unknown(&error) => {
+                self.learn_list(arrival).await;
                 self.prepare(&body.bytes).await?
             }
             prepared => prepared?,
@@ -164,7 +165,8 @@ impl Exchange<'_> {
         let body = self.take_body(payload).await?;
         self.log_body(arrival, &body);
         let call = match self.prepare_count(&body.bytes).await {
-            Err(error) if names_unknown(&error) && self.learn_list(arrival).await => {
+            Err(error) if names_unknown(&error) => {
+                self.learn_list(arrival).await;
                 self.prepare_count(&body.bytes).await?
             }
             call => call?,

@@ -3,9 +3,11 @@
 
 use std::{
     collections::HashSet,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::sync::Mutex as AsyncMutex;
 
 /// How long it is not asked again.
 const ASKED_ANEW: Duration = Duration::from_secs(60);
@@ -14,44 +16,44 @@ const MOST: usize = 5_000;
 
 /// What is known of the list. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ListedModels(Arc<Mutex<Known>>);
+pub(crate) struct ListedModels(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    names: HashSet<Box<str>>,
-    asked: Option<Instant>,
+    names: Mutex<HashSet<Box<str>>>,
+    /// When it was asked for last. Held by whoever asks, so that those who come meanwhile wait for what comes.
+    asked: AsyncMutex<Option<Instant>>,
 }
 
 impl ListedModels {
     /// Whether Google lists a name.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.known().names.contains(name)
+        self.names().contains(name)
     }
 
-    /// Whether to ask for the list now: then it counts as asked for.
-    pub(super) fn ask_now(&self) -> bool {
-        let mut known = self.known();
-        let is_due = known.asked.is_none_or(|asked| asked.elapsed() >= ASKED_ANEW);
-        if is_due {
-            known.asked = Some(Instant::now());
+    /// Has the list asked for, unless that was done a moment ago.
+    pub(super) async fn refresh(&self, ask: impl Future<Output = ()>) {
+        let mut asked = self.0.asked.lock().await;
+        if asked.is_none_or(|asked| asked.elapsed() >= ASKED_ANEW) {
+            ask.await;
+            *asked = Some(Instant::now());
         }
-        is_due
     }
 
     /// Takes a list, which may be a part of it: what a caller may use.
-    pub(super) fn learn<'a>(&self, names: impl Iterator<Item = &'a str>) {
-        let mut known = self.known();
-        for name in names {
-            if known.names.len() >= MOST {
+    pub(super) fn learn<'a>(&self, listed: impl Iterator<Item = &'a str>) {
+        let mut names = self.names();
+        for name in listed {
+            if names.len() >= MOST {
                 return;
             }
-            if !known.names.contains(name) {
-                known.names.insert(name.into());
+            if !names.contains(name) {
+                names.insert(name.into());
             }
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn names(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
+        self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -93,18 +93,18 @@ impl Exchange<'_> {
         Ok(self.response(StatusCode::OK, arrival).body(body))
     }
 
-    /// Asks for Google's list, where that was not done a moment ago. Whether it is there.
-    pub(super) async fn learn_list(&self, arrival: &Arrival) -> bool {
-        if !self.state.listed.ask_now() {
-            return false;
-        }
-        // It is no request of the caller's own making.
-        let Ok(account) = admission::open_again(self.state, &self.caller).await else { return false };
-        let Ok(job) = self.list(arrival) else { return false };
-        let answer = self.start(job, account).await.ok().filter(|answer| answer.status.as_u16() < 400);
-        let Some(answer) = answer else { return false };
-        self.read_list(answer).await;
-        true
+    /// Sees to it that Google's list was asked for of late.
+    pub(super) async fn learn_list(&self, arrival: &Arrival) {
+        let ask = async {
+            // It is no request of the caller's own making.
+            let Ok(account) = admission::open_again(self.state, &self.caller).await else { return };
+            let Ok(job) = self.list(arrival) else { return };
+            let answer = self.start(job, account).await.ok().filter(|answer| answer.status.as_u16() < 400);
+            if let Some(answer) = answer {
+                self.read_list(answer).await;
+            }
+        };
+        self.state.listed.refresh(ask).await;
     }
 
     fn list(&self, arrival: &Arrival) -> Result<Job, GatewayError> {
