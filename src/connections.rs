@@ -10,7 +10,7 @@ mod trailers;
 mod turn;
 mod upgrade;
 
-pub(crate) use exchange::{CountedBody, Exchange};
+pub(crate) use exchange::{CountedBody, HttpExchange};
 pub(crate) use newcomers::Newcomers;
 pub(crate) use stream::{ClientStream, SheddableStream};
 pub use turn::{Passed, Turn};

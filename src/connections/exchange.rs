@@ -16,14 +16,14 @@ use std::{
 };
 
 /// What a request says of its connection, and its entry there.
-pub(crate) struct Exchange {
+pub(crate) struct HttpExchange {
     is_before_1_1: bool,
     offers_upgrade: bool,
     is_endless: bool,
     under_way: Option<UnderWay>,
 }
 
-impl Exchange {
+impl HttpExchange {
     /// A request has come.
     pub(crate) fn begin(request: &ServiceRequest) -> Self {
         let head = request.head();

@@ -2,7 +2,7 @@
 //! browsers ask before they call, and what `connections` has to know. `service` puts this around the routes.
 
 use super::{AppState, WorkerState, arrival::Arrival, cors, error::GatewayError};
-use crate::connections::{CountedBody, Exchange};
+use crate::connections::{CountedBody, HttpExchange};
 use actix_web::{
     Error, HttpRequest, HttpResponse,
     body::BoxBody,
@@ -27,7 +27,7 @@ where
     let (state, container) = worker.take();
     request.add_data_container(container);
     let origin = state.cors.allowed(request.headers());
-    let exchange = Exchange::begin(&request);
+    let exchange = HttpExchange::begin(&request);
     let early = early(&state, request.request());
     let called = match early {
         Some(response) => Called::Early(request.into_response(response)),

@@ -3,7 +3,7 @@
 
 use crate::{
     connections::{
-        ClientStream, ConnectionBounds, Connections, CountedBody, Exchange, Newcomers, SheddableStream,
+        ClientStream, ConnectionBounds, Connections, CountedBody, HttpExchange, Newcomers, SheddableStream,
     },
     socket,
 };
@@ -98,7 +98,7 @@ pub(super) async fn exchange<B: MessageBody + Unpin>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<CountedBody<B>>, Error> {
-    let exchange = Exchange::begin(&request);
+    let exchange = HttpExchange::begin(&request);
     Ok(exchange.answer(next.call(request).await?))
 }
 

@@ -158,9 +158,9 @@ impl Tries {
     /// On another key, where one may do better.
     fn elsewhere(&self, kind: Kind) -> Step {
         match kind.scope() {
-            // The project is the only one that can serve the request: its keys may have to be waited for.
             // One of the project's other keys may do what this one may not.
             _ if kind.proof() != Proof::Answer && self.bound => Step::OtherKey(Avoid::Nothing),
+            // The project is the only one that can serve the request: its keys may have to be waited for.
             scope if is_of_project(scope) && self.bound => Step::AnyKey(Duration::ZERO),
             scope if is_of_project(scope) => Step::OtherKey(Avoid::TriedProjects),
             _ => Step::OtherKey(Avoid::Nothing),

@@ -1,7 +1,7 @@
 //! `/api/audit`: what an operator has changed last, as it is in `logs/audit.log`, newest first. Only the newest file is read, and
 //! of that its end.
 
-use super::{Desk, RouteTable, gate::answer};
+use super::{Desk, RouteTable, gate::answer, listed::MAX_LIMIT};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use std::{
 
 /// How much of the file is read at most, and how many lines are told of.
 const MOST_BYTES: u64 = 128 * 1024;
-const MOST_LINES: usize = 200;
+const MOST_LINES: usize = MAX_LIMIT;
 
 /// Adds the path.
 pub(super) fn routes(table: &mut RouteTable) {
@@ -23,13 +23,13 @@ pub(super) fn routes(table: &mut RouteTable) {
 /// What is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Question {
+struct AuditQuestion {
     /// How many lines.
     limit: Option<usize>,
 }
 
 async fn list(
-    question: Result<web::Query<Question>, actix_web::Error>,
+    question: Result<web::Query<AuditQuestion>, actix_web::Error>,
     desk: web::Data<Desk>,
 ) -> HttpResponse {
     let limit = match question.map(|question| question.limit) {

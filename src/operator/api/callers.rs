@@ -6,15 +6,14 @@ use super::{
     gate::answer,
     listed::{self, Asked, Listed},
     tokens::{STATES, word_of},
+    used::{DAY_S, used_by},
 };
 use crate::caller_view::UseView;
 use actix_web::{HttpResponse, web};
 use gemini_balance_actors::cluster::Cluster;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use usage::{Column, Counters, Query, QueryStep};
-
-const DAY_S: i64 = 24 * 60 * 60;
+use usage::{Column, Counters};
 
 /// Adds the path.
 pub(super) fn routes(table: &mut RouteTable) {
@@ -69,26 +68,12 @@ impl CallerRow {
 
 async fn list(asked: Asked, desk: web::Data<Desk>) -> HttpResponse {
     let mut callers: BTreeMap<String, CallerRow> = BTreeMap::new();
-    if let Some(accounts) = desk.operated.accounts.clone() {
-        let to = chrono::Utc::now().timestamp() + 1;
-        let query = Query {
-            from: to - DAY_S,
-            to,
-            step: QueryStep::All,
-            by: vec![Column::Caller],
-            filter: Vec::new(),
-            most_rows: Query::MOST_ROWS,
-        };
-        // On a thread that may wait for the disk.
-        let rows = match web::block(move || accounts.query(&query)).await {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(error)) => return answer(503, &error.to_string()),
-            Err(_) => return answer(503, "too much is asked at once"),
-        };
-        for row in rows {
-            let name = row.labels.first().map(ToString::to_string).unwrap_or_default();
-            callers.entry(name).or_default().count(&row.cell.counters);
-        }
+    let used = match used_by(Column::Caller, DAY_S, &desk).await {
+        Ok(used) => used,
+        Err(why) => return answer(503, &why),
+    };
+    for (name, counters) in used {
+        callers.entry(name).or_default().count(&counters);
     }
     let gateways = desk.operated.cluster.as_ref().map(|cluster: &Cluster| cluster.counted().gateways);
     for token in desk.operated.tokens.list() {

@@ -4,13 +4,13 @@
 use actix_web::web;
 use serde::Deserialize;
 
-/// The longest page.
-const MAX_LIMIT: usize = 200;
+/// The longest page of any list.
+pub(super) const MAX_LIMIT: usize = 200;
 
 /// What is asked for. Without a limit it is the whole list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Question {
+pub(super) struct ListQuestion {
     /// A part of the name, in any case.
     q: Option<String>,
     state: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct Question {
 }
 
 /// What a handler takes a question as.
-pub(super) type Asked = Result<web::Query<Question>, actix_web::Error>;
+pub(super) type Asked = Result<web::Query<ListQuestion>, actix_web::Error>;
 
 /// An entry of such a list.
 pub(super) trait Listed {
@@ -99,7 +99,7 @@ mod tests {
 
     fn asked(query: &str) -> Result<(Vec<&'static str>, Option<String>), String> {
         let entries = vec![Entry("c", "on"), Entry("Ab", "on"), Entry("a", "off"), Entry("d", "on")];
-        let question = web::Query::<Question>::from_query(query).map_err(actix_web::Error::from);
+        let question = web::Query::<ListQuestion>::from_query(query).map_err(actix_web::Error::from);
         let page = page(question, entries, &["on", "off"])?;
         Ok((page.rows.iter().map(|row| row.0).collect(), page.next))
     }

@@ -20,6 +20,7 @@ mod session;
 mod settings;
 mod tokens;
 mod usage;
+mod used;
 
 pub(super) use overview::overview_of;
 pub(super) use requests::line;

@@ -6,6 +6,7 @@ use super::{
     gate::answer,
     listed::{self, Asked, Listed},
     overview::quantile,
+    used::{DAY_S, used_by},
 };
 use actix_web::{HttpResponse, web};
 use keypool::PageRequest;
@@ -15,11 +16,10 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-use usage::{Column, Query, QueryStep};
+use usage::Column;
 
 /// How many models an answer has at most.
 const MOST: usize = 500;
-const DAY_S: i64 = 24 * 60 * 60;
 
 /// Adds the paths of this resource.
 pub(super) fn routes(table: &mut RouteTable) {
@@ -44,36 +44,21 @@ async fn list(asked: Asked, desk: web::Data<Desk>) -> HttpResponse {
         return answer(503, "the key manager does not answer");
     };
     let mut models: BTreeMap<String, Value> = BTreeMap::new();
-    if let Some(accounts) = desk.operated.accounts.clone() {
-        let to = chrono::Utc::now().timestamp() + 1;
-        let query = Query {
-            from: to - DAY_S,
-            to,
-            step: QueryStep::All,
-            by: vec![Column::Model],
-            filter: Vec::new(),
-            most_rows: Query::MOST_ROWS,
-        };
-        // On a thread that may wait for the disk.
-        let rows = match web::block(move || accounts.query(&query)).await {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(error)) => return answer(503, &error.to_string()),
-            Err(_) => return answer(503, "too much is asked at once"),
-        };
-        for row in rows.into_iter().take(MOST) {
-            let counters = &row.cell.counters;
-            let name = row.labels.first().map(ToString::to_string).unwrap_or_default();
-            models.insert(
-                name,
-                json!({
-                    "requests": counters.requests,
-                    "answered": counters.answered,
-                    "attempts": counters.attempts,
-                    "retries": counters.retries,
-                    "unpriced": counters.unpriced,
-                }),
-            );
-        }
+    let used = match used_by(Column::Model, DAY_S, &desk).await {
+        Ok(used) => used,
+        Err(why) => return answer(503, &why),
+    };
+    for (name, counters) in used.into_iter().take(MOST) {
+        models.insert(
+            name,
+            json!({
+                "requests": counters.requests,
+                "answered": counters.answered,
+                "attempts": counters.attempts,
+                "retries": counters.retries,
+                "unpriced": counters.unpriced,
+            }),
+        );
     }
     for (name, mut recent) in recent(&desk) {
         if let Some(model) = models.get_mut(&name) {

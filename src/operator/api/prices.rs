@@ -5,14 +5,15 @@ use super::{
     Desk, RouteTable, audit,
     gate::answer,
     revision::{etag, known_revision},
+    used::{DAY_S, used_by},
 };
 use crate::{prices::PriceRefusal, tokens::Done};
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use serde_json::{Value, json};
-use usage::{Column, PriceEntry, Query, QueryStep};
+use usage::{Column, PriceEntry};
 
 /// How far back models without a price are looked for.
-const LOOK_BACK_S: i64 = 30 * 24 * 60 * 60;
+const LOOK_BACK_S: i64 = 30 * DAY_S;
 /// How many of them are told.
 const MOST_UNPRICED: usize = 200;
 
@@ -45,24 +46,9 @@ async fn list(desk: web::Data<Desk>) -> HttpResponse {
 
 /// The models of the last thirty days with requests whose cost is not known.
 async fn unpriced(desk: &Desk) -> Result<Vec<Value>, String> {
-    let Some(accounts) = desk.operated.accounts.clone() else { return Ok(Vec::new()) };
-    let to = chrono::Utc::now().timestamp() + 1;
-    let query = Query {
-        from: to - LOOK_BACK_S,
-        to,
-        step: QueryStep::All,
-        by: vec![Column::Model],
-        filter: Vec::new(),
-        most_rows: Query::MOST_ROWS,
-    };
-    // On a thread that may wait for the disk.
-    let rows = web::block(move || accounts.query(&query)).await;
-    let rows =
-        rows.map_err(|_| "too much is asked at once".to_owned())?.map_err(|error| error.to_string())?;
-    let of_row = rows.iter().filter(|row| row.cell.counters.unpriced > 0).map(|row| {
-        let model = row.labels.first().map(ToString::to_string).unwrap_or_default();
-        json!({ "model": model, "requests": row.cell.counters.unpriced })
-    });
+    let used = used_by(Column::Model, LOOK_BACK_S, desk).await?;
+    let of_model = used.into_iter().filter(|(_, counters)| counters.unpriced > 0);
+    let of_row = of_model.map(|(model, counters)| json!({ "model": model, "requests": counters.unpriced }));
     Ok(of_row.take(MOST_UNPRICED).collect())
 }
 

@@ -1,7 +1,7 @@
 //! `/api/projects`: the keys by project, and what is known of each project's limits. A project is the pool's: its label, or the
 //! key's own where it has none.
 
-use super::{Desk, PATIENCE, RouteTable, gate::answer, keys::state_of};
+use super::{Desk, PATIENCE, RouteTable, gate::answer, keys::state_of, listed::MAX_LIMIT};
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Datelike as _, TimeDelta, TimeZone as _, Utc};
 use keypool::{KeyView, LimitView, Snapshot};
@@ -10,9 +10,8 @@ use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use tokio::time::Instant;
 
-/// How many projects an answer has, where nothing is said, and at most.
+/// How many projects an answer has, where nothing is said.
 const USUAL_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 200;
 /// How many models' limits are told of in one project.
 const MOST_MODELS: usize = 30;
 

@@ -2,6 +2,7 @@
 //! added and that the configuration shadows are not in the pool, and are listed where their state is asked for. A cursor names
 //! the last key of a page, so that keys which come and go meanwhile move no other from one page to the next.
 
+use super::super::listed::MAX_LIMIT;
 use crate::keys::{AddedKey, KeyInventory, KeySource};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -9,8 +10,7 @@ use gemini_balance_actors::accounting::Accounts;
 use keypool::{Counts, KeyColumn, KeyPage, KeyRank, KeyState, KeyView, PageRequest, Snapshot};
 use serde::{Deserialize, Serialize};
 
-/// The longest page, and the usual one.
-const MAX_LIMIT: usize = 200;
+/// The usual page.
 const USUAL_LIMIT: usize = 100;
 
 /// How many models are told of in each list of a key: clients name them.
