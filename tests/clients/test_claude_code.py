@@ -108,4 +108,4 @@ def test_claude_code_shows_a_stream_that_broke_off_as_an_error(pool, claude):
 def test_claude_code_names_a_model_that_is_not_there(pool, claude):
     told = claude("Hello", "--model", "no-such-model", ends_well=False)
     assert told["is_error"] and "no-such-model" in told["result"]
-    assert pool.arrived() == []
+    assert {request["path"] for request in pool.arrived()} == {"/v1beta/models"}, "more than a look at what there is"
