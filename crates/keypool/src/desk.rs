@@ -77,7 +77,8 @@ impl Desk {
         match self.selector.choose(&self.roster, request, &room, rotation) {
             Some((key, choice)) => {
                 let passed = self.selector.passed_over(rotation, key, &room);
-                let passed_over = self.roster.obstacles(passed, LOOKED_AT_IN_TURN, request, now.mono);
+                let passed_over = passed
+                    .and_then(|passed| self.roster.obstacles(passed, LOOKED_AT_IN_TURN, request, now.mono));
                 let grant = self.grant(key, model, rotation.after(key), request, now);
                 DeskAnswer::Granted(Grant { choice, passed_over, ..grant })
             }

@@ -2,6 +2,8 @@
 //! A rotation is two numbers, however many keys there are, since clients can make up names of models. It knows nothing of
 //! keys but their places; which of them may be leased is the selector's to say.
 
+use std::ops::Range;
+
 use fixedbitset::FixedBitSet;
 
 use crate::ids::KeyIx;
@@ -35,10 +37,24 @@ impl Rotation {
 
     /// Returns the places from the one whose turn it is to this one, without it.
     pub(crate) fn before(self, key: KeyIx, places: usize) -> impl Iterator<Item = usize> + use<> {
+        let [behind, begun_anew] = self.ranges_before(key, places);
+        behind.chain(begun_anew)
+    }
+
+    /// Returns those of them that are set. Costs a few words for those that are not.
+    pub(crate) fn over_before(self, key: KeyIx, places: &FixedBitSet) -> impl Iterator<Item = usize> + '_ {
+        let [behind, begun_anew] = self.ranges_before(key, places.len());
+        ones_between(places, behind.start, behind.end).chain(ones_between(
+            places,
+            begun_anew.start,
+            begun_anew.end,
+        ))
+    }
+
+    fn ranges_before(self, key: KeyIx, places: usize) -> [Range<usize>; 2] {
         let next = if self.next < places { self.next } else { 0 };
         let to = key.position();
-        let (behind, begun_anew) = if next <= to { (next..to, 0..0) } else { (next..places, 0..to) };
-        behind.chain(begun_anew)
+        if next <= to { [next..to, 0..0] } else { [next..places, 0..to] }
     }
 
     /// Returns which of so many shares has its turn. Over as many leases as there are shares each has exactly one, and
@@ -107,12 +123,17 @@ mod tests {
         fn every_place_comes_once_in_the_order_of_a_ring(
             set in proptest::collection::btree_set(0_usize..300, 0..80),
             last in 0_usize..300,
+            until in 0_usize..300,
         ) {
             let mut places = FixedBitSet::with_capacity(300);
             places.extend(set.iter().copied());
             let expected: Vec<_> = set.range(last + 1..).chain(set.range(..=last)).copied().collect();
             let order: Vec<_> = Rotation::default().after(KeyIx::at(last)).over(&places).collect();
             prop_assert_eq!(order, expected);
+            let until = KeyIx::at(until);
+            let before: Vec<_> = Rotation::default().after(KeyIx::at(last)).over_before(until, &places).collect();
+            let all = Rotation::default().after(KeyIx::at(last)).before(until, 300);
+            prop_assert_eq!(before, all.filter(|place| places.contains(*place)).collect::<Vec<_>>());
         }
 
         #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Selector {
     /// Headroom for the choice at hand, kept to save the allocation.
     candidates: FixedBitSet,
     preferred: FixedBitSet,
+    /// Whether of several keys only one could be leased for it, whether or not it has room.
+    is_only_one: bool,
 }
 
 impl Selector {
@@ -37,6 +39,7 @@ impl Selector {
             fresh: Rotation::default(),
             candidates: FixedBitSet::with_capacity(keys),
             preferred: FixedBitSet::with_capacity(keys),
+            is_only_one: false,
         }
     }
 
@@ -147,7 +150,7 @@ impl Selector {
         if request.reach != Reach::Any {
             return Choice::Bound;
         }
-        if self.candidates.ones().nth(1).is_none() && self.candidates.len() > 1 {
+        if self.is_only_one {
             return Choice::OnlyOne;
         }
         match self.strategy_for(request) {
@@ -164,16 +167,18 @@ impl Selector {
         rotation: Rotation,
         chosen: KeyIx,
         room: &Headroom<'a>,
-    ) -> impl Iterator<Item = KeyIx> + 'a {
-        let roomy = room.roomy();
+    ) -> Option<impl Iterator<Item = KeyIx> + 'a> {
+        // Nearly always it was its turn.
+        rotation.before(chosen, self.candidates.len()).next()?;
+        // Of what nothing was drawn for now, it is nobody's turn.
+        let (those, any) = match room.roomy() {
+            Some(roomy) => (Some(rotation.over_before(chosen, roomy)), None),
+            None => (None, Some(rotation.before(chosen, self.candidates.len()))),
+        };
         // Where something else than the turn decides, those that could be leased were not passed over.
         let in_turn = self.strategy == Strategy::RoundRobin;
-        rotation
-            .before(chosen, self.candidates.len())
-            .filter(move |place| in_turn || !self.candidates.contains(*place))
-            // Of what nothing was drawn for now, it is nobody's turn.
-            .filter(move |place| roomy.is_none_or(|roomy| roomy.contains(*place)))
-            .map(KeyIx::at)
+        let turns = those.into_iter().flatten().chain(any.into_iter().flatten());
+        Some(turns.filter(move |place| in_turn || !self.candidates.contains(*place)).map(KeyIx::at))
     }
 
     /// Sets the candidates: what may be leased, within reach, by this caller, and not tried yet.
@@ -197,9 +202,6 @@ impl Selector {
                 }
             }
         }
-        if let Some(roomy) = roomy {
-            candidates.intersect_with(roomy);
-        }
         if let Some(blocked) = roster.cooldowns.blocked(&request.model) {
             candidates.difference_with(blocked);
         }
@@ -213,6 +215,10 @@ impl Selector {
             for (ix, _) in roster.members.iter().filter(|(_, key)| !request.may_use(&key.id)) {
                 candidates.set(ix.position(), false);
             }
+        }
+        self.is_only_one = candidates.len() > 1 && candidates.ones().nth(1).is_none();
+        if let Some(roomy) = roomy {
+            candidates.intersect_with(roomy);
         }
     }
 

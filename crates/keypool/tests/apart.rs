@@ -11,7 +11,8 @@ use std::time::Duration;
 use buckets::Buckets;
 use gemini::fault::{Kind, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, Effect, KeyId, LeaseRequest, Limit, ModelWeight, Outcome, Settings, Strategy, Ticket, Tried,
+    Answer, Choice, Effect, KeyId, LeaseRequest, Limit, ModelWeight, Outcome, Settings, Strategy, Ticket,
+    Tried,
 };
 use stage::{MODEL, Stage, exact, keys, model, over};
 use world::{Setup, Trouble, World, mixed, ms, percent, rpm, secs, usable};
@@ -80,6 +81,16 @@ fn only_one_call_is_asked_for_at_a_time() {
     draw(&mut stage, &mut Buckets::default());
     assert!(tickets.iter().all(|ticket| is_granted(&stage, *ticket)), "one call for all who wait");
     assert_eq!(asked(&stage), 1);
+}
+
+#[test]
+fn a_slice_of_one_project_makes_it_not_the_only_one_that_could_be_leased() {
+    let mut stage = Stage::new(Settings { limits: vec![rpm(50)], ..exact() }, keys(4));
+    join(&mut stage);
+    let ticket = stage.wait(MODEL);
+    draw(&mut stage, &mut Buckets::default());
+    let grant = stage.grant_of(ticket);
+    assert_eq!((grant.choice, grant.passed_over), (Choice::Turn, None));
 }
 
 #[test]

@@ -30,9 +30,6 @@ const ASKED: usize = 24;
 /// What part of a bucket is asked for at once.
 const AT_ONCE: f64 = 1.0 / 8.0;
 
-/// From how many keys on those that may have room are taken down: of fewer each is looked at.
-const MANY: usize = 16;
-
 /// What those who wait for a model need.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wants {
@@ -126,7 +123,7 @@ impl Counters {
             return;
         }
         let (candidates, roomy) = self.candidates(model, members, cooldowns, now.mono);
-        self.models.get_mut(model).roomy = Some(roomy).filter(|_| members.len() >= MANY);
+        self.models.get_mut(model).roomy = Some(roomy);
         let (target, held) = (
             self.target(model, &candidates),
             candidates.iter().map(|one| one.held).fold(0, u64::saturating_add),
