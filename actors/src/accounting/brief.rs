@@ -182,6 +182,16 @@ impl BriefText {
         Some(brief)
     }
 
+    /// Writes down what another has written down, unless there is no room for it.
+    pub(super) fn copy(&mut self, from: &Self, brief: &Brief) -> Option<Brief> {
+        let lengths = brief.lengths.iter().filter(|&&length| length != NONE);
+        let begin = brief.start as usize;
+        let end = begin + lengths.map(|&length| usize::from(length)).sum::<usize>();
+        let start = u32::try_from(self.0.len()).ok()?;
+        self.0.extend_from_slice(from.0.get(begin..end)?);
+        Some(Brief { start, ..*brief })
+    }
+
     /// Makes it whole again.
     pub(super) fn whole(&self, brief: &Brief) -> Transaction {
         let mut at = brief.start as usize;
@@ -269,8 +279,11 @@ mod tests {
             changed(|it| (it.method, it.dialect, it.streamed) = (Method::DELETE, Dialect::OpenAi, true)),
         ];
         let briefs: Vec<_> = all.iter().map(|it| text.brief(it).unwrap()).collect();
-        for (brief, transaction) in briefs.iter().zip(&all) {
+        let mut copies = BriefText::default();
+        for (brief, transaction) in briefs.iter().zip(&all).rev() {
             assert_eq!(format!("{:?}", text.whole(brief)), format!("{transaction:?}"));
+            let copy = copies.copy(&text, brief).unwrap();
+            assert_eq!(format!("{:?}", copies.whole(&copy)), format!("{transaction:?}"));
         }
     }
 

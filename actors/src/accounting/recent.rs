@@ -50,6 +50,16 @@ impl RecentPart {
         self.entries.push(entry);
     }
 
+    /// Writes down one that another has written down.
+    fn copy(&mut self, other: &Self, at: usize) {
+        match &other.entries[at] {
+            RecentEntry::Brief(brief) => {
+                self.entries.extend(self.text.copy(&other.text, brief).map(RecentEntry::Brief));
+            }
+            RecentEntry::Whole(place) => self.push(&other.wholes[*place]),
+        }
+    }
+
     fn len(&self) -> usize {
         self.entries.len()
     }
@@ -157,7 +167,7 @@ impl RecentTransactions {
             return;
         };
         for (part, at) in slice.in_order() {
-            last.push(&slice.parts[part].whole(at));
+            last.copy(&slice.parts[part], at);
         }
         for part in slice.parts {
             self.recycle(part);
@@ -188,7 +198,7 @@ impl RecentTransactions {
 fn join(slice: &RecentSlice) -> RecentSlice {
     let mut one = RecentPart::default();
     for (part, at) in slice.in_order() {
-        one.push(&slice.parts[part].whole(at));
+        one.copy(&slice.parts[part], at);
     }
     RecentSlice { first: slice.first, parts: vec![Arc::new(one)] }
 }
