@@ -701,6 +701,8 @@ async fn a_callers_limits_and_models_hold_and_are_told_in_the_vendors_headers() 
         last = (status, answer);
         if status == 429 {
             assert!(headers.contains_key("retry-after") && headers["x-gemini-balance-limit"] == "rpm");
+            assert_eq!(headers["anthropic-ratelimit-requests-remaining"], "0");
+            assert!(headers.contains_key("anthropic-ratelimit-requests-reset"));
         }
     }
     assert_eq!((last.0, last.1["error"]["type"].as_str()), (429, Some("rate_limit_error")), "{}", last.1);

@@ -336,11 +336,8 @@ impl Exchange<'_> {
         let mut response = HttpResponse::build(status);
         response.content_type("application/json");
         self.format.name_request(&mut response, &arrival.id);
-        if let Some(token) = self.caller.token()
-            && (token.spec().limits.rpm.is_some() || token.spec().limits.tpm.is_some())
-        {
-            let now = self.state.clock.now();
-            limits::write(self.format, &token.read(now), now.wall, &mut response);
+        for header in limits::headers(self.format, &self.caller, self.state.clock) {
+            response.insert_header(header);
         }
         if self.state.in_flight.is_draining() {
             response.force_close();

@@ -56,7 +56,12 @@ pub(super) async fn serve(
         Ok(Err(error)) => error,
         Err(_) => GatewayError::Crashed,
     };
-    let response = arrival.refuse_in(&request, &state, &error, format);
+    let mut response = arrival.refuse_in(&request, &state, &error, format);
+    if let Ok(caller) = &arrival.caller {
+        for (name, value) in limits::headers(format, caller, state.clock) {
+            response.headers_mut().insert(name, value);
+        }
+    }
     match payload {
         Some(payload) => with_unread(response, payload),
         None => response,
