@@ -461,6 +461,19 @@ def test_usage_is_of_all_gateways_and_says_how_many_are_counted(open_site, fille
     expect(site.view("usage").get_by_role("note")).to_have_count(0)
 
 
+def test_usage_says_since_when_it_is_kept_where_the_span_begins_before(open_site, tmp_path):
+    with gateway(tmp_path, {"AIza-page-9": "p"}, "[usage]\nkeep_hours_d = 1\nkeep_days_d = 40\n") as one:
+        assert one.generate() == 200
+        site = open_site(one).log_in()
+        note = site.view("usage?span=month").get_by_role("note")
+        expect(note).to_contain_text("what was used before is not counted here")
+        shoot(site, "usage-kept-since")
+        site.page.get_by_role("button", name="中文", exact=True).click()
+        expect(note).to_contain_text("此前的用量未计入")
+        assert not violations(site)
+        site.leave()
+
+
 def test_a_word_says_on_how_many_gateways_it_is_done_and_a_figure_over_how_many_it_counts(open_site, tmp_path):
     port = free_port()
     secret = tmp_path / "instance.key"

@@ -22,6 +22,11 @@ function Counted({ gateways }) {
   return html`<p class="soft" role="note">${gateways.whole ? t('usage.of', { n }) : t('usage.part', { n, why: gateways.why })}</p>`;
 }
 
+/** Since when there are sums, where the span begins before. */
+function Kept({ since }) {
+  return since ? html`<p class="soft" role="note">${t('usage.kept', { time: moment(Date.parse(since.time)) })}</p>` : null;
+}
+
 export default function Usage() {
   const { query } = route.value;
   const span = SPANS[query.get('span') || ''] ? query.get('span') : 'hour';
@@ -72,6 +77,7 @@ export default function Usage() {
     <${Choice} label=${t('measure')} value=${measure} onChoose=${(to) => refine({ of: to })} options=${MEASURES.map((name) => [name, t(`measure.${name}`)])} /></div>
   <${Failure} error=${asked.error} again=${asked.again} />
   <${Counted} gateways=${asked.data?.gateways} />
+  <${Kept} since=${asked.data?.kept_since} />
   ${!asked.data ? (asked.error ? null : html`<${Busy} />`) : rows.length === 0 ? html`<section class="panel"><${Empty} title=${t('usage.none')}><p>${t('usage.none.how')}</p></${Empty}></section>` : html`<div class="stack">
     <section class="panel"><div class="body"><${Plot} key=${path} at=${at} series=${series} bars whole=${measure !== 'cost'} height=${240} show=${show} label=${`${t(`measure.${measure}`)} ${t('by')} ${t(by)}`} /></div></section>
     <section class="panel"><div class="scroll"><table class="table"><thead><tr><th>${t(by)}</th><th class="num">${t('measure.requests')}</th><th class="num">${t('answered')}</th><th class="num">${t('refused')}</th><th class="num">${t('failed')}</th><th class="num">${t('tokens.input')}</th><th class="num">${t('tokens.cached')}</th><th class="num">${t('tokens.output')}</th><th class="num">${t('measure.cost')}</th></tr></thead>
