@@ -149,7 +149,7 @@ async fn the_command_disables_enables_and_resets_keys_and_a_restart_does_not_und
     assert_eq!(row(&options, &gateway, 1)[6], "4", "served");
 
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let gateway = options.start_in(folder.path());
     assert_eq!(row(&options, &gateway, 0)[2], "disabled");
     assert!(keys(&options, &gateway, &["enable", &id]).0);
@@ -184,7 +184,7 @@ async fn what_the_command_cannot_do_is_one_line_and_a_failure() {
     let (done, text) = keys(&other, &gateway, &[]);
     assert!(!done && text.contains("401") && text.lines().count() == 1, "{text}");
     gateway.signal("KILL");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let (done, text) = keys(&options, &gateway, &[]);
     assert!(!done && text.contains("is the gateway running?") && text.lines().count() == 1, "{text}");
 }

@@ -268,7 +268,7 @@ async fn a_gateway_that_stops_is_missed_and_one_that_ends_is_not() {
         .await;
     let (_, mut leaving) = gateways.all.remove(2);
     leaving.signal("TERM");
-    assert!(leaving.wait(Duration::from_secs(10)).success());
+    assert!(leaving.wait_for_end().success());
     let two = |it: &Value| it["gateways"].as_array().map(Vec::len) == Some(2);
     let took = gateways.until("it is listed no more", async |it| two(&it.cluster(0).await)).await;
     assert!(took < Duration::from_secs(2), "{took:?}");

@@ -11,7 +11,6 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
 const FLASH: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
@@ -364,7 +363,7 @@ async fn a_running_gateway_takes_the_same_documents() {
     assert_eq!(verbs, ["import preview", "import", "import"]);
     assert!(!audit.contains("Canary") && audit.contains("import-5"), "{audit}");
     gateway.signal("KILL");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let gateway = options.start_in(folder.path());
     assert_eq!(key_counts(&gateway).await["available"], 2);
     assert_eq!(send(gateway.url(FLASH), proxy_key).await, 200);

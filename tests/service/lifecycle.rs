@@ -102,7 +102,7 @@ async fn drain_with(signal: &'static str) {
     }
     assert_eq!(count, STREAMS);
     // Long before the drain would give up.
-    let status = gateway.wait(Duration::from_secs(10));
+    let status = gateway.wait_for_end();
     assert_eq!(status.code(), Some(0), "{}", gateway.output());
     assert!(gateway.output().contains("shut down"), "{}", gateway.output());
 }
@@ -154,7 +154,7 @@ async fn a_drain_under_load_answers_whoever_is_let_in_and_refuses_the_others() {
             lost.extend(ended.unwrap().err());
         }
         assert!(lost.is_empty(), "{accept_ms} ms: {} of {CLIENTS} were lost: {}", lost.len(), lost[0]);
-        assert_eq!(gateway.wait(Duration::from_secs(10)).code(), Some(0), "{}", gateway.output());
+        assert_eq!(gateway.wait_for_end().code(), Some(0), "{}", gateway.output());
     }
 }
 
@@ -165,7 +165,7 @@ async fn what_outlasts_the_drain_is_seen_to_be_cut() {
     let mut running = streams(&gateway, &simulator, 20).await;
     let signalled = Instant::now();
     gateway.signal("TERM");
-    let status = gateway.wait(Duration::from_secs(10));
+    let status = gateway.wait_for_end();
     assert!(signalled.elapsed() >= Duration::from_secs(1));
     assert_eq!(status.code(), Some(0), "{}", gateway.output());
     while let Some(stream) = running.join_next().await {
@@ -185,7 +185,7 @@ async fn an_idle_gateway_ends_at_once() {
     assert_eq!(idle.answer().await.unwrap().status, 200);
     // The drain would wait for thirty seconds.
     gateway.signal("TERM");
-    assert_eq!(gateway.wait(Duration::from_secs(10)).code(), Some(0));
+    assert_eq!(gateway.wait_for_end().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -360,7 +360,7 @@ async fn no_signal_but_those_that_mean_the_end_ends_the_gateway() {
             }
         }
         gateway.signal("TERM");
-        assert_eq!(gateway.wait(Duration::from_secs(5)).code(), Some(0), "{}", gateway.output());
+        assert_eq!(gateway.wait_for_end().code(), Some(0), "{}", gateway.output());
     }
 }
 
@@ -404,7 +404,7 @@ async fn a_second_signal_ends_the_drain_at_once_and_what_is_cut_is_seen_to_be() 
         gateway.signal(first);
         wait_for("the drain", || gateway.output().contains("shutting down").then_some(()));
         gateway.signal(second);
-        assert_eq!(gateway.wait(Duration::from_secs(10)).code(), Some(1), "{}", gateway.output());
+        assert_eq!(gateway.wait_for_end().code(), Some(1), "{}", gateway.output());
         assert!(gateway.output().contains("a second time: 10 requests are cut off"), "{}", gateway.output());
         while let Some(stream) = running.join_next().await {
             let (whole, events) = stream.unwrap();
@@ -415,5 +415,5 @@ async fn a_second_signal_ends_the_drain_at_once_and_what_is_cut_is_seen_to_be() 
     idle.signal("TERM");
     wait_for("the drain", || idle.output().contains("shutting down").then_some(()));
     idle.signal("TERM");
-    assert_eq!(idle.wait(Duration::from_secs(10)).code(), Some(0), "{}", idle.output());
+    assert_eq!(idle.wait_for_end().code(), Some(0), "{}", idle.output());
 }

@@ -179,7 +179,7 @@ async fn no_secret_is_found_anywhere_after_everything_went_wrong() {
     let folder = gateway.folder();
     let mut gateway = gateway;
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let mut places = files(&folder);
     assert!(
         places.iter().any(|(name, text)| name.ends_with("gemini_debug.log") && !text.is_empty()),
@@ -311,7 +311,7 @@ async fn the_application_log_is_one_json_object_a_line_if_so_wished() {
     exchange(gateway.authority(), request("POST", "/debug/panic/key_manager", &[], "")).await;
     gateway.transactions(1);
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let file = std::fs::read_to_string(gateway.folder().join("logs/app.log")).unwrap();
     for text in [file, gateway.output()] {
         assert!(text.lines().count() > 5, "{text}");
@@ -397,7 +397,7 @@ async fn a_log_folder_that_vanishes_fails_no_request_and_comes_back() {
     }
     wait_for("the folder to come back", || std::fs::read_to_string(logs.join("transactions.log")).ok());
     gateway.signal("TERM");
-    assert_eq!(gateway.wait(Duration::from_secs(5)).code(), Some(0));
+    assert_eq!(gateway.wait_for_end().code(), Some(0));
 }
 
 #[tokio::test]
@@ -421,7 +421,7 @@ async fn a_full_disk_fails_no_request() {
     let health = exchange(gateway.authority(), request("GET", "/health/ready", &[], "")).await;
     assert_eq!(health.json()["components"]["key_manager"]["restarts"], 0);
     gateway.signal("TERM");
-    assert_eq!(gateway.wait(Duration::from_secs(5)).code(), Some(0));
+    assert_eq!(gateway.wait_for_end().code(), Some(0));
 }
 
 #[tokio::test]
@@ -512,7 +512,7 @@ async fn who_wants_no_files_gets_none() {
         .start();
     some_requests(&gateway, 2).await;
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let text = gateway.output();
     assert!(files(&gateway.folder()).is_empty(), "{:?}", files(&gateway.folder()));
     let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

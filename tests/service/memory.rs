@@ -85,7 +85,7 @@ async fn outlives(signal: &str) {
         }
     }
     gateway.signal(signal);
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
 
     // Whoever is called again now would be served, and be seen.
     simulator.set_faults([]);
@@ -133,7 +133,7 @@ async fn totals_outlive_a_sigkill_but_for_the_last_second() {
         })
         .await;
         gateway.signal("KILL");
-        gateway.wait(Duration::from_secs(5));
+        gateway.wait_for_end();
     }
 }
 
@@ -187,7 +187,7 @@ async fn killed_again_and_again(lives: usize) -> usize {
         tokio::time::sleep(Duration::from_millis(life_ms)).await;
         let killed_ms = now_ms();
         gateway.signal("KILL");
-        gateway.wait(Duration::from_secs(5));
+        gateway.wait_for_end();
         load.abort();
 
         let key_of = |request: &LoggedRequest| {
@@ -237,7 +237,7 @@ async fn a_label_given_to_another_key_inherits_nothing() {
     };
     let end = |mut gateway: Gateway| {
         gateway.signal("TERM");
-        gateway.wait(Duration::from_secs(5));
+        gateway.wait_for_end();
     };
     // One has used up its day, the other is suspended.
     let gateway = life(0, 1);
@@ -300,7 +300,7 @@ async fn without_a_place_for_it_serving_goes_on_and_what_was_learnt_is_kept_once
     std::fs::remove_file(&place).unwrap();
     store_becomes(&gateway, "up").await;
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let gateway = options.start_in(folder.path());
     for _ in 0..4 {
         assert_eq!(send(&gateway).await, 200);
@@ -328,7 +328,7 @@ async fn the_file_of_a_newer_program_is_left_as_it_is() {
     let options = Options::new(&simulator.url(), 1);
     let mut gateway = options.start_in(folder.path());
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let path = folder.path().join("data/state.db");
     let mut file = std::fs::read(&path).unwrap();
     file[VERSION].copy_from_slice(&99_u32.to_be_bytes());
@@ -339,7 +339,7 @@ async fn the_file_of_a_newer_program_is_left_as_it_is() {
     assert!(reason.contains("schema version 99"), "{reason}");
     assert_eq!(send(&gateway).await, 200);
     gateway.signal("TERM");
-    assert_eq!(gateway.wait(Duration::from_secs(8)).code(), Some(0));
+    assert_eq!(gateway.wait_for_end().code(), Some(0));
     assert!(std::fs::read(&path).unwrap() == file, "the file was changed");
 }
 
@@ -382,7 +382,7 @@ async fn after_a_sigterm_each_file_alone_is_whole() {
         assert_eq!(send(&gateway).await, 200);
     }
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let names = std::fs::read_dir(folder.path().join("data")).unwrap();
     let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort_unstable();
@@ -417,7 +417,7 @@ async fn a_panicking_store_actor_costs_no_request_and_no_record() {
     assert_eq!(ready(&gateway).await.1["components"]["store"]["restarts"], 3);
     let called = calls(&simulator, 0);
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let gateway = options.start_in(folder.path());
     for _ in 0..8 {
         assert_eq!(send(&gateway).await, 200);
@@ -444,7 +444,7 @@ async fn a_second_gateway_on_one_file_says_so_and_takes_it_over_when_the_first_h
         assert_eq!((send(&first).await, send(&second).await), (200, 200));
         assert_eq!(store_becomes(&first, "up").await, "");
         first.signal(signal);
-        first.wait(Duration::from_secs(5));
+        first.wait_for_end();
         store_becomes(&second, "up").await;
         assert_eq!(send(&second).await, 200);
     }

@@ -109,7 +109,7 @@ async fn a_price_holds_from_then_on_and_in_the_next_process_and_changes_nothing_
     assert_eq!(priced.cost_after_one_more().await, by_list + 6 * UNIT);
 
     priced.gateway.signal("TERM");
-    priced.gateway.wait(Duration::from_secs(5));
+    priced.gateway.wait_for_end();
     let mut priced = Priced { gateway: options.start_in(folder.path()), ..priced };
     assert_eq!(priced.listed(MODEL, "runtime").await["per_request"], 2.0);
     // Nor does the key's last hour begin anew.
@@ -132,7 +132,7 @@ async fn the_configuration_goes_before_what_is_set() {
         assert_eq!(priced.set(model, &per_request(2.0)).await.status, 200);
     }
     priced.gateway.signal("TERM");
-    priced.gateway.wait(Duration::from_secs(5));
+    priced.gateway.wait_for_end();
     let file = |currency: &str| {
         format!("[{{model=\"{MODEL}\",input=0.0,output=0.0,per_request=5.0,currency=\"{currency}\"}}]")
     };
@@ -149,7 +149,7 @@ async fn the_configuration_goes_before_what_is_set() {
     assert_eq!(priced.send("DELETE", &format!("/api/prices/{MODEL}"), None, "").await.status, 409);
     assert_eq!(priced.cost_after_one_more().await, 10 * UNIT);
     priced.gateway.signal("TERM");
-    priced.gateway.wait(Duration::from_secs(5));
+    priced.gateway.wait_for_end();
     // Sums are in one currency: that of the file.
     let in_euro = plain.set("prices", file("EUR"));
     let priced = Priced { gateway: in_euro.start_in(folder.path()), port, sent: 0 };

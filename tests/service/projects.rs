@@ -8,7 +8,7 @@ use reqwest::{
     header::{HeaderMap, HeaderName},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 pub(crate) const MODEL: &str = "gemini-2.5-flash";
 const MIB: usize = 1024 * 1024;
@@ -83,14 +83,14 @@ impl Projects {
     /// Ends the gateway by a signal and starts it again on the same store.
     pub(crate) fn restart(&mut self, signal: &str) {
         self.gateway.signal(signal);
-        self.gateway.wait(Duration::from_secs(8));
+        self.gateway.wait_for_end();
         self.gateway = self.options.start_in(self.folder.path());
     }
 
     /// The same, with these keys only, of projects of `keys_each`.
     pub(crate) fn restart_with_keys(&mut self, keys: &[usize], keys_each: usize) {
         self.gateway.signal("TERM");
-        self.gateway.wait(Duration::from_secs(8));
+        self.gateway.wait_for_end();
         std::fs::write(self.folder.path().join("config.toml"), entries(keys, keys_each)).unwrap();
         self.gateway = self.options.start_in(self.folder.path());
     }

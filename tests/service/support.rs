@@ -173,7 +173,7 @@ impl Options {
                 }
             }),
         ];
-        let url = address.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| {
+        let url = address.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
             let _ = child.kill();
             panic!("the gateway did not start: {}", output.lock().unwrap())
         });
@@ -247,6 +247,12 @@ impl Gateway {
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end, where it does not matter how soon that comes: for up to five seconds a gateway waits for the first
+    /// request of whoever has connected, and a client's library may have connected once more than it asks.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        self.wait(Duration::from_secs(30))
     }
 
     /// Waits for its end.

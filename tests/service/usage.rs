@@ -314,7 +314,7 @@ async fn a_kill_loses_at_most_the_last_second_and_never_counts_twice() {
         tokio::time::sleep(BEHIND + Duration::from_millis(jitter_ms(kill as u64))).await;
         let killed = Instant::now();
         gateway.signal("KILL");
-        gateway.wait(Duration::from_secs(5));
+        gateway.wait_for_end();
         sending.await.unwrap();
         sent += started.load(Ordering::SeqCst);
         let ended = ended.lock().unwrap();

@@ -235,7 +235,7 @@ async fn what_a_gateway_that_is_killed_has_let_in_counts_on() {
     let folder = tempfile::tempdir().unwrap();
     copy(&killed.folder(), folder.path());
     killed.signal("KILL");
-    killed.wait(Duration::from_secs(10));
+    killed.wait_for_end();
     for name in ["alice", "bob"] {
         assert_eq!(gateways.ask_as(0, name).await.status, 200, "{name}");
         for n in [0, 1] {

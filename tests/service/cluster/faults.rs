@@ -134,7 +134,7 @@ async fn a_gateway_that_is_killed_is_missed_and_the_others_serve_on() {
     let traffic = Traffic::on(&gateways, &[0, 1]);
     let (_, mut killed) = gateways.all.remove(2);
     killed.signal("KILL");
-    killed.wait(Duration::from_secs(5));
+    killed.wait_for_end();
     let gone = async |it: &Gateways| {
         let view = it.cluster(0).await;
         let gateways = view["gateways"].as_array().unwrap().clone();

@@ -154,7 +154,7 @@ async fn what_a_gateway_has_used_counts_on_when_it_ends_and_once_when_it_comes_b
     gateways.until_all_answer(&[0, 1, 2], "caller", HOUR, &all, 3).await;
     let (options, mut killed) = gateways.all.pop().unwrap();
     killed.signal("KILL");
-    killed.wait(Duration::from_secs(10));
+    killed.wait_for_end();
     let folder = tempfile::tempdir().unwrap();
     copy(&killed.folder(), folder.path());
     // Before and after it is missed.

@@ -157,7 +157,7 @@ pub(super) async fn full(_size: Size) -> Row {
     before.returns(&gateway, 8).await;
     wait_for_stored(folder.path(), &fingerprint(0));
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(10));
+    gateway.wait_for_end();
     simulator.reset();
     let gateway = options.start_in(folder.path());
     for _ in 0..KEYS {
@@ -181,7 +181,7 @@ pub(super) async fn damaged(size: Size) -> Row {
         assert_eq!(status(&gateway).await, 200);
     }
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(10));
+    gateway.wait_for_end();
     let bytes = std::fs::read(sound.path().join("data/state.db")).unwrap();
     simulator.set_faults([]);
     let (mut silent, mut refused, mut kept, mut told) = (0, 0, 0, 0);
@@ -202,7 +202,7 @@ pub(super) async fn damaged(size: Size) -> Row {
             refused += usize::from(status(&gateway).await != 200);
         }
         gateway.signal("TERM");
-        gateway.wait(Duration::from_secs(10));
+        gateway.wait_for_end();
         let said = ["damaged", "unreadable", "lost"].iter().any(|word| gateway.output().contains(word));
         match (calls(&simulator, 0) == 0, said) {
             (true, _) => kept += 1,

@@ -117,7 +117,7 @@ pub(super) async fn killed(size: Size) -> Row {
         });
         tokio::time::sleep(Duration::from_millis(fastrand::u64(5..400))).await;
         gateway.signal("KILL");
-        gateway.wait(Duration::from_secs(5));
+        gateway.wait_for_end();
         load.abort();
     }
     let mut row = Row::new("SIGKILL at random moments");

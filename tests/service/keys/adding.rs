@@ -5,7 +5,7 @@ use crate::support::{fingerprint, secret, simulator};
 use gemini_simulator::KeyState;
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, time::Duration};
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pasted_key_is_used_at_once_and_outlives_a_kill() {
@@ -29,7 +29,7 @@ async fn a_pasted_key_is_used_at_once_and_outlives_a_kill() {
         run_with(&options, folder.path(), &["keys", "add", "--yes", "--project", "p"], &secret(2));
     assert!(done && text.contains("1 keys were added"), "{text}");
     gateway.signal("KILL");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let gateway = options.start_in(folder.path());
     let all = listed(port, "", "source").await;
     let expected: BTreeSet<_> =
@@ -57,7 +57,7 @@ async fn without_any_other_key_those_that_were_added_are_enough_to_start() {
     let (added, text) = run_with(&one, folder.path(), &["keys", "add", "--yes", "-"], &secret(1));
     assert!(added, "{text}");
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let (none, port) = options(&simulator, 0);
     let gateway = none.start_in(folder.path());
     assert_eq!(send(&gateway).await, 200);
@@ -232,6 +232,6 @@ async fn as_many_keys_as_a_text_may_hold_are_added_at_once_while_requests_are_se
     assert!(shown.contains("20000 keys were added") && served > 0, "{shown}");
     assert_eq!(get(port, "/api/keys?limit=1").await["matched"], 20_001);
     gateway.signal("KILL");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     assert_eq!(keys_file(folder.path()).matches("AIzaSyCanaryNumber").count(), 20_000);
 }

@@ -70,7 +70,7 @@ async fn what_was_said_of_a_key_is_changed_and_kept() {
     };
     look().await;
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let gateway = options.start_in(folder.path());
     look().await;
     for _ in 0..4 {
@@ -118,7 +118,7 @@ async fn what_the_configuration_says_wins_and_its_keys_are_its_own() {
         assert_eq!(status, 200, "{verb}: {answer}");
     }
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     // Now the configuration names it as well.
     let (two, port) = options(&simulator, 2);
     let mut gateway = two.start_in(folder.path());
@@ -134,7 +134,7 @@ async fn what_the_configuration_says_wins_and_its_keys_are_its_own() {
     assert_eq!(operator(port, Method::DELETE, &shadowed, &Value::Null).await.0, 409);
     assert_eq!(send(&gateway).await, 200);
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gemini_simulator::{KeyState, Simulator};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 /// Every file below a folder.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -67,7 +67,7 @@ async fn leftovers(
     ask(Method::POST, format!("/api/keys/{}/check", id(&canaries[0])), Value::Null).await;
     ask(Method::POST, format!("/api/keys/{}/label", id(&canaries[1])), json!({ "label": "b" })).await;
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     said += &gateway.output();
     let mut places = files(folder.path());
     for name in

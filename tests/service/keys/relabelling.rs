@@ -8,7 +8,6 @@ use crate::support::{
 use gemini_simulator::{KeyState, Rule};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// How a key stands: of a key that is called so, all that outlives the process.
 async fn standing(port: u16, name: &str) -> Value {
@@ -79,7 +78,7 @@ async fn a_key_takes_what_is_known_of_it_to_another_label_and_over_a_kill() {
         let asked: Vec<_> = simulator.requests()[seen..].iter().map(|it| it.key.clone()).collect();
         assert_eq!(asked, [Some(secret(3))]);
         gateway.signal("KILL");
-        gateway.wait(Duration::from_secs(5));
+        gateway.wait_for_end();
         gateway = options.start_in(folder.path());
     }
     said(port, "one", "enable", Value::Null).await;
@@ -120,7 +119,7 @@ async fn other_labels_and_projects_in_the_configuration_of_the_next_life_forget_
     let asked = simulator.requests().len();
     assert!(asked >= 2, "both projects have refused it");
     gateway.signal("KILL");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     // The labels of the first two are swapped, and the project has another name.
     configure([("b", ""), ("a", "project = \"q\""), ("d", "project = \"q\"")]);
     for _ in 0..2 {
@@ -128,6 +127,6 @@ async fn other_labels_and_projects_in_the_configuration_of_the_next_life_forget_
         assert_eq!(send(&gateway).await, 429, "{FLASH}");
         assert_eq!(simulator.requests().len(), asked, "they cool still");
         gateway.signal("TERM");
-        gateway.wait(Duration::from_secs(5));
+        gateway.wait_for_end();
     }
 }

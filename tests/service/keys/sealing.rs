@@ -4,7 +4,7 @@ use super::{MASTER, done, get, keys_file, operator, options, run, tells};
 use crate::support::{Gateway, fingerprint, secret, simulator};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::{os::unix::fs::PermissionsExt, time::Duration};
+use std::os::unix::fs::PermissionsExt;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_master_key_the_file_is_sealed_and_another_one_starts_nothing() {
@@ -13,7 +13,7 @@ async fn with_a_master_key_the_file_is_sealed_and_another_one_starts_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let stop = |mut gateway: Gateway| {
         gateway.signal("TERM");
-        gateway.wait(Duration::from_secs(5));
+        gateway.wait_for_end();
     };
     let gateway = plain.start_in(folder.path());
     assert_eq!(operator(port, Method::POST, "/api/keys", &json!(secret(1))).await.0, 201);
@@ -67,7 +67,7 @@ async fn a_file_of_keys_that_others_can_read_or_that_is_damaged_starts_nothing()
     let mut gateway = options.start_in(folder.path());
     assert_eq!(operator(port, Method::POST, "/api/keys", &json!(secret(1))).await.0, 201);
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let path = folder.path().join("data/keys.json");
     let whole = keys_file(folder.path());
     let refused = |word: &str| {

@@ -66,7 +66,7 @@ async fn a_handle_goes_back_to_its_project_after_a_restart() {
         handles.push(given_handle(&gateway, "alice-token").await);
     }
     gateway.signal("TERM");
-    assert!(gateway.wait(Duration::from_secs(10)).success());
+    assert!(gateway.wait_for_end().success());
     let disk = on_disk(folder.path());
     for handle in &handles {
         assert!(memchr::memmem::find(&disk, handle.as_bytes()).is_none(), "a handle stands on the disk");
@@ -141,7 +141,7 @@ async fn a_handle_of_a_key_that_is_gone_is_refused_with_a_reason() {
     let mut gateway = Options::new(&simulator.url(), 1).start_in(folder.path());
     let given = given_handle(&gateway, TOKEN).await;
     gateway.signal("TERM");
-    assert!(gateway.wait(Duration::from_secs(10)).success());
+    assert!(gateway.wait_for_end().success());
 
     let gateway = Options::new(&simulator.url(), 0).env("GOOGLE_API_KEYS", secret(1)).start_in(folder.path());
     let reason = "The key that the resumption handle belongs to is no longer in the pool: create it again.";

@@ -8,7 +8,6 @@ use crate::support::{Gateway, Options, TOKEN, client, key_counts, secret, sha256
 use futures_util::SinkExt;
 use gemini_simulator::LoggedRequest;
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 
 /// A file's URI, uploaded through the gateway.
@@ -186,7 +185,7 @@ async fn an_ephemeral_token_opens_a_session_in_the_project_that_made_it() {
     let token = ephemeral_token(&gateway, "v1alpha", "alice-token").await;
     let target = format!("{constrained}?access_token={token}");
     gateway.signal("TERM");
-    assert!(gateway.wait(Duration::from_secs(10)).success());
+    assert!(gateway.wait_for_end().success());
     let disk = on_disk(folder.path());
     assert!(memchr::memmem::find(&disk, token.as_bytes()).is_none(), "a token stands on the disk");
     let mut without_alice = options.env("ACCESS_TOKENS", "bob=bob-token").start_in(folder.path());
@@ -196,7 +195,7 @@ async fn an_ephemeral_token_opens_a_session_in_the_project_that_made_it() {
         "its caller may not call"
     );
     without_alice.signal("TERM");
-    assert!(without_alice.wait(Duration::from_secs(10)).success());
+    assert!(without_alice.wait_for_end().success());
     let again =
         Options::new(&simulator.url(), 6).env("ACCESS_TOKENS", "alice=alice-token").start_in(folder.path());
     let mut session = upgrade(again.authority(), &target, &[]).await.unwrap();

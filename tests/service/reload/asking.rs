@@ -155,5 +155,5 @@ async fn a_configuration_that_can_be_read_once_only_is_not_waited_for() {
         output.lines().any(|line| line.contains("ERROR") && line.contains("is a pipe")).then_some(())
     });
     gateway.signal("TERM");
-    assert_eq!(gateway.wait(Duration::from_secs(10)).code(), Some(0), "{}", gateway.output());
+    assert_eq!(gateway.wait_for_end().code(), Some(0), "{}", gateway.output());
 }

@@ -5,7 +5,7 @@ use crate::support::{Options, TOKEN, free_port, prompt, secret, simulator, stran
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::json;
-use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_made_disabled_rotated_and_removed_while_the_gateway_runs() {
@@ -66,19 +66,19 @@ async fn tokens_outlive_the_process_and_keys_of_the_pool_open_nothing_after_the_
     assert_eq!(std::fs::metadata(&key_file).unwrap().permissions().mode() & 0o7777, 0o600);
     assert_eq!((status(&gateway, &secret(0)).await, status(&gateway, &alice).await), (401, 200));
     gateway.signal("KILL");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let mut gateway = options.start_in(folder.path());
     assert_eq!((status(&gateway, &secret(0)).await, status(&gateway, &alice).await), (401, 200));
     assert_eq!(send(&gateway, &alice, PRO, prompt("x")).await.status(), 403);
     let (done, text) = tokens(&options, folder.path(), &["remove", "alice"]);
     assert!(done, "{text}");
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let mut gateway = options.start_in(folder.path());
     assert_eq!((status(&gateway, &secret(0)).await, status(&gateway, &alice).await), (401, 401));
     assert!(gateway.output().contains("nobody may call"), "{}", gateway.output());
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     // Without the store the key's file is witness enough.
     std::fs::remove_file(folder.path().join("data/state.db")).unwrap();
     let gateway = options.start_in(folder.path());
@@ -93,7 +93,7 @@ async fn an_instance_key_that_others_can_read_is_refused_and_another_one_is_noti
     let mut gateway = options.start_in(folder.path());
     let alice = add(&options, folder.path(), &["alice"]);
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let key_file = folder.path().join("data/instance.key");
     std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let output = options.command(folder.path()).output().unwrap();
@@ -159,7 +159,7 @@ async fn no_token_is_written_down_anywhere_whole_or_in_part() {
     }
     said += &tokens(&options, folder.path(), &[]).1;
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     said += &gateway.output();
     let mut places = files(folder.path());
     assert!(places.iter().any(|(name, _)| name.ends_with("transactions.log")));

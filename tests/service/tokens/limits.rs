@@ -109,7 +109,7 @@ async fn a_budget_with_room_serves_on_after_a_restart() {
         assert_eq!(send(&gateway, "alice-secret", FLASH, prompt("x")).await.status(), 200);
     }
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let gateway = options.start_in(folder.path());
     assert_eq!(send(&gateway, "alice-secret", FLASH, prompt("x")).await.status(), 200);
 }
@@ -237,7 +237,7 @@ async fn a_restart_gives_nobody_a_fresh_minute_or_budget() {
     assert_eq!((before[0], before[2]), (4.0, 4.0));
     assert!(before[1] > 4.0 && before[3] > 0.0 && before[4] > 0.0, "{before:?}");
     gateway.signal("TERM");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let gateway = options.start_in(folder.path());
     assert_eq!(used(&gateway).await, before);
     assert_eq!(status(&gateway, "alice-secret").await, 200);
@@ -284,7 +284,7 @@ async fn a_kill_forgives_no_limit_more_than_its_last_second() {
     }
     tokio::time::sleep(BEHIND).await;
     gateway.signal("KILL");
-    gateway.wait(Duration::from_secs(5));
+    gateway.wait_for_end();
     let gateway = options.start_in(folder.path());
     for ((name, _), before) in limits.iter().zip(before) {
         let now = used(&gateway, name).await;
