@@ -259,11 +259,12 @@ impl<'p> Route<'p> {
                     tail = rest;
                 }
                 _ if Version::parse(segment).is_some() => (version, tail) = (segment, rest),
-                // A base URL down to the endpoint.
+                // A base URL down to the endpoint, or to the models.
                 "chat" => match rest.strip_prefix("/completions") {
-                    Some(more) if begins_endpoint(more) => tail = more,
+                    Some(more) if more.starts_with('/') && begins_endpoint(more) => tail = more,
                     _ => break,
                 },
+                "models" if begins_anew(rest) => tail = rest,
                 _ => break,
             }
         }

@@ -262,6 +262,10 @@ fn a_base_url_that_says_what_the_library_adds_is_passed_over() {
         ("/v1/chat/completions/chat/completions", chat),
         ("/v1beta/openai/chat/completions/v1/chat/completions", chat),
         ("/openai/chat/completions/models", "/v1beta/openai/models"),
+        // Down to the models.
+        ("/v1beta/openai/models/v1/chat/completions", chat),
+        ("/openai/models/v1beta/models/x:generateContent", generate),
+        ("/v1/chat/completions/v2/models/v1/models/x:generateContent", "/v2/models/x:generateContent"),
         // A native library on the layer's base URL.
         ("/v1beta/openai/v1beta/models/x:generateContent", generate),
         ("/openai/models/x:generateContent", generate),
@@ -288,7 +292,9 @@ fn what_only_looks_like_a_doubled_base_url_stays_as_it_is() {
         "/v1beta/files/v1beta",
         "/v1beta/openai/chat/completions/chatcmpl-1",
         "/v1beta/openai/chat/completions/chatcmpl-1/messages",
+        "/v1beta/openai/chat/completionsv1/models",
         "/v1beta/openai/models/ft:gemini:own",
+        "/v1beta/openai/models/v1",
         "/upload/v1beta/environments/e/files/upload/v1",
     ] {
         let target = parse("GET", path, None, CredentialForm::GoogHeader).unwrap();
