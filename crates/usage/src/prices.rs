@@ -224,8 +224,7 @@ impl Prices {
     ) -> Cost {
         let Some(price) = self.find(model, day) else { return Cost::Unknown };
         let nothing = Billable::default();
-        // A price for each request may be all there is to pay.
-        let Some(billable) = billable.or((price.per_request > 0).then_some(&nothing)) else {
+        let Some(billable) = billable.or(price.is_by_request_alone().then_some(&nothing)) else {
             return Cost::Unknown;
         };
         match price.cost(billable, requests, processing) {
@@ -248,6 +247,12 @@ impl Prices {
 }
 
 impl Price {
+    /// Whether what was used of tokens makes no difference to what is to be paid.
+    fn is_by_request_alone(&self) -> bool {
+        let Rates { input, cached, output } = self.rates;
+        self.per_request > 0 && input.is_none() && cached.is_none() && output.is_none()
+    }
+
     /// `None` where a kind of token was used that has no price.
     fn cost(&self, billable: &Billable, requests: u64, processing: Processing) -> Option<Money> {
         let rates = match &self.above {

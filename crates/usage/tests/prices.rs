@@ -87,7 +87,8 @@ fn a_request_may_have_a_price_of_its_own() {
     assert_eq!(cost("m", &some, Processing::Standard), known(1_500_000_000));
     assert_eq!(cost("m", &some, Processing::Batch), known(750_000_000));
     assert_eq!(cost("imagen-4", &some, Processing::Standard), Cost::Unknown, "input has no price there");
-    // What was used is not known: a price for each request is all there is to know.
+    // What was used is not known: that matters unless a price for each request is all there is to pay.
+    assert_eq!(prices.cost("m", None, 1, Processing::Standard, today()), Cost::Unknown);
     assert_eq!(prices.cost("imagen-4", None, 1, Processing::Standard, today()), known(40_000_000));
     assert_eq!(prices.cost("gemini-2.5-flash", None, 1, Processing::Standard, today()), Cost::Unknown);
 }
