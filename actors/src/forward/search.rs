@@ -23,6 +23,7 @@ use gemini::{
     names::{OwnedName, in_request},
     operation::{Operation, Streaming},
     path::{Surface, Target},
+    spending::{Spending, spending},
     tokens::{InlineMedia, estimate_input_tokens},
     usage::Usage,
 };
@@ -248,10 +249,14 @@ impl Progress {
         // An interaction says the same in its body, in the same words.
         let is_in_body = job.target.surface == Surface::OpenAi
             || (operation.speaks_in_words() && operation.streaming == Streaming::Unknown);
-        if is_in_body && !job.body.is_empty() {
+        // So does what is made and kept for a model, a cache, but for the stream.
+        let names_model = is_in_body || spending(job.method.as_str(), &job.target) == Spending::BodyModel;
+        if names_model && !job.body.is_empty() {
             let peek = gemini::peek::peek_openai(job.clear_body());
             model = model.or_else(|| peek.model.map(|model| Arc::from(model.as_str())));
-            streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
+            if is_in_body {
+                streaming = if peek.stream { Streaming::Sse } else { Streaming::No };
+            }
         }
         let record = AttemptRecord::since(job.arrived);
         Self { model, streaming, record, binding: Binding::default(), opening: None }

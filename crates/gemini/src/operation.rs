@@ -163,8 +163,10 @@ impl Operation {
     /// tokens and jobs of a batch have quotas of their own; what changes something and names no model has its collection's.
     /// `None` where it is the model's name, or there is none.
     pub fn quota_name(&self, method: &str, model: Option<&str>) -> Option<String> {
-        let Some(model) = model else {
-            let collection = self.resource.as_ref()?.collection();
+        let collection = self.resource.as_ref().map(ResourceName::collection);
+        // What is kept for a model is not counted with what that is asked.
+        let Some(model) = model.filter(|_| collection != Some("cachedContents")) else {
+            let collection = collection?;
             return (!reads(method)).then(|| format!("/{collection}"));
         };
         let apart = match self.verb {

@@ -117,6 +117,16 @@ async fn a_spending_request_that_shows_no_model_needs_a_token_for_all() {
         let response = send(&gateway, "all-secret", path, body).await;
         assert!(!response.headers().contains_key(LIMIT), "{path}");
     }
+    // What is kept for a model names it.
+    let cache = async |model: &str| {
+        let body = json!({"contents": [{"parts": [{"text": "x"}]}], "model": model}).to_string();
+        told(send(&gateway, "some-secret", "/v1beta/cachedContents", body).await).await
+    };
+    let (code, limit, error) = cache("models/gemini-2.5-flash").await;
+    assert_eq!((code, limit), (200, None), "{error}");
+    let (code, limit, error) = cache("models/text-embedding-004").await;
+    assert_eq!((code, limit.as_deref()), (403, Some("model")));
+    assert!(error["message"].as_str().unwrap().contains("does not allow"), "{error}");
     // Files, lists and counting need none.
     for path in ["/v1beta/files", "/v1beta/models", "/v1beta/batches"] {
         let response = stranger().get(gateway.url(path)).header("x-goog-api-key", "some-secret").send().await;
