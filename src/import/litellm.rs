@@ -74,8 +74,16 @@ pub(super) fn take(
         }
         if is_name(model) {
             let limits = limits.entry(model.to_owned()).or_default();
-            limits.rpm.extend(number(&parameters["rpm"]));
-            limits.tpm.extend(number(&parameters["tpm"]));
+            for (name, taken) in [("rpm", &mut limits.rpm), ("tpm", &mut limits.tpm)] {
+                let value = &parameters[name];
+                match number(value).filter(|limit| *limit > 0) {
+                    Some(limit) => taken.extend([limit]),
+                    None if value.is_null() => {}
+                    None => import.leave(format!(
+                        "{place}: {name} of {model}: only a whole number of at least 1 can be a limit"
+                    )),
+                }
+            }
         }
     }
     for (alias, model) in aliases {

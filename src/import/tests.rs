@@ -134,7 +134,7 @@ fn litellm_is_read_with_its_aliases_limits_and_variables() {
     let text = format!(
         "model_list:\n- {{model_name: m, litellm_params: {{model: gemini/m, api_key: {A}, rpm: '5', weight: 3}}}}\n\
          - {{model_name: other, litellm_params: {{model: gemini/m, api_key: {A}, tpm: 7}}}}\n\
-         - {{litellm_params: {{model: gemini/m}}}}\n- 5\n- {{litellm_params: {{model: vertex_ai/m, api_key: {B}}}}}\n"
+         - {{litellm_params: {{model: gemini/m, rpm: 5.5, tpm: 0}}}}\n- 5\n- {{litellm_params: {{model: vertex_ai/m, api_key: {B}}}}}\n"
     );
     let import = import(&[("config.yaml", &text)]).unwrap();
     assert_eq!((keys(&import), import.keys[0].weight), (vec![A], 3));
@@ -144,6 +144,8 @@ fn litellm_is_read_with_its_aliases_limits_and_variables() {
     for words in [
         "alias other; ask for m",
         "has no api_key",
+        "rpm of m: only a whole number",
+        "tpm of m: only a whole number",
         "1 entries of model_list that are vertex_ai",
         "of no named vendor",
     ] {
