@@ -20,15 +20,32 @@ pub(super) fn headers(format: ClientFormat, caller: &Caller, clock: Clock) -> Ve
     let Some(token) = caller.token().filter(is_limited) else { return Vec::new() };
     let now = clock.now();
     let limits = token.read(now).limits.into_iter();
-    let headers = limits.flat_map(|limit| of_limit(format, &limit, now.wall).into_iter().flatten());
-    headers.filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?))).collect()
+    limits.flat_map(|limit| of_limit(format, &limit, now.wall).into_iter().flatten()).collect()
 }
 
-/// Returns what is told of one limit.
-fn of_limit(format: ClientFormat, limit: &LimitReading, now: DateTime<Utc>) -> Option<[(String, String); 3]> {
-    let word = match limit.name {
-        LimitName::Rpm => "requests",
-        LimitName::Tpm => "tokens",
+/// Returns what is told of one limit: how much it is, what is left of it, and when all of it is again.
+fn of_limit(
+    format: ClientFormat,
+    limit: &LimitReading,
+    now: DateTime<Utc>,
+) -> Option<[(HeaderName, HeaderValue); 3]> {
+    let names = match (format, limit.name) {
+        (ClientFormat::Messages, LimitName::Rpm) => [
+            "anthropic-ratelimit-requests-limit",
+            "anthropic-ratelimit-requests-remaining",
+            "anthropic-ratelimit-requests-reset",
+        ],
+        (ClientFormat::Messages, LimitName::Tpm) => [
+            "anthropic-ratelimit-tokens-limit",
+            "anthropic-ratelimit-tokens-remaining",
+            "anthropic-ratelimit-tokens-reset",
+        ],
+        (ClientFormat::Responses, LimitName::Rpm) => {
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
+        }
+        (ClientFormat::Responses, LimitName::Tpm) => {
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]
+        }
         _ => return None,
     };
     let left = limit.limit.saturating_sub(limit.used);
@@ -37,17 +54,14 @@ fn of_limit(format: ClientFormat, limit: &LimitReading, now: DateTime<Utc>) -> O
         _ if limit.used == 0 => Duration::ZERO,
         _ => MINUTE,
     };
-    let name = |of: &str| match format {
-        ClientFormat::Messages => format!("anthropic-ratelimit-{word}-{of}"),
-        ClientFormat::Responses => format!("x-ratelimit-{of}-{word}"),
-    };
     let reset = match format {
         ClientFormat::Messages => (now + reset).to_rfc3339_opts(SecondsFormat::Secs, true),
         ClientFormat::Responses => format!("{}s", reset.as_millis().div_ceil(1_000)),
     };
+    let [limited, remaining, resets] = names.map(HeaderName::from_static);
     Some([
-        (name("limit"), limit.limit.to_string()),
-        (name("remaining"), left.to_string()),
-        (name("reset"), reset),
+        (limited, limit.limit.into()),
+        (remaining, left.into()),
+        (resets, HeaderValue::try_from(reset).ok()?),
     ])
 }
