@@ -1,5 +1,5 @@
 #![expect(clippy::expect_used, reason = "a benchmark may fail loudly")]
-//! What the pure parts of one request cost: reading its path, leasing a key and settling the lease, finding the names
+//! What the pure parts of one request cost: reading its path, leasing a key and settling the lease (in a cluster too), finding the names
 //! in its body and the token counts in its answer, translating from other vendors' formats. `cargo bench --locked` compares a run with the one before; what a whole request
 //! costs beside nginx is in `docs/performance.md`.
 
@@ -15,7 +15,10 @@ use gemini::{
     path::{CredentialForm, parse},
     usage::{UsageKey, UsageScanner},
 };
-use keypool::{Effects, KeyId, KeySpec, LeaseRequest, Now, Outcome, Pool, Settings, Settlement};
+use keypool::{
+    Answer, Draw, Drawn, Effect, Effects, Grant, KeyId, KeySpec, LeaseRequest, Limit, Now, Outcome, Pool,
+    Settings, Settlement, Units,
+};
 use std::{hint::black_box, time::Duration};
 
 fn paths(criterion: &mut Criterion) {
@@ -33,30 +36,98 @@ fn paths(criterion: &mut Criterion) {
 fn leases(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lease and settle");
     for count in [5, 1000] {
-        let keys: Vec<_> = (0..count)
+        for (name, is_limited, is_shared) in [
+            ("keys", false, false),
+            ("keys, limited", true, false),
+            ("keys, limited, in a cluster", true, true),
+        ] {
+            let mut desk = Desk::new(count, is_limited, is_shared);
+            group.bench_function(format!("{count} {name}"), |bencher| bencher.iter(|| desk.serve()));
+        }
+    }
+}
+
+/// A pool that is asked for keys of one model, 10,000 times a second.
+struct Desk {
+    pool: Pool,
+    effects: Effects,
+    request: LeaseRequest,
+    now: Now,
+    /// When it draws slices the next time, if it shares its projects.
+    draws: Option<Duration>,
+}
+
+impl Desk {
+    fn new(keys: usize, is_limited: bool, is_shared: bool) -> Self {
+        let keys: Vec<_> = (0..keys)
             .map(|n| KeySpec { id: KeyId::from(format!("key-{n}").as_str()), project: None, weight: 1 })
             .collect();
-        let mut pool = Pool::new(Settings::default(), keys, 1).expect("a pool");
-        let mut effects = Effects::new();
-        let request = LeaseRequest::any(Some("gemini-2.5-flash".into()));
+        let limit = Limit { rpm: Some(1 << 40), tpm: Some(1 << 50), ..Limit::default() };
+        let settings =
+            Settings { limits: Vec::from_iter(is_limited.then_some(limit)), ..Settings::default() };
         let now = Now { mono: Duration::from_secs(1), wall: chrono::DateTime::UNIX_EPOCH };
-        group.bench_function(format!("{count} keys"), |bencher| {
-            bencher.iter(|| {
-                let keypool::Answer::Granted(grant) = pool.lease(&request, now, &mut effects) else {
-                    panic!("a fresh pool has a key")
-                };
-                let settlement = Settlement {
-                    lease: grant.lease,
-                    key: grant.key,
-                    model: request.model.clone(),
-                    outcome: Outcome::Success,
-                    input_tokens: None,
-                    output_tokens: None,
-                };
-                pool.settle(&settlement, now, &mut effects);
-                effects.drain().for_each(drop);
-            });
-        });
+        let mut desk = Self {
+            pool: Pool::new(settings, keys, 1).expect("a pool"),
+            effects: Effects::new(),
+            request: LeaseRequest::any(Some("gemini-2.5-flash".into())),
+            now,
+            draws: is_shared.then_some(now.mono),
+        };
+        if is_shared {
+            desk.pool.join(desk.now, &mut desk.effects);
+            desk.serve();
+        }
+        desk
+    }
+
+    fn serve(&mut self) {
+        let passed = Duration::from_micros(100);
+        self.now = Now { mono: self.now.mono + passed, wall: self.now.wall + passed };
+        if self.draws.is_some_and(|at| at <= self.now.mono) {
+            self.draws = Some(self.now.mono + Duration::from_millis(250));
+            self.draw();
+        }
+        match self.pool.lease(&self.request, self.now, &mut self.effects) {
+            Answer::Granted(grant) => self.settle(grant),
+            Answer::Waiting(_) if self.draws.is_some() => {
+                self.draw();
+                let effects: Vec<_> = self.effects.drain().collect();
+                for effect in effects {
+                    if let Effect::Granted(_, grant) = effect {
+                        self.settle(grant);
+                    }
+                }
+            }
+            answer => panic!("there is room for all, and it was said {answer:?}"),
+        }
+        self.effects.drain().for_each(drop);
+    }
+
+    fn settle(&mut self, grant: Grant) {
+        let settlement = Settlement {
+            lease: grant.lease,
+            key: grant.key,
+            model: self.request.model.clone(),
+            outcome: Outcome::Success,
+            input_tokens: None,
+            output_tokens: None,
+        };
+        self.pool.settle(&settlement, self.now, &mut self.effects);
+    }
+
+    /// Gets as much as is asked for.
+    fn draw(&mut self) {
+        let give = |draw: Draw| Drawn {
+            call: draw.call,
+            project: draw.project,
+            model: draw.model,
+            given: draw.want,
+            left: Units { requests: 1 << 30, tokens: 1 << 40, day: 0 },
+            opens_in: Duration::ZERO,
+            closed_for: Duration::ZERO,
+        };
+        let replies = self.pool.draws(self.now).into_iter().map(give).collect();
+        self.pool.drawn(replies, self.now, &mut self.effects);
     }
 }
 
