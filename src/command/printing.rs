@@ -42,6 +42,14 @@ pub(super) fn print_out(what: fmt::Arguments<'_>) {
     }
 }
 
+/// Prints a secret that is shown once. Where that cannot be done, `otherwise` says how to come by one.
+pub(super) fn print_secret(secret: &str, otherwise: &str) {
+    if let Err(error) = writeln!(io::stdout().lock(), "{secret}").map_err(unless_unread) {
+        print_err(format_args!("gemini-balance: cannot write to standard output: {error}; {otherwise}\n"));
+        process::exit(1);
+    }
+}
+
 /// Prints to standard error. Where that cannot be done there is nobody to tell.
 pub(super) fn print_err(what: fmt::Arguments<'_>) {
     let _ = io::stderr().lock().write_fmt(what).map_err(unless_unread);

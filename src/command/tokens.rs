@@ -5,7 +5,7 @@ use super::{
     cluster::{tell_reach, tell_reach_aside},
     failure::Failure,
     operator::{aligned, ask, time},
-    printing::plain,
+    printing::{plain, print_secret},
 };
 use crate::{
     local_http::encoded,
@@ -98,10 +98,10 @@ pub(super) struct NewToken {
     #[arg(long, value_name = "N")]
     tokens_month: Option<u64>,
     /// Money in a day, in the currency of the price table
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = money)]
     money_day: Option<f64>,
     /// Money in a month
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = money)]
     money_month: Option<f64>,
     /// Projects it may be served from, by the labels of the keys
     #[arg(long, value_delimiter = ',', value_name = "GLOB,..")]
@@ -115,6 +115,11 @@ pub(super) struct NewToken {
     /// Your own words about it
     #[arg(long)]
     note: Option<String>,
+}
+
+/// Reads an amount. `nan` and `inf` are numbers for Rust, and none in JSON.
+fn money(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|amount: &f64| amount.is_finite()).ok_or("not an amount such as 2.5")
 }
 
 impl NewToken {
@@ -154,6 +159,11 @@ pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     let path = |name: &str, verb: &str| format!("/api/tokens/{}{verb}", encoded(name));
     let action = action.unwrap_or(Action::List);
     let done = action.done();
+    let shown = match &action {
+        Action::Add(token) => Some(token.name.clone()),
+        Action::Rotate { name, .. } => Some(name.clone()),
+        _ => None,
+    };
     let answer = match action {
         Action::List => ask(settings, "GET", "/api/tokens", "")?,
         Action::Add(token) => ask(settings, "POST", "/api/tokens", &token.body().to_string())?,
@@ -170,7 +180,11 @@ pub(super) fn run(settings: &Settings, action: Option<Action>) -> Result<ExitCod
     if let Some(tokens) = answer["tokens"].as_array() {
         out!("{}{}", table(tokens), counted(&answer["gateways"]));
     } else if let Some(token) = answer["token"].as_str() {
-        out_line!("{token}");
+        let name = shown.unwrap_or_default();
+        let otherwise = format!(
+            "the token {name} was made all the same: `gemini-balance tokens rotate {name}` shows another"
+        );
+        print_secret(token, &otherwise);
         if is_shared {
             status = tell_reach_aside(done, &answer);
         }
@@ -246,5 +260,18 @@ fn word(value: &Value) -> String {
         Value::String(text) => Printable(text).to_string(),
         Value::Number(number) => plain(number),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_a_number_that_json_has() {
+        assert_eq!((money("2.5"), money("0")), (Ok(2.5), Ok(0.0)));
+        for text in ["nan", "NaN", "inf", "-inf", "infinity", "1e400", "much", ""] {
+            assert!(money(text).is_err(), "{text}");
+        }
     }
 }

@@ -76,11 +76,20 @@ async fn output_that_cannot_be_written_otherwise_is_a_failure() {
     let simulator = simulator(1).await;
     let folder = tempfile::tempdir().unwrap();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = || Stdio::from(full.try_clone().unwrap());
     let mut command = Options::new(&simulator.url(), 1).command(folder.path());
-    let (status, said) = ended("check", command.arg("check").stdout(full).stderr(Stdio::piped()));
+    let (status, said) = ended("check", command.arg("check").stdout(full()).stderr(Stdio::piped()));
     assert_eq!(status, Some(1));
     assert!(
         said.starts_with("gemini-balance: cannot write to standard output: ") && said.lines().count() == 1,
         "{said}"
     );
+    // A token that was made is there, though nobody has seen it.
+    let options = Options::new(&simulator.url(), 1).env("ADMIN_TOKEN", ADMIN).set("admin.port", free_port());
+    let gateway = options.start();
+    let mut command = options.command(&gateway.folder());
+    let command = command.args(["tokens", "add", "alice"]).stdout(full()).stderr(Stdio::piped());
+    let (status, said) = ended("tokens add", command);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("`gemini-balance tokens rotate alice` shows another"), "{said}");
 }

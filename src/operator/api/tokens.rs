@@ -127,6 +127,9 @@ async fn list(asked: Asked, desk: web::Data<Desk>) -> HttpResponse {
 
 async fn add(request: HttpRequest, body: web::Bytes, desk: web::Data<Desk>) -> HttpResponse {
     let spec = match read_spec(&body, None) {
+        Ok(spec) if spec.expires.is_some_and(|at| at <= Utc::now()) => {
+            return answer(400, "the token: expires: that has passed, and the token would let nobody in");
+        }
         Ok(spec) => spec,
         Err(why) => return answer(400, &why),
     };
@@ -211,8 +214,10 @@ fn note(request: &HttpRequest, desk: &Desk, verb: &'static str, name: &str) {
 fn read_spec(body: &[u8], name: Option<&str>) -> Result<CallerSpec, String> {
     let mut body: serde_json::Value =
         serde_json::from_slice(body).map_err(|_| "the body is not JSON".to_owned())?;
-    if let (Some(fields), Some(name)) = (body.as_object_mut(), name) {
-        fields.insert("name".to_owned(), name.into());
+    if let (Some(fields), Some(name)) = (body.as_object_mut(), name)
+        && fields.insert("name".to_owned(), name.into()).is_some_and(|named| named != name)
+    {
+        return Err("a token keeps its name: make another one, and remove this".to_owned());
     }
     // What is wrong with a secret is not repeated, should somebody send one.
     if ["secret", "secret_file"].iter().any(|field| body.get(field).is_some()) {

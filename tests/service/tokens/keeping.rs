@@ -207,6 +207,8 @@ async fn the_operators_listener_says_what_is_wrong_with_a_token() {
         (Method::POST, "/api/tokens", r#"{"name":"a","surfaces":["web"]}"#, 400, "web"),
         (Method::POST, "/api/tokens", r#"{"name":"a","models":[]}"#, 400, "models"),
         (Method::POST, "/api/tokens", r#"{"name":"a","expires":"soon"}"#, 400, "expires"),
+        (Method::POST, "/api/tokens", r#"{"name":"a","expires":"2020-01-01"}"#, 400, "has passed"),
+        (Method::PUT, "/api/tokens/alice", r#"{"name":"bob"}"#, 400, "keeps its name"),
         (Method::POST, "/api/tokens", r#"{"name":"pool"}"#, 400, "usage"),
         (Method::POST, "/api/tokens", r#"{"name":"tester"}"#, 409, "configuration"),
         (Method::POST, "/api/tokens/alice/rotate", r#"{"grace":"long"}"#, 400, "grace"),
