@@ -65,6 +65,12 @@ fn what_cannot_be_read_behind_the_end_is_no_loss() {
     let end = [ended(json!([{"text": "all"}]), "STOP"), json!("[DONE]")];
     let (stream, received) = streamed(ThoughtDisplay::Hidden, &end, StreamEnd::Complete);
     assert!(stream.fault().is_none() && received.error.is_none());
+    let error = json!({"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}});
+    let end = [ended(json!([{"text": "all"}]), "STOP"), error.clone()];
+    let (stream, received) = streamed(ThoughtDisplay::Hidden, &end, StreamEnd::Complete);
+    assert!(stream.fault().is_none() && received.error.is_none(), "nor is an error");
+    let before = [said(json!([{"text": "some"}])), error];
+    assert!(streamed(ThoughtDisplay::Hidden, &before, StreamEnd::Complete).1.error.is_some());
     let (stream, _) = streamed(ThoughtDisplay::Hidden, &[json!("[DONE]")], StreamEnd::Complete);
     assert!(matches!(stream.fault(), Some(AnswerFault::Unreadable)));
 }

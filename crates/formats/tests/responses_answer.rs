@@ -368,7 +368,8 @@ fn a_failure_before_anything_is_sent_is_left_to_the_caller() {
 
 #[test]
 fn what_cannot_be_read_behind_the_end_is_no_loss() {
-    let done = [ended(&json!([{"text": "all"}]), "STOP"), json!("[DONE]"), json!({})];
+    let error = json!({"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}});
+    let done = [ended(&json!([{"text": "all"}]), "STOP"), json!("[DONE]"), json!({}), error];
     let response = EventReader::hear(&streamed(&done)).response;
     assert_eq!(
         (&response["status"], &response["output"][0]["content"][0]["text"]),

@@ -232,6 +232,8 @@ fn errors_are_in_openais_words() {
         assert_eq!(((status_told, kind, code), message_told.as_str()), (told, message), "{status}");
     }
     assert!(!google_error(500, "").3.is_empty());
+    let large = google_error(400, "Request payload size exceeds the limit: 20971520 bytes.");
+    assert_eq!((large.0, large.2), (413, Some("request_too_large")));
     let failure = GoogleFailure { code: 503, message: "overloaded".to_owned(), ..GoogleFailure::default() };
     assert_eq!(fault_error(&AnswerFault::Google(failure)).0, 503);
     assert_eq!(

@@ -135,7 +135,8 @@ pub fn google_error(status: u16, message: &str) -> (u16, ErrorType, String) {
         if let Some(message) = too_long(message) {
             return (400, ErrorType::InvalidRequest, message);
         }
-        if message.to_ascii_lowercase().contains("payload size exceeds") {
+        let failure = GoogleFailure { message: message.to_owned(), ..GoogleFailure::default() };
+        if failure.payload_too_large() {
             return (413, ErrorType::RequestTooLarge, message.to_owned());
         }
     }

@@ -90,13 +90,16 @@ impl AnswerStream for MessagesStream {
             return;
         }
         let Ok(chunk) = AnswerChunk::read(event) else {
-            // Behind the end of an answer it is no loss.
+            // Behind the end of an answer it is no loss, nor is an error.
             if self.has_finished() {
                 return;
             }
             return self.fail(AnswerFault::Unreadable, into);
         };
         if let Some(failure) = chunk.error {
+            if self.has_finished() {
+                return;
+            }
             return self.fail(AnswerFault::Google(failure), into);
         }
         self.usage = chunk.usage.unwrap_or(self.usage);

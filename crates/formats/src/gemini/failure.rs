@@ -63,6 +63,11 @@ impl GoogleFailure {
         }
     }
 
+    /// Whether a 400 says that the request itself is too large: "Request payload size exceeds the limit: 20971520 bytes."
+    pub fn payload_too_large(&self) -> bool {
+        self.message.to_ascii_lowercase().contains("payload size exceeds")
+    }
+
     /// What a 400 says of a prompt that is too long: "The input token count (1200000) exceeds the maximum number of tokens
     /// allowed (1048576)." `None` if it is about something else.
     pub fn prompt_too_long(&self) -> Option<PromptTooLong> {

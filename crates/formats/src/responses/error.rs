@@ -73,6 +73,7 @@ pub fn google_error(status: u16, message: &str) -> (u16, &'static str, Option<&'
     let failure = GoogleFailure { code: status, message: message.to_owned(), ..GoogleFailure::default() };
     let (status, kind, code) = match status {
         400 if failure.prompt_too_long().is_some() => (400, INVALID_REQUEST, Some("context_length_exceeded")),
+        400 if failure.payload_too_large() => (413, INVALID_REQUEST, Some("request_too_large")),
         // The client's own credential was good: it is the pool's that Google refuses.
         400 if message.contains("API key") => (503, SERVER_ERROR, Some(SERVER_ERROR)),
         401 => (503, SERVER_ERROR, Some(SERVER_ERROR)),

@@ -73,11 +73,14 @@ impl ResponsesStream {
     fn take(&mut self, event: &[u8]) -> Result<(), AnswerFault> {
         let chunk = match AnswerChunk::read(event) {
             Ok(chunk) => chunk,
-            // Behind the end of an answer it is no loss.
+            // Behind the end of an answer it is no loss, nor is an error.
             Err(_) if self.output.has_finished() => return Ok(()),
             Err(_) => return Err(AnswerFault::Unreadable),
         };
         if let Some(failure) = chunk.error {
+            if self.output.has_finished() {
+                return Ok(());
+            }
             return Err(AnswerFault::Google(failure));
         }
         if let Some(reason) = self.output.is_misformed_by(&chunk) {
