@@ -165,16 +165,24 @@ fn permission_denied(said: &Said) -> Kind {
         Kind::MethodBlocked
     } else if starts("requests ") && said.message.contains("are blocked") {
         Kind::KeyRestricted
-    } else if said.message.contains("has not been used in project") {
+    } else if starts("you do not have permission to access") {
+        // First, since it goes on with a name that the client has chosen.
+        Kind::ResourceUnreachable
+    } else if is_disabled(&said.message) {
         Kind::ServiceDisabled
-    } else if starts("you do not have permission to access")
-        || said.message.contains("may not exist")
-        || said.message.contains("or permission denied")
-    {
+    } else if said.message.contains("may not exist") || said.message.contains("or permission denied") {
         Kind::ResourceUnreachable
     } else {
         Kind::Forbidden
     }
+}
+
+/// Whether it says that the project does not use an API: "Generative Language API has not been used in project 1 before ...".
+/// Before these words stands the API's title and nothing else.
+fn is_disabled(message: &str) -> bool {
+    let title = message.split_once(" has not been used in project ").map(|(title, _)| title);
+    let is_title = |title: &str| title.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ');
+    title.is_some_and(|title| title.ends_with(" api") && title.len() < 64 && is_title(title))
 }
 
 fn not_found(said: &Said) -> Kind {

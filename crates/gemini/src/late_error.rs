@@ -5,7 +5,6 @@
 use memchr::memmem::{self, Finder};
 use std::sync::LazyLock;
 
-use crate::pieces::pieces;
 use crate::stream_error::stream_error;
 
 /// How much of what has passed is kept, in bytes: enough for the start of an error event up to its `"error"`.
@@ -27,8 +26,8 @@ pub struct LateError {
 /// The search for a late error in one body, its content coding undone.
 #[derive(Clone, Debug)]
 pub struct LateErrors {
-    /// Whether the events are elements of a JSON array.
-    is_array: bool,
+    /// Where in the array, if the events are elements of one.
+    array: Option<ArrayPlace>,
     /// The last bytes that passed.
     tail: Vec<u8>,
     /// Whether an error was mentioned.
@@ -43,13 +42,17 @@ impl LateErrors {
     pub fn after(passed: &[u8]) -> Self {
         let is_array = passed.trim_ascii_start().starts_with(b"[");
         let mut late = Self {
-            is_array,
+            array: is_array.then(ArrayPlace::default),
             tail: Vec::with_capacity(TAIL),
             is_mentioned: false,
             event: Vec::new(),
             found: None,
         };
         late.keep_tail(passed);
+        if let Some(place) = &mut late.array {
+            // Of the elements up to there nothing is asked, and the last one may go on.
+            place.pass(passed, &mut late.event, |_| ());
+        }
         late
     }
 
@@ -67,7 +70,14 @@ impl LateErrors {
     pub fn see(&mut self, bytes: &[u8]) {
         let is_mention = mentions_error(bytes) || self.mentions_across(bytes);
         self.is_mentioned |= is_mention;
-        if self.found.is_none() && (is_mention || !self.event.is_empty()) {
+        if let Some(place) = &mut self.array {
+            place.pass(bytes, &mut self.event, |element| {
+                if self.found.is_none() && mentions_error(element) {
+                    let error = stream_error(element);
+                    self.found = error.map(|it| LateError { status: it.status, body: it.body.into_owned() });
+                }
+            });
+        } else if self.found.is_none() && (is_mention || !self.event.is_empty()) {
             self.read(bytes);
         }
         self.keep_tail(bytes);
@@ -96,7 +106,7 @@ impl LateErrors {
             self.event.extend_from_slice(bytes);
             self.event.drain(..first_end(&self.event));
         }
-        let has_ended = self.ends_an_event(&self.event);
+        let has_ended = ends_an_event(&self.event);
         match stream_error(&self.event) {
             // Of an event whose type says error the document may still be coming.
             Some(error) if has_ended || is_json(&error.body) => {
@@ -112,23 +122,9 @@ impl LateErrors {
     /// Where the event that goes on begins in the tail; `None` where it began before that.
     fn event_start(&self) -> Option<usize> {
         let end = |blank: &[u8]| memmem::rfind(&self.tail, blank).map(|at| at + blank.len());
-        let start = if self.is_array {
-            // An element's closing brace is all there is to go by.
-            end(b"}")
-        } else {
-            end(b"\n\n").max(end(b"\r\n\r\n")).max(end(b"\r\r"))
-        };
+        let start = end(b"\n\n").max(end(b"\r\n\r\n")).max(end(b"\r\r"));
         // A short tail is all that has passed.
         start.or((self.tail.len() < TAIL).then_some(0))
-    }
-
-    /// Whether an event ends here: a blank line, or an element of a JSON array.
-    fn ends_an_event(&self, bytes: &[u8]) -> bool {
-        if self.is_array {
-            let is_whole = || pieces(bytes).all(|element| is_json(&element.data));
-            return bytes.trim_ascii_end().ends_with(b"}") && is_whole();
-        }
-        bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")
     }
 
     fn keep_tail(&mut self, bytes: &[u8]) {
@@ -137,6 +133,74 @@ impl LateErrors {
         self.tail.drain(..self.tail.len() - stays);
         self.tail.extend_from_slice(new);
     }
+}
+
+/// Where in a JSON array its bytes have come to: what a model says may look like an element, deep within one.
+#[derive(Clone, Copy, Debug, Default)]
+struct ArrayPlace {
+    /// How many brackets and braces are open.
+    depth: usize,
+    in_string: bool,
+    is_escaped: bool,
+    /// Whether the element that goes on is too long to be read.
+    is_too_long: bool,
+}
+
+impl ArrayPlace {
+    /// Takes the next bytes. Each element that ends in them is shown; `element` is what has come of the one that goes on.
+    fn pass(&mut self, bytes: &[u8], element: &mut Vec<u8>, mut whole: impl FnMut(&[u8])) {
+        let mut from = (self.depth > 1).then_some(0);
+        for (at, &byte) in bytes.iter().enumerate() {
+            if self.in_string {
+                match byte {
+                    _ if self.is_escaped => self.is_escaped = false,
+                    b'\\' => self.is_escaped = true,
+                    b'"' => self.in_string = false,
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => {
+                    self.depth += 1;
+                    if self.depth == 2 {
+                        from = Some(at);
+                    }
+                }
+                b'}' | b']' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth == 1
+                        && let Some(from) = from.take()
+                    {
+                        self.gather(&bytes[from..=at], element);
+                        if !std::mem::take(&mut self.is_too_long) {
+                            whole(element);
+                        }
+                        element.clear();
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(from) = from {
+            self.gather(&bytes[from..], element);
+        }
+    }
+
+    fn gather(&mut self, bytes: &[u8], element: &mut Vec<u8>) {
+        if self.is_too_long || element.len() + bytes.len() > MAX_EVENT {
+            self.is_too_long = true;
+            *element = Vec::new();
+        } else {
+            element.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// Whether a blank line ends here.
+fn ends_an_event(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")
 }
 
 /// The end of the first blank line, or of the whole.

@@ -527,6 +527,12 @@ fn a_request_cannot_be_worded_to_cost_a_key() {
     }
     let file = "You do not have permission to access the File Your API key was reported as leaked or";
     assert_eq!(fault(403, &google(403, "PERMISSION_DENIED", file, "")).kind, Kind::ResourceUnreachable);
+    for name in ["has not been used in project", "x API has not been used in project 1 before"] {
+        let file = format!("You do not have permission to access the File {name} or it may not exist.");
+        assert_eq!(fault(403, &google(403, "PERMISSION_DENIED", &file, "")).kind, Kind::ResourceUnreachable);
+        let other = format!("Permission denied on resource files/{name} 1 before or it is disabled.");
+        assert_eq!(fault(403, &google(403, "PERMISSION_DENIED", &other, "")).kind, Kind::Forbidden);
+    }
 }
 
 #[test]

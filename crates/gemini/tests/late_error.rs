@@ -54,6 +54,29 @@ fn what_only_speaks_of_errors_is_none() {
 }
 
 #[test]
+fn an_error_that_a_model_speaks_of_in_an_array_is_none_however_long_and_deep() {
+    let filler = "{},".repeat(400);
+    let inner = r#"{"error":{"code":400,"message":"API key not valid."}}"#;
+    let call = format!(
+        r#",{{"functionCall":{{"args":{{"entries":[{filler}{inner},"}} {{ \" [",[{{}},{inner}]]}}}},"tail":[{{"error":1}}]}}"#
+    );
+    let after = format!("{call},\n{}", error());
+    for first in ["[{\"a\":1}", "[{\"a\":[{},\"}\"]}\n", "[", "[{\"a\""] {
+        // The beginning of an element may have passed already.
+        let rest = if first.ends_with("\"a\"") { ":1}" } else { "" };
+        let (call, after) = if first == "[" { (&call[1..], &after[1..]) } else { (&call[..], &after[..]) };
+        for size in [1, 2, 3, 7, 64, 65, 100, 1_400, 100_000] {
+            assert_eq!(found(first, &format!("{rest}{call}]"), size), (None, true), "{first} {size}");
+            assert_eq!(found(first, &format!("{rest}{after}]"), size), (Some(403), true), "{first} {size}");
+        }
+    }
+    // One that is longer than what is gathered is not read, and the next one is.
+    let long = format!(r#",{{"a":"{}","error":{{"code":500}}}}"#, "x".repeat(300 * 1024));
+    assert_eq!(found("[{}", &long, 8_192), (None, true));
+    assert_eq!(found("[{}", &format!("{long},{}", error()), 8_192), (Some(403), true));
+}
+
+#[test]
 fn a_secret_is_struck_out_in_place() {
     let mut body = format!("a {KEY} and api_key:other-1, {KEY}").into_bytes();
     let length = body.len();
