@@ -12,10 +12,19 @@ pub(crate) enum Coding {
 
 impl Coding {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        match headers.get(http::header::CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
-            None | Some(b"identity" | b"") => Self::Identity,
-            Some(b"gzip" | b"x-gzip") => Self::Gzip,
-            Some(_) => Self::Other,
+        let lines = headers.get_all(http::header::CONTENT_ENCODING).into_iter();
+        let named = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let mut codings = named
+            .map(<[u8]>::trim_ascii)
+            .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+        match (codings.next(), codings.next()) {
+            (None, _) => Self::Identity,
+            (Some(coding), None)
+                if [&b"gzip"[..], b"x-gzip"].iter().any(|name| coding.eq_ignore_ascii_case(name)) =>
+            {
+                Self::Gzip
+            }
+            (Some(_), _) => Self::Other,
         }
     }
 }
@@ -33,5 +42,34 @@ pub(crate) fn decoded(coding: Coding, body: &[u8], max: usize) -> Option<Vec<u8>
             (whole || !clear.is_empty()).then_some(clear)
         }
         Coding::Other => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderValue, header::CONTENT_ENCODING};
+
+    #[test]
+    fn a_coding_is_known_however_it_is_written() {
+        for (lines, expected) in [
+            (&[][..], Coding::Identity),
+            (&["identity"], Coding::Identity),
+            (&["", "Identity, "], Coding::Identity),
+            (&["gzip"], Coding::Gzip),
+            (&["GZIP"], Coding::Gzip),
+            (&["x-gzip"], Coding::Gzip),
+            (&["gzip, identity"], Coding::Gzip),
+            (&["identity", "gzip"], Coding::Gzip),
+            (&["gzip, gzip"], Coding::Other),
+            (&["gzip", "br"], Coding::Other),
+            (&["deflate"], Coding::Other),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(CONTENT_ENCODING, HeaderValue::from_static(line));
+            }
+            assert_eq!(Coding::of(&headers), expected, "{lines:?}");
+        }
     }
 }
