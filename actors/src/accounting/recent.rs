@@ -52,11 +52,13 @@ impl RecentPart {
 
     /// Writes down one that another has written down.
     fn copy(&mut self, other: &Self, at: usize) {
-        match &other.entries[at] {
-            RecentEntry::Brief(brief) => {
-                self.entries.extend(self.text.copy(&other.text, brief).map(RecentEntry::Brief));
-            }
-            RecentEntry::Whole(place) => self.push(&other.wholes[*place]),
+        let copy = match &other.entries[at] {
+            RecentEntry::Brief(brief) => self.text.copy(&other.text, brief),
+            RecentEntry::Whole(_) => None,
+        };
+        match copy {
+            Some(brief) => self.entries.push(RecentEntry::Brief(brief)),
+            None => self.push(&other.whole(at)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Looks for an error among the later events of a streamed answer while it passes in chunks, wherever they are cut. From the
-//! first mention of one on the stream has to be looked through for secrets as well. A chunk that mentions none costs one
-//! search.
+//! first mention of one on the stream has to be looked through for secrets as well. A chunk of events that mentions none costs one
+//! search; an array is followed byte by byte, since nothing else tells its elements from what a model says in one.
 
 use memchr::memmem::{self, Finder};
 use std::sync::LazyLock;
@@ -11,6 +11,8 @@ use crate::stream_error::stream_error;
 const TAIL: usize = 64;
 /// More of one event than this is not gathered to be read.
 const MAX_EVENT: usize = 256 * 1024;
+/// More of one element of an array is not, which is gathered whether or not it mentions an error. Google's errors are far shorter.
+const MAX_ELEMENT: usize = 32 * 1024;
 /// The longest mention, `event: error`, in bytes.
 const MENTION: usize = 12;
 
@@ -72,7 +74,7 @@ impl LateErrors {
         self.is_mentioned |= is_mention;
         if let Some(place) = &mut self.array {
             place.pass(bytes, &mut self.event, |element| {
-                if self.found.is_none() && mentions_error(element) {
+                if self.found.is_none() {
                     let error = stream_error(element);
                     self.found = error.map(|it| LateError { status: it.status, body: it.body.into_owned() });
                 }
@@ -189,7 +191,7 @@ impl ArrayPlace {
     }
 
     fn gather(&mut self, bytes: &[u8], element: &mut Vec<u8>) {
-        if self.is_too_long || element.len() + bytes.len() > MAX_EVENT {
+        if self.is_too_long || element.len() + bytes.len() > MAX_ELEMENT {
             self.is_too_long = true;
             *element = Vec::new();
         } else {

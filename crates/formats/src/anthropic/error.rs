@@ -132,10 +132,10 @@ pub fn refusal_of(error: &TranslationError) -> (u16, ErrorType, Option<ErrorDeta
 /// message. Google's words stay, without the numbers of projects; those who hold the keys have struck these out.
 pub fn google_error(status: u16, message: &str) -> (u16, ErrorType, String) {
     if let 400 | 413 = status {
-        if let Some(message) = too_long(message) {
+        let failure = GoogleFailure { message: message.to_owned(), ..GoogleFailure::default() };
+        if let Some(message) = too_long(&failure) {
             return (400, ErrorType::InvalidRequest, message);
         }
-        let failure = GoogleFailure { message: message.to_owned(), ..GoogleFailure::default() };
         if failure.payload_too_large() {
             return (413, ErrorType::RequestTooLarge, message.to_owned());
         }
@@ -159,8 +159,7 @@ pub fn fault_error(fault: &AnswerFault) -> (u16, ErrorType, String) {
 }
 
 /// The text by which Claude Code knows that it has to compact, if Google says that the input is too long.
-fn too_long(message: &str) -> Option<String> {
-    let failure = GoogleFailure { message: message.to_owned(), ..GoogleFailure::default() };
+fn too_long(failure: &GoogleFailure) -> Option<String> {
     Some(match failure.prompt_too_long()? {
         PromptTooLong { tokens: Some(tokens), most: Some(most) } => {
             format!("prompt is too long: {tokens} tokens > {most} maximum")
@@ -168,7 +167,7 @@ fn too_long(message: &str) -> Option<String> {
         PromptTooLong { most: Some(most), .. } => {
             format!("prompt is too long: over {most} tokens > {most} maximum")
         }
-        PromptTooLong { .. } => format!("prompt is too long: {}", without_projects(message)),
+        PromptTooLong { .. } => format!("prompt is too long: {}", without_projects(&failure.message)),
     })
 }
 

@@ -90,13 +90,14 @@ impl AnswerStream for MessagesStream {
             return;
         }
         let Ok(chunk) = AnswerChunk::read(event) else {
-            // Behind the end of an answer it is no loss, nor is an error.
+            // Behind the end of an answer it is no loss.
             if self.has_finished() {
                 return;
             }
             return self.fail(AnswerFault::Unreadable, into);
         };
         if let Some(failure) = chunk.error {
+            // Nor is this one.
             if self.has_finished() {
                 return;
             }

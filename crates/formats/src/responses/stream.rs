@@ -73,11 +73,12 @@ impl ResponsesStream {
     fn take(&mut self, event: &[u8]) -> Result<(), AnswerFault> {
         let chunk = match AnswerChunk::read(event) {
             Ok(chunk) => chunk,
-            // Behind the end of an answer it is no loss, nor is an error.
+            // Behind the end of an answer it is no loss.
             Err(_) if self.output.has_finished() => return Ok(()),
             Err(_) => return Err(AnswerFault::Unreadable),
         };
         if let Some(failure) = chunk.error {
+            // Nor is this one.
             if self.output.has_finished() {
                 return Ok(());
             }
