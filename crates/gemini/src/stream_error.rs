@@ -2,8 +2,9 @@
 //! error event is classified like an answer of that status.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -23,8 +24,10 @@ pub struct StreamError<'a> {
 /// `{"error":...}` that Google writes into an event stream, an element of a JSON array, and the Interactions API's
 /// `event: error`. An `error` that is null, or not at its document's top level, is none.
 pub fn stream_error(chunk: &[u8]) -> Option<StreamError<'_>> {
+    static MARKS: LazyLock<[Finder<'static>; 2]> =
+        LazyLock::new(|| [Finder::new(b"\"error\""), Finder::new(b"event: error")]);
     // Nearly every chunk leaves here: inside a text the quotes are escaped.
-    if memmem::find(chunk, b"\"error\"").is_none() && memmem::find(chunk, b"event: error").is_none() {
+    if MARKS.iter().all(|mark| mark.find(chunk).is_none()) {
         return None;
     }
     let error = pieces(chunk).find(|piece| piece.named_error || is_error(&piece.data))?;

@@ -1,7 +1,8 @@
 //! How many input tokens a request may cost, guessed from its size before it is sent, to hold against a limit of tokens a
 //! minute. What it did cost is in the answer (`usage`). Called by whoever keeps account of such a limit.
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
+use std::sync::LazyLock;
 
 /// Bytes of text a token: Google says "about 4 characters".
 const TEXT_BYTES: u64 = 4;
@@ -16,6 +17,8 @@ const MEDIA_BYTES: u64 = 256;
 
 /// A shorter `data` is counted as the text that it costs no less than.
 const MEDIA_LEAST_BYTES: usize = 1024;
+
+static DATA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"data"));
 
 /// A guess that is rather too high than too low: a quarter of what is not media (the JSON around the text makes up for
 /// digits and code, which take more tokens a byte), and for each piece of inline media a large picture's cost and more
@@ -45,8 +48,8 @@ impl InlineMedia {
             return media;
         }
         // A quote inside a text is escaped, so both begin with a real one.
-        for at in memmem::find_iter(body, b"\"data") {
-            let rest = &body[at + b"\"data".len()..];
+        for at in DATA.find_iter(body) {
+            let rest = &body[at + DATA.needle().len()..];
             let base64 =
                 if at > 0 && body[at - 1] == b'\\' { None } else { value(rest).or_else(|| url(rest)) };
             let len = base64.map_or(0, base64_len);
