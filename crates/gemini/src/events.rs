@@ -3,6 +3,8 @@
 
 use memchr::memchr2;
 
+use crate::pieces::BYTE_ORDER_MARK;
+
 /// What is known after a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -60,7 +62,8 @@ impl FirstEvent {
         }
         let mut rest = chunk;
         if matches!(self.framing, Framing::Unknown) {
-            rest = chunk.trim_ascii_start();
+            rest = chunk.strip_prefix(BYTE_ORDER_MARK).filter(|_| self.seen == 0).unwrap_or(chunk);
+            rest = rest.trim_ascii_start();
             self.framing = match rest.first() {
                 None => Framing::Unknown,
                 Some(b'[' | b'{') => Framing::Json(Json::default()),

@@ -3,7 +3,11 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
 use serde_json::value::RawValue;
+
+/// A stream of events may begin with one, which says nothing.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One event, element or object.
 pub(crate) struct Piece<'a> {
@@ -15,7 +19,7 @@ pub(crate) struct Piece<'a> {
 
 /// The pieces of a chunk that starts where one does. An object that is not whole, or not JSON, is the last.
 pub(crate) fn pieces(chunk: &[u8]) -> impl Iterator<Item = Piece<'_>> {
-    let mut rest = chunk;
+    let mut rest = chunk.strip_prefix(BYTE_ORDER_MARK).unwrap_or(chunk);
     std::iter::from_fn(move || {
         loop {
             rest = rest.trim_ascii_start();
@@ -38,12 +42,22 @@ pub(crate) fn pieces(chunk: &[u8]) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
+/// The line at the start, and its length with its end: `\n`, `\r\n` or `\r`.
+fn line(text: &[u8]) -> (&[u8], usize) {
+    match memchr2(b'\n', b'\r', text) {
+        Some(end) if text[end..].starts_with(b"\r\n") => (&text[..end], end + 2),
+        Some(end) => (&text[..end], end + 1),
+        None => (text, text.len()),
+    }
+}
+
 /// The event at the start, and its length with its blank line; at least one byte.
 fn event(chunk: &[u8]) -> (Piece<'_>, usize) {
     let mut event = Piece { data: Cow::Borrowed(b""), named_error: false };
     let mut len = 0;
-    for line in chunk.split_inclusive(|&byte| byte == b'\n') {
-        len += line.len();
+    while len < chunk.len() {
+        let (line, line_len) = line(&chunk[len..]);
+        len += line_len;
         let line = line.trim_ascii_end();
         if line.is_empty() {
             break;

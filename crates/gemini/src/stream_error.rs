@@ -24,14 +24,18 @@ pub struct StreamError<'a> {
 /// `{"error":...}` that Google writes into an event stream, an element of a JSON array, and the Interactions API's
 /// `event: error`. An `error` that is null, or not at its document's top level, is none.
 pub fn stream_error(chunk: &[u8]) -> Option<StreamError<'_>> {
-    static MARKS: LazyLock<[Finder<'static>; 2]> =
-        LazyLock::new(|| [Finder::new(b"\"error\""), Finder::new(b"event: error")]);
+    static MARKS: LazyLock<[Finder<'static>; 3]> =
+        LazyLock::new(|| [&b"\"error\""[..], b"event: error", b"event:error"].map(Finder::new));
     // Nearly every chunk leaves here: inside a text the quotes are escaped.
     if MARKS.iter().all(|mark| mark.find(chunk).is_none()) {
         return None;
     }
     let error = pieces(chunk).find(|piece| piece.named_error || is_error(&piece.data))?;
-    Some(StreamError::new(error.data))
+    // An event that is an error by its type may be the error itself.
+    let is_bare = error.named_error && error.data.starts_with(b"{") && !is_error(&error.data);
+    let body =
+        if is_bare { Cow::Owned([&b"{\"error\":"[..], &error.data, b"}"].concat()) } else { error.data };
+    Some(StreamError::new(body))
 }
 
 impl<'a> StreamError<'a> {

@@ -26,6 +26,9 @@ fn an_error_is_found_in_every_form_that_google_sends() {
         (format!("data: {{\"candidates\":[]}}\r\n\r\ndata: {ERROR}\r\n\r\n"), 429),
         (format!("[{{\"candidates\":[]}}\n,\n{ERROR}\n]"), 429),
         ("event: error\ndata: not json\n\n".to_owned(), 500),
+        ("event:error\rdata:{\"error\":{\"code\":429}}\r\r".to_owned(), 429),
+        ("event: error\r\ndata: {\"code\":429,\"message\":\"m\"}\r\n\r\n".to_owned(), 429),
+        ("\u{feff}data: {\"error\":{\"code\":503}}\n\n".to_owned(), 503),
     ] {
         assert_eq!(status(&chunk), Some(expected), "{chunk}");
     }
