@@ -16,6 +16,7 @@
 
 mod differential;
 mod docs;
+mod earlier_errors;
 mod exposition;
 mod failover;
 mod formats;

@@ -5,6 +5,7 @@ use crate::support::{
     Gateway, Options, TOKEN, client, free_port, key_counts, prompt, simulator, simulator_with, wait_for,
 };
 use gemini_simulator::{Fault, Page, Rule, Tls};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
@@ -40,7 +41,28 @@ async fn no_key_is_blamed_for_what_something_on_the_way_answers() {
         }
         assert_eq!(key_counts(&gateway).await["available"], 3, "{status} {page:?}");
     }
+    // Neither what a model has made.
+    let answers = |status, kind: &str, body: &str| {
+        let headers = [("content-type".to_owned(), kind.to_owned())].into();
+        simulator.set_faults([Rule::new(Fault::Status { status, headers, body: Some(json!(body)) })]);
+    };
+    for (status, body) in
+        [(201, ""), (202, "{}"), (204, ""), (205, ""), (304, ""), (200, "<html>Sign in</html>")]
+    {
+        answers(status, "application/json", body);
+        for path in [GENERATE, "/v1beta/openai/embeddings"] {
+            let (answered, _, text) = post(&gateway, path).await;
+            assert_eq!(answered, 502, "{status} {body} {path}: {text}");
+        }
+    }
     let log = gateway.output();
+    // Nothing has changed for those only who asked.
+    let gateway = Options::new(&simulator.url(), 3).start();
+    answers(304, "application/json", "");
+    for (asked, expected) in [("if-none-match", 304), ("x-none", 502)] {
+        let request = client().get(gateway.url("/v1beta/models/m")).header(asked, "\"1\"");
+        assert_eq!(request.send().await.unwrap().status(), expected, "{asked}");
+    }
     assert_eq!(log.matches("WARN  upstream: Google cannot be reached: 127.0.0.1").count(), 0);
     assert!(log.contains("answers in Google's place (401 Unauthorized, text/html"), "{log}");
 }

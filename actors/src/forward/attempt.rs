@@ -4,7 +4,8 @@
 use super::{
     answer::{FailedAttempt, MAX_CLASSIFIED, OpenAnswer},
     job::Job,
-    observe::{BodyContent, Observer, Release},
+    observe::{BodyContent, Observer},
+    redaction::{decoded_whole, look_through},
     upload::{BodyStream, hide_upload_id, upload_id_in},
 };
 use crate::{
@@ -23,7 +24,7 @@ use gemini::{
     media_type::{Data, data_by_beginning, is_download},
     names::AnswerNames,
     operation::Streaming,
-    path::{CredentialForm, Surface, error_form_of},
+    path::{CredentialForm, error_form_of},
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, response::Parts};
 use std::{sync::Arc, time::Duration};
@@ -60,7 +61,7 @@ pub(super) async fn open(
     if !may_be_googles {
         return Err(not_google(upstream, job, &head));
     }
-    let coding = Coding::of(&head.headers);
+    let mut coding = Coding::of(&head.headers);
     let mut begun = Joined::default();
     let mut is_whole = false;
     let mut data = None;
@@ -75,15 +76,20 @@ pub(super) async fn open(
     }
     let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let is_event_stream = content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
-    let is_untyped = content_type.is_none();
+    // No JSON begins as a page does, and nothing else is said to be JSON by Google.
+    let may_be_page = content_type.is_none_or(|kind| kind.starts_with(b"application/json"));
     let streamed = is_event_stream
         || data == Some(Data::Events)
         || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
     let names = AnswerNames::new(&job.target.operation);
-    let content = match streamed {
-        true => BodyContent::Events,
-        false if is_download(&job.target) => BodyContent::File,
-        false => BodyContent::Document,
+    let content = if is_download(&job.target) {
+        BodyContent::File
+    } else if tells_of_earlier(job) {
+        BodyContent::Story
+    } else if streamed {
+        BodyContent::Events
+    } else {
+        BodyContent::Document
     };
     let mut observer =
         Box::new(Observer::new(coding, content, names, job.target.usage_key(), Arc::clone(key)));
@@ -176,36 +182,45 @@ pub(super) async fn open(
     }
     let mut is_over = rest.is_none();
     let mut begun = begun.into_bytes();
-    let is_page = is_untyped && begun.trim_ascii_start().starts_with(b"<") && !is_download(&job.target);
+    let is_page = may_be_page && begun.trim_ascii_start().starts_with(b"<") && !is_download(&job.target);
     // A model that has nothing to say says so in JSON, or in an event.
     let is_blank = is_over
         && if streamed {
             !has_event && is_made(job, head.status)
         } else {
-            begun.is_empty() && is_of_model(job, head.status)
+            begun.is_empty() && job.generates()
         };
     if is_page || is_blank {
         return Err(not_google(upstream, job, &head));
     }
+    let mut headers = head.headers;
     if observer.mentions_error() {
-        // An error has come together with the first event.
-        let passes = Box::pin(look_through(begun, &mut body, &mut is_over, &mut observer)).await;
-        let Some(passes) = passes else {
-            return Err(match observer.end().late_error {
-                Some(error) => error_event(upstream, job, key, head.headers, &error),
-                None => body_lost(head.status),
-            });
-        };
-        begun = passes;
+        // An error has come together with the first event, or stands in the document.
+        match Box::pin(look_through(begun, &mut body, &mut is_over, &mut observer)).await {
+            Ok(passes) => begun = passes,
+            Err(coded) if !streamed => {
+                let whole = Box::pin(decoded_whole(coded, coding, &mut body, &mut is_over, &mut observer));
+                let clear = whole.await.ok_or_else(|| body_lost(head.status))?;
+                begun = Bytes::from(classify::redact(&clear, &[key.secret().expose()]).into_owned());
+                coding = Coding::Identity;
+                headers.remove(header::CONTENT_ENCODING);
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(begun.len()));
+            }
+            Err(_) => {
+                return Err(match observer.end().late_error {
+                    Some(error) => error_event(upstream, job, key, headers, &error),
+                    None => body_lost(head.status),
+                });
+            }
+        }
     }
     upstream.works();
-    let length =
-        head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     Ok(OpenAnswer {
         status: head.status,
         length,
         coding,
-        headers: go_down(upstream, job, key, head.headers),
+        headers: go_down(upstream, job, key, headers),
         begun,
         rest: (!is_over).then_some(body),
         observer,
@@ -218,6 +233,10 @@ async fn send(upstream: &Upstream, job: &Job, key: &Key) -> Result<Headed, Faile
     let mut headers = job.headers.clone();
     let (name, value) = key.provider().credential(job.target.surface, key);
     headers.insert(name, value);
+    if tells_of_earlier(job) && headers.contains_key(header::ACCEPT_ENCODING) {
+        // Of an error that is told in there the key must be struck out as it passes.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     let body = if let Some(stream) = &job.stream {
         let Some(body) = stream.take() else {
             return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadLost));
@@ -282,10 +301,16 @@ fn body_lost(status: StatusCode) -> FailedAttempt {
 }
 
 /// Whether the head of an answer that is no error can be Google's answer to the request. 101 is not, as nothing but a Live
-/// session asks for it, and beyond 599 there is no status.
+/// session asks for it, and beyond 599 there is no status. What a model has made comes with a 200, and that nothing has changed
+/// is the answer to who has asked whether it has.
 fn can_be_googles(job: &Job, key: &Key, head: &Parts) -> bool {
+    let asks_for_change = || {
+        [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE].iter().any(|name| job.headers.contains_key(name))
+    };
     match head.status {
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => true,
+        status if job.generates() && status != StatusCode::OK => false,
+        StatusCode::NO_CONTENT => true,
+        StatusCode::NOT_MODIFIED => asks_for_change(),
         status if status.is_success() => {
             job.method == Method::OPTIONS || key.provider().may_have_answered(&job.target, &head.headers)
         }
@@ -318,14 +343,14 @@ async fn read_beginning(
     }
 }
 
+/// Whether the answer tells of what was made before.
+fn tells_of_earlier(job: &Job) -> bool {
+    job.target.operation.tells_of_earlier(job.method.as_str())
+}
+
 /// Whether something was to be made, and the answer should be more than a head.
 fn is_made(job: &Job, status: StatusCode) -> bool {
     status == StatusCode::OK && job.method == Method::POST
-}
-
-/// Whether that was a model's answer.
-fn is_of_model(job: &Job, status: StatusCode) -> bool {
-    is_made(job, status) && job.target.surface == Surface::Native && job.target.operation.model.is_some()
 }
 
 /// Something on the way has answered in Google's place. Nothing of it is the client's business.
@@ -352,39 +377,6 @@ async fn hold_error(body: &mut Body, begun: &mut Joined, observer: &mut Observer
         }
     }
     Ok(false)
-}
-
-/// Returns what of the body's beginning may pass, reading on as long as it ends inside what could be the key; `None` when
-/// the key cannot be taken out of it.
-async fn look_through(
-    mut begun: Bytes,
-    body: &mut Body,
-    is_over: &mut bool,
-    observer: &mut Observer,
-) -> Option<Bytes> {
-    let mut is_last = *is_over;
-    loop {
-        begun = match observer.release(begun, is_last) {
-            Release::Pass(begun) => return Some(begun),
-            Release::Never => return None,
-            Release::Hold(begun) => begun,
-        };
-        let mut joined = Joined::default();
-        joined.push(begun);
-        match body.next().await {
-            Ok(Some(chunk)) => {
-                observer.see(&chunk);
-                joined.push(chunk);
-            }
-            Ok(None) => {
-                *is_over = true;
-                is_last = true;
-            }
-            // Found again, and told, by the relay.
-            Err(BodyError) => is_last = true,
-        }
-        begun = joined.into_bytes();
-    }
 }
 
 /// An upload's body may take as long as it flows: the time for an answer begins with its end.

@@ -4,7 +4,10 @@
 use super::upload::BodyStream;
 use crate::{caller::Caller, client_stall::ClientStall, ledger::Holding, transaction::Translated};
 use bytes::Bytes;
-use gemini::path::Target;
+use gemini::{
+    operation::Ownership,
+    path::{Surface, Target},
+};
 use http::{HeaderMap, Method, StatusCode, header};
 use keypool::Refusal;
 use std::time::Instant;
@@ -48,6 +51,17 @@ impl Job {
     /// Returns the body as it is to be looked into.
     pub fn clear_body(&self) -> &Bytes {
         self.clear.as_ref().unwrap_or(&self.body)
+    }
+
+    /// Whether a model is to say or make something: what is not answered with more than a head is no answer.
+    pub(super) fn generates(&self) -> bool {
+        let operation = &self.target.operation;
+        let is_for_model = match self.target.surface {
+            Surface::Native => operation.model.is_some() && operation.verb.is_some(),
+            Surface::OpenAi => operation.ownership == Ownership::Free,
+            Surface::Upload | Surface::Download | Surface::Live => false,
+        };
+        self.method == Method::POST && is_for_model
     }
 
     /// Makes a question of the gateway's own, in the course of the request `id`: a GET that nobody sees the answer of.

@@ -11,6 +11,7 @@ mod job;
 mod learning;
 mod lists;
 mod observe;
+mod redaction;
 mod relay;
 mod search;
 #[cfg(test)]

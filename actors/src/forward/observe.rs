@@ -1,6 +1,7 @@
 //! Watches an answer's body as it passes, without changing it: the token usage, the end of the first event, an error
 //! event, at the start or later, an error that comes as a success, and the names that the ledger is to know before the
-//! client reads them. Sees through gzip; any other coding passes unseen.
+//! client reads them. Where an error is mentioned, the key is kept from passing. Sees through gzip; any other coding passes
+//! unseen.
 
 use super::learning::Learner;
 use crate::{key_ring::Key, upstream::Coding};
@@ -8,7 +9,8 @@ use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use gemini::{
     classify::{
-        ErrorStart, LateError, LateErrors, Start, StreamError, ends_in_part_of, redact_in_place, stream_error,
+        ErrorMentions, ErrorStart, LateError, LateErrors, Start, StreamError, ends_in_part_of,
+        redact_in_place, stream_error,
     },
     events::{FirstEvent, Progress},
     names::{AnswerNames, Learnt},
@@ -36,6 +38,8 @@ struct Watch {
     first: Option<First>,
     /// The search for an error behind the first event, of a stream of events.
     late: Option<LateErrors>,
+    /// The search for the mention of one anywhere in the body, where that is no stream.
+    mentions: Option<ErrorMentions>,
     /// The search for the key in what passes coded, once an error was mentioned.
     leak: Option<Leak>,
     decoded: u64,
@@ -61,6 +65,8 @@ pub(super) enum BodyContent {
     Events,
     /// One that begins as an error is one.
     Document,
+    /// It tells of what was made before, whose errors are not this answer's.
+    Story,
     /// Somebody's own bytes.
     File,
 }
@@ -68,6 +74,7 @@ pub(super) enum BodyContent {
 /// The search for the key in a body that passes coded.
 struct Leak {
     key: Arc<Key>,
+    is_file: bool,
     /// What was seen and has not been released, and a little of what was before it.
     seen: Vec<u8>,
     /// How much of that was released.
@@ -90,7 +97,11 @@ impl Leak {
             return Release::Hold(bytes);
         }
         self.released = self.seen.len();
-        if redact_in_place(&mut self.seen, secret) { Release::Never } else { Release::Pass(bytes) }
+        if redact_in_place(&mut self.seen, secret, self.is_file) {
+            Release::Never(bytes)
+        } else {
+            Release::Pass(bytes)
+        }
     }
 }
 
@@ -100,8 +111,8 @@ pub(super) enum Release {
     Pass(Bytes),
     /// More must come before it can be known.
     Hold(Bytes),
-    /// The key is in there and cannot be taken out.
-    Never,
+    /// The key is in there and cannot be taken out as it passes.
+    Never(Bytes),
 }
 
 /// What a body has said, as far as it came.
@@ -117,6 +128,7 @@ pub(super) struct Observer {
     decoding: Decoding,
     /// The key that the request went up with, which must not come down.
     key: Arc<Key>,
+    is_file: bool,
     /// Takes the names that are found, where there is something to learn.
     learner: Option<Box<Learner>>,
     /// Whether it has taken some of which other gateways may not know yet.
@@ -139,13 +151,16 @@ impl Observer {
         usage_key: UsageKey,
         key: Arc<Key>,
     ) -> Self {
+        let is_file = content == BodyContent::File;
+        let leak = || Leak { key: Arc::clone(&key), is_file, seen: Vec::new(), released: 0 };
         let watch = Watch {
             names: names.map(Box::new),
             usage: UsageScanner::new(usage_key),
             start: (content == BodyContent::Document).then(ErrorStart::default),
             first: (content == BodyContent::Events).then(First::default),
             late: None,
-            leak: None,
+            mentions: (content != BodyContent::Events).then(ErrorMentions::default),
+            leak: (coding == Coding::Gzip).then(leak),
             decoded: 0,
         };
         let decoding = match coding {
@@ -153,7 +168,7 @@ impl Observer {
             Coding::Gzip => Decoding::Gzip(Box::new(MultiGzDecoder::new(watch))),
             Coding::Other => Decoding::Closed,
         };
-        Self { decoding, key, learner: None, has_learnt: false }
+        Self { decoding, key, is_file, learner: None, has_learnt: false }
     }
 
     /// Hands the names found so far, and all that come, to `learner`.
@@ -258,17 +273,21 @@ impl Observer {
 
     /// `text` is all that came so far, and an error up to `end` is no business of the search.
     fn look_for_late_errors(&mut self, text: &[u8], end: usize) {
-        let key = matches!(self.decoding, Decoding::Gzip(_)).then(|| Arc::clone(&self.key));
         let Some(watch) = self.watch_mut() else { return };
         let (event, more) = text.split_at(end);
-        watch.late = Some(LateErrors::after(event));
-        watch.leak = key.map(|key| Leak { key, seen: Vec::new(), released: 0 });
-        watch.look_for_errors(more);
+        let is_new = !watch.mentions_error();
+        let late = watch.late.insert(LateErrors::after(event));
+        late.see(more);
+        // What was mentioned before was looked through as it came.
+        if is_new {
+            watch.look_for_leaks(more);
+        }
     }
 
-    /// Whether the body has mentioned an error after its first event: what passes must be released from then on.
+    /// Whether the body has mentioned an error, after its first event if it has any: what passes must be released from then
+    /// on.
     pub(super) fn mentions_error(&self) -> bool {
-        self.watch().is_some_and(|watch| watch.late.as_ref().is_some_and(LateErrors::is_mentioned))
+        self.watch().is_some_and(Watch::mentions_error)
     }
 
     /// Says what may be done with the next bytes, all of which were seen. `is_last` says that no more will come.
@@ -284,7 +303,11 @@ impl Observer {
             return Release::Hold(bytes);
         }
         let mut clear = bytes.to_vec();
-        if redact_in_place(&mut clear, secret) { Release::Pass(clear.into()) } else { Release::Pass(bytes) }
+        if redact_in_place(&mut clear, secret, self.is_file) {
+            Release::Pass(clear.into())
+        } else {
+            Release::Pass(bytes)
+        }
     }
 
     fn watch_mut(&mut self) -> Option<&mut Watch> {
@@ -314,10 +337,13 @@ impl First {
 }
 
 impl Watch {
-    fn look_for_errors(&mut self, bytes: &[u8]) {
-        let Some(late) = &mut self.late else { return };
-        late.see(bytes);
-        if late.is_mentioned()
+    fn mentions_error(&self) -> bool {
+        self.late.as_ref().is_some_and(LateErrors::is_mentioned)
+            || self.mentions.as_ref().is_some_and(ErrorMentions::is_found)
+    }
+
+    fn look_for_leaks(&mut self, bytes: &[u8]) {
+        if self.mentions_error()
             && let Some(leak) = &mut self.leak
         {
             leak.see(bytes);
@@ -344,7 +370,13 @@ impl Write for Watch {
         if let Some(first) = &mut self.first {
             first.see(bytes);
         }
-        self.look_for_errors(bytes);
+        if let Some(late) = &mut self.late {
+            late.see(bytes);
+        }
+        if let Some(mentions) = &mut self.mentions {
+            mentions.see(bytes);
+        }
+        self.look_for_leaks(bytes);
         if let Some(names) = &mut self.names {
             names.see(bytes);
         }

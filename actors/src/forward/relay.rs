@@ -138,7 +138,7 @@ pub(super) async fn relay(
                     held = piece;
                     continue;
                 }
-                Release::Never => {
+                Release::Never(_) => {
                     at_end = at_end.or_else(|| Some(observer.end()));
                     state = Ready::Broken;
                     Bytes::new()

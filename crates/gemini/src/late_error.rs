@@ -25,64 +25,34 @@ pub struct LateError {
     pub body: Vec<u8>,
 }
 
-/// The search for a late error in one body, its content coding undone.
-#[derive(Clone, Debug)]
-pub struct LateErrors {
-    /// Where in the array, if the events are elements of one.
-    array: Option<ArrayPlace>,
+/// The search for a mention of an error in a body that passes in chunks, its content coding undone: Google may quote the key in
+/// one, so what passes has to be looked through for secrets from then on.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorMentions {
     /// The last bytes that passed.
     tail: Vec<u8>,
-    /// Whether an error was mentioned.
-    is_mentioned: bool,
-    /// An event that mentions an error and goes on.
-    event: Vec<u8>,
-    found: Option<LateError>,
+    is_found: bool,
 }
 
-impl LateErrors {
-    /// Begins behind the first event, `passed` being the body up to there.
-    pub fn after(passed: &[u8]) -> Self {
-        let is_array = passed.trim_ascii_start().starts_with(b"[");
-        let mut late = Self {
-            array: is_array.then(ArrayPlace::default),
-            tail: Vec::with_capacity(TAIL),
-            is_mentioned: false,
-            event: Vec::new(),
-            found: None,
-        };
-        late.keep_tail(passed);
-        if let Some(place) = &mut late.array {
-            // Of the elements up to there nothing is asked, and the last one may go on.
-            place.pass(passed, &mut late.event, |_| ());
-        }
-        late
-    }
-
-    /// Whether an error was mentioned, so that what passes has to be looked through for secrets.
-    pub fn is_mentioned(&self) -> bool {
-        self.is_mentioned
-    }
-
-    /// The error, when one was found.
-    pub fn take(&mut self) -> Option<LateError> {
-        self.found.take()
+impl ErrorMentions {
+    /// Whether an error was mentioned.
+    pub fn is_found(&self) -> bool {
+        self.is_found
     }
 
     /// Looks at the next bytes.
     pub fn see(&mut self, bytes: &[u8]) {
-        let is_mention = mentions_error(bytes) || self.mentions_across(bytes);
-        self.is_mentioned |= is_mention;
-        if let Some(place) = &mut self.array {
-            place.pass(bytes, &mut self.event, |element| {
-                if self.found.is_none() {
-                    let error = stream_error(element);
-                    self.found = error.map(|it| LateError { status: it.status, body: it.body.into_owned() });
-                }
-            });
-        } else if self.found.is_none() && (is_mention || !self.event.is_empty()) {
-            self.read(bytes);
+        if !self.is_found {
+            self.find(bytes);
+            self.keep_tail(bytes);
         }
-        self.keep_tail(bytes);
+    }
+
+    /// Whether `bytes` mention an error, or the last of one's mention are among them.
+    fn find(&mut self, bytes: &[u8]) -> bool {
+        let is_mention = mentions_error(bytes) || self.mentions_across(bytes);
+        self.is_found |= is_mention;
+        is_mention
     }
 
     /// Whether a mention begins in what has passed and ends in `bytes`.
@@ -95,16 +65,79 @@ impl LateErrors {
         mentions_error(&seam[..before.len() + after.len()])
     }
 
+    fn keep_tail(&mut self, bytes: &[u8]) {
+        let new = &bytes[bytes.len().saturating_sub(TAIL)..];
+        let stays = self.tail.len().min(TAIL - new.len());
+        self.tail.drain(..self.tail.len() - stays);
+        self.tail.extend_from_slice(new);
+    }
+}
+
+/// The search for a late error in one body, its content coding undone.
+#[derive(Clone, Debug)]
+pub struct LateErrors {
+    /// Where in the array, if the events are elements of one.
+    array: Option<ArrayPlace>,
+    mentions: ErrorMentions,
+    /// An event that mentions an error and goes on.
+    event: Vec<u8>,
+    found: Option<LateError>,
+}
+
+impl LateErrors {
+    /// Begins behind the first event, `passed` being the body up to there.
+    pub fn after(passed: &[u8]) -> Self {
+        let is_array = passed.trim_ascii_start().starts_with(b"[");
+        let mut late = Self {
+            array: is_array.then(ArrayPlace::default),
+            mentions: ErrorMentions { tail: Vec::with_capacity(TAIL), is_found: false },
+            event: Vec::new(),
+            found: None,
+        };
+        late.mentions.keep_tail(passed);
+        if let Some(place) = &mut late.array {
+            // Of the elements up to there nothing is asked, and the last one may go on.
+            place.pass(passed, &mut late.event, |_| ());
+        }
+        late
+    }
+
+    /// Whether an error was mentioned, so that what passes has to be looked through for secrets.
+    pub fn is_mentioned(&self) -> bool {
+        self.mentions.is_found
+    }
+
+    /// The error, when one was found.
+    pub fn take(&mut self) -> Option<LateError> {
+        self.found.take()
+    }
+
+    /// Looks at the next bytes.
+    pub fn see(&mut self, bytes: &[u8]) {
+        let is_mention = self.mentions.find(bytes);
+        if let Some(place) = &mut self.array {
+            place.pass(bytes, &mut self.event, |element| {
+                if self.found.is_none() {
+                    let error = stream_error(element);
+                    self.found = error.map(|it| LateError { status: it.status, body: it.body.into_owned() });
+                }
+            });
+        } else if self.found.is_none() && (is_mention || !self.event.is_empty()) {
+            self.read(bytes);
+        }
+        self.mentions.keep_tail(bytes);
+    }
+
     /// Reads the event that goes on, or the first of `bytes` on.
     fn read(&mut self, bytes: &[u8]) {
         if !self.event.is_empty() {
             self.event.extend_from_slice(bytes);
         } else if let Some(start) = self.event_start() {
-            self.event.extend_from_slice(&self.tail[start..]);
+            self.event.extend_from_slice(&self.mentions.tail[start..]);
             self.event.extend_from_slice(bytes);
         } else {
             // The blank line, too, may be cut.
-            self.event.extend_from_slice(&self.tail[self.tail.len().saturating_sub(3)..]);
+            self.event.extend_from_slice(&self.mentions.tail[self.mentions.tail.len().saturating_sub(3)..]);
             self.event.extend_from_slice(bytes);
             self.event.drain(..first_end(&self.event));
         }
@@ -123,17 +156,10 @@ impl LateErrors {
 
     /// Where the event that goes on begins in the tail; `None` where it began before that.
     fn event_start(&self) -> Option<usize> {
-        let end = |blank: &[u8]| memmem::rfind(&self.tail, blank).map(|at| at + blank.len());
+        let end = |blank: &[u8]| memmem::rfind(&self.mentions.tail, blank).map(|at| at + blank.len());
         let start = end(b"\n\n").max(end(b"\r\n\r\n")).max(end(b"\r\r"));
         // A short tail is all that has passed.
-        start.or((self.tail.len() < TAIL).then_some(0))
-    }
-
-    fn keep_tail(&mut self, bytes: &[u8]) {
-        let new = &bytes[bytes.len().saturating_sub(TAIL)..];
-        let stays = self.tail.len().min(TAIL - new.len());
-        self.tail.drain(..self.tail.len() - stays);
-        self.tail.extend_from_slice(new);
+        start.or((self.mentions.tail.len() < TAIL).then_some(0))
     }
 }
 

@@ -312,6 +312,16 @@ impl Operation {
         self.resource.as_ref().is_some_and(|resource| is_worded(resource.collection()))
     }
 
+    /// Whether the answer to `method` tells of what was made before: a job, an interaction, a file. An error in it is that
+    /// thing's story, and says nothing of the request or its key.
+    pub fn tells_of_earlier(&self, method: &str) -> bool {
+        let cancels = || {
+            self.verb.as_ref().is_some_and(|verb| verb.as_str() == "cancel")
+                || self.resource.as_ref().is_some_and(|resource| resource.as_str().ends_with("/cancel"))
+        };
+        self.resource.is_some() && (reads(method) || cancels())
+    }
+
     /// Of a native path, its version and what follows it (decoded, without slashes at its ends).
     pub(crate) fn native(method: &str, version: Version, rest: &str, query: Option<&str>) -> Self {
         let (name, verb) = split_verb(rest);
@@ -327,7 +337,8 @@ impl Operation {
         };
         let ownership = match (&resource, &verb) {
             (None, Some(verb)) => verb.ownership(),
-            (None, None) => Ownership::Free,
+            (None, None) if reads(method) => Ownership::Free,
+            (None, None) => Ownership::Unknown,
             (Some(resource), _) => resource_ownership(method, resource),
         };
         Self { version, verb, model, resource, streaming, ownership }
@@ -371,9 +382,13 @@ impl Operation {
         let resource = if rest == "models" || model.is_some() { None } else { resource_name(named) };
         let streaming = if reads(method) { Streaming::No } else { Streaming::Unknown };
         let ownership = match &resource {
-            None => Ownership::Free,
+            None if reads(method) => Ownership::Free,
+            None => Ownership::Unknown,
             Some(resource) => match resource.collection() {
-                "chat" | "completions" | "embeddings" | "images" | "audio" | "moderations" => Ownership::Free,
+                "chat" | "completions" | "embeddings" | "images" | "audio" | "moderations" => {
+                    let generates = method.eq_ignore_ascii_case("POST") && is_endpoint(resource.as_str());
+                    if generates || reads(method) { Ownership::Free } else { Ownership::Unknown }
+                }
                 _ => resource_ownership(method, resource),
             },
         };
@@ -391,6 +406,24 @@ impl Operation {
             ownership: Ownership::Free,
         }
     }
+}
+
+/// Whether it generates, in the OpenAI layer, and keeps nothing: what is below, such as one kept completion, is something that is
+/// there.
+fn is_endpoint(resource: &str) -> bool {
+    matches!(
+        resource,
+        "chat/completions"
+            | "completions"
+            | "embeddings"
+            | "images/generations"
+            | "images/edits"
+            | "images/variations"
+            | "audio/speech"
+            | "audio/transcriptions"
+            | "audio/translations"
+            | "moderations"
+    )
 }
 
 /// Splits the verb off the last segment. Only letters make a verb: `environments/e/files/a:b.txt` has none.

@@ -35,14 +35,17 @@ pub fn redact<'a>(body: &'a [u8], secrets: &[&str]) -> Cow<'a, [u8]> {
 const MAX_NAMED: usize = 512;
 
 /// Strikes out what [`redact`] does, sign by sign, so that the length stays: for a stream, whose length may have been
-/// announced. Whether something was found.
-pub fn redact_in_place(body: &mut [u8], secret: &str) -> bool {
+/// announced. Of a file, whose bytes are somebody's own, the secret and not what is named like one. Whether something was
+/// found.
+pub fn redact_in_place(body: &mut [u8], secret: &str, is_file: bool) -> bool {
     let mut struck = Vec::new();
     for spelling in spellings(secret) {
         struck.extend(memmem::find_iter(body, &spelling).map(|at| at..at + spelling.len()));
     }
-    for at in memmem::find_iter(body, NAMED).map(|at| at + NAMED.len()) {
-        struck.push(at..at + named_len(&body[at..]));
+    if !is_file {
+        for at in memmem::find_iter(body, NAMED).map(|at| at + NAMED.len()) {
+            struck.push(at..at + named_len(&body[at..]));
+        }
     }
     for range in &struck {
         body[range.clone()].fill(b'*');
