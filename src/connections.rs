@@ -101,6 +101,8 @@ pub(crate) struct Connection {
     turn_waker: RefCell<Option<Waker>>,
     /// Whether it was given up since the client took nothing.
     stall: ClientStall,
+    /// Whether it is to end so that its client cannot take what it has for the whole.
+    is_broken_off: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -186,6 +188,7 @@ impl Connections {
             answered: Cell::new(0),
             turn_waker: RefCell::new(None),
             stall: ClientStall::default(),
+            is_broken_off: Cell::new(false),
             waker: RefCell::new(None),
         });
         self.open.borrow_mut().insert(number, Rc::clone(&connection));

@@ -44,7 +44,9 @@ impl HttpExchange {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.frame(&mut response);
         }
-        response.map_body(|_, body| CountedBody { body, _under_way: self.under_way })
+        let ends_with_connection =
+            self.is_before_1_1 && response.response().body().size() == BodySize::Stream;
+        response.map_body(|_, body| CountedBody { body, ends_with_connection, under_way: self.under_way })
     }
 
     fn frame<B: MessageBody>(&self, response: &mut ServiceResponse<B>) {
@@ -70,7 +72,9 @@ fn offers_websocket(request: &ServiceRequest) -> bool {
 /// An answer's body, until whose end its request is under way on its connection.
 pub(crate) struct CountedBody<B> {
     body: B,
-    _under_way: Option<UnderWay>,
+    /// Whether its end is told by nothing but the connection's.
+    ends_with_connection: bool,
+    under_way: Option<UnderWay>,
 }
 
 impl<B: MessageBody + Unpin> MessageBody for CountedBody<B> {
@@ -81,6 +85,14 @@ impl<B: MessageBody + Unpin> MessageBody for CountedBody<B> {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(cx)
+        let next = Pin::new(&mut self.body).poll_next(cx);
+        if self.ends_with_connection
+            && let Poll::Ready(Some(Err(_))) = next
+            && let Some(UnderWay(connection)) = &self.under_way
+        {
+            // Closed cleanly, it would look like the end of the whole.
+            connection.is_broken_off.set(true);
+        }
+        next
     }
 }

@@ -53,6 +53,9 @@ impl SheddableStream {
 
 impl Drop for SheddableStream {
     fn drop(&mut self) {
+        if self.connection.is_broken_off.get() {
+            let _ = self.socket.set_zero_linger();
+        }
         self.connection.close();
     }
 }

@@ -1,12 +1,15 @@
 //! Clients that leave and clients that do not read: the first free everything at once, the second cost a bounded amount.
 
 use crate::{
-    support::{Gateway, Options, TOKEN, client, prompt, resident_kib, secret, simulator_with, wait_for},
+    support::{
+        Gateway, Options, TOKEN, client, prompt, resident_kib, secret, simulator, simulator_with, wait_for,
+    },
     wire::{Wire, exchange, request},
 };
 use gemini_simulator::{End, Fault, Rule, Shape, Simulator};
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
 
@@ -215,4 +218,27 @@ async fn a_client_that_reads_slowly_gets_everything() {
     assert_eq!(bytes as u64, arrived.answer_bytes);
     assert_eq!(arrived.key.as_deref(), Some(secret(0).as_str()));
     assert_eq!(gateway.transactions(1)[0]["end"], "complete");
+}
+
+/// A client of HTTP/1.0 is told the end of a stream by the connection's, so a clean one would make a whole of what broke off.
+#[tokio::test]
+async fn a_break_is_told_to_a_client_that_knows_no_chunks() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    for (fault, is_whole) in [(Fault::Truncate { after_events: 2 }, false), (Fault::None, true)] {
+        simulator.set_faults([Rule::new(fault)]);
+        let body = prompt("x");
+        let mut socket = tokio::net::TcpStream::connect(gateway.authority()).await.unwrap();
+        let head = format!(
+            "POST /v1beta/models/gemini-2.5-flash:streamGenerateContent HTTP/1.0\r\nhost: gate\r\nx-goog-api-key: {TOKEN}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let mut read = Vec::new();
+        let end = socket.read_to_end(&mut read).await;
+        let read = String::from_utf8_lossy(&read);
+        assert!(read.starts_with("HTTP/1.0 200") || read.starts_with("HTTP/1.1 200"), "{read}");
+        assert!(read.contains("candidates"), "{read}");
+        assert_eq!(end.is_ok(), is_whole, "{end:?} behind {read}");
+    }
 }
