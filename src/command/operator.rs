@@ -89,6 +89,6 @@ pub(super) fn time(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds.div_ceil(60)),
-        _ => format!("{} h", seconds.div_ceil(3600)),
+        _ => format!("{} h", (seconds + 1800) / 3600),
     }
 }

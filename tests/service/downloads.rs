@@ -4,7 +4,7 @@
 use crate::{
     projects::{Answer, Caller, File, Projects},
     raw::Upstream,
-    support::secret,
+    support::{key_counts, secret},
 };
 use gemini_simulator::{Lifecycle, Simulator};
 use serde_json::{Value, json};
@@ -114,6 +114,28 @@ async fn a_redirect_to_another_host_is_not_followed_and_not_told() {
     }
     redirect_to(&pool, format!("http://{}/media/{{name}}", elsewhere(&pool.simulator)));
     assert_eq!(download(&caller, &video).await.body, MP4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_allowed_host_refuses_is_told_and_no_keys_fault() {
+    for (status, error) in [
+        ("403 Forbidden", "PERMISSION_DENIED"),
+        ("429 Too Many", "RESOURCE_EXHAUSTED"),
+        ("503 Busy", "UNAVAILABLE"),
+    ] {
+        let body =
+            format!("{{\"error\":{{\"code\":1,\"message\":\"API key not valid\",\"status\":\"{error}\"}}}}");
+        let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close");
+        let allowed = Upstream::start(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+        let authority = allowed.authority().to_owned();
+        let (pool, caller, video) = pool_with_video(|_| format!("[\"{authority}\"]")).await;
+        redirect_to(&pool, format!("{}/x", allowed.url));
+        let before = key_counts(&pool.gateway).await;
+        let answer = download(&caller, &video).await;
+        assert_eq!((answer.status.to_string().as_str(), answer.text()), (&status[..3], body));
+        assert_eq!(key_counts(&pool.gateway).await, before, "{status}");
+        assert_eq!(allowed.connections(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

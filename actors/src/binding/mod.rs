@@ -94,6 +94,10 @@ enum Unknown {
     Ask,
 }
 
+/// For so many of a request's names projects are asked, in their order. A caller can make up any number of them, and each costs
+/// a question to every project; what the ledger holds of the others still counts.
+const MOST_ASKED: usize = 16;
+
 /// The name under which the ledger keeps a resource.
 pub(crate) fn ledger_name(name: &OwnedName) -> String {
     entry(name.as_str()).into_owned()
@@ -192,11 +196,14 @@ impl<Q: AskProject> BindingRule<'_, Q> {
         let (names, unknown): (Vec<_>, Vec<_>) = of_path.into_iter().chain(of_body).unzip();
         let held = self.held(asker, &names).await?;
         let mut first: Option<(&OwnedName, KeyId)> = None;
+        let mut asked = 0;
         for (place, ((name, unknown), held)) in names.into_iter().zip(unknown).zip(held).enumerate() {
             let holding = match (held, unknown) {
                 (Some(holding), _) => holding,
                 (None, Unknown::LetPass) => continue,
+                (None, _) if asked == MOST_ASKED => continue,
                 (None, Unknown::Ask | Unknown::AskIfAtOnce) => {
+                    asked += 1;
                     match self.ask_projects(asker, name, unknown == Unknown::Ask).await {
                         Answered::Held(holding) => holding,
                         Answered::Nobody => continue,

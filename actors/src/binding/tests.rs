@@ -297,6 +297,20 @@ fn what_the_ledger_does_not_know_is_asked_of_each_project_once() {
 }
 
 #[test]
+fn names_that_are_made_up_cost_a_bounded_number_of_questions() {
+    in_system(async {
+        let stage = Stage::new(THREE, |_| Project::HasNot);
+        stage.holds("files/known", "b", Some("alice"));
+        let mut names: Vec<String> = (0..200).map(|n| format!("files/made-up-{n}")).collect();
+        names.push("files/known".to_owned());
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let binding = stage.bind(&alice(), "POST", GENERATE, &names).await.unwrap();
+        assert_eq!(binding.reach, project_of("b"), "what the ledger holds counts wherever it stands");
+        assert_eq!(stage.asked().len(), MOST_ASKED * 3);
+    });
+}
+
+#[test]
 fn each_question_is_recorded_and_what_nobody_has_is_not_asked_for_again() {
     in_system(async {
         let stage = Stage::new(THREE, |_| Project::HasNot);

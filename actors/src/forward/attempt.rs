@@ -48,14 +48,14 @@ pub(super) async fn open(
     hold_empty: bool,
 ) -> Result<OpenAnswer, FailedAttempt> {
     debug_assert!(key.provider().serves(&job.target), "the pool leases keys that can serve a request");
-    let Headed { head, body, may_be_googles } = send(upstream, job, key).await?;
+    let Headed { head, body, may_be_googles, is_elsewhere } = send(upstream, job, key).await?;
     let head_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if head_bytes > MAX_HEAD_BYTES {
         // Dropping the body unread keeps its connection from being used again.
         return Err(FailedAttempt::without_answer(Fault::head_lost(), Failure::HeadLost));
     }
     let mut body = Body::new(body, upstream.settings.idle_timeout);
-    if (400..600).contains(&head.status.as_u16()) {
+    if (400..600).contains(&head.status.as_u16()) && !is_elsewhere {
         return Err(refused(upstream, job, key, head, body).await);
     }
     if !may_be_googles {
@@ -65,7 +65,7 @@ pub(super) async fn open(
     let mut begun = Joined::default();
     let mut is_whole = false;
     let mut data = None;
-    if !can_be_googles(job, key, &head) {
+    if !is_elsewhere && !can_be_googles(job, key, &head) {
         if head.status.is_success() {
             let beginning = Box::pin(read_beginning(&mut body, &mut begun, coding)).await;
             (data, is_whole) = beginning.map_err(|BodyError| body_lost(head.status))?;

@@ -34,13 +34,15 @@ pub(crate) struct Headed {
     /// Whether it can be Google's: a redirect that leads away is not, unless to a file. Nor is one that leads nowhere, unless
     /// it says how far an upload has come.
     pub(crate) may_be_googles: bool,
+    /// Whether it comes from where a redirect has led, to which no key went: what it says is no key's fault.
+    pub(crate) is_elsewhere: bool,
 }
 
 impl Headed {
     /// Of an answer that is no redirect.
     pub(crate) fn of(response: Response<AnswerStream>) -> Self {
         let (head, body) = response.into_parts();
-        Self { head, body: Some(body), may_be_googles: true }
+        Self { head, body: Some(body), may_be_googles: true, is_elsewhere: false }
     }
 }
 
@@ -52,6 +54,7 @@ pub(crate) async fn follow(
     response: Response<AnswerStream>,
 ) -> Result<Headed, SendError> {
     let (mut head, mut body) = response.into_parts();
+    let mut is_elsewhere = false;
     let mut from = Url::parse(&asked.uri.to_string()).map_err(|_| SendError::unsendable())?;
     for _ in 0..MOST {
         if !is_redirect(head.status) || !matches!(*asked.method, Method::GET | Method::HEAD) {
@@ -72,16 +75,17 @@ pub(crate) async fn follow(
             upstream.client().send(asked.method.clone(), uri, headers, RequestBody::Whole(Bytes::new()));
         (head, body) = sent.await?.into_parts();
         from = url;
+        is_elsewhere = !is_home;
     }
     if !is_redirect(head.status) {
-        return Ok(Headed { head, body: Some(body), may_be_googles: true });
+        return Ok(Headed { head, body: Some(body), may_be_googles: true, is_elsewhere });
     }
     let leads_home =
         location(&head.headers, &from).is_some_and(|url| is_home(upstream, asked.target.surface, &url));
     let may_be_googles = leads_home || is_download(asked.target) || says_how_far(&head, asked.target.surface);
     head.headers.remove(header::CONTENT_ENCODING);
     head.headers.insert(header::CONTENT_LENGTH, http::HeaderValue::from_static("0"));
-    Ok(Headed { head, body: None, may_be_googles })
+    Ok(Headed { head, body: None, may_be_googles, is_elsewhere })
 }
 
 /// Whether it is no redirect but the answer to a step of an upload that is not the last: Google's uploads have said so by a
