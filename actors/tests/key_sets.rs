@@ -140,6 +140,7 @@ impl Stage {
             stall: None,
             conversation: None,
             translated: None,
+            bodies: None,
             origin: None,
             arrived: std::time::Instant::now(),
         };

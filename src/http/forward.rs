@@ -119,6 +119,7 @@ async fn handle(
         stall: stall(request),
         conversation: None,
         translated: None,
+        bodies: None,
         arrived: arrival.at,
     };
     let is_told_by_answer = job.target.operation.streaming == Streaming::Unknown;

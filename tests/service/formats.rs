@@ -793,3 +793,47 @@ fn a_map_of_models_that_makes_no_sense_is_refused_in_one_line() {
         Options::new("http://127.0.0.1:9", 1).set("formats.enabled", r#"["mistral"]"#).args(&["check"]).run();
     assert!(!status.success() && output.contains("formats.enabled"), "{output}");
 }
+
+#[tokio::test]
+async fn a_model_of_another_generation_that_stands_in_is_asked_as_it_understands() {
+    let models = ["gemini-3-pro-preview", "gemini-2.5-flash"];
+    let models = models.map(|name| Model::new(name, ModelKind::Generate)).into();
+    let simulator = simulator_with(2, |config| config.models = models).await;
+    let fallback = r#"{"gemini-3-pro-preview"="gemini-2.5-flash"}"#;
+    let gateway = Options::new(&simulator.url(), 2).set("models.fallback", fallback).start();
+    simulator.set_faults([Rule::new(Fault::status(503)).on_model("gemini-3-pro-preview")]);
+    simulator.set_conversations([ScriptedConversation::new([ScriptedStep::echo()]).then(AfterSteps::Repeat)]);
+    let mut asked = message("gemini-3-pro-preview", "x");
+    asked["thinking"] = json!({"type": "enabled", "budget_tokens": 31_999});
+    let reasoning = json!({"model": "gemini-3-pro-preview", "input": "x", "reasoning": {"effort": "low"}, "store": false});
+    for (path, body, budget) in [
+        ("/v1/messages", asked.clone(), 24_576),
+        ("/v1/messages", streamed(asked.clone()), 24_576),
+        ("/v1/responses", reasoning.clone(), 1_024),
+        ("/v1/responses", streamed(reasoning), 1_024),
+    ] {
+        let answer = send(&gateway, path, &body).await;
+        assert_eq!(answer.status().as_u16(), 200, "{path}: {}", answer.text().await.unwrap());
+        let text = answer.text().await.unwrap();
+        assert!(
+            text.contains("gemini-3-pro-preview"),
+            "the answer repeats the name that was asked for: {text}"
+        );
+        let sent = simulator.requests().pop().unwrap();
+        assert!(sent.path.contains("gemini-2.5-flash"), "{}", sent.path);
+        let sent = simulator.conversations()[0].seen.back().unwrap().clone();
+        let thinking = &sent["generationConfig"]["thinkingConfig"];
+        assert_eq!((&thinking["thinkingBudget"], thinking.get("thinkingLevel")), (&json!(budget), None));
+    }
+    // What is counted names its model in the body as well.
+    for (path, body) in [
+        ("/v1/messages/count_tokens", asked),
+        ("/v1/responses/input_tokens", json!({"model": "gemini-3-pro-preview", "input": "x"})),
+    ] {
+        let (status, _, counted) = post(&gateway, path, &body).await;
+        assert_eq!(status, 200, "{counted}");
+        assert!(simulator.requests().pop().unwrap().path.contains("gemini-2.5-flash"));
+    }
+    let lines = gateway.transactions(6);
+    assert!(lines.iter().all(|line| line["model"] == "gemini-2.5-flash"), "{lines:?}");
+}

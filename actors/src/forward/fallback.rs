@@ -1,5 +1,6 @@
 //! The same request for another model: what an operator may have set for the time that a model fails as a whole. Changes
-//! the model's name where the request has it, and not a byte besides.
+//! the model's name where the request has it, and not a byte besides; only what was made of another vendor's format is made
+//! anew, since it is written as its own model takes it.
 
 use super::job::Job;
 use bytes::Bytes;
@@ -10,8 +11,19 @@ use serde_json::value::RawValue;
 /// The header in which the client reads which model has answered in place of its own.
 pub(super) const HEADER: &str = "x-gemini-balance-fallback";
 
-/// `job` for the model `to`; `None` where it does not name the model `from` in the way that its surface does.
-pub(super) fn with_model(job: &Job, from: &str, to: &str) -> Option<Job> {
+/// `job` for the model `to`, in the forms to try, the best first: the next is for a model that refuses the one before. None
+/// where it does not name the model `from` in the way that its surface does, or cannot be put to `to`.
+pub(super) fn with_model(job: &Job, from: &str, to: &str) -> Vec<Job> {
+    let Some(named) = naming(job, from, to) else { return Vec::new() };
+    match &job.bodies {
+        None => vec![named],
+        Some(bodies) => {
+            bodies.of(to).into_iter().map(|body| Job { body, clear: None, ..named.clone() }).collect()
+        }
+    }
+}
+
+fn naming(job: &Job, from: &str, to: &str) -> Option<Job> {
     let mut other = job.clone();
     match job.target.surface {
         Surface::Native => {

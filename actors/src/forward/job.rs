@@ -10,7 +10,7 @@ use gemini::{
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use keypool::Refusal;
-use std::time::Instant;
+use std::{fmt, sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
 /// One request to forward.
@@ -43,8 +43,35 @@ pub struct Job {
     pub conversation: Option<u64>,
     /// What the client asked for in a format that is none of Google's, where this was made of it.
     pub translated: Option<Box<Translated>>,
+    /// What makes the body for another model, where it is written for the one in the path.
+    pub bodies: Option<BodiesByModel>,
     /// When the request arrived.
     pub arrived: Instant,
+}
+
+/// Makes the bodies with which another model can be asked the same: of a request that was made of another vendor's format,
+/// whose settings and history are written as its own model takes them. Cheap to clone.
+#[derive(Clone)]
+pub struct BodiesByModel(Arc<MakeBodies>);
+
+type MakeBodies = dyn Fn(&str) -> Vec<Bytes> + Send + Sync;
+
+impl BodiesByModel {
+    /// Makes one of what returns the bodies for a model, the best first: the next is for a model that refuses the one before.
+    pub fn new(bodies: impl Fn(&str) -> Vec<Bytes> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(bodies))
+    }
+
+    /// Returns the bodies for a model, the best first; none where it cannot be asked this.
+    pub(super) fn of(&self, model: &str) -> Vec<Bytes> {
+        (self.0)(model)
+    }
+}
+
+impl fmt::Debug for BodiesByModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BodiesByModel")
+    }
 }
 
 impl Job {
@@ -80,6 +107,7 @@ impl Job {
             stall: None,
             conversation: None,
             translated: None,
+            bodies: None,
             arrived: Instant::now(),
         }
     }

@@ -20,5 +20,5 @@ mod upload;
 
 pub use actor::{ForwardActor, Reply};
 pub use forwarder::{Forwarder, Limits};
-pub use job::{Answer, AnswerBody, Job, Piece};
+pub use job::{Answer, AnswerBody, BodiesByModel, Job, Piece};
 pub use upload::{BodyStream, BrokenOff, is_under_way};

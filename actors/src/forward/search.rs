@@ -164,25 +164,30 @@ impl Forwarder {
         };
         let fallback = progress.model.as_deref().filter(|_| ended.is_of_model()).and_then(|model| {
             let to = self.limits.fallback.get(model).filter(|to| job.caller.may_use(to))?;
-            Some((fallback::with_model(job, model, to)?, to))
+            let others = fallback::with_model(job, model, to);
+            (!others.is_empty()).then_some((others, to))
         });
-        let Some((other, model)) = fallback else {
+        let Some((others, model)) = fallback else {
             let is_full = |answer: &WholeAnswer| answer.status == StatusCode::TOO_MANY_REQUESTS;
             if job.translated.is_some() && ended.answer.as_ref().is_some_and(is_full) {
                 progress.opening = self.opening(job, progress).await;
             }
             return SearchEnd::from(ended);
         };
-        let name = HeaderValue::from_str(model).ok();
+        let Ok(name) = HeaderValue::from_str(model) else { return SearchEnd::from(ended) };
         progress.model = Some(Arc::from(model.as_str()));
-        match (self.search(&other, progress).await, name) {
-            (Ok((mut answer, lease)), Some(name)) => {
-                answer.headers.insert(HeaderName::from_static(fallback::HEADER), name);
-                SearchEnd::Open(answer, lease)
+        for other in others {
+            match self.search(&other, progress).await {
+                Ok((mut answer, lease)) => {
+                    answer.headers.insert(HeaderName::from_static(fallback::HEADER), name);
+                    return SearchEnd::Open(answer, lease);
+                }
+                Err(Ended { answer: Some(refusal), .. }) if refusal.status == StatusCode::BAD_REQUEST => {}
+                Err(_) => break,
             }
-            // It failed as well: the client hears of the model it has asked for.
-            (Ok(_) | Err(_), _) => SearchEnd::from(ended),
         }
+        // It failed as well: the client hears of the model it has asked for.
+        SearchEnd::from(ended)
     }
 
     /// Tries until there is an answer, or no use in trying.

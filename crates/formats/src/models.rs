@@ -109,6 +109,11 @@ impl ModelMap {
         Ok(map)
     }
 
+    /// A map in which every name stands for `target`: for a request that another model is to answer than it names.
+    pub fn all_to(target: &str) -> Result<Self, ModelMapError> {
+        Self::new([("*", target)])
+    }
+
     /// Finds the model for a name: an exact entry, else the longest glob, else the name itself where it is Google's.
     /// `is_listed` says whether Google lists a name. `None` for a name that nobody knows.
     pub fn resolve(&self, asked: &str, is_listed: impl FnOnce(&str) -> bool) -> Option<MappedModel> {
@@ -303,6 +308,17 @@ mod tests {
             assert_eq!(found.as_ref().map(|model| model.target.as_str()), target, "{asked}");
             assert!(found.is_none_or(|model| model.asked == asked));
         }
+    }
+
+    #[test]
+    fn one_model_can_stand_for_every_name() {
+        let map = ModelMap::all_to("models/gemini-2.5-flash").unwrap();
+        for asked in ["gemini-3-pro-preview", "claude opus/4[1m]", "models/x", "\u{e9}*"] {
+            let found = map.resolve(asked, |_| false).unwrap();
+            assert_eq!((found.asked.as_str(), found.target.as_str()), (asked, "gemini-2.5-flash"));
+            assert_eq!(found.traits.generation, ModelGeneration::TwoFive);
+        }
+        assert!(ModelMap::all_to("no such model").is_err());
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! that the model does not know, or the model fails to form an answer, it is asked once more, as long as the client was sent nothing.
 
 use super::{
+    client_request::ClientRequest,
     format::{ClientFormat, Prepared, ToldError},
     google_refusal::GoogleRefusal,
     limits, now_s,
-    repeats::RepeatReason,
+    repeats::{RepeatReason, RepeatsDone},
     stream::{TranslatedBody, TranslatedStream},
 };
 use crate::{
@@ -31,7 +32,6 @@ use callers::{Denial, Door, ModelShown};
 use formats::{
     AnswerFault, AnswerSeed, GeminiCall, StickyHint, TranslationError,
     models::{ModelMap, ModelTraits},
-    placeholders, thinking,
 };
 use gemini::path::{self, CredentialForm, Surface};
 use gemini_balance_actors::{
@@ -39,16 +39,12 @@ use gemini_balance_actors::{
     forward::{Answer, AnswerBody, Piece},
 };
 use http::{HeaderMap, HeaderValue};
+use std::sync::Arc;
 
 /// No answer that is not streamed is longer.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// No count of tokens is longer.
 const MAX_COUNT_BYTES: usize = 1024 * 1024;
-
-/// Whether it is for its model's name that a request cannot be translated.
-fn names_unknown(error: &GatewayError) -> bool {
-    matches!(error, GatewayError::Translation(TranslationError::UnknownModel(_)))
-}
 
 /// A request on its way.
 pub(super) struct Exchange<'a> {
@@ -116,13 +112,9 @@ impl Exchange<'_> {
         let account = self.open_account(true).await?;
         let body = self.take_body(payload).await?;
         self.log_body(arrival, &body);
-        let prepared = match self.prepare(&body.bytes).await {
-            Err(error) if names_unknown(&error) => {
-                self.learn_list(arrival).await;
-                self.prepare(&body.bytes).await?
-            }
-            prepared => prepared?,
-        };
+        let request = self.client_request(&body.bytes).await?;
+        let prepared =
+            self.translated(arrival, |models, is_listed| request.translate(models, is_listed)).await?;
         let call = prepared.call();
         if !self.caller.may_use(&call.model) {
             return Err(GatewayError::Denied(Denial::Model));
@@ -130,8 +122,8 @@ impl Exchange<'_> {
         if call.streamed {
             arrival.set_kind(RequestKind::Stream);
         }
-        let reply = self.ask(&prepared, account, arrival).await?;
-        drop(body);
+        let reply = self.ask(&request, &prepared, account, arrival).await?;
+        drop((request, body));
         let copy = || self.state.bodies.as_ref().map(|bodies| bodies.answer(&arrival.id, 200, None));
         match reply {
             Reply::Refused(told) => Ok(self.told(&told, arrival)),
@@ -164,13 +156,9 @@ impl Exchange<'_> {
         let account = self.open_account(false).await?;
         let body = self.take_body(payload).await?;
         self.log_body(arrival, &body);
-        let call = match self.prepare_count(&body.bytes).await {
-            Err(error) if names_unknown(&error) => {
-                self.learn_list(arrival).await;
-                self.prepare_count(&body.bytes).await?
-            }
-            call => call?,
-        };
+        let request = self.client_request(&body.bytes).await?;
+        let call =
+            self.translated(arrival, |models, is_listed| request.translate_count(models, is_listed)).await?;
         if !self.caller.may_use(&call.model) {
             return Err(GatewayError::Denied(Denial::Model));
         }
@@ -181,7 +169,8 @@ impl Exchange<'_> {
             call.body.clone(),
             arrival,
         )?;
-        let job = Job { translated: Some(Box::new(self.format.translated(&call.memory.asked_model))), ..job };
+        let translated = Some(Box::new(self.format.translated(&call.memory.asked_model)));
+        let job = Job { translated, bodies: Some(request.count_bodies()), ..job };
         let answer = self.start(job, account).await?;
         if answer.status.as_u16() >= 400 {
             return Ok(self.refused(answer, arrival).await);
@@ -193,20 +182,40 @@ impl Exchange<'_> {
         }
     }
 
+    /// Translates a request, and once more with Google's list of models where nobody knows the one that it names.
+    async fn translated<T>(
+        &self,
+        arrival: &Arrival,
+        translate: impl Fn(&ModelMap, &dyn Fn(&str) -> bool) -> Result<T, TranslationError>,
+    ) -> Result<T, GatewayError> {
+        let translate = || translate(self.models_map(), &|name| self.state.listed.has(name));
+        let translated = match translate() {
+            Err(TranslationError::UnknownModel(_)) => {
+                self.learn_list(arrival).await;
+                translate()
+            }
+            translated => translated,
+        };
+        translated.map_err(GatewayError::Translation)
+    }
+
     /// Asks Google, once more where that may help.
     async fn ask(
         &self,
+        request: &Arc<ClientRequest>,
         prepared: &Prepared,
         account: CallerAccount,
         arrival: &Arrival,
     ) -> Result<Reply, GatewayError> {
         let call = prepared.call();
         let (mut body, mut account) = (call.body.clone(), account);
+        let mut done = RepeatsDone::default();
         // What the client is told if it cannot be asked once more.
         let mut earlier: Option<ToldError> = None;
         loop {
             let may_repeat = earlier.is_none();
-            let started = self.start(self.generate(call, body.clone(), arrival)?, account).await;
+            let started =
+                self.start(self.generate(request, call, body.clone(), done, arrival)?, account).await;
             let answer = match (started, earlier.take()) {
                 // What stands against more of the caller's spending is no answer to this request.
                 (Err(GatewayError::Forward(Failure::Denied(_))), Some(refused)) => {
@@ -216,17 +225,9 @@ impl Exchange<'_> {
             };
             let (refused, reason) = if answer.status.as_u16() >= 400 {
                 let refusal = GoogleRefusal::read(answer).await;
-                let changed = if refusal.is_about_signatures() {
-                    let traits = ModelTraits::of(&call.model);
-                    placeholders::without_signatures(&body, traits).zip(Some(RepeatReason::Signatures))
-                } else if refusal.is_about_levels() {
-                    thinking::without_level(&body).zip(Some(RepeatReason::ThinkingLevel))
-                } else {
-                    None
-                };
-                let reason = changed.map(|(without, reason)| {
-                    body = without;
-                    reason
+                let reason = refusal.reason().and_then(|reason| {
+                    body = reason.mended(&body, ModelTraits::of(&call.model))?;
+                    Some(reason)
                 });
                 (refusal.told(self.format, &arrival.id), reason)
             } else {
@@ -243,6 +244,7 @@ impl Exchange<'_> {
                 return Ok(Reply::Refused(refused));
             };
             (account, earlier) = (again, Some(refused));
+            done.add(reason);
             log::info!(target: "formats", "{}: Google is asked once more, because of {}", arrival.id, reason.word());
             self.state.repeats.count(reason);
         }
@@ -282,7 +284,14 @@ impl Exchange<'_> {
         self.told(&refusal.told(self.format, &arrival.id), arrival)
     }
 
-    fn generate(&self, call: &GeminiCall, body: Bytes, arrival: &Arrival) -> Result<Job, GatewayError> {
+    fn generate(
+        &self,
+        request: &Arc<ClientRequest>,
+        call: &GeminiCall,
+        body: Bytes,
+        done: RepeatsDone,
+        arrival: &Arrival,
+    ) -> Result<Job, GatewayError> {
         let (verb, query) = if call.streamed {
             ("streamGenerateContent", Some("alt=sse"))
         } else {
@@ -292,6 +301,7 @@ impl Exchange<'_> {
         Ok(Job {
             conversation: call.sticky.map(StickyHint::get),
             translated: Some(Box::new(self.format.translated(&call.memory.asked_model))),
+            bodies: Some(request.bodies(done)),
             ..job
         })
     }
@@ -327,6 +337,7 @@ impl Exchange<'_> {
             stall: stall(self.request),
             conversation: None,
             translated: None,
+            bodies: None,
             arrived: arrival.at,
         })
     }

@@ -4,6 +4,7 @@
 use super::{
     exchange::collect,
     format::{ClientFormat, ToldError},
+    repeats::RepeatReason,
 };
 use crate::http::error::GatewayError;
 use bytes::Bytes;
@@ -45,14 +46,17 @@ impl GoogleRefusal {
         Self { status, retry_after, opening, body, words }
     }
 
-    /// Whether it says that a signature in the request is none.
-    pub(super) fn is_about_signatures(&self) -> bool {
-        self.status == StatusCode::BAD_REQUEST && placeholders::is_about_signatures(&self.words)
-    }
-
-    /// Whether it says that the model does not know the level of thinking in the request.
-    pub(super) fn is_about_levels(&self) -> bool {
-        self.status == StatusCode::BAD_REQUEST && thinking::is_about_levels(&self.words)
+    /// For which reason it is worth asking once more, if it says one.
+    pub(super) fn reason(&self) -> Option<RepeatReason> {
+        if self.status != StatusCode::BAD_REQUEST {
+            None
+        } else if placeholders::is_about_signatures(&self.words) {
+            Some(RepeatReason::Signatures)
+        } else if thinking::is_about_levels(&self.words) {
+            Some(RepeatReason::ThinkingLevel)
+        } else {
+            None
+        }
     }
 
     /// Tells it in the client's format.

@@ -2,6 +2,7 @@
 //! translated into what is known to the crate `formats`; everything below speaks Gemini. The routes are in `routes`, the
 //! way of one request in `exchange`.
 
+mod client_request;
 mod exchange;
 mod format;
 mod google_refusal;

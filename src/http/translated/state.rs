@@ -2,6 +2,7 @@
 //! is whole, shown and forgotten by its id. Another caller's is not there.
 
 use super::{
+    client_request::ClientRequest,
     exchange::Exchange,
     format::{ClientFormat, Prepared},
     kept::KeptResponses,
@@ -10,7 +11,7 @@ use crate::http::{arrival::Arrival, error::GatewayError};
 use actix_web::{HttpResponse, http::StatusCode};
 use bytes::Bytes;
 use formats::{
-    FieldPath, GeminiCall, TranslationError, anthropic,
+    FieldPath, TranslationError,
     responses::{self, ItemOrder, ResponseDraft, StoredResponse},
 };
 use std::sync::Arc;
@@ -37,51 +38,16 @@ impl ResponseKeeper {
 }
 
 impl Exchange<'_> {
-    /// Translates a request, with what it goes on from.
-    pub(super) async fn prepare(&self, body: &[u8]) -> Result<Prepared, GatewayError> {
-        let models = self.models_map();
-        match self.format {
-            ClientFormat::Messages => {
-                let session = self.request.headers().get("x-claude-code-session-id");
-                let session = session.and_then(|session| session.to_str().ok());
-                let call = anthropic::messages(body, models, &|name| self.state.listed.has(name), session);
-                Ok(Prepared::Messages(Box::new(call.map_err(GatewayError::Translation)?)))
-            }
-            ClientFormat::Responses => {
-                let previous = self.previous(body).await?;
-                let referenced = self.referenced(body).await;
-                let create = responses::create_with(
-                    body,
-                    models,
-                    &|name| self.state.listed.has(name),
-                    previous.as_ref(),
-                    &referenced,
-                );
-                Ok(Prepared::Responses(Box::new(create.map_err(GatewayError::Translation)?)))
-            }
+    /// Takes a request with what it goes on from.
+    pub(super) async fn client_request(&self, body: &Bytes) -> Result<Arc<ClientRequest>, GatewayError> {
+        let (mut previous, mut referenced) = (None, Vec::new());
+        if self.format == ClientFormat::Responses {
+            previous = self.previous(body).await?;
+            referenced = self.referenced(body).await;
         }
-    }
-
-    /// Translates a request for the number of its tokens, with those of what it goes on from.
-    pub(super) async fn prepare_count(&self, body: &[u8]) -> Result<GeminiCall, GatewayError> {
-        let models = self.models_map();
-        let call = match self.format {
-            ClientFormat::Messages => {
-                anthropic::count_tokens(body, models, &|name| self.state.listed.has(name))
-            }
-            ClientFormat::Responses => {
-                let previous = self.previous(body).await?;
-                let referenced = self.referenced(body).await;
-                responses::input_tokens_with(
-                    body,
-                    models,
-                    &|name| self.state.listed.has(name),
-                    previous.as_ref(),
-                    &referenced,
-                )
-            }
-        };
-        call.map_err(GatewayError::Translation)
+        let session = self.request.headers().get("x-claude-code-session-id");
+        let session = session.and_then(|session| session.to_str().ok()).map(str::to_owned);
+        Ok(Arc::new(ClientRequest { format: self.format, body: body.clone(), session, previous, referenced }))
     }
 
     /// Finds the response that a request goes on from, if it names one.
