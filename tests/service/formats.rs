@@ -814,6 +814,7 @@ async fn a_model_of_another_generation_that_stands_in_is_asked_as_it_understands
     ] {
         let answer = send(&gateway, path, &body).await;
         assert_eq!(answer.status().as_u16(), 200, "{path}: {}", answer.text().await.unwrap());
+        assert_eq!(answer.headers()["x-gemini-balance-fallback"], "gemini-2.5-flash", "{path}");
         let text = answer.text().await.unwrap();
         assert!(
             text.contains("gemini-3-pro-preview"),
@@ -830,8 +831,9 @@ async fn a_model_of_another_generation_that_stands_in_is_asked_as_it_understands
         ("/v1/messages/count_tokens", asked),
         ("/v1/responses/input_tokens", json!({"model": "gemini-3-pro-preview", "input": "x"})),
     ] {
-        let (status, _, counted) = post(&gateway, path, &body).await;
+        let (status, headers, counted) = post(&gateway, path, &body).await;
         assert_eq!(status, 200, "{counted}");
+        assert_eq!(headers["x-gemini-balance-fallback"], "gemini-2.5-flash", "{path}");
         assert!(simulator.requests().pop().unwrap().path.contains("gemini-2.5-flash"));
     }
     let lines = gateway.transactions(6);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// The header in which the client reads which model has answered in place of its own.
-pub(super) const HEADER: &str = "x-gemini-balance-fallback";
+pub const HEADER: &str = "x-gemini-balance-fallback";
 
 /// `job` for the model `to`, in the forms to try, the best first: the next is for a model that refuses the one before. None
 /// where it does not name the model `from` in the way that its surface does, or cannot be put to `to`.

@@ -19,6 +19,7 @@ mod tests;
 mod upload;
 
 pub use actor::{ForwardActor, Reply};
+pub use fallback::HEADER as FALLBACK_HEADER;
 pub use forwarder::{Forwarder, Limits};
 pub use job::{Answer, AnswerBody, BodiesByModel, Job, Piece};
 pub use upload::{BodyStream, BrokenOff, is_under_way};

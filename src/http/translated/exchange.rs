@@ -36,7 +36,7 @@ use formats::{
 use gemini::path::{self, CredentialForm, Surface};
 use gemini_balance_actors::{
     Caller, CallerAccount, Failure, Job,
-    forward::{Answer, AnswerBody, Piece},
+    forward::{Answer, AnswerBody, FALLBACK_HEADER, Piece},
 };
 use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
@@ -68,6 +68,19 @@ enum Reply {
     Stream(Box<TranslatedStream>),
     /// An error, in the client's words.
     Refused(ToldError),
+}
+
+/// What came of asking Google.
+struct Asked {
+    reply: Reply,
+    /// The model that has answered in place of the one asked for.
+    stood_in: Option<HeaderValue>,
+}
+
+impl From<ToldError> for Asked {
+    fn from(refused: ToldError) -> Self {
+        Self { reply: Reply::Refused(refused), stood_in: None }
+    }
 }
 
 impl Exchange<'_> {
@@ -122,11 +135,11 @@ impl Exchange<'_> {
         if call.streamed {
             arrival.set_kind(RequestKind::Stream);
         }
-        let reply = self.ask(&request, &prepared, account, arrival).await?;
+        let Asked { reply, stood_in } = self.ask(&request, &prepared, account, arrival).await?;
         drop((request, body));
         let copy = || self.state.bodies.as_ref().map(|bodies| bodies.answer(&arrival.id, 200, None));
-        match reply {
-            Reply::Refused(told) => Ok(self.told(&told, arrival)),
+        let response = match reply {
+            Reply::Refused(told) => self.told(&told, arrival),
             Reply::Whole(answer) => {
                 let copy = copy();
                 if let Some(keeper) = self.keeper(&prepared) {
@@ -134,7 +147,7 @@ impl Exchange<'_> {
                 }
                 let mut response = self.response(StatusCode::OK, arrival);
                 let guard = arrival.take_guard(&self.state.in_flight);
-                Ok(response.body(RelayedBody::whole(answer, guard, copy)))
+                response.body(RelayedBody::whole(answer, guard, copy))
             }
             Reply::Stream(stream) => {
                 let copy = copy();
@@ -142,9 +155,10 @@ impl Exchange<'_> {
                 response.insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"));
                 response.insert_header((header::CACHE_CONTROL, "no-cache"));
                 let guard = arrival.take_guard(&self.state.in_flight);
-                Ok(response.body(TranslatedBody::new(*stream, self.format.ping(), copy, guard)))
+                response.body(TranslatedBody::new(*stream, self.format.ping(), copy, guard))
             }
-        }
+        };
+        Ok(with_stood_in(response, stood_in))
     }
 
     /// Says how many tokens a request has.
@@ -175,11 +189,13 @@ impl Exchange<'_> {
         if answer.status.as_u16() >= 400 {
             return Ok(self.refused(answer, arrival).await);
         }
+        let stood_in = stood_in(&answer);
         let google = collect(answer.body, MAX_COUNT_BYTES).await.unwrap_or_default();
-        match self.format.count_answer(&google) {
-            Ok(body) => Ok(self.response(StatusCode::OK, arrival).body(body)),
-            Err(fault) => Ok(self.told(&self.format.fault(&fault, &arrival.id), arrival)),
-        }
+        let response = match self.format.count_answer(&google) {
+            Ok(body) => self.response(StatusCode::OK, arrival).body(body),
+            Err(fault) => self.told(&self.format.fault(&fault, &arrival.id), arrival),
+        };
+        Ok(with_stood_in(response, stood_in))
     }
 
     /// Translates a request, and once more with Google's list of models where nobody knows the one that it names.
@@ -206,7 +222,7 @@ impl Exchange<'_> {
         prepared: &Prepared,
         account: CallerAccount,
         arrival: &Arrival,
-    ) -> Result<Reply, GatewayError> {
+    ) -> Result<Asked, GatewayError> {
         let call = prepared.call();
         let (mut body, mut account) = (call.body.clone(), account);
         let mut done = RepeatsDone::default();
@@ -219,10 +235,11 @@ impl Exchange<'_> {
             let answer = match (started, earlier.take()) {
                 // What stands against more of the caller's spending is no answer to this request.
                 (Err(GatewayError::Forward(Failure::Denied(_))), Some(refused)) => {
-                    return Ok(Reply::Refused(refused));
+                    return Ok(refused.into());
                 }
                 (started, _) => started?,
             };
+            let stood_in = stood_in(&answer);
             let (refused, reason) = if answer.status.as_u16() >= 400 {
                 let refusal = GoogleRefusal::read(answer).await;
                 let reason = refusal.reason().and_then(|reason| {
@@ -232,16 +249,18 @@ impl Exchange<'_> {
                 (refusal.told(self.format, &arrival.id), reason)
             } else {
                 match self.translate(prepared, answer, arrival).await {
-                    Ok(reply) => return Ok(reply),
+                    Ok(reply) => return Ok(Asked { reply, stood_in }),
                     Err(fault) => {
                         let reason = fault.may_be_retried().then_some(RepeatReason::Answer);
                         (self.format.fault(&fault, &arrival.id), reason)
                     }
                 }
             };
-            let Some(reason) = reason.filter(|_| may_repeat) else { return Ok(Reply::Refused(refused)) };
+            let Some(reason) = reason.filter(|_| may_repeat) else {
+                return Ok(Asked { reply: Reply::Refused(refused), stood_in });
+            };
             let Ok(again) = admission::open_again(self.state, &self.caller).await else {
-                return Ok(Reply::Refused(refused));
+                return Ok(Asked { reply: Reply::Refused(refused), stood_in });
             };
             (account, earlier) = (again, Some(refused));
             done.add(reason);
@@ -371,6 +390,20 @@ impl Exchange<'_> {
             bodies.request(&arrival.id, "POST", self.request.path(), &body.bytes);
         }
     }
+}
+
+/// The model that has answered in place of the one asked for, if one has.
+fn stood_in(answer: &Answer) -> Option<HeaderValue> {
+    answer.headers.get(FALLBACK_HEADER).cloned()
+}
+
+/// The response, which tells of the model that has stood in as native answers do.
+fn with_stood_in(mut response: HttpResponse, stood_in: Option<HeaderValue>) -> HttpResponse {
+    let told = stood_in.and_then(|model| header::HeaderValue::from_bytes(model.as_bytes()).ok());
+    if let Some(model) = told {
+        response.headers_mut().insert(header::HeaderName::from_static(FALLBACK_HEADER), model);
+    }
+    response
 }
 
 /// All of an answer's body; `None` where it broke off or is longer.
