@@ -839,3 +839,43 @@ async fn a_model_of_another_generation_that_stands_in_is_asked_as_it_understands
     let lines = gateway.transactions(6);
     assert!(lines.iter().all(|line| line["model"] == "gemini-2.5-flash"), "{lines:?}");
 }
+
+#[tokio::test]
+async fn each_thing_that_google_refuses_is_mended_once_in_whichever_order_they_come() {
+    let told = |message: &str| {
+        let body = json!({"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}});
+        Rule::new(Fault::Status { status: 400, headers: [].into(), body: Some(body) }).times(1)
+    };
+    let level = || told("Thinking level LOW is not supported for this model.");
+    let signature = || told("Corrupted thought signature.");
+    for faults in [[level(), signature()], [signature(), level()]] {
+        let simulator = simulator(1).await;
+        let gateway = Options::new(&simulator.url(), 1).start();
+        let mut body = message("gemini-3-pro-preview", r#"call look {"x":"1"}"#);
+        body["thinking"] = json!({"type": "enabled", "budget_tokens": 1024});
+        body["tools"] =
+            json!([{"name": "look", "input_schema": {"type": "object", "properties": {"x": {}}}}]);
+        let (_, _, answer) = post(&gateway, "/v1/messages", &body).await;
+        let id = answer["content"].as_array().unwrap().last().unwrap()["id"].clone();
+        let messages = body["messages"].as_array_mut().unwrap();
+        messages.push(json!({"role": "assistant", "content": answer["content"]}));
+        let result = json!({"type": "tool_result", "tool_use_id": id, "content": "seen"});
+        messages.push(json!({"role": "user", "content": [result]}));
+        let malformed = ScriptedStep::finished("MALFORMED_FUNCTION_CALL");
+        let steps = [malformed, ScriptedStep::echo()];
+        simulator.set_conversations([ScriptedConversation::new(steps).then(AfterSteps::Repeat)]);
+        simulator.set_faults(faults.clone());
+        let before = simulator.requests().len();
+        let (status, _, answer) = post(&gateway, "/v1/messages", &body).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(simulator.requests().len() - before, 4, "once for each of the two, and for the answer");
+        let sent = simulator.conversations()[0].seen.back().unwrap().clone();
+        assert!(sent["generationConfig"]["thinkingConfig"].get("thinkingLevel").is_none(), "{sent}");
+        assert!(sent.to_string().contains("skip_thought_signature_validator"), "{sent}");
+        // What comes a second time is told.
+        simulator.set_faults([level(), level(), level()]);
+        let (status, _, answer) = post(&gateway, "/v1/messages", &body).await;
+        assert_eq!(status, 400, "{answer}");
+        assert_eq!(simulator.requests().len() - before, 6);
+    }
+}

@@ -1,6 +1,7 @@
 //! The way of one translated request: its body is taken in and translated, Google is asked, and the answer goes back
 //! through the format's machine. Where Google refuses signatures that another model or project has made, or a level of thinking
-//! that the model does not know, or the model fails to form an answer, it is asked once more, as long as the client was sent nothing.
+//! that the model does not know, or the model fails to form an answer, it is asked once more for each of these, as long as the
+//! client was sent nothing.
 
 use super::{
     client_request::ClientRequest,
@@ -215,7 +216,7 @@ impl Exchange<'_> {
         translated.map_err(GatewayError::Translation)
     }
 
-    /// Asks Google, once more where that may help.
+    /// Asks Google, and once more for each reason for which that may help, in whichever order they come.
     async fn ask(
         &self,
         request: &Arc<ClientRequest>,
@@ -229,7 +230,6 @@ impl Exchange<'_> {
         // What the client is told if it cannot be asked once more.
         let mut earlier: Option<ToldError> = None;
         loop {
-            let may_repeat = earlier.is_none();
             let started =
                 self.start(self.generate(request, call, body.clone(), done, arrival)?, account).await;
             let answer = match (started, earlier.take()) {
@@ -256,7 +256,7 @@ impl Exchange<'_> {
                     }
                 }
             };
-            let Some(reason) = reason.filter(|_| may_repeat) else {
+            let Some(reason) = reason.filter(|reason| !done.has(*reason)) else {
                 return Ok(Asked { reply: Reply::Refused(refused), stood_in });
             };
             let Ok(again) = admission::open_again(self.state, &self.caller).await else {
