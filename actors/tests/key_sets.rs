@@ -139,6 +139,7 @@ impl Stage {
             upload: None,
             stall: None,
             conversation: None,
+            prefer: None,
             translated: None,
             bodies: None,
             origin: None,

@@ -118,6 +118,7 @@ async fn handle(
         origin: face.origins.of(request).map(|origin| origin.to_string()),
         stall: stall(request),
         conversation: None,
+        prefer: None,
         translated: None,
         bodies: None,
         arrived: arrival.at,

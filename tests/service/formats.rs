@@ -879,3 +879,44 @@ async fn each_thing_that_google_refuses_is_mended_once_in_whichever_order_they_c
         assert_eq!(simulator.requests().len() - before, 6);
     }
 }
+
+#[tokio::test]
+async fn what_is_asked_once_more_goes_to_the_key_that_was_asked_before() {
+    let simulator = simulator(5).await;
+    let gateway = Options::new(&simulator.url(), 5).start();
+    let body = json!({"error": {"code": 400, "message": "Thinking level LOW is not supported.", "status": "INVALID_ARGUMENT"}});
+    let unknown = Rule::new(Fault::Status { status: 400, headers: [].into(), body: Some(body) });
+    let mut lines = 0;
+    for path in ["/v1/messages", "/v1/responses"] {
+        for is_streamed in [false, true] {
+            for is_malformed in [false, true] {
+                let mut body = if path == "/v1/messages" {
+                    let mut body = message("gemini-3-pro-preview", "x");
+                    body["thinking"] = json!({"type": "enabled", "budget_tokens": 1024});
+                    body
+                } else {
+                    json!({"model": "gemini-3-pro-preview", "input": "x", "reasoning": {"effort": "low"}})
+                };
+                if is_streamed {
+                    body = streamed(body);
+                }
+                let steps =
+                    [ScriptedStep::finished("MALFORMED_FUNCTION_CALL"), ScriptedStep::texts(["well"])];
+                simulator.set_conversations(
+                    [ScriptedConversation::new(steps)].into_iter().filter(|_| is_malformed),
+                );
+                simulator.set_faults([unknown.clone().times(1)].into_iter().filter(|_| !is_malformed));
+                assert_eq!(send(&gateway, path, &body).await.status().as_u16(), 200);
+                lines += 2;
+                let told = gateway.transactions(lines);
+                let key = |line: &Value| line["attempts"][0]["key"].clone();
+                assert_eq!(
+                    key(&told[lines - 2]),
+                    key(&told[lines - 1]),
+                    "{path} {is_streamed} {is_malformed}"
+                );
+                assert!(key(&told[0]).is_string());
+            }
+        }
+    }
+}

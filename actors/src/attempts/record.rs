@@ -8,7 +8,7 @@ use crate::{
 };
 use gemini::fault::Kind;
 use http::StatusCode;
-use keypool::{PassedOver, Refusal};
+use keypool::{KeyId, PassedOver, Refusal};
 use std::{
     cell::{Cell, RefCell},
     time::{Duration, Instant},
@@ -75,6 +75,11 @@ impl AttemptRecord {
             detail,
         });
         BegunAttempt { record: self, place: attempts.len() - 1, begun }
+    }
+
+    /// The key of the attempt that began last.
+    pub(crate) fn last_key(&self) -> Option<KeyId> {
+        self.attempts.borrow().last().map(|attempt| attempt.key.clone())
     }
 
     /// Writes down that the request is in the queue for a key from then on.

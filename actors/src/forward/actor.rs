@@ -89,7 +89,11 @@ impl Forwarder {
                     return SearchEnd::Nothing(denied);
                 }
                 match self.bind(&job, &progress.record).await {
-                    Ok(binding) => progress.binding = binding,
+                    Ok(binding) => {
+                        progress.binding = binding;
+                        progress.binding.prefer =
+                            progress.binding.prefer.take().or_else(|| job.prefer.clone());
+                    }
                     Err(instead) => return instead,
                 }
                 self.search_with_fallback(&job, &mut progress).await
@@ -106,6 +110,7 @@ impl Forwarder {
             _ => None,
         };
         let opening = progress.opening.take();
+        let served_by = progress.record.last_key();
         let parent = self.listeners.trace_parent(|| TraceParent::of(&job.headers));
         let mut record = Record::of(*job, progress, parent);
         match found {
@@ -120,7 +125,7 @@ impl Forwarder {
                 record.transaction.bytes_out = answer.body.len() as u64;
                 let method = &record.transaction.method;
                 let whole = Answer::whole(method, answer.status, answer.headers, answer.body);
-                if reply.send(Ok(Answer { opening, ..whole })).is_ok() {
+                if reply.send(Ok(Answer { opening, served_by, ..whole })).is_ok() {
                     record.transaction.end = End::Complete;
                 }
             }
@@ -149,6 +154,7 @@ impl Forwarder {
         cut: CutSignal,
     ) {
         let OpenAnswer { status, mut headers, length, coding, begun, rest, mut observer } = answer;
+        let served_by = Some(lease.key().id().clone());
         if let Some(learner) = learner {
             // Boxed, so that its memory is given back before the answer streams.
             Box::pin(learner.head(status, &mut headers)).await;
@@ -167,8 +173,11 @@ impl Forwarder {
                 Box::pin(observer.let_others_know()).await;
             }
             lease.settle(Outcome::Success, record.transaction.usage.as_ref());
-            record.transaction.end =
-                if reply.send(Ok(whole)).is_ok() { End::Complete } else { End::ClientLeft };
+            record.transaction.end = if reply.send(Ok(Answer { served_by, ..whole })).is_ok() {
+                End::Complete
+            } else {
+                End::ClientLeft
+            };
             return;
         };
         let (sender, pieces) = mpsc::channel(relay::PIECES);
@@ -177,7 +186,7 @@ impl Forwarder {
             let _ = sender.try_send(Piece::Chunk(begun)); // an empty channel has room
         }
         let body = AnswerBody::Stream { pieces, length };
-        if reply.send(Ok(Answer { status, headers, body, opening: None })).is_err() {
+        if reply.send(Ok(Answer { status, headers, body, opening: None, served_by })).is_err() {
             record.transaction.bytes_out = 0;
             return; // the lease is abandoned
         }

@@ -9,7 +9,7 @@ use gemini::{
     path::{Surface, Target},
 };
 use http::{HeaderMap, Method, StatusCode, header};
-use keypool::Refusal;
+use keypool::{KeyId, Refusal};
 use std::{fmt, sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
@@ -41,6 +41,8 @@ pub struct Job {
     pub stall: Option<ClientStall>,
     /// A hash of what the client calls its conversation, whose steps are kept together.
     pub conversation: Option<u64>,
+    /// A key whose project had better serve this, as long as that can be at once: it has served the same before.
+    pub prefer: Option<KeyId>,
     /// What the client asked for in a format that is none of Google's, where this was made of it.
     pub translated: Option<Box<Translated>>,
     /// What makes the body for another model, where it is written for the one in the path.
@@ -106,6 +108,7 @@ impl Job {
             origin: None,
             stall: None,
             conversation: None,
+            prefer: None,
             translated: None,
             bodies: None,
             arrived: Instant::now(),
@@ -125,18 +128,20 @@ pub struct Answer {
     /// Where it is Google's refusal for want of quota, of a request that was made of another vendor's format: why the pool
     /// would give its like no key now, and when that ends.
     pub opening: Option<Refusal>,
+    /// The key of the last attempt, on which the answer came.
+    pub served_by: Option<KeyId>,
 }
 
 impl Answer {
     /// Makes one that is whole. To HEAD only the body's length is told: the upstream's, which `headers` brings then.
     pub(super) fn whole(method: &Method, status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Self {
         if *method != Method::HEAD {
-            return Self { status, headers, body: AnswerBody::Whole(body), opening: None };
+            return Self { status, headers, body: AnswerBody::Whole(body), opening: None, served_by: None };
         }
         let upstream = headers.remove(header::CONTENT_LENGTH);
         let upstream = upstream.and_then(|length| length.to_str().ok()?.parse().ok());
         let length = if body.is_empty() { upstream } else { Some(body.len() as u64) };
-        Self { status, headers, body: AnswerBody::Absent { length }, opening: None }
+        Self { status, headers, body: AnswerBody::Absent { length }, opening: None, served_by: None }
     }
 }
 

@@ -226,12 +226,14 @@ impl Exchange<'_> {
     ) -> Result<Asked, GatewayError> {
         let call = prepared.call();
         let (mut body, mut account) = (call.body.clone(), account);
+        // Signatures, caches and files are a project's own.
+        let mut prefer = None;
         let mut done = RepeatsDone::default();
         // What the client is told if it cannot be asked once more.
         let mut earlier: Option<ToldError> = None;
         loop {
-            let started =
-                self.start(self.generate(request, call, body.clone(), done, arrival)?, account).await;
+            let job = self.generate(request, call, body.clone(), done, arrival)?;
+            let started = self.start(Job { prefer: prefer.take(), ..job }, account).await;
             let answer = match (started, earlier.take()) {
                 // What stands against more of the caller's spending is no answer to this request.
                 (Err(GatewayError::Forward(Failure::Denied(_))), Some(refused)) => {
@@ -240,6 +242,7 @@ impl Exchange<'_> {
                 (started, _) => started?,
             };
             let stood_in = stood_in(&answer);
+            prefer.clone_from(&answer.served_by);
             let (refused, reason) = if answer.status.as_u16() >= 400 {
                 let refusal = GoogleRefusal::read(answer).await;
                 let reason = refusal.reason().and_then(|reason| {
@@ -355,6 +358,7 @@ impl Exchange<'_> {
             origin: None,
             stall: stall(self.request),
             conversation: None,
+            prefer: None,
             translated: None,
             bodies: None,
             arrived: arrival.at,

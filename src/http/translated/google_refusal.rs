@@ -38,7 +38,7 @@ pub(super) struct GoogleRefusal {
 impl GoogleRefusal {
     /// Reads an answer that is none.
     pub(super) async fn read(answer: Answer) -> Self {
-        let Answer { status, headers, body, opening } = answer;
+        let Answer { status, headers, body, opening, .. } = answer;
         let retry_after = headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok());
         let retry_after = retry_after.map(str::to_owned);
         let body = collect(body, MAX_ERROR_BYTES).await.unwrap_or_default();
