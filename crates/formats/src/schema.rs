@@ -223,6 +223,51 @@ mod tests {
     }
 
     #[test]
+    fn references_are_found_under_every_keyword_that_holds_schemas() {
+        for keyword in
+            ["properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions"]
+        {
+            let text = format!(
+                r##"{{"type":"object","properties":{{}},"not":{{"{keyword}":{{"a":{{"$ref":"#/nowhere"}},"b":["a"],"c":true}}}}}}"##
+            );
+            let gone = text.replace(r##""$ref":"#/nowhere""##, "");
+            assert_eq!(tool(&text).unwrap(), gone, "{keyword}");
+        }
+        for keyword in [
+            "items",
+            "additionalItems",
+            "prefixItems",
+            "contains",
+            "additionalProperties",
+            "propertyNames",
+            "unevaluatedItems",
+            "unevaluatedProperties",
+            "contentSchema",
+            "anyOf",
+            "oneOf",
+            "allOf",
+            "not",
+            "if",
+            "then",
+            "else",
+        ] {
+            for (before, behind) in [("", ""), ("[true,", "]")] {
+                let text = format!(
+                    r##"{{"type":"object","properties":{{}},"{keyword}":{before}{{"$ref":"#/nowhere"}}{behind}}}"##
+                );
+                let gone = text.replace(r##""$ref":"#/nowhere""##, "");
+                assert_eq!(tool(&text).unwrap(), gone, "{keyword}");
+            }
+        }
+        // Elsewhere it is what the schema speaks of, and none.
+        for keyword in ["const", "default", "examples", "enum", "dependentRequired", "x-other"] {
+            let text =
+                format!(r##"{{"type":"object","properties":{{}},"{keyword}":[{{"$ref":"#/nowhere"}}]}}"##);
+            assert_eq!(tool(&text).unwrap(), text, "{keyword}");
+        }
+    }
+
+    #[test]
     fn a_schema_that_grows_without_bound_is_cut() {
         let mut definitions = String::new();
         for n in 0..40 {

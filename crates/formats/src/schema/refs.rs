@@ -42,9 +42,13 @@ enum Holds {
     Nothing,
 }
 
+/// The keywords of drafts 4 to 2020-12 that hold schemas.
 fn holds(keyword: &str) -> Holds {
     match keyword {
-        "properties" | "patternProperties" | DEFS | "definitions" | "dependentSchemas" => Holds::Map,
+        // Of `dependencies` some may be lists of names, which hold no references.
+        "properties" | "patternProperties" | DEFS | "definitions" | "dependentSchemas" | "dependencies" => {
+            Holds::Map
+        }
         // A schema, or a list of them.
         "items"
         | "additionalItems"
@@ -52,6 +56,7 @@ fn holds(keyword: &str) -> Holds {
         | "contains"
         | "additionalProperties"
         | "propertyNames"
+        | "contentSchema"
         | "unevaluatedItems"
         | "unevaluatedProperties"
         | "anyOf"
