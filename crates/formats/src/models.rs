@@ -184,6 +184,8 @@ pub struct ModelTraits {
     /// Whether it takes a history that ends with its own turn, and goes on from there. Google refuses that for Gemini 3.5
     /// Flash-Lite, 3.6 Flash and all that came after, and so it is not taken for granted of aliases and unknown names.
     pub goes_on_from_itself: bool,
+    /// The most output tokens that a request may ask for.
+    pub max_output_tokens: u32,
 }
 
 /// The generations that differ on the wire.
@@ -260,17 +262,34 @@ impl ModelTraits {
             ModelGeneration::Three
         };
         let goes_on_from_itself = generation != ModelGeneration::Three || is(&["gemini-3-", "gemini-3.1-"]);
-        Self { generation, tier, levels: KnownLevels::of(model), goes_on_from_itself }
+        Self {
+            generation,
+            tier,
+            levels: KnownLevels::of(model),
+            goes_on_from_itself,
+            max_output_tokens: output_limit(model),
+        }
     }
 
     /// Whether a call of the model's must return with a signature.
     pub fn needs_signatures(self) -> bool {
         self.generation == ModelGeneration::Three
     }
+}
 
-    /// The most output tokens a request may ask for (`outputTokenLimit` of Google's list of models).
-    pub fn max_output_tokens(self) -> u32 {
-        if self.generation == ModelGeneration::Unthinking { 8_192 } else { 65_536 }
+/// The `outputTokenLimit` of a model, as Google's list of models has it (October 2026). What is asked beyond it is refused.
+fn output_limit(model: &str) -> u32 {
+    let is = |starts: &[&str]| starts.iter().any(|start| model.starts_with(start));
+    if is(&["gemini-2.0-flash-thinking"]) {
+        65_536
+    } else if is(&["gemini-2.0", "gemini-1", "gemini-pro-vision", "gemini-exp", "gemma-2", "gemma-3"]) {
+        8_192
+    } else if model.contains("-tts") {
+        16_384
+    } else if model.contains("-image") || is(&["nano-banana", "gemma-", "learnlm-"]) {
+        32_768
+    } else {
+        65_536
     }
 }
 
@@ -334,6 +353,24 @@ mod tests {
         assert_eq!(twice.unwrap_err(), ModelMapError::Twice("a*".to_owned()));
         assert_eq!(map().fixed(), [("claude-opus-4-1", "gemini-2.5-pro")]);
         assert_eq!(map().targets().len(), 4);
+    }
+
+    #[test]
+    fn the_most_output_tokens_are_the_models_own() {
+        for (model, most) in [
+            ("gemini-3-pro-preview", 65_536),
+            ("gemini-flash-latest", 65_536),
+            ("models/gemini-2.5-flash", 65_536),
+            ("something-new", 65_536),
+            ("gemini-2.5-flash-image", 32_768),
+            ("gemini-3-pro-image-preview", 32_768),
+            ("gemma-4-31b-it", 32_768),
+            ("gemini-2.5-flash-preview-tts", 16_384),
+            ("gemini-2.0-flash", 8_192),
+            ("gemma-3-27b-it", 8_192),
+        ] {
+            assert_eq!(ModelTraits::of(model).max_output_tokens, most, "{model}");
+        }
     }
 
     #[test]

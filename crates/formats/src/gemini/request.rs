@@ -147,7 +147,7 @@ pub struct GenerationConfig<'a> {
 impl GenerationConfig<'_> {
     /// Brings every value into the range that Google takes of this model; it is never a reason to refuse a request.
     pub fn clamp(&mut self, model: ModelTraits) {
-        self.max_output_tokens = self.max_output_tokens.map(|most| most.clamp(1, model.max_output_tokens()));
+        self.max_output_tokens = self.max_output_tokens.map(|most| most.clamp(1, model.max_output_tokens));
         self.temperature = self.temperature.map(|value| value.clamp(0.0, 2.0));
         self.top_p = self.top_p.map(|value| value.clamp(0.0, 1.0));
         self.top_k = self.top_k.map(|value| value.max(1));
