@@ -7,6 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
+use memchr::memchr;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
@@ -169,13 +170,50 @@ pub fn as_str(value: &RawValue) -> Option<JsonStr<'_>> {
     if value.get().starts_with('"') { serde_json::from_str(value.get()).ok() } else { None }
 }
 
+/// Returns a JSON text in which the replacement character stands for every half of a pair of surrogates that is alone. Programs
+/// that cut texts by UTF-16 units leave such halves behind, in escapes, and go on with them in all their later requests; no
+/// parser of UTF-8 takes them, Google's included. The text stays as long as it was.
+pub fn without_half_surrogates(json: &[u8]) -> Cow<'_, [u8]> {
+    let mut whole: Option<Vec<u8>> = None;
+    let mut at = 0;
+    while let Some(found) = json.get(at..).and_then(|rest| memchr(b'\\', rest)) {
+        at += found;
+        at += match escaped_unit(json, at) {
+            None => 2,
+            Some(0xd800..=0xdbff) if matches!(escaped_unit(json, at + 6), Some(0xdc00..=0xdfff)) => 12,
+            Some(0xd800..=0xdfff) => {
+                whole.get_or_insert_with(|| json.to_vec())[at..at + 6].copy_from_slice(br"\ufffd");
+                6
+            }
+            Some(_) => 6,
+        };
+    }
+    whole.map_or(Cow::Borrowed(json), Cow::Owned)
+}
+
+/// The UTF-16 unit of the escape that begins there, if it is one of those.
+fn escaped_unit(json: &[u8], at: usize) -> Option<u16> {
+    let hex = json.get(at..at + 6)?.strip_prefix(br"\u")?;
+    let hex = std::str::from_utf8(hex).ok().filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    u16::from_str_radix(hex, 16).ok()
+}
+
+/// As [`without_half_surrogates`], of a text in a text.
+fn text_without_half_surrogates(json: Cow<'_, str>) -> Cow<'_, str> {
+    let whole = match without_half_surrogates(json.as_bytes()) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(whole) => String::from_utf8(whole).ok(),
+    };
+    whole.map_or(json, Cow::Owned)
+}
+
 /// Reads a text that is to be a JSON object, as the arguments of OpenAI's calls are. An empty text is an empty object.
 /// `None` if it is anything else.
 pub fn object_of_text(text: Cow<'_, str>) -> Option<Cow<'_, RawValue>> {
     if text.trim().is_empty() {
         return Some(Cow::Owned(empty_object()));
     }
-    let value = match text {
+    let value = match text_without_half_surrogates(text) {
         Cow::Borrowed(text) => Cow::Borrowed(serde_json::from_str::<&RawValue>(text).ok()?),
         // From text with spaces around it `from_string` would keep them.
         Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(RawValue::from_string(text).ok()?),
@@ -216,6 +254,29 @@ mod tests {
         let strings: Vec<JsonStr<'_>> = serde_json::from_str(r#"["plain","esc\"aped"]"#).unwrap();
         assert!(matches!(strings[0].0, Cow::Borrowed("plain")));
         assert_eq!(&*strings[1], "esc\"aped");
+    }
+
+    #[test]
+    fn a_half_of_a_pair_that_is_alone_becomes_the_replacement_character() {
+        for (json, whole) in [
+            (r#""a\ud83db""#, r#""a\ufffdb""#),
+            (r#""\uDE00""#, r#""\ufffd""#),
+            (r#""\ud83d\ud83d\ude00\ude00""#, r#""\ufffd\ud83d\ude00\ufffd""#),
+            (r#"{"\ud83d":"\n\ud83d\n","n":1}"#, r#"{"\ufffd":"\n\ufffd\n","n":1}"#),
+            (r#""\ud83d\u0041""#, r#""\ufffd\u0041""#),
+        ] {
+            assert_eq!(without_half_surrogates(json.as_bytes()), whole.as_bytes(), "{json}");
+            assert!(serde_json::from_str::<serde_json::Value>(whole).is_ok());
+        }
+        // A backslash before the escape is one that is meant, and what is no escape stays.
+        for json in
+            [r#""\ud83d\ude00 \\ud83d \u00e9 😀""#, r#""\ud83"#, r#""\ud83g""#, r"\", r#""\u+83d""#, ""]
+        {
+            let same = without_half_surrogates(json.as_bytes());
+            assert!(matches!(same, Cow::Borrowed(_)), "{json}");
+        }
+        let arguments = object_of_text(Cow::Borrowed(r#"{"a":"\ud83d"}"#)).unwrap();
+        assert_eq!(arguments.get(), r#"{"a":"\ufffd"}"#);
     }
 
     #[test]

@@ -884,3 +884,22 @@ fn a_deep_body_is_refused_and_not_followed() {
     let body = format!(r#"{{"model":"claude-opus-5","max_tokens":1,"messages":{deep}"#);
     assert!(anthropic::messages(body.as_bytes(), &models(), &|_| true, None).is_err());
 }
+
+#[test]
+fn a_text_that_was_cut_in_the_middle_of_a_pair_goes_up_with_the_replacement_character() {
+    let body = json!({
+        "model": "claude-opus-5", "max_tokens": 100, "system": "sys HALF",
+        "tools": [{"name": "f", "description": "HALF", "input_schema": {"type": "object", "properties": {"HALF": {"const": "HALF"}}}}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "a HALF"}]},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"x": "HALF"}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "cut HALF"}]},
+        ],
+    });
+    let cut = body.to_string().replace("HALF", r"\ud83d");
+    let call = anthropic::messages(cut.as_bytes(), &models(), &|_| false, None).unwrap();
+    let sent: Value = serde_json::from_slice(&call.body).unwrap();
+    let whole = google(&serde_json::from_str(&body.to_string().replace("HALF", "\u{fffd}")).unwrap());
+    assert_eq!(sent, whole);
+    assert_eq!(sent["contents"][0]["parts"][0]["text"], "a \u{fffd}");
+}

@@ -622,3 +622,28 @@ proptest! {
         prop_assert!(contents.len() % 2 == 1 || asked.is_empty(), "the last calls are answered too");
     }
 }
+
+#[test]
+fn a_text_that_was_cut_in_the_middle_of_a_pair_goes_up_with_the_replacement_character() {
+    let body = json!({
+        "model": "gpt-5", "instructions": "sys HALF", "previous_response_id": null,
+        "tools": [{"type": "function", "name": "f", "description": "HALF", "parameters": {"type": "object", "properties": {"HALF": {"const": "HALF"}}}}],
+        "input": [
+            {"role": "user", "content": "a HALF"},
+            {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{\"x\":\"HALF\",\"y\":\"\\uINNER\"}"},
+            {"type": "function_call_output", "call_id": "call_1", "output": "cut HALF"},
+        ],
+    });
+    let with = |half: &str, inner: &str| body.to_string().replace("HALF", half).replace("uINNER", inner);
+    let cut = with(r"\ud83d", "ud83d");
+    let sent = create(cut.as_bytes(), &models(), &|_| false, None).unwrap().call.body;
+    let sent: Value = serde_json::from_slice(&sent).unwrap();
+    let whole = translated(&serde_json::from_str(&with("\u{fffd}", "ufffd")).unwrap());
+    assert_eq!(sent, whole);
+    assert_eq!(
+        sent["contents"][1]["parts"][0]["functionCall"]["args"],
+        json!({"x": "\u{fffd}", "y": "\u{fffd}"})
+    );
+    let named = r#"{"\ud83d":1,"previous_response_id":"resp_1"}"#;
+    assert_eq!(previous_id(named.as_bytes()).as_deref(), Some("resp_1"));
+}

@@ -15,7 +15,7 @@ use crate::call::{AnswerMemory, GeminiCall, StickyHint, ThoughtDisplay};
 use crate::conversation::Conversation;
 use crate::error::TranslationError;
 use crate::gemini::{GenerateRequest, GenerationConfig};
-use crate::json::{JsonStr, as_str};
+use crate::json::{JsonStr, as_str, without_half_surrogates};
 use crate::models::{MappedModel, ModelMap};
 use crate::schema::answer_schema;
 use crate::thinking::{ThinkingEffort, ThinkingRequest, thinking_config};
@@ -52,7 +52,8 @@ pub(super) fn translate(
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(TranslationError::NotJson("it has to be a JSON object".to_owned()));
     }
-    let wire: WireRequest<'_> = serde_json::from_slice(body)?;
+    let body = without_half_surrogates(body);
+    let wire: WireRequest<'_> = serde_json::from_slice(&body)?;
     refuse_unserved(&wire)?;
     let model = read_model(&wire, models, is_listed)?;
     let tools = RequestTools::read(wire.tools, wire.tool_choice)?;

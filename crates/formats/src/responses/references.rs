@@ -3,7 +3,7 @@
 
 use super::RESPONSE_ID;
 use super::reader::{list_of, member_text};
-use crate::json::RawObject;
+use crate::json::{RawObject, without_half_surrogates};
 
 /// The most responses of one request that are named.
 const MAX_REFERENCED: usize = 32;
@@ -18,7 +18,8 @@ pub fn referenced_ids(body: &[u8]) -> Vec<String> {
     if !mentions(body, "item_reference") {
         return ids;
     }
-    let Ok(request) = serde_json::from_slice::<RawObject<'_>>(body) else { return ids };
+    let body = without_half_surrogates(body);
+    let Ok(request) = serde_json::from_slice::<RawObject<'_>>(&body) else { return ids };
     for item in request.get("input").and_then(list_of).unwrap_or_default().into_iter().rev() {
         let Some(object) = RawObject::of(item) else { continue };
         if member_text(&object, "type").is_none_or(|kind| &*kind != "item_reference") {

@@ -19,7 +19,7 @@ use crate::call::{AnswerMemory, GeminiCall, StickyHint, ThoughtDisplay};
 use crate::conversation::Conversation;
 use crate::error::{FieldPath, TranslationError};
 use crate::gemini::{GenerateRequest, GenerationConfig, ONE_CALL_ONLY, ToolSet};
-use crate::json::{RawObject, as_str, raw_of};
+use crate::json::{RawObject, as_str, raw_of, without_half_surrogates};
 use crate::models::{MappedModel, ModelMap};
 use crate::names::NameTable;
 use crate::schema::answer_schema;
@@ -49,7 +49,8 @@ pub fn previous_id(body: &[u8]) -> Option<String> {
     if !mentions(body, "previous_response_id") {
         return None;
     }
-    let body: RawObject<'_> = serde_json::from_slice(body).ok()?;
+    let body = without_half_surrogates(body);
+    let body: RawObject<'_> = serde_json::from_slice(&body).ok()?;
     body.get("previous_response_id").and_then(as_str).filter(|id| !id.is_empty()).map(|id| id.to_string())
 }
 
@@ -73,7 +74,8 @@ pub fn create_with(
     previous: Option<&StoredResponse>,
     referenced: &[StoredResponse],
 ) -> Result<CreateCall, TranslationError> {
-    let object: RawObject<'_> = serde_json::from_slice(body)?;
+    let body = without_half_surrogates(body);
+    let object: RawObject<'_> = serde_json::from_slice(&body)?;
     let asked = AskedRequest::read(&object, models, is_listed, KeptItems { previous, referenced })?;
     let reader = ObjectReader::new(&object, FieldWay::Root);
     let streamed = reader.flag("stream")?.unwrap_or_default();
@@ -115,7 +117,8 @@ pub fn input_tokens_with(
     previous: Option<&StoredResponse>,
     referenced: &[StoredResponse],
 ) -> Result<GeminiCall, TranslationError> {
-    let object: RawObject<'_> = serde_json::from_slice(body)?;
+    let body = without_half_surrogates(body);
+    let object: RawObject<'_> = serde_json::from_slice(&body)?;
     let asked = AskedRequest::read(&object, models, is_listed, KeptItems { previous, referenced })?;
     let body = Bytes::from(asked.request.write_count(&asked.model.target));
     let memory = AnswerMemory { asked_model: asked.model.asked, ..AnswerMemory::default() };
