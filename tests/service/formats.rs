@@ -920,3 +920,27 @@ async fn what_is_asked_once_more_goes_to_the_key_that_was_asked_before() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_events_of_a_response_that_is_kept_are_refused_rather_than_answered_with_something_else() {
+    let simulator = simulator(1).await;
+    let gateway = Options::new(&simulator.url(), 1).start();
+    let (_, _, answer) =
+        post(&gateway, "/v1/responses", &json!({"model": "gemini-2.5-flash", "input": "x"})).await;
+    let id = answer["id"].as_str().unwrap();
+    let get = async |path: String| {
+        let answer = client().get(gateway.url(&path)).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap())
+    };
+    for query in ["stream=true", "stream=true&starting_after=3"] {
+        let (status, told) = get(format!("/v1/responses/{id}?{query}")).await;
+        assert_eq!((status, &told["error"]["param"]), (400, &json!("stream")), "{told}");
+        assert_eq!(told["error"]["code"], "unsupported_parameter");
+        assert!(told["error"]["message"].as_str().unwrap().contains("ask without `stream`"), "{told}");
+    }
+    for query in ["stream=false", "include=x"] {
+        assert_eq!(get(format!("/v1/responses/{id}?{query}")).await.0, 200);
+    }
+    assert_eq!(get("/v1/responses/resp_none?stream=true".to_owned()).await.0, 404);
+}

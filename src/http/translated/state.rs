@@ -89,9 +89,15 @@ impl Exchange<'_> {
         self.find(id).await.ok_or(GatewayError::NoResponse)
     }
 
-    /// Shows a response that is kept.
+    /// Shows a response that is kept. Its events are not: their numbers, which a client would go on from, are those of the
+    /// stream that it has seen.
     pub(super) async fn show(&self, id: &str, arrival: &Arrival) -> Result<HttpResponse, GatewayError> {
         let stored = self.found(id).await?;
+        if self.query().get("stream").is_some_and(|stream| stream.eq_ignore_ascii_case("true")) {
+            let why =
+                "is not served here: a response is kept whole, without its events; ask without `stream`";
+            return Err(GatewayError::Translation(TranslationError::unsupported("stream", why)));
+        }
         Ok(self.response(StatusCode::OK, arrival).body(stored.response_body()))
     }
 
