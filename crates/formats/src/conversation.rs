@@ -12,6 +12,7 @@ use crate::error::{FieldPath, TranslationError};
 use crate::gemini::{RequestPart, ResultBody, TurnContent, TurnRole};
 use crate::media::Media;
 use crate::models::{ModelGeneration, ModelTraits};
+use crate::placeholders::{ModelPart, WantedSignatures};
 use crate::signature::{CallIdContent, PLACEHOLDER, SignedPart, read_block, read_call_id};
 
 /// What the user is taken to have said before a history that the model begins.
@@ -65,6 +66,10 @@ pub struct Conversation<'a> {
     turn_ids: HashMap<Cow<'a, str>, usize>,
     /// The signature of the next call, from a block.
     before_call: Option<String>,
+    /// The signature of the next picture, from a block.
+    before_picture: Option<String>,
+    /// Signatures of parts that said nothing else, before the model's turn has begun.
+    apart: Vec<String>,
     /// The signature of the last text of this turn, from a block that stood before it.
     before_text: Option<String>,
 }
@@ -107,6 +112,8 @@ impl<'a> Conversation<'a> {
             open_calls: HashMap::new(),
             turn_ids: HashMap::new(),
             before_call: None,
+            before_picture: None,
+            apart: Vec::new(),
             before_text: None,
         }
     }
@@ -143,7 +150,7 @@ impl<'a> Conversation<'a> {
 
     /// Adds a picture, a sound or a document of the user's.
     pub fn user_media(&mut self, media: Media<'a>) {
-        self.user_turn().parts.push(RequestPart::Media(media));
+        self.user_turn().parts.push(RequestPart::Media { media, signature: None });
     }
 
     /// Adds a text of the model's.
@@ -154,9 +161,10 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Adds media that the model made.
+    /// Adds media that the model made, with the signature of the block before.
     pub fn assistant_media(&mut self, media: Media<'a>) {
-        self.model_turn().parts.push(RequestPart::Media(media));
+        let signature = self.before_picture.take().map(Cow::Owned);
+        self.model_turn().parts.push(RequestPart::Media { media, signature });
     }
 
     /// Adds what carries a signature beside the parts: a thinking block's `signature`, a reasoning item's
@@ -164,14 +172,27 @@ impl<'a> Conversation<'a> {
     pub fn thinking(&mut self, carrier: &str) {
         match read_block(carrier) {
             Some((SignedPart::Call, signature)) => self.before_call = Some(signature),
+            Some((SignedPart::Picture, signature)) => self.before_picture = Some(signature),
             Some((SignedPart::Text, signature)) => {
                 let last = self.turns.last_mut().filter(|turn| turn.role == TurnRole::Model);
                 match last.and_then(|turn| turn.parts.last_mut()) {
                     Some(RequestPart::Text { signature: free @ None, .. }) => *free = Some(signature.into()),
+                    Some(RequestPart::Text { signature: Some(own), .. }) if **own == *signature => {}
+                    // No part takes another's.
+                    Some(RequestPart::Text { .. }) => self.signature_apart(signature),
                     _ => self.before_text = Some(signature),
                 }
             }
+            Some((SignedPart::Apart, signature)) => self.signature_apart(signature),
             None => {}
+        }
+    }
+
+    /// Adds a part of the model's that is nothing but a signature. It does not make a turn by itself.
+    fn signature_apart(&mut self, signature: String) {
+        match self.turns.last_mut() {
+            Some(turn) if turn.role == TurnRole::Model => turn.parts.push(part_of(signature)),
+            _ => self.apart.push(signature),
         }
     }
 
@@ -248,9 +269,7 @@ impl<'a> Conversation<'a> {
         let mut results = Vec::new();
         for mut turn in self.turns {
             if turn.role == TurnRole::Model {
-                if self.model.needs_signatures() {
-                    sign_first_call(&mut turn.parts);
-                }
+                sign_unsigned(&mut turn.parts, self.model);
                 results = results_of(&turn.calls, &mut self.calls, self.model);
             } else if !results.is_empty() {
                 results.append(&mut turn.parts);
@@ -286,13 +305,17 @@ impl<'a> Conversation<'a> {
     /// The user's turn that is under way, or a new one.
     fn user_turn(&mut self) -> &mut ToldTurn<'a> {
         self.place_text_signature();
-        self.before_call = None;
+        (self.before_call, self.before_picture) = (None, None);
+        self.apart.clear();
         self.turn(TurnRole::User)
     }
 
     /// The model's turn that is under way, or a new one.
     fn model_turn(&mut self) -> &mut ToldTurn<'a> {
-        self.turn(TurnRole::Model)
+        let apart = std::mem::take(&mut self.apart);
+        let turn = self.turn(TurnRole::Model);
+        turn.parts.extend(apart.into_iter().map(part_of));
+        turn
     }
 
     fn turn(&mut self, role: TurnRole) -> &mut ToldTurn<'a> {
@@ -311,7 +334,7 @@ impl<'a> Conversation<'a> {
         let text = last.and_then(|turn| {
             let mut parts = turn.parts.iter_mut().rev();
             parts.find_map(|part| match part {
-                RequestPart::Text { signature, .. } => Some(signature),
+                RequestPart::Text { text, signature } if !text.is_empty() => Some(signature),
                 _ => None,
             })
         });
@@ -321,15 +344,24 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// Gives the first call of a content the placeholder, if it has no signature. In every turn and not in the current one
-/// alone, which is all that Google checks: else the prefix would change from step to step.
-fn sign_first_call(parts: &mut [RequestPart<'_>]) {
-    let first = parts.iter_mut().find_map(|part| match part {
-        RequestPart::Call { signature, .. } => Some(signature),
-        _ => None,
-    });
-    if let Some(unsigned @ None) = first {
-        *unsigned = Some(PLACEHOLDER.into());
+/// A part that is nothing but a signature, as Google sends it.
+fn part_of<'a>(signature: String) -> RequestPart<'a> {
+    RequestPart::Text { text: Cow::Borrowed(""), signature: Some(signature.into()) }
+}
+
+/// Gives the parts of a content that the model wants signed the placeholder, if they have no signature.
+fn sign_unsigned(parts: &mut [RequestPart<'_>], model: ModelTraits) {
+    let mut wanted = WantedSignatures::of(model);
+    for part in parts {
+        let (kind, signature) = match part {
+            RequestPart::Text { signature, .. } => (ModelPart::Text, signature),
+            RequestPart::Media { signature, .. } => (ModelPart::Picture, signature),
+            RequestPart::Call { signature, .. } => (ModelPart::Call, signature),
+            RequestPart::Result { .. } => continue,
+        };
+        if wanted.wants(kind) {
+            signature.get_or_insert(Cow::Borrowed(PLACEHOLDER));
+        }
     }
 }
 
@@ -341,7 +373,7 @@ fn results_of<'a>(places: &[usize], calls: &mut [PastCall<'a>], model: ModelTrai
         let call = &mut calls[place];
         let (response, mut media) = call.result.take().unwrap_or_else(|| (ResultBody::missing(), Vec::new()));
         if model.generation != ModelGeneration::Three {
-            siblings.extend(media.drain(..).map(RequestPart::Media));
+            siblings.extend(media.drain(..).map(|media| RequestPart::Media { media, signature: None }));
         }
         parts.push(RequestPart::Result {
             id: call.google_id.take(),

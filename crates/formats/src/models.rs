@@ -184,6 +184,8 @@ pub struct ModelTraits {
     /// Whether it takes a history that ends with its own turn, and goes on from there. Google refuses that for Gemini 3.5
     /// Flash-Lite, 3.6 Flash and all that came after, and so it is not taken for granted of aliases and unknown names.
     pub goes_on_from_itself: bool,
+    /// Whether it makes pictures and thinks: such a model wants signatures on more parts than calls.
+    pub signs_pictures: bool,
     /// The most output tokens that a request may ask for.
     pub max_output_tokens: u32,
 }
@@ -267,6 +269,7 @@ impl ModelTraits {
             tier,
             levels: KnownLevels::of(model),
             goes_on_from_itself,
+            signs_pictures: generation == ModelGeneration::Three && makes_pictures(model),
             max_output_tokens: output_limit(model),
         }
     }
@@ -275,6 +278,11 @@ impl ModelTraits {
     pub fn needs_signatures(self) -> bool {
         self.generation == ModelGeneration::Three
     }
+}
+
+/// Whether a model's answers have pictures.
+fn makes_pictures(model: &str) -> bool {
+    model.contains("-image") || model.starts_with("nano-banana")
 }
 
 /// The `outputTokenLimit` of a model, as Google's list of models has it (October 2026). What is asked beyond it is refused.
@@ -286,7 +294,7 @@ fn output_limit(model: &str) -> u32 {
         8_192
     } else if model.contains("-tts") {
         16_384
-    } else if model.contains("-image") || is(&["nano-banana", "gemma-", "learnlm-"]) {
+    } else if makes_pictures(model) || is(&["gemma-", "learnlm-"]) {
         32_768
     } else {
         65_536

@@ -1,5 +1,6 @@
-//! Makes a request's body anew without its signatures, for the one more try after Google called them corrupted (another
-//! model or project may have made them). Every other byte stays. The forward actor calls it.
+//! Which parts of a history get the placeholder where they have no signature; and a request's body without its signatures, for
+//! the one more try after Google called them corrupted (another model or project may have made them), of which every other
+//! byte stays. `conversation` asks for the one, the HTTP face for the other.
 
 use std::borrow::Cow;
 
@@ -7,11 +8,52 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::json::{JsonStr, RawObject, raw_of};
+use crate::json::{JsonStr, RawObject, as_str, raw_of};
 use crate::models::ModelTraits;
 use crate::signature::PLACEHOLDER;
 
 const SIGNATURE: &str = "thoughtSignature";
+
+/// What a part of the model's is, for its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelPart {
+    /// `functionCall`.
+    Call,
+    /// `inlineData`, `fileData`.
+    Picture,
+    /// `text`.
+    Text,
+}
+
+/// Which parts of one content of the model's Google wants signed, told in their order: of the calls the first, and of a
+/// model that makes pictures the first part and every picture ("Image part is missing a `thought_signature` in content
+/// position 2, part position 1", and so for a text; reports since November 2025). In every turn and not in the current one
+/// alone, which is all that Google checks: else the prefix would change from step to step.
+#[derive(Debug)]
+pub struct WantedSignatures {
+    call_is_due: bool,
+    first_is_due: bool,
+    pictures: bool,
+}
+
+impl WantedSignatures {
+    /// Those of a content that has no part yet.
+    pub fn of(model: ModelTraits) -> Self {
+        let pictures = model.signs_pictures;
+        Self { call_is_due: model.needs_signatures(), first_is_due: pictures, pictures }
+    }
+
+    /// Whether the next part, this one, has to have a signature.
+    pub fn wants(&mut self, part: ModelPart) -> bool {
+        let is_first = std::mem::take(&mut self.first_is_due);
+        let is_wanted = match part {
+            ModelPart::Call => std::mem::take(&mut self.call_is_due),
+            ModelPart::Picture => self.pictures,
+            ModelPart::Text => false,
+        };
+        is_first || is_wanted
+    }
+}
 
 /// Whether Google's message about a 400 says that a signature of the request is none, so that
 /// [`without_signatures`] is worth a try.
@@ -20,8 +62,8 @@ pub fn is_about_signatures(message: &str) -> bool {
     message.contains("thought signature") || message.contains("thought_signature")
 }
 
-/// Returns the body with every signature left out, but for the first call of each content, which gets the placeholder
-/// where the model insists on one. `None` if nothing changes thereby, or the body is not one that was written here.
+/// Returns the body with every signature left out, but for the parts of which the model insists on one, which get the
+/// placeholder ([`WantedSignatures`]). What was nothing but a signature goes. `None` if nothing changes thereby, or the body is not one that was written here.
 pub fn without_signatures(body: &[u8], model: ModelTraits) -> Option<Bytes> {
     let request: RawObject<'_> = serde_json::from_slice(body).ok()?;
     let contents: Vec<RawObject<'_>> = serde_json::from_str(request.get("contents")?.get()).ok()?;
@@ -62,18 +104,24 @@ fn unsign<'a>(
     has_changed: &mut bool,
 ) -> Option<ChangedObject<'a>> {
     let parts: Vec<RawObject<'a>> = serde_json::from_str(content.get("parts")?.get()).ok()?;
-    let mut placeholder_due = model.needs_signatures();
+    let is_models = content.get("role").and_then(as_str).is_some_and(|role| &*role == "model");
+    let mut wanted = WantedSignatures::of(model);
+    let is_empty = |part: &RawObject<'_>| {
+        part.get("text").is_some_and(|text| text.get() == "\"\"") && part.get(SIGNATURE).is_some()
+    };
+    *has_changed |= parts.iter().any(is_empty);
     let parts: Vec<ChangedObject<'_>> = parts
         .iter()
+        .filter(|part| !is_empty(part))
         .map(|part| {
-            let signature = part.get(SIGNATURE).and_then(crate::json::as_str);
-            let is_first_call = part.get("functionCall").is_some() && std::mem::take(&mut placeholder_due);
-            let wanted = is_first_call.then_some(PLACEHOLDER);
-            *has_changed |= signature.as_deref() != wanted;
+            let signature = part.get(SIGNATURE).and_then(as_str);
+            let is_wanted = is_models && wanted.wants(kind_of(part));
+            let placeholder = is_wanted.then_some(PLACEHOLDER);
+            *has_changed |= signature.as_deref() != placeholder;
             let kept = part.0.iter().filter(|(name, _)| &**name != SIGNATURE);
             let mut members: Vec<_> =
                 kept.map(|(name, value)| (name.clone(), Cow::Borrowed(*value))).collect();
-            if let Some(placeholder) = wanted {
+            if let Some(placeholder) = placeholder {
                 members.push((JsonStr(SIGNATURE.into()), Cow::Owned(raw_of(placeholder))));
             }
             ChangedObject(members)
@@ -85,6 +133,16 @@ fn unsign<'a>(
         (key.clone(), value)
     };
     Some(ChangedObject(content.0.iter().map(member).collect()))
+}
+
+fn kind_of(part: &RawObject<'_>) -> ModelPart {
+    if part.get("functionCall").is_some() {
+        ModelPart::Call
+    } else if part.get("inlineData").is_some() || part.get("fileData").is_some() {
+        ModelPart::Picture
+    } else {
+        ModelPart::Text
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +171,25 @@ mod tests {
         let two_five = without_signatures(BODY.as_bytes(), ModelTraits::of("gemini-2.5-pro")).unwrap();
         let none = expected.replace(&format!(r#","thoughtSignature":"{PLACEHOLDER}""#), "");
         assert_eq!(std::str::from_utf8(&two_five).unwrap(), none);
+    }
+
+    #[test]
+    fn a_model_that_makes_pictures_wants_the_first_part_and_every_picture_signed() {
+        let body = concat!(
+            r#"{"contents":[{"role":"user","parts":[{"inlineData":{"data":"QQ=="}}]},{"role":"model","parts":["#,
+            r#"{"text":"b","thoughtSignature":"T"},{"inlineData":{"data":"QQ=="},"thoughtSignature":"P"},{"text":"c"},"#,
+            r#"{"text":"","thoughtSignature":"A"}]},{"role":"model","parts":[{"inlineData":{"data":"QQ=="}}]}]}"#
+        );
+        let three =
+            without_signatures(body.as_bytes(), ModelTraits::of("gemini-3-pro-image-preview")).unwrap();
+        let expected = body
+            .replace(r#""T""#, &format!("\"{PLACEHOLDER}\""))
+            .replace(r#""P""#, &format!("\"{PLACEHOLDER}\""))
+            .replace(r#",{"text":"","thoughtSignature":"A"}"#, "")
+            .replace(r"}}]}]}", &format!(r#"}},"thoughtSignature":"{PLACEHOLDER}"}}]}}]}}"#));
+        assert_eq!(std::str::from_utf8(&three).unwrap(), expected);
+        let other = without_signatures(body.as_bytes(), ModelTraits::of("gemini-3-pro-preview")).unwrap();
+        assert!(!std::str::from_utf8(&other).unwrap().contains("thoughtSignature"));
     }
 
     #[test]

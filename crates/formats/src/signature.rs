@@ -113,31 +113,40 @@ pub fn read_call_id(id: &str) -> CallIdContent {
 pub enum SignedPart {
     /// The call that follows the block.
     Call,
+    /// The picture that follows the block.
+    Picture,
     /// The text before the block or, where none is right before it, the turn's last.
     Text,
+    /// A part that says nothing else, where the block stands.
+    Apart,
 }
 
-const CALL_BLOCK: &str = "gemini-c1-";
-const TEXT_BLOCK: &str = "gemini-t1-";
+impl SignedPart {
+    const ALL: [Self; 4] = [Self::Call, Self::Picture, Self::Text, Self::Apart];
+
+    /// Returns what blocks begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Call => "gemini-c1-",
+            Self::Picture => "gemini-p1-",
+            Self::Text => "gemini-t1-",
+            Self::Apart => "gemini-a1-",
+        }
+    }
+}
 
 /// Writes what a thinking block's `signature` or a reasoning item's `encrypted_content` is.
 pub fn block(part: SignedPart, signature: &str) -> String {
     let mut block = String::with_capacity(24 + signature.len());
-    block.push_str(match part {
-        SignedPart::Call => CALL_BLOCK,
-        SignedPart::Text => TEXT_BLOCK,
-    });
+    block.push_str(part.prefix());
     push_signature(&mut block, signature);
     block
 }
 
 /// Reads a block's signature; `None` for one that was made elsewhere or was changed.
 pub fn read_block(text: &str) -> Option<(SignedPart, String)> {
-    let (part, carried) = if let Some(carried) = text.strip_prefix(CALL_BLOCK) {
-        (SignedPart::Call, carried)
-    } else {
-        (SignedPart::Text, text.strip_prefix(TEXT_BLOCK)?)
-    };
+    let read = |part: &SignedPart| Some((*part, text.strip_prefix(part.prefix())?));
+    let (part, carried) = SignedPart::ALL.iter().find_map(read)?;
     Some((part, read_signature(carried)?))
 }
 
@@ -298,7 +307,7 @@ mod tests {
             let again = call_id(prefix, Some(&id), None, "u2");
             prop_assert_eq!(read_call_id(&again), ours(Some(&id), None));
             if let Some(signature) = signature {
-                for part in [SignedPart::Call, SignedPart::Text] {
+                for part in SignedPart::ALL {
                     prop_assert_eq!(read_block(&block(part, &signature)), Some((part, signature.clone())));
                 }
             }

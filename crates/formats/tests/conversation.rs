@@ -180,6 +180,27 @@ fn a_texts_signature_stays_with_the_text() {
 }
 
 #[test]
+fn a_signature_of_a_part_that_says_nothing_makes_no_turn_and_takes_no_texts_place() {
+    let apart = |signature| block(SignedPart::Apart, signature);
+    let contents = told(THREE, |history| {
+        history.user_text("a");
+        history.thinking(&apart("lost"));
+        history.user_text("b");
+        history.thinking(&apart("1"));
+        history.assistant_text("one");
+        history.thinking(&block(SignedPart::Text, "T"));
+        history.thinking(&block(SignedPart::Text, "T"));
+        history.thinking(&block(SignedPart::Text, "2"));
+        history.assistant_text("two");
+        history.user_text("c");
+    });
+    let alone = |signature: &str| json!({"text": "", "thoughtSignature": signature});
+    let model = json!([alone("1"), {"text": "one", "thoughtSignature": "T"}, alone("2"), {"text": "two"}]);
+    assert_eq!(contents[1]["parts"], model);
+    assert_eq!(contents.as_array().unwrap().len(), 3);
+}
+
+#[test]
 fn media_of_a_result_are_where_the_model_takes_them() {
     let contents = |model| {
         told(model, |history| {
@@ -279,7 +300,7 @@ fn saying() -> impl Strategy<Value = Saying> {
         any::<bool>().prop_map(Saying::User),
         Just(Saying::Picture),
         any::<bool>().prop_map(Saying::Assistant),
-        (0_u8..3).prop_map(|kind| Saying::Thinking { kind }),
+        (0_u8..5).prop_map(|kind| Saying::Thinking { kind }),
         (id.clone(), form.clone(), any::<bool>()).prop_map(|(id, form, signed)| Saying::Call {
             id,
             form,
@@ -319,7 +340,10 @@ fn assert_rules(contents: &[Value], model: ModelTraits) {
         assert_eq!(content["role"], role, "turns alternate and the user begins");
         let parts = content["parts"].as_array().unwrap();
         assert!(!parts.is_empty(), "no content is empty");
-        assert!(parts.iter().all(|part| part["text"] != ""), "no text is empty");
+        assert!(
+            parts.iter().all(|part| part["text"] != "" || part["thoughtSignature"].is_string()),
+            "no text is empty, but for what is a signature alone"
+        );
         let named = |part: &Value, kind: &str| json!([part[kind]["id"], part[kind]["name"]]);
         let all = |kind: &'static str| parts.iter().filter(move |part| part.get(kind).is_some());
         let results: Vec<_> = all("functionResponse").map(|part| named(part, "functionResponse")).collect();
@@ -382,6 +406,8 @@ proptest! {
                 Saying::Thinking { kind } => history.thinking(&match kind {
                     0 => block(SignedPart::Call, &format!("call-block-{nth}")),
                     1 => block(SignedPart::Text, &format!("text-block-{nth}")),
+                    2 => block(SignedPart::Picture, &format!("picture-block-{nth}")),
+                    3 => block(SignedPart::Apart, &format!("apart-block-{nth}")),
                     _ => "EqQBforeign==".to_owned(),
                 }),
                 Saying::Call { id, form, signed } => {
@@ -432,7 +458,11 @@ proptest! {
         }
         for part in parts.iter().filter(|part| part.get("text").is_some()) {
             let signature = part.get("thoughtSignature").and_then(Value::as_str);
-            prop_assert!(signature.is_none_or(|found| found.starts_with("text-block-")));
+            let is_apart = part["text"] == "";
+            let is_its_own = |found: &str| {
+                found.starts_with("text-block-") || is_apart && found.starts_with("apart-block-")
+            };
+            prop_assert!(signature.is_none_or(is_its_own));
         }
         prop_assert!(model.generation == ModelGeneration::Three || !everything.contains(PLACEHOLDER));
     }

@@ -2,7 +2,8 @@
 //! whole answer and a stream are made of these steps, which is why they are equal.
 //!
 //! A call's signature is in its id and, where the client sees thinking, in the thinking block before it. A text's is in a
-//! thinking block after it, but only if something follows: clients take what an answer says from its last block.
+//! thinking block after it, and so is one of a part that says nothing else, but only if something follows: clients take what an
+//! answer says from its last block.
 
 use serde_json::value::RawValue;
 use twox_hash::XxHash3_64;
@@ -17,6 +18,9 @@ use crate::signature::{CallIdPrefix, SignedPart, block, call_id};
 
 /// The `signature` of a thinking block that carries none of Google's. Clients want one; read back it means nothing.
 const UNSIGNED: &str = "gemini-n1-";
+
+/// The most signatures that wait for something to follow.
+const MAX_WAITING: usize = 16;
 
 /// The most calls of one answer whose ids are compared.
 const MAX_COMPARED_CALLS: usize = 1_024;
@@ -65,8 +69,10 @@ enum OpenBlock {
 pub(super) struct AnswerBlocks {
     thoughts: ThoughtDisplay,
     open: OpenBlock,
-    /// The signature of the text before, until it is known whether something follows.
-    text_signature: Option<String>,
+    /// Whether the last that was said, thoughts aside, is a text without a signature.
+    ends_unsigned: bool,
+    /// The signatures of thinking blocks for what was said, until it is known whether something follows.
+    waiting: Vec<String>,
     /// Fingerprints of the ids of calls so far.
     call_ids: Vec<u64>,
     calls: usize,
@@ -102,7 +108,9 @@ impl AnswerBlocks {
                 self.call(&call, names, seed, sink);
             }
             AnswerPartKind::Inline { mime_type, .. } => {
-                self.text(&uncarried(mime_type), signature, sink);
+                // A text of the gateway's own: what is not carried keeps its signature.
+                self.text(&uncarried(mime_type), None, sink);
+                self.ends_unsigned = false;
             }
             // Only what was never asked for, as code that Google ran.
             AnswerPartKind::Other(_) => {}
@@ -126,20 +134,25 @@ impl AnswerBlocks {
 
     fn text(&mut self, text: &str, signature: Option<&str>, sink: &mut dyn BlockSink) {
         if !text.is_empty() {
-            self.carry_text_signature(sink);
+            self.carry_signatures(sink);
             if self.open != OpenBlock::Text {
                 self.close(UNSIGNED, sink);
                 sink.step(BlockStep::Text);
                 self.open = OpenBlock::Text;
             }
             sink.step(BlockStep::MoreText(text));
+            self.ends_unsigned = true;
         }
-        // An empty text's signature is that of the text which it ends.
-        if let Some(signature) = signature
-            && self.open == OpenBlock::Text
-            && self.thoughts != ThoughtDisplay::Hidden
-        {
-            self.text_signature = Some(signature.to_owned());
+        if let Some(signature) = signature {
+            self.sign(signature);
+        }
+    }
+
+    /// Takes a signature that no call has. It is that of the text before, if that has none; else it stays apart.
+    fn sign(&mut self, signature: &str) {
+        let part = if std::mem::take(&mut self.ends_unsigned) { SignedPart::Text } else { SignedPart::Apart };
+        if self.thoughts != ThoughtDisplay::Hidden && self.waiting.len() < MAX_WAITING {
+            self.waiting.push(block(part, signature));
         }
     }
 
@@ -147,7 +160,7 @@ impl AnswerBlocks {
         if self.thoughts != ThoughtDisplay::Shown || text.is_empty() {
             return;
         }
-        self.carry_text_signature(sink);
+        self.carry_signatures(sink);
         if self.open != OpenBlock::Thinking {
             self.close(UNSIGNED, sink);
             sink.step(BlockStep::Thinking);
@@ -163,7 +176,8 @@ impl AnswerBlocks {
         seed: &AnswerSeed,
         sink: &mut dyn BlockSink,
     ) {
-        self.carry_text_signature(sink);
+        self.carry_signatures(sink);
+        self.ends_unsigned = false;
         if let Some(signature) = call.signature
             && self.thoughts != ThoughtDisplay::Hidden
         {
@@ -196,13 +210,14 @@ impl AnswerBlocks {
         true
     }
 
-    /// Before anything that follows a signed text: ends it, and puts a block with the signature after it.
-    fn carry_text_signature(&mut self, sink: &mut dyn BlockSink) {
-        let Some(signature) = self.text_signature.take() else { return };
-        self.close(UNSIGNED, sink);
-        sink.step(BlockStep::Thinking);
-        self.open = OpenBlock::Thinking;
-        self.close(&block(SignedPart::Text, &signature), sink);
+    /// Before anything that follows: ends what is open, and puts a block with each signature that waits after it.
+    fn carry_signatures(&mut self, sink: &mut dyn BlockSink) {
+        for carrier in std::mem::take(&mut self.waiting) {
+            self.close(UNSIGNED, sink);
+            sink.step(BlockStep::Thinking);
+            self.open = OpenBlock::Thinking;
+            self.close(&carrier, sink);
+        }
     }
 
     /// Ends the open block, a thinking block with this signature.

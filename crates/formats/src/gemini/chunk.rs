@@ -234,14 +234,18 @@ impl<'a> AnswerPart<'a> {
     /// Reads any part.
     fn read(raw: &'a RawValue) -> Result<Self, BadChunk> {
         let part: WirePart<'_> = serde_json::from_str(raw.get()).map_err(|_| BadChunk)?;
-        let signature = part.thought_signature.clone();
+        let (signature, is_thought) = (part.thought_signature.clone(), part.thought == Some(true));
         if let Some(known) = Self::known(part) {
             return Ok(known);
         }
-        let kind = if signature.is_some()
+        let kind = if is_thought && signature.is_some() {
+            // A thought's signature is no other part's, and thoughts do not go back.
+            AnswerPartKind::Thought(Cow::Borrowed(""))
+        } else if signature.is_some()
             && crate::json::RawObject::of(raw).is_some_and(|part| {
                 part.0.iter().all(|(name, _)| matches!(&**name, "thoughtSignature" | "thought"))
-            }) {
+            })
+        {
             AnswerPartKind::Bare
         } else {
             AnswerPartKind::Other(raw)

@@ -33,13 +33,18 @@ pub struct TurnContent<'a> {
 pub enum RequestPart<'a> {
     /// `text`.
     Text {
-        /// What is said; never empty.
+        /// What is said; empty only where a part was nothing but its signature.
         text: Cow<'a, str>,
         /// `thoughtSignature`.
         signature: Option<Cow<'a, str>>,
     },
     /// `inlineData` or `fileData`.
-    Media(Media<'a>),
+    Media {
+        /// What it is.
+        media: Media<'a>,
+        /// `thoughtSignature`, of one that the model made.
+        signature: Option<Cow<'a, str>>,
+    },
     /// `functionCall`.
     Call {
         /// Google's id of the call, or the client's where Google made none.
@@ -94,6 +99,14 @@ impl Serialize for ResultBody<'_> {
 /// As a part: `{"inlineData": …}` or `{"fileData": …}`.
 impl Serialize for Media<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        self.write_into(&mut map)?;
+        map.end()
+    }
+}
+
+impl Media<'_> {
+    fn write_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Blob<'a> {
@@ -108,19 +121,14 @@ impl Serialize for Media<'_> {
             file_uri: &'a str,
         }
 
-        let mut map = serializer.serialize_map(Some(1))?;
         match self {
             Self::Inline { mime_type, base64 } => {
-                map.serialize_entry("inlineData", &Blob { mime_type, data: base64 })?;
+                map.serialize_entry("inlineData", &Blob { mime_type, data: base64 })
             }
             Self::File { uri, mime_type } => {
-                map.serialize_entry(
-                    "fileData",
-                    &FileData { mime_type: mime_type.as_deref(), file_uri: uri },
-                )?;
+                map.serialize_entry("fileData", &FileData { mime_type: mime_type.as_deref(), file_uri: uri })
             }
         }
-        map.end()
     }
 }
 
@@ -144,7 +152,14 @@ impl Serialize for RequestPart<'_> {
         }
 
         match self {
-            Self::Media(media) => media.serialize(serializer),
+            Self::Media { media, signature } => {
+                let mut part = serializer.serialize_map(Some(1 + usize::from(signature.is_some())))?;
+                media.write_into(&mut part)?;
+                if let Some(signature) = signature {
+                    part.serialize_entry("thoughtSignature", signature)?;
+                }
+                part.end()
+            }
             Self::Text { text, signature } => {
                 let mut part = serializer.serialize_struct("Part", 1 + usize::from(signature.is_some()))?;
                 part.serialize_field("text", text)?;

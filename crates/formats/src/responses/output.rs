@@ -38,8 +38,10 @@ pub(super) struct OutputWriter {
     held_bytes: usize,
     /// Bytes of the texts of messages that are done: Google's offsets count from the first.
     told_bytes: usize,
-    /// Whether the last that was said, thoughts aside, is text.
-    ends_in_text: bool,
+    /// Whether the last that was said, thoughts aside, is a text without a signature.
+    ends_unsigned: bool,
+    /// Signatures of parts that said nothing else, before anything was said.
+    early: Vec<String>,
     has_call: bool,
     /// Google's ids of the calls so far.
     google_ids: HashSet<String>,
@@ -87,7 +89,8 @@ impl OutputWriter {
             open: None,
             held_bytes: 0,
             told_bytes: 0,
-            ends_in_text: false,
+            ends_unsigned: false,
+            early: Vec::new(),
             has_call: false,
             google_ids: HashSet::new(),
             has_said: false,
@@ -173,12 +176,28 @@ impl OutputWriter {
         }
     }
 
+    /// Whether a part is something that the client is told.
+    pub(super) fn is_told(part: &AnswerPartKind<'_>, memory: &AnswerMemory) -> bool {
+        match part {
+            AnswerPartKind::Text(text) => !text.is_empty(),
+            AnswerPartKind::Thought(text) => !text.is_empty() && memory.thoughts == ThoughtDisplay::Shown,
+            AnswerPartKind::Call { .. } | AnswerPartKind::Inline { .. } => true,
+            AnswerPartKind::Bare | AnswerPartKind::Other(_) => false,
+        }
+    }
+
     fn take_part(&mut self, part: AnswerPart<'_>, memory: &AnswerMemory) {
         let signature = part.signature.as_deref();
+        let is_told = Self::is_told(&part.kind, memory);
+        if is_told {
+            for early in std::mem::take(&mut self.early) {
+                self.add_carrier(&block(SignedPart::Apart, &early));
+            }
+        }
         match part.kind {
             AnswerPartKind::Thought(text) => {
                 self.has_said = true;
-                if !text.is_empty() && memory.thoughts == ThoughtDisplay::Shown {
+                if is_told {
                     self.add_thought(&text);
                 }
             }
@@ -188,7 +207,7 @@ impl OutputWriter {
             }
             AnswerPartKind::Text(_) | AnswerPartKind::Bare => {
                 if let Some(signature) = signature {
-                    self.sign_text(signature);
+                    self.sign(signature);
                 }
             }
             AnswerPartKind::Call { id, name, args } => {
@@ -199,10 +218,13 @@ impl OutputWriter {
             AnswerPartKind::Inline { mime_type, base64 } => {
                 self.has_said = true;
                 if let Some(format) = mime_type.strip_prefix("image/") {
-                    self.close(ItemStatus::Completed, None, None);
+                    self.held_bytes += signature.map_or(0, str::len);
+                    self.close_signed(signature.map(|signature| block(SignedPart::Picture, signature)));
                     self.add_picture(format, &base64);
                 } else {
-                    self.add_text(&uncarried(&mime_type), signature);
+                    // A text of the gateway's own: what is not carried keeps its signature.
+                    self.add_text(&uncarried(&mime_type), None);
+                    self.ends_unsigned = false;
                 }
             }
             // Nothing was asked for that such parts could answer.
@@ -232,23 +254,29 @@ impl OutputWriter {
             self.close(ItemStatus::Completed, None, None);
             self.open_message();
         }
-        self.ends_in_text = true;
+        self.ends_unsigned = signature.is_none();
         self.append(text);
         if let (Some(signature), Some(open)) = (signature, &mut self.open) {
             open.kind = OpenItemKind::Message { signature: Some(signature.to_owned()) };
         }
     }
 
-    /// Takes the signature of a text that ended before, in a part of its own.
-    fn sign_text(&mut self, signature: &str) {
+    /// Takes the signature of a part that says nothing else. It is that of the text which it ends, if that has none; else it
+    /// stays apart.
+    fn sign(&mut self, signature: &str) {
         self.held_bytes += signature.len();
-        if let Some(OpenItem { kind: OpenItemKind::Message { signature: free @ None }, .. }) = &mut self.open
+        if !std::mem::take(&mut self.ends_unsigned) {
+            if self.open.is_none() && self.done.count() == 0 {
+                self.early.push(signature.to_owned());
+            } else {
+                self.close_signed(Some(block(SignedPart::Apart, signature)));
+            }
+        } else if let Some(OpenItem { kind: OpenItemKind::Message { signature: free }, .. }) = &mut self.open
         {
             *free = Some(signature.to_owned());
-        } else if self.ends_in_text {
+        } else {
             self.close_signed(Some(block(SignedPart::Text, signature)));
         }
-        // Without a text right before, there is nothing that the signature could return with.
     }
 
     fn open_message(&mut self) {

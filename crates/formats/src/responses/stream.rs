@@ -9,8 +9,8 @@ use super::error::fault_error;
 use super::events::EventAudience;
 use super::output::OutputWriter;
 use super::wire::ResponseStatus;
-use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd, ThoughtDisplay};
-use crate::gemini::{AnswerChunk, AnswerPartKind};
+use crate::call::{AnswerFault, AnswerMemory, AnswerSeed, AnswerStream, StreamEnd};
+use crate::gemini::AnswerChunk;
 
 /// Translates Google's events. It holds the answer once, within a bound of 32 MiB, since the last event repeats it.
 #[derive(Debug)]
@@ -58,18 +58,6 @@ impl ResponsesStream {
         self.fault = Some(fault);
     }
 
-    /// Whether a part is something that the client is told. Until one comes, a failure can still be hidden from it.
-    fn is_told(&self, part: &AnswerPartKind<'_>) -> bool {
-        match part {
-            AnswerPartKind::Text(text) => !text.is_empty(),
-            AnswerPartKind::Thought(text) => {
-                !text.is_empty() && self.memory.thoughts == ThoughtDisplay::Shown
-            }
-            AnswerPartKind::Call { .. } | AnswerPartKind::Inline { .. } => true,
-            AnswerPartKind::Bare | AnswerPartKind::Other(_) => false,
-        }
-    }
-
     fn take(&mut self, event: &[u8]) -> Result<(), AnswerFault> {
         let chunk = match AnswerChunk::read(event) {
             Ok(chunk) => chunk,
@@ -87,7 +75,8 @@ impl ResponsesStream {
         if let Some(reason) = self.output.is_misformed_by(&chunk) {
             return Err(AnswerFault::Misformed(reason));
         }
-        if chunk.parts.iter().any(|part| self.is_told(&part.kind)) {
+        // Until something comes that the client is told, a failure can still be hidden from it.
+        if chunk.parts.iter().any(|part| OutputWriter::is_told(&part.kind, &self.memory)) {
             self.begin();
         }
         self.output.take(chunk, &self.memory)

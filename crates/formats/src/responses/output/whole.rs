@@ -22,7 +22,7 @@ impl OutputWriter {
         signature: Option<&str>,
         memory: &AnswerMemory,
     ) {
-        (self.has_call, self.ends_in_text) = (true, false);
+        (self.has_call, self.ends_unsigned) = (true, false);
         let unique = self.seed.item("", self.done.count());
         let google_id = google_id.map(|id| self.distinct(id));
         let call_id = call_id(CallIdPrefix::Call, google_id.as_deref(), signature, &unique);
@@ -92,7 +92,7 @@ impl OutputWriter {
     /// Adds a picture that the model made, of this format.
     pub(super) fn add_picture(&mut self, output_format: &str, base64: &str) {
         self.held_bytes += base64.len();
-        self.ends_in_text = false;
+        self.ends_unsigned = false;
         let id = self.item_id("ig_");
         let item =
             |status, result| OutputItem::ImageGenerationCall { id: &id, status, result, output_format };
