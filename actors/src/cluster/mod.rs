@@ -325,11 +325,13 @@ impl Cluster {
         shared.outbox.want_all();
         let link = actor::start(&on.says.handle(), &shared, intensity, &health);
         reader::start(&on.hears.handle(), &shared, link.clone(), intensity, Arc::clone(&health));
+        let accounts = parts.accounts.clone();
         let usage = parts.accounts.map(|accounts| {
             let health = Arc::clone(&health);
             SharedUsage::start(&on.sums.handle(), &shared, accounts, intensity, health)
         });
-        let callers = SharedCallers::start(&on.counts.handle(), &shared, directory, clock, intensity, health);
+        let counts = on.counts.handle();
+        let callers = SharedCallers::start(&counts, &shared, directory, accounts, clock, intensity, health);
         let nudged = link.clone();
         shared.outbox.connect(Box::new(move || {
             nudged.nudge(actor::Turn);

@@ -5,6 +5,7 @@
 
 use super::ClusterShared;
 use crate::{
+    accounting::Accounts,
     clock::Clock,
     health::Health,
     supervisor::{Child, Intensity, Link, supervise},
@@ -15,7 +16,7 @@ use callers::{
     UseReport, Used,
 };
 use gemini_balance_cluster::{
-    Addition, Away, BucketLimits, BucketName, Draw, Drawn, NodeId, Shared, SpendReport,
+    Addition, Away, BookId, BucketLimits, BucketName, Draw, Drawn, Generation, NodeId, Shared, SpendReport,
 };
 use meter::Amount;
 use std::{
@@ -49,12 +50,17 @@ const MOST: i64 = 1 << 53;
 pub struct SharedCallersActor {
     parts: Arc<Parts>,
     shared: Box<dyn Shared>,
+    /// The run of the shared state in which all was told.
+    run: Option<Generation>,
 }
 
 /// What outlives the actor.
 struct Parts {
     cluster: Arc<ClusterShared>,
     directory: Arc<Directory>,
+    accounts: Option<Accounts>,
+    /// The usage book that says what former lives have used, if there is one.
+    former_book: Option<BookId>,
     clock: Clock,
     waiting: Mutex<Waiting>,
     is_together: AtomicBool,
@@ -94,6 +100,7 @@ impl SharedCallers {
         arbiter: &actix_rt::ArbiterHandle,
         cluster: &Arc<ClusterShared>,
         directory: Arc<Directory>,
+        accounts: Option<Accounts>,
         clock: Clock,
         intensity: Intensity,
         health: Arc<Health>,
@@ -101,14 +108,19 @@ impl SharedCallers {
         let parts = Arc::new(Parts {
             cluster: Arc::clone(cluster),
             directory,
+            former_book: book_of(accounts.as_ref()),
+            accounts,
             clock,
             waiting: Mutex::default(),
             is_together: AtomicBool::new(false),
             number: AtomicU64::new(0),
         });
         let of_actor = Arc::clone(&parts);
-        let factory =
-            move || SharedCallersActor { shared: (of_actor.cluster.connect)(), parts: Arc::clone(&of_actor) };
+        let factory = move || SharedCallersActor {
+            shared: (of_actor.cluster.connect)(),
+            parts: Arc::clone(&of_actor),
+            run: None,
+        };
         let link = supervise(arbiter, Child { name: NAME, mailbox: 256, intensity, factory }, health);
         Self { parts, link }
     }
@@ -185,12 +197,15 @@ impl SharedCallersActor {
         self.tell(&callers)
     }
 
-    /// Tells all news, and looks for the others where they were away.
+    /// Tells all news, and looks for the others where they were away. Where Redis is another one, or has lost what it had, all is
+    /// told anew, whether anybody asks for anything here or not: each beat shows it.
     fn turn(&mut self) -> Result<(), Away> {
-        if !self.parts.is_together.load(Ordering::Relaxed) {
-            self.shared.hello()?;
+        let is_known = self.run.is_some_and(|run| run >= self.parts.cluster.company().generation);
+        if !is_known || !self.parts.is_together.load(Ordering::Relaxed) {
+            let generation = self.shared.hello()?.generation;
             // What was told before may be lost with the server that was told: what stands there is heard with this.
             self.parts.directory.tell_anew(self.parts.clock.now());
+            self.run = Some(generation);
             self.tell_news()?;
             self.parts.is_together.store(true, Ordering::Relaxed);
         }
@@ -257,7 +272,7 @@ impl SharedCallersActor {
         Ok(())
     }
 
-    /// Adds to what all have used in a period, and to what of that is this life's.
+    /// Adds to what all have used in a period, to what of that is this life's, and to what is in this gateway's usage book.
     fn add(
         &mut self,
         name: &str,
@@ -265,11 +280,14 @@ impl SharedCallersActor {
         keep: Duration,
     ) -> Result<Option<PeriodReply>, Away> {
         let number = self.parts.number.fetch_add(1, Ordering::Relaxed) + 1;
-        let deltas = deltas(&self.parts.cluster.node, change);
+        let book = book_of(self.parts.accounts.as_ref());
+        let knows_former = book.is_some() && book == self.parts.former_book;
+        let former = if knows_former { change.former } else { Used::default() };
+        let deltas = deltas(&self.parts.cluster.node, book.as_ref(), change, former);
         // A name that is too long is nobody's: those of callers are short.
         let Ok(addition) = Addition::new(name, number, deltas, keep) else { return Ok(None) };
         let reply = self.shared.add(&addition)?;
-        Ok(period_of(reply.sums()))
+        Ok(period_of(reply.sums(), knows_former))
     }
 
     fn gateways(&self) -> u64 {
@@ -302,23 +320,45 @@ fn minute_of(drawn: &Drawn) -> MinuteReply {
     MinuteReply { total, run: drawn.generation.0 }
 }
 
-/// Each of the three twice: for all gateways, and for this life of this one.
-fn deltas(node: &NodeId, change: &PeriodChange) -> Vec<(Box<str>, i64)> {
-    let parts = [("requests", change.requests), ("tokens", change.tokens), ("money", change.money)];
-    let both = parts.into_iter().flat_map(|(part, more)| {
-        let more = more.clamp(-MOST, MOST);
-        [(part.into(), more), (format!("{part} {node}").into(), more)]
-    });
-    both.collect()
+/// Returns what tells this gateway's usage book from all others, if it has one.
+fn book_of(accounts: Option<&Accounts>) -> Option<BookId> {
+    BookId::new(&accounts?.book_id()?).ok()
 }
 
-fn period_of(sums: &[i64]) -> Option<PeriodReply> {
-    let count = |sum: &i64| u64::try_from(*sum).unwrap_or_default();
-    let [requests, own_requests, tokens, own_tokens, money, own_money] = sums else { return None };
-    Some(PeriodReply {
-        total: Used { requests: count(requests), tokens: count(tokens), money: count(money) },
-        own: Used { requests: count(own_requests), tokens: count(own_tokens), money: count(own_money) },
-    })
+/// Each of the three for all gateways, for this life of this one, and for all lives with its usage book. What former lives have
+/// used is not this one's.
+fn deltas(node: &NodeId, book: Option<&BookId>, change: &PeriodChange, former: Used) -> Vec<(Box<str>, i64)> {
+    let parts = [
+        ("requests", change.requests, former.requests),
+        ("tokens", change.tokens, former.tokens),
+        ("money", change.money, former.money),
+    ];
+    let all = parts.into_iter().flat_map(|(part, own, former)| {
+        let former = i64::try_from(former).unwrap_or(MOST);
+        let (own, with_former) = (own.clamp(-MOST, MOST), own.saturating_add(former).clamp(-MOST, MOST));
+        let of_book = book.map(|book| (format!("{part} {book}").into(), with_former));
+        [(part.into(), with_former), (format!("{part} {node}").into(), own)].into_iter().chain(of_book)
+    });
+    all.collect()
+}
+
+/// What such sums come to. What of a book's is not this life's was told of former ones.
+fn period_of(sums: &[i64], knows_former: bool) -> Option<PeriodReply> {
+    let count = |sum: i64| u64::try_from(sum).unwrap_or_default();
+    let used = |[requests, tokens, money]: [i64; 3]| Used {
+        requests: count(requests),
+        tokens: count(tokens),
+        money: count(money),
+    };
+    let (all, own, book) = match *sums {
+        [r, own_r, t, own_t, m, own_m] => ([r, t, m], [own_r, own_t, own_m], None),
+        [r, own_r, book_r, t, own_t, book_t, m, own_m, book_m] => {
+            ([r, t, m], [own_r, own_t, own_m], Some([book_r - own_r, book_t - own_t, book_m - own_m]))
+        }
+        _ => return None,
+    };
+    let former = book.filter(|_| knows_former).map(used);
+    Some(PeriodReply { total: used(all), own: used(own), former })
 }
 
 impl Actor for SharedCallersActor {

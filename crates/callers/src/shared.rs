@@ -72,6 +72,8 @@ struct SharedPeriod {
     others: Used,
     /// What former lives of this gateway have used, by its own book: it is among what the others have, unless that was lost.
     former: Used,
+    /// What of that is missing there, so that it is to be told.
+    missing: Used,
 }
 
 /// What this gateway itself has used.
@@ -182,8 +184,13 @@ impl SharedUse {
     /// Whether there is something to tell, or to hear.
     pub(crate) fn has_news(&self, limits: &CallerLimits, own: &OwnUse<'_>) -> bool {
         self.touches != self.told_touches
-            || limits.count_days() && self.day.told != own.day
-            || limits.count_months() && self.month.told != own.month
+            || limits.count_days() && self.day.has_news(own.day)
+            || limits.count_months() && self.month.has_news(own.month)
+    }
+
+    /// Whether former lives of this gateway have used anything.
+    pub(crate) fn has_former(&self) -> bool {
+        [self.day, self.month].into_iter().any(|period| period.former != Used::default())
     }
 
     /// Whether more was used than all may have used untold: then it is told before anything goes on, and what the others
@@ -305,6 +312,10 @@ impl SharedUse {
                 (Some(told), None) => {
                     period.unheard(&told);
                     is_whole = false;
+                    if told.former != Used::default() {
+                        // Whether it is missing still is heard with the next report.
+                        self.touches += 1;
+                    }
                 }
             }
         }
@@ -386,7 +397,12 @@ impl SharedPeriod {
             requests: change(own.requests, self.told.requests),
             tokens: change(own.tokens, self.told.tokens),
             money: change(own.money, self.told.money),
+            former: self.missing,
         })
+    }
+
+    fn has_news(&self, own: Used) -> bool {
+        self.told != own || self.missing != Used::default()
     }
 
     /// What is told is what stands there, whatever was sent: an addition that was lost, or counted twice because its answer
@@ -396,13 +412,16 @@ impl SharedPeriod {
             return;
         }
         self.told = reply.own;
+        self.missing = reply.former.map(|told| self.former.minus(told)).unwrap_or_default();
         let known = if holds { self.others } else { self.former };
         self.others = reply.total.minus(reply.own).at_least(self.former).at_least(known);
     }
 
-    /// Nobody knows whether this was added. What was less is not taken away again before it is known.
+    /// Nobody knows whether this was added. What was less is not taken away again before it is known, nor is what former lives
+    /// have used added again.
     fn unheard(&mut self, told: &PeriodChange) {
         if self.first == Some(told.first) {
+            self.missing = Used::default();
             let PeriodChange { requests, tokens, money, .. } = *told;
             let less = Used { requests: less(requests), tokens: less(tokens), money: less(money) };
             self.told = self.told.minus(less);

@@ -53,6 +53,9 @@ pub struct PeriodChange {
     pub tokens: i64,
     /// Money, in billionths.
     pub money: i64,
+    /// What former lives of this gateway have used in it, by its own usage book, and the others do not know of: it has been lost,
+    /// or was never told.
+    pub former: Used,
 }
 
 /// What all gateways have used, once a report is added to it. What could not be asked is missing, all of it in the default.
@@ -84,6 +87,9 @@ pub struct PeriodReply {
     pub total: Used,
     /// What of that this life of this gateway has told.
     pub own: Used,
+    /// What of that was told of former lives of this gateway; `None` where its usage book is not the one any more by which it
+    /// knows of them.
+    pub former: Option<Used>,
 }
 
 impl UseReply {

@@ -1,172 +1,21 @@
 //! One caller on several gateways, against a plain list of everything: all together keep to its limits, whoever has room on
-//! one has it on all once they have told each other, and what is lost on the way is made good.
+//! one has it on all once they have told each other. What is lost on the way is in `lives`.
 
 #![allow(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
-use std::cell::Cell;
-use std::collections::HashMap;
+mod gateways;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use callers::{
-    CallerLimits, CallerSpec, Denial, Directory, Door, Ending, Estimate, InstanceKey, LimitName, MinuteReply,
-    ModelShown, Pass, PeriodChange, PeriodReply, Registered, Seed, Spent, UseReply, Used,
+    CallerLimits, CallerSpec, Denial, Directory, Door, Ending, InstanceKey, LimitName, ModelShown, Pass,
+    Spent,
 };
-use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
+use gateways::{COUNTS_S, Cluster, PRICE, at, gateway, refused};
 use gemini::path::Surface;
-use meter::{Amount, Now};
 use proptest::prelude::*;
-
-/// What a second's use counts for: the rest of that second, and a whole minute.
-const COUNTS_S: u64 = 61;
-const PRICE: u64 = 1_000;
-
-fn at(mono: Duration) -> Now {
-    let start: DateTime<Utc> = "2026-02-27T21:00:00Z".parse().unwrap();
-    Now { mono, wall: start + mono }
-}
-
-/// Requests, tokens, money.
-type Sums = [i64; 3];
-
-fn used(sums: Sums) -> Used {
-    let [requests, tokens, money] = sums.map(|sum| u64::try_from(sum).unwrap_or_default());
-    Used { requests, tokens, money }
-}
-
-/// What all gateways add to, as it is shared.
-#[derive(Default)]
-struct Place {
-    run: u64,
-    /// Second, requests, tokens.
-    minute: Vec<(u64, i64, i64)>,
-    /// By period and by gateway; `None` for all together.
-    periods: HashMap<(&'static str, NaiveDate, Option<usize>), Sums>,
-}
-
-impl Place {
-    fn add(&mut self, kind: &'static str, gateway: usize, change: &PeriodChange) -> PeriodReply {
-        let mut add = |of| {
-            let sums: &mut Sums = self.periods.entry((kind, change.first, of)).or_default();
-            for (sum, more) in sums.iter_mut().zip([change.requests, change.tokens, change.money]) {
-                *sum += more;
-            }
-            used(*sums)
-        };
-        PeriodReply { total: add(None), own: add(Some(gateway)) }
-    }
-
-    /// Carries one report there, and the reply back unless that is lost.
-    fn tell(&mut self, gateway: usize, gateways: usize, caller: &Registered, now: Duration, is_lost: bool) {
-        let Some(report) = caller.report(at(now)) else { panic!("there are others") };
-        let minute = report.minute.as_ref().map(|changes| {
-            let booked = changes.iter().map(|change| {
-                (now.as_secs().saturating_sub(change.age.as_secs()), change.requests, change.tokens)
-            });
-            self.minute.extend(booked);
-            let counted = self.minute.iter().filter(|(second, ..)| second + COUNTS_S > now.as_secs());
-            let sum = counted.fold((0, 0), |sum, (_, requests, tokens)| (sum.0 + requests, sum.1 + tokens));
-            let count = |count: i64| u64::try_from(count).unwrap_or_default();
-            MinuteReply { total: Amount { requests: count(sum.0), tokens: count(sum.1) }, run: self.run }
-        });
-        let day = report.day.as_ref().map(|change| self.add("day", gateway, change));
-        let month = report.month.as_ref().map(|change| self.add("month", gateway, change));
-        let reply = UseReply { gateways: gateways as u64, minute, day, month };
-        caller.hear(report, &if is_lost { UseReply::default() } else { reply }, at(now));
-    }
-}
-
-fn gateway(limits: CallerLimits) -> Arc<Registered> {
-    let directory = Directory::new(InstanceKey::new(&[7; 32]), Tz::UTC);
-    directory.share();
-    directory.set_given([(CallerSpec { limits, ..CallerSpec::new("alice") }, &b"secret"[..])]);
-    directory.identify(b"secret", at(Duration::ZERO).wall).unwrap().caller
-}
-
-/// Gateways, and what they share.
-struct Cluster {
-    place: Place,
-    gateways: Vec<Arc<Registered>>,
-    now: Duration,
-}
-
-impl Cluster {
-    fn new(limits: CallerLimits, count: usize) -> Self {
-        let gateways = (0..count).map(|_| gateway(limits)).collect();
-        Self { place: Place::default(), gateways, now: Duration::from_secs(100) }
-    }
-
-    fn tell(&mut self, gateway: usize) {
-        let count = self.gateways.len();
-        self.place.tell(gateway, count, &self.gateways[gateway], self.now, false);
-    }
-
-    /// All tell each other all they know, and hear it.
-    fn tell_all(&mut self) {
-        for _ in 0..3 {
-            (0..self.gateways.len()).for_each(|gateway| self.tell(gateway));
-        }
-    }
-
-    /// Lets time pass. What is news is told four times a second.
-    fn pass(&mut self, time: Duration) {
-        self.now += time;
-        if time < Duration::from_millis(250) {
-            return;
-        }
-        for gateway in 0..self.gateways.len() {
-            if self.gateways[gateway].has_news(at(self.now)) {
-                self.tell(gateway);
-            }
-        }
-    }
-
-    /// Lets a request in as a gateway does: it waits for the others where it has to.
-    /// With how many tokens it is thought to use.
-    fn ask(&mut self, gateway: usize, input: u64) -> Result<(Pass, u64), Denial> {
-        let (caller, now) = (Arc::clone(&self.gateways[gateway]), at(self.now));
-        if caller.is_stale(now) {
-            self.tell(gateway);
-        }
-        let door = Door { surface: Surface::Native, model: ModelShown::None, spends: true };
-        let mut pass = caller.admit(door, now)?;
-        self.confirmed(gateway, &mut pass, |_| Ok(()))?;
-        let thought = Cell::new(0);
-        let price = |input: u64, output: u64| {
-            thought.set(thought.get().max(input + output));
-            (input + output) * PRICE
-        };
-        let model: Arc<str> = "m".into();
-        let estimate = Estimate { model: Some(&model), input_tokens: input, price: &price };
-        self.confirmed(gateway, &mut pass, |pass| pass.reserve(estimate, now))?;
-        Ok((pass, thought.get()))
-    }
-
-    fn confirmed(
-        &mut self,
-        gateway: usize,
-        pass: &mut Pass,
-        book: impl FnOnce(&mut Pass) -> Result<(), Denial>,
-    ) -> Result<(), Denial> {
-        let now = at(self.now);
-        book(pass)?;
-        if pass.wait(now) {
-            self.tell(gateway);
-            pass.confirm(now)?;
-        }
-        Ok(())
-    }
-}
-
-/// Ends what was refused.
-fn refused<T>(pass: Result<T, Denial>) -> Option<T> {
-    match pass {
-        Ok(pass) => Some(pass),
-        Err(Denial::Limit(_)) => None,
-        Err(other) => panic!("{other:?}"),
-    }
-}
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -407,68 +256,6 @@ fn large_limits_are_spent_mostly_untold_and_passed_by_what_may_be_untold_at_most
         served += usize::from(refused(cluster.ask(n % 3, 1)).is_some());
     }
     assert!((5_000..=5_000 + 120).contains(&served), "{served}");
-}
-
-#[test]
-fn what_is_spent_on_one_is_spent_on_all_and_a_restart_forgives_nothing() {
-    let limits =
-        CallerLimits { tokens_month: Some(10_000), tokens_day: Some(8_000), ..CallerLimits::default() };
-    let mut cluster = Cluster::new(limits, 2);
-    for _ in 0..20 {
-        if let Some((pass, _)) = refused(cluster.ask(0, 1_500)) {
-            let spent = Spent { tokens: 2_000, output_tokens: 500, money: 0 };
-            pass.settle(Ending::Spent(spent), at(cluster.now));
-        }
-    }
-    cluster.tell(0);
-    assert!(refused(cluster.ask(1, 1_500)).is_none(), "8,000 are spent");
-    // The first one ends, and a new life of it knows by its own book what the former one spent.
-    cluster.gateways.remove(0);
-    let next = gateway(limits);
-    let former = Used { requests: 4, tokens: 8_000, money: 0 };
-    next.seed(&Seed { day: former, month: former, ..Seed::default() }, at(cluster.now));
-    let reading = |caller: &Registered, now| {
-        caller.read(at(now)).limits.iter().map(|reading| reading.used).collect::<Vec<_>>()
-    };
-    assert_eq!(reading(&next, cluster.now), [8_000, 8_000], "before it has heard anything");
-    cluster.place.tell(7, 2, &next, cluster.now, false);
-    assert_eq!(reading(&next, cluster.now), [8_000, 8_000], "it does not count twice");
-    // Nor does it where the book is gone.
-    let empty = gateway(limits);
-    cluster.place.tell(8, 2, &empty, cluster.now, false);
-    assert_eq!(reading(&empty, cluster.now), [8_000, 8_000]);
-    // On the next day the month goes on.
-    cluster.now += Duration::from_secs(24 * 3_600);
-    let caller = &cluster.gateways[0];
-    cluster.place.tell(1, 2, caller, cluster.now, false);
-    assert!(caller.read(at(cluster.now)).limits.iter().map(|reading| reading.used).eq([0, 8_000]));
-}
-
-#[test]
-fn what_was_shared_and_is_lost_is_told_anew() {
-    let limits =
-        CallerLimits { rpm: Some(10), rpd: Some(20), tokens_month: Some(50_000), ..CallerLimits::default() };
-    let mut cluster = Cluster::new(limits, 2);
-    for n in 0..6 {
-        let (pass, _) = refused(cluster.ask(n % 2, 100)).unwrap();
-        let spent = Spent { tokens: 600, output_tokens: 500, money: 0 };
-        pass.settle(Ending::Spent(spent), at(cluster.now));
-    }
-    cluster.tell_all();
-    cluster.place = Place { run: 1, ..Place::default() };
-    cluster.gateways.iter().for_each(|caller| caller.tell_anew(at(cluster.now)));
-    cluster.now += Duration::from_secs(1);
-    // Before the other has told it again, what was known of it holds.
-    cluster.tell(0);
-    let first = cluster.gateways[0].read(at(cluster.now));
-    assert!(first.limits.iter().map(|reading| reading.used).eq([6, 6, 3_600]), "{first:?}");
-    assert!(cluster.gateways.iter().all(|caller| caller.has_news(at(cluster.now))));
-    cluster.tell_all();
-    for caller in &cluster.gateways {
-        let reading = caller.read(at(cluster.now));
-        assert!(reading.limits.iter().map(|reading| reading.used).eq([6, 6, 3_600]), "{reading:?}");
-        assert!(!caller.has_news(at(cluster.now)));
-    }
 }
 
 #[test]

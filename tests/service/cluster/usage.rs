@@ -79,7 +79,7 @@ async fn three(simulator: &Simulator) -> Gateways {
 }
 
 /// Has Redis forget everything.
-fn forget_all(redis: &RedisServer) {
+pub(super) fn forget_all(redis: &RedisServer) {
     let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
     stream.write_all(b"FLUSHALL\r\n").unwrap();
     let mut answer = [0; 5];

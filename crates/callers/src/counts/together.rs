@@ -82,10 +82,10 @@ impl Counts {
         }
     }
 
-    /// What was told is to be told anew, if anything was used.
+    /// What was told is to be told anew, if anything was used, by this life of the gateway or a former one.
     pub(crate) fn tell_anew(&mut self, now: Now) {
         let has_used = self.minute.is_some() || self.month.all_used() != Used::default();
-        if let Some(shared) = self.shared.as_mut().filter(|_| has_used) {
+        if let Some(shared) = self.shared.as_mut().filter(|shared| has_used || shared.has_former()) {
             shared.tell_anew(now.mono);
         }
     }
