@@ -4,7 +4,7 @@
 use crate::private_file::{self, PrivateFileError};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
-    error, fmt,
+    error, fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,8 @@ pub enum InstanceKeyError {
     File(PrivateFileError),
     /// It holds something else.
     NotAKey(PathBuf),
+    /// It is there, where none was before.
+    Appeared(PathBuf),
 }
 
 impl fmt::Display for InstanceKeyError {
@@ -27,6 +29,12 @@ impl fmt::Display for InstanceKeyError {
             Self::NotAKey(path) => write!(
                 f,
                 "{} is not an instance key, which is {INSTANCE_KEY_BYTES} bytes, as they are or in base64",
+                path.display()
+            ),
+            Self::Appeared(path) => write!(
+                f,
+                "{} was put there after this gateway had started, which goes by another key and left the file as it is: \
+                 restart the gateway to have it take the key in the file, or remove the file",
                 path.display()
             ),
         }
@@ -47,6 +55,8 @@ pub fn read(path: &Path) -> Result<Option<[u8; INSTANCE_KEY_BYTES]>, InstanceKey
 /// error.
 pub fn create(path: &Path, key: &[u8; INSTANCE_KEY_BYTES]) -> Result<(), InstanceKeyError> {
     let text = format!("{}\n", STANDARD.encode(key));
-    private_file::create(path, text.as_bytes())
-        .map_err(|error| InstanceKeyError::File(PrivateFileError::Io(path.to_owned(), error)))
+    private_file::create(path, text.as_bytes()).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => InstanceKeyError::Appeared(path.to_owned()),
+        _ => InstanceKeyError::File(PrivateFileError::Io(path.to_owned(), error)),
+    })
 }

@@ -16,6 +16,7 @@ use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use callers::{CallerSpec, DirectoryError, NewToken, Provenance, TokenListing, TokenState};
 use chrono::{DateTime, Utc};
 use gemini_balance_actors::cluster::{CallersCounted, Cluster};
+use gemini_balance_store::instance_key::InstanceKeyError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -295,7 +296,9 @@ pub(super) fn failed(error: &TokensError) -> HttpResponse {
             | DirectoryError::NameTaken
             | DirectoryError::SecretTaken
             | DirectoryError::TooMany,
-        ) => 409,
+        )
+        // Trying again does not help.
+        | TokensError::InstanceKey(InstanceKeyError::Appeared(_)) => 409,
         TokensError::Directory(DirectoryError::Spec(_) | DirectoryError::TooShort) => 400,
         TokensError::InstanceKey(_) | TokensError::NoRandomness => 503,
     };

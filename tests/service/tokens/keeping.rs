@@ -86,6 +86,28 @@ async fn tokens_outlive_the_process_and_keys_of_the_pool_open_nothing_after_the_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_key_that_is_put_there_while_the_gateway_runs_is_taken_by_its_next_start() {
+    let simulator = simulator(1).await;
+    let (options, port) = options(&simulator, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = options.start_in(folder.path());
+    let key_file = folder.path().join("data/instance.key");
+    std::fs::write(&key_file, [7; 32]).unwrap();
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let (done, text) = tokens(&options, folder.path(), &["add", "alice"]);
+    assert!(!done && text.contains("instance.key") && text.contains("restart the gateway"), "{text}");
+    let (code, answer) = operator(port, Method::POST, "/api/tokens", r#"{"name":"alice"}"#).await;
+    assert_eq!(code, 409, "{answer}");
+    assert_eq!(std::fs::read(&key_file).unwrap(), [7; 32], "it is left as it is");
+    gateway.signal("TERM");
+    gateway.wait_for_end();
+    let gateway = options.start_in(folder.path());
+    let alice = add(&options, folder.path(), &["alice"]);
+    assert_eq!(status(&gateway, &alice).await, 200);
+    assert_eq!(std::fs::read(&key_file).unwrap(), [7; 32]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_key_that_others_can_read_is_refused_and_another_one_is_noticed() {
     let simulator = simulator(1).await;
     let (options, _) = options(&simulator, 1);
