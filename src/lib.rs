@@ -7,6 +7,7 @@ mod closing;
 pub mod command;
 mod configuration;
 pub mod connections;
+mod counted;
 mod groundwork;
 pub mod http;
 pub mod import;

@@ -5,6 +5,7 @@
 use super::{consent, failure::Failure};
 use crate::{
     configuration::Configuration,
+    counted::counted,
     import::{self, Document, Import, SECRETS, SecretText, Vendor, write_folder},
     printable::Printable,
     settings::{self, Environment, Settings},
@@ -70,9 +71,9 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     // What is written must be what a gateway starts with.
     drop(Configuration::of(as_settings(&import, operator.as_ref(), Environment::default())?)?);
     let question = format!(
-        "Write {} keys and {} tokens into {}?",
-        import.keys.len(),
-        import.tokens.len(),
+        "Write {} and {} into {}?",
+        counted(import.keys.len(), "key"),
+        counted(import.tokens.len(), "token"),
         Printable(flags.out.display())
     );
     if !flags.yes && !consent::is_given(&question, input_is_taken)? {
@@ -81,7 +82,7 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     }
     write_folder(&flags.out, &import, operator.as_ref())
         .map_err(|error| Failure::new(format!("{}: cannot be written: {error}", flags.out.display())))?;
-    out!("{}", next_steps(&flags.out, operator.is_some()));
+    out!("{}", next_steps(&flags.out, &import));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -174,16 +175,16 @@ fn shown(import: &Import) -> String {
         let length = key.secret.expose().len();
         format!("{}, {length} characters  {fingerprint}{label}{unusual}{disabled}", Printable(&key.place))
     });
-    listing(&mut text, Some("keys"), keys);
+    listing(&mut text, Some(counted(import.keys.len(), "key")), keys);
     let tokens = import.tokens.iter().map(|token| {
         let length = token.secret.expose().chars().count();
         format!("{}: {}, {length} characters", token.name, Printable(&token.place))
     });
-    listing(&mut text, Some("tokens"), tokens);
+    listing(&mut text, Some(counted(import.tokens.len(), "token")), tokens);
     let settings = import.settings.iter().map(|setting| {
         format!("{} = {} ({})", setting.setting, Printable(&setting.shown), Printable(&setting.origin))
     });
-    listing(&mut text, Some("settings"), settings);
+    listing(&mut text, Some(counted(import.settings.len(), "setting")), settings);
     let limits = import.limits.iter().map(|limit| {
         let figure = |name: &str, figure: Option<u64>| {
             figure.map_or_else(String::new, |figure| format!(" {name} {figure}"))
@@ -191,34 +192,38 @@ fn shown(import: &Import) -> String {
         let model = limit.model.as_deref().unwrap_or("each model");
         format!("{}:{}{}", Printable(model), figure("rpm", limit.rpm), figure("tpm", limit.tpm))
     });
-    listing(&mut text, Some("limits"), limits);
+    listing(&mut text, Some(counted(import.limits.len(), "limit")), limits);
     if import.has_operator {
         text.push_str("the operator's token is made new: the one that was there is a client's now\n");
     }
     if import.repeated > 0 {
-        let _ = writeln!(text, "{} stand there more than once, and are taken once", import.repeated);
+        let _ = writeln!(text, "{} there more than once, and taken once", import.repeated);
     }
     listing(
         &mut text,
-        Some("to be looked at"),
+        Some(format!("{} to be looked at", import.warnings.len())),
         import.warnings.iter().map(|note| Printable(note).to_string()),
     );
-    listing(&mut text, Some("not taken"), import.left.iter().map(|note| Printable(note).to_string()));
+    listing(
+        &mut text,
+        Some(format!("{} not taken", import.left.len())),
+        import.left.iter().map(|note| Printable(note).to_string()),
+    );
     if import.unnamed > 0 {
-        let _ = writeln!(text, "and {} more notes", import.unnamed);
+        let _ = writeln!(text, "and {}", counted(import.unnamed, "more note"));
     }
     text
 }
 
 /// One line each, under how many there are of what.
-fn listing(text: &mut String, title: Option<&str>, lines: impl ExactSizeIterator<Item = String>) {
+fn listing(text: &mut String, title: Option<String>, lines: impl ExactSizeIterator<Item = String>) {
     let count = lines.len();
     if count == 0 {
         return;
     }
     let indent = match title {
         Some(title) => {
-            let _ = writeln!(text, "{count} {title}:");
+            let _ = writeln!(text, "{title}:");
             "  "
         }
         None => "",
@@ -231,12 +236,21 @@ fn listing(text: &mut String, title: Option<&str>, lines: impl ExactSizeIterator
     }
 }
 
-fn next_steps(folder: &Path, has_operator: bool) -> String {
+fn next_steps(folder: &Path, import: &Import) -> String {
     let folder = Printable(folder.display()).to_string();
-    let mut text = format!(
-        "written: {folder}/config.toml and {folder}/{SECRETS}\nnothing was started; next: cd {folder} && gemini-balance check && gemini-balance\n"
-    );
-    if has_operator {
+    let mut text = format!("written: {folder}/config.toml and {folder}/{SECRETS}\n");
+    let (keys, disabled) = (import.keys.len(), import.disabled());
+    let are = if disabled == 1 { "is" } else { "are" };
+    let enable = format!("take `enabled = false` out of {folder}/config.toml for each that is to be used");
+    if disabled > 0 && disabled == keys {
+        let all = if keys == 1 { "the one key".to_owned() } else { format!("all {keys} keys") };
+        let _ = writeln!(text, "{all} {are} disabled, and a gateway does not start without a key: {enable}");
+    } else if disabled > 0 {
+        let _ = writeln!(text, "{disabled} of {keys} keys {are} disabled and not used: {enable}");
+    }
+    let _ =
+        writeln!(text, "nothing was started; next: cd {folder} && gemini-balance check && gemini-balance");
+    if import.has_operator {
         let _ = writeln!(text, "the operator's token is in {folder}/{SECRETS}/admin-token");
     }
     text

@@ -7,7 +7,7 @@ use super::{
     keys_text,
     sealed::{SealKey, looks_sealed},
 };
-use crate::settings::secret_entries;
+use crate::{counted::counted, settings::secret_entries};
 use gemini::pasted::MAX_PASTED_KEYS;
 use gemini_balance_actors::Secret;
 use gemini_balance_store::foreign::{ForeignDatabase, ForeignError, ForeignRow};
@@ -95,17 +95,20 @@ pub(super) fn take_tables(
     }
     seal.finish()?;
     if disabled > 0 {
-        import.warn(format!("{document}: {disabled} keys are invalid there, and disabled here"));
+        let (keys, are) = (counted(disabled, "key"), if disabled == 1 { "is" } else { "are" });
+        import.warn(format!("{document}: {keys} {are} invalid there, and disabled here"));
     }
     for group in others {
         let count = left.remove(column(group, 0)).unwrap_or_default();
         let (name, vendor) = (column(group, 1), column(group, 2));
-        import
-            .leave(format!("{document}: group {name} with {count} keys, which are {vendor}'s, not Gemini's"));
+        import.leave(format!(
+            "{document}: group {name} with {}, {vendor}'s and not Gemini's",
+            counted(count, "key")
+        ));
     }
     let orphans: usize = left.values().sum();
     if orphans > 0 {
-        import.leave(format!("{document}: {orphans} keys of no group"));
+        import.leave(format!("{document}: {} of no group", counted(orphans, "key")));
     }
     for group in &taken {
         let place = format!("the proxy keys of group {} in {document}", column(group, 1));

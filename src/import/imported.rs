@@ -123,6 +123,11 @@ impl Import {
         self.keys.is_empty() && self.tokens.is_empty()
     }
 
+    /// Returns how many of the keys are not to be used.
+    pub fn disabled(&self) -> usize {
+        self.keys.iter().filter(|key| !key.enabled).count()
+    }
+
     pub(super) fn note_source(&mut self, document: &str, source: Source) {
         self.sources.push(format!("{document} is {}", source.words()));
     }

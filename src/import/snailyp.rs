@@ -7,7 +7,7 @@ use super::{
     mysql_dump,
     toml_string::quoted,
 };
-use crate::settings::secret_entries;
+use crate::{counted::counted, settings::secret_entries};
 use gemini_balance_store::foreign::{ForeignDatabase, ForeignError};
 use std::collections::BTreeMap;
 
@@ -94,7 +94,8 @@ impl Settings {
         if let Some((list, place)) = self.take(VERTEX_KEYS) {
             let count = strings(&list).len();
             if count > 0 {
-                import.leave(format!("{place}: {count} keys of Vertex, which is not served yet"));
+                import
+                    .leave(format!("{place}: {} of Vertex, which is not served yet", counted(count, "key")));
             }
         }
         for (name, setting) in NUMBERS {

@@ -13,7 +13,7 @@ pub(crate) use preview::{Paste, Preview};
 use crate::{
     configuration::Configuration,
     import::ImportedKey,
-    settings::{Settings, SettingsError},
+    settings::SettingsError,
     tokens::{Done, let_in},
 };
 use callers::Directory;
@@ -51,6 +51,14 @@ pub(crate) struct KeySources {
     ring: KeyRing,
 }
 
+/// The keys that an import has added.
+#[derive(Debug, Default)]
+pub(crate) struct KeysTaken {
+    pub(crate) added: Vec<KeyId>,
+    /// Those of them that are not used until an operator enables them.
+    pub(crate) disabled: Vec<KeyId>,
+}
+
 impl KeySources {
     /// Reads the keys of the vault, beside those of the configuration.
     pub(crate) fn read(configuration: &Configuration) -> Result<Self, SettingsError> {
@@ -62,7 +70,7 @@ impl KeySources {
         };
         let inventory = KeyInventory::new(configuration.ring.clone(), kept);
         if inventory.is_empty() {
-            return Err(Settings::no_key());
+            return Err(settings.no_key());
         }
         let ring = inventory.ring().map_err(|unusable| settings.vault_refused(&KeysError::from(unusable)))?;
         Ok(Self { inventory, vault, ring })
@@ -169,19 +177,22 @@ impl RuntimeKeys {
     pub(crate) async fn import(
         self: &Arc<Self>,
         keys: Vec<ImportedKey>,
-    ) -> Result<Done<Vec<KeyId>>, KeysError> {
+    ) -> Result<Done<KeysTaken>, KeysError> {
         let unused: HashSet<String> =
             keys.iter().filter(|key| !key.enabled).map(|key| fingerprint(&key.secret)).collect();
         let done = self.change(move |inventory| Ok(inventory.importing(&keys, Utc::now()))).await?;
         let inventory = self.inventory();
-        for id in &done.result {
+        let Done { result: added, is_kept } = done;
+        let mut disabled = Vec::new();
+        for id in &added {
             if let Some(KeySource::Runtime(key)) = inventory.source(id)
                 && unused.contains(key.fingerprint())
             {
                 self.verb(VerbKind::Disable, id.clone()).await?;
+                disabled.push(id.clone());
             }
         }
-        Ok(done)
+        Ok(Done { result: KeysTaken { added, disabled }, is_kept })
     }
 
     /// Removes a key. It is leased no more; what runs on it goes on.

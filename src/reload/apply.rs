@@ -10,7 +10,6 @@ use crate::{
     metrics::Metrics,
     operator::Sessions,
     prices::RuntimePrices,
-    settings::Settings,
     tls::ShownCertificate,
     tokens::Tokens,
 };
@@ -122,7 +121,7 @@ impl Parts {
     async fn reconcile(&self, configuration: &Configuration) -> Result<(), String> {
         match self.runtime_keys.reconfigure(configuration.ring.clone(), configuration.rules.clone()).await {
             Ok(()) => Ok(()),
-            Err(KeysError::LastKey) => Err(Settings::no_key().to_string()),
+            Err(KeysError::LastKey) => Err(configuration.settings.no_key().to_string()),
             Err(KeysError::Unanswered) => Err("the key manager does not answer; try again".to_owned()),
             Err(error) => Err(format!("keys: {error}")),
         }

@@ -6,6 +6,7 @@ use super::{
     secret_text::{self, SecretKind},
     text_file::read_text,
 };
+use crate::counted::counted;
 use gemini_balance_actors::{
     Secret,
     key_ring::{KeyRing, fingerprint},
@@ -35,11 +36,19 @@ impl Settings {
     }
 
     /// Says that there is no key, here and among those that were added at runtime.
-    pub(crate) fn no_key() -> SettingsError {
-        SettingsError::refused(
-            "no key:",
-            "set GOOGLE_API_KEYS=key1,key2 in the environment or .env, or name keys under [[keys]] or in pool.keys_file",
-        )
+    pub(crate) fn no_key(&self) -> SettingsError {
+        const SET: &str = "set GOOGLE_API_KEYS=key1,key2 in the environment or .env, or name keys under [[keys]] or in pool.keys_file";
+        let disabled = self.keys.iter().filter(|entry| !entry.enabled).count();
+        let why = if disabled > 0 {
+            let has = if disabled == 1 { "has" } else { "have" };
+            let keys = counted(disabled, "key");
+            format!(
+                "{keys} under [[keys]] {has} `enabled = false`: take that out for each that is to be used, or {SET}"
+            )
+        } else {
+            SET.to_owned()
+        };
+        SettingsError::refused("no key:", why)
     }
 
     fn read_keys(&self) -> Result<KeyRing, SettingsError> {

@@ -294,6 +294,48 @@ async fn keys_that_google_refuses_are_disabled_when_it_is_asked_first() {
     assert_eq!(key_counts(&gateway).await["available"], 1);
 }
 
+#[tokio::test]
+async fn keys_that_are_all_disabled_are_counted_with_what_to_do() {
+    let simulator = simulator(3).await;
+    let options = options(&simulator);
+    let folder = tempfile::tempdir().unwrap();
+    for (count, words) in [
+        (1, "the one key is disabled, and a gateway does not start without a key"),
+        (2, "all 2 keys are disabled, and a gateway does not start without a key"),
+    ] {
+        let keys: String = (0..count).map(|n| format!("{}\n", secret(n))).collect();
+        fs::write(folder.path().join("keys-team-invalid.txt"), keys).unwrap();
+        let out = format!("out-{count}");
+        let (done, text) =
+            run(&options, folder.path(), &["keys-team-invalid.txt", "--yes", "--out", &out], "");
+        let what_to_do = format!("take `enabled = false` out of {out}/config.toml");
+        assert!(done && text.contains(words) && text.contains(&what_to_do), "{text}");
+        let started = options.command(&folder.path().join(&out)).arg("check").output().unwrap();
+        let why = String::from_utf8_lossy(&started.stderr).into_owned();
+        let has = if count == 1 { "1 key under [[keys]] has" } else { "2 keys under [[keys]] have" };
+        assert!(!started.status.success() && why.contains(has), "{why}");
+    }
+    // Some of them are.
+    simulator.set_key_state(&secret(1), KeyState::Suspended);
+    let (_, text) =
+        run(&options, folder.path(), &[&document("keys-team-active.txt"), "--check", "--yes"], "");
+    assert!(text.contains("1 of 2 keys is disabled and not used"), "{text}");
+}
+
+#[tokio::test]
+async fn keys_that_a_running_gateway_takes_as_disabled_are_named() {
+    let simulator = simulator(3).await;
+    let port = free_port();
+    let options = Options::new(&simulator.url(), 1).env("ADMIN_TOKEN", ADMIN).set("admin.port", port);
+    let gateway = options.start();
+    let keys = [1, 2].map(secret).join("\n");
+    let files = json!([{ "name": "keys-team-invalid.txt", "text": keys }]);
+    let (status, answer) = post(port, &json!({ "files": files })).await;
+    assert_eq!((status, answer["added"].as_array().map(Vec::len)), (201, Some(2)), "{answer}");
+    assert_eq!(answer["disabled"], answer["added"]);
+    assert_eq!(key_counts(&gateway).await["available"], 1);
+}
+
 /// The operator's listener, of which no answer shows a secret.
 async fn operator(port: u16, method: reqwest::Method, path: &str, body: &Value) -> (u16, Value) {
     let request = stranger().request(method, format!("http://127.0.0.1:{port}{path}")).bearer_auth(ADMIN);

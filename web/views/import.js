@@ -55,6 +55,7 @@ function NotTaken({ settings, limits }) {
 
 function Result({ done, onClose }) {
   return html`<div class="banner good" role="status"><span>${t('import.done', { keys: done.added.length, tokens: done.tokens.length })}</span></div>
+    ${done.disabled.length ? html`<div class="banner warn" role="status">${t('import.disabled', { n: done.disabled.length, of: done.added.length })}</div>` : null}
     ${done.kept ? null : html`<div class="banner warn">${t('import.not.kept')}</div>`}
     <${Notes} title=${t('keys')} lines=${done.added} /><${Notes} title=${t('callers')} lines=${done.tokens} />
     <div class="actions"><button class="main" onClick=${onClose}>${t('done')}</button></div>`;

@@ -4,6 +4,7 @@
 use super::{Desk, RouteTable, audit, gate::answer, keys, tokens};
 use crate::{
     import::{self, Document, Import, ImportError, ImportedKey, ImportedToken, Vendor},
+    keys::KeysTaken,
     tokens::Done,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -122,8 +123,8 @@ async fn take(
     let long = shown.into_iter().filter(|token| !token.is_short());
     let secrets: Vec<Secret> = long.map(|token| token.secret).collect();
     let mut is_kept = true;
-    let added = if found.is_empty() {
-        Vec::new()
+    let KeysTaken { added, disabled } = if found.is_empty() {
+        KeysTaken::default()
     } else {
         match desk.operated.runtime_keys.import(found).await {
             Ok(Done { result, is_kept: keys_are_kept }) => {
@@ -147,8 +148,9 @@ async fn take(
     };
     let subjects = added.iter().map(KeyId::as_str).chain(names.iter().map(String::as_str));
     audit::note(&request, "import", Some(&audit::listed(subjects.collect::<Vec<_>>().into_iter())));
-    HttpResponse::Created()
-        .json(json!({ "preview": preview, "added": added, "tokens": names, "kept": is_kept }))
+    HttpResponse::Created().json(
+        json!({ "preview": preview, "added": added, "disabled": disabled, "tokens": names, "kept": is_kept }),
+    )
 }
 
 /// Reads what was sent. The environment of this process is nobody else's.

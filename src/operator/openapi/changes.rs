@@ -76,6 +76,10 @@ pub(super) fn operations() -> Vec<ApiOperation> {
             object(&[
                 ("preview", known("ImportPreview")),
                 ("added", list(text())),
+                (
+                    "disabled",
+                    about(list(text()), "Those of `added` that are not used until they are enabled."),
+                ),
                 ("tokens", list(text())),
                 ("kept", flag()),
             ]),
