@@ -387,6 +387,51 @@ async fn without_a_place_for_the_sums_serving_goes_on_and_nothing_is_lost_once_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_book_that_is_removed_or_replaced_under_the_gateway_is_noticed_and_counting_goes_on_in_what_is_there()
+ {
+    let simulator = simulator(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (options, port) = options(&simulator, 1);
+    let mut gateway = options.start_in(folder.path());
+    let book = folder.path().join("data/usage.db");
+    let send = async |gateway: &Gateway| {
+        let sent = client().post(gateway.url(GENERATE)).body(prompt("x")).send().await.unwrap();
+        assert_eq!(sent.status(), 200);
+    };
+    send(&gateway).await;
+    counted(port, 1).await;
+    for is_replaced in [false, true] {
+        if is_replaced {
+            let other = folder.path().join("data/other.db");
+            drop(gemini_balance_store::UsageFile::open(&other).unwrap());
+            std::fs::rename(&other, &book).unwrap();
+        } else {
+            std::fs::remove_file(&book).unwrap();
+        }
+        for sidecar in ["data/usage.db-wal", "data/usage.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(sidecar));
+        }
+        let reason = becomes(&gateway, "degraded").await["reason"].as_str().unwrap().to_owned();
+        assert!(reason.contains("usage.db was removed or replaced"), "{reason}");
+        send(&gateway).await;
+        let found = becomes(&gateway, "up").await;
+        assert!(found["reason"].as_str().unwrap().contains("usage.db was removed or replaced"), "{found}");
+        assert!(book.exists());
+        let before = total(port, "requests").await;
+        send(&gateway).await;
+        counted(port, before + 1).await;
+    }
+    // What was under way to the former file when that went may be there too.
+    let kept = total(port, "requests").await;
+    assert!((2..=5).contains(&kept), "{kept}");
+    assert!(gateway.output().contains("usage.db was removed or replaced"));
+    gateway.signal("TERM");
+    gateway.wait_for_end();
+    let _gateway = options.start_in(folder.path());
+    assert_eq!(found_at_start(port).await, kept, "what was counted since is there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_book_is_put_aside_and_a_new_one_begun() {
     let simulator = simulator(1).await;
     let folder = tempfile::tempdir().unwrap();

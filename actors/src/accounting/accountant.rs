@@ -18,7 +18,7 @@ use usage::{Column, Query, QueryStep};
 const NAME: &str = "accountant";
 /// How often is looked whether there is something to do. What a killed process forgets is a second.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a book that failed is left alone.
+/// How long a book that failed is left alone. One that is being replaced is whole by then.
 const REOPEN_AFTER: Duration = Duration::from_secs(3);
 /// How many rows are removed at once.
 const PRUNE_AT_ONCE: usize = 20_000;
@@ -34,6 +34,8 @@ pub struct AccountantActor {
     failed_at: Option<Instant>,
     /// What was said of it: the same is not said again with each try.
     failure: Option<String>,
+    /// Whether the file was removed or replaced since it was opened.
+    is_replaced: bool,
     /// The minute up to which the journal is folded.
     folded_to: i64,
     /// Whether there is more to remove than was removed.
@@ -60,6 +62,7 @@ pub(super) fn start(
             counted_at: 0,
             failed_at: None,
             failure: None,
+            is_replaced: false,
             folded_to: 0,
             prune_more: false,
         }
@@ -104,6 +107,7 @@ impl AccountantActor {
     }
 
     fn keep(&mut self, book: &mut dyn UsageBook, now: i64) -> Result<(), StoreError> {
+        book.check_place()?;
         loop {
             // The lock is not held while the disk is waited for: queries and workers go on.
             let Some(row) = self.shared.counting().first_waiting() else { break };
@@ -140,8 +144,13 @@ impl AccountantActor {
         match self.try_open(now) {
             Ok(remark) => {
                 self.failed_at = None;
-                self.recover();
-                if let Some(remark) = remark {
+                let failure = self.recover();
+                let replaced = failure.filter(|_| std::mem::take(&mut self.is_replaced)).map(|failure| {
+                    let remark = format!("{failure}; what is counted goes on into the one that is there now");
+                    log::error!(target: NAME, "{remark}");
+                    remark
+                });
+                if let Some(remark) = remark.or(replaced) {
                     self.health.note(NAME, remark);
                 }
             }
@@ -190,14 +199,22 @@ impl AccountantActor {
     /// Goes on without the book.
     fn fail(&mut self, error: &StoreError) {
         self.book = None;
+        if matches!(error, StoreError::Replaced { .. }) {
+            self.is_replaced = true;
+            // What it reads nobody finds again either, and another file may be opened only once this one is closed.
+            *self.shared.reader() = None;
+        }
         self.failed_at = Some(Instant::now());
         self.say_degraded(error.to_string());
     }
 
-    fn recover(&mut self) {
-        if self.failure.take().is_some() {
+    /// Returns what was said last of a failure that is over.
+    fn recover(&mut self) -> Option<String> {
+        let failure = self.failure.take();
+        if failure.is_some() {
             self.health.set(NAME, State::Up, None);
         }
+        failure
     }
 
     fn say_degraded(&mut self, reason: String) {

@@ -53,6 +53,8 @@ pub struct StoreActor {
     failed_at: Option<Instant>,
     /// What was said of it: the same is not said again with each try.
     failure: Option<String>,
+    /// Whether the file was removed or replaced since it was opened.
+    is_replaced: bool,
 }
 
 /// Writes all that is waiting, now.
@@ -111,6 +113,7 @@ impl Store {
                     remark,
                     failed_at: None,
                     failure: None,
+                    is_replaced: false,
                 }
             }
         };
@@ -157,10 +160,17 @@ impl StoreActor {
             Ok((store, condition)) => {
                 self.store = Some(store);
                 self.failed_at = None;
-                self.failure = None;
+                let failure = self.failure.take();
                 self.state.iter().for_each(|state| state.all_is_unwritten());
                 self.health.set(NAME, State::Up, None);
-                if let Some(reason) = complaint(&condition) {
+                let replaced = failure.filter(|_| std::mem::take(&mut self.is_replaced)).map(|failure| {
+                    let remark = format!(
+                        "{failure}; what is known in memory is written into the one that is there now"
+                    );
+                    log::error!(target: "store", "{remark}");
+                    remark
+                });
+                if let Some(reason) = complaint(&condition).or(replaced) {
                     self.health.note(NAME, reason);
                 }
             }
@@ -171,6 +181,7 @@ impl StoreActor {
     /// Goes on without the store.
     fn fail(&mut self, error: &StoreError) {
         self.store = None;
+        self.is_replaced |= matches!(error, StoreError::Replaced { .. });
         self.failed_at = Some(Instant::now());
         let reason = error.to_string();
         if self.failure.as_ref() != Some(&reason) {
@@ -185,7 +196,10 @@ impl StoreActor {
             self.open();
         }
         let Some(store) = &mut self.store else { return false };
-        if let Err(error) = self.state.iter().try_for_each(|state| state.write(&mut **store)) {
+        let written = store
+            .check_place()
+            .and_then(|()| self.state.iter().try_for_each(|state| state.write(&mut **store)));
+        if let Err(error) = written {
             self.fail(&error);
             return false;
         }

@@ -29,6 +29,12 @@ pub enum StoreError {
         /// What the other one has written of itself.
         holder: String,
     },
+    /// The file was removed, or another was put in its place, while it was in use. What was written since went into one that
+    /// nobody finds again. Opening it anew helps.
+    Replaced {
+        /// The file that the error is about.
+        path: PathBuf,
+    },
     /// The file was written by a newer version. It was left as it is.
     Newer {
         /// The file that the error is about.
@@ -61,6 +67,9 @@ impl fmt::Display for StoreError {
                  one keeps its state in memory until the other ends; give each a store.path of its own",
                 path.display()
             ),
+            Self::Replaced { path } => {
+                write!(f, "the store {} was removed or replaced while it was in use", path.display())
+            }
             Self::Newer { path, found, known } => write!(
                 f,
                 "the store {} has schema version {found}, this program knows versions up to {known}: \

@@ -18,6 +18,12 @@ pub trait Records: Send {
     /// Makes what was saved survive the machine's sudden end too, not only the process's. Costs a write to the disk: call
     /// it now and then, or after what must not be lost.
     fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// Says whether what is written goes where the next process will look for it: a file that was removed or replaced under its
+    /// owner is to be opened anew. One in memory is always in its place.
+    fn check_place(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// What a record is about. At most one record has it.

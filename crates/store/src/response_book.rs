@@ -18,6 +18,12 @@ pub trait ResponseBook: Send {
 
     /// Forgets all that were kept before `since`, and the oldest until the bodies of the rest are `most_bytes` or less.
     fn prune(&mut self, since: u64, most_bytes: u64) -> Result<(), StoreError>;
+
+    /// Says whether what is written goes where the next process will look for it: a file that was removed or replaced under its
+    /// owner is to be opened anew. One in memory is always in its place.
+    fn check_place(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A response book in memory.

@@ -7,6 +7,7 @@ mod integrity;
 mod ledger;
 mod lock;
 mod migrations;
+mod open_file;
 mod opening;
 mod quarantine;
 mod response_file;
@@ -18,15 +19,12 @@ mod verdict;
 pub use response_file::ResponseFile;
 pub use usage_file::UsageFile;
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, fs, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::{Change, Condition, Opened, Records, StoreError, Stored};
+use open_file::OpenFile;
 use opening::Layout;
 
 /// How long a call waits for another process that holds the file.
@@ -48,8 +46,7 @@ pub(crate) fn look(path: &Path) -> Result<(), StoreError> {
 
 /// A store in a SQLite file.
 pub struct Sqlite {
-    path: PathBuf,
-    connection: Connection,
+    file: OpenFile,
     /// The names under which the ledger has damaged rows, to be removed when it is next written.
     damaged: Vec<String>,
     /// Let go after the connection is closed.
@@ -62,7 +59,7 @@ impl Sqlite {
     /// one; see [`Opened`] for what is said about it.
     pub fn open(path: &Path) -> Result<Opened<Self>, StoreError> {
         let opened = opening::open(path, &LAYOUT)?;
-        Ok(opened.map(|(path, connection)| Self { path, connection, damaged: Vec::new(), lock: None }))
+        Ok(opened.map(|file| Self { file, damaged: Vec::new(), lock: None }))
     }
 
     /// The same for a process that wants the file for itself: refused while another one has it so.
@@ -76,9 +73,9 @@ impl Sqlite {
 
     /// What an error means to the caller. After damage the next opening looks more closely.
     fn failed(&self, error: &rusqlite::Error) -> StoreError {
-        let error = failed(&self.path, error);
+        let error = failed(&self.file.path, error);
         if matches!(error, StoreError::Damaged { .. }) {
-            integrity::suspect(&self.path);
+            integrity::suspect(&self.file.path);
         }
         error
     }
@@ -86,18 +83,18 @@ impl Sqlite {
 
 impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sqlite").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Sqlite").field("path", &self.file.path).finish_non_exhaustive()
     }
 }
 
 impl Records for Sqlite {
     fn load(&mut self) -> Result<Vec<Stored>, StoreError> {
-        let scan = rows::scan(&self.connection).map_err(|e| self.failed(&e))?;
+        let scan = rows::scan(&self.file.connection).map_err(|e| self.failed(&e))?;
         if scan.is_sound() {
             Ok(scan.records)
         } else {
             let reason = "records do not match their checksums".to_owned();
-            Err(StoreError::Damaged { path: self.path.clone(), reason })
+            Err(StoreError::Damaged { path: self.file.path.clone(), reason })
         }
     }
 
@@ -105,16 +102,21 @@ impl Records for Sqlite {
         if batch.is_empty() {
             return Ok(());
         }
-        save(&mut self.connection, batch).map_err(|e| self.failed(&e))
+        save(&mut self.file.connection, batch).map_err(|e| self.failed(&e))
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
         // FULL, not PASSIVE: it waits for another handle's write, and fails if that does not end.
         let busy: i64 = self
+            .file
             .connection
             .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0))
             .map_err(|e| self.failed(&e))?;
-        if busy == 0 { Ok(()) } else { Err(StoreError::Busy { path: self.path.clone() }) }
+        if busy == 0 { Ok(()) } else { Err(StoreError::Busy { path: self.file.path.clone() }) }
+    }
+
+    fn check_place(&self) -> Result<(), StoreError> {
+        self.file.check_place()
     }
 }
 
@@ -229,13 +231,13 @@ mod tests {
         let mut store = Sqlite::open(&folder.path().join("store.db")).unwrap().store;
         store.save(&[put("a", 10)]).unwrap();
         let before = store.load().unwrap();
-        store.connection.pragma_update(None, "max_page_count", 20).unwrap();
+        store.file.connection.pragma_update(None, "max_page_count", 20).unwrap();
         let batch = [put("a", 20), put("b", 10), put("c", 200_000)];
         let error = store.save(&batch).unwrap_err();
         assert!(matches!(error, StoreError::Full { .. }), "{error}");
         assert_eq!(store.load().unwrap(), before);
         store.save(&[put("small", 1)]).unwrap();
-        store.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+        store.file.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
         store.save(&batch).unwrap();
         assert_eq!(store.load().unwrap().len(), 4);
     }
@@ -246,7 +248,7 @@ mod tests {
         let store = Sqlite::open(&folder.path().join("store.db")).unwrap().store;
         let ask = |pragma: &str| {
             let value = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
-            store.connection.pragma_query_value(None, pragma, value).unwrap()
+            store.file.connection.pragma_query_value(None, pragma, value).unwrap()
         };
         assert_eq!(ask("journal_mode"), "wal".to_owned().into());
         assert_eq!(ask("synchronous"), 1.into());

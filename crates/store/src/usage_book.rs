@@ -33,6 +33,12 @@ pub trait UsageBook: Send {
 
     /// Makes another handle on the same book, to read with while this one writes.
     fn reader(&self) -> Result<Box<dyn UsageBook>, StoreError>;
+
+    /// Says whether what is written goes where the next process will look for it: a file that was removed or replaced under its
+    /// owner is to be opened anew. One in memory is always in its place.
+    fn check_place(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// The sums of one second, with a number that no other of its node has. Numbers grow.

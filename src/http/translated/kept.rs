@@ -5,7 +5,7 @@ use super::now_s;
 use crate::settings::{ResponsesState, ResponsesStore};
 use gemini_balance_store::{Condition, ResponseBook, ResponseMemory, open_responses};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -30,6 +30,8 @@ enum BookMedium {
 
 struct KeptState {
     book: Box<dyn ResponseBook>,
+    /// Where its file is to be, if there is one.
+    path: PathBuf,
     ttl: Duration,
     max_bytes: u64,
 }
@@ -37,6 +39,24 @@ struct KeptState {
 impl KeptBook {
     fn state(&self) -> MutexGuard<'_, KeptState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeptState {
+    /// Opens the book anew where its file was removed or replaced.
+    fn look(&mut self) {
+        let Err(error) = self.book.check_place() else { return };
+        // The former one is closed before another is opened.
+        self.book = Box::new(ResponseMemory::default());
+        match open_responses(&self.path) {
+            Ok(opened) => {
+                self.book = opened.store;
+                log::error!(target: "formats", "{error}; responses are kept in the one that is there now");
+            }
+            Err(again) => {
+                log::error!(target: "formats", "{error}; responses are kept in memory: {again}");
+            }
+        }
     }
 }
 
@@ -67,7 +87,7 @@ impl KeptResponses {
             },
         };
         let (ttl, max_bytes) = (settings.ttl(), settings.max_bytes);
-        let state = Arc::new(Mutex::new(KeptState { book, ttl, max_bytes }));
+        let state = Arc::new(Mutex::new(KeptState { book, path: path.to_owned(), ttl, max_bytes }));
         Self(Some(KeptBook { medium, state }))
     }
 
@@ -135,7 +155,12 @@ impl KeptResponses {
             BookMedium::Memory => Some(work(&mut kept.state())),
             BookMedium::Disk => {
                 let kept = kept.clone();
-                actix_web::web::block(move || work(&mut kept.state())).await.ok()
+                let on_disk = move || {
+                    let mut state = kept.state();
+                    state.look();
+                    work(&mut state)
+                };
+                actix_web::web::block(on_disk).await.ok()
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Tokens while the gateway runs and after: made, disabled, rotated and removed, kept over a restart, and written down nowhere.
 
 use super::{ADMIN, CHAT, FLASH, PRO, add, chat, operator, options, send, status, tokens, told};
-use crate::support::{Options, TOKEN, free_port, prompt, secret, simulator, stranger};
+use crate::support::{Options, TOKEN, free_port, prompt, secret, simulator, stranger, wait_for};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::json;
@@ -105,6 +105,24 @@ async fn an_instance_key_that_is_put_there_while_the_gateway_runs_is_taken_by_it
     let alice = add(&options, folder.path(), &["alice"]);
     assert_eq!(status(&gateway, &alice).await, 200);
     assert_eq!(std::fs::read(&key_file).unwrap(), [7; 32]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_written_anew_where_the_store_is_removed_under_the_gateway() {
+    let simulator = simulator(1).await;
+    let (options, _) = options(&simulator, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = options.start_in(folder.path());
+    let alice = add(&options, folder.path(), &["alice"]);
+    let store = folder.path().join("data/state.db");
+    std::fs::remove_file(&store).unwrap();
+    // Nobody asks for anything meanwhile.
+    wait_for("a new store", || store.exists().then_some(()));
+    gateway.signal("TERM");
+    gateway.wait_for_end();
+    assert!(gateway.output().contains("state.db was removed or replaced"), "{}", gateway.output());
+    let gateway = options.start_in(folder.path());
+    assert_eq!(status(&gateway, &alice).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ const DAMAGED_AT_MOST: usize = 1_000;
 
 impl Ledger for Sqlite {
     fn find(&mut self, names: &[&str], now: DateTime<Utc>) -> Result<Vec<Option<Holding>>, StoreError> {
-        let (found, damaged) = find(&self.connection, names, now).map_err(|e| self.failed(&e))?;
+        let (found, damaged) = find(&self.file.connection, names, now).map_err(|e| self.failed(&e))?;
         let room = DAMAGED_AT_MOST.saturating_sub(self.damaged.len());
         self.damaged.extend(damaged.into_iter().take(room));
         Ok(found)
@@ -24,7 +24,7 @@ impl Ledger for Sqlite {
         if batch.is_empty() && self.damaged.is_empty() {
             return Ok(());
         }
-        record(&mut self.connection, &self.damaged, batch).map_err(|e| self.failed(&e))?;
+        record(&mut self.file.connection, &self.damaged, batch).map_err(|e| self.failed(&e))?;
         self.damaged.clear();
         Ok(())
     }
@@ -32,11 +32,11 @@ impl Ledger for Sqlite {
 
 impl Upkeep for Sqlite {
     fn expire(&mut self, now: DateTime<Utc>, at_most: usize) -> Result<usize, StoreError> {
-        expire(&mut self.connection, now, at_most).map_err(|e| self.failed(&e))
+        expire(&mut self.file.connection, now, at_most).map_err(|e| self.failed(&e))
     }
 
     fn newest(&mut self, at_most: usize, now: DateTime<Utc>) -> Result<Vec<Holding>, StoreError> {
-        holdings::newest(&self.connection, at_most, now).map_err(|e| self.failed(&e))
+        holdings::newest(&self.file.connection, at_most, now).map_err(|e| self.failed(&e))
     }
 }
 

@@ -6,14 +6,19 @@
 use std::{
     fs::{self, DirBuilder, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use rustix::fs::Access;
 
-use super::{BUSY_TIMEOUT, failed, integrity, migrations, quarantine, sidecars, verdict::Verdict};
+use super::{
+    BUSY_TIMEOUT, failed, integrity, migrations,
+    open_file::{OpenFile, identity},
+    quarantine, sidecars,
+    verdict::Verdict,
+};
 use crate::{Condition, Opened, StoreError};
 
 /// What a kind of file is like.
@@ -34,20 +39,20 @@ pub(super) struct Layout {
 /// same to the same path.
 const LOOKS: usize = 6;
 
-/// Opens a file of this layout. The store in it is a connection and the path that it was opened by.
-pub(super) fn open(path: &Path, layout: &Layout) -> Result<Opened<(PathBuf, Connection)>, StoreError> {
+/// Opens a file of this layout.
+pub(super) fn open(path: &Path, layout: &Layout) -> Result<Opened<OpenFile>, StoreError> {
     // SQLite takes some relative names (`:memory:`) for more than a name.
     let path = std::path::absolute(path).map_err(|e| unusable(path, &e))?;
     // SQLite puts its log beside what a symbolic link points to, so that is the path to go by.
     let path = path.canonicalize().unwrap_or(path);
     let mut condition = Condition::Intact;
     for _ in 0..LOOKS {
-        let identity = identity(&path);
+        let identity = identity(&path).ok();
         match examine(&path, layout) {
             Ok(FileState::Sound { connection, repair, cut_off_bytes }) => {
                 let mode = fs::metadata(&path).map_err(|e| unusable(&path, &e))?.permissions().mode();
                 return Ok(Opened {
-                    store: (path, connection),
+                    store: OpenFile::new(path, connection),
                     condition: repair.unwrap_or(condition),
                     exposed_mode: (mode & 0o077 != 0).then_some(mode & 0o7777),
                     cut_off_bytes,
@@ -60,7 +65,7 @@ pub(super) fn open(path: &Path, layout: &Layout) -> Result<Opened<(PathBuf, Conn
                 }
             }
             // Another process has moved it aside already, and what is there now may be what that one writes to.
-            Err(StoreError::Damaged { .. }) if self::identity(&path) != identity => {}
+            Err(StoreError::Damaged { .. }) if self::identity(&path).ok() != identity => {}
             Err(StoreError::Damaged { reason, .. }) => {
                 let to = quarantine::move_aside(&path).map_err(|e| unusable(&path, &e))?;
                 condition = Condition::Quarantined { to, reason };
@@ -106,11 +111,6 @@ fn may_write(path: &Path) -> Result<(), StoreError> {
 fn may_write_in(folder: &Path) -> Result<(), StoreError> {
     let allows = Access::WRITE_OK | Access::EXEC_OK;
     rustix::fs::access(folder, allows).map_err(|e| unusable(folder, &e.into()))
-}
-
-/// Which file it is, whatever its name.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 enum FileState {

@@ -2,11 +2,12 @@
 
 use super::{
     failed, integrity,
+    open_file::OpenFile,
     opening::{self, Layout},
 };
 use crate::{Opened, StoreError, response_book::ResponseBook};
-use rusqlite::{Connection, OptionalExtension, params};
-use std::path::{Path, PathBuf};
+use rusqlite::{OptionalExtension, params};
+use std::path::Path;
 
 /// The schema, as the list of steps that lead to it. A step that was released is never edited.
 const STEPS: &[&str] = &["CREATE TABLE responses (
@@ -36,16 +37,15 @@ const LAYOUT: Layout = Layout {
 
 /// A response book in a SQLite file.
 pub struct ResponseFile {
-    path: PathBuf,
-    connection: Connection,
+    file: OpenFile,
 }
 
 impl ResponseFile {
     /// Opens the file, and makes it where there is none, as [`Sqlite::open`](crate::Sqlite::open) does.
     pub fn open(path: &Path) -> Result<Opened<Self>, StoreError> {
-        let opened = opening::open(path, &LAYOUT)?.map(|(path, connection)| Self { path, connection });
+        let opened = opening::open(path, &LAYOUT)?.map(|file| Self { file });
         // What people have said is not to be found in the file once it is forgotten.
-        let file = &opened.store;
+        let file = &opened.store.file;
         file.connection
             .pragma_update(None, "secure_delete", true)
             .map_err(|error| failed(&file.path, &error))?;
@@ -53,9 +53,9 @@ impl ResponseFile {
     }
 
     fn failed(&self, error: &rusqlite::Error) -> StoreError {
-        let error = failed(&self.path, error);
+        let error = failed(&self.file.path, error);
         if matches!(error, StoreError::Damaged { .. }) {
-            integrity::suspect(&self.path);
+            integrity::suspect(&self.file.path);
         }
         error
     }
@@ -63,7 +63,7 @@ impl ResponseFile {
 
 impl ResponseBook for ResponseFile {
     fn keep(&mut self, owner: &str, id: &str, at: u64, body: &[u8]) -> Result<(), StoreError> {
-        let done = self.connection.transaction().and_then(|transaction| {
+        let done = self.file.connection.transaction().and_then(|transaction| {
             transaction.execute("DELETE FROM responses WHERE owner = ? AND id = ?", params![owner, id])?;
             transaction.execute(
                 "INSERT INTO responses (owner, id, at, body) VALUES (?, ?, ?, ?)",
@@ -75,7 +75,7 @@ impl ResponseBook for ResponseFile {
     }
 
     fn find(&mut self, owner: &str, id: &str, since: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.connection.query_row(
+        let found = self.file.connection.query_row(
             "SELECT body FROM responses WHERE owner = ? AND id = ? AND at >= ?",
             params![owner, id, since.cast_signed()],
             |row| row.get(0),
@@ -84,13 +84,15 @@ impl ResponseBook for ResponseFile {
     }
 
     fn forget(&mut self, owner: &str, id: &str) -> Result<bool, StoreError> {
-        let done =
-            self.connection.execute("DELETE FROM responses WHERE owner = ? AND id = ?", params![owner, id]);
+        let done = self
+            .file
+            .connection
+            .execute("DELETE FROM responses WHERE owner = ? AND id = ?", params![owner, id]);
         done.map(|rows| rows > 0).map_err(|error| self.failed(&error))
     }
 
     fn prune(&mut self, since: u64, most_bytes: u64) -> Result<(), StoreError> {
-        let done = self.connection.transaction().and_then(|transaction| {
+        let done = self.file.connection.transaction().and_then(|transaction| {
             transaction.execute("DELETE FROM responses WHERE at < ?", [since.cast_signed()])?;
             loop {
                 let bytes: i64 =
@@ -106,5 +108,9 @@ impl ResponseBook for ResponseFile {
             transaction.commit()
         });
         done.map_err(|error| self.failed(&error))
+    }
+
+    fn check_place(&self) -> Result<(), StoreError> {
+        self.file.check_place()
     }
 }

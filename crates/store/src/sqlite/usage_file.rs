@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -13,6 +13,7 @@ use usage::{Cell, Days, Family, Labels, NONE, OTHER, Query, Report, StepSize, Su
 
 use super::{
     failed, integrity,
+    open_file::OpenFile,
     opening::{self, Layout},
 };
 use crate::{
@@ -97,21 +98,20 @@ fn part(step: StepSize, family: Family) -> i64 {
 
 /// A usage book in a SQLite file.
 pub struct UsageFile {
-    path: PathBuf,
-    connection: Connection,
+    file: OpenFile,
 }
 
 impl UsageFile {
     /// Opens the file, and makes it where there is none, as [`Sqlite::open`](crate::Sqlite::open) does.
     pub fn open(path: &Path) -> Result<Opened<Self>, StoreError> {
-        let mut opened = opening::open(path, &LAYOUT)?.map(|(path, connection)| Self { path, connection });
+        let mut opened = opening::open(path, &LAYOUT)?.map(|file| Self { file });
         opened.store.be_named()?;
         Ok(opened)
     }
 
     /// Sees to it that the book has an id.
     fn be_named(&mut self) -> Result<(), StoreError> {
-        let named = self.connection.query_row(READ_ID, [], |_| Ok(())).optional();
+        let named = self.file.connection.query_row(READ_ID, [], |_| Ok(())).optional();
         if named.map_err(|error| self.failed(&error))?.is_some() {
             return Ok(());
         }
@@ -125,9 +125,9 @@ impl UsageFile {
 
     /// What an error means to the caller. After damage the next opening looks more closely.
     fn failed(&self, error: &rusqlite::Error) -> StoreError {
-        let error = failed(&self.path, error);
+        let error = failed(&self.file.path, error);
         if matches!(error, StoreError::Damaged { .. }) {
-            integrity::suspect(&self.path);
+            integrity::suspect(&self.file.path);
         }
         error
     }
@@ -137,7 +137,7 @@ impl UsageFile {
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         // Immediate: a transaction that turns to writing only later fails at once if another wrote meanwhile.
-        let done = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(
+        let done = self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(
             |transaction| {
                 let done = work(&transaction)?;
                 transaction.commit()?;
@@ -150,7 +150,7 @@ impl UsageFile {
 
 impl fmt::Debug for UsageFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UsageFile").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("UsageFile").field("path", &self.file.path).finish_non_exhaustive()
     }
 }
 
@@ -171,7 +171,7 @@ impl UsageBook for UsageFile {
                 models: models.collect::<Result<_, _>>()?,
             })
         };
-        read(&self.connection).map_err(|error| self.failed(&error))
+        read(&self.file.connection).map_err(|error| self.failed(&error))
     }
 
     fn set_days(&mut self, days: &Days, now: i64) -> Result<Days, StoreError> {
@@ -230,7 +230,7 @@ impl UsageBook for UsageFile {
 
     fn query(&mut self, query: &Query, node: &str) -> Result<BookAnswer, BookError> {
         let families = query.families()?;
-        let days = self.connection.unchecked_transaction().and_then(|transaction| {
+        let days = self.file.connection.unchecked_transaction().and_then(|transaction| {
             // The whole answer is read in this transaction: it shows one moment.
             let days = read_days(&transaction)?;
             Ok((transaction, days))
@@ -329,7 +329,7 @@ impl UsageBook for UsageFile {
         })?;
         if pruned.removed > 0 {
             let freed =
-                self.connection.prepare("PRAGMA incremental_vacuum(2000)").and_then(|mut statement| {
+                self.file.connection.prepare("PRAGMA incremental_vacuum(2000)").and_then(|mut statement| {
                     let mut rows = statement.query([])?;
                     while rows.next()?.is_some() {}
                     Ok(())
@@ -340,13 +340,17 @@ impl UsageBook for UsageFile {
     }
 
     fn reader(&self) -> Result<Box<dyn UsageBook>, StoreError> {
-        let connection = opening::connect(&self.path).and_then(|connection| {
+        let connection = opening::connect(&self.file.path).and_then(|connection| {
             connection.pragma_update(None, "query_only", true)?;
             opening::tidy_on_close(&connection)?;
             Ok(connection)
         });
         let connection = connection.map_err(|error| self.failed(&error))?;
-        Ok(Box::new(Self { path: self.path.clone(), connection }))
+        Ok(Box::new(Self { file: OpenFile::new(self.file.path.clone(), connection) }))
+    }
+
+    fn check_place(&self) -> Result<(), StoreError> {
+        self.file.check_place()
     }
 }
 
