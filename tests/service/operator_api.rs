@@ -236,7 +236,9 @@ async fn the_document_says_what_is_answered() {
         ("DELETE", "/api/prices/{model}", "/api/prices/x", none.clone(), 404),
         ("POST", "/api/import", "/api/import", json!({ "files": 1 }), 400),
         ("POST", "/api/keys", "/api/keys", json!({ "texts": "x" }), 400),
-        ("GET", "/api/requests/{id}", "/api/requests/nothing", none.clone(), 404),
+        ("GET", "/api/requests/{id}", "/api/requests/0123456789abcdef", none.clone(), 404),
+        ("GET", "/api/requests/{id}", "/api/requests/nothing", none.clone(), 400),
+        ("GET", "/api/requests", "/api/requests?id=0123456789ABCDEF", none.clone(), 400),
     ] {
         api.ask(method, template, path, body, status).await;
     }

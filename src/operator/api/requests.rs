@@ -46,7 +46,18 @@ async fn list(parameters: Parameters, desk: web::Data<Desk>) -> HttpResponse {
     sent(body)
 }
 
+/// What the id of a request is.
+const ID: &str = "the sixteen digits (0-9, a-f) of an x-request-id";
+
+/// Returns whether a request could have this id.
+fn is_id(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 async fn one(id: web::Path<String>, desk: web::Data<Desk>) -> HttpResponse {
+    if !is_id(&id) {
+        return answer(400, &format!("the id must be {ID}"));
+    }
     let accounts = match kept(&desk) {
         Ok(accounts) => accounts,
         Err(refusal) => return *refusal,
@@ -238,6 +249,11 @@ impl Filter {
             if let Some(word) = text(name).filter(|word| !words.contains(&word.as_str())) {
                 return Err(format!("{name} must be one of {}; {word:?} is none", words.join(", ")));
             }
+        }
+        if let Some((id, why)) = read("id", ID)
+            && !is_id(id)
+        {
+            return Err(why);
         }
         let before = match read("cursor", "that of an answer") {
             Some((text, why)) => Some(text.parse().map_err(|_| why)?),

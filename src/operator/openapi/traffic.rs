@@ -158,6 +158,7 @@ fn request() -> ApiOperation {
     ApiOperation::get("/api/requests/{id}", "One of the newest requests")
         .at("id", "The id, which its answer had as `x-request-id`.")
         .gives(200, "The request.", known("Request"))
+        .fails(400, "This can be the id of no request.")
         .fails(404, "It is not among the newest.")
 }
 
