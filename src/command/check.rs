@@ -2,7 +2,10 @@
 //! quota. Says one line a key; a key that is not well makes the command fail.
 
 use super::failure::Failure;
-use crate::{configuration::Configuration, groundwork::Groundwork, printable::Printable, settings::Settings};
+use crate::{
+    configuration::Configuration, counted::counted, groundwork::Groundwork, printable::Printable,
+    settings::Settings,
+};
 use gemini_balance_actors::upstream::probe::{KeyHealth, Prober};
 use std::{process::ExitCode, sync::Arc};
 
@@ -13,7 +16,8 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let Groundwork { configuration, key_sources, .. } = groundwork;
     let ring = key_sources.ring();
     let Configuration { settings, tokens, upstream, model_maps, cluster, .. } = configuration;
-    out_line!("configuration: well ({} keys, {} client tokens)", ring.keys().len(), tokens.len());
+    let (keys, clients) = (counted(ring.keys().len(), "key"), counted(tokens.len(), "client token"));
+    out_line!("configuration: well ({keys}, {clients})");
     if tokens.is_empty() {
         out_line!("warning: no client token is configured, so whoever knows a pool key may call");
     }
@@ -34,7 +38,7 @@ pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let mut all_well = true;
     if let Some(cluster) = &cluster {
         match cluster.look() {
-            Ok(gateways) => out_line!("cluster: Redis answers; {gateways} gateways are there"),
+            Ok(gateways) => out_line!("cluster: Redis answers; {} there", counted(gateways, "gateway")),
             Err(why) => {
                 all_well = false;
                 out_line!("cluster: NOT WELL: {why}");

@@ -8,6 +8,7 @@ use super::{
     printing::{plain, print_secret},
 };
 use crate::{
+    counted,
     local_http::encoded,
     printable::{Printable, bounded},
     settings::Settings,
@@ -239,8 +240,7 @@ fn counted(gateways: &Value) -> String {
                 Printable(bounded(why, 300))
             )
         }
-        (Some(1), None) => "limits count over 1 gateway\n".to_owned(),
-        (Some(counted), None) => format!("limits count over {counted} gateways\n"),
+        (Some(count), None) => format!("limits count over {}\n", counted::counted(count, "gateway")),
         (None, None) => String::new(),
     }
 }

@@ -2,7 +2,7 @@
 //! running gateway; one that runs would write nothing over what is written here, and has to be restarted.
 
 use super::failure::Failure;
-use crate::settings::Settings;
+use crate::{counted::counted, settings::Settings};
 use clap::{Args, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -44,12 +44,11 @@ pub(super) fn run(settings: &Settings, action: &Action) -> Result<ExitCode, Fail
         return Err(Failure::new(format!("there is no {path}: no key was added at runtime")));
     }
     let count = vault.rekey(next).map_err(|error| settings.vault_refused(&error))?;
+    let (keys, are) = (counted(count, "key"), if count == 1 { "is" } else { "are" });
     if flags.unsealed {
-        out_line!("{path}: {count} keys are in the clear; take MASTER_KEY or store.master_key_file out");
+        out_line!("{path}: {keys} {are} in the clear; take MASTER_KEY or store.master_key_file out");
     } else {
-        out_line!(
-            "{path}: {count} keys are sealed under the new master key; put it in the place of the old one"
-        );
+        out_line!("{path}: {keys} {are} sealed under the new master key; put it in the place of the old one");
     }
     out_line!("restart the gateway if it runs");
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! Lets what runs come to its end when the service is told to stop. What tells it so, and what follows, is in `serve`.
 
-use crate::{closing::Closing, inflight::InFlight, settings};
+use crate::{closing::Closing, counted::counted, inflight::InFlight, settings};
 use actix_web::dev::ServerHandle;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) async fn drain(
     in_flight: &InFlight,
     settings: &settings::Server,
 ) {
-    log::info!(target: "service", "shutting down: {} requests under way", in_flight.count());
+    log::info!(target: "service", "shutting down: {} under way", counted(in_flight.count(), "request"));
     in_flight.drain();
     tokio::time::sleep(Duration::from_millis(settings.drain_accept_ms)).await;
     closing.let_nobody_in().await;

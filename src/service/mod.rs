@@ -6,6 +6,7 @@ mod serve;
 
 use crate::{
     command::failure::Failure,
+    counted::counted,
     groundwork::Groundwork,
     http::{BodyBudget, Gate, Guesses, KeptResponses, ListedModels, TranslationRepeats, told_of},
     inflight::InFlight,
@@ -227,7 +228,7 @@ impl Service {
                 let tls = operator_certificate.as_ref().map(ShownCertificate::server_config).transpose()?;
                 operator::start(place.clone(), tls, Arc::clone(&operators_gate), operated)?;
             }
-            log::info!(target: "service", "gemini-balance {} with {count} keys, {} client tokens", env!("CARGO_PKG_VERSION"), configuration.tokens.len());
+            log::info!(target: "service", "gemini-balance {} with {}, {}", env!("CARGO_PKG_VERSION"), counted(count, "key"), counted(configuration.tokens.len(), "client token"));
             let guesses = Arc::new(Guesses::new(settings.server.max_guesses_per_minute, Instant::now()));
             let budget = BodyBudget::new(settings.server.max_buffered_bytes);
             let responses = KeptResponses::new(&settings.formats.responses, &settings.responses_file());

@@ -1,6 +1,9 @@
 //! Of how many gateways an answer about the usage is, as it is told and read.
 
-use crate::printable::{Printable, bounded};
+use crate::{
+    counted::counted,
+    printable::{Printable, bounded},
+};
 use gemini_balance_actors::cluster::GatewaysCounted;
 use serde_json::{Value, json};
 
@@ -18,8 +21,7 @@ pub(super) fn reach_json(counted: &GatewaysCounted) -> Value {
 
 /// As a line for people; `None` where nothing was told: there is one gateway only.
 pub(crate) fn reach_line(told: &Value) -> Option<String> {
-    let counted = told["counted"].as_u64()?;
-    let gateways = if counted == 1 { "1 gateway".to_owned() } else { format!("{counted} gateways") };
+    let gateways = counted(told["counted"].as_u64()?, "gateway");
     Some(match told["why"].as_str() {
         None => format!("counted: {gateways}"),
         Some(why) => format!("counted: {gateways}, which may not be all: {}", Printable(bounded(why, 500))),

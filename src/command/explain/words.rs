@@ -4,6 +4,7 @@
 use crate::{
     blame_words,
     command::operator::time,
+    counted::counted,
     printable::{Printable, bounded},
 };
 use serde_json::Value;
@@ -210,7 +211,7 @@ fn passed_over(of: &Value) -> String {
     let mut parts: Vec<String> = Vec::new();
     for group in list(&of["passed_over"]) {
         let count = group["keys"].as_u64().unwrap_or(0);
-        let mut part = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
+        let mut part = counted(count, "key");
         let why = match group["why"].as_str().unwrap_or_default() {
             "disabled" => "disabled by the operator",
             "not_allowed" => "of projects that the caller's token does not allow",

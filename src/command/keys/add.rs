@@ -4,6 +4,7 @@
 use super::{CHECK_PATIENCE, cell, kept, verdict};
 use crate::{
     command::{consent, failure::Failure, operator::ask_patiently},
+    counted::counted,
     settings::Settings,
 };
 use clap::Args;
@@ -66,13 +67,14 @@ pub(super) fn run(settings: &Settings, flags: &Flags) -> Result<ExitCode, Failur
         out_line!("nothing to add");
         return Ok(ExitCode::SUCCESS);
     }
-    if !flags.yes && !consent::is_given(&format!("Add {} keys?", chosen.len()), is_input)? {
+    if !flags.yes && !consent::is_given(&format!("Add {}?", counted(chosen.len(), "key")), is_input)? {
         out_line!("nothing was added");
         return Ok(ExitCode::FAILURE);
     }
     let body = json!({ "text": only(&text, &chosen).expose(), "project": flags.project, "choose": chosen });
     let answer = ask_patiently(settings, "POST", "/api/keys", &body.to_string(), PATIENCE)?;
-    out_line!("{} keys were added", answer["added"].as_array().map_or(0, Vec::len));
+    let added = answer["added"].as_array().map_or(0, Vec::len);
+    out_line!("{} {} added", counted(added, "key"), if added == 1 { "was" } else { "were" });
     kept(&answer)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -27,7 +27,7 @@ async fn a_pasted_key_is_used_at_once_and_outlives_a_kill() {
     // A second one, by the command; then the kill, with no time to spare.
     let (done, text) =
         run_with(&options, folder.path(), &["keys", "add", "--yes", "--project", "p"], &secret(2));
-    assert!(done && text.contains("1 keys were added"), "{text}");
+    assert!(done && text.contains("1 key was added"), "{text}");
     gateway.signal("KILL");
     gateway.wait_for_end();
     let gateway = options.start_in(folder.path());
@@ -70,7 +70,7 @@ async fn without_any_other_key_those_that_were_added_are_enough_to_start() {
     drop(gateway);
     // And a check of the configuration knows it too.
     let text = done(&none, folder.path(), &["check"]);
-    assert!(text.contains("1 keys") && text.contains(&format!("key {}: well", fingerprint(1))), "{text}");
+    assert!(text.contains("1 key,") && text.contains(&format!("key {}: well", fingerprint(1))), "{text}");
     std::fs::remove_file(folder.path().join("data/keys.json")).unwrap();
     let (status, text) = none.run_in(folder.path());
     assert!(!status.success() && text.contains("no key"), "{text}");
@@ -156,11 +156,11 @@ async fn the_command_shows_what_it_found_and_adds_nothing_unasked() {
     }
     assert_eq!(get(port, "/api/keys").await["matched"], 1);
     let (added, shown) = add(&[], "y\n");
-    assert!(added && shown.contains("1 keys were added"), "{shown}");
+    assert!(added && shown.contains("1 key was added"), "{shown}");
     let (added, shown) = add(&["--yes"], "");
     assert!(added && shown.contains("nothing to add") && shown.contains("2 here already"), "{shown}");
     let (added, shown) = add(&["--unusual", "--yes"], "");
-    assert!(added && shown.contains("1 keys were added"), "{shown}");
+    assert!(added && shown.contains("1 key was added"), "{shown}");
     assert_eq!(get(port, "/api/keys").await["matched"], 3);
     let (added, shown) = run(&options, folder.path(), &["keys", "add", "no-such-file"]);
     assert!(!added && shown.contains("no-such-file") && shown.lines().count() == 1, "{shown}");
