@@ -197,7 +197,7 @@ fn shown(import: &Import) -> String {
         text.push_str("the operator's token is made new: the one that was there is a client's now\n");
     }
     if import.repeated > 0 {
-        let _ = writeln!(text, "{} there more than once, and taken once", import.repeated);
+        let _ = writeln!(text, "{} found more than once, and taken once", import.repeated);
     }
     listing(
         &mut text,
