@@ -76,8 +76,9 @@ pub(super) async fn open(
     }
     let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let is_event_stream = content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
-    // No JSON begins as a page does, and nothing else is said to be JSON by Google.
-    let may_be_page = content_type.is_none_or(|kind| kind.starts_with(b"application/json"));
+    // No JSON begins as a page does.
+    let may_be_page =
+        content_type.is_none_or(|kind| job.generates() && kind.starts_with(b"application/json"));
     let streamed = is_event_stream
         || data == Some(Data::Events)
         || matches!(streaming, Streaming::Sse | Streaming::JsonArray);
@@ -188,7 +189,7 @@ pub(super) async fn open(
         && if streamed {
             !has_event && is_made(job, head.status)
         } else {
-            begun.is_empty() && job.generates()
+            begun.is_empty() && job.generates() && head.status.is_success()
         };
     if is_page || is_blank {
         return Err(not_google(upstream, job, &head));
@@ -308,7 +309,7 @@ fn can_be_googles(job: &Job, key: &Key, head: &Parts) -> bool {
         [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE].iter().any(|name| job.headers.contains_key(name))
     };
     match head.status {
-        status if job.generates() && status != StatusCode::OK => false,
+        status if job.generates() && status.is_success() && status != StatusCode::OK => false,
         StatusCode::NO_CONTENT => true,
         StatusCode::NOT_MODIFIED => asks_for_change(),
         status if status.is_success() => {
