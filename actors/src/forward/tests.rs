@@ -559,7 +559,7 @@ async fn an_error_that_comes_after_its_head_has_gone_comes_without_the_key() {
 }
 
 #[tokio::test]
-async fn what_only_names_an_error_passes_as_it_came() {
+async fn what_only_names_an_error_passes_as_it_came_but_for_the_key() {
     let quoted = format!(r#"{{"candidates":[{{"error":{{"message":"{SECRET}"}}}}]}}"#);
     let done = format!(r#"{{"name":"operations/1","done":true,"error":{{"message":"{SECRET}"}}}}"#);
     let null = format!(r#"{{"error":null,"text":"{SECRET}"}}"#);
@@ -572,7 +572,12 @@ async fn what_only_names_an_error_passes_as_it_came() {
     ] {
         let upstream = cut_at(JSON, body.as_bytes(), body.len()).await;
         let answer = open(&upstream, &job(method, path)).await.expect("a success");
-        assert_eq!(answer.begun, body, "{path}");
+        let struck = body.replace(SECRET, &"*".repeat(SECRET.len()));
+        assert_eq!(answer.begun, struck, "{path}");
+        let other = body.replace(SECRET, "AIzaOther-1_2");
+        let upstream = cut_at(JSON, other.as_bytes(), other.len()).await;
+        let answer = open(&upstream, &job(method, path)).await.expect("a success");
+        assert_eq!(answer.begun, other, "{path}");
     }
 }
 
