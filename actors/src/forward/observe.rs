@@ -9,7 +9,7 @@ use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use gemini::{
     classify::{
-        ErrorMentions, ErrorStart, LateError, LateErrors, Start, StreamError, ends_in_part_of,
+        ErrorMentions, ErrorStart, LateError, LateErrors, NamedKeys, Start, StreamError, ends_in_part_of,
         redact_in_place, stream_error,
     },
     events::{FirstEvent, Progress},
@@ -74,7 +74,7 @@ pub(super) enum BodyContent {
 /// The search for the key in a body that passes coded.
 struct Leak {
     key: Arc<Key>,
-    is_file: bool,
+    named: NamedKeys,
     /// What was seen and has not been released, and a little of what was before it.
     seen: Vec<u8>,
     /// How much of that was released.
@@ -97,7 +97,7 @@ impl Leak {
             return Release::Hold(bytes);
         }
         self.released = self.seen.len();
-        if redact_in_place(&mut self.seen, secret, self.is_file) {
+        if redact_in_place(&mut self.seen, secret, self.named) {
             Release::Never(bytes)
         } else {
             Release::Pass(bytes)
@@ -128,7 +128,7 @@ pub(super) struct Observer {
     decoding: Decoding,
     /// The key that the request went up with, which must not come down.
     key: Arc<Key>,
-    is_file: bool,
+    named: NamedKeys,
     /// Takes the names that are found, where there is something to learn.
     learner: Option<Box<Learner>>,
     /// Whether it has taken some of which other gateways may not know yet.
@@ -151,8 +151,12 @@ impl Observer {
         usage_key: UsageKey,
         key: Arc<Key>,
     ) -> Self {
-        let is_file = content == BodyContent::File;
-        let leak = || Leak { key: Arc::clone(&key), is_file, seen: Vec::new(), released: 0 };
+        let named = match content {
+            BodyContent::Events => NamedKeys::All,
+            BodyContent::Document | BodyContent::Story => NamedKeys::Googles,
+            BodyContent::File => NamedKeys::None,
+        };
+        let leak = || Leak { key: Arc::clone(&key), named, seen: Vec::new(), released: 0 };
         let watch = Watch {
             names: names.map(Box::new),
             usage: UsageScanner::new(usage_key),
@@ -168,7 +172,7 @@ impl Observer {
             Coding::Gzip => Decoding::Gzip(Box::new(MultiGzDecoder::new(watch))),
             Coding::Other => Decoding::Closed,
         };
-        Self { decoding, key, is_file, learner: None, has_learnt: false }
+        Self { decoding, key, named, learner: None, has_learnt: false }
     }
 
     /// Hands the names found so far, and all that come, to `learner`.
@@ -284,8 +288,7 @@ impl Observer {
         }
     }
 
-    /// Whether the body has mentioned an error, after its first event if it has any: what passes must be released from then
-    /// on.
+    /// Whether the body has mentioned an error, after its first event if it has any. What passes then must be released.
     pub(super) fn mentions_error(&self) -> bool {
         self.watch().is_some_and(Watch::mentions_error)
     }
@@ -303,7 +306,7 @@ impl Observer {
             return Release::Hold(bytes);
         }
         let mut clear = bytes.to_vec();
-        if redact_in_place(&mut clear, secret, self.is_file) {
+        if redact_in_place(&mut clear, secret, self.named) {
             Release::Pass(clear.into())
         } else {
             Release::Pass(bytes)

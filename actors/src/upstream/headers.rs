@@ -163,7 +163,9 @@ fn begins_as_not_up(name: &str) -> bool {
 
 /// Whether a header of a client's stays here.
 fn is_kept_from_upstream(name: &str) -> bool {
-    is_hop_by_hop(name) || is_not_up(name) || begins_as_not_up(name) || name.contains('_') // proxies and CGI read `x_goog_api_key` as `x-goog-api-key`
+    // Proxies and CGI read `x_goog_api_key` as `x-goog-api-key`.
+    let may_be_another = name.contains('_');
+    is_hop_by_hop(name) || is_not_up(name) || begins_as_not_up(name) || may_be_another
 }
 
 /// The client's headers that go up. Names must be lower case, as HTTP libraries hand them out.

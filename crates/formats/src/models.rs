@@ -285,7 +285,8 @@ fn makes_pictures(model: &str) -> bool {
     model.contains("-image") || model.starts_with("nano-banana")
 }
 
-/// The `outputTokenLimit` of a model, as Google's list of models has it (October 2026). What is asked beyond it is refused.
+/// How many output tokens a model gives at most, by its family: told from names, and not read from Google's list of models. Google refuses
+/// what is asked beyond its own.
 fn output_limit(model: &str) -> u32 {
     let is = |starts: &[&str]| starts.iter().any(|start| model.starts_with(start));
     if is(&["gemini-2.0-flash-thinking"]) {

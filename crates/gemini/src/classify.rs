@@ -11,7 +11,7 @@ pub use crate::blame::{Hint, Row, TABLE};
 pub use crate::error_body::{error_message, error_message_of_part, error_words};
 pub use crate::error_start::{ErrorStart, Start};
 pub use crate::late_error::{ErrorMentions, LateError, LateErrors};
-pub use crate::redact::{ends_in_part_of, redact, redact_in_place};
+pub use crate::redact::{NamedKeys, ends_in_part_of, redact, redact_in_place};
 pub use crate::stream_error::{StreamError, stream_error};
 
 use crate::blame::Hint::Heeded;

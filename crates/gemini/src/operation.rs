@@ -408,8 +408,8 @@ impl Operation {
     }
 }
 
-/// Whether it generates, in the OpenAI layer, and keeps nothing: what is below, such as one kept completion, is something that is
-/// there.
+/// Whether it is one of the OpenAI layer's endpoints that generate and keep nothing, and nothing below one: that is a thing
+/// that was kept, such as a completion.
 fn is_endpoint(resource: &str) -> bool {
     matches!(
         resource,

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::pasted::{KeyForm, form_of};
 use memchr::memmem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -34,17 +35,35 @@ pub fn redact<'a>(body: &'a [u8], secrets: &[&str]) -> Cow<'a, [u8]> {
 /// The longest run behind `api_key:` that is waited for.
 const MAX_NAMED: usize = 512;
 
+/// Which keys go that a body names by `api_key:`, but for the secret itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedKeys {
+    /// All of them, in an error.
+    All,
+    /// Those that begin as Google's do: in a success, which may have such words of a user's or a model's own.
+    Googles,
+    /// None: in a file, whose bytes are somebody's own.
+    None,
+}
+
 /// Strikes out what [`redact`] does, sign by sign, so that the length stays: for a stream, whose length may have been
-/// announced. Of a file, whose bytes are somebody's own, the secret and not what is named like one. Whether something was
-/// found.
-pub fn redact_in_place(body: &mut [u8], secret: &str, is_file: bool) -> bool {
+/// announced. What goes besides the secret is for `named` to say. Whether something was found.
+pub fn redact_in_place(body: &mut [u8], secret: &str, named: NamedKeys) -> bool {
     let mut struck = Vec::new();
     for spelling in spellings(secret) {
         struck.extend(memmem::find_iter(body, &spelling).map(|at| at..at + spelling.len()));
     }
-    if !is_file {
-        for at in memmem::find_iter(body, NAMED).map(|at| at + NAMED.len()) {
-            struck.push(at..at + named_len(&body[at..]));
+    for at in memmem::find_iter(body, NAMED).map(|at| at + NAMED.len()) {
+        let key = at..at + named_len(&body[at..]);
+        let is_googles =
+            || std::str::from_utf8(&body[key.clone()]).is_ok_and(|key| form_of(key) == KeyForm::Usual);
+        let is_struck = match named {
+            NamedKeys::All => true,
+            NamedKeys::Googles => is_googles(),
+            NamedKeys::None => false,
+        };
+        if is_struck {
+            struck.push(key);
         }
     }
     for range in &struck {

@@ -1,6 +1,6 @@
 //! Errors that come after a stream's first event, wherever the chunks are cut.
 
-use gemini::classify::{LateErrors, ends_in_part_of, redact_in_place};
+use gemini::classify::{LateErrors, NamedKeys, ends_in_part_of, redact_in_place};
 
 const KEY: &str = "AIzaCanary-1_2";
 
@@ -80,13 +80,22 @@ fn an_error_that_a_model_speaks_of_in_an_array_is_none_however_long_and_deep() {
 fn a_secret_is_struck_out_in_place() {
     let mut body = format!("a {KEY} and api_key:other-1, {KEY}").into_bytes();
     let length = body.len();
-    assert!(redact_in_place(&mut body, KEY, false));
+    assert!(redact_in_place(&mut body, KEY, NamedKeys::All));
     assert_eq!(body.len(), length);
     let text = String::from_utf8(body).unwrap();
     assert!(!text.contains(KEY) && !text.contains("other"), "{text}");
-    assert!(!redact_in_place(&mut b"nothing here".to_vec(), KEY, false));
+    for (named, struck) in [
+        (NamedKeys::All, "api_key:*** api_key:********"),
+        (NamedKeys::Googles, "api_key:own api_key:********"),
+        (NamedKeys::None, "api_key:own api_key:AIzaELSE"),
+    ] {
+        let mut body = b"api_key:own api_key:AIzaELSE".to_vec();
+        assert_eq!(redact_in_place(&mut body, KEY, named), named != NamedKeys::None);
+        assert_eq!(String::from_utf8(body).unwrap(), struck);
+    }
+    assert!(!redact_in_place(&mut b"nothing here".to_vec(), KEY, NamedKeys::All));
     let mut spelt = br#"a%2Fb%22c a\/b\"c"#.to_vec();
-    assert!(redact_in_place(&mut spelt, "a/b\"c", false));
+    assert!(redact_in_place(&mut spelt, "a/b\"c", NamedKeys::All));
     assert!(!String::from_utf8(spelt).unwrap().contains('b'));
 }
 

@@ -261,8 +261,7 @@ impl OutputWriter {
         }
     }
 
-    /// Takes the signature of a part that says nothing else. It is that of the text which it ends, if that has none; else it
-    /// stays apart.
+    /// Takes the signature of a part that says nothing else. The text which it ends has it, if that has none of its own.
     fn sign(&mut self, signature: &str) {
         self.held_bytes += signature.len();
         if !std::mem::take(&mut self.ends_unsigned) {
