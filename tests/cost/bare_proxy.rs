@@ -24,7 +24,11 @@ async fn forward(request: HttpRequest, body: web::Bytes, way: web::Data<Way>) ->
     if let Some(kind) = request.headers().get(header::CONTENT_TYPE.as_str()) {
         up = up.header(header::CONTENT_TYPE, kind.as_bytes());
     }
-    let up = up.header("x-goog-api-key", &way.key);
+    let up = if request.path().contains("/openai/") {
+        up.bearer_auth(&way.key)
+    } else {
+        up.header("x-goog-api-key", &way.key)
+    };
     let Ok(answer) = up.send().await else { return HttpResponse::BadGateway().finish() };
     let mut down = HttpResponse::build(
         actix_web::http::StatusCode::from_u16(answer.status().as_u16())

@@ -55,7 +55,7 @@ http {
     listen 127.0.0.1:%(port)d;
     location / {
       proxy_pass http://google; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header x-goog-api-key %(key)s; proxy_set_header Authorization "";
+      proxy_set_header x-goog-api-key "%(native)s"; proxy_set_header Authorization "%(openai)s";
       proxy_buffering off; proxy_request_buffering off;
     }
   }
@@ -161,7 +161,8 @@ class Contestants:
 
     def nginx(self, port):
         conf = self.run.place("nginx") / "nginx.conf"
-        conf.write_text(NGINX % {"upstream": self.upstream, "port": port, "key": KEYS[0]})
+        native, openai = ("", f"Bearer {KEYS[0]}") if self.asked.of == "chat" else (KEYS[0], "")
+        conf.write_text(NGINX % {"upstream": self.upstream, "port": port, "native": native, "openai": openai})
         command = ["nginx", "-p", conf.parent, "-e", "nginx.err", "-c", conf]
         return self.run.start("nginx", command, port), KEYS[:1]
 
@@ -229,11 +230,13 @@ def script(folder, name, kind, credentials, models, headers):
     method = {"unary": "generateContent", "stream": "streamGenerateContent?alt=sse"}.get(kind)
     header = "Authorization" if kind == "chat" else "x-goog-api-key"
     prefix = "Bearer " if kind == "chat" else ""
+    # These two know no other paths than Google's.
+    chat = "/v1beta/openai/chat/completions" if name in ("nginx", "bare") else "/v1/chat/completions"
     requests = []
     for at, credential in enumerate(credentials):
         for n in range(models):
             model = f"{MODEL}-{(at + n) % models}" if models > 1 else MODEL
-            path = "/v1/chat/completions" if kind == "chat" else f"/v1beta/models/{model}:{method}"
+            path = chat if kind == "chat" else f"/v1beta/models/{model}:{method}"
             all_headers = {"Content-Type": "application/json", header: prefix + credential, **headers}
             table = ", ".join(f'["{key}"] = "{value}"' for key, value in all_headers.items())
             body = CHAT if kind == "chat" else NATIVE
