@@ -7,6 +7,7 @@ mod clock;
 mod descriptors;
 mod figures;
 mod leaving;
+mod load;
 mod long;
 mod overload;
 mod panics;
@@ -15,6 +16,7 @@ mod senders;
 mod stalled;
 mod stops;
 mod timers;
+mod uploads;
 
 use crate::{
     support::{Gateway, client, prompt},
