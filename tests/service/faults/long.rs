@@ -1,8 +1,8 @@
 //! All rows with the table's own figures, one after another, and the table of what was demanded and measured.
 
 use super::{
-    Row, Size, addresses, clock, descriptors, leaving, load, overload, panics, records, senders, stalled,
-    stops, timers, uploads,
+    Row, Size, addresses, chaos, clock, descriptors, leaving, load, overload, panics, records, senders,
+    stalled, stops, timers, uploads,
 };
 use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, pin::Pin};
@@ -46,6 +46,7 @@ async fn every_figure_is_met() {
         load::started,
         load::after_five_thousand,
         load::ten_thousand_streams,
+        chaos::everything,
     ];
     let wanted = std::env::var("ROWS").unwrap_or_default();
     let is_wanted = |name: &str| wanted.split(',').any(|word| name.contains(word));

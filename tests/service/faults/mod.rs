@@ -3,6 +3,7 @@
 //! figures, times and memory included, and alone, since a busy machine has other times.
 
 mod addresses;
+mod chaos;
 mod clock;
 mod descriptors;
 mod figures;
@@ -74,6 +75,12 @@ impl Baseline {
     /// That no lease, request or descriptor is left five seconds later, that health says that requests are served,
     /// which they are, and that nothing has panicked. Connections to the upstream that are kept for the next request may stay.
     pub(crate) async fn returns(self, gateway: &Gateway, kept: usize) {
+        self.is_back(gateway, kept).await;
+        assert!(!gateway.output().contains("panicked"), "{}", gateway.output());
+    }
+
+    /// The same of a gateway in which something was made to panic.
+    async fn is_back(self, gateway: &Gateway, kept: usize) {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
             let (health, now) = (ready(gateway).await, Self::of(gateway));
@@ -89,6 +96,5 @@ impl Baseline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(listed(gateway).await, 200);
-        assert!(!gateway.output().contains("panicked"), "{}", gateway.output());
     }
 }
