@@ -7,6 +7,8 @@ use crate::{
     wire::{Wire, request},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::Utc;
+use gemini_balance_store::{Sqlite, Upkeep};
 use gemini_simulator::{End, Lifecycle, Simulator};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -308,6 +310,35 @@ async fn a_cancelled_upload_is_over() {
     let refused = alice.chunk(url, "upload, finalize", 0, "hello").await;
     assert!((400..500).contains(&refused.status), "{}", refused.text());
     assert!(pool.simulator.resources().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_is_over_is_known_for_another_hour_only() {
+    let mut pool = pool().await;
+    let alice = pool.caller("alice-token");
+    let mut urls = Vec::new();
+    for end in ["upload, finalize", "cancel", "query"] {
+        let started = alice.begin_upload(FILES, "text/plain", 5).await;
+        let url = url_of(&started).to_owned();
+        let body = if end == "upload, finalize" { "hello" } else { "" };
+        assert_eq!(alice.chunk(&url, end, 0, body).await.status, 200);
+        urls.push(url);
+    }
+    // Who has not got the answer to the last chunk asks for it.
+    let asked = alice.chunk(&urls[0], "query", 0, "").await;
+    assert_eq!((asked.status, asked.header("x-goog-upload-status")), (200, Some("final")));
+    pool.gateway.signal("TERM");
+    pool.gateway.wait_for_end();
+    let mut store = Sqlite::open(&pool.gateway.folder().join("data/state.db")).unwrap().store;
+    let mut lives: Vec<_> = store
+        .newest(100, Utc::now())
+        .unwrap()
+        .into_iter()
+        .filter(|holding| holding.name.starts_with("uploads/"))
+        .map(|holding| (holding.expires.unwrap() - holding.made).num_minutes())
+        .collect();
+    lives.sort_unstable();
+    assert_eq!(lives, [60, 60, 2 * 24 * 60]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

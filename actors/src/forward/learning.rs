@@ -22,6 +22,8 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 /// How long an upload can be gone on with. Google's own sessions last about as long.
 const UPLOAD_LIFE: TimeDelta = TimeDelta::days(2);
+/// How long one that is over can still be asked about, by a client that has not got the answer to its last chunk.
+const ENDED_UPLOAD_LIFE: TimeDelta = TimeDelta::hours(1);
 /// How long the start of an upload may be held back until it is written down.
 const WRITE_DOWN: Duration = Duration::from_millis(500);
 /// Where an answer says where the upload's bytes go.
@@ -38,6 +40,8 @@ pub(super) struct Learner {
     deletes: Option<String>,
     /// Whether this answer may begin an upload.
     begins_upload: bool,
+    /// The upload of which this answer may tell that it is over.
+    upload: Option<Holding>,
 }
 
 impl Learner {
@@ -62,6 +66,7 @@ impl Learner {
             creates: operation.ownership == Ownership::Creates,
             deletes: deletes.map(|name| ledger_name(&name)),
             begins_upload: is_upload,
+            upload: job.upload.clone(),
         }))
     }
 
@@ -79,6 +84,13 @@ impl Learner {
         if self.begins_upload && self.cover_upload(headers) {
             // A client whose upload is forgotten could not go on with it.
             self.ledger.settle(WRITE_DOWN).await;
+        }
+        if let Some(upload) = &self.upload
+            && is_over(headers)
+        {
+            let ended = Utc::now() + ENDED_UPLOAD_LIFE;
+            let expires = Some(upload.expires.map_or(ended, |at| at.min(ended)));
+            self.ledger.hold(Holding { expires, ..upload.clone() });
         }
     }
 
@@ -132,6 +144,11 @@ impl Learner {
         });
         true
     }
+}
+
+/// Whether an answer tells that its upload is over, whichever way.
+fn is_over(headers: &HeaderMap) -> bool {
+    headers.get("x-goog-upload-status").is_some_and(|status| status == "final" || status == "cancelled")
 }
 
 /// An upload address of Google's.

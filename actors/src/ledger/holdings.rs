@@ -2,7 +2,7 @@
 //! names that no project has, for a short while, so that asking for them costs every project one call and not many.
 
 use super::Holding;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use gemini_balance_store::LedgerChange;
 use std::{
     collections::HashMap,
@@ -13,6 +13,8 @@ use std::{
 const GENERATION: usize = 50_000;
 /// How many changes may wait for a store that is out of reach. Beyond it the ledger forgets, and projects are asked.
 const MAX_UNWRITTEN: usize = 200_000;
+/// What lives no longer than this is not worth its memory once it is written: the store has it, and hardly anybody asks.
+const SHORT_LIVED: TimeDelta = TimeDelta::hours(1);
 /// How long a name that no project has is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(30);
 /// How many such names are remembered.
@@ -103,10 +105,15 @@ impl Holdings {
     pub(super) fn take_unwritten(&mut self) -> Vec<LedgerChange> {
         let taken = std::mem::take(&mut self.unwritten);
         let mut changes = Vec::with_capacity(taken.len());
+        let soon = Utc::now() + SHORT_LIVED;
         for (name, holding) in taken {
             changes.push(match holding {
                 Some(holding) => {
-                    self.remember(holding.clone());
+                    if holding.expires.is_some_and(|at| at <= soon) {
+                        self.leave_out(&name);
+                    } else {
+                        self.remember(holding.clone());
+                    }
                     LedgerChange::Put(holding)
                 }
                 None => LedgerChange::Forget(name),
@@ -194,6 +201,20 @@ mod tests {
         let mut holdings = Holdings::default();
         holdings.put(Holding { expires: Some(Utc::now()), ..held("files/x") });
         assert_eq!(holdings.see("files/x"), Seen::Gone);
+    }
+
+    #[test]
+    fn what_is_over_soon_is_written_and_takes_no_memory() {
+        let mut holdings = Holdings::default();
+        let until = |life| Some(Utc::now() + life);
+        holdings.put(Holding { expires: until(TimeDelta::days(2)), ..held("uploads/x") });
+        assert_eq!(holdings.take_unwritten().len(), 1);
+        assert!(matches!(holdings.see("uploads/x"), Seen::Held(_)));
+        holdings.put(Holding { expires: until(SHORT_LIVED), ..held("uploads/x") });
+        assert!(matches!(holdings.see("uploads/x"), Seen::Held(_)), "until it is written nobody else has it");
+        assert_eq!(holdings.take_unwritten().len(), 1);
+        assert_eq!(holdings.see("uploads/x"), Seen::NotHere);
+        assert!(holdings.written().is_empty());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::{net::TcpStream, task::JoinSet};
 
 /// What the gateway has spent of the processor's time.
-fn spent(gateway: &Gateway) -> Duration {
+pub(super) fn spent(gateway: &Gateway) -> Duration {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
     let of = |path: std::path::PathBuf| {
         let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! All rows with the table's own figures, one after another, and the table of what was demanded and measured.
 
 use super::{
-    Row, Size, addresses, clock, descriptors, leaving, overload, panics, records, senders, stalled, stops,
-    timers,
+    Row, Size, addresses, chaos, clock, descriptors, leaving, load, overload, panics, records, senders,
+    stalled, stops, timers, uploads,
 };
 use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, pin::Pin};
@@ -42,6 +42,11 @@ async fn every_figure_is_met() {
         stops::killed,
         clock::jumps,
         descriptors::exhausted,
+        uploads::of_two_gigabytes,
+        load::started,
+        load::after_five_thousand,
+        load::ten_thousand_streams,
+        chaos::everything,
     ];
     let wanted = std::env::var("ROWS").unwrap_or_default();
     let is_wanted = |name: &str| wanted.split(',').any(|word| name.contains(word));

@@ -3,10 +3,12 @@
 //! figures, times and memory included, and alone, since a busy machine has other times.
 
 mod addresses;
+mod chaos;
 mod clock;
 mod descriptors;
 mod figures;
 mod leaving;
+mod load;
 mod long;
 mod overload;
 mod panics;
@@ -15,6 +17,7 @@ mod senders;
 mod stalled;
 mod stops;
 mod timers;
+mod uploads;
 
 use crate::{
     support::{Gateway, client, prompt},
@@ -72,6 +75,12 @@ impl Baseline {
     /// That no lease, request or descriptor is left five seconds later, that health says that requests are served,
     /// which they are, and that nothing has panicked. Connections to the upstream that are kept for the next request may stay.
     pub(crate) async fn returns(self, gateway: &Gateway, kept: usize) {
+        self.is_back(gateway, kept).await;
+        assert!(!gateway.output().contains("panicked"), "{}", gateway.output());
+    }
+
+    /// The same of a gateway in which something was made to panic.
+    async fn is_back(self, gateway: &Gateway, kept: usize) {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
             let (health, now) = (ready(gateway).await, Self::of(gateway));
@@ -87,6 +96,5 @@ impl Baseline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(listed(gateway).await, 200);
-        assert!(!gateway.output().contains("panicked"), "{}", gateway.output());
     }
 }
