@@ -120,7 +120,8 @@ impl Selector {
             preferred.or_else(|| pick_among(candidates, room, is_beyond))
         };
         // A conversation rather goes beyond habit than elsewhere.
-        let within = room.within_habit().filter(|_| strategy != Strategy::Prefix);
+        let is_conversation = strategy == Strategy::Prefix && request.prefix.is_some();
+        let within = room.within_habit().filter(|_| !is_conversation);
         let chosen = match within {
             Some(within) => pick(&within, false).or_else(|| pick(room, true)),
             None => pick(room, false),
