@@ -1,10 +1,10 @@
-//! What callers' accounts take over from the usage book when the service starts, so that a restart gives nobody a fresh
-//! minute, day or month.
+//! What callers' accounts take over from the usage book when they are entered, at the start or later, so that neither a restart
+//! nor a token that is removed and made again gives anybody a fresh minute, day or month.
 
-use callers::{Directory, Seed, Used};
+use callers::{Directory, FormerUse, Seed, Used};
 use gemini_balance_actors::{accounting::Accounts, clock::Clock};
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use usage::{Cell, Column, Counters, Query, QueryStep, ReportRow};
+use usage::{Cell, Column, Counters, Filter, Query, QueryStep, ReportRow};
 
 /// How long the book may take to be opened.
 const OPENED_WITHIN: Duration = Duration::from_secs(5);
@@ -16,12 +16,25 @@ const MEANS_OVER_S: i64 = 30 * 24 * 60 * 60;
 /// Lets every caller's account begin with what the book says of its day, its month and its last minute.
 pub(crate) async fn seed(directory: &Directory, accounts: &Accounts, clock: Clock) {
     accounts.flush(OPENED_WITHIN).await;
-    let now = clock.now();
-    let at = now.wall.timestamp();
+    let accounts = accounts.clone();
+    directory.begin_with(Box::new(move |names| {
+        let now = clock.now();
+        FormerUse { now, by_name: seeds(&accounts, names, now.wall.timestamp()) }
+    }));
+}
+
+/// Asks the book what callers of these names have used, and perhaps others. Blocks on the disk.
+fn seeds(accounts: &Accounts, names: &[Arc<str>], at: i64) -> HashMap<Arc<str>, Seed> {
+    let mut seeds: HashMap<Arc<str>, Seed> = HashMap::new();
     let days = accounts.days();
+    let filter: Filter = match names {
+        [] => return seeds,
+        [name] => vec![(Column::Caller, name.to_string())],
+        _ => Vec::new(),
+    };
     let ask = |from, step| {
-        let by = vec![Column::Caller];
-        accounts.query(&Query { from, to: at + 1, step, by, filter: Vec::new(), most_rows: Query::MOST_ROWS })
+        let (by, filter) = (vec![Column::Caller], filter.clone());
+        accounts.query(&Query { from, to: at + 1, step, by, filter, most_rows: Query::MOST_ROWS })
     };
     let asked = (
         ask(days.start(at), QueryStep::Day),
@@ -32,10 +45,9 @@ pub(crate) async fn seed(directory: &Directory, accounts: &Accounts, clock: Cloc
         (Ok(day), Ok(month), Ok(minutes)) => (day, month, minutes),
         (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
             log::warn!(target: "service", "limits and budgets begin anew, as the usage book cannot say what was used: {error}");
-            return;
+            return seeds;
         }
     };
-    let mut seeds: HashMap<Arc<str>, Seed> = HashMap::new();
     let named = |row: &ReportRow| row.labels.first().map(Arc::clone);
     for row in &day {
         if let Some(name) = named(row) {
@@ -53,24 +65,20 @@ pub(crate) async fn seed(directory: &Directory, accounts: &Accounts, clock: Cloc
         }
     }
     // Without it what answers will have is guessed, which is better than to count nothing.
-    for (name, outputs) in means(&answers(accounts, at).unwrap_or_default()) {
+    for (name, outputs) in means(&answers(accounts, filter, at).unwrap_or_default()) {
         seeds.entry(name).or_default().outputs = outputs;
     }
-    for caller in directory.callers() {
-        if let Some(seed) = seeds.get(&caller.spec().name) {
-            caller.seed(seed, now);
-        }
-    }
+    seeds
 }
 
 /// Asks for what each caller had of each model, by day.
-fn answers(accounts: &Accounts, at: i64) -> Option<Vec<ReportRow>> {
+fn answers(accounts: &Accounts, filter: Filter, at: i64) -> Option<Vec<ReportRow>> {
     let query = Query {
         from: at - MEANS_OVER_S,
         to: at + 1,
         step: QueryStep::Day,
         by: vec![Column::Caller, Column::Model],
-        filter: Vec::new(),
+        filter,
         most_rows: Query::MOST_ROWS,
     };
     let rows = accounts.query(&query);

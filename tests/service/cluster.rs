@@ -3,8 +3,10 @@
 mod agreement;
 mod callers;
 mod faults;
+mod former_lives;
 mod ledger;
 mod limits;
+mod outages;
 mod usage;
 
 use crate::support::{

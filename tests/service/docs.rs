@@ -178,7 +178,7 @@ fn the_error_that_ends_a_broken_stream_is_listed() {
     assert!(include_str!("../../docs/errors.md").contains(&row), "docs/errors.md lacks: {row}");
 }
 
-/// Where a test is that `docs/reliability.md` names: `module::name` among these, or a file with the name of one in it.
+/// Where a test is that `docs/reliability.md` or `docs/cluster.md` names: `module::name` among these, or a file with the name of one in it.
 fn is_a_test(named: &str) -> bool {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let has = |file: &str, name: &str| {
@@ -199,13 +199,19 @@ fn is_a_test(named: &str) -> bool {
 
 #[test]
 fn every_test_that_reliability_is_shown_by_is_there() {
-    let rows = include_str!("../../docs/reliability.md").lines().filter(|line| line.starts_with('|'));
-    let words = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
-    let named: Vec<_> =
-        words.filter(|word| word.contains("::") || word.contains('/') && word.contains(".rs")).collect();
-    assert!(named.len() > 60, "{}", named.len());
-    let missing: Vec<_> = named.into_iter().filter(|named| !is_a_test(named)).collect();
-    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    let pages = [
+        (include_str!("../../docs/reliability.md"), 60),
+        (include_str!("../../docs/cluster.md").split_once("## What is shown").unwrap().1, 25),
+    ];
+    for (page, at_least) in pages {
+        let rows = page.lines().filter(|line| line.starts_with('|'));
+        let words = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+        let named: Vec<_> =
+            words.filter(|word| word.contains("::") || word.contains('/') && word.contains(".rs")).collect();
+        assert!(named.len() > at_least, "{}", named.len());
+        let missing: Vec<_> = named.into_iter().filter(|named| !is_a_test(named)).collect();
+        assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    }
 }
 
 /// Every setting of the embedded configuration with its default, as TOML writes it.

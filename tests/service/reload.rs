@@ -5,6 +5,7 @@ mod asking;
 mod holding;
 mod mistakes;
 mod streams;
+mod tokens;
 mod tracing;
 
 use crate::{

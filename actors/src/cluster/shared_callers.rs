@@ -280,14 +280,14 @@ impl SharedCallersActor {
         keep: Duration,
     ) -> Result<Option<PeriodReply>, Away> {
         let number = self.parts.number.fetch_add(1, Ordering::Relaxed) + 1;
-        let book = book_of(self.parts.accounts.as_ref());
-        let knows_former = book.is_some() && book == self.parts.former_book;
-        let former = if knows_former { change.former } else { Used::default() };
-        let deltas = deltas(&self.parts.cluster.node, book.as_ref(), change, former);
+        let former_book = self.parts.former_book.as_ref();
+        // Another one has taken its place: the next life finds there what this one has used since.
+        let other = book_of(self.parts.accounts.as_ref()).filter(|book| Some(book) != former_book);
+        let deltas = deltas(&self.parts.cluster.node, former_book, other.as_ref(), change);
         // A name that is too long is nobody's: those of callers are short.
         let Ok(addition) = Addition::new(name, number, deltas, keep) else { return Ok(None) };
         let reply = self.shared.add(&addition)?;
-        Ok(period_of(reply.sums(), knows_former))
+        Ok(period_of(reply.sums(), former_book.is_some()))
     }
 
     fn gateways(&self) -> u64 {
@@ -325,9 +325,15 @@ fn book_of(accounts: Option<&Accounts>) -> Option<BookId> {
     BookId::new(&accounts?.book_id()?).ok()
 }
 
-/// Each of the three for all gateways, for this life of this one, and for all lives with its usage book. What former lives have
-/// used is not this one's.
-fn deltas(node: &NodeId, book: Option<&BookId>, change: &PeriodChange, former: Used) -> Vec<(Box<str>, i64)> {
+/// Each of the three for all gateways, for this life of this one, for all lives with the usage book that says what former ones have
+/// used, and for those to come with the one that is in its place now. What former lives have used is not this one's.
+fn deltas(
+    node: &NodeId,
+    former_book: Option<&BookId>,
+    other_book: Option<&BookId>,
+    change: &PeriodChange,
+) -> Vec<(Box<str>, i64)> {
+    let former = if former_book.is_some() { change.former } else { Used::default() };
     let parts = [
         ("requests", change.requests, former.requests),
         ("tokens", change.tokens, former.tokens),
@@ -336,29 +342,28 @@ fn deltas(node: &NodeId, book: Option<&BookId>, change: &PeriodChange, former: U
     let all = parts.into_iter().flat_map(|(part, own, former)| {
         let former = i64::try_from(former).unwrap_or(MOST);
         let (own, with_former) = (own.clamp(-MOST, MOST), own.saturating_add(former).clamp(-MOST, MOST));
-        let of_book = book.map(|book| (format!("{part} {book}").into(), with_former));
-        [(part.into(), with_former), (format!("{part} {node}").into(), own)].into_iter().chain(of_book)
+        let of_former = former_book.map(|book| (format!("{part} {book}").into(), with_former));
+        let of_other = other_book.map(|book| (format!("{part} {book}").into(), own));
+        let of_all = [(part.into(), with_former), (format!("{part} {node}").into(), own)];
+        of_all.into_iter().chain(of_former).chain(of_other)
     });
     all.collect()
 }
 
 /// What such sums come to. What of a book's is not this life's was told of former ones.
-fn period_of(sums: &[i64], knows_former: bool) -> Option<PeriodReply> {
-    let count = |sum: i64| u64::try_from(sum).unwrap_or_default();
-    let used = |[requests, tokens, money]: [i64; 3]| Used {
-        requests: count(requests),
-        tokens: count(tokens),
-        money: count(money),
+fn period_of(sums: &[i64], has_former_book: bool) -> Option<PeriodReply> {
+    let width = sums.len() / 3;
+    let part =
+        |at: usize| sums.chunks_exact(width.max(1)).filter_map(move |of_part| of_part.get(at).copied());
+    let used = |mut parts: [i64; 3], less: [i64; 3]| {
+        parts.iter_mut().zip(less).for_each(|(part, less)| *part -= less);
+        let [requests, tokens, money] = parts.map(|sum| u64::try_from(sum).unwrap_or_default());
+        Used { requests, tokens, money }
     };
-    let (all, own, book) = match *sums {
-        [r, own_r, t, own_t, m, own_m] => ([r, t, m], [own_r, own_t, own_m], None),
-        [r, own_r, book_r, t, own_t, book_t, m, own_m, book_m] => {
-            ([r, t, m], [own_r, own_t, own_m], Some([book_r - own_r, book_t - own_t, book_m - own_m]))
-        }
-        _ => return None,
-    };
-    let former = book.filter(|_| knows_former).map(used);
-    Some(PeriodReply { total: used(all), own: used(own), former })
+    let three = |at: usize| <[i64; 3]>::try_from(part(at).collect::<Vec<_>>()).ok();
+    let (all, own) = (three(0)?, three(1)?);
+    let former = if has_former_book { Some(used(three(2)?, own)) } else { None };
+    Some(PeriodReply { total: used(all, [0; 3]), own: used(own, [0; 3]), former })
 }
 
 impl Actor for SharedCallersActor {

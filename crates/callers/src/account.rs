@@ -134,9 +134,14 @@ impl Registered {
         self.account.lock().read(&self.spec.limits, now)
     }
 
-    /// Takes over what a former process counted of it.
+    /// Takes over what was counted of it before.
     pub fn seed(&self, seed: &Seed, now: Now) {
         self.account.lock().seed(seed, now);
+    }
+
+    /// Whether its minute is limited from now on, and was used while it was not.
+    pub(crate) fn lacks_minute(&self) -> bool {
+        self.spec.limits.count_minutes() && self.account.lock().lacks_minute()
     }
 
     /// Whether it has limits that all gateways of a cluster count together.

@@ -170,21 +170,32 @@ impl Counts {
     pub(crate) fn seed(&mut self, seed: &Seed, now: Now) {
         self.advance(now);
         self.outputs.seed(&seed.outputs);
-        let now_second = Second::of(now.mono);
-        // Whole seconds, the younger where it is between two: what counts must not end to count too early.
-        let seconds = seed.seconds.iter().map(|(age, sums)| {
-            let amount = Amount { requests: sums.requests, tokens: sums.tokens };
-            (now_second.earlier(age.as_secs()), amount)
-        });
+        let second = Second::of(now.mono);
         if let Some(shared) = &mut self.shared {
             shared.seed(seed.day, seed.month);
-            seconds.for_each(|(at, amount)| shared.seed_second(at, now_second, amount));
+            seconds_of(&seed.seconds, second).for_each(|(at, amount)| shared.seed_second(at, second, amount));
             return;
         }
         self.day.add(seed.day);
         self.month.add(seed.month);
+        self.begin_minute(&seed.seconds, now);
+    }
+
+    /// Counts by the minute from now on, with what was used in the last one.
+    pub(crate) fn begin_minute(&mut self, seconds: &[(Duration, Used)], now: Now) {
+        let second = Second::of(now.mono);
         let minute = self.minute.get_or_insert_with(|| Box::new(Minute::new()));
-        seconds.for_each(|(at, amount)| minute.add(at, now_second, amount));
+        seconds_of(seconds, second).for_each(|(at, amount)| minute.add(at, second, amount));
+    }
+
+    /// Whether requests were counted, and none by the minute.
+    pub(crate) fn lacks_minute(&self) -> bool {
+        self.minute.is_none() && self.day.all_used().requests > 0
+    }
+
+    /// Whether anything was counted, or is under way.
+    pub(crate) fn has_used(&self) -> bool {
+        self.in_flight > 0 || self.minute.is_some() || self.month.all_used() != Used::default()
     }
 
     /// Changes the zone. It holds from the next day and month on.
@@ -374,4 +385,11 @@ impl Counts {
         minute.take_back(at, now, Amount { requests: 0, tokens: less });
         minute.add(now, now, Amount { requests: 0, tokens: more });
     }
+}
+
+/// What was used so long ago, by whole seconds, the younger where it is between two: what counts must not end to count too early.
+fn seconds_of(seconds: &[(Duration, Used)], now: Second) -> impl Iterator<Item = (Second, Amount)> {
+    seconds.iter().map(move |(age, used)| {
+        (now.earlier(age.as_secs()), Amount { requests: used.requests, tokens: used.tokens })
+    })
 }

@@ -2,21 +2,22 @@
 //! neither exists. Finds who shows a token, in a map whose cost does not grow with their number, and changes what was
 //! made at runtime. Writes nothing: what is to be kept is handed back.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use crate::account::{Account, PoolKey, Provenance, Registered};
+use crate::account::{PoolKey, Provenance, Registered};
 use crate::counts::AccountReading;
 use crate::denial::Denial;
 use crate::globs::Globs;
 use crate::kept::{FormerSecret, KeptToken, MAX_FORMER, TokenChange};
-use crate::spec::{CallerSpec, SpecError, Visibility};
+use crate::roll::{AskFormer, Roll, Sources};
+use crate::spec::{CallerSpec, SpecError};
 use crate::token::{InstanceKey, NewToken, TokenHash};
 use meter::Now;
 
@@ -32,33 +33,6 @@ pub struct Directory {
     key: InstanceKey,
     roll: ArcSwap<Roll>,
     sources: Mutex<Sources>,
-}
-
-/// Who is let in, made anew from the sources with every change of them.
-#[derive(Default)]
-struct Roll {
-    by_secret: HashMap<TokenHash, Entry>,
-    by_name: HashMap<Arc<str>, Arc<Registered>>,
-}
-
-struct Entry {
-    caller: Arc<Registered>,
-    /// Of a secret that a newer one has replaced: until when it is let in.
-    until: Option<DateTime<Utc>>,
-}
-
-struct Sources {
-    zone: Tz,
-    given: Vec<(CallerSpec, TokenHash)>,
-    made: BTreeMap<Arc<str>, KeptToken>,
-    pool_keys: Arc<[PoolKey]>,
-    /// Of each of them, in their order.
-    pool_secrets: Vec<TokenHash>,
-    /// Whether a token was ever made while the service ran.
-    ever_made: bool,
-    /// Whether other gateways count the same callers.
-    is_shared: bool,
-    accounts: HashMap<Arc<str>, Arc<Account>>,
 }
 
 /// Who shows a token.
@@ -147,17 +121,7 @@ pub struct TokenListing {
 impl Directory {
     /// Nobody is let in yet. Days and months are those of the zone.
     pub fn new(key: InstanceKey, zone: Tz) -> Self {
-        let sources = Sources {
-            zone,
-            given: Vec::new(),
-            made: BTreeMap::new(),
-            pool_keys: [].into(),
-            pool_secrets: Vec::new(),
-            ever_made: false,
-            is_shared: false,
-            accounts: HashMap::new(),
-        };
-        Self { key, roll: ArcSwap::default(), sources: Mutex::new(sources) }
+        Self { key, roll: ArcSwap::default(), sources: Mutex::new(Sources::new(zone)) }
     }
 
     /// Takes what was kept by a former process, but for the names of tokens that were made meanwhile. `false` when that
@@ -223,8 +187,16 @@ impl Directory {
     pub fn share(&self) {
         self.change(|sources| {
             sources.is_shared = true;
-            sources.accounts.values().for_each(|account| account.lock().share());
+            sources.all_accounts().for_each(|account| account.lock().share());
         });
+    }
+
+    /// Has every account begin with what was used before: those that there are, and, before anybody is let in on it, each that
+    /// comes. `former` may wait for the disk, and so may then whatever enters callers.
+    pub fn begin_with(&self, former: AskFormer) {
+        let mut sources = self.lock();
+        let roll = self.roll.load_full();
+        sources.begin_with(former, &roll);
     }
 
     /// Closes the gateway to the pool's keys: there is a sign that a token was made once.
@@ -288,7 +260,7 @@ impl Directory {
     pub fn set_zone(&self, zone: Tz) {
         let mut sources = self.lock();
         sources.zone = zone;
-        sources.accounts.values().for_each(|account| account.lock().set_zone(zone));
+        sources.all_accounts().for_each(|account| account.lock().set_zone(zone));
     }
 
     /// Whether the pool's keys are what opens the gateway.
@@ -547,72 +519,6 @@ impl Directory {
             change(token);
             Ok(vec![TokenChange::Put(Box::new(token.clone()))])
         })
-    }
-}
-
-impl Sources {
-    /// Whether the configuration gives a token of this name.
-    fn gives(&self, name: &str) -> bool {
-        self.given.iter().any(|(spec, _)| &*spec.name == name)
-    }
-
-    fn opens_to_pool_keys(&self) -> bool {
-        self.given.is_empty() && !self.ever_made
-    }
-
-    /// Makes the roll. A name or a secret of the configuration comes before one that was made.
-    fn roll(&mut self) -> Roll {
-        let mut roll = Roll::default();
-        let former = std::mem::take(&mut self.accounts);
-        let names: HashSet<Arc<str>> = self.given.iter().map(|(spec, _)| Arc::clone(&spec.name)).collect();
-        let secrets: HashSet<TokenHash> = self.given.iter().map(|(_, secret)| *secret).collect();
-        let (zone, is_shared) = (self.zone, self.is_shared);
-        let mut accounts = HashMap::<Arc<str>, Arc<Account>>::new();
-        let mut register = |spec: CallerSpec, provenance| {
-            let name = Arc::clone(&spec.name);
-            let account = accounts.entry(name).or_insert_with_key(|name| {
-                former.get(name).map_or_else(|| Arc::new(Account::new(zone, is_shared)), Arc::clone)
-            });
-            Arc::new(Registered {
-                spec,
-                provenance,
-                account: Arc::clone(account),
-                pool_keys: Arc::clone(&self.pool_keys),
-                served_by: OnceLock::new(),
-            })
-        };
-        for (spec, secret) in &self.given {
-            let caller = register(spec.clone(), Provenance::Given);
-            roll.enter(*secret, None, &caller);
-        }
-        for token in self.made.values() {
-            let mut own =
-                std::iter::once(&token.secret).chain(token.former.iter().map(|former| &former.secret));
-            if names.contains(&token.spec.name) || own.any(|secret| secrets.contains(secret)) {
-                continue;
-            }
-            let caller = register(token.spec.clone(), Provenance::Made);
-            for former in &token.former {
-                roll.enter(former.secret, Some(former.until), &caller);
-            }
-            roll.enter(token.secret, None, &caller);
-        }
-        if self.given.is_empty() && !self.ever_made {
-            for (key, secret) in self.pool_keys.iter().zip(&self.pool_secrets) {
-                // With one key, everyone shares what is made.
-                let spec = CallerSpec { resources: Visibility::All, ..CallerSpec::new(&key.id) };
-                roll.enter(*secret, None, &register(spec, Provenance::PoolKey));
-            }
-        }
-        self.accounts = accounts;
-        roll
-    }
-}
-
-impl Roll {
-    fn enter(&mut self, secret: TokenHash, until: Option<DateTime<Utc>>, caller: &Arc<Registered>) {
-        self.by_secret.insert(secret, Entry { caller: Arc::clone(caller), until });
-        self.by_name.entry(Arc::clone(&caller.spec.name)).or_insert_with(|| Arc::clone(caller));
     }
 }
 

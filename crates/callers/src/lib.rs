@@ -6,6 +6,9 @@
 //! the request in, before its body is read; before the lease, [`Pass::reserve`] books what the body is thought to use.
 //! [`Pass::settle`] puts that right when the request ends.
 //!
+//! What a caller has used before, in a former life of the gateway or under a token that was removed, counts on by its name
+//! ([`Directory::begin_with`]).
+//!
 //! In a cluster ([`Directory::share`]) what counts is what all gateways use: [`Registered::report`] says what they are to know,
 //! [`Registered::hear`] takes what they have used, and a request waits in between where [`Pass::wait`] says so.
 
@@ -18,6 +21,7 @@ mod kept;
 mod limits;
 mod output_means;
 mod period;
+mod roll;
 mod shared;
 mod spec;
 mod surfaces;
@@ -34,6 +38,7 @@ pub use globs::Globs;
 pub use kept::{FormerSecret, KeptToken, TokenChange};
 pub use limits::{CallerLimits, LimitName};
 pub use period::Used;
+pub use roll::{AskFormer, FormerUse};
 pub use spec::{
     CallerSpec, MAX_GLOB_BYTES, MAX_GLOBS, MAX_NAME_BYTES, MAX_NOTE_BYTES, ModelShown, SpecError, Visibility,
 };

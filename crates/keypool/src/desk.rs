@@ -74,7 +74,7 @@ impl Desk {
         }
         let room = counters.headroom(model, request, waited, now.mono);
         let rotation = model.map_or_else(|| self.selector.fresh(), |model| counters.rotation(model));
-        match self.selector.choose(&self.roster, request, &room, rotation) {
+        match self.selector.choose(&self.roster, request, &room, rotation, &mut self.rng) {
             Some((key, choice)) => {
                 let passed = self.selector.passed_over(rotation, key, &room);
                 let passed_over = passed

@@ -1,6 +1,7 @@
 //! What a node may use of a shared budget while it cannot ask the others: in any minute what it used in the last one, what it
-//! holds, and its part of what was left when it was last told. Over all nodes that is hardly ever more than the limit. What goes
-//! beyond it is a chance that a request may take once; whether it may is told by how full the model's limits were.
+//! holds, and its part of what was left, by what it was told last, or else by how full the model's limits were. Over all nodes
+//! that is hardly ever more than the limit. What goes beyond it is a chance that a request may take once, where nothing is left
+//! within it; how soon is told by how full the limits were.
 
 use std::time::Duration;
 
@@ -37,25 +38,33 @@ pub(crate) struct NodePart {
 impl Habit {
     /// Returns what a node may use that has used so much in the last minute and today, holds a slice, and was told what was left.
     pub(crate) fn of(
+        caps: Caps,
         used: Amount,
         today: u64,
         held: Units,
         left: Option<Left>,
-        part: f64,
+        node: NodePart,
         now: Duration,
     ) -> Self {
-        let fresh = left.filter(|left| now < left.at + LEFT_COUNTS_FOR).unwrap_or(Left::NOTHING);
+        let told = left.filter(|left| now < left.at + LEFT_COUNTS_FOR).map(|left| left.units);
+        let in_minute = told.unwrap_or_else(|| node.guess(caps));
         let of_day = left.map_or(0, |left| left.units.day);
         // Of what is not limited, as much is left as can be.
-        let sum =
-            |used: u64, held: u64, left: u64| used.saturating_add(held).saturating_add(share_of(left, part));
+        let sum = |used: u64, held: u64, left: u64| {
+            used.saturating_add(held).saturating_add(share_of(left, node.part))
+        };
         Self {
             minute: Amount {
-                requests: sum(used.requests, held.requests, fresh.units.requests),
-                tokens: sum(used.tokens, held.tokens, fresh.units.tokens),
+                requests: sum(used.requests, held.requests, in_minute.requests),
+                tokens: sum(used.tokens, held.tokens, in_minute.tokens),
             },
             day: sum(today, held.day, of_day),
         }
+    }
+
+    /// Returns what a node may use of a budget that it has not used.
+    pub(crate) fn unused(caps: Caps, node: NodePart, now: Duration) -> Self {
+        Self::of(caps, Amount::default(), 0, Units::default(), None, node, now)
     }
 
     /// Returns what a node may use that was never told anything: its part of the limits, by how many nodes there are.
@@ -76,10 +85,6 @@ impl Habit {
     }
 }
 
-impl Left {
-    const NOTHING: Self = Self { units: Units { requests: 0, tokens: 0, day: 0 }, at: Duration::ZERO };
-}
-
 impl NodePart {
     /// Takes what was told of a node's part; figures that make no sense stand for no part, and for full limits.
     pub(crate) fn told(part: f64, full: f64) -> Self {
@@ -90,6 +95,14 @@ impl NodePart {
     /// Returns the part of a node of which nothing is known but how many there are: limits are taken to be full.
     pub(crate) fn by_number(nodes: u32) -> Self {
         Self { part: 1.0 / f64::from(nodes.max(1)), full: 1.0 }
+    }
+
+    /// Returns what may be left of a minute of which nothing was told lately, where it is as full as the model's limits are on
+    /// the mean: nothing where they are `FULL`. A day that nothing was told of may be spent, and a limit that is not known yet may
+    /// be any.
+    fn guess(self, [rpm, tpm, _]: Caps) -> Units {
+        let left = |limit: Option<u64>| limit.map_or(0, |limit| share_of(limit, 1.0 - self.full / FULL));
+        Units { requests: left(rpm), tokens: left(tpm), day: 0 }
     }
 
     /// Returns how long a request has to wait before it may go beyond habit.
@@ -127,7 +140,8 @@ mod tests {
         let most = Units { requests: u64::MAX, tokens: u64::MAX, day: u64::MAX };
         let left = Some(Left { units: most, at: Duration::ZERO });
         let used = Amount { requests: 5, tokens: 5 };
-        let habit = Habit::of(used, 5, most, left, 1.0, Duration::ZERO);
+        let node = NodePart { part: 1.0, full: 0.0 };
+        let habit = Habit::of([None; 3], used, 5, most, left, node, Duration::ZERO);
         assert_eq!((habit.minute.requests, habit.day), (u64::MAX, u64::MAX));
     }
 
@@ -137,12 +151,33 @@ mod tests {
         let units = Units { requests: 10, tokens: 101, day: 8 };
         let left = Some(Left { units, at: Duration::from_secs(10) });
         let held = Units { requests: 1, tokens: 2, day: 3 };
-        let habit = |now| Habit::of(used, 20, held, left, 0.5, Duration::from_secs(now));
+        let (caps, node) = ([Some(50); 3], NodePart { part: 0.5, full: 1.0 });
+        let habit = |now| Habit::of(caps, used, 20, held, left, node, Duration::from_secs(now));
         assert_eq!(habit(12), Habit { minute: Amount { requests: 11, tokens: 102 }, day: 27 });
         let unlimited = Units { tokens: u64::MAX, day: u64::MAX, ..units };
         let left = Some(Left { units: unlimited, at: Duration::from_secs(10) });
-        let habit_of = Habit::of(used, 20, held, left, 1.0, Duration::from_secs(11));
+        let whole = NodePart { part: 1.0, ..node };
+        let habit_of = Habit::of(caps, used, 20, held, left, whole, Duration::from_secs(11));
         assert_eq!((habit_of.minute.tokens, habit_of.day), (u64::MAX, u64::MAX));
         assert_eq!(habit(13), Habit { minute: Amount { requests: 6, tokens: 52 }, day: 27 });
+    }
+
+    #[test]
+    fn where_nothing_was_told_lately_it_is_as_empty_as_the_models_limits_were() {
+        let node = NodePart { part: 0.1, full: 0.18 };
+        let left = Some(Left { units: Units { requests: 7, tokens: 7, day: 50 }, at: Duration::ZERO });
+        let now = Duration::from_secs(3);
+        let caps = [Some(100), Some(1_000), Some(9)];
+        let minute = Amount { requests: 8, tokens: 80 };
+        assert_eq!(Habit::unused(caps, node, now), Habit { minute, day: 0 });
+        let once_told = Habit::of(caps, Amount::default(), 0, Units::default(), left, node, now);
+        assert_eq!(once_told, Habit { minute, day: 5 });
+        let minute = |caps| Habit::unused(caps, node, now).minute;
+        assert_eq!(
+            minute([Some(12), None, None]),
+            Amount::default(),
+            "rounded down, and for limits that are known"
+        );
+        assert_eq!(minute([None, Some(1_000), None]), Amount { requests: 0, tokens: 80 });
     }
 }

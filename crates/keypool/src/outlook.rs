@@ -138,7 +138,10 @@ impl Roster {
                     let next = Some(back).filter(|back| *back > now);
                     // It is looked for where there may be one, and no further than the first.
                     let known = matches!(outlook, Outlook::Back(Hope { claim: Some(_), .. }));
-                    let may_claim = together && !known && room.opens(project, members) <= now;
+                    // A slice is drawn once the claim is won: until then nobody holds one of what cooled.
+                    let may_have_room =
+                        || room.opens(project, members) <= now || room.draws_from(project, members);
+                    let may_claim = together && !known && may_have_room();
                     let claim = may_claim.then(|| self.claimable(ix, request)).flatten().map(|_| ix);
                     let admits = || {
                         let of_tools = request.tools.iter().map(|tool| cooldowns.of_tool(project, tool));

@@ -83,6 +83,7 @@ impl Selector {
         request: &LeaseRequest,
         room: &Headroom<'_>,
         rotation: Rotation,
+        rng: &mut fastrand::Rng,
     ) -> Option<(KeyIx, Choice)> {
         self.gather(roster, request, room);
         let prefers = self.prefer(roster, request);
@@ -92,11 +93,12 @@ impl Selector {
             let project = roster.project(KeyIx::at(key));
             room.has(project, &roster.members) || room.draws_from(project, &roster.members)
         };
-        let mut pick = |among: &FixedBitSet| {
+        let mut pick_among = |among: &FixedBitSet, room: &Headroom<'_>, is_beyond: bool| {
             let may = |key: &usize| {
                 among.contains(*key) && room.has(roster.project(KeyIx::at(*key)), &roster.members)
             };
             match strategy {
+                _ if is_beyond => by_size(among.ones().filter(may), room, roster, rng),
                 Strategy::RoundRobin => rotation.over(among).find(may),
                 Strategy::LeastInFlight => least_in_flight(rotation.over(among).filter(may), roster),
                 Strategy::Weighted => weighted(among.ones().filter(may), rotation, roster),
@@ -113,7 +115,17 @@ impl Selector {
                 },
             }
         };
-        let chosen = if prefers { pick(preferred) } else { None }.or_else(|| pick(candidates))?;
+        let mut pick = |room: &Headroom<'_>, is_beyond: bool| {
+            let preferred = if prefers { pick_among(preferred, room, is_beyond) } else { None };
+            preferred.or_else(|| pick_among(candidates, room, is_beyond))
+        };
+        // A conversation rather goes beyond habit than elsewhere.
+        let is_conversation = strategy == Strategy::Prefix && request.prefix.is_some();
+        let within = room.within_habit().filter(|_| !is_conversation);
+        let chosen = match within {
+            Some(within) => pick(&within, false).or_else(|| pick(room, true)),
+            None => pick(room, false),
+        }?;
         let chosen = KeyIx::at(chosen);
         self.fresh = self.fresh.after(chosen);
         if strategy == Strategy::Prefix {
@@ -257,6 +269,26 @@ fn least_in_flight(keys: impl Iterator<Item = usize>, roster: &Roster) -> Option
         }
     }
     best.map(|(key, _)| key)
+}
+
+/// At random, in proportion to what their projects' limits allow: where nothing else is known, most is left there.
+fn by_size(
+    candidates: impl Iterator<Item = usize> + Clone,
+    room: &Headroom<'_>,
+    roster: &Roster,
+    rng: &mut fastrand::Rng,
+) -> Option<usize> {
+    let size = |key: usize| room.window(roster.project(KeyIx::at(key)), &roster.members);
+    let mut share = rng.f64() * candidates.clone().map(size).sum::<f64>();
+    let mut last = None;
+    for key in candidates {
+        last = Some(key);
+        share -= size(key);
+        if share < 0.0 {
+            break;
+        }
+    }
+    last
 }
 
 /// In proportion to the weights: each candidate has as many shares.

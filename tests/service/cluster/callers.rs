@@ -1,6 +1,6 @@
 //! What a client's token may do on all gateways together: its limits and budgets, and tokens that are made on one of them.
 
-use super::{Gateways, usage::forget_all};
+use super::Gateways;
 use crate::support::{Options, free_port, prompt, simulator, simulator_with, stranger};
 use gemini_balance_cluster::conformance::RedisServer;
 use gemini_simulator::Simulator;
@@ -16,26 +16,26 @@ const LIMIT: &str = "x-gemini-balance-limit";
 
 /// How a request ended: its status, the limit that was reached, and in how many seconds to come back.
 #[derive(Debug)]
-struct Asked {
-    status: u16,
+pub(super) struct Asked {
+    pub(super) status: u16,
     limit: Option<String>,
     retry_after_s: Option<u64>,
 }
 
 impl Asked {
-    fn is_refused_by(&self, limit: &str) -> bool {
+    pub(super) fn is_refused_by(&self, limit: &str) -> bool {
         self.status == 429 && self.limit.as_deref() == Some(limit)
     }
 }
 
 impl Gateways {
     /// One request of a caller at one of them.
-    async fn ask_as(&self, n: usize, name: &str) -> Asked {
+    pub(super) async fn ask_as(&self, n: usize, name: &str) -> Asked {
         let secret = format!("{name}-secret-0123456789");
         self.ask_with(n, &secret).await
     }
 
-    async fn ask_with(&self, n: usize, token: &str) -> Asked {
+    pub(super) async fn ask_with(&self, n: usize, token: &str) -> Asked {
         let request = stranger().post(self.gateway(n).url(super::MODEL)).header("x-goog-api-key", token);
         let response = request.body(prompt("x")).send().await.unwrap();
         let header = |name: &str| Some(response.headers().get(name)?.to_str().unwrap().to_owned());
@@ -49,7 +49,7 @@ impl Gateways {
     }
 
     /// What is used of a caller's first limit, as one of them knows it.
-    async fn used(&self, n: usize, name: &str) -> Value {
+    pub(super) async fn used(&self, n: usize, name: &str) -> Value {
         let secret = format!("{name}-secret-0123456789");
         let request = stranger().get(self.gateway(n).url("/me")).header("x-goog-api-key", secret);
         let me: Value =
@@ -58,17 +58,17 @@ impl Gateways {
     }
 }
 
-fn entry(name: &str, limits: &str) -> String {
+pub(super) fn entry(name: &str, limits: &str) -> String {
     format!("{{name=\"{name}\",secret=\"{name}-secret-0123456789\",{limits}}},")
 }
 
-async fn three(simulator: &Simulator, tokens: &[String]) -> Gateways {
+pub(super) async fn three(simulator: &Simulator, tokens: &[String]) -> Gateways {
     let tokens = format!("[{}]", tokens.concat());
     Gateways::start_with(simulator, 3, 3, |options| options.without_token().set("auth.tokens", &tokens)).await
 }
 
 /// Puts another Redis in the place of the one that is there.
-fn without_redis(gateways: Gateways) -> (Gateways, u16) {
+pub(super) fn without_redis(gateways: Gateways) -> (Gateways, u16) {
     let port = gateways.redis.port();
     let Gateways { redis, all } = gateways;
     drop(redis);
@@ -255,44 +255,6 @@ async fn what_a_gateway_that_is_killed_has_let_in_counts_on() {
     assert_eq!(gateways.used(0, "bob").await, 4);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_has_lost_everything_is_told_all_by_gateways_that_nobody_asks_and_what_former_lives_have_used()
- {
-    let simulator = simulator(3).await;
-    let mut gateways = three(&simulator, &[entry("bob", "rpd=7")]).await;
-    for n in [1, 2, 2, 2] {
-        assert_eq!(gateways.ask_as(n, "bob").await.status, 200);
-    }
-    let (options, mut former) = gateways.all.pop().unwrap();
-    former.signal("TERM");
-    assert!(former.wait(Duration::from_secs(20)).success());
-    let folder = tempfile::tempdir().unwrap();
-    copy(&former.folder(), folder.path());
-    gateways.all.push((options.clone(), options.start_in(folder.path())));
-    gateways.until("it has joined", async |it| it.cluster(2).await["alone"].is_null()).await;
-    // Nobody asks the second one or the third for anything any more, and the first has to know what both have used.
-    let mut used = 4;
-    for is_away in [false, true] {
-        if is_away {
-            let (other, port) = without_redis(gateways);
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            gateways = Gateways { redis: RedisServer::start_on(port, &[]), ..other };
-        } else {
-            forget_all(&gateways.redis);
-        }
-        // By then what the first one knew of them holds no more.
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        assert_eq!(gateways.used(0, "bob").await, used, "away: {is_away}");
-        assert_eq!(gateways.ask_as(0, "bob").await.status, 200);
-        used += 1;
-        assert_eq!(gateways.used(0, "bob").await, used);
-    }
-    assert_eq!(gateways.ask_as(0, "bob").await.status, 200);
-    for n in 0..3 {
-        assert!(gateways.ask_as(n, "bob").await.is_refused_by("rpd"), "{n}");
-    }
-}
-
 /// Copies a folder with the files in it.
 pub(super) fn copy(from: &std::path::Path, to: &std::path::Path) {
     for file in std::fs::read_dir(from).unwrap() {
@@ -308,7 +270,7 @@ pub(super) fn copy(from: &std::path::Path, to: &std::path::Path) {
 }
 
 /// What a server answers to one command.
-fn redis_says(server: &RedisServer, command: &str) -> String {
+pub(super) fn redis_says(server: &RedisServer, command: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
     write!(stream, "{command}\r\nQUIT\r\n").unwrap();
     let mut answer = String::new();

@@ -52,6 +52,29 @@ async fn a_token_is_made_disabled_rotated_and_removed_while_the_gateway_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_made_anew_under_a_name_goes_on_with_what_was_used_under_it() {
+    let simulator = simulator(1).await;
+    let (options, _) = options(&simulator, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = options.start_in(folder.path());
+    let token = add(&options, folder.path(), &["alice"]);
+    for _ in 0..3 {
+        assert_eq!(status(&gateway, &token).await, 200);
+    }
+    assert!(tokens(&options, folder.path(), &["remove", "alice"]).0);
+    for (limit, is_restarted) in [("4", false), ("5", true)] {
+        if is_restarted {
+            gateway.signal("TERM");
+            gateway.wait_for_end();
+            gateway = options.start_in(folder.path());
+        }
+        let token = add(&options, folder.path(), &["alice", "--rpd", limit]);
+        assert_eq!([status(&gateway, &token).await, status(&gateway, &token).await], [200, 429], "{limit}");
+        assert!(tokens(&options, folder.path(), &["remove", "alice"]).0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_outlive_the_process_and_keys_of_the_pool_open_nothing_after_the_last() {
     let simulator = simulator(1).await;
     let port = free_port();

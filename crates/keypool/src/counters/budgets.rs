@@ -8,7 +8,7 @@ use fixedbitset::FixedBitSet;
 use meter::{Amount, Gauge, Now, Second};
 
 use super::Counters;
-use super::sharing::SharedView;
+use super::sharing::{SharedView, caps_of};
 use crate::budget::{Booking, Budget, Learnt, Spent};
 use crate::effect::{Effect, Effects};
 use crate::ids::{Model, ModelIx, ProjectIx};
@@ -29,8 +29,9 @@ pub(crate) struct Headroom<'a> {
     /// None where no limit is known.
     budgets: Option<&'a BTreeMap<ProjectIx, Budget>>,
     tokens: u64,
-    /// A limit of input tokens that the request alone exceeds, and its model.
-    exceeds: Option<(u64, &'a Model)>,
+    /// A limit of input tokens that the request alone exceeds.
+    exceeds: Option<u64>,
+    model: &'a Model,
     limits: &'a ConfiguredLimits,
     /// Where other nodes share the budgets.
     shared: Option<SharedView<'a>>,
@@ -43,16 +44,16 @@ impl<'a> Headroom<'a> {
         self.shared.as_ref()?.roomy
     }
 
+    fn caps(&self, project: ProjectIx, members: &Members) -> Caps {
+        let budget = self.budgets.and_then(|budgets| budgets.get(&project));
+        caps_of(budget, self.limits, project, self.model, members, self.now)
+    }
+
     /// Says whether the project may hold the request at all: its limit of input tokens is not known to be one that the
     /// request exceeds.
     pub(crate) fn may_hold(&self, project: ProjectIx, members: &Members) -> bool {
-        let Some((exceeds, model)) = self.exceeds else { return true };
-        let budget = self.budgets.and_then(|budgets| budgets.get(&project));
-        let caps = match budget {
-            Some(budget) => budget.caps(self.now),
-            None => self.limits.of(members.label(project), model.as_deref()),
-        };
-        caps[Gauge::Tpm as usize].is_none_or(|limit| limit > exceeds)
+        let Some(exceeds) = self.exceeds else { return true };
+        self.caps(project, members)[Gauge::Tpm as usize].is_none_or(|limit| limit > exceeds)
     }
 
     /// Returns when the project has room: now, or later.
@@ -69,6 +70,19 @@ impl<'a> Headroom<'a> {
         let budget = self.budgets.and_then(|budgets| budgets.get(&project));
         let draws = self.shared.as_ref().is_some_and(|shared| shared.draws_from(budget, self.now));
         draws && self.opens(project, members) > self.now
+    }
+
+    /// Returns the same for a request that stays within what this node may use by habit, where it may go beyond.
+    pub(crate) fn within_habit(self) -> Option<Self> {
+        let shared = self.shared?.within_habit(self.now)?;
+        Some(Self { shared: Some(shared), ..self })
+    }
+
+    /// Returns for how many requests a minute a project's limits have room, for each of its keys.
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    pub(crate) fn window(&self, project: ProjectIx, members: &Members) -> f64 {
+        let tokens = self.tokens.max(1);
+        Budget::window(self.caps(project, members), tokens as f64) / members.of(project).len() as f64
     }
 
     pub(crate) fn has(&self, project: ProjectIx, members: &Members) -> bool {
@@ -88,10 +102,10 @@ impl Counters {
     ) -> Headroom<'a> {
         let budgets =
             model.map(|model| &self.models.get(model).budgets).filter(|budgets| !budgets.is_empty());
-        let exceeds = request.exceeds.map(|limit| (limit, &request.model));
         let is_shared = self.sharing.company.is_shared();
         let shared = is_shared.then(|| self.shared_view(model, request, waited, now));
-        Headroom { budgets, tokens: request.input_tokens, exceeds, limits: &self.limits, shared, now }
+        let LeaseRequest { model, input_tokens: tokens, exceeds, .. } = request;
+        Headroom { budgets, tokens: *tokens, exceeds: *exceeds, model, limits: &self.limits, shared, now }
     }
 
     /// Counts a request where a limit is known.
@@ -112,7 +126,7 @@ impl Counters {
             if caps == Caps::default() {
                 return None;
             }
-            let budget = self.new_budget(caps, now.mono);
+            let budget = self.new_budget(model, caps, now.mono);
             self.models.get_mut(model).budgets.insert(project, budget);
         }
         let state = self.models.get_mut(model);
@@ -166,14 +180,11 @@ impl Counters {
     ) -> Vec<Subject> {
         let owner = members.owner(from);
         let mut former = Vec::new();
-        let fresh = self.new_budget(Caps::default(), now);
         for state in self.models.iter_mut() {
             let Some(budget) = state.budgets.remove(&from) else { continue };
             former.push(Subject::Limits { project: owner.clone(), model: state.name.clone() });
-            let heir = state
-                .budgets
-                .entry(to)
-                .or_insert_with(|| Budget { configured: budget.configured, ..fresh.clone() });
+            let fresh = || self.sharing.new_budget(state.part, budget.configured, now);
+            let heir = state.budgets.entry(to).or_insert_with(fresh);
             heir.merge(&budget, now);
             heir.report_ring_of(&budget, now);
             if !std::mem::replace(&mut heir.dirty, true) {

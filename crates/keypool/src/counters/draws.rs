@@ -267,7 +267,7 @@ impl Counters {
     ) -> Option<Draw> {
         let call = self.sharing.call;
         if !self.models.get(model).budgets.contains_key(&of.project) {
-            let fresh = self.new_budget(of.caps, now.mono);
+            let fresh = self.new_budget(model, of.caps, now.mono);
             self.models.get_mut(model).budgets.insert(of.project, fresh);
         }
         let state = self.models.get_mut(model);

@@ -40,7 +40,7 @@ impl Counters {
             let entered = self.enter(model, now.mono);
             let caps = self.configured(project, model, members);
             if !known {
-                let budget = self.new_budget(caps, now.mono);
+                let budget = self.new_budget(entered, caps, now.mono);
                 self.models.get_mut(entered).budgets.insert(project, budget);
             }
             let Some(budget) = self.models.get_mut(entered).budgets.get_mut(&project) else { continue };
@@ -67,7 +67,7 @@ impl Counters {
     ) -> bool {
         let caps = self.configured(project, model, members);
         let entered = self.enter(model, now.mono);
-        let fresh = self.new_budget(caps, now.mono);
+        let fresh = self.new_budget(entered, caps, now.mono);
         let budgets = &mut self.models.get_mut(entered).budgets;
         let budget = budgets.entry(project).or_insert(fresh);
         let (before, mut is_news) = (budget.caps(now.mono), false);

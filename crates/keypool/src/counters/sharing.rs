@@ -59,6 +59,8 @@ pub(crate) struct SharedView<'a> {
     company: Company,
     /// What a node may use of limits of which it was never told anything; `None` where it was told of some.
     nodes: Option<u32>,
+    /// This node's part in the model.
+    node: NodePart,
     /// When the request may go beyond habit, if it may.
     beyond: Option<Duration>,
     model: &'a Model,
@@ -67,6 +69,11 @@ pub(crate) struct SharedView<'a> {
 }
 
 impl SharedView<'_> {
+    /// Returns the same for a request that stays within habit, unless that makes no difference.
+    pub(super) fn within_habit(self, now: Duration) -> Option<Self> {
+        self.beyond.filter(|beyond| *beyond <= now).map(|_| Self { beyond: None, ..self })
+    }
+
     /// Returns when a project has room: now, soon, or later.
     // Most pools share nothing, and should not pay for this.
     #[inline(never)]
@@ -97,11 +104,17 @@ impl SharedView<'_> {
         if caps == Caps::default() {
             return now;
         }
-        match (self.company, self.nodes) {
-            (Company::Alone, Some(nodes)) if may_ever(&Habit::by_number(caps, nodes), caps, tokens) => now,
-            (Company::Alone, _) => self.beyond.map_or(now + A_MINUTE, |beyond| beyond.max(now)),
-            (Company::Together | Company::None, _) => now + DRAW_HOPE,
+        if self.company != Company::Alone {
+            return now + DRAW_HOPE;
         }
+        let habit = match self.nodes {
+            Some(nodes) => Habit::by_number(caps, nodes),
+            None => Habit::unused(caps, self.node, now),
+        };
+        if may_ever(&habit, caps, tokens) {
+            return now;
+        }
+        self.beyond.map_or(now + A_MINUTE, |beyond| beyond.max(now))
     }
 
     /// Whether a project has no room now, and may have some by a call to the store.
@@ -164,18 +177,18 @@ impl Counters {
         let Sharing { company, nodes, heard, .. } = self.sharing;
         let is_first = request.tried.is_empty() && request.failed_on.is_none() && request.retry == Retry::No;
         let state = model.map(|model| self.models.get(model));
-        let part = state.and_then(|state| state.part).unwrap_or(NodePart::by_number(nodes));
-        let beyond =
-            (company == Company::Alone && is_first).then(|| now.saturating_sub(waited) + part.wait_beyond());
+        let node = state.and_then(|state| state.part).unwrap_or(NodePart::by_number(nodes));
+        let wait = node.wait_beyond();
+        // A retry stays within habit, but for limits of which there was enough for all.
+        let may_go_beyond = company == Company::Alone && (is_first || wait.is_zero());
+        let beyond = may_go_beyond.then(|| now.saturating_sub(waited) + wait);
         let roomy = state.and_then(|state| state.roomy.as_ref());
-        SharedView { company, nodes: (!heard).then_some(nodes), beyond, model: &request.model, roomy }
+        SharedView { company, nodes: (!heard).then_some(nodes), node, beyond, model: &request.model, roomy }
     }
 
-    /// Makes a budget, with a share in it if others have one.
-    pub(super) fn new_budget(&self, caps: Caps, now: Duration) -> Budget {
-        let mut budget = Budget::new(caps);
-        self.sharing.take_part(&mut budget, None, now);
-        budget
+    /// Makes a budget of a model, with a share in it if others have one.
+    pub(super) fn new_budget(&self, model: ModelIx, caps: Caps, now: Duration) -> Budget {
+        self.sharing.new_budget(self.models.get(model).part, caps, now)
     }
 
     /// Goes on in other company.
@@ -232,6 +245,13 @@ impl Counters {
 }
 
 impl Sharing {
+    /// Makes a budget in which this node has a share if others have one, and this part in its model, if that is known.
+    pub(super) fn new_budget(&self, part: Option<NodePart>, caps: Caps, now: Duration) -> Budget {
+        let mut budget = Budget::new(caps);
+        self.take_part(&mut budget, part, now);
+        budget
+    }
+
     /// Gives a budget a share, and judges what this node may use of it if it cannot ask.
     fn take_part(&self, budget: &mut Budget, part: Option<NodePart>, now: Duration) {
         if !self.company.is_shared() {
@@ -243,8 +263,8 @@ impl Sharing {
         let share = budget.share.get_or_insert_default();
         share.take_back_sent();
         share.habit = (self.company == Company::Alone).then(|| {
-            let part = part.unwrap_or(NodePart::by_number(self.nodes)).part;
-            let habit = Habit::of(used, today, share.held(now), share.left(), part, now);
+            let node = part.unwrap_or(NodePart::by_number(self.nodes));
+            let habit = Habit::of(caps, used, today, share.held(now), share.left(), node, now);
             // Where nothing was ever told, the others know as little.
             if self.heard { habit } else { habit.or_more(Habit::by_number(caps, self.nodes)) }
         });

@@ -187,6 +187,21 @@ pub(crate) struct Sums {
     pub(crate) buckets: u64,
 }
 
+impl std::ops::AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        let Self { asked, served, over, refused, stranded, failed, at_once, calls, buckets } = self;
+        *asked += other.asked;
+        *served += other.served;
+        *over += other.over;
+        *refused += other.refused;
+        *stranded += other.stranded;
+        *failed += other.failed;
+        *at_once += other.at_once;
+        *calls += other.calls;
+        *buckets += other.buckets;
+    }
+}
+
 pub(crate) struct World {
     pub(crate) setup: Setup,
     now: Duration,
