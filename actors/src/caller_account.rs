@@ -103,7 +103,7 @@ impl CallerAccount {
     /// Counts what a session has used in one turn.
     pub(crate) fn spend(&mut self, model: Option<&Arc<str>>, turn: &Usage) {
         let spent = self.spent(model, turn);
-        if let Some(pass) = &mut self.pass {
+        if let (Some(pass), Some(spent)) = (&mut self.pass, spent) {
             pass.spend(spent, self.clock.now());
         }
     }
@@ -124,7 +124,7 @@ impl CallerAccount {
         let ending = match &transaction.usage {
             // Nothing was asked of Google.
             _ if transaction.attempts.is_empty() => Ending::GivenBack,
-            Some(used) => Ending::Spent(self.spent(transaction.model.as_ref(), used)),
+            Some(used) => self.spent(transaction.model.as_ref(), used).map_or(Ending::Unknown, Ending::Spent),
             // Google has refused it, or was not reached.
             None if transaction.status >= 400
                 || transaction.end == End::Refused && transaction.status == 0 =>
@@ -136,8 +136,9 @@ impl CallerAccount {
         self.end(ending);
     }
 
-    fn spent(&self, model: Option<&Arc<str>>, used: &Usage) -> Spent {
-        let used = billable(used);
+    /// `None` where it is not known what of it is charged for.
+    fn spent(&self, model: Option<&Arc<str>>, used: &Usage) -> Option<Spent> {
+        let used = billable(used)?;
         let output_tokens = used.output.saturating_add(used.thoughts);
         let input = used.input.saturating_add(used.cached).saturating_add(used.tool);
         let day = self.clock.now().wall.date_naive();
@@ -145,7 +146,7 @@ impl CallerAccount {
             Some(model) if self.counts_money() => cost(&self.prices, model, &used, day),
             _ => 0,
         };
-        Spent { tokens: input.saturating_add(output_tokens), output_tokens, money }
+        Some(Spent { tokens: input.saturating_add(output_tokens), output_tokens, money })
     }
 
     fn counts_money(&self) -> bool {

@@ -124,7 +124,7 @@ impl RequestGroups {
         prompt_bounds: &[u64],
         status_of: fn(&Failure) -> u16,
     ) -> bool {
-        let used = transaction.usage.as_ref().map(billable);
+        let used = transaction.usage.as_ref().and_then(billable);
         let traits = ClassTraits::of(transaction, used.as_ref(), prompt_bounds, status_of);
         let one = RequestAmounts {
             billable: used.unwrap_or_default(),

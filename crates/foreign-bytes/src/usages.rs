@@ -7,6 +7,8 @@ use gemini::usage::{Usage, UsageForm, UsageKey, UsageScanner};
 /// A reading of valid JSON, token by token.
 struct Walk<'a> {
     rest: &'a [u8],
+    /// Whether nothing was read yet.
+    at_start: bool,
     last: Option<Usage>,
 }
 
@@ -26,34 +28,43 @@ impl<'a> Walk<'a> {
         &text[1..end]
     }
 
-    /// Reads one value. `inside` is the usage object that it belongs to, and how deep; the name is of the member that it is.
-    fn value(&mut self, name: Option<&[u8]>, mut inside: Option<(&mut Usage, u32)>) {
+    /// Reads one value. `inside` is the usage object that it belongs to, and how deep; the name is of the member that it is, and
+    /// `is_own` says whether the answer speaks of itself in what holds it.
+    fn value(&mut self, name: Option<&[u8]>, mut inside: Option<(&mut Usage, u32)>, is_own: bool) {
         self.skip_space();
         match self.rest[0] {
             b'"' => {
                 self.string();
             }
             b'{' => {
-                let begins = inside.is_none() && matches!(name, Some(b"usage" | b"usageMetadata"));
+                let begins = is_own && matches!(name, Some(b"usage" | b"usageMetadata"));
+                let is_own = is_own && matches!(name, None | Some(b"interaction" | b"response"));
                 let mut own = Usage::default();
                 let mut of = if begins {
                     Some((&mut own, 0))
                 } else {
                     inside.map(|(usage, depth)| (usage, depth + 1))
                 };
-                self.members(&mut of);
+                self.members(&mut of, is_own);
                 if begins && own != (Usage { form: own.form, ..Usage::default() }) {
-                    self.last = Some(own);
+                    self.last = Some(after(self.last, own));
                 }
             }
             b'[' => {
+                // A list of answers is one that is all there is.
+                let is_own = is_own && self.at_start;
+                self.at_start = false;
                 self.rest = &self.rest[1..];
                 loop {
                     self.skip_space();
                     if self.rest[0] == b']' {
                         break;
                     }
-                    self.value(None, inside.as_mut().map(|(usage, depth)| (&mut **usage, *depth + 1)));
+                    self.value(
+                        None,
+                        inside.as_mut().map(|(usage, depth)| (&mut **usage, *depth + 1)),
+                        is_own,
+                    );
                     self.skip_space();
                     self.rest = if self.rest[0] == b',' { &self.rest[1..] } else { self.rest };
                 }
@@ -75,7 +86,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn members(&mut self, of: &mut Option<(&mut Usage, u32)>) {
+    fn members(&mut self, of: &mut Option<(&mut Usage, u32)>, is_own: bool) {
+        self.at_start = false;
         self.rest = &self.rest[1..];
         loop {
             self.skip_space();
@@ -90,7 +102,7 @@ impl<'a> Walk<'a> {
             {
                 usage.form = form;
             }
-            self.value(Some(name), of.as_mut().map(|(usage, depth)| (&mut **usage, *depth)));
+            self.value(Some(name), of.as_mut().map(|(usage, depth)| (&mut **usage, *depth)), is_own);
             self.skip_space();
             self.rest = if self.rest[0] == b',' { &self.rest[1..] } else { self.rest };
         }
@@ -133,6 +145,27 @@ fn slot<'u>(usage: &'u mut Usage, name: &[u8], depth: u32) -> Option<&'u mut Opt
     })
 }
 
+/// What is known once the one was said after the other: no prompt is empty, so what does not tell of it says what has changed.
+fn after(before: Option<Usage>, said: Usage) -> Usage {
+    match before {
+        Some(before)
+            if said.prompt_tokens.is_none()
+                && (said.form == before.form || said.form == UsageForm::Native) =>
+        {
+            Usage {
+                prompt_tokens: before.prompt_tokens,
+                output_tokens: said.output_tokens.or(before.output_tokens),
+                thoughts_tokens: said.thoughts_tokens.or(before.thoughts_tokens),
+                cached_tokens: said.cached_tokens.or(before.cached_tokens),
+                tool_tokens: said.tool_tokens.or(before.tool_tokens),
+                total_tokens: said.total_tokens.or(before.total_tokens),
+                form: before.form,
+            }
+        }
+        _ => said,
+    }
+}
+
 fn scanned(body: &[u8], size: u8) -> Option<Usage> {
     let mut scanner = UsageScanner::new(UsageKey::Any);
     for piece in pieces(body, size) {
@@ -148,8 +181,8 @@ pub fn run(input: &[u8]) {
     assert_eq!(scanned(body, 1), whole);
     assert_eq!(scanned(body, *size), whole);
     if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
-        let mut walk = Walk { rest: body, last: None };
-        walk.value(None, None);
+        let mut walk = Walk { rest: body, at_start: true, last: None };
+        walk.value(None, None, true);
         assert_eq!(whole, walk.last);
     }
 }

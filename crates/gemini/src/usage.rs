@@ -1,9 +1,12 @@
 //! How many tokens an answer used: the last usage object of a body, found while it passes in chunks, wherever they are
-//! cut. Whatever is not inside such an object is skipped at `memchr`'s speed, and what is held between chunks has a
-//! fixed size, so a relay can look at every byte.
+//! cut. It counts where an answer says it of itself, not in what the model has written, such as the arguments of a call. All of that
+//! is skipped at `memchr`'s speed, and what is held between chunks has a fixed size, so a relay can look at every byte.
 
-use memchr::memmem::Finder;
-use std::sync::LazyLock;
+mod opaque;
+mod text;
+
+use opaque::Opaque;
+use text::Text;
 
 /// What an answer says it used, in tokens. Streams repeat it, cumulative, so the last one counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +28,27 @@ pub struct Usage {
     pub form: UsageForm,
 }
 
+impl Usage {
+    /// Returns what is known once this was said after that. Streams repeat all of it, so the last one counts; one that does not say
+    /// how long the prompt was, which is never empty, says only what has changed.
+    fn after(self, before: Option<Self>) -> Self {
+        let Some(before) =
+            before.filter(|before| self.prompt_tokens.is_none() && before.form.goes_on_as(self.form))
+        else {
+            return self;
+        };
+        Self {
+            prompt_tokens: before.prompt_tokens,
+            output_tokens: self.output_tokens.or(before.output_tokens),
+            thoughts_tokens: self.thoughts_tokens.or(before.thoughts_tokens),
+            cached_tokens: self.cached_tokens.or(before.cached_tokens),
+            tool_tokens: self.tool_tokens.or(before.tool_tokens),
+            total_tokens: self.total_tokens.or(before.total_tokens),
+            form: before.form,
+        }
+    }
+}
+
 /// In whose words an answer says what it used. Each counts differently, so the numbers alone do not tell what is charged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UsageForm {
@@ -41,6 +65,11 @@ pub enum UsageForm {
 }
 
 impl UsageForm {
+    /// Whether what is said in the other form can go on where this was said: where no field told, it is taken for Google's own.
+    fn goes_on_as(self, other: Self) -> bool {
+        self == other || other == Self::Native
+    }
+
     /// The form in which a field of this name occurs; `None` where it occurs in more than one.
     fn of(name: &[u8]) -> Option<Self> {
         Some(match name {
@@ -53,8 +82,7 @@ impl UsageForm {
     }
 }
 
-/// Under which name an answer says what it used. What a model has written, such as the arguments of a call, may have an object of
-/// the other name.
+/// Under which name an answer says what it used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageKey {
     /// `usageMetadata`: natively, and in Live sessions.
@@ -65,63 +93,106 @@ pub enum UsageKey {
     Any,
 }
 
-/// Finds the last usage object of a body that comes in chunks. It must be decoded (no content coding).
+/// Finds the last usage object of a body that comes in chunks: JSON, several documents of it, or events with JSON as their data.
+/// It must be decoded (no content coding).
 #[derive(Clone, Debug)]
 pub struct UsageScanner {
     key: UsageKey,
     state: ScanState,
-    /// The last byte of the chunk before: whether it is a backslash decides about a quote at a chunk's start.
-    previous: u8,
+    /// The last string between tokens.
+    text: Text,
+    /// What the value that comes next is.
+    next: Value,
+    /// How many containers are open in which the answer speaks of itself.
+    depth: u32,
     last: Option<Usage>,
 }
 
-/// Both keys, `"usageMetadata"` and `"usage"`, start so. No other quote follows in it, so a mismatch can only be the
-/// start of another match at the mismatched byte itself.
-const STEM: &[u8] = b"\"usage";
-static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(STEM));
-const LONG_REST: &[u8] = b"Metadata\"";
-
 #[derive(Clone, Debug)]
 enum ScanState {
-    /// Looking for the key.
-    Seek,
-    /// This many bytes of [`STEM`] ended the last chunk.
-    Stem(usize),
-    /// The stem was there; so were this many bytes of [`LONG_REST`].
-    Rest(usize),
-    /// The key was there, a colon may follow.
-    Colon,
-    /// A brace may follow.
-    Brace,
-    /// Inside a usage object.
-    Object(Object),
+    /// Before, between and behind documents.
+    Outside(Line),
+    /// In a container in which the answer speaks of itself.
+    Own,
+    /// In any other, of which nothing matters but its end.
+    Opaque(Opaque),
+    /// In a usage object.
+    Usage(Object),
+}
+
+/// Where a line stands that belongs to no document.
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    /// So much of [`DATA`] was there, and nothing else.
+    Begun(usize),
+    /// A document may begin.
+    Ready,
+    /// It is another field of an event, a comment, or nothing that is known.
+    Other,
+}
+
+/// What stands before the data of an event.
+const DATA: &[u8] = b"data:";
+
+/// What a value is to whoever looks for the usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    /// An element of a list of answers.
+    Element,
+    /// The usage.
+    Usage,
+    /// The answer itself, in what tells of it.
+    Answer,
+    Other,
+}
+
+impl Value {
+    /// Of a name in an object in which the answer speaks of itself.
+    fn of(name: &[u8], key: UsageKey) -> Self {
+        match name {
+            b"usageMetadata" if key != UsageKey::Usage => Self::Usage,
+            b"usage" if key != UsageKey::Metadata => Self::Usage,
+            // An event of the Interactions API; an operation that is done.
+            b"interaction" | b"response" => Self::Answer,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl UsageScanner {
     /// At the start of a body that says it under this name.
     pub fn new(key: UsageKey) -> Self {
-        Self { key, state: ScanState::Seek, previous: 0, last: None }
+        let state = ScanState::Outside(Line::Begun(0));
+        Self { key, state, text: Text::default(), next: Value::Element, depth: 0, last: None }
     }
 
     /// The next bytes of the body.
     pub fn push(&mut self, chunk: &[u8]) {
-        let Some(&last_byte) = chunk.last() else { return };
         let mut at = 0;
         while at < chunk.len() {
-            at = match &mut self.state {
-                ScanState::Seek => self.seek(chunk, at),
-                ScanState::Object(object) => {
-                    let (taken, done) = object.push(&chunk[at..]);
-                    if done {
-                        self.last = object.found().or(self.last);
-                        self.state = ScanState::Seek;
+            let rest = &chunk[at..];
+            at += match &mut self.state {
+                ScanState::Outside(_) => self.outside(rest),
+                ScanState::Own => self.own(rest),
+                ScanState::Opaque(opaque) => {
+                    let (taken, is_over) = opaque.push(rest);
+                    if is_over {
+                        self.state = ScanState::Own;
                     }
-                    at + taken
+                    taken
                 }
-                _ => self.step(chunk[at], at),
+                ScanState::Usage(object) => {
+                    let (taken, is_over) = object.push(rest);
+                    if is_over {
+                        if let Some(found) = object.found() {
+                            self.last = Some(found.after(self.last));
+                        }
+                        self.state = ScanState::Own;
+                    }
+                    taken
+                }
             };
         }
-        self.previous = last_byte;
     }
 
     /// The last complete usage object so far; `None` when there was none.
@@ -129,62 +200,70 @@ impl UsageScanner {
         self.last
     }
 
-    /// Moves to behind the next stem.
-    fn seek(&mut self, chunk: &[u8], from: usize) -> usize {
-        // A quote after a backslash is part of a string.
-        let escaped = |at: usize| match at {
-            0 => self.previous == b'\\',
-            _ => chunk[at - 1] == b'\\',
-        };
-        if let Some(found) = FINDER.find(&chunk[from..]) {
-            let start = from + found;
-            if !escaped(start) {
-                self.state = ScanState::Rest(0);
-            }
-            return start + STEM.len();
+    /// Reads on to where a document begins. How many bytes were taken.
+    fn outside(&mut self, bytes: &[u8]) -> usize {
+        let ScanState::Outside(mut line) = self.state else { return 0 };
+        for (at, &byte) in bytes.iter().enumerate() {
+            line = match (line, byte) {
+                (_, b'\n' | b'\r') => Line::Begun(0),
+                (Line::Begun(0) | Line::Ready, b'{' | b'[') => {
+                    (self.state, self.next, self.depth) = (ScanState::Own, Value::Element, 1);
+                    return at + 1;
+                }
+                (Line::Begun(matched), _) if byte == DATA[matched] => {
+                    if matched + 1 == DATA.len() {
+                        Line::Ready
+                    } else {
+                        Line::Begun(matched + 1)
+                    }
+                }
+                // A byte order mark, and what may stand between documents.
+                (Line::Begun(0) | Line::Ready, b' ' | b'\t' | b',' | 0x80..) => line,
+                _ => Line::Other,
+            };
         }
-        let tail = from.max((chunk.len() + 1).saturating_sub(STEM.len()));
-        if let Some(quote) = memchr::memrchr(b'"', &chunk[tail..]).map(|quote| tail + quote)
-            && !escaped(quote)
-            && STEM.starts_with(&chunk[quote..])
-        {
-            self.state = ScanState::Stem(chunk.len() - quote);
-        }
-        chunk.len()
+        self.state = ScanState::Outside(line);
+        bytes.len()
     }
 
-    /// Takes one byte between the stem and the brace. A byte that does not fit is sought from again.
-    fn step(&mut self, byte: u8, at: usize) -> usize {
-        let next = match self.state {
-            ScanState::Stem(matched) if byte == STEM[matched] && matched + 1 == STEM.len() => {
-                ScanState::Rest(0)
+    /// Reads on between the tokens of what the answer says of itself. How many bytes were taken.
+    fn own(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
+            if self.text.is_open() {
+                self.text.take(byte);
+                continue;
             }
-            ScanState::Stem(matched) if byte == STEM[matched] => ScanState::Stem(matched + 1),
-            ScanState::Rest(0) if byte == b'"' && self.key != UsageKey::Metadata => ScanState::Colon,
-            ScanState::Rest(0) if self.key == UsageKey::Usage => {
-                self.state = ScanState::Seek;
-                return at;
+            match byte {
+                b'"' => at += self.text.open(&bytes[at..]),
+                b':' => self.next = Value::of(self.text.name(), self.key),
+                b',' => self.next = Value::Element,
+                b'{' if self.next == Value::Usage => {
+                    self.state = ScanState::Usage(Object::default());
+                    return at;
+                }
+                b'{' if self.next != Value::Other => {
+                    self.depth = self.depth.saturating_add(1);
+                    self.next = Value::Element;
+                }
+                b'{' | b'[' => {
+                    self.state = ScanState::Opaque(Opaque::opened_by(byte));
+                    return at;
+                }
+                b'}' | b']' => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        self.state = ScanState::Outside(Line::Ready);
+                        return at;
+                    }
+                }
+                _ => {}
             }
-            ScanState::Rest(matched) if byte == LONG_REST[matched] && matched + 1 == LONG_REST.len() => {
-                ScanState::Colon
-            }
-            ScanState::Rest(matched) if byte == LONG_REST[matched] => ScanState::Rest(matched + 1),
-            ScanState::Colon if byte == b':' => ScanState::Brace,
-            ScanState::Brace if byte == b'{' => ScanState::Object(Object::default()),
-            ScanState::Colon if byte.is_ascii_whitespace() => ScanState::Colon,
-            ScanState::Brace if byte.is_ascii_whitespace() => ScanState::Brace,
-            _ => {
-                self.state = ScanState::Seek;
-                return at;
-            }
-        };
-        self.state = next;
-        at + 1
+        }
+        bytes.len()
     }
 }
-
-/// The longest name of a field, `cachedContentTokenCount` and `toolUsePromptTokenCount`, in bytes.
-const LONGEST_NAME: usize = 23;
 
 /// A usage object that is being read, byte by byte. Of what is nested in it, only OpenAI's `*_tokens_details` matter.
 #[derive(Clone, Debug, Default)]
@@ -192,18 +271,14 @@ struct Object {
     usage: Usage,
     /// Braces and brackets open inside the object.
     depth: u32,
-    in_string: bool,
-    escaped: bool,
-    /// The last string, as far as it fits.
-    name: [u8; LONGEST_NAME],
-    /// Its length; more than [`LONGEST_NAME`] when it does not fit.
-    name_len: usize,
-    value: Value,
+    /// The last string.
+    text: Text,
+    count: Count,
 }
 
 /// The value after a name that counts.
 #[derive(Clone, Copy, Debug, Default)]
-enum Value {
+enum Count {
     /// None, or one that does not count.
     #[default]
     Skipped,
@@ -253,38 +328,38 @@ impl Object {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             at += 1;
-            if self.in_string {
-                self.string_byte(byte);
+            if self.text.is_open() {
+                self.text.take(byte);
                 continue;
             }
             match byte {
-                b'"' => at += self.open_string(&bytes[at..]),
+                b'"' => at += self.text.open(&bytes[at..]),
                 b':' => {
-                    let name = self.name.get(..self.name_len).unwrap_or_default();
+                    let name = self.text.name();
                     if self.depth == 0
                         && let Some(form) = UsageForm::of(name)
                     {
                         self.usage.form = form;
                     }
-                    self.value = Field::of(name, self.depth).map_or(Value::Skipped, Value::Awaited);
+                    self.count = Field::of(name, self.depth).map_or(Count::Skipped, Count::Awaited);
                 }
                 b'0'..=b'9' => {
                     let digit = u64::from(byte - b'0');
-                    self.value = match self.value {
-                        Value::Awaited(field) => Value::Digits(field, digit),
-                        Value::Digits(field, so_far) => {
-                            Value::Digits(field, so_far.saturating_mul(10).saturating_add(digit))
+                    self.count = match self.count {
+                        Count::Awaited(field) => Count::Digits(field, digit),
+                        Count::Digits(field, so_far) => {
+                            Count::Digits(field, so_far.saturating_mul(10).saturating_add(digit))
                         }
-                        Value::Skipped => Value::Skipped,
+                        Count::Skipped => Count::Skipped,
                     };
                 }
                 b'{' | b'[' => {
-                    self.value = Value::Skipped;
+                    self.count = Count::Skipped;
                     self.depth = self.depth.saturating_add(1);
                 }
-                b',' => self.end_value(),
+                b',' => self.end_count(),
                 b'}' | b']' => {
-                    self.end_value();
+                    self.end_count();
                     if self.depth == 0 {
                         return (at, true);
                     }
@@ -292,46 +367,14 @@ impl Object {
                 }
                 b' ' | b'\t' | b'\n' | b'\r' => {}
                 // A sign, a fraction, an exponent, a word: no count of tokens.
-                _ => self.value = Value::Skipped,
+                _ => self.count = Count::Skipped,
             }
         }
         (bytes.len(), false)
     }
 
-    /// Takes a whole string at once where it ends in this chunk and has no escapes. How many bytes were taken.
-    fn open_string(&mut self, rest: &[u8]) -> usize {
-        let end = memchr::memchr2(b'"', b'\\', rest);
-        if let Some(end) = end.filter(|&end| rest[end] == b'"') {
-            self.name_len = end.min(LONGEST_NAME + 1);
-            if let Some(name) = self.name.get_mut(..end) {
-                name.copy_from_slice(&rest[..end]);
-            }
-            return end + 1;
-        }
-        self.in_string = true;
-        self.name_len = 0;
-        0
-    }
-
-    fn string_byte(&mut self, byte: u8) {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' => self.escaped = true,
-            b'"' => {
-                self.in_string = false;
-                return;
-            }
-            _ => {}
-        }
-        if let Some(slot) = self.name.get_mut(self.name_len) {
-            *slot = byte;
-        }
-        // One past the end says that it does not fit.
-        self.name_len = (self.name_len + 1).min(LONGEST_NAME + 1);
-    }
-
-    fn end_value(&mut self) {
-        if let Value::Digits(field, count) = self.value {
+    fn end_count(&mut self) {
+        if let Count::Digits(field, count) = self.count {
             let slot = match field {
                 Field::Prompt => &mut self.usage.prompt_tokens,
                 Field::Output => &mut self.usage.output_tokens,
@@ -342,7 +385,7 @@ impl Object {
             };
             *slot = Some(count);
         }
-        self.value = Value::Skipped;
+        self.count = Count::Skipped;
     }
 
     /// Nothing, when no field was there: some other object of that name.

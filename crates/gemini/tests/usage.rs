@@ -88,8 +88,23 @@ fn the_last_usage_of_a_stream_counts() {
     let stream = [event(1), event(2), event(3)].concat();
     assert_eq!(usage(&stream).unwrap().total_tokens, Some(3));
     // What an earlier one says and the last one does not is gone.
-    let changed = r#"{"usage":{"prompt_tokens":1}}{"usage":{"total_tokens":2}}"#;
-    assert_eq!(usage(changed), Some(Usage { total_tokens: Some(2), ..Usage::default() }));
+    let changed = r#"{"usage":{"prompt_tokens":1,"completion_tokens":5}}{"usage":{"prompt_tokens":2,"total_tokens":3}}"#;
+    let last = Usage { form: UsageForm::OpenAi, ..Usage::default() };
+    assert_eq!(usage(changed), Some(Usage { prompt_tokens: Some(2), total_tokens: Some(3), ..last }));
+    // No prompt is empty: what does not tell of it goes on where the one before has ended.
+    for (changed, form) in [
+        (
+            r#"{"usage":{"prompt_tokens":1,"completion_tokens":5}}{"usage":{"total_tokens":9}}"#,
+            UsageForm::OpenAi,
+        ),
+        (
+            r#"[{"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":5}},{"usageMetadata":{"totalTokenCount":9}}]"#,
+            UsageForm::Native,
+        ),
+    ] {
+        let whole = Usage { prompt_tokens: Some(1), output_tokens: Some(5), total_tokens: Some(9), ..last };
+        assert_eq!(usage(changed), Some(Usage { form, ..whole }), "{changed}");
+    }
 }
 
 #[test]
@@ -234,15 +249,61 @@ proptest! {
     }
 }
 
+/// What a model may have written, with counts in it that are not its own.
+const WRITTEN: &[&str] = &[
+    r#""candidates":[{"content":{"parts":[{"functionCall":{"args":{"usageMetadata":{"promptTokenCount":70000}}}}]}}]"#,
+    r#""candidates":[{"usageMetadata":{"promptTokenCount":70000},"content":{"parts":[{"text":"}]\"\\"}]}}]"#,
+    r#""candidates":[{"content":{"parts":[{"functionCall":{"args":{"usage":{"input_tokens":70000}}}}]}}]"#,
+    r#""outputs":[{"arguments":{"usage":{"total_input_tokens":70000},"interaction":{"usage":{"total_input_tokens":7}}}}]"#,
+    r#""choices":[{"message":{"tool_calls":[{"extra_content":{"google":{"usage":{"prompt_tokens":70000}}}}]}}]"#,
+    r#""toolCall":{"functionCalls":[{"args":{"usageMetadata":{"promptTokenCount":70000}}}]}"#,
+    r#""a":[[{"usage":{"prompt_tokens":70000},"usageMetadata":{"promptTokenCount":70000}}]]"#,
+    r#""step":{"interaction":{"usage":{"total_input_tokens":70000}}},"x":[{"response":{"usage":{"input_tokens":7}}}]"#,
+];
+
+/// How an answer says that it has used one token.
+const OWN: &[&str] = &[
+    r#""usageMetadata":{"promptTokenCount":1}"#,
+    r#""usage":{"prompt_tokens":1}"#,
+    r#""interaction":{"id":"i","usage":{"total_input_tokens":1},"outputs":[{"usage":{"total_input_tokens":70000}}]}"#,
+    r#""response":{"x":{"usageMetadata":{"promptTokenCount":70000}},"usageMetadata":{"promptTokenCount":1}}"#,
+];
+
 #[test]
 fn what_a_model_has_written_is_not_what_it_used() {
-    let call = r#"{"usageMetadata":{"promptTokenCount":1},"candidates":[{"content":{"parts":[{"functionCall":{"args":{"usage":{"input_tokens":70000}}}}]}}]}"#;
-    let worded = r#"{"usage":{"total_input_tokens":1},"outputs":[{"arguments":{"usageMetadata":{"promptTokenCount":70000}}}]}"#;
-    for (body, key) in [(call, UsageKey::Metadata), (worded, UsageKey::Usage)] {
-        for size in 1..=body.len() {
-            let mut scanner = UsageScanner::new(key);
-            body.as_bytes().chunks(size).for_each(|chunk| scanner.push(chunk));
-            assert_eq!(scanner.finish().unwrap().prompt_tokens, Some(1), "{body} by {size}");
+    for written in WRITTEN {
+        for own in OWN {
+            for (members, expected) in [
+                (format!("{own},{written}"), Some(1)),
+                (format!("{written},{own}"), Some(1)),
+                (written.to_string(), None),
+            ] {
+                let bodies = [
+                    format!("{{{members}}}"),
+                    format!("[{{{members}}}\n,\r\n{{{written}}}]"),
+                    format!(
+                        ": a {{comment}}\nevent: x\ndata: {{{members}}}\r\n\r\nid:7\r\ndata:{{{written}}}\n\ndata: [DONE]\n\n"
+                    ),
+                ];
+                for body in bodies {
+                    for size in [1, 2, 3, 7, 64, body.len()] {
+                        let mut scanner = UsageScanner::new(UsageKey::Any);
+                        body.as_bytes().chunks(size).for_each(|chunk| scanner.push(chunk));
+                        let found = scanner.finish().and_then(|usage| usage.prompt_tokens);
+                        assert_eq!(found, expected, "{body} by {size}");
+                    }
+                }
+            }
         }
+    }
+}
+
+#[test]
+fn it_counts_under_its_own_name_alone() {
+    let body = r#"{"usageMetadata":{"promptTokenCount":1},"usage":{"prompt_tokens":2}}"#;
+    for (key, expected) in [(UsageKey::Metadata, 1), (UsageKey::Usage, 2)] {
+        let mut scanner = UsageScanner::new(key);
+        scanner.push(body.as_bytes());
+        assert_eq!(scanner.finish().unwrap().prompt_tokens, Some(expected));
     }
 }

@@ -34,18 +34,29 @@ impl Billable {
 }
 
 /// Reads a usage object, whichever its form. Counts that contradict one another (more cached than there was prompt) are
-/// cut to what makes sense, never added twice.
-pub fn billable(usage: &Usage) -> Billable {
+/// cut to what makes sense, never added twice. `None` where no more is known than how many tokens there were in all: what they cost
+/// depends on their kind.
+pub fn billable(usage: &Usage) -> Option<Billable> {
     let cached = usage.cached_tokens.unwrap_or(0);
-    let prompt = usage.prompt_tokens.unwrap_or(cached);
-    let cached = cached.min(prompt);
-    let (output, thoughts) = match usage.form {
-        UsageForm::OpenAi => openai_output(usage, prompt),
-        UsageForm::Native | UsageForm::Live | UsageForm::Interactions => {
-            (usage.output_tokens.unwrap_or(0), usage.thoughts_tokens.unwrap_or(0))
+    let known = [
+        usage.prompt_tokens,
+        usage.output_tokens,
+        usage.thoughts_tokens,
+        usage.cached_tokens,
+        usage.tool_tokens,
+    ];
+    if known.iter().all(Option::is_none) && usage.total_tokens != Some(0) {
+        return None;
+    }
+    let (prompt, (output, thoughts)) = match usage.form {
+        UsageForm::OpenAi => {
+            let prompt = usage.prompt_tokens.unwrap_or(cached);
+            (prompt, openai_output(usage, prompt))
         }
+        UsageForm::Native | UsageForm::Live | UsageForm::Interactions => googles_counts(usage),
     };
-    Billable {
+    let cached = cached.min(prompt);
+    Some(Billable {
         input: prompt - cached,
         cached,
         output,
@@ -53,7 +64,21 @@ pub fn billable(usage: &Usage) -> Billable {
         tool: usage.tool_tokens.unwrap_or(0),
         // A session's counts are the sum of its turns, each with a prompt of its own.
         prompt: if usage.form == UsageForm::Live { 0 } else { prompt },
-    }
+    })
+}
+
+/// Prompt, output and thoughts in Google's own words. What is not said is what the others leave of the total.
+fn googles_counts(usage: &Usage) -> (u64, (u64, u64)) {
+    let thoughts = usage.thoughts_tokens.unwrap_or(0);
+    let said = [usage.prompt_tokens, usage.output_tokens, Some(thoughts), usage.tool_tokens];
+    let said = said.into_iter().flatten().fold(0, u64::saturating_add);
+    let rest = usage.total_tokens.map_or(0, |total| total.saturating_sub(said));
+    let (prompt, output) = match (usage.prompt_tokens, usage.output_tokens) {
+        (Some(prompt), output) => (prompt, output.unwrap_or(rest)),
+        (None, Some(output)) => (rest.max(usage.cached_tokens.unwrap_or(0)), output),
+        (None, None) => (usage.cached_tokens.unwrap_or(0), 0),
+    };
+    (prompt, (output, thoughts))
 }
 
 /// Output and thoughts of the OpenAI layer. `completion_tokens` contains the thoughts. Where the total says otherwise, the

@@ -124,11 +124,37 @@ fn day(year: i32, month: u32, day: u32) -> NaiveDate {
 fn read(body: &str) -> Billable {
     let mut scanner = UsageScanner::new(UsageKey::Any);
     scanner.push(body.as_bytes());
-    billable(&scanner.finish().unwrap())
+    billable(&scanner.finish().unwrap()).unwrap()
 }
 
 fn money(text: &str) -> Money {
     Money::from_billionths(text.replace('.', "").parse().unwrap())
+}
+
+#[test]
+fn what_is_not_said_is_what_the_others_leave_of_the_total_and_a_total_alone_is_nothing_to_charge() {
+    for (body, tokens) in [
+        (r#"{"promptTokenCount":100,"totalTokenCount":170}"#, [100, 0, 70, 0, 0]),
+        (r#"{"promptTokenCount":100,"thoughtsTokenCount":30,"totalTokenCount":130}"#, [100, 0, 0, 30, 0]),
+        (r#"{"promptTokenCount":100,"toolUsePromptTokenCount":5,"totalTokenCount":112}"#, [100, 0, 7, 0, 5]),
+        (r#"{"candidatesTokenCount":7,"totalTokenCount":107}"#, [100, 0, 7, 0, 0]),
+        (
+            r#"{"candidatesTokenCount":7,"cachedContentTokenCount":40,"totalTokenCount":107}"#,
+            [60, 40, 7, 0, 0],
+        ),
+        (r#"{"candidatesTokenCount":7}"#, [0, 0, 7, 0, 0]),
+        (r#"{"promptTokenCount":100,"totalTokenCount":90}"#, [100, 0, 0, 0, 0]),
+        (r#"{"totalTokenCount":0}"#, [0; 5]),
+    ] {
+        let Billable { input, cached, output, thoughts, tool, .. } =
+            read(&format!(r#"{{"usageMetadata":{body}}}"#));
+        assert_eq!([input, cached, output, thoughts, tool], tokens, "{body}");
+    }
+    for body in [r#"{"usageMetadata":{"totalTokenCount":107}}"#, r#"{"usage":{"total_tokens":107}}"#] {
+        let mut scanner = UsageScanner::new(UsageKey::Any);
+        scanner.push(body.as_bytes());
+        assert_eq!(billable(&scanner.finish().unwrap()), None, "{body}");
+    }
 }
 
 #[test]
