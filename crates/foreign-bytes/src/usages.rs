@@ -7,9 +7,20 @@ use gemini::usage::{Usage, UsageForm, UsageKey, UsageScanner};
 /// A reading of valid JSON, token by token.
 struct Walk<'a> {
     rest: &'a [u8],
-    /// Whether nothing was read yet.
-    at_start: bool,
+    /// The name that is looked for.
+    key: &'static [u8],
+    is_list: bool,
     last: Option<Usage>,
+}
+
+/// What holds a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Nothing,
+    /// An object in which the answer speaks of itself.
+    Answer,
+    List,
+    Other,
 }
 
 impl<'a> Walk<'a> {
@@ -28,32 +39,37 @@ impl<'a> Walk<'a> {
         &text[1..end]
     }
 
-    /// Reads one value. `inside` is the usage object that it belongs to, and how deep; the name is of the member that it is, and
-    /// `is_own` says whether the answer speaks of itself in what holds it.
-    fn value(&mut self, name: Option<&[u8]>, mut inside: Option<(&mut Usage, u32)>, is_own: bool) {
+    /// Reads one value. `inside` is the usage object that it belongs to, and how deep; the name is of the member that it is.
+    fn value(
+        &mut self,
+        name: Option<&[u8]>,
+        mut inside: Option<(&mut Usage, u32)>,
+        holder: Holder,
+    ) -> Option<Usage> {
         self.skip_space();
         match self.rest[0] {
             b'"' => {
                 self.string();
             }
             b'{' => {
-                let begins = is_own && matches!(name, Some(b"usage" | b"usageMetadata"));
-                let is_own = is_own && matches!(name, None | Some(b"interaction" | b"response"));
+                let begins = holder == Holder::Answer && name == Some(self.key);
+                let is_answer = match holder {
+                    Holder::Nothing => true,
+                    Holder::List => self.is_list,
+                    Holder::Answer | Holder::Other => false,
+                };
                 let mut own = Usage::default();
                 let mut of = if begins {
                     Some((&mut own, 0))
                 } else {
                     inside.map(|(usage, depth)| (usage, depth + 1))
                 };
-                self.members(&mut of, is_own);
-                if begins && own != (Usage { form: own.form, ..Usage::default() }) {
-                    self.last = Some(after(self.last, own));
-                }
+                // In a usage object no other is looked for.
+                let is_answer = is_answer && of.is_none();
+                self.members(&mut of, if is_answer { Holder::Answer } else { Holder::Other });
+                return (begins && own != (Usage { form: own.form, ..Usage::default() })).then_some(own);
             }
             b'[' => {
-                // A list of answers is one that is all there is.
-                let is_own = is_own && self.at_start;
-                self.at_start = false;
                 self.rest = &self.rest[1..];
                 loop {
                     self.skip_space();
@@ -63,7 +79,7 @@ impl<'a> Walk<'a> {
                     self.value(
                         None,
                         inside.as_mut().map(|(usage, depth)| (&mut **usage, *depth + 1)),
-                        is_own,
+                        Holder::List,
                     );
                     self.skip_space();
                     self.rest = if self.rest[0] == b',' { &self.rest[1..] } else { self.rest };
@@ -84,11 +100,12 @@ impl<'a> Walk<'a> {
                 }
             }
         }
+        None
     }
 
-    fn members(&mut self, of: &mut Option<(&mut Usage, u32)>, is_own: bool) {
-        self.at_start = false;
+    fn members(&mut self, of: &mut Option<(&mut Usage, u32)>, holder: Holder) {
         self.rest = &self.rest[1..];
+        let mut said = None;
         loop {
             self.skip_space();
             if self.rest[0] == b'}' {
@@ -102,7 +119,15 @@ impl<'a> Walk<'a> {
             {
                 usage.form = form;
             }
-            self.value(Some(name), of.as_mut().map(|(usage, depth)| (&mut **usage, *depth)), is_own);
+            let found =
+                self.value(Some(name), of.as_mut().map(|(usage, depth)| (&mut **usage, *depth)), holder);
+            // What stands beside the first is not looked at.
+            if said.is_some() {
+                self.last = said;
+            } else if let Some(found) = found {
+                said = Some(after(self.last, found));
+                self.last = said;
+            }
             self.skip_space();
             self.rest = if self.rest[0] == b',' { &self.rest[1..] } else { self.rest };
         }
@@ -166,8 +191,8 @@ fn after(before: Option<Usage>, said: Usage) -> Usage {
     }
 }
 
-fn scanned(body: &[u8], size: u8) -> Option<Usage> {
-    let mut scanner = UsageScanner::new(UsageKey::Any);
+fn scanned(body: &[u8], size: u8, key: UsageKey) -> Option<Usage> {
+    let mut scanner = UsageScanner::new(key);
     for piece in pieces(body, size) {
         scanner.push(piece);
     }
@@ -177,12 +202,18 @@ fn scanned(body: &[u8], size: u8) -> Option<Usage> {
 /// See the module.
 pub fn run(input: &[u8]) {
     let [size, body @ ..] = input else { return };
-    let whole = scanned(body, 0);
-    assert_eq!(scanned(body, 1), whole);
-    assert_eq!(scanned(body, *size), whole);
+    let named: [(UsageKey, &[u8]); 2] = [(UsageKey::Metadata, b"usageMetadata"), (UsageKey::Usage, b"usage")];
+    for key in [UsageKey::Metadata, UsageKey::Usage, UsageKey::Interaction, UsageKey::Any] {
+        let whole = scanned(body, 0, key);
+        assert_eq!(scanned(body, 1, key), whole);
+        assert_eq!(scanned(body, *size, key), whole);
+    }
     if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
-        let mut walk = Walk { rest: body, at_start: true, last: None };
-        walk.value(None, None, true);
-        assert_eq!(whole, walk.last);
+        for (key, name) in named {
+            let is_list = body.trim_ascii_start().starts_with(b"[");
+            let mut walk = Walk { rest: body, key: name, is_list, last: None };
+            walk.value(None, None, Holder::Nothing);
+            assert_eq!(scanned(body, 0, key), walk.last, "{key:?}");
+        }
     }
 }

@@ -63,8 +63,13 @@ pub struct Target {
 impl Target {
     /// Returns under which name an answer says what it used.
     pub fn usage_key(&self) -> UsageKey {
-        let speaks_otherwise = self.surface == Surface::OpenAi || self.operation.speaks_in_words();
-        if speaks_otherwise { UsageKey::Usage } else { UsageKey::Metadata }
+        if self.surface == Surface::OpenAi {
+            UsageKey::Usage
+        } else if self.operation.speaks_in_words() {
+            UsageKey::Interaction
+        } else {
+            UsageKey::Metadata
+        }
     }
 }
 

@@ -2,11 +2,8 @@
 //! cut. It counts where an answer says it of itself, not in what the model has written, such as the arguments of a call. All of that
 //! is skipped at `memchr`'s speed, and what is held between chunks has a fixed size, so a relay can look at every byte.
 
-mod opaque;
-mod text;
-
-use opaque::Opaque;
-use text::Text;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 /// What an answer says it used, in tokens. Streams repeat it, cumulative, so the last one counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,188 +79,291 @@ impl UsageForm {
     }
 }
 
-/// Under which name an answer says what it used.
+/// Under which name an answer says what it used, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageKey {
     /// `usageMetadata`: natively, and in Live sessions.
     Metadata,
-    /// `usage`: in the OpenAI layer and the Interactions API.
+    /// `usage`: in the OpenAI layer.
     Usage,
-    /// Either.
+    /// `usage`, of the interaction that is the answer or that an event tells of.
+    Interaction,
+    /// Any of them.
     Any,
 }
 
-/// Finds the last usage object of a body that comes in chunks: JSON, several documents of it, or events with JSON as their data.
-/// It must be decoded (no content coding).
+impl UsageKey {
+    fn is_short(self) -> bool {
+        self != Self::Metadata
+    }
+
+    fn is_long(self) -> bool {
+        matches!(self, Self::Metadata | Self::Any)
+    }
+
+    /// How many objects there are around the usage at most.
+    fn most_around(self) -> u32 {
+        if matches!(self, Self::Interaction | Self::Any) { 2 } else { 1 }
+    }
+}
+
+/// Finds the last usage object of a body that comes in chunks: JSON, or events with JSON as their data. It must be decoded (no
+/// content coding).
+///
+/// An object of that name is the answer's own if there is one object around it (two of an interaction, of which an event tells), which
+/// is seen from what closes behind it: so nothing need be known of what comes before. In a body that is a list of answers it is in an
+/// element of a list.
 #[derive(Clone, Debug)]
 pub struct UsageScanner {
     key: UsageKey,
     state: ScanState,
-    /// The last string between tokens.
-    text: Text,
-    /// What the value that comes next is.
-    next: Value,
-    /// How many containers are open in which the answer speaks of itself.
-    depth: u32,
+    /// Whether the body is a list of answers; `None` before it has begun.
+    is_list: Option<bool>,
+    /// What was read last, while it is not known whose it is.
+    read: Option<Usage>,
+    /// The last byte of the chunk before: whether it is a backslash decides about a quote at a chunk's start.
+    previous: u8,
     last: Option<Usage>,
 }
 
+/// Both keys, `"usageMetadata"` and `"usage"`, start so. No other quote follows in it, so a mismatch can only be the
+/// start of another match at the mismatched byte itself.
+const STEM: &[u8] = b"\"usage";
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(STEM));
+const LONG_REST: &[u8] = b"Metadata\"";
+
 #[derive(Clone, Debug)]
 enum ScanState {
-    /// Before, between and behind documents.
-    Outside(Line),
-    /// In a container in which the answer speaks of itself.
-    Own,
-    /// In any other, of which nothing matters but its end.
-    Opaque(Opaque),
-    /// In a usage object.
-    Usage(Object),
+    /// Looking for the key.
+    Seek,
+    /// This many bytes of [`STEM`] ended the last chunk.
+    Stem(usize),
+    /// The stem was there; so were this many bytes of [`LONG_REST`].
+    Rest(usize),
+    /// The key was there, a colon may follow.
+    Colon,
+    /// A brace may follow.
+    Brace,
+    /// Inside a usage object.
+    Object(Object),
+    /// Behind it, among what else is in the object around it.
+    Beside(Beside),
+    /// Behind so many of those around it.
+    Behind(u32),
 }
 
-/// Where a line stands that belongs to no document.
-#[derive(Clone, Copy, Debug)]
-enum Line {
-    /// So much of [`DATA`] was there, and nothing else.
-    Begun(usize),
-    /// A document may begin.
-    Ready,
-    /// It is another field of an event, a comment, or nothing that is known.
-    Other,
+/// What is read between a usage object and the end of one that is around it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beside {
+    /// How many around it have ended.
+    ended: u32,
+    /// How many have begun since.
+    begun: u32,
+    in_string: bool,
+    escaped: bool,
+    /// How much of [`SHORT_NAME`] the last string is; `None` where it is another.
+    name: Option<usize>,
 }
 
-/// What stands before the data of an event.
-const DATA: &[u8] = b"data:";
-
-/// What a value is to whoever looks for the usage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
-    /// An element of a list of answers.
-    Element,
-    /// The usage.
+/// What comes behind what was read.
+enum Next {
+    More,
+    /// The object has ended.
+    End,
+    /// A usage object that fewer are around.
     Usage,
-    /// The answer itself, in what tells of it.
-    Answer,
-    Other,
 }
 
-impl Value {
-    /// Of a name in an object in which the answer speaks of itself.
-    fn of(name: &[u8], key: UsageKey) -> Self {
-        match name {
-            b"usageMetadata" if key != UsageKey::Usage => Self::Usage,
-            b"usage" if key != UsageKey::Metadata => Self::Usage,
-            // An event of the Interactions API; an operation that is done.
-            b"interaction" | b"response" => Self::Answer,
-            _ => Self::Other,
-        }
-    }
-}
+const SHORT_NAME: &[u8] = b"usage";
 
 impl UsageScanner {
     /// At the start of a body that says it under this name.
     pub fn new(key: UsageKey) -> Self {
-        let state = ScanState::Outside(Line::Begun(0));
-        Self { key, state, text: Text::default(), next: Value::Element, depth: 0, last: None }
+        Self { key, state: ScanState::Seek, is_list: None, read: None, previous: 0, last: None }
     }
 
     /// The next bytes of the body.
     pub fn push(&mut self, chunk: &[u8]) {
+        let Some(&last_byte) = chunk.last() else { return };
+        if self.is_list.is_none() {
+            let begin = chunk.iter().find(|byte| !byte.is_ascii_whitespace());
+            self.is_list = begin.map(|&begin| begin == b'[');
+        }
         let mut at = 0;
         while at < chunk.len() {
-            let rest = &chunk[at..];
-            at += match &mut self.state {
-                ScanState::Outside(_) => self.outside(rest),
-                ScanState::Own => self.own(rest),
-                ScanState::Opaque(opaque) => {
-                    let (taken, is_over) = opaque.push(rest);
-                    if is_over {
-                        self.state = ScanState::Own;
+            at = match &mut self.state {
+                ScanState::Seek => self.seek(chunk, at),
+                ScanState::Object(object) => {
+                    let (taken, done) = object.push(&chunk[at..]);
+                    if done {
+                        self.read = object.found();
+                        self.state = match self.read {
+                            Some(_) => ScanState::Beside(Beside::behind(0)),
+                            None => ScanState::Seek,
+                        };
                     }
-                    taken
+                    at + taken
                 }
-                ScanState::Usage(object) => {
-                    let (taken, is_over) = object.push(rest);
-                    if is_over {
-                        if let Some(found) = object.found() {
-                            self.last = Some(found.after(self.last));
-                        }
-                        self.state = ScanState::Own;
+                ScanState::Beside(beside) => {
+                    let (taken, next) = beside.push(&chunk[at..]);
+                    match next {
+                        Next::More => {}
+                        Next::End => self.state = ScanState::Behind(beside.ended + 1),
+                        Next::Usage => (self.state, self.read) = (ScanState::Object(Object::default()), None),
                     }
-                    taken
+                    at + taken
                 }
+                ScanState::Behind(ended) => {
+                    let ended = *ended;
+                    self.behind(ended, chunk[at], at)
+                }
+                _ => self.step(chunk[at], at),
             };
         }
+        self.previous = last_byte;
     }
 
     /// The last complete usage object so far; `None` when there was none.
     pub fn finish(&self) -> Option<Usage> {
-        self.last
+        self.read.map_or(self.last, |read| Some(read.after(self.last)))
     }
 
-    /// Reads on to where a document begins. How many bytes were taken.
-    fn outside(&mut self, bytes: &[u8]) -> usize {
-        let ScanState::Outside(mut line) = self.state else { return 0 };
-        for (at, &byte) in bytes.iter().enumerate() {
-            line = match (line, byte) {
-                (_, b'\n' | b'\r') => Line::Begun(0),
-                (Line::Begun(0) | Line::Ready, b'{' | b'[') => {
-                    (self.state, self.next, self.depth) = (ScanState::Own, Value::Element, 1);
-                    return at + 1;
-                }
-                (Line::Begun(matched), _) if byte == DATA[matched] => {
-                    if matched + 1 == DATA.len() {
-                        Line::Ready
-                    } else {
-                        Line::Begun(matched + 1)
-                    }
-                }
-                // A byte order mark, and what may stand between documents.
-                (Line::Begun(0) | Line::Ready, b' ' | b'\t' | b',' | 0x80..) => line,
-                _ => Line::Other,
-            };
+    /// Takes a byte behind so many of those around a usage object, to see whether there are more. One that belongs to what comes next is
+    /// sought from again.
+    fn behind(&mut self, ended: u32, byte: u8, at: usize) -> usize {
+        let is_listed = ended == 1 && self.is_list == Some(true);
+        let may_be_more = ended < self.key.most_around();
+        let is_own = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => return at + 1,
+            b'}' if may_be_more => {
+                self.state = ScanState::Behind(ended + 1);
+                return at + 1;
+            }
+            b',' if may_be_more && !is_listed => {
+                self.state = ScanState::Beside(Beside::behind(ended));
+                return at + 1;
+            }
+            b',' | b']' => is_listed,
+            b'}' => false,
+            // An event, or a document, comes.
+            _ => true,
+        };
+        if let Some(read) = self.read.take().filter(|_| is_own) {
+            self.last = Some(read.after(self.last));
         }
-        self.state = ScanState::Outside(line);
-        bytes.len()
+        self.state = ScanState::Seek;
+        at
     }
 
-    /// Reads on between the tokens of what the answer says of itself. How many bytes were taken.
-    fn own(&mut self, bytes: &[u8]) -> usize {
+    /// Moves to behind the next stem.
+    fn seek(&mut self, chunk: &[u8], from: usize) -> usize {
+        // A quote after a backslash is part of a string.
+        let escaped = |at: usize| match at {
+            0 => self.previous == b'\\',
+            _ => chunk[at - 1] == b'\\',
+        };
+        if let Some(found) = FINDER.find(&chunk[from..]) {
+            let start = from + found;
+            if !escaped(start) {
+                self.state = ScanState::Rest(0);
+            }
+            return start + STEM.len();
+        }
+        let tail = from.max((chunk.len() + 1).saturating_sub(STEM.len()));
+        if let Some(quote) = memchr::memrchr(b'"', &chunk[tail..]).map(|quote| tail + quote)
+            && !escaped(quote)
+            && STEM.starts_with(&chunk[quote..])
+        {
+            self.state = ScanState::Stem(chunk.len() - quote);
+        }
+        chunk.len()
+    }
+
+    /// Takes one byte between the stem and the brace. A byte that does not fit is sought from again.
+    fn step(&mut self, byte: u8, at: usize) -> usize {
+        let next = match self.state {
+            ScanState::Stem(matched) if byte == STEM[matched] && matched + 1 == STEM.len() => {
+                ScanState::Rest(0)
+            }
+            ScanState::Stem(matched) if byte == STEM[matched] => ScanState::Stem(matched + 1),
+            ScanState::Rest(0) if byte == b'"' && self.key.is_short() => ScanState::Colon,
+            ScanState::Rest(0) if !self.key.is_long() => {
+                self.state = ScanState::Seek;
+                return at;
+            }
+            ScanState::Rest(matched) if byte == LONG_REST[matched] && matched + 1 == LONG_REST.len() => {
+                ScanState::Colon
+            }
+            ScanState::Rest(matched) if byte == LONG_REST[matched] => ScanState::Rest(matched + 1),
+            ScanState::Colon if byte == b':' => ScanState::Brace,
+            ScanState::Brace if byte == b'{' => ScanState::Object(Object::default()),
+            ScanState::Colon if byte.is_ascii_whitespace() => ScanState::Colon,
+            ScanState::Brace if byte.is_ascii_whitespace() => ScanState::Brace,
+            _ => {
+                self.state = ScanState::Seek;
+                return at;
+            }
+        };
+        self.state = next;
+        at + 1
+    }
+}
+
+impl Beside {
+    fn behind(ended: u32) -> Self {
+        Self { ended, ..Self::default() }
+    }
+
+    /// Reads on. How many bytes were taken, and what comes behind them.
+    fn push(&mut self, bytes: &[u8]) -> (usize, Next) {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             at += 1;
-            if self.text.is_open() {
-                self.text.take(byte);
+            if self.in_string {
+                at += self.string(&bytes[at - 1..]) - 1;
                 continue;
             }
             match byte {
-                b'"' => at += self.text.open(&bytes[at..]),
-                b':' => self.next = Value::of(self.text.name(), self.key),
-                b',' => self.next = Value::Element,
-                b'{' if self.next == Value::Usage => {
-                    self.state = ScanState::Usage(Object::default());
-                    return at;
-                }
-                b'{' if self.next != Value::Other => {
-                    self.depth = self.depth.saturating_add(1);
-                    self.next = Value::Element;
-                }
-                b'{' | b'[' => {
-                    self.state = ScanState::Opaque(Opaque::opened_by(byte));
-                    return at;
-                }
-                b'}' | b']' => {
-                    self.depth -= 1;
-                    if self.depth == 0 {
-                        self.state = ScanState::Outside(Line::Ready);
-                        return at;
+                b'"' => {
+                    // One that stands beside the first cannot be nearer.
+                    self.name = (self.ended > 0 && self.begun == 0).then_some(0);
+                    let rest = &bytes[at..];
+                    match memchr::memchr2(b'"', b'\\', rest) {
+                        Some(end) if self.name.is_none() && rest[end] == b'"' => at += end + 1,
+                        _ => self.in_string = true,
                     }
                 }
-                _ => {}
+                b'{' if self.name == Some(SHORT_NAME.len()) => return (at, Next::Usage),
+                b'{' | b'[' => (self.begun, self.name) = (self.begun.saturating_add(1), None),
+                b'}' | b']' if self.begun == 0 => return (at, Next::End),
+                b'}' | b']' => self.begun -= 1,
+                b':' | b' ' | b'\t' | b'\n' | b'\r' => {}
+                _ => self.name = None,
             }
         }
-        bytes.len()
+        (bytes.len(), Next::More)
+    }
+
+    /// Reads on in a string. How many bytes were taken: one at least.
+    fn string(&mut self, bytes: &[u8]) -> usize {
+        if self.escaped {
+            (self.escaped, self.name) = (false, None);
+            return 1;
+        }
+        let end = memchr::memchr2(b'"', b'\\', bytes);
+        let part = &bytes[..end.unwrap_or(bytes.len())];
+        self.name = self
+            .name
+            .filter(|&so_far| SHORT_NAME[so_far..].starts_with(part))
+            .map(|so_far| so_far + part.len());
+        let Some(end) = end else { return bytes.len() };
+        (self.in_string, self.escaped) = (bytes[end] != b'"', bytes[end] != b'"');
+        end + 1
     }
 }
+
+/// The longest name of a field, `cachedContentTokenCount` and `toolUsePromptTokenCount`, in bytes.
+const LONGEST_NAME: usize = 23;
 
 /// A usage object that is being read, byte by byte. Of what is nested in it, only OpenAI's `*_tokens_details` matter.
 #[derive(Clone, Debug, Default)]
@@ -271,14 +371,18 @@ struct Object {
     usage: Usage,
     /// Braces and brackets open inside the object.
     depth: u32,
-    /// The last string.
-    text: Text,
-    count: Count,
+    in_string: bool,
+    escaped: bool,
+    /// The last string, as far as it fits.
+    name: [u8; LONGEST_NAME],
+    /// Its length; more than [`LONGEST_NAME`] when it does not fit.
+    name_len: usize,
+    value: Value,
 }
 
 /// The value after a name that counts.
 #[derive(Clone, Copy, Debug, Default)]
-enum Count {
+enum Value {
     /// None, or one that does not count.
     #[default]
     Skipped,
@@ -328,38 +432,38 @@ impl Object {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             at += 1;
-            if self.text.is_open() {
-                self.text.take(byte);
+            if self.in_string {
+                self.string_byte(byte);
                 continue;
             }
             match byte {
-                b'"' => at += self.text.open(&bytes[at..]),
+                b'"' => at += self.open_string(&bytes[at..]),
                 b':' => {
-                    let name = self.text.name();
+                    let name = self.name.get(..self.name_len).unwrap_or_default();
                     if self.depth == 0
                         && let Some(form) = UsageForm::of(name)
                     {
                         self.usage.form = form;
                     }
-                    self.count = Field::of(name, self.depth).map_or(Count::Skipped, Count::Awaited);
+                    self.value = Field::of(name, self.depth).map_or(Value::Skipped, Value::Awaited);
                 }
                 b'0'..=b'9' => {
                     let digit = u64::from(byte - b'0');
-                    self.count = match self.count {
-                        Count::Awaited(field) => Count::Digits(field, digit),
-                        Count::Digits(field, so_far) => {
-                            Count::Digits(field, so_far.saturating_mul(10).saturating_add(digit))
+                    self.value = match self.value {
+                        Value::Awaited(field) => Value::Digits(field, digit),
+                        Value::Digits(field, so_far) => {
+                            Value::Digits(field, so_far.saturating_mul(10).saturating_add(digit))
                         }
-                        Count::Skipped => Count::Skipped,
+                        Value::Skipped => Value::Skipped,
                     };
                 }
                 b'{' | b'[' => {
-                    self.count = Count::Skipped;
+                    self.value = Value::Skipped;
                     self.depth = self.depth.saturating_add(1);
                 }
-                b',' => self.end_count(),
+                b',' => self.end_value(),
                 b'}' | b']' => {
-                    self.end_count();
+                    self.end_value();
                     if self.depth == 0 {
                         return (at, true);
                     }
@@ -367,14 +471,46 @@ impl Object {
                 }
                 b' ' | b'\t' | b'\n' | b'\r' => {}
                 // A sign, a fraction, an exponent, a word: no count of tokens.
-                _ => self.count = Count::Skipped,
+                _ => self.value = Value::Skipped,
             }
         }
         (bytes.len(), false)
     }
 
-    fn end_count(&mut self) {
-        if let Count::Digits(field, count) = self.count {
+    /// Takes a whole string at once where it ends in this chunk and has no escapes. How many bytes were taken.
+    fn open_string(&mut self, rest: &[u8]) -> usize {
+        let end = memchr::memchr2(b'"', b'\\', rest);
+        if let Some(end) = end.filter(|&end| rest[end] == b'"') {
+            self.name_len = end.min(LONGEST_NAME + 1);
+            if let Some(name) = self.name.get_mut(..end) {
+                name.copy_from_slice(&rest[..end]);
+            }
+            return end + 1;
+        }
+        self.in_string = true;
+        self.name_len = 0;
+        0
+    }
+
+    fn string_byte(&mut self, byte: u8) {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = true,
+            b'"' => {
+                self.in_string = false;
+                return;
+            }
+            _ => {}
+        }
+        if let Some(slot) = self.name.get_mut(self.name_len) {
+            *slot = byte;
+        }
+        // One past the end says that it does not fit.
+        self.name_len = (self.name_len + 1).min(LONGEST_NAME + 1);
+    }
+
+    fn end_value(&mut self) {
+        if let Value::Digits(field, count) = self.value {
             let slot = match field {
                 Field::Prompt => &mut self.usage.prompt_tokens,
                 Field::Output => &mut self.usage.output_tokens,
@@ -385,7 +521,7 @@ impl Object {
             };
             *slot = Some(count);
         }
-        self.count = Count::Skipped;
+        self.value = Value::Skipped;
     }
 
     /// Nothing, when no field was there: some other object of that name.

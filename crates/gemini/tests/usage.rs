@@ -257,40 +257,51 @@ const WRITTEN: &[&str] = &[
     r#""outputs":[{"arguments":{"usage":{"total_input_tokens":70000},"interaction":{"usage":{"total_input_tokens":7}}}}]"#,
     r#""choices":[{"message":{"tool_calls":[{"extra_content":{"google":{"usage":{"prompt_tokens":70000}}}}]}}]"#,
     r#""toolCall":{"functionCalls":[{"args":{"usageMetadata":{"promptTokenCount":70000}}}]}"#,
-    r#""a":[[{"usage":{"prompt_tokens":70000},"usageMetadata":{"promptTokenCount":70000}}]]"#,
-    r#""step":{"interaction":{"usage":{"total_input_tokens":70000}}},"x":[{"response":{"usage":{"input_tokens":7}}}]"#,
+    r#""a":[{"b":{"usage":{"prompt_tokens":70000},"usageMetadata":{"promptTokenCount":70000}}}]"#,
+    r#""step":{"interaction":{"usage":{"total_input_tokens":70000}}},"x":[{"y":{"z":{"usage":{"input_tokens":7}}}}]"#,
 ];
 
 /// How an answer says that it has used one token.
-const OWN: &[&str] = &[
-    r#""usageMetadata":{"promptTokenCount":1}"#,
-    r#""usage":{"prompt_tokens":1}"#,
-    r#""interaction":{"id":"i","usage":{"total_input_tokens":1},"outputs":[{"usage":{"total_input_tokens":70000}}]}"#,
-    r#""response":{"x":{"usageMetadata":{"promptTokenCount":70000}},"usageMetadata":{"promptTokenCount":1}}"#,
+const OWN: &[(UsageKey, &str)] = &[
+    (UsageKey::Metadata, r#""usageMetadata":{"promptTokenCount":1}"#),
+    (UsageKey::Usage, r#""usage":{"prompt_tokens":1}"#),
+    (UsageKey::Interaction, r#""usage":{"total_input_tokens":1}"#),
+    (
+        UsageKey::Interaction,
+        r#""interaction":{"id":"i","labels":{"usage":{"total_input_tokens":70000},"\u0075sage":1},"usage":{"total_input_tokens":1},"outputs":[{"usage":{"total_input_tokens":70000}}]}"#,
+    ),
+    (
+        UsageKey::Interaction,
+        r#""interaction":{"steps":[{"arguments":{"usage":{"total_input_tokens":70000}},"usage":"}"}],"usage" : {"total_input_tokens":1}}"#,
+    ),
 ];
 
 #[test]
 fn what_a_model_has_written_is_not_what_it_used() {
     for written in WRITTEN {
-        for own in OWN {
+        for (key, own) in OWN {
             for (members, expected) in [
                 (format!("{own},{written}"), Some(1)),
                 (format!("{written},{own}"), Some(1)),
                 (written.to_string(), None),
             ] {
-                let bodies = [
+                let mut bodies = vec![
                     format!("{{{members}}}"),
-                    format!("[{{{members}}}\n,\r\n{{{written}}}]"),
+                    format!(" {{\n {members}\n }}\n"),
                     format!(
                         ": a {{comment}}\nevent: x\ndata: {{{members}}}\r\n\r\nid:7\r\ndata:{{{written}}}\n\ndata: [DONE]\n\n"
                     ),
                 ];
+                // Of what is directly in an element of a list it cannot be told whose list that is.
+                if *key != UsageKey::Interaction && !written.contains(":[{\"usage") {
+                    bodies.push(format!("[{{{members}}}\n,\r\n{{{written}}}]"));
+                }
                 for body in bodies {
                     for size in [1, 2, 3, 7, 64, body.len()] {
-                        let mut scanner = UsageScanner::new(UsageKey::Any);
+                        let mut scanner = UsageScanner::new(*key);
                         body.as_bytes().chunks(size).for_each(|chunk| scanner.push(chunk));
                         let found = scanner.finish().and_then(|usage| usage.prompt_tokens);
-                        assert_eq!(found, expected, "{body} by {size}");
+                        assert_eq!(found, expected, "{key:?} {body} by {size}");
                     }
                 }
             }
