@@ -14,6 +14,7 @@
     reason = "tests are easier to read so"
 )]
 
+mod day_ends;
 mod differential;
 mod docs;
 mod earlier_errors;
