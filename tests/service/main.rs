@@ -28,6 +28,7 @@ mod operator_auth;
 mod operator_connections;
 mod operator_page;
 mod operator_tls;
+mod operator_writes;
 mod paths;
 mod peaks;
 mod projects;
