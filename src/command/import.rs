@@ -194,7 +194,9 @@ fn shown(import: &Import) -> String {
     });
     listing(&mut text, Some(counted(import.limits.len(), "limit")), limits);
     if import.has_operator {
-        text.push_str("the operator's token is made new: the one that was there is a client's now\n");
+        let former =
+            if import.operator_is_client { ": the one that was there is a client's now" } else { "" };
+        let _ = writeln!(text, "the operator's token is made new{former}");
     }
     if import.repeated > 0 {
         let _ = writeln!(text, "{} found more than once, and taken once", import.repeated);
@@ -242,11 +244,22 @@ fn next_steps(folder: &Path, import: &Import) -> String {
     let (keys, disabled) = (import.keys.len(), import.disabled());
     let are = if disabled == 1 { "is" } else { "are" };
     let enable = format!("take `enabled = false` out of {folder}/config.toml for each that is to be used");
-    if disabled > 0 && disabled == keys {
+    if keys == 0 {
+        let _ = writeln!(
+            text,
+            "no key was found, and a gateway does not start without a key: add a `[[keys]]` with its `secret` to {folder}/config.toml"
+        );
+    } else if disabled > 0 && disabled == keys {
         let all = if keys == 1 { "the one key".to_owned() } else { format!("all {keys} keys") };
         let _ = writeln!(text, "{all} {are} disabled, and a gateway does not start without a key: {enable}");
     } else if disabled > 0 {
         let _ = writeln!(text, "{disabled} of {keys} keys {are} disabled and not used: {enable}");
+    }
+    if import.tokens.is_empty() && import.tokens_refused > 0 {
+        let _ = writeln!(
+            text,
+            "no token was taken, and clients are let in by the keys of the pool: add an `[[auth.tokens]]` with `name` and `secret` to {folder}/config.toml"
+        );
     }
     let _ =
         writeln!(text, "nothing was started; next: cd {folder} && gemini-balance check && gemini-balance");

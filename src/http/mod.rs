@@ -26,7 +26,6 @@ mod upload;
 
 pub(crate) use around::around;
 pub use auth::Gate;
-pub(crate) use auth::OPERATOR;
 pub use bodies::BodyLog;
 pub use body::BodyBudget;
 pub use cors::CorsOrigins;

@@ -89,6 +89,10 @@ pub struct Import {
     pub settings: Vec<ImportedSetting>,
     /// Whether there was a token that opened everything, in whose place the operator gets a new one.
     pub has_operator: bool,
+    /// Whether that token was taken, and is a client's.
+    pub operator_is_client: bool,
+    /// How many tokens were not taken, since they can be none.
+    pub tokens_refused: usize,
     /// What each document is.
     pub sources: Vec<String>,
     /// What was not taken, and why.
@@ -183,6 +187,13 @@ impl Import {
         Ok(())
     }
 
+    /// Takes the token that opened everything as a client's, if it can be one.
+    pub(super) fn add_operators_token(&mut self, place: String, text: &str) -> Result<(), ImportError> {
+        self.add_token(place, text)?;
+        self.operator_is_client |= self.tokens.iter().any(|token| token.secret.expose() == text.trim());
+        Ok(())
+    }
+
     /// Takes a token, if it can be one.
     pub(super) fn add_token(&mut self, place: String, text: &str) -> Result<(), ImportError> {
         let text = text.trim();
@@ -191,10 +202,12 @@ impl Import {
             return Ok(());
         }
         if text.len() > MAX_TOKEN_BYTES {
+            self.tokens_refused += 1;
             self.leave(format!("{place}: {length} characters, which is longer than a token can be"));
             return Ok(());
         }
         if let Err(error) = checked_secret(&place, SecretKind::Token, text) {
+            self.tokens_refused += 1;
             self.leave(format!("{error} ({length} characters)"));
             return Ok(());
         }

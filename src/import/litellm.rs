@@ -191,9 +191,9 @@ fn take_general(
                 import.has_operator = true;
                 let place = format!("{GENERAL}.master_key in {document}");
                 match text.strip_prefix(REFERENCE) {
-                    None => import.add_token(place, text)?,
+                    None => import.add_operators_token(place, text)?,
                     Some(name) => match values.find(name) {
-                        Some(token) => import.add_token(place, &token)?,
+                        Some(token) => import.add_operators_token(place, &token)?,
                         None if is_name(name) => import.leave(format!("{place}: the variable {name} is not set here")),
                         None => import.leave(format!("{place}: the variable that it names is not set here")),
                     },

@@ -88,7 +88,7 @@ impl Settings {
         if let Some((token, place)) = self.take(OPERATOR) {
             import.has_operator = true;
             for (_, token) in strings(&token) {
-                import.add_token(place.clone(), &token)?;
+                import.add_operators_token(place.clone(), &token)?;
             }
         }
         if let Some((list, place)) = self.take(VERTEX_KEYS) {

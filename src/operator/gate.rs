@@ -89,11 +89,6 @@ fn is_open(path: &str) -> bool {
         || path.starts_with("/assets/")
 }
 
-/// Answers what no route is for.
-pub(super) async fn no_such_path() -> HttpResponse {
-    answer(404, "there is no such path here; /openapi.json lists them")
-}
-
 fn unknown() -> HttpResponse {
     answer(401, "send the operator's token (admin.token) as Authorization: Bearer")
 }

@@ -11,6 +11,8 @@ mod gate;
 mod host;
 mod openapi;
 mod page_caller;
+mod parameters;
+mod resource;
 mod serving;
 mod session;
 mod table;
@@ -108,7 +110,7 @@ pub(crate) fn start(
     let server = serving::serve(socket, tls, move || {
         let app = App::new().app_data(web::Data::new(desk.clone()));
         let app =
-            app.configure(|config| routes().install(config)).default_service(web::to(gate::no_such_path));
+            app.configure(|config| routes().install(config)).default_service(web::to(resource::no_such_path));
         let app = app.wrap(from_fn(gate::let_in)).wrap(from_fn(audit::write)).wrap(from_fn(gate::guard));
         app.wrap(from_fn(serving::exchange))
     })

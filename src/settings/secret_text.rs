@@ -2,6 +2,7 @@
 //! its end) is taken off; what no key has ever held is a slip of the hand, and is refused without being repeated.
 
 use super::SettingsError;
+use callers::{CallerSpec, SpecError};
 use std::fmt;
 
 /// What a text is meant to be.
@@ -163,6 +164,11 @@ pub(super) fn checked_name<'a>(place: &str, name: &'a str) -> Result<&'a str, Se
     if name.is_empty() {
         return refused("is empty");
     }
+    match CallerSpec::new(name).check_name() {
+        Err(SpecError::ReservedName) => return refused("usage counts others under"),
+        Err(_) => return refused("is longer than 64 bytes"),
+        Ok(()) => {}
+    }
     if name
         .chars()
         .any(|sign| sign.is_control() || is_invisible(sign) || matches!(sign, '\u{2028}' | '\u{2029}'))
@@ -288,9 +294,20 @@ mod tests {
         for name in ["alice", " Bob O'Brien ", "team (blue)", "\u{5f20}\u{4e09}", "a.b@c"] {
             assert_eq!(checked_name("x", name).unwrap(), name.trim());
         }
-        for name in
-            ["", " ", "\"alice", "alice'", "[alice", "<alice", "a\u{1b}[31m", "a\nb", "a\u{202e}b", "{\"a"]
-        {
+        for name in [
+            "",
+            " ",
+            "pool",
+            " operator",
+            "\"alice",
+            "alice'",
+            "[alice",
+            "<alice",
+            "a\u{1b}[31m",
+            "a\nb",
+            "a\u{202e}b",
+            "{\"a",
+        ] {
             assert!(checked_name("x", name).is_err(), "{name:?}");
         }
     }

@@ -6,7 +6,6 @@ use super::{
     secret_text::{self, SecretKind},
     text_file::read_text,
 };
-use crate::http::OPERATOR;
 use callers::{CallerLimits, CallerSpec, Globs};
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use gemini_balance_actors::Secret;
@@ -91,9 +90,6 @@ pub(crate) fn client_spec(
         };
         moment.map_err(|why| refused("expires", why))
     });
-    if entry.name.trim() == OPERATOR {
-        return Err(refused("name", "is reserved: the operator's page calls by it"));
-    }
     let money = |field: &str, units: Option<f64>| {
         units
             .map(|units| billionths(units).map_err(|why| refused(&format!("budget.{field}"), why)))

@@ -315,6 +315,23 @@ async fn keys_that_are_all_disabled_are_counted_with_what_to_do() {
         let has = if count == 1 { "1 key under [[keys]] has" } else { "2 keys under [[keys]] have" };
         assert!(!started.status.success() && why.contains(has), "{why}");
     }
+    // Nor is there a key, or a token, where none could be taken.
+    for (document, words) in [
+        (
+            "AUTH_TOKEN=client-token-0123456789\nAPI_KEYS=[]\n",
+            "no key was found, and a gateway does not start",
+        ),
+        (
+            &format!("API_KEYS=[\"{}\"]\nAUTH_TOKEN=one two\n", secret(0)),
+            "no token was taken, and clients are let in by",
+        ),
+    ] {
+        fs::write(folder.path().join("snailyp.env"), document).unwrap();
+        let (done, text) = run(&options, folder.path(), &["snailyp.env", "--yes", "--out", "found"], "");
+        fs::remove_dir_all(folder.path().join("found")).unwrap();
+        assert!(done && text.contains(words), "{text}");
+        assert_eq!(text.contains("is a client's now"), document.contains("client-token"), "{text}");
+    }
     // Some of them are.
     simulator.set_key_state(&secret(1), KeyState::Suspended);
     let (_, text) =

@@ -14,6 +14,7 @@
     reason = "tests are easier to read so"
 )]
 
+mod day_ends;
 mod differential;
 mod docs;
 mod earlier_errors;
@@ -27,6 +28,7 @@ mod operator_auth;
 mod operator_connections;
 mod operator_page;
 mod operator_tls;
+mod operator_writes;
 mod paths;
 mod peaks;
 mod projects;

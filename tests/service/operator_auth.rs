@@ -7,7 +7,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-const ADMIN: &str = "operator-token-5b1e";
+pub(crate) const ADMIN: &str = "operator-token-5b1e";
 const METRICS: &str = "metrics-token-41d7";
 
 /// What answers to strangers. The login is among it, and refuses them itself.
@@ -23,7 +23,7 @@ const OPEN: [&str; 7] = [
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"];
 
-type Headers = Vec<(&'static str, String)>;
+pub(crate) type Headers = Vec<(&'static str, String)>;
 
 /// Everything that is no credential of an operator's, or not in a form or from a place that counts.
 fn refused(port: u16) -> Vec<Headers> {
@@ -60,7 +60,7 @@ fn refused(port: u16) -> Vec<Headers> {
 }
 
 /// A path of the document with something in each place.
-fn filled(template: &str) -> String {
+pub(crate) fn filled(template: &str) -> String {
     let key = fingerprint(0);
     let filling = [
         ("{key}", key.as_str()),
@@ -102,7 +102,7 @@ fn written(authority: &str, method: &str, path: &str, headers: &[(&str, &str)]) 
     request(method, path, headers, "").replacen("Host: gateway", &format!("Host: {authority}"), 1)
 }
 
-async fn ask(wire: &mut Wire, method: &str, path: &str, headers: &Headers) -> Answer {
+pub(crate) async fn ask(wire: &mut Wire, method: &str, path: &str, headers: &Headers) -> Answer {
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let authority = wire.stream.peer_addr().unwrap().to_string();
     wire.send(written(&authority, method, path, &headers)).await.unwrap();

@@ -166,18 +166,22 @@ impl Counts {
         }
     }
 
-    /// Takes over what a former process counted. In a cluster that process has told it, as any other gateway has.
+    /// Takes over what a former process counted, as of `now`: what was of a day or month that is over meanwhile is none of
+    /// the next one's. In a cluster that process has told it, as any other gateway has.
     pub(crate) fn seed(&mut self, seed: &Seed, now: Now) {
         self.advance(now);
         self.outputs.seed(&seed.outputs);
+        let of =
+            |period: &Period, used| if period.is_of(self.zone, now.wall) { used } else { Used::default() };
+        let (day, month) = (of(&self.day, seed.day), of(&self.month, seed.month));
         let second = Second::of(now.mono);
         if let Some(shared) = &mut self.shared {
-            shared.seed(seed.day, seed.month);
+            shared.seed(day, month);
             seconds_of(&seed.seconds, second).for_each(|(at, amount)| shared.seed_second(at, second, amount));
             return;
         }
-        self.day.add(seed.day);
-        self.month.add(seed.month);
+        self.day.add(day);
+        self.month.add(month);
         self.begin_minute(&seed.seconds, now);
     }
 

@@ -62,8 +62,8 @@ pub(crate) struct Period {
     /// Monotonic, as is `ends`.
     began: Duration,
     ends: Duration,
-    /// What the wall clock is to show at the end.
-    closes: DateTime<Utc>,
+    /// What the wall clock is to show at the end; `None` before the first one begins.
+    closes: Option<DateTime<Utc>>,
     /// Its first day in the zone; `None` before the first one begins.
     first: Option<NaiveDate>,
 }
@@ -75,7 +75,7 @@ impl Period {
             used: Used::default(),
             began: Duration::ZERO,
             ends: Duration::ZERO,
-            closes: DateTime::UNIX_EPOCH,
+            closes: None,
             first: None,
         }
     }
@@ -85,17 +85,20 @@ impl Period {
         if self.ends <= now.mono {
             self.used = booked;
             self.began = now.mono;
-            self.ends = calendar::end_of(self.unit, zone, now);
-            self.closes = now.wall_at(self.ends);
-            self.first = Some(calendar::first_day(self.unit, zone, now.wall));
+            let begins = calendar::beginning(self.closes, now.wall);
+            self.ends = calendar::end_of(self.unit, zone, begins, now);
+            self.closes = Some(now.wall_at(self.ends));
+            self.first = Some(calendar::first_day(self.unit, zone, begins));
         }
     }
 
     /// Ends when the wall clock shows what it was to show then, now that the clocks have parted: at once if that is past,
     /// and never later than the next period begins.
     pub(crate) fn clocks_have_parted(&mut self, zone: Tz, now: Now) {
+        let Some(closes) = self.closes else { return };
         let next = calendar::until_next(self.unit, zone, now.wall);
-        self.ends = now.mono + now.until(self.closes).min(next);
+        self.ends = now.mono + now.until(closes).min(next);
+        self.closes = Some(now.wall_at(self.ends));
     }
 
     /// What is used in it, with what is booked for requests under way, which is all there is when it is over.
@@ -113,6 +116,11 @@ impl Period {
         self.ends <= now.mono
     }
 
+    /// Whether this moment is of it, and not of one that is over.
+    pub(crate) fn is_of(&self, zone: Tz, wall: DateTime<Utc>) -> bool {
+        self.first == Some(calendar::first_day(self.unit, zone, wall))
+    }
+
     /// Its first day, by which all gateways know it.
     pub(crate) fn first(&self) -> Option<NaiveDate> {
         self.first
@@ -126,7 +134,8 @@ impl Period {
     /// When the one ends that this moment is of, whether anything has begun it or not.
     pub(crate) fn current_ends_in(&self, zone: Tz, now: Now) -> Duration {
         if self.is_over(now) {
-            calendar::end_of(self.unit, zone, now).saturating_sub(now.mono)
+            let begins = calendar::beginning(self.closes, now.wall);
+            calendar::end_of(self.unit, zone, begins, now).saturating_sub(now.mono)
         } else {
             self.ends_in(now)
         }
@@ -195,6 +204,47 @@ mod tests {
             let used = if is_over { Used::default() } else { one };
             assert_eq!(day.used(Used::default(), now), used, "{wall}");
             assert_eq!(day.ends_in(now).as_secs().div_ceil(3600), ends_in_h, "{wall}");
+        }
+    }
+
+    #[test]
+    fn a_period_begins_once_though_the_wall_clock_is_behind() {
+        let mut day = Period::new(CalendarUnit::Day);
+        let mut now = Now { mono: Duration::ZERO, wall: at("2026-07-15T23:00:00Z") };
+        day.advance(Tz::UTC, Used::default(), now);
+        now = Now { mono: Duration::from_secs(3600), wall: at("2026-07-15T23:59:58Z") };
+        let one = Used { requests: 1, tokens: 10, money: 100 };
+        day.advance(Tz::UTC, Used::default(), now);
+        assert_eq!(day.first().unwrap().to_string(), "2026-07-16");
+        day.add(one);
+        now = Now { mono: now.mono + Duration::from_secs(4), wall: at("2026-07-16T00:00:02Z") };
+        day.advance(Tz::UTC, Used::default(), now);
+        assert_eq!(day.used(Used::default(), now), one);
+    }
+
+    #[test]
+    fn no_clock_step_moves_a_period_into_the_future() {
+        let walls = [
+            "2026-07-15T23:59:30Z", // into the last minute of the same day
+            "2026-07-31T23:59:30Z", // of another, and of the month
+            "2026-07-14T23:59:59Z", // set back
+            "1970-01-01T00:00:00Z",
+        ];
+        for wall in walls {
+            for unit in [CalendarUnit::Day, CalendarUnit::Month] {
+                let mut period = Period::new(unit);
+                let mut now = Now { mono: Duration::ZERO, wall: at("2026-07-15T20:00:00Z") };
+                period.advance(Tz::UTC, Used::default(), now);
+                now = Now { mono: Duration::from_secs(60), wall: at(wall) };
+                period.clocks_have_parted(Tz::UTC, now);
+                period.advance(Tz::UTC, Used::default(), now);
+                let next = calendar::until_next(unit, Tz::UTC, now.wall);
+                assert!(period.ends_in(now) <= next, "{unit:?} {wall}");
+                // And the one after it is that of the wall clock.
+                now = Now { mono: now.mono + next, wall: now.wall + next };
+                period.advance(Tz::UTC, Used::default(), now);
+                assert!(period.is_of(Tz::UTC, now.wall), "{unit:?} {wall}");
+            }
         }
     }
 

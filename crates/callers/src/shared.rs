@@ -107,7 +107,7 @@ impl SharedUse {
     pub(crate) fn seed(&mut self, day: Used, month: Used) {
         for (period, former) in [(&mut self.day, day), (&mut self.month, month)] {
             period.former = former;
-            period.others = former;
+            period.others = period.others.at_least(former);
         }
     }
 

@@ -16,7 +16,7 @@ pub enum SurfaceName {
     OpenAi,
     /// Live sessions over a WebSocket.
     Live,
-    /// Uploads and downloads of files.
+    /// What lies under `/upload/` and `/download/`.
     Upload,
 }
 

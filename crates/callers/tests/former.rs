@@ -132,3 +132,76 @@ fn a_minute_that_is_limited_from_now_on_begins_with_what_was_used_without_a_limi
     directory.set_given([(spec("alice", rpm), &b"alice"[..])]);
     assert_eq!(let_in(&directory, "alice"), 2);
 }
+
+/// Where a day, and mostly a month, ends in half a minute: by the zone.
+const HALF_A_MINUTE_BEFORE: [(&str, &str, bool); 6] = [
+    ("UTC", "2026-11-30T23:59:30Z", true),
+    ("UTC", "2026-07-15T23:59:30Z", false),
+    ("Asia/Kolkata", "2026-05-31T18:29:30Z", true),
+    ("Europe/Berlin", "2026-03-29T21:59:30Z", false), // of a day of 23 hours
+    ("Europe/Berlin", "2026-10-25T22:59:30Z", false), // and of 25
+    ("America/Santiago", "2026-09-06T03:59:30Z", false), // before a day without a midnight
+];
+
+#[test]
+fn what_is_taken_over_in_the_last_seconds_of_a_day_or_month_ends_with_it() {
+    for (zone, wall, is_month) in HALF_A_MINUTE_BEFORE {
+        for is_start in [true, false] {
+            let case = format!("{zone} {wall}, at the start: {is_start}");
+            let end = Now { mono: Duration::from_secs(500), wall: wall.parse().unwrap() };
+            let later = |seconds| Now {
+                mono: end.mono + Duration::from_secs(seconds),
+                wall: end.wall + Duration::from_secs(seconds),
+            };
+            let directory = Directory::new(InstanceKey::new(&[7; 32]), zone.parse().unwrap());
+            let limits = CallerLimits { rpd: Some(3), tokens_month: Some(1_000), ..CallerLimits::default() };
+            if is_start {
+                directory.set_given([(spec("alice", limits), &b"alice"[..])]);
+            }
+            let used = Used { requests: 2, tokens: 20, money: 200 };
+            directory.begin_with(Box::new(move |names| {
+                let seed =
+                    |name: &Arc<str>| (Arc::clone(name), Seed { day: used, month: used, ..Seed::default() });
+                FormerUse { now: end, by_name: names.iter().map(seed).collect() }
+            }));
+            if !is_start {
+                directory.add(spec("alice", limits), &[1; 32], end).unwrap();
+            }
+            let caller = directory.named("alice", end.wall).unwrap().caller;
+            let ask = |now| {
+                let door = Door { surface: Surface::Native, model: ModelShown::None, spends: false };
+                caller.admit(door, now).map(|pass| pass.settle(Ending::Unknown, now)).is_ok()
+            };
+            let reading = caller.read(later(1));
+            assert_eq!(reading.day, (used, Duration::from_secs(29)), "{case}");
+            assert_eq!(reading.month.0, used, "{case}");
+            assert_eq!(reading.month.1 == Duration::from_secs(29), is_month, "{case}");
+            assert!(ask(later(2)) && !ask(later(3)), "one is left of the day: {case}");
+            assert_eq!(caller.read(later(31)).day.0, Used::default(), "{case}");
+            assert_eq!((0..9).take_while(|_| ask(later(32))).count(), 3, "{case}");
+            let reading = caller.read(later(33));
+            assert!(reading.day.1 > Duration::from_secs(22 * 60 * 60), "{case}");
+            assert_eq!(reading.day.0.requests, 3, "{case}");
+            assert_eq!(reading.month.0.requests, if is_month { 3 } else { 6 }, "{case}");
+        }
+    }
+}
+
+#[test]
+fn what_the_book_said_before_midnight_is_not_of_the_day_after_it() {
+    let directory = Directory::new(InstanceKey::new(&[7; 32]), Tz::UTC);
+    directory.set_given([(spec("alice", rpd(3)), &b"alice"[..])]);
+    let asked = Now { mono: Duration::from_secs(500), wall: "2026-11-30T23:59:59Z".parse().unwrap() };
+    let next = Now { mono: Duration::from_secs(502), wall: "2026-12-01T00:00:01Z".parse().unwrap() };
+    let caller = directory.named("alice", next.wall).unwrap().caller;
+    let door = Door { surface: Surface::Native, model: ModelShown::None, spends: false };
+    // Somebody was let in while the book was asked.
+    caller.admit(door, next).unwrap().settle(Ending::Unknown, next);
+    let used = Used { requests: 3, tokens: 30, money: 300 };
+    directory.begin_with(Box::new(move |names| {
+        let seed = |name: &Arc<str>| (Arc::clone(name), Seed { day: used, month: used, ..Seed::default() });
+        FormerUse { now: asked, by_name: names.iter().map(seed).collect() }
+    }));
+    let reading = caller.read(next);
+    assert_eq!((reading.day.0.requests, reading.month.0.requests), (1, 1));
+}

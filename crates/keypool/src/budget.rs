@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use gemini::fault::Quota;
 use meter::{Amount, Gauge, Minute, Now, Parted, Second, daily_reset, opening};
 
@@ -42,6 +43,8 @@ pub(crate) struct Day {
     /// When the count began. Monotonic, as is `ends`.
     pub began: Duration,
     pub ends: Duration,
+    /// What the wall clock is to show at the end; `None` before the first one begins.
+    pub closes: Option<DateTime<Utc>>,
 }
 
 /// What was put down for one lease, to be put right when it ends.
@@ -219,12 +222,14 @@ impl Budget {
     pub(crate) fn follow_wall(&mut self, parted: Parted, now: Now) {
         if now.mono < self.day.ends {
             self.day.ends = parted.day_end(self.day.ends, now);
+            self.day.closes = Some(now.wall_at(self.day.ends));
         }
     }
 
     fn begin_day(&mut self, now: Now) {
         if self.day.ends <= now.mono {
-            self.day = Day { requests: 0, began: now.mono, ends: daily_reset::end_of_day(now) };
+            let ends = daily_reset::end_of_day_after(self.day.closes, now);
+            self.day = Day { requests: 0, began: now.mono, ends, closes: Some(now.wall_at(ends)) };
         }
     }
 }

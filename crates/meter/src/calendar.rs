@@ -5,6 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, Utc};
 use chrono_tz::Tz;
 
+use crate::clocks::APART;
+use crate::now::Now;
+
 /// A day or a month of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CalendarUnit {
@@ -26,18 +29,21 @@ pub fn until_next(unit: CalendarUnit, zone: Tz, wall: DateTime<Utc>) -> Duration
         .unwrap_or(Duration::from_secs(24 * 60 * 60))
 }
 
-/// A minute before the end of a day or month what is counted is the next one's: the two clocks may differ a little, and a day
-/// must not begin twice.
-const CLOSE: Duration = Duration::from_secs(60);
-
-/// Returns when a count of this day or month that begins now ends, on the monotonic clock.
-pub fn end_of(unit: CalendarUnit, zone: Tz, now: crate::Now) -> Duration {
-    now.mono + CLOSE + until_next(unit, zone, now.wall + CLOSE)
+/// Returns the moment by which the day or month is found that begins now, after one that was to end when the wall clock shows
+/// `closes`. Its end has come on the monotonic clock, and the wall clock may still be some seconds behind: a day must not
+/// begin twice. Where no other went before, or the clocks have parted since, it is what the wall clock shows, to the second.
+pub fn beginning(closes: Option<DateTime<Utc>>, wall: DateTime<Utc>) -> DateTime<Utc> {
+    closes.filter(|&closes| wall < closes && closes - wall <= APART).unwrap_or(wall)
 }
 
-/// Returns the first day of the day or month that a count which begins at this moment is of.
-pub fn first_day(unit: CalendarUnit, zone: Tz, wall: DateTime<Utc>) -> NaiveDate {
-    let date = (wall + CLOSE).with_timezone(&zone).date_naive();
+/// Returns when the day or month that [begins](beginning) at this moment ends, on the monotonic clock.
+pub fn end_of(unit: CalendarUnit, zone: Tz, begins: DateTime<Utc>, now: Now) -> Duration {
+    now.mono + now.until(begins) + until_next(unit, zone, begins)
+}
+
+/// Returns the first day of the day or month that this moment is of.
+pub fn first_day(unit: CalendarUnit, zone: Tz, at: DateTime<Utc>) -> NaiveDate {
+    let date = at.with_timezone(&zone).date_naive();
     match unit {
         CalendarUnit::Day => date,
         CalendarUnit::Month => date.with_day(1).unwrap_or(date),
@@ -79,18 +85,37 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_begins_in_the_last_minute_is_of_the_next_day_and_month() {
+    fn a_moment_is_of_its_own_day_and_month_to_the_last_second() {
         use CalendarUnit::{Day, Month};
         for (unit, zone, at, first) in [
-            (Day, "UTC", "2026-07-15T23:58:59Z", "2026-07-15"),
-            (Day, "UTC", "2026-07-15T23:59:00Z", "2026-07-16"),
+            (Day, "UTC", "2026-07-15T23:59:59Z", "2026-07-15"),
+            (Day, "UTC", "2026-07-16T00:00:00Z", "2026-07-16"),
             (Day, "Asia/Shanghai", "2026-05-31T16:00:00Z", "2026-06-01"),
             (Month, "UTC", "2026-07-15T23:59:00Z", "2026-07-01"),
-            (Month, "UTC", "2026-07-31T23:59:00Z", "2026-08-01"),
-            (Month, "America/Santiago", "2026-09-01T03:58:00Z", "2026-08-01"),
+            (Month, "UTC", "2026-07-31T23:59:59Z", "2026-07-01"),
+            (Month, "UTC", "2026-08-01T00:00:00Z", "2026-08-01"),
+            (Month, "America/Santiago", "2026-09-01T03:59:59Z", "2026-08-01"),
         ] {
             let (zone, at): (Tz, DateTime<Utc>) = (zone.parse().unwrap(), at.parse().unwrap());
             assert_eq!(first_day(unit, zone, at).to_string(), first, "{unit:?} {zone} {at}");
         }
+    }
+
+    #[test]
+    fn only_a_wall_clock_that_is_seconds_behind_an_end_is_taken_to_be_there() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let closes = at("2026-07-16T00:00:00Z");
+        for (wall, begins) in [
+            ("2026-07-15T23:59:54Z", "2026-07-15T23:59:54Z"),
+            ("2026-07-15T23:59:58Z", "2026-07-16T00:00:00Z"),
+            ("2026-07-16T00:00:02Z", "2026-07-16T00:00:02Z"),
+            ("2026-07-17T23:59:58Z", "2026-07-17T23:59:58Z"),
+        ] {
+            assert_eq!(beginning(Some(closes), at(wall)), at(begins), "{wall}");
+            assert_eq!(beginning(None, at(wall)), at(wall), "nothing went before {wall}");
+        }
+        let now = Now { mono: Duration::from_secs(100), wall: at("2026-07-15T23:59:58Z") };
+        let ends = end_of(CalendarUnit::Day, Tz::UTC, beginning(Some(closes), now.wall), now);
+        assert_eq!(ends, Duration::from_secs(100 + 2 + 24 * 60 * 60));
     }
 }

@@ -9,7 +9,7 @@ use crate::daily_reset;
 use crate::now::Now;
 
 /// The clocks run apart by less than this all the time, and are brought together again by small corrections.
-const APART: TimeDelta = TimeDelta::seconds(5);
+pub(crate) const APART: TimeDelta = TimeDelta::seconds(5);
 
 /// Watches both clocks.
 #[derive(Clone, Copy, Debug, Default)]

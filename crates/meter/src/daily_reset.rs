@@ -25,9 +25,15 @@ pub fn since_last(wall: DateTime<Utc>) -> Duration {
         .unwrap_or_default()
 }
 
-/// Returns when the day's count ends, on the monotonic clock.
+/// Returns when the day of this moment ends, on the monotonic clock.
 pub fn end_of_day(now: Now) -> Duration {
-    calendar::end_of(CalendarUnit::Day, Los_Angeles, now)
+    now.mono + until_next(now.wall)
+}
+
+/// Returns when a day ends that begins now, after one that was to end when the wall clock shows `closes`: the wall clock may
+/// still be some seconds behind that.
+pub fn end_of_day_after(closes: Option<DateTime<Utc>>, now: Now) -> Duration {
+    calendar::end_of(CalendarUnit::Day, Los_Angeles, calendar::beginning(closes, now.wall), now)
 }
 
 #[cfg(test)]

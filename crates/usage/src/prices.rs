@@ -3,7 +3,7 @@
 use crate::{billable::Billable, money::Money};
 use chrono::NaiveDate;
 use foldhash::HashMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::{error, fmt};
 use wildmatch::WildMatch;
 
@@ -17,7 +17,8 @@ const MOST_REMEMBERED: usize = 1_024;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PriceEntry {
-    /// The model; `*` and `?` stand for any letters and any one.
+    /// The model, without `models/`; `*` and `?` stand for any letters and any one.
+    #[serde(deserialize_with = "model_of")]
     pub model: String,
     /// The first day (of the usage's own zone) on which it holds; `None`: always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -280,6 +281,12 @@ impl Price {
         let billionths = millionths.saturating_add(divisor / 2) / divisor; // to the nearest
         Some(Money::from_billionths(u64::try_from(billionths).unwrap_or(u64::MAX)))
     }
+}
+
+/// Reads a model's name: Google's come with and without `models/` in front, and requests are counted without.
+fn model_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Ok(name.strip_prefix("models/").map(str::to_owned).unwrap_or(name))
 }
 
 /// Entries of one model stand together where the first of them stands, the one that begins last before the others.

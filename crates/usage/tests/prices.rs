@@ -24,6 +24,12 @@ fn million(prices: &mut Prices, model: &str) -> Option<u64> {
 }
 
 #[test]
+fn a_price_of_a_models_full_name_is_that_of_the_name_it_is_counted_under() {
+    let mut prices = Prices::new(&[entry(r#"{"model":"models/zz-1","input":1}"#)]).unwrap();
+    assert_eq!(million(&mut prices, "zz-1"), Some(1_000_000));
+}
+
+#[test]
 fn the_operators_entries_go_before_the_built_in_table_and_the_first_that_matches_counts() {
     let entries = [
         entry(r#"{"model":"gemini-2.5-flash","input":1}"#),

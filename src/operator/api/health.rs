@@ -2,15 +2,11 @@
 
 use super::{Desk, RouteTable, gate::not_for_browsers};
 use crate::http::health_of;
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{Method, header},
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 
 /// Adds the paths of this resource.
 pub(super) fn routes(table: &mut RouteTable) {
-    table.get("/health", ask_health).add(Method::HEAD, "/health", ask_health);
+    table.get("/health", ask_health);
 }
 
 /// Whether requests can be served, told without the token as on the clients' listener.

@@ -1,7 +1,13 @@
 //! `/api/import`: takes what another gateway has into the keys and tokens that are kept beside the configuration. Settings and
 //! limits are shown and belong into `config.toml`. What was sent is not repeated: places, lengths and fingerprints are.
 
-use super::{Desk, RouteTable, audit, gate::answer, keys, tokens};
+use super::{
+    Desk, RouteTable, audit,
+    gate::answer,
+    keys,
+    parameters::{DRY_RUN, is_dry_run},
+    tokens,
+};
 use crate::{
     import::{self, Document, Import, ImportError, ImportedKey, ImportedToken, Vendor},
     keys::KeysTaken,
@@ -25,7 +31,7 @@ const BODY: &str = r#"the body must be {"files": [{"name": ".env", "text": "..."
 
 /// Adds the path of this resource.
 pub(super) fn routes(table: &mut RouteTable) {
-    table.post("/api/import", take).take_up_to(MAX_BODY, "/api/import");
+    table.post("/api/import", take).take_up_to(MAX_BODY, "/api/import").heed(&[DRY_RUN], "/api/import");
 }
 
 #[derive(Deserialize)]
@@ -91,6 +97,10 @@ async fn take(
         return answer(400, BODY);
     };
     drop(body);
+    let dry_run = match is_dry_run(request.query_string()) {
+        Ok(asked) => asked || dry_run,
+        Err(why) => return answer(400, why),
+    };
     if files.len() > MAX_DOCUMENTS || files.iter().any(|file| file.name.len() > MAX_NAME_BYTES) {
         let why =
             format!("at most {MAX_DOCUMENTS} files at once, with names of at most {MAX_NAME_BYTES} bytes");

@@ -6,7 +6,12 @@ mod listing;
 
 pub(super) use listing::state_of;
 
-use super::{Desk, PATIENCE, RouteTable, cluster::with_reach, gate::answer};
+use super::{
+    Desk, PATIENCE, RouteTable,
+    cluster::with_reach,
+    gate::answer,
+    parameters::{DRY_RUN, is_dry_run},
+};
 use crate::{
     keys::{Added, KeyChange, KeysError, Paste},
     operator::audit,
@@ -40,6 +45,7 @@ pub(super) fn routes(table: &mut RouteTable) {
         .get("/api/keys", page)
         .post("/api/keys", add)
         .take_up_to(MAX_PASTE, "/api/keys")
+        .heed(&[DRY_RUN], "/api/keys")
         .get("/api/keys/export", take_away)
         .add(Method::DELETE, "/api/keys/{key}", remove)
         .post("/api/keys/{key}/{verb}", act);
@@ -202,8 +208,12 @@ async fn add(
     };
     let read = read_paste(&request, &body);
     drop(body);
-    let (paste, is_dry_run, is_check) = match read {
+    let (paste, is_body_dry_run, is_check) = match read {
         Ok(read) => read,
+        Err(why) => return answer(400, why),
+    };
+    let is_dry_run = match is_dry_run(request.query_string()) {
+        Ok(asked) => asked || is_body_dry_run,
         Err(why) => return answer(400, why),
     };
     let paste = match paste {

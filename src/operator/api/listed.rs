@@ -1,8 +1,9 @@
-//! A list that lies in memory, as it is asked for: a part of its names, a state, so many at a time. A cursor is the name of a page's
+//! A list that lies in memory, as it is asked for: a part of its names, a state, so many at a time. A cursor names a page's
 //! last entry, so that entries which come and go meanwhile move no other from one page to the next.
 
 use actix_web::web;
-use serde::Deserialize;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The longest page of any list.
 pub(super) const MAX_LIMIT: usize = 200;
@@ -38,6 +39,17 @@ pub(super) struct Page<T> {
     pub(super) next: Option<String>,
 }
 
+/// Returns the cursor that names this place in a list.
+pub(super) fn cursor_at<T: Serialize>(place: &T) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).unwrap_or_default())
+}
+
+/// Returns the place that a cursor names, or what is wrong with it: one that no page has given names none.
+pub(super) fn place_of<T: DeserializeOwned>(cursor: &str) -> Result<T, String> {
+    let place = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    place.ok_or_else(|| "cursor must be what \"next\" of the page before said".to_owned())
+}
+
 /// Returns the page of `rows` that is asked for, or what is wrong with the question; `states` are those there are.
 pub(super) fn page<T: Listed>(asked: Asked, mut rows: Vec<T>, states: &[&str]) -> Result<Page<T>, String> {
     let known =
@@ -57,27 +69,28 @@ pub(super) fn page<T: Listed>(asked: Asked, mut rows: Vec<T>, states: &[&str]) -
         Some("-name") => true,
         Some(_) => return Err("sort must be name or -name".to_owned()),
     };
+    let after = question.cursor.as_deref().map(place_of::<String>).transpose()?;
     let part = question.q.unwrap_or_default().to_lowercase();
     rows.retain(|row| {
         let has_state = question.state.is_none() || row.state() == question.state.as_deref();
         has_state && row.name().to_lowercase().contains(&part)
     });
-    let is_asked = question.limit.is_some() || question.sort.is_some() || question.cursor.is_some();
+    let is_asked = question.limit.is_some() || question.sort.is_some() || after.is_some();
     if is_asked {
         rows.sort_by(|one, other| one.name().cmp(other.name()));
     }
     if is_descending {
         rows.reverse();
     }
-    if let Some(cursor) = &question.cursor {
+    if let Some(after) = &after {
         rows.retain(
-            |row| if is_descending { row.name() < cursor.as_str() } else { row.name() > cursor.as_str() },
+            |row| if is_descending { row.name() < after.as_str() } else { row.name() > after.as_str() },
         );
     }
     let limit = question.limit.unwrap_or(usize::MAX);
     let has_more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(|row| row.name().to_owned());
+    let next = rows.last().filter(|_| has_more).map(|row| cursor_at(&row.name()));
     Ok(Page { rows, next })
 }
 
@@ -109,10 +122,24 @@ mod tests {
         assert_eq!(asked(""), Ok((vec!["c", "Ab", "a", "d"], None)));
         assert_eq!(asked("q=A"), Ok((vec!["Ab", "a"], None)));
         assert_eq!(asked("state=on&sort=-name"), Ok((vec!["d", "c", "Ab"], None)));
-        assert_eq!(asked("limit=2"), Ok((vec!["Ab", "a"], Some("a".to_owned()))));
-        assert_eq!(asked("limit=2&cursor=a"), Ok((vec!["c", "d"], None)));
-        assert_eq!(asked("limit=3&sort=-name&cursor=d"), Ok((vec!["c", "a", "Ab"], None)));
-        for wrong in ["limit=0", "limit=201", "limit=x", "state=gone", "sort=size", "unknown=1", "q=a&q=b"] {
+        assert_eq!(asked("limit=2"), Ok((vec!["Ab", "a"], Some(cursor_at(&"a")))));
+        assert_eq!(asked(&format!("limit=2&cursor={}", cursor_at(&"a"))), Ok((vec!["c", "d"], None)));
+        assert_eq!(
+            asked(&format!("limit=3&sort=-name&cursor={}", cursor_at(&"d"))),
+            Ok((vec!["c", "a", "Ab"], None))
+        );
+        for wrong in [
+            "cursor=a",
+            "cursor=zz",
+            "cursor=W10",
+            "limit=0",
+            "limit=201",
+            "limit=x",
+            "state=gone",
+            "sort=size",
+            "unknown=1",
+            "q=a&q=b",
+        ] {
             assert!(asked(wrong).is_err(), "{wrong}");
         }
     }

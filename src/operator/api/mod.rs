@@ -25,7 +25,7 @@ mod used;
 pub(super) use overview::overview_of;
 pub(super) use requests::line;
 
-use super::{Desk, audit, gate, table::RouteTable};
+use super::{Desk, audit, gate, parameters, table::RouteTable};
 use std::time::Duration;
 
 /// How long the key manager may take to answer.

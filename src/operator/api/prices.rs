@@ -81,10 +81,11 @@ async fn forget(request: HttpRequest, path: web::Path<String>, desk: web::Data<D
         Ok(revision) => revision,
         Err(why) => return answer(400, why),
     };
-    let done = desk.operated.prices.forget(&path, revision).await;
+    let model = path.strip_prefix("models/").unwrap_or(&path);
+    let done = desk.operated.prices.forget(model, revision).await;
     if done.is_ok() {
         // There was one of this name.
-        audit::note(&request, "prices forget", Some(&path));
+        audit::note(&request, "prices forget", Some(model));
     }
     told(done)
 }
@@ -96,7 +97,9 @@ fn read(body: &[u8], model: &str) -> Result<PriceEntry, String> {
     if let Some(field) = ["from", "source"].iter().find(|field| fields.contains_key(**field)) {
         return Err(format!("{field} is no field here: a price holds from now on"));
     }
-    fields.insert("model".to_owned(), model.into());
+    if fields.insert("model".to_owned(), model.into()).is_some_and(|named| named != model) {
+        return Err("the path names the model: leave it out of the body".to_owned());
+    }
     serde_json::from_value(body).map_err(|error| error.to_string())
 }
 

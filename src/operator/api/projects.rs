@@ -1,7 +1,12 @@
 //! `/api/projects`: the keys by project, and what is known of each project's limits. A project is the pool's: its label, or the
 //! key's own where it has none.
 
-use super::{Desk, PATIENCE, RouteTable, gate::answer, keys::state_of, listed::MAX_LIMIT};
+use super::{
+    Desk, PATIENCE, RouteTable,
+    gate::answer,
+    keys::state_of,
+    listed::{MAX_LIMIT, cursor_at, place_of},
+};
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Datelike as _, TimeDelta, TimeZone as _, Utc};
 use keypool::{KeyView, LimitView, Snapshot};
@@ -45,6 +50,10 @@ async fn list(parameters: web::Query<HashMap<String, String>>, desk: web::Data<D
         Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
         Some(_) => return answer(400, "limit must be a whole number from 1 to 200"),
     };
+    let after = match parameters.get("cursor").map(|cursor| place_of::<String>(cursor)).transpose() {
+        Ok(after) => after,
+        Err(why) => return answer(400, &why),
+    };
     let Ok(snapshot) = desk.operated.keys.snapshot(Instant::now() + PATIENCE).await else {
         return answer(503, "the key manager does not answer");
     };
@@ -52,12 +61,11 @@ async fn list(parameters: web::Query<HashMap<String, String>>, desk: web::Data<D
     let mut found = projects(&snapshot);
     found.retain(|name, _| part.as_ref().is_none_or(|part| name.to_lowercase().contains(part)));
     let matched = found.len();
-    let after = parameters.get("cursor");
     let mut page: Vec<_> =
-        found.into_iter().filter(|(name, _)| after.is_none_or(|after| name > after)).collect();
+        found.into_iter().filter(|(name, _)| after.as_ref().is_none_or(|after| name > after)).collect();
     let has_more = page.len() > limit;
     page.truncate(limit);
-    let next = page.last().filter(|_| has_more).map(|(name, _)| name.clone());
+    let next = page.last().filter(|_| has_more).map(|(name, _)| cursor_at(name));
     let projects: Vec<_> = page.into_iter().map(|(_, project)| project).collect();
     HttpResponse::Ok().json(json!({
         "projects": projects,

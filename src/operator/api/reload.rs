@@ -4,22 +4,16 @@
 use super::{
     Desk, RouteTable,
     gate::answer,
+    parameters::{DRY_RUN, is_dry_run},
     revision::{etag, known_revision},
 };
 use crate::reload::{ReloadError, ReloadRequest, Reloaded};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
 use serde_json::json;
 
 /// Adds the paths of this resource.
 pub(super) fn routes(table: &mut RouteTable) {
-    table.get("/api/reload", tell).post("/api/reload", reload);
-}
-
-/// What is asked for in the query.
-#[derive(Default, Deserialize)]
-struct Parameters {
-    dry_run: Option<String>,
+    table.get("/api/reload", tell).post("/api/reload", reload).heed(&[DRY_RUN], "/api/reload");
 }
 
 async fn tell(desk: web::Data<Desk>) -> HttpResponse {
@@ -27,15 +21,10 @@ async fn tell(desk: web::Data<Desk>) -> HttpResponse {
     HttpResponse::Ok().insert_header(etag(report.revision)).json(report)
 }
 
-async fn reload(
-    request: HttpRequest,
-    parameters: web::Query<Parameters>,
-    desk: web::Data<Desk>,
-) -> HttpResponse {
-    let dry_run = match parameters.dry_run.as_deref() {
-        None | Some("0" | "false") => false,
-        Some("" | "1" | "true") => true,
-        Some(_) => return answer(400, "dry_run is 1 or 0"),
+async fn reload(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
+    let dry_run = match is_dry_run(request.query_string()) {
+        Ok(dry_run) => dry_run,
+        Err(why) => return answer(400, why),
     };
     let revision = match known_revision(request.headers()) {
         Ok(revision) => revision,

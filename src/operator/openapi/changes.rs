@@ -58,6 +58,7 @@ pub(super) fn operations() -> Vec<ApiOperation> {
         ("base64?", maybe(about(text(), "The bytes, where it is no text."))),
     ]);
     let import = ApiOperation::post("/api/import", "Takes the keys and tokens of another gateway's files")
+        .asks("dry_run", "`1` only tells what would become of it.")
         .about("Settings and limits are shown and belong into `config.toml`.")
         .takes(object(&[
             ("files", about(list(file), "At most 16.")),

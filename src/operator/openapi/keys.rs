@@ -43,6 +43,7 @@ pub(super) fn operations() -> Vec<ApiOperation> {
         ("choose?", maybe(chosen)),
     ]);
     let add = ApiOperation::post("/api/keys", "Adds the keys of a pasted text")
+        .asks("dry_run", "`1` only tells what would become of it, whatever the body is.")
         .takes(paste)
         .takes_as("text/plain", about(text(), "The text alone; what is new and usual is added."))
         .gives(

@@ -22,7 +22,8 @@ What the operator's page and the commands use. Everything wants the operator's t
 a browser shows the session of the page instead, with the header `x-gemini-balance: 1` for what changes something. Times are \
 RFC 3339; a span (`-24h`, `30d`) stands where a time is asked for. Money is in whole units of the price table's currency. No \
 answer holds a key or a token, but for the one that has just made a token. `kept` in an answer says whether the change outlives the process. \
-What changes something is a line of `logs/audit.log`.";
+What changes something is a line of `logs/audit.log`, and is refused for a parameter in the query that it does not know. A GET may be asked as a HEAD. \
+A method that a path does not know is a 405 with `Allow`; every error is `{\"error\": \"...\"}`.";
 
 /// Adds the path.
 pub(super) fn routes(table: &mut RouteTable) {
@@ -73,6 +74,8 @@ fn document() -> Value {
         "components": {
             "schemas": schemas,
             "responses": {
+                "400": refused("A parameter in the query that is not known: nothing was changed."),
+                "413": refused("The body is longer than this path takes."),
                 "401": refused("No credential, or one that is not the operator's."),
                 "403": refused("A page that is not the listener's own, or a session that has ended."),
             },
@@ -112,6 +115,21 @@ mod tests {
         let told: Vec<_> = operations().iter().map(|it| format!("{} {}", it.method, it.path)).collect();
         assert_eq!(told.iter().cloned().collect::<BTreeSet<_>>(), routes);
         assert_eq!(told.len(), routes.len(), "one is described twice");
+    }
+
+    #[test]
+    fn what_a_write_heeds_in_the_query_is_what_is_described() {
+        for (path, heeded) in crate::operator::routes().heeded() {
+            let writes =
+                operations().into_iter().filter(|it| it.path == described(path) && it.method != "get");
+            for operation in writes {
+                let written = operation.written();
+                let parameters = written["parameters"].as_array().cloned().unwrap_or_default();
+                let told: Vec<_> =
+                    parameters.iter().filter(|it| it["in"] == "query").map(|it| it["name"].clone()).collect();
+                assert_eq!(told, heeded, "{} {path}", operation.method);
+            }
+        }
     }
 
     #[test]

@@ -154,6 +154,16 @@ impl ApiOperation {
         for (status, answer) in &self.answers {
             responses.insert(status.to_string(), answer.clone());
         }
+        let mut usual = |status: &str| {
+            let name = format!("#/components/responses/{status}");
+            responses.entry(status).or_insert_with(|| json!({ "$ref": name }));
+        };
+        if self.method != "get" {
+            usual("400");
+        }
+        if self.body.is_some() {
+            usual("413");
+        }
         let mut written = json!({
             "operationId": self.id(),
             "tags": [self.tag],

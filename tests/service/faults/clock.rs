@@ -11,7 +11,7 @@ use std::{
 const REST: Duration = Duration::from_secs(2);
 
 /// The library that moves a process's clock.
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
     let found =
         places.iter().map(|it| Path::new(it).join("faketime/libfaketimeMT.so.1")).find(|it| it.exists());

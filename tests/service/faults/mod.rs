@@ -4,7 +4,7 @@
 
 mod addresses;
 mod chaos;
-mod clock;
+pub(crate) mod clock;
 mod descriptors;
 mod figures;
 mod leaving;

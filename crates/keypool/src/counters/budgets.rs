@@ -358,6 +358,7 @@ impl Budget {
                 budget.day.requests = state.day_requests;
                 budget.day.began = now.mono;
                 budget.day.ends = now.mono + left;
+                budget.day.closes = Some(ends);
             }
         }
         budget

@@ -2,9 +2,8 @@
 //! added and that the configuration shadows are not in the pool, and are listed where their state is asked for. A cursor names
 //! the last key of a page, so that keys which come and go meanwhile move no other from one page to the next.
 
-use super::super::listed::MAX_LIMIT;
+use super::super::listed::{MAX_LIMIT, cursor_at, place_of};
 use crate::keys::{AddedKey, KeyInventory, KeySource};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use gemini_balance_actors::accounting::Accounts;
 use keypool::{Counts, KeyColumn, KeyPage, KeyRank, KeyState, KeyView, PageRequest, Snapshot};
@@ -289,15 +288,6 @@ fn column(name: &str) -> Option<KeyColumn> {
         "in_flight" => KeyColumn::InFlight,
         _ => return None,
     })
-}
-
-fn cursor_at(place: &KeyRank) -> String {
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).unwrap_or_default())
-}
-
-fn place_of(cursor: &str) -> Result<KeyRank, String> {
-    let place = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    place.ok_or_else(|| "cursor must be what \"next\" of the page before said".to_owned())
 }
 
 #[cfg(test)]
