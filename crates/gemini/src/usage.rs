@@ -215,7 +215,11 @@ impl UsageScanner {
                 }
                 ScanState::Behind(ended) => {
                     let ended = *ended;
-                    self.behind(ended, chunk[at], at)
+                    let space = chunk[at..].iter().position(|byte| !byte.is_ascii_whitespace());
+                    match space.map(|space| at + space) {
+                        Some(at) => self.behind(ended, chunk[at], at),
+                        None => chunk.len(),
+                    }
                 }
                 _ => self.step(chunk[at], at),
             };
@@ -234,7 +238,6 @@ impl UsageScanner {
         let is_listed = ended == 1 && self.is_list == Some(true);
         let may_be_more = ended < self.key.most_around();
         let is_own = match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => return at + 1,
             b'}' if may_be_more => {
                 self.state = ScanState::Behind(ended + 1);
                 return at + 1;
@@ -264,9 +267,19 @@ impl UsageScanner {
         };
         if let Some(found) = FINDER.find(&chunk[from..]) {
             let start = from + found;
-            if !escaped(start) {
-                self.state = ScanState::Rest(0);
+            if escaped(start) {
+                return start + STEM.len();
             }
+            // As nearly every answer has it.
+            let rest = &chunk[start..];
+            if let Some(whole) =
+                [&b"\"usageMetadata\":{"[..], b"\"usageMetadata\": {"].iter().find(|it| rest.starts_with(it))
+                && self.key.is_long()
+            {
+                self.state = ScanState::Object(Object::default());
+                return start + whole.len();
+            }
+            self.state = ScanState::Rest(0);
             return start + STEM.len();
         }
         let tail = from.max((chunk.len() + 1).saturating_sub(STEM.len()));
@@ -437,25 +450,39 @@ impl Object {
                 continue;
             }
             match byte {
-                b'"' => at += self.open_string(&bytes[at..]),
+                b'"' => {
+                    let rest = &bytes[at..];
+                    let end = memchr::memchr2(b'"', b'\\', rest).filter(|&end| rest[end] == b'"');
+                    // A name is not kept unless its colon comes later.
+                    if let Some(end) = end
+                        && rest.get(end + 1) == Some(&b':')
+                    {
+                        (self.usage.form, self.value) = self.named(&rest[..end]);
+                        self.name_len = 0;
+                        at += end + 2;
+                    } else {
+                        at += self.open_string(rest, end);
+                    }
+                }
                 b':' => {
                     let name = self.name.get(..self.name_len).unwrap_or_default();
-                    if self.depth == 0
-                        && let Some(form) = UsageForm::of(name)
-                    {
-                        self.usage.form = form;
-                    }
-                    self.value = Field::of(name, self.depth).map_or(Value::Skipped, Value::Awaited);
+                    (self.usage.form, self.value) = self.named(name);
+                    self.name_len = 0;
                 }
                 b'0'..=b'9' => {
-                    let digit = u64::from(byte - b'0');
-                    self.value = match self.value {
-                        Value::Awaited(field) => Value::Digits(field, digit),
-                        Value::Digits(field, so_far) => {
-                            Value::Digits(field, so_far.saturating_mul(10).saturating_add(digit))
-                        }
-                        Value::Skipped => Value::Skipped,
+                    let rest = &bytes[at..];
+                    let more = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+                    let (field, so_far) = match self.value {
+                        Value::Awaited(field) => (field, 0),
+                        Value::Digits(field, so_far) => (field, so_far),
+                        Value::Skipped => continue,
                     };
+                    let digits = bytes[at - 1..at + more].iter();
+                    let count = digits.fold(so_far, |count: u64, digit| {
+                        count.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+                    });
+                    self.value = Value::Digits(field, count);
+                    at += more;
                 }
                 b'{' | b'[' => {
                     self.value = Value::Skipped;
@@ -477,19 +504,25 @@ impl Object {
         (bytes.len(), false)
     }
 
+    /// In whose words this is, and what counts, now that a value of this name comes.
+    fn named(&self, name: &[u8]) -> (UsageForm, Value) {
+        let form = if self.depth == 0 { UsageForm::of(name) } else { None };
+        let value = Field::of(name, self.depth).map_or(Value::Skipped, Value::Awaited);
+        (form.unwrap_or(self.usage.form), value)
+    }
+
     /// Takes a whole string at once where it ends in this chunk and has no escapes. How many bytes were taken.
-    fn open_string(&mut self, rest: &[u8]) -> usize {
-        let end = memchr::memchr2(b'"', b'\\', rest);
-        if let Some(end) = end.filter(|&end| rest[end] == b'"') {
-            self.name_len = end.min(LONGEST_NAME + 1);
-            if let Some(name) = self.name.get_mut(..end) {
-                name.copy_from_slice(&rest[..end]);
-            }
-            return end + 1;
+    fn open_string(&mut self, rest: &[u8], end: Option<usize>) -> usize {
+        let Some(end) = end else {
+            self.in_string = true;
+            self.name_len = 0;
+            return 0;
+        };
+        self.name_len = end.min(LONGEST_NAME + 1);
+        if let Some(name) = self.name.get_mut(..end) {
+            name.copy_from_slice(&rest[..end]);
         }
-        self.in_string = true;
-        self.name_len = 0;
-        0
+        end + 1
     }
 
     fn string_byte(&mut self, byte: u8) {
