@@ -1,6 +1,7 @@
 //! Slices of shared budgets: that no limit is passed while the store is heard, and that next to nothing is left unused.
 
 #![allow(clippy::unwrap_used, reason = "a test's set-up may panic")]
+#![allow(clippy::cast_precision_loss, reason = "some thousand requests")]
 
 mod buckets;
 mod world;
@@ -98,5 +99,27 @@ proptest! {
         }
         let sums = World::new(setup).run().sums;
         prop_assert_eq!(sums.over, 0, "{:?}", sums);
+    }
+
+    /// What a node does that stood still goes by slices that have ended meanwhile, and what it reports late is booked by its age.
+    #[test]
+    fn no_limit_is_passed_when_a_node_stands_still(setup in setup(), from in 5_000..100_000_u64, lasts in 500..20_000_u64) {
+        let fault = Some(Trouble::Freeze { from: ms(from), lasts: ms(lasts) });
+        let sums = World::new(Setup { fault, ..setup }).run().sums;
+        prop_assert_eq!(sums.over, 0, "{:?}", sums);
+    }
+}
+
+/// The others have more to do than the limits let them: so what is not served is what lies with the dead.
+#[test]
+fn a_node_that_dies_strands_no_more_than_a_second_and_a_half_of_its_load() {
+    for seed in 1..=5 {
+        let setup = Setup { seed, uneven: 0.0, bound: 0.0, ..Setup::of(mixed(20, 3), 5, 1.5) };
+        let (rate, nodes) = (setup.rate, setup.nodes as f64);
+        let dead = World::new(Setup { fault: Some(Trouble::Kill { at: secs(100) }), ..setup.clone() }).run();
+        let healthy = World::new(setup).run();
+        let stranded = healthy.sums.served.saturating_sub(dead.sums.served) as f64;
+        assert!(stranded <= 1.5 * rate / nodes, "seed {seed}: {stranded} of {rate} a second");
+        assert_eq!((healthy.sums.over, dead.sums.over), (0, 0), "seed {seed}");
     }
 }

@@ -69,6 +69,8 @@ pub(crate) enum Trouble {
     Cut { from: Duration, lasts: Duration, nodes: usize },
     /// The first node dies.
     Kill { at: Duration },
+    /// The first node stands still, while its clock goes on.
+    Freeze { from: Duration, lasts: Duration },
 }
 
 #[derive(Debug)]
@@ -285,7 +287,8 @@ impl World {
                 world.schedule(from + lasts, What::End(trouble));
             }
             Some(trouble @ Trouble::Kill { at }) => world.schedule(at, What::Begin(trouble)),
-            None => {}
+            // Whatever comes to it meanwhile waits for its end.
+            Some(Trouble::Freeze { .. }) | None => {}
         }
         world
     }
@@ -308,7 +311,11 @@ impl World {
             count(&mut self.sums);
         }
         let (from, lasts) = match self.setup.fault {
-            Some(Trouble::Away { from, lasts, .. } | Trouble::Cut { from, lasts, .. }) => (from, lasts),
+            Some(
+                Trouble::Away { from, lasts, .. }
+                | Trouble::Cut { from, lasts, .. }
+                | Trouble::Freeze { from, lasts },
+            ) => (from, lasts),
             Some(Trouble::Kill { at }) => (at, secs(0)),
             None => return,
         };
@@ -332,7 +339,26 @@ impl World {
         Duration::from_secs_f64((-(1.0 - self.rng.f64()).ln() / rate.max(1e-6)).min(1e6))
     }
 
+    /// When this can happen, if that is later: what is to be done by a node that stands still.
+    fn put_off(&self, what: &What) -> Option<Duration> {
+        let Some(Trouble::Freeze { from, lasts }) = self.setup.fault else { return None };
+        let is_its_own = matches!(
+            what,
+            What::Arrive { node: 0 }
+                | What::Reply { node: 0, .. }
+                | What::Failed { node: 0, .. }
+                | What::Tick { node: 0 }
+                | What::Wake { node: 0 }
+                | What::Hear { node: 0, .. }
+                | What::Claimed { node: 0, .. }
+        );
+        (is_its_own && (from..from + lasts).contains(&self.now)).then_some(from + lasts)
+    }
+
     fn happen(&mut self, what: What) {
+        if let Some(until) = self.put_off(&what) {
+            return self.schedule(until, what);
+        }
         match what {
             What::Arrive { node } => self.arrive(node),
             What::AtGoogle { node, grant, request, tries } => self.at_google(node, &grant, request, tries),
@@ -432,8 +458,9 @@ impl World {
                     node.weight /= left;
                 }
             }
-            What::Failed { .. } | What::Tick { .. } | What::Wake { .. } | What::End(Trouble::Kill { .. }) => {
-            }
+            What::Failed { .. } | What::Tick { .. } | What::Wake { .. } => {}
+            What::Begin(Trouble::Freeze { .. })
+            | What::End(Trouble::Kill { .. } | Trouble::Freeze { .. }) => {}
         }
     }
 
@@ -445,6 +472,9 @@ impl World {
         }
         let mut loads = Vec::new();
         for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].alive) {
+            if self.put_off(&What::Tick { node }).is_some() {
+                continue;
+            }
             let now = self.clock(node);
             loads.push((node, self.nodes[node].pool.loads(now).into_iter().next()));
         }
