@@ -458,8 +458,10 @@ impl World {
                     node.weight /= left;
                 }
             }
-            What::Failed { .. } | What::Tick { .. } | What::Wake { .. } => {}
-            What::Begin(Trouble::Freeze { .. })
+            What::Failed { .. }
+            | What::Tick { .. }
+            | What::Wake { .. }
+            | What::Begin(Trouble::Freeze { .. })
             | What::End(Trouble::Kill { .. } | Trouble::Freeze { .. }) => {}
         }
     }
