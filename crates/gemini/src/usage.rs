@@ -157,6 +157,11 @@ enum ScanState {
     Behind(u32),
 }
 
+/// Where a string ends that begins here, if it does so in this chunk and has no escapes.
+fn end_of_string(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr2(b'"', b'\\', bytes).filter(|&end| bytes[end] == b'"')
+}
+
 impl UsageScanner {
     /// At the start of a body that says it under this name.
     pub fn new(key: UsageKey) -> Self {
@@ -208,9 +213,14 @@ impl UsageScanner {
         self.previous = last_byte;
     }
 
-    /// The last complete usage object so far; `None` when there was none.
+    /// The last complete usage object so far; `None` when there was none. Of a document that breaks off before it is known whose
+    /// its last one is, that one counts only where nothing was known before.
     pub fn finish(&self) -> Option<Usage> {
-        self.read.map_or(self.last, |read| Some(read.after(self.last)))
+        match (self.read, &self.state) {
+            (None, _) => self.last,
+            (Some(read), ScanState::Beside(_)) => self.last.or(Some(read)),
+            (Some(read), _) => Some(read.after(self.last)),
+        }
     }
 
     /// Takes a byte behind so many of those around a usage object, to see whether there are more. One that belongs to what comes next is

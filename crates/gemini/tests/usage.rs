@@ -120,6 +120,8 @@ fn a_cut_or_empty_last_usage_leaves_the_one_before() {
         r#"{"usages":{"total_tokens":9}}"#,
         r#"{"my_usage":{"total_tokens":9}}"#,
         r#"{"usage"#,
+        r#"{"args":{"usage":{"total_tokens":9}"#,
+        r#"{"args":{"usage":{"total_tokens":9},"more":["#,
     ] {
         let body = format!("{NATIVE}\n{tail}");
         assert_eq!(usage(&body), Some(NATIVE_USAGE), "{tail}");

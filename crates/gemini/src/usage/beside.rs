@@ -1,5 +1,7 @@
 //! What stands beside a usage object: it tells how many others are around it.
 
+use super::end_of_string;
+
 /// What is read between a usage object and the end of one that is around it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beside {
@@ -42,10 +44,9 @@ impl Beside {
                 b'"' => {
                     // One that stands beside the first cannot be nearer.
                     self.name = (self.ended > 0 && self.begun == 0).then_some(0);
-                    let rest = &bytes[at..];
-                    match memchr::memchr2(b'"', b'\\', rest) {
-                        Some(end) if self.name.is_none() && rest[end] == b'"' => at += end + 1,
-                        _ => self.in_string = true,
+                    match end_of_string(&bytes[at..]).filter(|_| self.name.is_none()) {
+                        Some(end) => at += end + 1,
+                        None => self.in_string = true,
                     }
                 }
                 b'{' if self.name == Some(SHORT_NAME.len()) => return (at, Next::Usage),

@@ -1,6 +1,6 @@
 //! A usage object, read as it comes.
 
-use super::{Usage, UsageForm};
+use super::{Usage, UsageForm, end_of_string};
 
 /// The longest name of a field, `cachedContentTokenCount` and `toolUsePromptTokenCount`, in bytes.
 const LONGEST_NAME: usize = 23;
@@ -28,7 +28,7 @@ enum Value {
     Skipped,
     /// A colon after a field's name: digits may follow.
     Awaited(Field),
-    /// So far.
+    /// The digits that were read of its number.
     Digits(Field, u64),
 }
 
@@ -79,7 +79,7 @@ impl Object {
             match byte {
                 b'"' => {
                     let rest = &bytes[at..];
-                    let end = memchr::memchr2(b'"', b'\\', rest).filter(|&end| rest[end] == b'"');
+                    let end = end_of_string(rest);
                     // A name is not kept unless its colon comes later.
                     if let Some(end) = end
                         && rest.get(end + 1) == Some(&b':')
