@@ -10,8 +10,8 @@ use std::time::Duration;
 use cluster::{Cluster, together, told};
 use gemini::fault::{Kind, Wait};
 use keypool::{
-    Answer, CooldownState, Draw, Drawn, Effect, Grant, KeyId, LeaseRequest, Limit, Outcome, Reach, Refusal,
-    Role, Settings, Subject,
+    Answer, CooldownState, Effect, Grant, KeyId, LeaseRequest, Limit, Outcome, Reach, Refusal, Role,
+    Settings, Subject,
 };
 use proptest::prelude::*;
 use stage::{MODEL, Stage, exact, fault, keys, model, secs};
@@ -81,24 +81,6 @@ fn one_that_has_no_other_key_waits_for_the_claim() {
     assert_eq!(stage.grant_of(second).role, Role::Ordinary);
 }
 
-/// Gives a pool all that it asks for of the budgets that it shares, and says how many these are.
-fn draw(stage: &mut Stage) -> usize {
-    let given = |draw: Draw| Drawn {
-        call: draw.call,
-        project: draw.project,
-        model: draw.model,
-        given: draw.want,
-        left: draw.want,
-        opens_in: Duration::ZERO,
-        closed_for: Duration::ZERO,
-    };
-    let replies: Vec<_> = stage.pool.draws(stage.now).into_iter().map(given).collect();
-    let count = replies.len();
-    stage.pool.drawn(replies, stage.now, &mut stage.effects);
-    stage.take();
-    count
-}
-
 #[test]
 fn a_probe_for_which_no_slice_is_held_is_claimed_and_then_one_is_drawn() {
     let limits = vec![Limit { rpm: Some(5), ..Limit::default() }];
@@ -106,7 +88,7 @@ fn a_probe_for_which_no_slice_is_held_is_claimed_and_then_one_is_drawn() {
     stage.pool.join(stage.now, &mut stage.effects);
     stage.take();
     let ticket = stage.wait(MODEL);
-    draw(&mut stage);
+    stage.draw_all();
     let grant = stage.grant_of(ticket);
     stage.settle(&grant, MODEL, quota());
     stage.pass(secs(21));
@@ -114,7 +96,7 @@ fn a_probe_for_which_no_slice_is_held_is_claimed_and_then_one_is_drawn() {
     assert_eq!(words(&stage).len(), 1, "though nothing is held of what cooled");
     assert!(stage.answers().iter().all(|(_, to, _)| *to != ticket));
     claimed(&mut stage, true);
-    draw(&mut stage);
+    stage.draw_all();
     assert_eq!(stage.grant_of(ticket).role, Role::Probe);
 }
 

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use keypool::{Draw, Drawn, Effect, KeySpec, Pool, Record, Subject};
+use keypool::{Effect, KeySpec, Pool, Record, Subject};
 
 use crate::stage::{Stage, exact};
 
@@ -108,19 +108,7 @@ impl Cluster {
                 Effect::Release(subject) => store.claims.retain(|of, (by, _)| *of != subject || *by != at),
                 // Slices have tests of their own: here there is enough for all.
                 Effect::Draw => {
-                    let give = |draw: Draw| Drawn {
-                        call: draw.call,
-                        project: draw.project,
-                        model: draw.model,
-                        given: draw.want,
-                        left: draw.want,
-                        opens_in: Duration::ZERO,
-                        closed_for: Duration::ZERO,
-                    };
-                    let now = node.stage.now;
-                    let replies = node.stage.pool.draws(now).into_iter().map(give).collect();
-                    node.stage.pool.drawn(replies, now, &mut node.stage.effects);
-                    node.stage.take();
+                    node.stage.draw_all();
                 }
                 _ => {}
             }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use gemini::fault::{Fault, Kind, Quota, QuotaUnit, QuotaWindow, Wait};
 use keypool::{
-    Answer, Effect, Effects, Event, Grant, KeyId, KeySpec, LeaseRequest, Now, Outcome, Pool, Record, Refusal,
-    Settings, Settlement, Ticket,
+    Answer, Draw, Drawn, Effect, Effects, Event, Grant, KeyId, KeySpec, LeaseRequest, Now, Outcome, Pool,
+    Record, Refusal, Settings, Settlement, Ticket,
 };
 
 pub(crate) const MODEL: &str = "gemini-3.7-flash";
@@ -105,6 +105,24 @@ impl Stage {
     pub(crate) fn records(&self) -> Vec<Record> {
         let records = self.pool.records(self.now).into_iter();
         records.filter(|record| record.usage.is_none()).collect()
+    }
+
+    /// Gives the pool all that it asks for of the budgets that it shares. Of how many it has asked.
+    pub(crate) fn draw_all(&mut self) -> usize {
+        let given = |draw: Draw| Drawn {
+            call: draw.call,
+            project: draw.project,
+            model: draw.model,
+            given: draw.want,
+            left: draw.want,
+            opens_in: Duration::ZERO,
+            closed_for: Duration::ZERO,
+        };
+        let replies: Vec<_> = self.pool.draws(self.now).into_iter().map(given).collect();
+        let count = replies.len();
+        self.pool.drawn(replies, self.now, &mut self.effects);
+        self.take();
+        count
     }
 
     pub(crate) fn take(&mut self) {

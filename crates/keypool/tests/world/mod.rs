@@ -1,6 +1,6 @@
 //! Several pools on the same limits, with a store between them that gives out slices, and Google as the judge of all: a
 //! simulation by events, on the pool itself. What must come of it is for the tests to say.
-#![allow(dead_code, reason = "each test file uses its own part of the world")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of the world")]
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -9,13 +9,21 @@
     reason = "loads and times of a simulation"
 )]
 
+mod judge;
+mod setup;
+mod sums;
+
+pub(crate) use setup::{Setup, Trouble, mixed, ms, rpm, secs};
+pub(crate) use sums::{Sums, percent, usable};
+
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use crate::buckets::Buckets;
 use chrono::{DateTime, TimeDelta, Utc};
-use gemini::fault::{Fault, Kind, Quota, QuotaUnit, QuotaWindow, Wait};
+use gemini::fault::{Fault, Kind, Quota, QuotaWindow, Wait};
+use judge::Judge;
 use keypool::{
     Answer, Draw, Drawn, Effect, Effects, Grant, KeyId, KeySpec, LeaseRequest, Limit, ModelWeight, Now,
     Outcome, Pool, Reach, Record, Settings, Settlement, Subject, Ticket,
@@ -26,52 +34,6 @@ const MODEL: &str = "m";
 const TIMEOUT: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(250);
 const MAX_WAIT: Duration = Duration::from_secs(10);
-
-pub(crate) const fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-pub(crate) const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-/// What is simulated.
-#[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    pub(crate) seed: u64,
-    pub(crate) nodes: usize,
-    /// Of each project.
-    pub(crate) limits: Vec<Limit>,
-    /// Requests of all nodes in a second.
-    pub(crate) rate: f64,
-    /// How unequal the nodes' loads are: 0 for equal.
-    pub(crate) uneven: f64,
-    /// Which part of the requests must go to a certain project.
-    pub(crate) bound: f64,
-    /// Input tokens of a request, at most.
-    pub(crate) tokens: u64,
-    /// Which part of the store's answers are lost, and which come late.
-    pub(crate) lost: f64,
-    pub(crate) late: f64,
-    pub(crate) time: Duration,
-    /// Before this nothing is measured.
-    pub(crate) warm: Duration,
-    pub(crate) fault: Option<Trouble>,
-    /// Whether a node's wall clock is set ahead by an hour on the way.
-    pub(crate) clock_set: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Trouble {
-    /// The store is away from then on, so long; and has forgotten all when it is back.
-    Away { from: Duration, lasts: Duration, forgets: bool },
-    /// Some nodes do not reach it.
-    Cut { from: Duration, lasts: Duration, nodes: usize },
-    /// The first node dies.
-    Kill { at: Duration },
-    /// The first node stands still, while its clock goes on.
-    Freeze { from: Duration, lasts: Duration },
-}
 
 #[derive(Debug)]
 enum What {
@@ -112,46 +74,6 @@ impl Ord for Event {
     }
 }
 
-/// Google's own counts of one project: a true sliding minute by arrival, and the day.
-#[derive(Default)]
-struct Judge {
-    seen: VecDeque<(Duration, u64)>,
-    day: u64,
-}
-
-impl Judge {
-    /// `None` if the request is served, else the quota that is spent and how long it is until there is room.
-    fn ask(
-        &mut self,
-        limit: &Limit,
-        tokens: u64,
-        now: Duration,
-    ) -> Option<(QuotaUnit, QuotaWindow, Duration)> {
-        while self.seen.front().is_some_and(|(at, _)| *at + secs(60) <= now) {
-            self.seen.pop_front();
-        }
-        let used: u64 = self.seen.iter().map(|(_, tokens)| tokens).sum();
-        let opens = self.seen.front().map_or(secs(1), |(at, _)| *at + secs(60) - now);
-        if limit.rpm.is_some_and(|rpm| self.seen.len() as u64 >= rpm) {
-            return Some((QuotaUnit::Requests, QuotaWindow::Minute, opens));
-        }
-        if limit.tpm.is_some_and(|tpm| used + tokens > tpm) {
-            return Some((QuotaUnit::InputTokens, QuotaWindow::Minute, opens));
-        }
-        if limit.rpd.is_some_and(|rpd| self.day >= rpd) {
-            return Some((QuotaUnit::Requests, QuotaWindow::Day, secs(3600)));
-        }
-        self.seen.push_back((now, tokens));
-        self.day += 1;
-        None
-    }
-
-    fn has_room(&self, limit: &Limit, now: Duration) -> bool {
-        let counts = self.seen.iter().filter(|(at, _)| *at + secs(60) > now).count() as u64;
-        limit.rpm.is_none_or(|rpm| counts < rpm) && limit.rpd.is_none_or(|rpd| self.day < rpd)
-    }
-}
-
 struct Node {
     pool: Pool,
     effects: Effects,
@@ -169,39 +91,6 @@ struct Node {
     alarm: Option<Duration>,
     waiting: HashMap<Ticket, (LeaseRequest, u32, Duration)>,
     weight: f64,
-}
-
-/// What came of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sums {
-    pub(crate) asked: u64,
-    pub(crate) served: u64,
-    /// Requests that Google refused.
-    pub(crate) over: u64,
-    /// Requests that the pools refused, and of these those for which there was room.
-    pub(crate) refused: u64,
-    pub(crate) stranded: u64,
-    /// Requests that Google refused as often as they may be tried.
-    pub(crate) failed: u64,
-    /// Leases that were granted at once.
-    pub(crate) at_once: u64,
-    pub(crate) calls: u64,
-    pub(crate) buckets: u64,
-}
-
-impl std::ops::AddAssign for Sums {
-    fn add_assign(&mut self, other: Self) {
-        let Self { asked, served, over, refused, stranded, failed, at_once, calls, buckets } = self;
-        *asked += other.asked;
-        *served += other.served;
-        *over += other.over;
-        *refused += other.refused;
-        *stranded += other.stranded;
-        *failed += other.failed;
-        *at_once += other.at_once;
-        *calls += other.calls;
-        *buckets += other.buckets;
-    }
 }
 
 pub(crate) struct World {
@@ -687,62 +576,4 @@ impl World {
             }
         }
     }
-}
-
-pub(crate) fn rpm(rpm: u64) -> Limit {
-    Limit { rpm: Some(rpm), ..Limit::default() }
-}
-
-impl Setup {
-    /// What a limit allows in a minute.
-    pub(crate) fn weight(limit: &Limit) -> u64 {
-        limit.rpm.or(limit.tpm.map(|tpm| tpm / 100)).unwrap_or(10)
-    }
-
-    pub(crate) fn of(limits: Vec<Limit>, nodes: usize, load: f64) -> Self {
-        let all: u64 = limits.iter().map(Self::weight).sum();
-        Self {
-            seed: 1,
-            nodes,
-            rate: load * all as f64 / 60.0,
-            limits,
-            uneven: 1.0,
-            bound: 0.05,
-            tokens: 0,
-            lost: 0.0,
-            late: 0.0,
-            time: secs(200),
-            warm: secs(80),
-            fault: None,
-            clock_set: false,
-        }
-    }
-}
-
-/// Limits as pools have them: many small, some middling, a few large.
-pub(crate) fn mixed(projects: usize, seed: u64) -> Vec<Limit> {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let limit = |_| {
-        rpm(match rng.f64() {
-            part if part < 0.4 => rng.u64(5..=15),
-            part if part < 0.8 => rng.u64(60..=150),
-            _ => rng.u64(300..=1_000),
-        })
-    };
-    (0..projects).map(limit).collect()
-}
-
-pub(crate) fn percent(part: u64, of: u64) -> f64 {
-    100.0 * part as f64 / of.max(1) as f64
-}
-
-/// What was served of what a pool that knows all could have: of what was asked, but for requests that were refused when there was
-/// no room anywhere for them, and no more than all limits allow.
-pub(crate) fn usable(world: &World) -> f64 {
-    let Setup { time, warm, limits, .. } = &world.setup;
-    let minutes = (*time - *warm).as_secs_f64() / 60.0;
-    let all = limits.iter().map(Setup::weight).sum::<u64>() as f64 * minutes;
-    let Sums { asked, served, refused, stranded, .. } = world.sums;
-    let hopeless = refused - stranded;
-    percent(served, (asked - hopeless).min(all as u64))
 }
