@@ -6,8 +6,8 @@ use actix_web::web::Query;
 /// Has a write only tell what would become of it.
 pub(super) const DRY_RUN: &str = "dry_run";
 
-/// Returns what is wrong with the query of a write that knows these parameters. Nothing of it is repeated, since it may be a
-/// secret.
+/// Returns what is wrong with the query of a write that knows these parameters. It repeats nothing of the query, which may
+/// hold a secret.
 pub(super) fn refusal(known: &[&str], query: &str) -> Option<String> {
     let pairs = Query::<Vec<(String, String)>>::from_query(query).map(Query::into_inner);
     let is_good = pairs.is_ok_and(|pairs| {

@@ -139,7 +139,7 @@ impl Sources {
             }
             roll.enter(token.secret, None, &caller);
         }
-        if self.given.is_empty() && !self.ever_made {
+        if self.opens_to_pool_keys() {
             for (key, secret) in self.pool_keys.iter().zip(&self.pool_secrets) {
                 // With one key, everyone shares what is made.
                 let spec = CallerSpec { resources: Visibility::All, ..CallerSpec::new(&key.id) };

@@ -98,8 +98,8 @@ impl NodePart {
     }
 
     /// Returns what may be left of a minute of which nothing was told lately, where it is as full as the model's limits are on
-    /// the mean: nothing where they are `FULL`. A day that nothing was told of may be spent, and a limit that is not known yet may
-    /// be any.
+    /// the mean: nothing where they are `FULL`. Nothing is left of a day that nothing was told of, since it may be spent, nor of a
+    /// limit that is not known yet.
     fn guess(self, [rpm, tpm, _]: Caps) -> Units {
         let left = |limit: Option<u64>| limit.map_or(0, |limit| share_of(limit, 1.0 - self.full / FULL));
         Units { requests: left(rpm), tokens: left(tpm), day: 0 }

@@ -6,9 +6,20 @@ use super::{
     callers::{copy, entry, three, without_redis},
     usage::forget_all,
 };
-use crate::support::simulator;
+use crate::support::{Gateway, simulator};
 use gemini_balance_cluster::conformance::RedisServer;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
+
+/// Ends the last gateway and starts it again in a folder that has been made ready meanwhile.
+async fn renew_the_last(gateways: &mut Gateways, make_ready: impl FnOnce(&Gateway), folder: &Path) {
+    let (options, mut former) = gateways.all.pop().unwrap();
+    former.signal("TERM");
+    assert!(former.wait(Duration::from_secs(20)).success());
+    make_ready(&former);
+    let renewed = options.start_in(folder);
+    gateways.all.push((options, renewed));
+    gateways.until("it has joined", async |it| it.cluster(2).await["alone"].is_null()).await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_has_lost_everything_is_told_all_by_gateways_that_nobody_asks_and_what_former_lives_have_used()
@@ -18,13 +29,8 @@ async fn a_redis_that_has_lost_everything_is_told_all_by_gateways_that_nobody_as
     for n in [1, 2, 2, 2] {
         assert_eq!(gateways.ask_as(n, "bob").await.status, 200);
     }
-    let (options, mut former) = gateways.all.pop().unwrap();
-    former.signal("TERM");
-    assert!(former.wait(Duration::from_secs(20)).success());
     let folder = tempfile::tempdir().unwrap();
-    copy(&former.folder(), folder.path());
-    gateways.all.push((options.clone(), options.start_in(folder.path())));
-    gateways.until("it has joined", async |it| it.cluster(2).await["alone"].is_null()).await;
+    renew_the_last(&mut gateways, |former| copy(&former.folder(), folder.path()), folder.path()).await;
     // Nobody asks the second one or the third for anything any more, and the first has to know what both have used.
     let mut used = 4;
     for is_away in [false, true] {
@@ -55,13 +61,8 @@ async fn what_former_lives_have_used_is_told_anew_though_the_usage_book_was_remo
     for n in [1, 2, 2] {
         assert_eq!(gateways.ask_as(n, "bob").await.status, 200);
     }
-    let (options, mut former) = gateways.all.pop().unwrap();
-    former.signal("TERM");
-    assert!(former.wait(Duration::from_secs(20)).success());
     let folder = tempfile::tempdir().unwrap();
-    copy(&former.folder(), folder.path());
-    gateways.all.push((options.clone(), options.start_in(folder.path())));
-    gateways.until("it has joined", async |it| it.cluster(2).await["alone"].is_null()).await;
+    renew_the_last(&mut gateways, |former| copy(&former.folder(), folder.path()), folder.path()).await;
     let book = folder.path().join("data/usage.db");
     std::fs::remove_file(&book).unwrap();
     gateways.until("the book is begun anew", async |_| book.exists()).await;
@@ -76,11 +77,7 @@ async fn what_former_lives_have_used_is_told_anew_though_the_usage_book_was_remo
     }
     assert!(gateways.ask_as(1, "bob").await.is_refused_by("rpd"));
     // The next life of that one counts nothing twice.
-    let (options, mut former) = gateways.all.pop().unwrap();
-    former.signal("TERM");
-    assert!(former.wait(Duration::from_secs(20)).success());
-    gateways.all.push((options.clone(), options.start_in(folder.path())));
-    gateways.until("it has joined", async |it| it.cluster(2).await["alone"].is_null()).await;
+    renew_the_last(&mut gateways, |_| {}, folder.path()).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     for n in 0..3 {
         assert_eq!(gateways.used(n, "bob").await, 6, "on {n}");

@@ -20,7 +20,7 @@ pub(super) enum Hour {
     Settling,
     /// Nothing goes wrong: each request is to be served.
     Calm,
-    /// Nobody asks.
+    /// Nobody asks, and what was taken is to be given back.
     Rest,
     /// Nobody will ask again.
     Over,
